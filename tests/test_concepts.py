@@ -86,7 +86,7 @@ def test_a_typo_is_answered_with_the_nearest_name(typo: str, meant: str) -> None
 
 @pytest.mark.parametrize("name", ["squirrel", "", "42"])
 def test_a_name_near_to_none_is_answered_with_all(name: str) -> None:
-    with pytest.raises(InputError, match="Choose one of: layers, neurons, .*, learning-rate"):
+    with pytest.raises(InputError, match=r"Choose one of: layers, neurons, .*, learning-rate"):
         find_concept(name)
 
 
