@@ -1,0 +1,201 @@
+"""Dataset: the rows a network learns from, checked before anything is built on them."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from brainnet.errors import InputError
+
+Task = Literal["multiclass", "binary", "regression"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+_CELLS_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """A table of inputs with the answer to each row.
+
+    Shape:
+        inputs: (rows, inputs)
+
+    `inputs` is float32. `targets` holds the answers: the class of each row, int64 `(rows,)`, or for
+    a regression the numbers to predict, float32 `(rows, targets)`. `image_shape` is (height, width)
+    where a row of inputs is a picture. Rows are as measured: scaling comes after the split.
+
+    Raises:
+        InputError: the parts do not fit together, or a cell is not a finite number.
+    """
+
+    name: str
+    task: Task
+    inputs: Tensor
+    targets: Tensor
+    input_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    image_shape: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Check everything once, so that nobody downstream has to."""
+        if self.task not in TASKS:
+            raise InputError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}.")
+        self._check_inputs()
+        if self.task == "regression":
+            self._check_numbers()
+        else:
+            self._check_classes()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        inputs: Any,  # noqa: ANN401 - whatever NumPy can read as a table
+        targets: Any,  # noqa: ANN401
+        *,
+        name: str = "arrays",
+        task: Task | None = None,
+    ) -> Self:
+        """Make a data set of anything NumPy can read as a table: arrays, tensors, nested lists.
+
+        Whole-number targets are classes and must be 0, 1, 2, ... without a gap; targets with a
+        decimal point are numbers to predict. `task` overrules that guess.
+
+        Raises:
+            InputError: the arrays are no numbers, do not fit together, or the classes have a gap.
+
+        Example:
+            >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0, 1]).task
+            'binary'
+            >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0.5, 1.5]).targets.shape
+            torch.Size([2, 1])
+        """
+        table = _tensor("inputs", inputs).float()
+        answers = _tensor("targets", targets)
+        names = tuple(f"input_{column}" for column in range(table.shape[-1] if table.ndim else 0))
+        if task == "regression" or (task is None and answers.is_floating_point()):
+            numbers = answers.float()
+            numbers = numbers.unsqueeze(1) if numbers.ndim == 1 else numbers
+            return cls(name, "regression", table, numbers, names)
+        classes = _classes_without_gap(answers)
+        task = task or classification_task(classes)
+        class_names = tuple(str(label) for label in range(classes))
+        return cls(name, task, table, answers.long(), names, class_names)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.inputs)
+
+    @property
+    def target_columns(self) -> int:
+        """The number of classes, or of numbers to predict."""
+        return len(self.class_names) or self.targets.shape[1]
+
+    def _check_inputs(self) -> None:
+        shape, names = tuple(self.inputs.shape), self.input_names
+        if len(shape) != 2 or 0 in shape or self.inputs.dtype != torch.float32:
+            raise InputError(
+                "inputs must be a float32 table of shape (rows, inputs), with at least one of each;"
+                f" got {self.inputs.dtype} of shape {shape}. "
+                "Flatten pictures to one row each: inputs.reshape(len(inputs), -1)."
+            )
+        if len(names) != shape[1]:
+            raise InputError(f"{shape[1]} inputs need as many input_names; got {len(names)}.")
+        if self.image_shape is not None and self.image_shape[0] * self.image_shape[1] != shape[1]:
+            height, width = self.image_shape
+            raise InputError(
+                f"image_shape {height} x {width} makes {height * width} inputs, but a row has "
+                f"{shape[1]}. Give the height and width of the picture, or None."
+            )
+        _check_finite("inputs", self.inputs, names)
+
+    def _check_rows(self) -> None:
+        if len(self.targets) != len(self.inputs):
+            raise InputError(
+                f"each row of inputs needs one target; got {len(self.inputs)} rows of inputs and "
+                f"{len(self.targets)} of targets."
+            )
+
+    def _check_numbers(self) -> None:
+        shape = tuple(self.targets.shape)
+        if len(shape) != 2 or shape[1] == 0 or self.targets.dtype != torch.float32:
+            raise InputError(
+                "the targets of a regression must be float32 of shape (rows, targets); "
+                f"got {self.targets.dtype} of shape {shape}."
+            )
+        self._check_rows()
+        if self.class_names:
+            raise InputError("a regression has no classes: leave class_names empty.")
+        _check_finite("targets", self.targets, tuple(map(str, range(shape[1]))))
+
+    def _check_classes(self) -> None:
+        if self.targets.ndim != 1 or self.targets.dtype != torch.int64:
+            raise InputError(
+                "the targets of a classification must be int64 of shape (rows,), the class of each "
+                f"row; got {self.targets.dtype} of shape {tuple(self.targets.shape)}."
+            )
+        self._check_rows()
+        classes = len(self.class_names)
+        if classes < 2 or (self.task == "binary" and classes != 2):
+            wanted = "exactly two" if self.task == "binary" else "at least two"
+            raise InputError(f"a {self.task} task needs {wanted} class_names; got {classes}.")
+        low, high = int(self.targets.min()), int(self.targets.max())
+        if low < 0 or high >= classes:
+            raise InputError(
+                f"with {classes} classes, targets must be from 0 to {classes - 1}; "
+                f"got {low} to {high}."
+            )
+
+
+def classification_task(classes: int) -> Task:
+    """Return the task that telling so many classes apart is."""
+    return "binary" if classes == 2 else "multiclass"
+
+
+def _tensor(name: str, values: Any) -> Tensor:  # noqa: ANN401
+    if isinstance(values, Tensor):
+        tensor = values.detach().cpu()
+        if tensor.is_complex():
+            raise InputError(f"{name} must be real numbers; got {tensor.dtype}.")
+        return tensor
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{name} must be numbers; got an array of {array.dtype}. "
+            "Turn words into numbers first (one column per word, or 0, 1, 2, ... for classes)."
+        )
+    # A copy: the caller's later changes to the array must not reach the data set.
+    return torch.tensor(array.astype(array.dtype.newbyteorder("=")))
+
+
+def _classes_without_gap(targets: Tensor) -> int:
+    found = targets.unique()
+    if not torch.equal(found, torch.arange(len(found)).to(found.dtype)) or len(found) < 2:
+        listed = ", ".join(str(label) for label in found[:6].tolist())
+        more = ", ..." if len(found) > 6 else ""
+        raise InputError(
+            "class labels must be 0, 1, 2, ... with at least two classes and no gap; "
+            f"got {listed}{more}. Renumber them, or, if they are amounts to predict, "
+            "make them floats."
+        )
+    return len(found)
+
+
+def _check_finite(name: str, values: Tensor, columns: tuple[str, ...]) -> None:
+    finite = values.isfinite()
+    if finite.all():
+        return
+    cells = (~finite).nonzero()
+    named = ", ".join(
+        f"row {row} column {columns[column]!r} ({values[row, column].item()})"
+        for row, column in cells[:_CELLS_NAMED].tolist()
+    )
+    more = ", ..." if len(cells) > _CELLS_NAMED else ""
+    raise InputError(
+        f"{name} must be finite float32 numbers; {len(cells)} of {values.numel()} cells are not: "
+        f"{named}{more}. Fill those cells or leave out their rows."
+    )
