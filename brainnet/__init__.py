@@ -1,0 +1,45 @@
+"""brainnet: neural networks as a glass box, every part named, watched and explained."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from brainnet.explanation import explain as explain
+    from brainnet.kernels.threshold_ramp import threshold_ramp as threshold_ramp
+    from brainnet.learning.backpropagation import backpropagate as backpropagate
+    from brainnet.structure.activation import ThresholdRamp as ThresholdRamp
+    from brainnet.structure.bias import Bias as Bias
+    from brainnet.structure.layer import Layer as Layer
+    from brainnet.structure.network import Network as Network
+    from brainnet.structure.neuron import Neuron as Neuron
+    from brainnet.structure.weights import Weights as Weights
+    from brainnet.training.run import fit as fit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bias": "brainnet.structure.bias",
+    "Layer": "brainnet.structure.layer",
+    "Network": "brainnet.structure.network",
+    "Neuron": "brainnet.structure.neuron",
+    "ThresholdRamp": "brainnet.structure.activation",
+    "Weights": "brainnet.structure.weights",
+    "backpropagate": "brainnet.learning.backpropagation",
+    "explain": "brainnet.explanation",
+    "fit": "brainnet.training.run",
+    "threshold_ramp": "brainnet.kernels.threshold_ramp",
+}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    """Open a door when somebody walks through it: importing brainnet imports no torch."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Every public name, opened or not yet."""
+    return sorted({*globals(), *_HOMES})

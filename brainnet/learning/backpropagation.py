@@ -1,0 +1,159 @@
+"""Backpropagation: tracing the blame, from the sting back to the weights that caused it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from brainnet import concepts
+from brainnet.structure.forward_pass import ForwardPass
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LayerBlame:
+    """One layer's part in the mistake.
+
+    A weight's share of the blame is its squared gradient over that of the whole network: the share
+    that it would have in making the loss smaller, were all weights moved a small step against their
+    gradients. Shares add up: a neuron's is that of its row and bias, a layer's that of its neurons.
+
+    Attributes:
+        name: the layer's name.
+        delta: dL/dz, how the loss changes with each weighted sum, before the activation,
+            (batch, neurons).
+        weights_gradient: dL/dw, (neurons, inputs), or zeros where the weights are frozen.
+        bias_gradient: dL/db, (neurons,), or None without bias.
+        weights_blame: share of each weight in the whole network's blame, (neurons, inputs).
+        neuron_blame: share of each neuron, bias included, (neurons,).
+        blame: share of the layer, from 0 to 1.
+    """
+
+    name: str
+    delta: Tensor
+    weights_gradient: Tensor
+    bias_gradient: Tensor | None
+    weights_blame: Tensor
+    neuron_blame: Tensor
+    blame: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Backpropagation:
+    """The blame of one mistake, layer by layer, from the first to the output.
+
+    Attributes:
+        loss: how much the mistake stung.
+        layers: each layer's part in it.
+    """
+
+    concept = concepts.BACKPROPAGATION
+
+    loss: float
+    layers: tuple[LayerBlame, ...]
+
+    def __str__(self) -> str:
+        """Shares of the layers, and the neuron that carries most in each."""
+        lines = [f"blame for a loss of {self.loss:.4f}:"]
+        for layer in self.layers:
+            worst = int(layer.neuron_blame.argmax())
+            share = float(layer.neuron_blame[worst])
+            lines.append(
+                f"{layer.name:<12} {layer.blame:6.1%}   most of it on neuron {worst}: {share:.1%}"
+            )
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def backpropagate(
+    loss: Tensor, thought: ForwardPass, *, retain_graph: bool = False
+) -> Backpropagation:
+    """Carry the loss backward through a traced forward pass, and label what arrives where.
+
+    The numbers are autograd's (Rumelhart, Hinton & Williams, 1986, in PyTorch's hands). As with
+    `loss.backward()`, the gradients are also added to each parameter's `.grad`, so that an
+    optimizer can step next.
+
+    Args:
+        loss: one number, computed from `thought.output`.
+        thought: what `network.trace` or `trace` returned.
+        retain_graph: keep the graph for another pass backward, as in `torch.autograd.grad`.
+
+    Raises:
+        ValueError: where the loss is not one number, or nothing connects it with the network.
+
+    Example:
+        >>> from brainnet.structure.network import Network
+        >>> thought = Network([4, 3, 2]).trace(torch.ones(5, 4))
+        >>> blame = backpropagate(thought.output.square().mean(), thought)
+        >>> blame.layers[0].delta.shape
+        torch.Size([5, 3])
+        >>> round(sum(layer.blame for layer in blame.layers), 6)
+        1.0
+    """
+    if loss.numel() != 1:
+        raise ValueError(
+            f"blame is traced for one number; got a loss of shape {tuple(loss.shape)}. "
+            "Take its mean or its sum."
+        )
+    parameters = [value for value in thought.model.parameters() if value.requires_grad]
+    sums = [layer.pre_activation for layer in thought.layers]
+    if not loss.requires_grad or not parameters:
+        raise ValueError(
+            "nothing connects this loss with a weight that may change: it was computed under "
+            "no_grad, from a detached tensor, or all weights are frozen. Compute it from "
+            "thought.output with gradients on."
+        )
+    reachable = [value for value in sums if value.requires_grad]
+    found = torch.autograd.grad(
+        loss, [*reachable, *parameters], allow_unused=True, retain_graph=retain_graph
+    )
+    deltas = dict(zip(map(id, reachable), found, strict=False))
+    gradients = dict(zip(map(id, parameters), found[len(reachable) :], strict=True))
+    if all(gradient is None for gradient in gradients.values()):
+        raise ValueError(
+            "no weight of this network took part in this loss. Compute it from thought.output."
+        )
+    for parameter in parameters:
+        _add_to_grad(parameter, gradients[id(parameter)])
+    return _labelled(float(loss.detach()), thought, deltas, gradients)
+
+
+def _add_to_grad(parameter: Tensor, gradient: Tensor | None) -> None:
+    if gradient is None:
+        return
+    parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
+
+
+def _labelled(
+    loss: float,
+    thought: ForwardPass,
+    deltas: Mapping[int, Tensor | None],
+    gradients: Mapping[int, Tensor | None],
+) -> Backpropagation:
+    """Give every gradient its layer's name and its share of the blame."""
+    squares = [value.square().sum() for value in gradients.values() if value is not None]
+    total = torch.stack(squares).sum().clamp_min(torch.finfo(squares[0].dtype).tiny)
+    layers = []
+    for layer in thought.layers:
+        place = layer.place
+        of_weights = _or_zeros(gradients.get(id(place.weights)), place.weights)
+        of_bias = (
+            None if place.bias is None else _or_zeros(gradients.get(id(place.bias)), place.bias)
+        )
+        weights_blame = of_weights.square() / total
+        neuron_blame = weights_blame.flatten(1).sum(dim=1)
+        if of_bias is not None:
+            neuron_blame = neuron_blame + of_bias.square() / total
+        delta = _or_zeros(deltas.get(id(layer.pre_activation)), layer.pre_activation)
+        blame = float(neuron_blame.sum())
+        layers.append(
+            LayerBlame(layer.name, delta, of_weights, of_bias, weights_blame, neuron_blame, blame)
+        )
+    return Backpropagation(loss, tuple(layers))
+
+
+def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
+    """What did not take part carries no blame."""
+    return torch.zeros_like(like) if gradient is None else gradient

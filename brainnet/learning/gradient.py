@@ -1,0 +1,53 @@
+"""Gradient: the slope underfoot, on a hill in fog; for each weight, which way and how steeply."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from brainnet import concepts
+from brainnet.structure.anatomy import places
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Gradient:
+    """The slope of the loss at one layer: a labelled view of its `.grad`.
+
+    Attributes:
+        name: the layer's name.
+        weights: dL/dw in the shape of the weights, the very tensor in `.grad`; None without one.
+        bias: dL/db in the shape of the bias; None without one.
+    """
+
+    concept = concepts.GRADIENT
+
+    name: str
+    weights: Tensor | None
+    bias: Tensor | None
+
+    @property
+    def steepness(self) -> float:
+        """Euclidean norm over weights and bias: 0 on flat ground or where nothing arrived."""
+        parts = [part for part in (self.weights, self.bias) if part is not None]
+        return float(nn.utils.get_total_norm(parts)) if parts else 0.0
+
+    def __str__(self) -> str:
+        """Name and steepness."""
+        return f"{self.name}: steepness {self.steepness:.4g}"
+
+    __repr__ = __str__
+
+
+def gradients(model: nn.Module) -> list[Gradient]:
+    """What the last pass backward left in each layer of any model, by the layer's name.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Linear(2, 1))
+        >>> model(torch.tensor([[3.0, 4.0]])).sum().backward()
+        >>> gradients(model)[0].weights
+        tensor([[3., 4.]])
+    """
+    return [
+        Gradient(place.name, place.weights.grad, None if place.bias is None else place.bias.grad)
+        for place in places(model)
+    ]

@@ -1,0 +1,232 @@
+"""Activation: the threshold for reacting; a light tap does nothing, a hard knock pulls us away."""
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from brainnet import concepts
+from brainnet.kernels.threshold_ramp import threshold_ramp
+
+
+class ThresholdRamp(nn.Module):
+    """Quiet below the threshold, rising over the width, then fully firing: 0 … ramp … 1.
+
+    `clamp((input - threshold) / width, 0, 1)`: the hard sigmoid of the field, with both of its
+    knees as parameters. Zero width would be the step neuron of McCulloch & Pitts (1943).
+
+    A learning threshold repeats what the bias does, and a learning width repeats the scale of the
+    neuron's row of weights: both are off by default and exist to be looked at. A learning width is
+    held as its logarithm, so it stays positive.
+
+    Args:
+        threshold: where firing begins, in units of the input; one number, or one per neuron.
+        width: how much more input lies between the first reaction and full firing; positive; one
+            number, or one per neuron.
+        leak: factor on the gradient outside the ramp (where it is otherwise 0), so that silent
+            neurons can recover. It does not change the output.
+        neurons: where given, threshold and width are held as tensors of that many entries.
+        learn_threshold: whether the threshold is a parameter.
+        learn_width: whether the width is a parameter.
+        device: as in `torch.empty`.
+        dtype: as in `torch.empty`.
+
+    Raises:
+        ValueError: where a width is not positive, or tensors do not fit the neurons.
+
+    Shape:
+        input:  (batch, neurons)
+        return: (batch, neurons)
+
+    Example:
+        >>> ThresholdRamp()(torch.tensor([-1.0, 0.25, 3.0]))
+        tensor([0.0000, 0.2500, 1.0000])
+    """
+
+    concept = concepts.ACTIVATION_FUNCTION
+    threshold: float | Tensor
+    fixed_width: float | Tensor
+    log_width: nn.Parameter
+
+    def __init__(
+        self,
+        threshold: float | Tensor = 0.0,
+        width: float | Tensor = 1.0,
+        leak: float = 0.0,
+        *,
+        neurons: int | None = None,
+        learn_threshold: bool = False,
+        learn_width: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.initial_threshold = _plain(threshold)
+        self.initial_width = _plain(width)
+        if not bool((torch.as_tensor(self.initial_width) > 0).all()):
+            raise ValueError(
+                f"the ramp needs a positive width; got {width}. A step without a ramp has no "
+                "gradient to learn from: give a small width instead, such as 0.1."
+            )
+        self.leak = float(leak)
+        self.neurons = _agreed_neurons(neurons, self.initial_threshold, self.initial_width)
+        self.learn_threshold = learn_threshold
+        self.learn_width = learn_width
+        shape = () if self.neurons is None else (self.neurons,)
+        empty = torch.empty(shape, device=device, dtype=dtype)
+        self._hold("threshold", empty, learn=learn_threshold)
+        self._hold("log_width" if learn_width else "fixed_width", empty, learn=learn_width)
+        self.reset_parameters()
+
+    def _hold(self, name: str, empty: Tensor, *, learn: bool) -> None:
+        """Give `name` the plainest home that serves: parameter, buffer, or a Python number."""
+        if learn:
+            self.register_parameter(name, nn.Parameter(empty.clone()))
+        elif self.neurons is not None:
+            self.register_buffer(name, empty.clone())
+        else:
+            setattr(self, name, math.nan)  # reset_parameters puts the number here
+
+    @property
+    def width(self) -> float | Tensor:
+        """Width of the ramp: one number, or one per neuron, in units of the input."""
+        if self.learn_width:
+            return self.log_width.exp()
+        return self.fixed_width
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Put threshold and width back to where they started."""
+        width = torch.as_tensor(self.initial_width)
+        width_home = ("log_width", width.log()) if self.learn_width else ("fixed_width", width)
+        for name, start in (("threshold", torch.as_tensor(self.initial_threshold)), width_home):
+            home = getattr(self, name)
+            if isinstance(home, Tensor):
+                home.copy_(start)
+            else:
+                setattr(self, name, start.item())
+
+    def forward(self, input: Tensor) -> Tensor:
+        """React to the input: 0 below the threshold, 1 where fully firing."""
+        return threshold_ramp(input, self.threshold, self.width, self.leak)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is just `clamp(input, 0, 1)`, in value and gradient."""
+        fixed = not (self.learn_threshold or self.learn_width) and self.neurons is None
+        return fixed and (self.threshold, self.width, self.leak) == (0.0, 1.0, 0.0)
+
+    def of_neuron(self, index: int) -> Callable[[Tensor], Tensor]:
+        """The same reaction as one neuron has it, on inputs of any shape."""
+        if self.neurons is None:
+            return self
+        return lambda signal: threshold_ramp(
+            signal, _entry(self.threshold, index), _entry(self.width, index), self.leak
+        )
+
+    def for_layer(
+        self,
+        neurons: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "ThresholdRamp":
+        """A fresh one for a layer of so many neurons: what learns gets one entry per neuron."""
+        learns = self.learn_threshold or self.learn_width
+        return ThresholdRamp(
+            self.initial_threshold,
+            self.initial_width,
+            self.leak,
+            neurons=neurons if learns or self.neurons is not None else None,
+            learn_threshold=self.learn_threshold,
+            learn_width=self.learn_width,
+            device=device,
+            dtype=dtype,
+        )
+
+    def extra_repr(self) -> str:
+        """Threshold, width and leak, and the concept that this part embodies."""
+        words = [f"threshold={_short(self.initial_threshold)}"]
+        words += [f"width={_short(self.initial_width)}"]
+        words += [f"leak={self.leak:g}"] if self.leak else []
+        words += [f"neurons={self.neurons}"] if self.neurons is not None else []
+        words += ["learns its threshold"] if self.learn_threshold else []
+        words += ["learns its width"] if self.learn_width else []
+        return ", ".join([*words, f"concept={self.concept.name}"])
+
+
+def _plain(value: float | Tensor) -> float | Tensor:
+    """A Python number, or a tensor of one number per neuron that nothing else holds."""
+    if isinstance(value, Tensor) and value.ndim > 0:
+        return value.detach().clone()
+    return float(value)
+
+
+def _entry(value: float | Tensor, index: int) -> float | Tensor:
+    return value[index] if isinstance(value, Tensor) else value
+
+
+def _short(value: float | Tensor) -> str:
+    return "per neuron" if isinstance(value, Tensor) else f"{value:g}"
+
+
+def _agreed_neurons(neurons: int | None, *values: float | Tensor) -> int | None:
+    """How many neurons the arguments speak of; None where every value is one number for all."""
+    counts = {tuple(value.shape) for value in values if isinstance(value, Tensor)}
+    counts |= {(neurons,)} if neurons is not None else set()
+    if len(counts) > 1 or any(len(shape) != 1 for shape in counts):
+        raise ValueError(
+            f"threshold and width need one number each, or one per neuron; got {sorted(counts)} as "
+            "shapes. Give tensors of one dimension and one length."
+        )
+    return counts.pop()[0] if counts else None
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "threshold_ramp": ThresholdRamp,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "hardtanh": nn.Hardtanh,
+    "identity": nn.Identity,
+}
+
+
+def activation_for(
+    activation: str | nn.Module | None,
+    neurons: int,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """A layer's own instance of an activation, from its name or from a module to take after.
+
+    Args:
+        activation: a name of `ACTIVATIONS`, a module (copied: no instance serves two layers), or
+            None for no activation.
+        neurons: neurons of the layer.
+        device: where a `ThresholdRamp` keeps what it learns.
+        dtype: in which precision it keeps it.
+
+    Raises:
+        ValueError: where the name is unknown.
+    """
+    if activation is None:
+        return nn.Identity()
+    if isinstance(activation, str):
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"no activation is called {activation!r}; there are {', '.join(ACTIVATIONS)}. "
+                "Give one of these, or any nn.Module."
+            )
+        activation = ACTIVATIONS[activation]()
+    if isinstance(activation, ThresholdRamp):
+        return activation.for_layer(neurons, device=device, dtype=dtype)
+    return deepcopy(activation)

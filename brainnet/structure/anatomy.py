@@ -1,0 +1,105 @@
+"""Anatomy: which part of any model, ours or not, is which concept."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules import activation as torch_activations
+
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.layer import Layer
+
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""PyTorch's classes whose `weight` and `bias` are weights and biases."""
+
+ACTIVATING: tuple[type[nn.Module], ...] = (
+    ThresholdRamp,
+    nn.Identity,
+    *(
+        getattr(torch_activations, name)
+        for name in torch_activations.__all__
+        if name != "MultiheadAttention"
+    ),
+)
+"""Classes that are activation functions."""
+
+RESCALING = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
+"""Classes that may stand between a weighted sum and its activation and only rescale it."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """One layer with weights, wherever it stands in a model.
+
+    Attributes:
+        name: `hidden_1`, …, `output` in a network of ours; elsewhere the module's qualified name.
+        module: the `Layer`, or PyTorch's module.
+        weights: (neurons, inputs), or (channels, inputs, *kernel) of a convolution.
+        bias: (neurons,), or None.
+        activation: the module that reacts to its sums, where it follows directly.
+    """
+
+    name: str
+    module: nn.Module
+    weights: nn.Parameter
+    bias: nn.Parameter | None
+    activation: nn.Module | None
+
+
+def places(model: nn.Module) -> list[Place]:
+    """All layers with weights of a model, in the order in which it registers them.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> [(place.name, place.activation) for place in places(model)]
+        [('0', ReLU()), ('2', None)]
+    """
+    modules = list(_whole_parts(model))
+    names = [module.name for _, module in modules if isinstance(module, Layer)]
+    named_apart = len(set(names)) == len(names)
+    found = []
+    for position, (name, module) in enumerate(modules):
+        if isinstance(module, Layer):
+            bias = None if module.bias is None else module.bias.value
+            label = module.name if named_apart else name
+            weights = module.weights.value
+            found.append(Place(label, module, weights, bias, module.activation))
+        elif isinstance(module, WEIGHTED):
+            following = [part for _, part in modules[position + 1 :]]
+            label = name or type(module).__name__
+            found.append(
+                Place(label, module, module.weight, module.bias, _first_activation(following))
+            )
+    return found
+
+
+def _whole_parts(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Leaves of the model, each once, with a `Layer` counted as one part."""
+    seen: set[nn.Module] = set()
+
+    def descend(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+        if module in seen:
+            return
+        seen.add(module)
+        children = [] if isinstance(module, Layer) else list(module.named_children())
+        if not children:
+            yield name, module
+        for child_name, child in children:
+            yield from descend(child, f"{name}.{child_name}" if name else child_name)
+
+    yield from descend(module, name)
+
+
+def _first_activation(following: Sequence[nn.Module]) -> nn.Module | None:
+    for module in following:
+        if isinstance(module, ACTIVATING):
+            return module
+        if not isinstance(module, (*RESCALING, nn.Dropout)):
+            return None
+    return None

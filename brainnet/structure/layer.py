@@ -1,0 +1,98 @@
+"""Layer: one stage of processing; every neuron of it looks at the same signals."""
+
+import torch
+from torch import Tensor, nn
+
+from brainnet import concepts
+from brainnet.structure.activation import ThresholdRamp, activation_for
+from brainnet.structure.bias import Bias
+from brainnet.structure.neuron import Neuron
+from brainnet.structure.weights import Weights
+
+
+class Layer(nn.Module):
+    """Neurons side by side: light comes in, edges go out; edges come in, shapes go out.
+
+    The layer owns the tensors of its neurons and computes them all in one matrix product.
+
+    Args:
+        inputs: number of signals that arrive.
+        neurons: number of neurons.
+        activation: a name of `ACTIVATIONS`, a module (copied), or None for none.
+        bias: whether the neurons have tendencies of their own.
+        name: what the layer is called in print-outs, in TensorBoard and everywhere else.
+        generator: source of the initial values; PyTorch's global one where None.
+        device: as in `torch.empty`.
+        dtype: as in `torch.empty`.
+
+    Raises:
+        ValueError: where a size is not positive or the activation's name is unknown.
+
+    Shape:
+        signals: (batch, inputs)
+        return:  (batch, neurons)
+
+    Example:
+        >>> Layer(inputs=3, neurons=2)(torch.ones(4, 3)).shape
+        torch.Size([4, 2])
+    """
+
+    concept = concepts.LAYERS
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        activation: str | nn.Module | None = "threshold_ramp",
+        *,
+        bias: bool = True,
+        name: str = "layer",
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.inputs = inputs
+        self.neurons = neurons
+        self.weights = Weights(inputs, neurons, generator=generator, device=device, dtype=dtype)
+        own_bias = Bias(neurons, inputs, generator=generator, device=device, dtype=dtype)
+        self.bias = own_bias if bias else None
+        self.activation = activation_for(activation, neurons, device=device, dtype=dtype)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Start anew: fresh weights and biases, the activation as it was."""
+        self.weights.reset_parameters(generator)
+        if self.bias is not None:
+            self.bias.reset_parameters(generator)
+        if isinstance(self.activation, ThresholdRamp):
+            self.activation.reset_parameters()
+
+    def collect(self, signals: Tensor) -> Tensor:
+        """Weighted sum plus bias of every neuron: the pre-activation z.
+
+        Shape:
+            signals: (batch, inputs)
+            return:  (batch, neurons)
+        """
+        bias = None if self.bias is None else self.bias.value
+        summed: Tensor = self.weights(signals, bias)
+        return summed
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """Weigh the signals, add the biases, react."""
+        reaction: Tensor = self.activation(self.collect(signals))
+        return reaction
+
+    def neuron(self, index: int) -> Neuron:
+        """One neuron of this layer, seen alone: a view that shares its tensors.
+
+        Raises:
+            IndexError: where the layer has no such neuron.
+            TypeError: where the activation mixes the neurons.
+        """
+        return Neuron.of(self.weights, self.bias, self.activation, index)
+
+    def extra_repr(self) -> str:
+        """Name and sizes, and the concept that this part embodies."""
+        return f"{self.name}: {self.inputs} -> {self.neurons}, concept={self.concept.name}"

@@ -1,0 +1,191 @@
+"""Network: layers one after the other, from the senses to the answer."""
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from brainnet import concepts
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.anatomy import ACTIVATING
+from brainnet.structure.forward_pass import ForwardPass, trace
+from brainnet.structure.layer import Layer
+
+
+class Network(nn.Module):
+    """Input, hidden layers, output: light, then edges, then shapes, then "squirrel!".
+
+    The layers with weights are called `hidden_1`, `hidden_2`, … and `output`. The hidden ones end
+    in the activation; the output gives its sums as they are (logits, or numbers).
+
+    The sums are PyTorch's own: with one of its activations and the same weights, the network
+    equals the `nn.Sequential` of `nn.Linear` to the last bit.
+
+    Args:
+        sizes: inputs, neurons of each hidden layer, outputs; at least two numbers.
+        activation: of the hidden layers: a name of `ACTIVATIONS`, or a module, copied for each.
+        bias: whether the neurons have tendencies of their own.
+        generator: source of the initial values; PyTorch's global one where None.
+        device: as in `torch.empty`.
+        dtype: as in `torch.empty`.
+
+    Raises:
+        ValueError: where sizes are missing or not positive, or the activation's name is unknown.
+
+    Shape:
+        inputs: (batch, inputs)
+        return: (batch, outputs)
+
+    Example:
+        >>> network = Network([64, 32, 10])
+        >>> network(torch.zeros(5, 64)).shape
+        torch.Size([5, 10])
+        >>> [layer.name for layer in network.layers]
+        ['hidden_1', 'output']
+    """
+
+    concept = concepts.LAYERS
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str | nn.Module = "threshold_ramp",
+        *,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.sizes = _checked(sizes)
+        last = len(self.sizes) - 2
+        self.layers = nn.ModuleList(
+            Layer(
+                inputs,
+                neurons,
+                activation if depth < last else None,
+                bias=bias,
+                name=f"hidden_{depth + 1}" if depth < last else "output",
+                generator=generator,
+                device=device,
+                dtype=dtype,
+            )
+            for depth, (inputs, neurons) in enumerate(pairwise(self.sizes))
+        )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Forget everything: fresh initial values in every layer."""
+        for layer in _layers(self):
+            layer.reset_parameters(generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Think: pass the signal through all layers in order."""
+        signal = inputs
+        for layer in self.layers:
+            signal = layer(signal)
+        return signal
+
+    def trace(self, inputs: Tensor) -> ForwardPass:
+        """Think aloud: the same forward pass with every intermediate value kept.
+
+        Shape:
+            inputs: (batch, inputs)
+        """
+        return trace(self, inputs)
+
+    def to_torch(self) -> nn.Sequential:
+        """The same network in PyTorch's own classes, with copies of the weights.
+
+        A plain threshold ramp becomes `nn.Hardtanh(0, 1)`, which equals it; one with a threshold,
+        width or leak of its own stays what it is.
+        """
+        modules: list[nn.Module] = []
+        for layer in _layers(self):
+            modules.append(_linear_of(layer))
+            if not isinstance(layer.activation, nn.Identity):
+                modules.append(_torch_activation_of(layer.activation))
+        return nn.Sequential(*modules).train(self.training)
+
+    @classmethod
+    def from_torch(cls, model: nn.Sequential) -> "Network":
+        """A labelled network from a plain stack of `nn.Linear` and activations, weights copied.
+
+        Raises:
+            ValueError: where the model is something else than such a stack.
+        """
+        stages = _stages(model)
+        first = stages[0][0].weight
+        sizes = [stages[0][0].in_features, *(linear.out_features for linear, _ in stages)]
+        network = cls(sizes, "identity", device=first.device, dtype=first.dtype)
+        for layer, (linear, activation) in zip(_layers(network), stages, strict=True):
+            layer.weights.value.data.copy_(linear.weight.data)
+            if linear.bias is None:
+                layer.bias = None
+            elif layer.bias is not None:
+                layer.bias.value.data.copy_(linear.bias.data)
+            layer.activation = deepcopy(activation)
+        return network.train(model.training)
+
+    def extra_repr(self) -> str:
+        """Sizes and number of parameters."""
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return f"{' -> '.join(map(str, self.sizes))}, {count:,} parameters"
+
+
+def _layers(network: Network) -> Iterable[Layer]:
+    return cast("Iterable[Layer]", network.layers)
+
+
+def _checked(sizes: Sequence[int]) -> tuple[int, ...]:
+    whole = all(isinstance(size, int) and size > 0 for size in sizes)
+    if len(sizes) < 2 or not whole:
+        raise ValueError(
+            "a network needs the number of inputs, of neurons in each hidden layer and of outputs, "
+            f"all positive whole numbers; got {list(sizes)}. For example: Network([64, 32, 10])."
+        )
+    return tuple(sizes)
+
+
+def _linear_of(layer: Layer) -> nn.Linear:
+    value = layer.weights.value
+    linear: nn.Linear = skip_init(  # type: ignore[no-untyped-call]
+        nn.Linear,
+        layer.inputs,
+        layer.neurons,
+        bias=layer.bias is not None,
+        device=value.device,
+        dtype=value.dtype,
+    )
+    linear.weight.data.copy_(value.data)
+    if layer.bias is not None:
+        linear.bias.data.copy_(layer.bias.value.data)
+    return linear
+
+
+def _torch_activation_of(activation: nn.Module) -> nn.Module:
+    if isinstance(activation, ThresholdRamp) and activation.is_plain:
+        return nn.Hardtanh(0.0, 1.0)
+    return deepcopy(activation)
+
+
+def _stages(model: nn.Sequential) -> list[tuple[nn.Linear, nn.Module]]:
+    """Pairs of a linear map and what reacts to it."""
+    stages: list[tuple[nn.Linear, nn.Module]] = []
+    for name, module in model.named_children():
+        if isinstance(module, nn.Linear):
+            stages.append((module, nn.Identity()))
+        elif stages and isinstance(module, ACTIVATING) and isinstance(stages[-1][1], nn.Identity):
+            stages[-1] = (stages[-1][0], module)
+        else:
+            raise ValueError(
+                "a Network is a stack of torch.nn.Linear, each with one activation at most; got "
+                f"{module} at {name!r}. Take it out, or watch the model as it is: brainnet reads "
+                "any torch.nn.Module."
+            )
+    if not stages:
+        raise ValueError("a Network needs one torch.nn.Linear at least; the model has none.")
+    return stages
