@@ -216,9 +216,8 @@ class WorkedExample:
     loss_after: float
 
     def share_of_blame(self, depth: int, neuron: int, source: int) -> float:
-        """The part of one weight in the sum of all weights' gradients, sizes counted."""
-        total = sum(abs(g) for blame in self.blames for row in blame.weights for g in row)
-        return abs(self.blames[depth].weights[neuron][source]) / total
+        """The part of one weight in all squared gradients, as `backpropagate` counts it."""
+        return (self.blames[depth].weights[neuron][source] / slope(self.blames)) ** 2
 
 
 @functools.cache
