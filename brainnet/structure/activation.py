@@ -1,6 +1,5 @@
 """Activation: the threshold for reacting; a light tap does nothing, a hard knock pulls us away."""
 
-import math
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -27,7 +26,7 @@ class ThresholdRamp(nn.Module):
             number, or one per neuron.
         leak: factor on the gradient outside the ramp (where it is otherwise 0), so that silent
             neurons can recover. It does not change the output.
-        neurons: where given, threshold and width are held as tensors of that many entries.
+        neurons: where given, what learns has one entry for each; a number that stays, stays one.
         learn_threshold: whether the threshold is a parameter.
         learn_width: whether the width is a parameter.
         device: as in `torch.empty`.
@@ -74,20 +73,21 @@ class ThresholdRamp(nn.Module):
         self.neurons = _agreed_neurons(neurons, self.initial_threshold, self.initial_width)
         self.learn_threshold = learn_threshold
         self.learn_width = learn_width
-        shape = () if self.neurons is None else (self.neurons,)
-        empty = torch.empty(shape, device=device, dtype=dtype)
-        self._hold("threshold", empty, learn=learn_threshold)
-        self._hold("log_width" if learn_width else "fixed_width", empty, learn=learn_width)
+        empty = torch.empty((), device=device, dtype=dtype)
+        self._hold("threshold", empty, self.initial_threshold, learn=learn_threshold)
+        width_home = "log_width" if learn_width else "fixed_width"
+        self._hold(width_home, empty, self.initial_width, learn=learn_width)
         self.reset_parameters()
 
-    def _hold(self, name: str, empty: Tensor, *, learn: bool) -> None:
+    def _hold(self, name: str, empty: Tensor, start: float | Tensor, *, learn: bool) -> None:
         """Give `name` the plainest home that serves: parameter, buffer, or a Python number."""
+        shape = () if self.neurons is None else (self.neurons,)
         if learn:
-            self.register_parameter(name, nn.Parameter(empty.clone()))
-        elif self.neurons is not None:
-            self.register_buffer(name, empty.clone())
+            self.register_parameter(name, nn.Parameter(empty.new_empty(shape)))
+        elif isinstance(start, Tensor):
+            self.register_buffer(name, empty.new_empty(shape))
         else:
-            setattr(self, name, math.nan)  # reset_parameters puts the number here
+            setattr(self, name, start)
 
     @property
     def width(self) -> float | Tensor:
@@ -100,13 +100,12 @@ class ThresholdRamp(nn.Module):
     def reset_parameters(self) -> None:
         """Put threshold and width back to where they started."""
         width = torch.as_tensor(self.initial_width)
-        width_home = ("log_width", width.log()) if self.learn_width else ("fixed_width", width)
-        for name, start in (("threshold", torch.as_tensor(self.initial_threshold)), width_home):
+        homes = {"threshold": torch.as_tensor(self.initial_threshold)}
+        homes |= {"log_width": width.log()} if self.learn_width else {"fixed_width": width}
+        for name, start in homes.items():
             home = getattr(self, name)
             if isinstance(home, Tensor):
                 home.copy_(start)
-            else:
-                setattr(self, name, start.item())
 
     def forward(self, input: Tensor) -> Tensor:
         """React to the input: 0 below the threshold, 1 where fully firing."""
@@ -120,8 +119,6 @@ class ThresholdRamp(nn.Module):
 
     def of_neuron(self, index: int) -> Callable[[Tensor], Tensor]:
         """The same reaction as one neuron has it, on inputs of any shape."""
-        if self.neurons is None:
-            return self
         return lambda signal: threshold_ramp(
             signal, _entry(self.threshold, index), _entry(self.width, index), self.leak
         )
@@ -165,7 +162,7 @@ def _plain(value: float | Tensor) -> float | Tensor:
 
 
 def _entry(value: float | Tensor, index: int) -> float | Tensor:
-    return value[index] if isinstance(value, Tensor) else value
+    return value[index] if isinstance(value, Tensor) and value.ndim else value
 
 
 def _short(value: float | Tensor) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import activation as torch_activations
 
 from brainnet.structure.activation import ThresholdRamp
@@ -47,8 +47,8 @@ class Place:
 
     name: str
     module: nn.Module
-    weights: nn.Parameter
-    bias: nn.Parameter | None
+    weights: Tensor
+    bias: Tensor | None
     activation: nn.Module | None
 
 
@@ -79,21 +79,20 @@ def places(model: nn.Module) -> list[Place]:
     return found
 
 
-def _whole_parts(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Leaves of the model, each once, with a `Layer` counted as one part."""
-    seen: set[nn.Module] = set()
-
-    def descend(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-        if module in seen:
-            return
-        seen.add(module)
-        children = [] if isinstance(module, Layer) else list(module.named_children())
-        if not children:
-            yield name, module
-        for child_name, child in children:
-            yield from descend(child, f"{name}.{child_name}" if name else child_name)
-
-    yield from descend(module, name)
+def _whole_parts(
+    module: nn.Module, name: str = "", seen: set[nn.Module] | None = None
+) -> Iterator[tuple[str, nn.Module]]:
+    """The parts of a model that count as one, each once: layers with weights, and leaves."""
+    seen = set() if seen is None else seen
+    if module in seen:
+        return
+    seen.add(module)
+    children = list(module.named_children())
+    if isinstance(module, (Layer, *WEIGHTED)) or not children:
+        yield name, module
+        return
+    for child_name, child in children:
+        yield from _whole_parts(child, f"{name}.{child_name}" if name else child_name, seen)
 
 
 def _first_activation(following: Sequence[nn.Module]) -> nn.Module | None:

@@ -1,0 +1,116 @@
+"""The blame: autograd's numbers, which a chain rule by hand confirms, under the layers' names."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from brainnet.learning.backpropagation import backpropagate
+from brainnet.structure.forward_pass import trace
+from brainnet.structure.network import Network
+
+
+def test_agrees_with_the_chain_rule_by_hand() -> None:
+    network = Network([4, 5, 3, 2], dtype=torch.float64)
+    inputs = torch.randn(6, 4, dtype=torch.float64)
+    targets = torch.tensor([0, 1, 1, 0, 1, 0])
+    thought = network.trace(inputs)
+    found = backpropagate(F.cross_entropy(thought.output, targets), thought)
+
+    # Output: softmax minus the truth, averaged. Before it: back through weights, then the ramp.
+    delta = (thought.output.softmax(1) - F.one_hot(targets, 2)) / len(targets)
+    for depth in (2, 1, 0):
+        layer, seen, blame = network.layers[depth], thought.layers[depth], found.layers[depth]
+        torch.testing.assert_close(blame.delta, delta)
+        torch.testing.assert_close(blame.weights_gradient, delta.T @ seen.inputs)
+        torch.testing.assert_close(blame.bias_gradient, delta.sum(0))
+        if depth:
+            below = thought.layers[depth - 1].output
+            delta = (delta @ layer.weights.value) * ((below > 0) & (below < 1))
+
+
+def test_gradients_are_those_of_backward_and_arrive_in_grad() -> None:
+    network = Network([4, 3, 2])
+    inputs = torch.randn(6, 4)
+    network(inputs).square().mean().backward()
+    expected = [value.grad.clone() for value in network.parameters()]
+    network.zero_grad()
+    for times in (1, 2):  # the second pass adds, as backward() does
+        thought = network.trace(inputs)
+        found = backpropagate(thought.output.square().mean(), thought)
+        for value, gradient in zip(network.parameters(), expected, strict=True):
+            torch.testing.assert_close(value.grad, times * gradient)
+    torch.testing.assert_close(found.layers[0].weights_gradient, expected[0])
+
+
+def test_shares_add_up() -> None:
+    thought = Network([4, 8, 8, 2]).trace(torch.randn(6, 4))
+    found = backpropagate(thought.output.square().mean(), thought)
+    assert sum(layer.blame for layer in found.layers) == pytest.approx(1, abs=1e-6)
+    for layer in found.layers:
+        assert layer.neuron_blame.sum().item() == pytest.approx(layer.blame, abs=1e-6)
+        assert (layer.neuron_blame >= layer.weights_blame.sum(1)).all()
+
+
+def test_a_share_is_what_a_small_step_would_gain() -> None:
+    network = Network([4, 8, 2], "tanh", dtype=torch.float64)
+    inputs = torch.randn(6, 4, dtype=torch.float64)
+    thought = network.trace(inputs)
+    loss = thought.output.square().mean()
+    found = backpropagate(loss, thought)
+    gains = []
+    for layer in network.layers:
+        with torch.no_grad():
+            for value in layer.parameters():
+                value.sub_(1e-6 * value.grad)
+        gains.append((loss - network(inputs).square().mean()).item())
+        with torch.no_grad():
+            for value in layer.parameters():
+                value.add_(1e-6 * value.grad)
+    shares = torch.tensor(gains, dtype=torch.float64) / sum(gains)
+    torch.testing.assert_close(
+        torch.tensor([layer.blame for layer in found.layers], dtype=torch.float64),
+        shares,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_silent_neurons_carry_no_blame() -> None:
+    network = Network([4, 3, 2])
+    network.layers[0].bias.value.data[1] = -1000.0
+    thought = network.trace(torch.randn(6, 4))
+    first = backpropagate(thought.output.square().mean(), thought).layers[0]
+    assert first.delta[:, 1].count_nonzero() == 0
+    assert first.neuron_blame[1] == 0
+
+
+def test_any_model_and_frozen_layers() -> None:
+    model = nn.Sequential(
+        nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(inplace=True), nn.Linear(3, 1)
+    )
+    model[0].requires_grad_(requires_grad=False)
+    thought = trace(model, torch.randn(6, 4))
+    found = backpropagate(thought.output.square().mean(), thought)
+    assert found.layers[0].weights_gradient.count_nonzero() == 0
+    assert found.layers[0].delta.count_nonzero() > 0
+    assert model[1].weight.grad is not None
+
+
+def test_losses_that_cannot_be_traced() -> None:
+    network = Network([4, 3, 2])
+    thought = network.trace(torch.randn(6, 4))
+    with pytest.raises(ValueError, match=r"loss of shape \(6, 2\)"):
+        backpropagate(thought.output, thought)
+    with pytest.raises(ValueError, match="no_grad"):
+        backpropagate(thought.output.detach().sum(), thought)
+    with pytest.raises(ValueError, match="took part"):
+        backpropagate(torch.ones((), requires_grad=True) * 2, thought)
+
+
+def test_print_out_names_who_is_to_blame() -> None:
+    thought = Network([4, 3, 2]).trace(torch.randn(6, 4))
+    text = str(backpropagate(thought.output.square().mean(), thought))
+    assert text.startswith("blame for a loss of ")
+    assert "hidden_1" in text
+    assert "most of it on neuron" in text

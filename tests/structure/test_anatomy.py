@@ -1,0 +1,47 @@
+"""Which part of a model is which concept, in our networks and in PyTorch's."""
+
+import torch
+from torch import nn
+
+from brainnet.structure.anatomy import places
+from brainnet.structure.layer import Layer
+from brainnet.structure.network import Network
+
+
+def test_our_network_by_its_own_names() -> None:
+    network = Network([4, 3, 2], bias=False)
+    found = places(network)
+    assert [place.name for place in found] == ["hidden_1", "output"]
+    assert found[0].weights is network.layers[0].weights.value
+    assert found[0].activation is network.layers[0].activation
+    assert found[0].bias is None
+
+
+def test_a_convolutional_model_by_qualified_names() -> None:
+    model = nn.Sequential()
+    model.features = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    model.head = nn.Linear(16, 2)
+    found = places(model)
+    assert [place.name for place in found] == ["features.0", "head"]
+    assert isinstance(found[0].activation, nn.ReLU)
+    assert found[1].activation is None
+
+
+def test_layers_of_ours_in_a_model_of_theirs() -> None:
+    model = nn.Sequential(Layer(4, 3), Layer(3, 2))  # both are called "layer"
+    assert [place.name for place in places(model)] == ["0", "1"]
+
+
+def test_a_shared_module_counts_once() -> None:
+    shared = nn.Linear(3, 3)
+    assert len(places(nn.Sequential(shared, nn.ReLU(), shared))) == 1
+
+
+def test_a_reparametrised_layer_is_still_a_layer() -> None:
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
+    assert [place.name for place in places(model)] == ["0"]
+    assert places(model)[0].weights.shape == torch.Size([2, 3])
+
+
+def test_a_model_without_weights() -> None:
+    assert places(nn.ReLU()) == []

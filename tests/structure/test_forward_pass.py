@@ -1,0 +1,85 @@
+"""A traced thought: the same answer, with every step on the way."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from brainnet.structure.forward_pass import trace
+from brainnet.structure.network import Network
+
+
+def test_the_trace_is_the_forward_pass_itself() -> None:
+    network = Network([4, 3, 2])
+    inputs = torch.randn(5, 4)
+    thought = network.trace(inputs)
+    assert torch.equal(thought.output, network(inputs))
+    signal = inputs
+    for layer, seen in zip(network.layers, thought.layers, strict=True):
+        assert torch.equal(seen.inputs, signal)
+        assert torch.equal(seen.pre_activation, layer.collect(signal))
+        signal = layer(signal)
+        assert torch.equal(seen.output, signal)
+
+
+def test_any_model_with_normalisation_and_in_place_reactions() -> None:
+    model = nn.Sequential(
+        nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(inplace=True), nn.Linear(3, 2)
+    ).eval()
+    inputs = torch.randn(6, 4)
+    thought = trace(model, inputs)
+    first, last = thought.layers
+    expected = model[1](model[0](inputs))
+    torch.testing.assert_close(first.pre_activation, expected)
+    torch.testing.assert_close(first.output, expected.relu())
+    assert torch.equal(last.output, model(inputs))
+    assert model[2].inplace
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True))
+    trace(model, torch.zeros(1, 4))
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+def test_hooks_leave_even_when_the_model_raises() -> None:
+    network = Network([4, 3, 2])
+    with pytest.raises(RuntimeError):
+        network.trace(torch.zeros(1, 5))
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in network.modules()
+    )
+
+
+def test_a_layer_used_twice_is_seen_twice() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.step = nn.Linear(3, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.step(self.step(inputs).tanh())
+
+    thought = trace(Recurrent(), torch.randn(2, 3))
+    assert [layer.name for layer in thought.layers] == ["step", "step"]
+    assert torch.equal(thought.layers[1].output, thought.output)
+
+
+def test_a_model_without_layers() -> None:
+    with pytest.raises(ValueError, match="none of Flatten took part"):
+        trace(nn.Flatten(), torch.zeros(2, 3))
+
+
+def test_print_out_has_the_real_numbers() -> None:
+    network = Network([2, 2, 1])
+    network.layers[0].weights.value.data.copy_(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
+    network.layers[0].bias.value.data.zero_()
+    text = str(network.trace(torch.tensor([[0.25, 0.5], [9.0, 9.0]])))
+    assert "forward pass of 2 rows; the first row:" in text
+    assert "sum        0.250  -0.500" in text
+    assert "reaction   0.250   0.000" in text
+
+
+def test_long_rows_are_cut_short() -> None:
+    assert "… (64 in all)" in str(Network([64, 3, 2]).trace(torch.zeros(1, 64)))

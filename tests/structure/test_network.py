@@ -1,0 +1,176 @@
+"""The network: PyTorch's numbers to the last bit, under readable names."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
+from brainnet.structure.network import Network
+
+OF_TORCH = [name for name in ACTIVATIONS if name != "threshold_ramp"]
+
+
+def plain_stack(sizes: list[int], activation: str) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    for position in range(len(sizes) - 1):
+        modules.append(nn.Linear(sizes[position], sizes[position + 1]))
+        if position < len(sizes) - 2:
+            modules.append(ACTIVATIONS[activation]())
+    return nn.Sequential(*modules)
+
+
+@pytest.mark.parametrize("activation", OF_TORCH)
+def test_equals_the_plain_stack_to_the_last_bit(activation: str) -> None:
+    sizes = [9, 17, 5, 3]
+    torch.manual_seed(7)
+    network = Network(sizes, activation)
+    torch.manual_seed(7)
+    stack = plain_stack(sizes, activation)
+    inputs = torch.randn(33, 9)
+    assert torch.equal(network(inputs), stack(inputs))
+    network(inputs).square().mean().backward()
+    stack(inputs).square().mean().backward()
+    for ours, theirs in zip(network.parameters(), stack.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_names_and_state_speak_the_same_words() -> None:
+    network = Network([4, 3, 3, 2])
+    assert [layer.name for layer in network.layers] == ["hidden_1", "hidden_2", "output"]
+    assert list(network.state_dict()) == [
+        f"layers.{depth}.{part}.value" for depth in range(3) for part in ("weights", "bias")
+    ]
+    assert "4 -> 3 -> 3 -> 2" in str(network)
+    assert isinstance(network.layers[-1].activation, nn.Identity)
+
+
+@pytest.mark.parametrize("activation", ["threshold_ramp", "relu", "tanh"])
+def test_round_trip_through_torch(activation: str) -> None:
+    network = Network([6, 5, 4], activation)
+    stack = network.to_torch()
+    again = Network.from_torch(stack)
+    inputs = torch.randn(8, 6)
+    assert torch.equal(network(inputs), stack(inputs))
+    assert torch.equal(network(inputs), again(inputs))
+    stack[0].weight.data.zero_()
+    assert network.layers[0].weights.value.count_nonzero() > 0
+
+
+def test_a_ramp_with_a_shape_of_its_own_stays_one() -> None:
+    network = Network([6, 5, 4], ThresholdRamp(threshold=0.2, width=2.0))
+    inputs = torch.randn(8, 6)
+    assert torch.equal(network.to_torch()(inputs), network(inputs))
+
+
+def test_from_torch_keeps_missing_biases_and_missing_activations() -> None:
+    stack = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 2), nn.Softmax(dim=1)).eval()
+    network = Network.from_torch(stack)
+    inputs = torch.randn(5, 4)
+    assert torch.equal(network(inputs), stack(inputs))
+    assert network.layers[0].bias is None
+    assert not network.training
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 2)),
+        nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Dropout()),
+        nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Tanh()),
+        nn.Sequential(),
+    ],
+    ids=["flatten", "dropout", "two activations", "empty"],
+)
+def test_from_torch_refuses_what_is_no_plain_stack(model: nn.Sequential) -> None:
+    with pytest.raises(ValueError, match=r"torch\.nn\.Linear"):
+        Network.from_torch(model)
+
+
+def test_copies_and_pickles() -> None:
+    network = Network([6, 5, 4], ThresholdRamp(learn_threshold=True))
+    inputs = torch.randn(8, 6)
+    assert torch.equal(copy.deepcopy(network)(inputs), network(inputs))
+    assert torch.equal(pickle.loads(pickle.dumps(network))(inputs), network(inputs))
+
+
+def test_state_travels_by_weights_only() -> None:
+    network, other = Network([6, 5, 4]), Network([6, 5, 4])
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    buffer.seek(0)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    inputs = torch.randn(8, 6)
+    assert torch.equal(other(inputs), network(inputs))
+
+
+def test_meta_device_then_real() -> None:
+    ramp = ThresholdRamp(threshold=0.25, width=2.0, learn_threshold=True, learn_width=True)
+    network = Network([6, 5, 4], ramp, device="meta")
+    assert all(value.is_meta for value in network.parameters())
+    real = network.to_empty(device="cpu")
+    real.reset_parameters(torch.Generator().manual_seed(3))
+    expected = Network([6, 5, 4], ramp, generator=torch.Generator().manual_seed(3))
+    inputs = torch.randn(8, 6)
+    assert torch.equal(real(inputs), expected(inputs))
+
+
+def test_a_generator_decides_alone() -> None:
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first = Network([6, 5, 4], generator=torch.Generator().manual_seed(3))
+    assert torch.equal(torch.get_rng_state(), state)
+    second = Network([6, 5, 4], generator=torch.Generator().manual_seed(3))
+    other = Network([6, 5, 4], generator=torch.Generator().manual_seed(4))
+    inputs = torch.randn(8, 6)
+    assert torch.equal(first(inputs), second(inputs))
+    assert not torch.equal(first(inputs), other(inputs))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_dtypes(dtype: torch.dtype) -> None:
+    network = Network([6, 5, 4], ThresholdRamp(learn_threshold=True, learn_width=True), dtype=dtype)
+    assert {value.dtype for value in network.parameters()} == {dtype}
+    output = network(torch.randn(3, 6, dtype=dtype))
+    output.float().sum().backward()
+    assert output.dtype == dtype
+
+
+def test_autocast_lowers_the_products_alone() -> None:
+    network = Network([6, 5, 4])
+    inputs = torch.randn(64, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = network(inputs)
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), network(inputs), rtol=0.05, atol=0.05)
+
+
+def test_compiled_in_place_it_keeps_its_keys_and_values() -> None:
+    network = Network([6, 5, 4], ThresholdRamp(learn_threshold=True))
+    keys, inputs = list(network.state_dict()), torch.randn(8, 6)
+    expected = network(inputs)
+    expected.square().sum().backward()
+    gradients = [value.grad.clone() for value in network.parameters()]
+    network.zero_grad()
+    network.compile(fullgraph=True, backend="aot_eager")
+    output = network(inputs)
+    output.square().sum().backward()
+    torch.testing.assert_close(output, expected)
+    for value, gradient in zip(network.parameters(), gradients, strict=True):
+        torch.testing.assert_close(value.grad, gradient)
+    assert list(network.state_dict()) == keys
+
+
+@pytest.mark.parametrize("sizes", [[], [4], [4, 0, 2], [4, -1], [4, 2.5, 2]])
+def test_sizes_that_make_no_network(sizes: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"For example: Network\(\[64, 32, 10\]\)"):
+        Network(sizes)
+
+
+def test_an_unknown_activation() -> None:
+    with pytest.raises(ValueError, match="no activation is called 'rellu'; there are"):
+        Network([4, 3, 2], "rellu")

@@ -1,0 +1,62 @@
+"""A neuron alone, for teaching: it collects, it reacts, it learns."""
+
+import copy
+
+import pytest
+import torch
+
+from brainnet.structure.neuron import Neuron
+
+
+def taught(weights: list[float], bias: float) -> Neuron:
+    neuron = Neuron(inputs=len(weights))
+    neuron.weights.data.copy_(torch.tensor(weights))
+    neuron.bias.data.fill_(bias)
+    return neuron
+
+
+def test_it_sums_weighted_inputs_and_bias_then_reacts() -> None:
+    neuron = taught([0.5, -0.25], 0.1)
+    signals = torch.tensor([[1.0, 1.0], [1.0, 2.0], [0.0, 4.0], [3.0, 0.0]])
+    torch.testing.assert_close(neuron.collect(signals), torch.tensor([0.35, 0.1, -0.9, 1.6]))
+    torch.testing.assert_close(neuron(signals), torch.tensor([0.35, 0.1, 0.0, 1.0]))
+
+
+def test_below_its_threshold_it_stays_quiet() -> None:
+    neuron = taught([1.0], 0.0)
+    taps = torch.linspace(-5, 0, 50)[:, None]
+    assert neuron(taps).count_nonzero() == 0
+
+
+def test_a_jumpy_neuron_fires_earlier_than_a_calm_one() -> None:
+    signal = torch.tensor([[0.3]])
+    assert taught([1.0], 0.4)(signal) > taught([1.0], 0.0)(signal) > taught([1.0], -0.4)(signal)
+
+
+def test_attention_decides_which_signal_counts() -> None:
+    smoke_counts = taught([0.9, 0.1], 0.0)
+    assert smoke_counts(torch.tensor([1.0, 0.0])) > smoke_counts(torch.tensor([0.0, 1.0]))
+
+
+def test_alone_it_owns_its_tensors_and_learns() -> None:
+    neuron = taught([0.5, -0.25], 0.1)
+    assert len(list(neuron.parameters())) == 2
+    optimizer = torch.optim.SGD(neuron.parameters(), lr=0.1)
+    neuron(torch.tensor([1.0, 1.0])).backward()
+    optimizer.step()
+    torch.testing.assert_close(neuron.weights, torch.tensor([0.4, -0.35]))
+    torch.testing.assert_close(neuron.bias, torch.tensor(0.0))
+
+
+def test_a_copy_is_a_neuron_of_its_own() -> None:
+    neuron = taught([0.5, -0.25], 0.1)
+    twin = copy.deepcopy(neuron)
+    twin.weights.data.zero_()
+    assert neuron.weights.tolist() == [0.5, -0.25]
+    assert twin(torch.tensor([9.0, 9.0])).item() == pytest.approx(0.1)
+
+
+def test_without_bias() -> None:
+    neuron = Neuron(inputs=2, bias=False)
+    assert neuron.bias is None
+    assert neuron.collect(torch.zeros(3, 2)).tolist() == [0.0, 0.0, 0.0]
