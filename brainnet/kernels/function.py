@@ -1,0 +1,97 @@
+"""The threshold ramp as an autograd Function: right under every transform, keeps its output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from brainnet.kernels import reference
+from brainnet.kernels.reference import Parameter
+
+
+class ThresholdRampFunction(torch.autograd.Function):
+    """`clamp((input - threshold) / width, 0, 1)` with the derivatives of the reference.
+
+    `threshold` and `width` are numbers or tensors that broadcast against the input without
+    enlarging it. Backward is made of differentiable operations, so it can be differentiated again.
+    """
+
+    @staticmethod
+    def forward(input: Tensor, threshold: Parameter, width: Parameter, leak: float) -> Tensor:
+        """The output, which is all that is kept."""
+        return reference.forward(input, threshold, width)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401
+        """Keep the output and the two small parameters."""
+        _, ctx.threshold, ctx.width, ctx.leak = inputs
+        tensors = [value for value in inputs[1:3] if isinstance(value, Tensor)]
+        ctx.places = tuple(isinstance(value, Tensor) for value in inputs[1:3])
+        if ctx.places[0]:
+            ctx.threshold = None
+        if ctx.places[1]:
+            ctx.width = None
+        ctx.save_for_backward(output, *tensors)
+        ctx.save_for_forward(output, *tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        """Gradients of input, threshold and width."""
+        output, threshold, width = _saved(ctx)
+        return *reference.gradients(
+            grad, output, threshold, width, ctx.leak, ctx.needs_input_grad[1:3]
+        ), None
+
+    @staticmethod
+    def jvp(
+        ctx: Any,  # noqa: ANN401
+        tangent: Tensor | None,
+        threshold_tangent: Tensor | None,
+        width_tangent: Tensor | None,
+        _: None,
+    ) -> Tensor:
+        """Forward-mode: the slope times (d_input - d_threshold - output * d_width)."""
+        output, _threshold, width = _saved(ctx)
+        dtype = reference.compute_dtype(output.dtype)
+        moved = torch.zeros_like(output, dtype=dtype) if tangent is None else tangent.to(dtype)
+        if threshold_tangent is not None:
+            moved = moved - threshold_tangent.to(dtype)
+        if width_tangent is not None:
+            moved = moved - output.to(dtype) * width_tangent.to(dtype)
+        return reference.times_slope(moved, output, width, ctx.leak).to(output.dtype)
+
+    @staticmethod
+    def vmap(
+        info: Any,  # noqa: ANN401
+        in_dims: tuple[int | None, ...],
+        input: Tensor,
+        threshold: Parameter,
+        width: Parameter,
+        leak: float,
+    ) -> tuple[Tensor, int]:
+        """One more leading dimension: the op is elementwise, so the batch joins the others."""
+        if in_dims[0] is None:
+            input = input.expand(info.batch_size, *input.shape)
+        else:
+            input = input.movedim(in_dims[0], 0)
+        threshold = _batched(threshold, in_dims[1], input.dim())
+        width = _batched(width, in_dims[2], input.dim())
+        return ThresholdRampFunction.apply(input, threshold, width, leak), 0
+
+
+def _saved(ctx: Any) -> tuple[Tensor, Parameter, Parameter]:  # noqa: ANN401
+    output, *tensors = ctx.saved_tensors
+    threshold = tensors.pop(0) if ctx.places[0] else ctx.threshold
+    width = tensors.pop(0) if ctx.places[1] else ctx.width
+    return output, threshold, width
+
+
+def _batched(parameter: Parameter, batch: int | None, dims: int) -> Parameter:
+    """The parameter with its batch dimension first and its others aligned with the input's last."""
+    if not isinstance(parameter, Tensor) or batch is None:
+        return parameter
+    parameter = parameter.movedim(batch, 0)
+    ones = [1] * (dims - parameter.dim())
+    return parameter.reshape(parameter.shape[0], *ones, *parameter.shape[1:])
