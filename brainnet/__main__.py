@@ -1,0 +1,8 @@
+"""`python -m brainnet` is the command `brainnet`."""
+
+import sys
+
+from brainnet.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The checks that a composed configuration passes before anything is built or written."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from brainnet.cli.keys import BY_PATH
+from brainnet.cli.suggestion import did_you_mean
+from brainnet.cli.targets import ROOTS, under
+from brainnet.errors import InputError
+
+Config = dict[str, Any]
+
+NEEDED = ("data", "network", "activation", "loss", "optimizer", "schedule", "trainer", "observe")
+GROUPS = (*NEEDED, "logger", "callbacks", "paths")
+# Their keys go to a constructor, whose signature knows more keys than the table does.
+OPEN = (*NEEDED, "logger", "callbacks")
+
+
+def plain(config: DictConfig) -> Config:
+    """The configuration as dicts, lists and primitives, Hydra's own node left out.
+
+    Raises:
+        InputError: where a `${...}` leads nowhere.
+    """
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        found = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"the configuration refers to what is not there: {error}") from error
+    assert isinstance(found, dict)  # noqa: S101
+    return {str(key): value for key, value in found.items()}
+
+
+def check(config: Config) -> None:
+    """Hold every group and key against the table of keys.
+
+    Raises:
+        InputError: for what is missing, unknown, of a wrong type or out of its range.
+    """
+    for group in NEEDED:
+        if not isinstance(config.get(group), Mapping):
+            raise InputError(
+                f"{group} is missing: choose one, {group}=... (brainnet train --help lists them)."
+            )
+    for path, value in leaves(config):
+        check_key(path, value, config)
+
+
+def check_key(path: str, value: object, config: Mapping[str, Any]) -> None:
+    """Hold one key against the table.
+
+    Raises:
+        InputError: when the key is unknown, or its value of a wrong type or out of range.
+    """
+    key = BY_PATH.get(path)
+    group = path.partition(".")[0]
+    if key is None:
+        if group in OPEN and group != path:
+            return
+        raise InputError(
+            f"there is no key {path}.{did_you_mean(path, BY_PATH)} "
+            "brainnet train --help lists the keys."
+        )
+    if value == "???":
+        raise InputError(f"{path} must be given: {path}=... ({key.kind.words}: {key.meaning}).")
+    if is_own(config.get(group)) and not path.endswith("._target_"):
+        return
+    if not key.kind.accepts(value):
+        raise InputError(f"{path} needs {key.kind.words} ({key.meaning}); got {told(value)}.")
+
+
+def is_own(group: object) -> bool:
+    """Whether a group is built from a class of the user's, whose keys are the user's too."""
+    target = group.get("_target_") if isinstance(group, Mapping) else None
+    return isinstance(target, str) and not under(target, ROOTS)
+
+
+def told(value: object) -> str:
+    """A value as one would type it, and its type where that is not plain."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f"the text {value!r}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def leaves(tree: object, place: str = "") -> Iterator[tuple[str, object]]:
+    """Every value of a tree of mappings with its dotted name; an empty mapping has none."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from leaves(value, f"{place}.{key}" if place else str(key))
+    else:
+        yield place, tree

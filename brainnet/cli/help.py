@@ -1,0 +1,72 @@
+"""What `brainnet train --help` says: the groups and keys, told by the files and the table of keys."""
+
+from collections.abc import Iterator
+
+from brainnet.cli.conf_folder import choices, groups
+from brainnet.cli.keys import KEYS
+
+TRAIN_HEADER = """\
+brainnet train [key=value ...] [options]
+
+Trains a network, watched, and writes it to runs/NAME/TIME. Without a word: the digits.
+
+Examples
+  brainnet train
+  brainnet train data=moons network.hidden=[8,8] optimizer.lr=0.01
+  brainnet train data=diabetes loss=huber optimizer=sgd optimizer.momentum=0.9
+  brainnet train -m optimizer.lr=0.1,0.01,0.001 seed=0,1,2      every combination, one run each
+  brainnet train experiment=deep_sigmoid
+  brainnet train resume=latest trainer.max_epochs=60
+  brainnet train network=custom network._target_=their.module.Net
+
+Options (Hydra's, https://hydra.cc)
+  -m, --multirun             run every combination of the values separated by commas
+  --cfg job                  show the configuration instead of running it
+  --config-dir FOLDER        a folder of your own groups and options
+  --config-name NAME         start from another file than train.yaml
+  --info [TOPIC]             where a configuration comes from: defaults, searchpath, plugins ...
+  --hydra-help               Hydra's own help
+  --debug                    show the traceback of an error
+
+Groups (group=choice)
+"""
+
+EVALUATE_HELP = """\
+brainnet evaluate RUN [key=value ...]
+
+Judges the best checkpoint of a run on the rows that were kept for the test, or on other data.
+RUN is a run's folder, latest, or a checkpoint file.
+
+Examples
+  brainnet evaluate latest
+  brainnet evaluate runs/digits/2026-01-31_12-00-00
+  brainnet evaluate runs/moons/2026-01-31_12-00-00/checkpoints/last.ckpt
+  brainnet evaluate latest data=moons data.noise=0.3
+
+Keys
+  data=..., data.*           other rows to judge by, scaled as those it was trained on
+  trainer=cpu|gpu|auto       where to compute
+  seed                       draw and split the rows anew
+"""
+
+
+def train_help() -> str:
+    """The page of `brainnet train --help`."""
+    return TRAIN_HEADER + "".join(_group_lines()) + "\nKeys (key=value)\n" + "".join(_key_lines())
+
+
+def _group_lines() -> Iterator[str]:
+    for group in groups():
+        if group == "hydra":
+            continue
+        options = choices(group)
+        yield f"  {group}\n"
+        width = max(len(option.name) for option in options)
+        for option in options:
+            yield f"    {option.name:<{width}}  {option.meaning}\n"
+
+
+def _key_lines() -> Iterator[str]:
+    for key in KEYS:
+        if not key.path.endswith("._target_"):
+            yield f"  {key.path}\n      {key.meaning}: {key.kind.words}\n"

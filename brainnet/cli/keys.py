@@ -1,0 +1,166 @@
+"""Every key of the configuration: what it takes and what it means."""
+
+from dataclasses import dataclass
+
+from brainnet.cli.kinds import (
+    Kind,
+    either,
+    flag,
+    list_of,
+    number,
+    one_of,
+    or_null,
+    text,
+    whole,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: its dotted path, the values it takes, and one line of meaning."""
+
+    path: str
+    kind: Kind
+    meaning: str
+
+
+SHARE = number(minimum=0, maximum=1)
+POSITIVE = number(above=0)
+NOT_NEGATIVE = number(minimum=0)
+CLASS = text()
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+FROM_DATA = "null: from the data"
+FROM_RUN = "null: from the run"
+STEPS = or_null(whole(1), null=FROM_RUN)
+
+RUN = (
+    Key("name", or_null(text(), null="null: that of the data"), "the run's folder: RUNS/NAME/TIME"),
+    Key("seed", whole(0, maximum=2**32 - 1), "decides the split, the first weights and the order of the batches"),
+    Key("resume", or_null(text()), "go on with a run: its folder, latest, or a checkpoint"),
+)
+
+DATA = (
+    Key("data._target_", CLASS, "the class that loads the data"),
+    Key("data.batch_size", whole(1), "rows per step of learning"),
+    Key("data.normalize", one_of("standard", "minmax", "none"), "how the inputs are scaled"),
+    Key("data.normalize_targets", flag(), "scale the numbers to predict as well"),
+    Key("data.validation", number(above=0, below=1), "share of rows to validate on"),
+    Key("data.test", number(above=0, below=1), "share of rows kept for the test"),
+    Key("data.rows", whole(4), "how many rows to generate"),
+    Key("data.noise", NOT_NEGATIVE, "how far the generated rows are strewn"),
+    Key("data.factor", number(minimum=0, below=1), "radius of the inner circle, the outer being 1"),
+    Key("data.classes", whole(2), "how many classes to generate"),
+    Key("data.turns", NOT_NEGATIVE, "how often each spiral winds around the middle"),
+    Key("data.inputs", whole(1), "how many inputs to generate"),
+)
+
+NETWORK = (
+    Key("network._target_", CLASS, "the class of the network"),
+    Key("network.hidden", list_of(whole(1)), "neurons of each hidden layer"),
+    Key("network.inputs", or_null(whole(1), null=FROM_DATA), "how many numbers go in"),
+    Key("network.outputs", or_null(whole(1), null=FROM_DATA), "how many numbers come out"),
+    Key("network.bias", flag(), "whether neurons have a bias"),
+)
+
+ACTIVATION = (
+    Key("activation._target_", CLASS, "the class of the activation function"),
+    Key("activation.threshold", number(), "below it a neuron stays quiet"),
+    Key("activation.width", POSITIVE, "the signal from the threshold to fully firing"),
+    Key("activation.leak", NOT_NEGATIVE, "gradient that flows outside the ramp"),
+    Key("activation.learn_threshold", flag(), "let the threshold learn"),
+    Key("activation.learn_width", flag(), "let the width learn"),
+    Key("activation.negative_slope", number(), "slope below zero"),
+    Key("activation.approximate", one_of("none", "tanh"), "the exact curve, or a cheaper one"),
+    Key("activation.alpha", POSITIVE, "depth of the floor below zero"),
+    Key("activation.beta", POSITIVE, "how sharp the bend is"),
+    Key("activation.min_val", number(), "output below the ramp"),
+    Key("activation.max_val", number(), "output above the ramp"),
+)
+
+LOSS = (
+    Key("loss._target_", or_null(CLASS, null="null: by the task"), "the class of the loss"),
+    Key("loss.label_smoothing", number(minimum=0, below=1), "share of certainty taken from the right class"),
+    Key("loss.delta", POSITIVE, "from this mistake on the sting grows in proportion"),
+)
+
+OPTIMIZER = (
+    Key("optimizer._target_", CLASS, "the class of the optimizer"),
+    Key("optimizer.lr", POSITIVE, "learning rate: the size of the step"),
+    Key("optimizer.momentum", number(minimum=0, below=1), "share of the last step kept in this"),
+    Key("optimizer.dampening", SHARE, "share of the gradient left out of the momentum"),
+    Key("optimizer.nesterov", flag(), "look ahead along the momentum before stepping"),
+    Key("optimizer.weight_decay", NOT_NEGATIVE, "pull of every weight towards zero"),
+    Key(
+        "optimizer.betas",
+        list_of(number(minimum=0, below=1), length=2),
+        "memory of the mean and of the spread of the gradients",
+    ),
+    Key("optimizer.eps", POSITIVE, "keeps a division from blowing up"),
+    Key("optimizer.alpha", number(minimum=0, below=1), "memory of the gradients' size"),
+    Key("optimizer.lr_decay", NOT_NEGATIVE, "how fast the learning rate falls"),
+)
+
+SCHEDULE = (
+    Key(
+        "schedule._target_",
+        or_null(CLASS, null="null: a constant learning rate"),
+        "the class of the schedule; it moves at every step",
+    ),
+    Key("schedule.T_max", STEPS, "steps until eta_min is reached"),
+    Key("schedule.eta_min", NOT_NEGATIVE, "the last learning rate"),
+    Key("schedule.max_lr", POSITIVE, "the highest learning rate"),
+    Key("schedule.total_steps", STEPS, "steps of the whole schedule"),
+    Key("schedule.pct_start", number(above=0, below=1), "share of the steps spent going up"),
+    Key("schedule.div_factor", number(above=0), "max_lr over the first learning rate"),
+    Key("schedule.final_div_factor", number(above=0), "the first over the last learning rate"),
+    Key("schedule.warmup", number(minimum=0, below=1), "share of the steps spent warming up"),
+    Key(
+        "schedule.gamma",
+        or_null(number(above=0, maximum=1), null=FROM_RUN),
+        "factor on the learning rate",
+    ),
+    Key("schedule.step_size", STEPS, "steps between two factors"),
+)
+
+TRAINER = (
+    Key("trainer.max_epochs", whole(1), "how often the training rows are gone through"),
+    Key("trainer.max_steps", whole(1, special=-1), "steps after which to stop (-1: no such limit)"),
+    Key("trainer.accelerator", one_of("auto", "cpu", "gpu", "cuda", "mps"), "what to compute on"),
+    Key(
+        "trainer.devices",
+        either(whole(1), one_of("auto"), list_of(whole(0))),
+        "how many devices, or which",
+    ),
+    Key("trainer.strategy", one_of("auto", "ddp"), "how several devices share the work"),
+    Key("trainer.precision", one_of(*PRECISIONS), "bits of the numbers computed with"),
+    Key("trainer.gradient_clip_val", or_null(POSITIVE), "longest gradient that is let through"),
+    Key("trainer.accumulate_grad_batches", whole(1), "batches gathered into one step"),
+    Key("trainer.deterministic", flag(), "refuse operations that do not repeat to the bit"),
+    Key("trainer.overfit_batches", either(whole(1), SHARE), "train on these batches alone"),
+    Key("trainer.limit_train_batches", either(whole(1), SHARE), "training batches per epoch"),
+    Key("trainer.limit_val_batches", either(whole(1), SHARE), "validation batches per epoch"),
+    Key("trainer.limit_test_batches", either(whole(1), SHARE), "test batches"),
+    Key("trainer.profiler", one_of("simple", "advanced"), "where the time went, told at the end"),
+)
+
+OBSERVE = (
+    Key("observe._target_", or_null(CLASS, null="null: no look inside"), "the class that looks"),
+    Key("observe.level", one_of("light", "full"), "how much is seen"),
+    Key("observe.every", whole(1), "steps between two looks"),
+)
+
+CALLBACKS = (
+    Key("callbacks.early_stopping._target_", CLASS, "the class of the callback"),
+    Key("callbacks.early_stopping.monitor", text(), "the curve to watch"),
+    Key("callbacks.early_stopping.mode", one_of("min", "max"), "whether less or more is better"),
+    Key("callbacks.early_stopping.patience", whole(0), "epochs without progress to wait"),
+    Key("callbacks.early_stopping.min_delta", NOT_NEGATIVE, "the least that counts as progress"),
+)
+
+PATHS = (Key("paths.runs", text(), "the folder that runs are written to"),)
+
+KEYS: tuple[Key, ...] = (
+    RUN + DATA + NETWORK + ACTIVATION + LOSS + OPTIMIZER + SCHEDULE + TRAINER + OBSERVE
+    + CALLBACKS + PATHS
+)
+BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}

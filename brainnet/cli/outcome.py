@@ -1,0 +1,54 @@
+"""How a command ends: what is said of an error, and with which exit code."""
+
+import sys
+import traceback
+from collections.abc import Callable
+
+from brainnet.errors import InputError, TrainingFailure
+
+DONE = 0
+BUG = 1
+WRONG_INPUT = 2
+TRAINING_FAILED = 3
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def reported(action: Callable[[], int], *, debug: bool) -> int:
+    """Run an action; what it raises is told on stderr and becomes an exit code."""
+    try:
+        return action()
+    except KeyboardInterrupt:
+        tell("interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left (`brainnet --help | head`): that is no fault of anyone's.
+        sys.stderr.close()
+        return DONE
+    except Exception as error:  # the last line of defence: nobody gets a traceback unasked
+        if debug:
+            traceback.print_exc()
+        return told(error)
+
+
+def told(error: Exception) -> int:
+    """Say what went wrong, in a few lines on stderr; returns the exit code it stands for."""
+    if isinstance(error, InputError):
+        tell(f"error: {error}")
+        return WRONG_INPUT
+    if isinstance(error, TrainingFailure):
+        tell(f"the training failed: {error}")
+        return TRAINING_FAILED
+    first = str(error).strip().splitlines()[:3]
+    tell(
+        f"this is a bug of brainnet, or of something it stands on: {type(error).__name__}: "
+        + "\n".join(first)
+        + "\nRun it again with --debug to see where, and please report it with that."
+    )
+    return BUG
+
+
+def tell(message: str) -> None:
+    """Write a line on stderr."""
+    sys.stderr.write(f"brainnet: {message}\n")
+    sys.stderr.flush()

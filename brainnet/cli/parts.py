@@ -1,0 +1,200 @@
+"""The parts of a run: what follows from the data is filled in, what does not fit is told."""
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from brainnet.cli.build import Build, accepts, check_accepted
+from brainnet.cli.configuration import Config
+from brainnet.cli.device import check_device
+from brainnet.data.module import DataModule
+from brainnet.errors import InputError
+from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
+from brainnet.structure.network import Network
+from brainnet.training.observe import Observe
+
+ROWS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
+LAST_SHARE = 0.01  # what schedule=exponential leaves of the learning rate when gamma is null
+REHEARSED_STEPS = 100
+
+OptimizerFor = Callable[[Iterable[nn.Parameter]], Optimizer]
+ScheduleFor = Callable[[Optimizer, int], LRScheduler]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is made of; `config` is the configuration with its nulls filled in."""
+
+    data: DataModule
+    network: nn.Module
+    loss: nn.Module
+    optimizer: OptimizerFor
+    schedule: ScheduleFor | None
+    trainer: dict[str, Any]
+    observe: Observe | None
+    callbacks: list[Callback]
+    config: Config
+
+
+def parts_of(config: Config, build: Build) -> Parts:
+    """Build everything that a checked configuration asks for, and nothing that writes.
+
+    Raises:
+        InputError: where parts do not fit together, or a class refuses its keys.
+    """
+    trainer = dict(config["trainer"])
+    check_accepted(trainer, Trainer, "trainer")
+    check_device(trainer)
+    filled = deepcopy(config)
+    data = data_of(config, build)
+    loss = loss_of(filled, data, build)
+    network = network_of(filled, data, loss, build)
+    optimizer = optimizer_of(config, build)
+    schedule = schedule_of(config, build)
+    rehearse(network, optimizer, schedule)
+    watched = config["observe"].get("_target_") is not None
+    callbacks = config.get("callbacks") or {}
+    return Parts(
+        data=data,
+        network=network,
+        loss=loss,
+        optimizer=optimizer,
+        schedule=schedule,
+        trainer=trainer,
+        observe=build.instance(config["observe"], "observe") if watched else None,
+        callbacks=[build.instance(node, f"callbacks.{name}") for name, node in callbacks.items()],
+        config=filled,
+    )
+
+
+def data_of(config: Config, build: Build) -> DataModule:
+    """The rows, split and scaled; the source's own keys stand beside those of the module."""
+    options = dict(config["data"])
+    rows = {key: options.pop(key) for key in ROWS if key in options}
+    return DataModule(build.instance(options, "data"), seed=config["seed"], **rows)
+
+
+def loss_of(filled: Config, data: DataModule, build: Build) -> nn.Module:
+    """The loss that was chosen or, where none was, the one that fits the task."""
+    if filled["loss"].get("_target_") is None:
+        chosen = LOSSES[DEFAULT_LOSS[data.task]]
+        filled["loss"] = {"_target_": f"{chosen.__module__}.{chosen.__qualname__}"}
+    loss: nn.Module = build.instance(filled["loss"], "loss")
+    tasks = getattr(loss, "tasks", (data.task,))
+    if data.task not in tasks:
+        raise InputError(
+            f"{type(loss).__name__} is a loss for {' and '.join(tasks)} data; these "
+            f"({data.dataset.name}) are {data.task}. Leave loss=auto, or choose other data."
+        )
+    return loss
+
+
+def outputs_of(loss: nn.Module, data: DataModule) -> int:
+    """How many numbers the network must give for this loss on these data.
+
+    Raises:
+        InputError: when the loss cannot judge so many classes.
+    """
+    outputs_for = getattr(loss, "outputs_for", None)
+    try:
+        return data.targets if outputs_for is None else outputs_for(data.targets)
+    except ValueError as error:
+        raise InputError(f"loss: {error}") from error
+
+
+def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) -> nn.Module:
+    """The network, with as many inputs and outputs as data and loss ask for."""
+    options = dict(filled["network"])
+    sizes = {"inputs": data.inputs, "outputs": outputs_of(loss, data)}
+    for key, needed in sizes.items():
+        given = options.pop(key, None)
+        if given is not None and given != needed:
+            raise InputError(
+                f"the network has {given} {key} (network.{key}={given}); the data "
+                f"({data.dataset.name}) need {needed}. Leave network.{key} out, or set it to "
+                f"{needed}."
+            )
+    filled["network"] = filled["network"] | sizes
+    torch.manual_seed(filled["seed"])  # for networks that take no generator
+    target = build.target(options, "network")
+    offered: dict[str, Any] = dict(sizes)
+    if target is Network:
+        offered = {"sizes": [sizes["inputs"], *options.pop("hidden", []), sizes["outputs"]]}
+    offered["generator"] = torch.Generator().manual_seed(filled["seed"])
+    offered["activation"] = filled["activation"]
+    taken = {key: value for key, value in offered.items() if accepts(target, key)}
+    network: nn.Module = build.instance(taken | options, "network")
+    check_outputs(network, data, sizes["outputs"])
+    return network
+
+
+def check_outputs(network: nn.Module, data: DataModule, outputs: int) -> None:
+    """Let the network answer two rows, and count what comes out.
+
+    Raises:
+        InputError: when it cannot read the rows, or gives too few or too many numbers.
+    """
+    name, rows = type(network).__name__, data.train[0][:2]
+    training = network.training
+    try:
+        with torch.no_grad():
+            answer = network.eval()(rows)
+    except Exception as error:  # somebody's network may raise anything
+        raise InputError(
+            f"{name} cannot read these data ({data.dataset.name}): given a tensor of shape "
+            f"{tuple(rows.shape)} it raised {type(error).__name__}: {error}"
+        ) from error
+    network.train(training)
+    shape = tuple(getattr(answer, "shape", ()))
+    if shape != (len(rows), outputs):
+        raise InputError(
+            f"{name} must give {outputs} numbers a row for these data ({data.dataset.name}): a "
+            f"tensor of shape (rows, {outputs}). For {len(rows)} rows it gave {shape or answer}."
+        )
+
+
+def optimizer_of(config: Config, build: Build) -> OptimizerFor:
+    """A function of the parameters, since these exist only once the network does."""
+    options = {
+        # PyTorch's own type of `betas`; YAML has no tuples.
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in config["optimizer"].items()
+    }
+    return lambda parameters: build.instance(options | {"params": parameters}, "optimizer")
+
+
+def schedule_of(config: Config, build: Build) -> ScheduleFor | None:
+    """A function of the optimizer and the steps of the run, which fill in what is null."""
+    options = config["schedule"]
+    if options.get("_target_") is None:
+        return None
+
+    def schedule_for(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        from_run = {
+            "T_max": total_steps,
+            "total_steps": total_steps,
+            "step_size": max(1, total_steps // 3),
+            "gamma": LAST_SHARE ** (1 / total_steps),
+        }
+        filled = {
+            key: from_run[key] if value is None and key in from_run else value
+            for key, value in options.items()
+        }
+        schedule: LRScheduler = build.instance(filled | {"optimizer": optimizer}, "schedule")
+        return schedule
+
+    return schedule_for
+
+
+def rehearse(network: nn.Module, optimizer: OptimizerFor, schedule: ScheduleFor | None) -> None:
+    """Make optimizer and schedule once and let go of them, so that they complain now or never."""
+    made = optimizer(network.parameters())
+    if schedule is not None:
+        schedule(made, REHEARSED_STEPS)

@@ -1,0 +1,29 @@
+"""A slip of the keys is met with the word that was probably meant."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question to append to an error, or nothing when no known word comes close.
+
+    A key is also looked for by its last part, so that `lr` finds `optimizer.lr`.
+
+    Example:
+        >>> did_you_mean("optimizer.lrr", ["optimizer.lr", "seed"])
+        ' Did you mean optimizer.lr?'
+        >>> did_you_mean("lr", ["optimizer.lr", "seed"])
+        ' Did you mean optimizer.lr?'
+        >>> did_you_mean("zebra", ["optimizer.lr", "seed"])
+        ''
+    """
+    words = sorted(set(known))
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.7)
+    if not near:
+        tails = [known_word for known_word in words if known_word.endswith(f".{word}")]
+        near = tails[:3]
+    if not near:
+        last = word.rpartition(".")[2]
+        endings = {known_word.rpartition(".")[2]: known_word for known_word in reversed(words)}
+        near = [endings[end] for end in difflib.get_close_matches(last, endings, n=1, cutoff=0.75)]
+    return f" Did you mean {' or '.join(near)}?" if near else ""
