@@ -100,6 +100,11 @@ class Dataset:
                 f" got {self.inputs.dtype} of shape {shape}. "
                 "Flatten pictures to one row each: inputs.reshape(len(inputs), -1)."
             )
+        if self.inputs.device.type != "cpu" or self.targets.device.type != "cpu":
+            raise InputError(
+                "a data set lies on the CPU; training moves its parts to the device. "
+                "Pass inputs.cpu() and targets.cpu()."
+            )
         if len(names) != shape[1]:
             raise InputError(f"{shape[1]} inputs need as many input_names; got {len(names)}.")
         if self.image_shape is not None and self.image_shape[0] * self.image_shape[1] != shape[1]:
@@ -155,10 +160,9 @@ def classification_task(classes: int) -> Task:
 
 def _tensor(name: str, values: Any) -> Tensor:  # noqa: ANN401
     if isinstance(values, Tensor):
-        tensor = values.detach().cpu()
-        if tensor.is_complex():
-            raise InputError(f"{name} must be real numbers; got {tensor.dtype}.")
-        return tensor
+        if values.is_complex():
+            raise InputError(f"{name} must be real numbers; got {values.dtype}.")
+        return values.detach().cpu().clone()
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -173,8 +177,8 @@ def _tensor(name: str, values: Any) -> Tensor:  # noqa: ANN401
 
 
 def _classes_without_gap(targets: Tensor) -> int:
-    found = targets.unique()
-    if not torch.equal(found, torch.arange(len(found)).to(found.dtype)) or len(found) < 2:
+    found = np.unique(targets.numpy())
+    if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
         listed = ", ".join(str(label) for label in found[:6].tolist())
         more = ", ..." if len(found) > 6 else ""
         raise InputError(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.utils.data import SequentialSampler
 
 from brainnet.data.checks import check_seed, check_whole_number
 from brainnet.data.randomness import Stream, generator
@@ -14,17 +15,15 @@ from brainnet.errors import InputError
 _BATCHES_PER_GATHER = 64
 
 
-class RowOrder:
-    """The order in which one rank sees its rows: a pure function of seed and epoch.
+class ShuffledOrder:
+    """Another random order each epoch: a pure function of seed and epoch.
 
-    Every rank gets equally many rows, so that none waits for another. When shuffling, the few left
-    over sit out this epoch; otherwise the shares are filled up with rows from the start, as
-    `torch.utils.data.DistributedSampler` does, and no row is missed.
+    Every rank gets equally many rows, no two the same one; the few that are left over sit out this
+    epoch. The order is drawn on the CPU, so that it is the same on every device.
     """
 
-    def __init__(self, rows: int, *, shuffle: bool, seed: int, rank: int, world_size: int) -> None:
+    def __init__(self, rows: int, *, seed: int, rank: int, world_size: int) -> None:
         self.rows = rows
-        self.shuffle = shuffle
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -36,18 +35,44 @@ class RowOrder:
 
     def __len__(self) -> int:
         """Return how many rows each rank sees in an epoch."""
-        return self.rows // self.world_size if self.shuffle else -(-self.rows // self.world_size)
+        return self.rows // self.world_size
 
     def indices(self) -> Tensor:
-        """Return this rank's row numbers for the chosen epoch, int64, on the CPU."""
-        # Always drawn on the CPU: the order must not depend on the device.
-        if self.shuffle:
-            chosen = generator(self.seed, Stream.ORDER, self.epoch)
-            order = torch.randperm(self.rows, generator=chosen)
-        else:
-            order = torch.arange(len(self) * self.world_size) % self.rows
+        """Return this rank's row numbers for the chosen epoch, int64."""
+        chosen = generator(self.seed, Stream.ORDER, self.epoch)
+        order = torch.randperm(self.rows, generator=chosen)
         # Strided, so that the ranks' batches together are the batch a single rank would see.
         return order[: len(self) * self.world_size][self.rank :: self.world_size]
+
+
+class PlainOrder(SequentialSampler):
+    """The rows as they are, which Lightning knows by torch's class `SequentialSampler`.
+
+    Every rank gets equally many; the shares are filled up with rows from the start, as
+    `torch.utils.data.DistributedSampler` does, so no row is missed.
+    """
+
+    def __init__(self, rows: int, *, rank: int, world_size: int) -> None:
+        super().__init__(range(rows))
+        self.rows = rows
+        self.rank = rank
+        self.world_size = world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: every epoch is the same."""
+
+    def __len__(self) -> int:
+        """Return how many rows each rank sees in an epoch."""
+        return -(-self.rows // self.world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield this rank's row numbers."""
+        return iter(self.indices().tolist())
+
+    def indices(self) -> Tensor:
+        """Return this rank's row numbers, int64."""
+        order = torch.arange(len(self) * self.world_size) % self.rows
+        return order[self.rank :: self.world_size]
 
 
 class InMemoryLoader:
@@ -95,9 +120,14 @@ class InMemoryLoader:
         self.inputs = inputs
         self.targets = targets
         self.batch_size = check_whole_number("batch_size", batch_size, least=1)
-        self.sampler = RowOrder(
-            len(inputs), shuffle=shuffle, seed=check_seed(seed), rank=rank, world_size=world_size
+        rows, seed = len(inputs), check_seed(seed)
+        self.sampler = (
+            ShuffledOrder(rows, seed=seed, rank=rank, world_size=world_size)
+            if shuffle
+            else PlainOrder(rows, rank=rank, world_size=world_size)
         )
+        # Lightning asks whatever has a sampler for a batch sampler too.
+        self.batch_sampler = None
 
     def __len__(self) -> int:
         """Return how many batches this rank sees in an epoch."""
@@ -106,7 +136,7 @@ class InMemoryLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (inputs, targets) with at most `batch_size` rows, in this epoch's order."""
         order = self.sampler.indices().to(self.inputs.device)
-        for rows in order.split(self.batch_size * _BATCHES_PER_GATHER):
-            inputs = self.inputs.index_select(0, rows).split(self.batch_size)
-            targets = self.targets.index_select(0, rows).split(self.batch_size)
+        for rows in torch.split(order, self.batch_size * _BATCHES_PER_GATHER):
+            inputs = torch.split(self.inputs.index_select(0, rows), self.batch_size)
+            targets = torch.split(self.targets.index_select(0, rows), self.batch_size)
             yield from zip(inputs, targets, strict=True)

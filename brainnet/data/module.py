@@ -11,7 +11,6 @@ from brainnet.data.builtin import Source, find_source
 from brainnet.data.checks import check_seed, check_whole_number
 from brainnet.data.dataset import Dataset, Task
 from brainnet.data.loader import InMemoryLoader
-from brainnet.data.randomness import Stream, generator
 from brainnet.data.scaling import Kind, Scaling, check_kind
 from brainnet.data.split import check_fractions, split
 from brainnet.errors import InputError
@@ -115,13 +114,17 @@ class DataModule(LightningDataModule):
     @property
     def sample(self) -> Rows:
         """At most 256 training rows, the same at every look, to watch the network with."""
-        inputs, targets = self.train
-        drawn = torch.randperm(len(inputs), generator=generator(self.seed, Stream.SAMPLE))
-        return inputs[drawn[:SAMPLE_ROWS]], targets[drawn[:SAMPLE_ROWS]]
+        inputs, targets = self.train  # the split left them in random order
+        return inputs[:SAMPLE_ROWS], targets[:SAMPLE_ROWS]
 
     def train_dataloader(self) -> InMemoryLoader:
-        """Return batches of the training rows, in another order each epoch."""
-        return self._loader(self.train, shuffle=True)
+        """Return batches of the training rows, in another order each epoch.
+
+        Under a Trainer with `overfit_batches` the order stays, or it would be other rows each time.
+        """
+        # Lightning sets the attribute from outside its class, where type checkers do not see it.
+        overfit = getattr(self.trainer, "overfit_batches", 0) > 0
+        return self._loader(self.train, shuffle=not overfit)
 
     def val_dataloader(self) -> InMemoryLoader:
         """Return batches of the validation rows, in order."""

@@ -13,7 +13,6 @@ class Stream(IntEnum):
 
     SPLIT = 0
     ORDER = 1
-    SAMPLE = 2
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0) -> torch.Generator:

@@ -12,7 +12,7 @@ from brainnet.errors import InputError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The row numbers of each part, ascending; every row is in exactly one part."""
+    """The row numbers of each part, in random order; every row is in exactly one part."""
 
     train: Tensor
     validation: Tensor
@@ -35,15 +35,13 @@ def split(dataset: Dataset, *, validation: float, test: float, seed: int) -> Spl
         (12, 4, 4)
     """
     check_fractions(validation, test)
-    generator_ = generator(seed, Stream.SPLIT)
+    random = generator(seed, Stream.SPLIT)
     parts: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
     for label, members in _groups(dataset):
         sizes = _sizes(len(members), validation, test, label)
-        shuffled = members[torch.randperm(len(members), generator=generator_)]
-        for part, rows in zip(parts, shuffled.split(sizes), strict=True):
+        for part, rows in zip(parts, torch.split(_mixed(members, random), sizes), strict=True):
             part.append(rows)
-    train, validation_rows, test_rows = (torch.cat(part).sort().values for part in parts)
-    return Split(train, validation_rows, test_rows)
+    return Split(*(_mixed(torch.cat(part), random) for part in parts))
 
 
 def check_fractions(validation: float, test: float) -> None:
@@ -72,6 +70,10 @@ def _groups(dataset: Dataset) -> list[tuple[str, Tensor]]:
     ]
     named = zip(dataset.class_names, members, strict=True)
     return [(f"class {name!r}", rows) for name, rows in named if len(rows)]
+
+
+def _mixed(rows: Tensor, random: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=random)]
 
 
 def _sizes(rows: int, validation: float, test: float, label: str) -> list[int]:

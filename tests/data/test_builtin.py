@@ -1,0 +1,149 @@
+"""Whether the built-in data sets hold what they say."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from brainnet.data.builtin import (
+    SOURCES,
+    Blobs,
+    BreastCancer,
+    Circles,
+    Diabetes,
+    Digits,
+    Iris,
+    Moons,
+    NoisyRegression,
+    Spirals,
+    Wine,
+    Xor,
+    find_source,
+)
+from brainnet.errors import InputError
+
+GENERATED = [Moons, Circles, Spirals, Xor, Blobs, NoisyRegression]
+
+
+@pytest.mark.parametrize(
+    ("source", "shape", "task", "classes"),
+    [
+        (Digits, (1797, 64), "multiclass", 10),
+        (Iris, (150, 4), "multiclass", 3),
+        (Wine, (178, 13), "multiclass", 3),
+        (BreastCancer, (569, 30), "binary", 2),
+        (Diabetes, (442, 10), "regression", 0),
+        (Moons, (1000, 2), "binary", 2),
+        (Circles, (1000, 2), "binary", 2),
+        (Spirals, (1000, 2), "binary", 2),
+        (Xor, (1000, 2), "binary", 2),
+        (Blobs, (1000, 2), "multiclass", 3),
+        (NoisyRegression, (1000, 10), "regression", 0),
+    ],
+)
+def test_shape_and_task(source, shape, task, classes):
+    dataset = source().load(seed=0)
+    assert dataset.inputs.shape == shape
+    assert dataset.task == task
+    assert len(dataset.class_names) == classes
+    assert SOURCES[dataset.name] is source
+
+
+def test_first_rows_are_the_measured_ones():
+    digits = Digits().load(seed=0)
+    assert digits.inputs[0, :8].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    assert digits.targets[:4].tolist() == [0, 1, 2, 3]
+    iris = Iris().load(seed=0)
+    assert iris.inputs[0].tolist() == pytest.approx([5.1, 3.5, 1.4, 0.2])
+    assert iris.class_names == ("setosa", "versicolor", "virginica")
+    assert BreastCancer().load(seed=0).class_names == ("malignant", "benign")
+
+
+def test_diabetes_comes_in_its_own_units():
+    diabetes = Diabetes().load(seed=0)
+    assert diabetes.input_names[0] == "age"
+    assert diabetes.inputs[0, 0] == 59
+    assert diabetes.targets[0].tolist() == [151]
+
+
+@pytest.mark.parametrize("source", GENERATED)
+def test_the_seed_decides_every_row(source):
+    once, again, other = (source(rows=50).load(seed) for seed in (3, 3, 4))
+    assert torch.equal(once.inputs, again.inputs)
+    assert torch.equal(once.targets, again.targets)
+    assert not torch.equal(once.inputs, other.inputs)
+
+
+@pytest.mark.parametrize("source", [Moons, Circles, Spirals, Xor])
+def test_two_classes_share_the_rows(source):
+    assert source(rows=100).load(seed=0).targets.bincount().tolist() == [50, 50]
+
+
+def test_xor_is_the_sign_of_the_two_bits():
+    xor = Xor(rows=400, noise=0).load(seed=1)
+    first, second = xor.inputs.long().unbind(dim=1)
+    assert torch.equal(xor.targets, first ^ second)
+
+
+def test_noise_is_the_standard_deviation():
+    clean, noisy = (Xor(rows=20000, noise=noise).load(seed=0) for noise in (0.0, 0.2))
+    assert (noisy.inputs - clean.inputs).std().item() == pytest.approx(0.2, rel=0.02)
+
+
+def test_spirals_follow_their_formula():
+    spirals = Spirals(rows=60, noise=0, classes=3, turns=2).load(seed=5)
+    x, y = spirals.inputs.double().unbind(dim=1)
+    radius = torch.hypot(x, y)
+    angle = 2 * math.pi * (2 * radius + spirals.targets / 3)
+    expected = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1)
+    torch.testing.assert_close(spirals.inputs.double(), expected, atol=1e-5, rtol=0)
+    assert radius.min() >= 0.1 - 1e-6
+    assert radius.max() <= 1 + 1e-6
+
+
+def test_noisy_regression_follows_its_formula():
+    dataset = NoisyRegression(rows=30, noise=0).load(seed=0)
+    x = dataset.inputs.double().numpy()
+    surface = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2
+    surface += 10 * x[:, 3] + 5 * x[:, 4]
+    np.testing.assert_allclose(dataset.targets[:, 0].numpy(), surface, rtol=1e-5)
+
+
+def test_blobs_take_their_sizes():
+    blobs = Blobs(rows=40, classes=2, inputs=5).load(seed=0)
+    assert blobs.task == "binary"
+    assert blobs.inputs.shape == (40, 5)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: Moons(rows=0), "rows must be a whole number of 1 or more; got 0"),
+        (lambda: Moons(rows=1e3), "got 1000.0"),
+        (lambda: Xor(rows=True), "got True"),
+        (lambda: Xor(noise=-0.1), "noise must be a finite number of 0 or more; got -0.1"),
+        (lambda: Spirals(noise=math.nan), "got nan"),
+        (lambda: Spirals(noise="loud"), "got 'loud'"),
+        (lambda: Spirals(classes=1), "classes must be a whole number of 2 or more"),
+        (lambda: Circles(factor=1.0), "factor must be less than 1"),
+        (lambda: Blobs(inputs=0), "inputs must be"),
+    ],
+)
+def test_options_are_checked_at_once(build, words):
+    with pytest.raises(InputError, match=words):
+        build()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, None])
+def test_a_seed_no_generator_takes_is_refused(seed):
+    with pytest.raises(InputError, match="seed must be a whole number from 0 to 4294967295"):
+        Moons().load(seed)
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(InputError, match=r"'mons'\. Did you mean \"moons\"\? There are: digits,"):
+        find_source("mons")
+    with pytest.raises(InputError) as raised:
+        find_source("xyzzy")
+    assert "Did you mean" not in str(raised.value)

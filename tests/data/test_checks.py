@@ -1,0 +1,31 @@
+"""Whether numbers from users are accepted and refused as they should be."""
+
+import math
+
+import pytest
+
+from brainnet.data.checks import check_number, check_whole_number, did_you_mean
+from brainnet.errors import InputError
+
+
+def test_good_numbers_pass_through():
+    assert check_whole_number("rows", 3, least=3) == 3
+    value = check_number("noise", 2, least=0)
+    assert value == 2.0
+    assert isinstance(value, float)
+
+
+@pytest.mark.parametrize("value", [2, 6, 3.0, True, "3", None])
+def test_whole_numbers_outside_are_refused(value):
+    with pytest.raises(InputError, match="rows must be a whole number from 3 to 5; got "):
+        check_whole_number("rows", value, least=3, most=5)
+
+
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan, True, "3", None])
+def test_numbers_that_are_none_are_refused(value):
+    with pytest.raises(InputError, match="noise must be a finite number of 0 or more; got "):
+        check_number("noise", value, least=0)
+
+
+def test_nothing_near_gives_no_hint():
+    assert did_you_mean("xyzzy", ["digits", "iris"]) == ""

@@ -1,0 +1,25 @@
+"""Whether the streams of one seed are repeatable and apart."""
+
+import pytest
+import torch
+
+from brainnet.data.randomness import Stream, generator
+from brainnet.errors import InputError
+
+
+def numbers(*key):
+    return tuple(torch.rand(4, generator=generator(*key)).tolist())
+
+
+def test_the_same_key_gives_the_same_numbers():
+    assert numbers(7, Stream.ORDER, 2) == numbers(7, Stream.ORDER, 2)
+
+
+def test_seeds_streams_and_epochs_do_not_meet():
+    keys = [(seed, stream, epoch) for seed in range(4) for stream in Stream for epoch in range(4)]
+    assert len({numbers(*key) for key in keys}) == len(keys)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(InputError, match="seed must be a whole number"):
+        generator(-1, Stream.SPLIT)
