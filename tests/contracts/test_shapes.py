@@ -1,0 +1,117 @@
+"""Every `Shape:` block is read and run: the sizes that a docstring promises are those that come."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import brainnet
+from brainnet.kernels.threshold_ramp import threshold_ramp
+from brainnet.learning import loss
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.bias import Bias
+from brainnet.structure.layer import Layer
+from brainnet.structure.network import Network
+from brainnet.structure.neuron import Neuron
+from brainnet.structure.weights import Weights
+
+ROOT = Path(brainnet.__file__).parent
+ENTRY = re.compile(r"^(\w+):\s*\(([^)]*)\)\s*(\w*)")
+Values = dict[str, Tensor]
+
+
+def called(part: Callable[..., Tensor], **given: Tensor) -> Values:
+    """What went in and what came out, with the tensors that a module holds."""
+    held = {
+        name: value
+        for name in ("value", "weights")
+        if isinstance(value := getattr(part, name, None), Tensor)
+    }
+    return {**given, **held, "return": part(*given.values())}
+
+
+def classes() -> Values:
+    return {"outputs": torch.randn(5, 3), "targets": torch.tensor([0, 1, 2, 0, 1])}
+
+
+def numbers() -> Values:
+    return {"outputs": torch.randn(5, 2), "targets": torch.randn(5, 2)}
+
+
+SIGNALS = torch.randn(5, 3)
+RUNS: dict[str, Callable[[], Values]] = {
+    "kernels/threshold_ramp.py:threshold_ramp": lambda: called(
+        threshold_ramp, input=torch.randn(5, 4), threshold=torch.zeros(4), width=torch.ones(4)
+    ),
+    "structure/weights.py:Weights": lambda: called(Weights(3, 4), inputs=SIGNALS),
+    "structure/bias.py:Bias": lambda: called(Bias(4, 3), weighted=torch.randn(5, 4)),
+    "structure/activation.py:ThresholdRamp": lambda: called(
+        ThresholdRamp(), input=torch.randn(5, 4)
+    ),
+    "structure/neuron.py:Neuron": lambda: called(Neuron(3), signals=SIGNALS),
+    "structure/neuron.py:Neuron.collect": lambda: called(Neuron(3).collect, signals=SIGNALS),
+    "structure/layer.py:Layer": lambda: called(Layer(3, 4), signals=SIGNALS),
+    "structure/layer.py:Layer.collect": lambda: called(Layer(3, 4).collect, signals=SIGNALS),
+    "structure/network.py:Network": lambda: called(Network([3, 4, 2]), inputs=SIGNALS),
+    "structure/network.py:Network.trace": lambda: {"inputs": Network([3, 2]).trace(SIGNALS).inputs},
+    "learning/loss.py:CrossEntropy": lambda: called(loss.CrossEntropy(), **classes()),
+    "learning/loss.py:BinaryCrossEntropy": lambda: called(
+        loss.BinaryCrossEntropy(), outputs=torch.randn(5, 1), targets=torch.tensor([0, 1, 1, 0, 1])
+    ),
+    "learning/loss.py:MeanSquaredError": lambda: called(loss.MeanSquaredError(), **numbers()),
+    "learning/loss.py:MeanAbsoluteError": lambda: called(loss.MeanAbsoluteError(), **numbers()),
+    "learning/loss.py:Huber": lambda: called(loss.Huber(), **numbers()),
+}
+
+
+def blocks() -> Iterator[tuple[str, str]]:
+    """Name and text of each `Shape:` block of the package."""
+    for path in sorted(ROOT.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        place = path.relative_to(ROOT).as_posix()
+        yield from _within(tree, f"{place}:", top=True)
+
+
+def _within(node: ast.AST, name: str, *, top: bool = False) -> Iterator[tuple[str, str]]:
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.ClassDef | ast.FunctionDef):
+            continue
+        full = f"{name}{child.name}" if top else f"{name}.{child.name}"
+        _, found, block = (ast.get_docstring(child) or "").partition("Shape:\n")
+        if found:
+            yield full, block.split("\n\n")[0]
+        yield from _within(child, full)
+
+
+BLOCKS = dict(blocks())
+
+
+def test_every_block_is_run() -> None:
+    assert set(BLOCKS) == set(RUNS)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_sizes_are_as_promised(name: str) -> None:
+    values, sizes = RUNS[name](), dict[str, int]()
+    lines = [line.strip() for line in BLOCKS[name].splitlines()]
+    entries = [ENTRY.match(line) for line in lines]
+    assert all(entries), f"{name}: every line reads 'name: (size, size) dtype'; got {lines}"
+    assert {entry[1] for entry in entries if entry} == set(values)
+    for entry in filter(None, entries):
+        value, words = values[entry[1]], [word for word in re.split(r",\s*", entry[2]) if word]
+        assert value.ndim == len(words), f"{name}: {entry[1]} is {tuple(value.shape)}"
+        for word, size in zip(words, value.shape, strict=True):
+            expected = int(word) if word.isdigit() else sizes.setdefault(word, size)
+            assert size == expected, f"{name}: {entry[1]} is {tuple(value.shape)}"
+        assert not entry[3] or str(value.dtype) == f"torch.{entry[3]}"
+    assert len(set(sizes.values())) == len(sizes), "sizes that differ in name differ in the test"
+
+
+def test_modules_of_the_concepts_state_their_shapes() -> None:
+    for part in (Weights, Bias, ThresholdRamp, Neuron, Layer, Network, *loss.LOSSES.values()):
+        assert issubclass(part, nn.Module)
+        assert "Shape:" in (part.__doc__ or ""), part
