@@ -1,0 +1,71 @@
+"""Graph: the network and what trains it as one drawing, each node a concept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from brainnet import concepts
+from brainnet.structure.anatomy import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One box of the drawing.
+
+    Attributes:
+        name: where it stands; slashes make boxes within boxes.
+        concept: what it is.
+        sources: names of the nodes that it receives from.
+        notes: what a reader may want to know of it, such as its shape.
+    """
+
+    name: str
+    concept: str
+    sources: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+def concept_graph(places: Sequence[Place]) -> list[Node]:
+    """The eleven concepts as they work together: forward to the loss, and back to a step.
+
+    Layers are joined in the order in which the model names them, which in a network of ours, and
+    in any `nn.Sequential`, is the order of the forward pass.
+
+    Example:
+        >>> from brainnet.structure.anatomy import places
+        >>> [node.name for node in concept_graph(places(nn.Linear(2, 1)))][:4]
+        ['inputs', 'Linear/weights', 'Linear/bias', 'Linear/neurons']
+    """
+    nodes = [Node("inputs", "inputs")]
+    for place in places:
+        nodes += _layer(place, source=nodes[-1].name)
+    loss = concepts.LOSS_FUNCTION.name.replace(" ", "_")
+    descent = concepts.GRADIENT_DESCENT.name.replace(" ", "_")
+    return [
+        *nodes,
+        Node("targets", "targets"),
+        Node(loss, concepts.LOSS_FUNCTION.name, (nodes[-1].name, "targets")),
+        Node("backpropagation", concepts.BACKPROPAGATION.name, (loss,)),
+        Node("gradient", concepts.GRADIENT.name, ("backpropagation",)),
+        Node("learning_rate", concepts.LEARNING_RATE.name),
+        Node(descent, concepts.GRADIENT_DESCENT.name, ("gradient", "learning_rate")),
+    ]
+
+
+def _layer(place: Place, source: str) -> list[Node]:
+    """Weights and biases meet in the neurons, which react through the activation function."""
+    box = place.name.replace(".", "/")
+    shape = (("shape", " x ".join(map(str, place.weights.shape))),)
+    nodes = [Node(f"{box}/weights", concepts.WEIGHTS.name, (source,), shape)]
+    if place.bias is not None:
+        shape = (("shape", str(len(place.bias))),)
+        nodes.append(Node(f"{box}/bias", concepts.BIASES.name, (), shape))
+    sums = Node(f"{box}/neurons", concepts.NEURONS.name, tuple(node.name for node in nodes))
+    nodes.append(sums)
+    if not isinstance(place.activation, (nn.Identity, type(None))):
+        note = (("function", repr(place.activation)),)
+        nodes.append(
+            Node(f"{box}/activation", concepts.ACTIVATION_FUNCTION.name, (sums.name,), note)
+        )
+    return nodes

@@ -1,0 +1,141 @@
+"""Reading: what one look at one step of learning found, in plain numbers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from brainnet.observation import tags
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How the values of one tensor are spread, over buckets of equal width.
+
+    Attributes:
+        count: finite values; the buckets hold exactly these.
+        non_finite: values that are NaN or infinite.
+        minimum: the smallest finite value.
+        maximum: the largest finite value.
+        total: sum of the finite values.
+        total_of_squares: sum of their squares.
+        buckets: values in each bucket, from the minimum to the maximum.
+    """
+
+    count: int
+    non_finite: int
+    minimum: float
+    maximum: float
+    total: float
+    total_of_squares: float
+    buckets: tuple[int, ...]
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Upper end of each bucket; the last is the maximum.
+
+        Example:
+            >>> Histogram(4, 0, 0.0, 2.0, 4.0, 6.0, (1, 3)).edges
+            (1.0, 2.0)
+        """
+        number = len(self.buckets)
+        shares = ((bucket + 1) / number for bucket in range(number))
+        return tuple(self.minimum * (1 - share) + self.maximum * share for share in shares)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReading:
+    """One layer at one step. None stands for what this layer lacks or what was not measured.
+
+    Attributes:
+        place: the layer's name.
+        weights_norm: length of the weights before the step.
+        bias_norm: length of the biases before the step.
+        gradient_norm: length of the gradient of weights and biases, before clipping.
+        update_ratio: length of the weights' step over their length before it.
+        firing_rate: share of answers above zero.
+        silent: share of neurons that answered exactly zero on every row.
+        saturated: share of neurons whose mean slope is under a tenth of the steepest possible.
+        blame: the layer's share of all layers' |dL/dz|.
+        gradient_cosine: cosine between this gradient of the weights and that of the last look
+            (level `full`).
+    """
+
+    place: str
+    weights_norm: float | None = None
+    bias_norm: float | None = None
+    gradient_norm: float | None = None
+    update_ratio: float | None = None
+    firing_rate: float | None = None
+    silent: float | None = None
+    saturated: float | None = None
+    blame: float | None = None
+    gradient_cosine: float | None = None
+
+    def by_tag(self) -> Iterator[tuple[str, float]]:
+        """Each number that was measured, under its tag."""
+        for tag, number in (
+            (tags.WEIGHTS_NORM, self.weights_norm),
+            (tags.BIAS_NORM, self.bias_norm),
+            (tags.GRADIENT_NORM, self.gradient_norm),
+            (tags.UPDATE_RATIO, self.update_ratio),
+            (tags.FIRING_RATE, self.firing_rate),
+            (tags.SILENT, self.silent),
+            (tags.SATURATED, self.saturated),
+            (tags.BLAME, self.blame),
+            (tags.GRADIENT_COSINE, self.gradient_cosine),
+        ):
+            if number is not None:
+                yield tag.at(self.place), number
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One step of learning: the network before it, the slope, the step, and where it led.
+
+    Attributes:
+        step: optimizer steps taken before this one; 0 is the untrained network.
+        epoch: passes over the training rows completed.
+        loss: loss of the batch before the step.
+        learning_rate: that of the optimizer's first group of parameters.
+        forward_seconds: time of the forward pass, without that of observing it.
+        gradient_norm: length of the gradient of all parameters, before clipping.
+        predicted_decrease: by how much the slope promises the batch's loss to fall.
+        actual_decrease: by how much it fell.
+        layers: each layer with weights, in order.
+    """
+
+    step: int
+    epoch: int
+    loss: float | None = None
+    learning_rate: float | None = None
+    forward_seconds: float | None = None
+    gradient_norm: float | None = None
+    predicted_decrease: float | None = None
+    actual_decrease: float | None = None
+    layers: tuple[LayerReading, ...] = ()
+
+    def by_tag(self) -> dict[str, float]:
+        """Each number that was measured, under its tag; the loss is whoever trains' to log.
+
+        Example:
+            >>> Reading(step=0, epoch=0, loss=2.3, learning_rate=0.01).by_tag()
+            {'learning_rate': 0.01}
+        """
+        whole = {
+            tags.LEARNING_RATE: self.learning_rate,
+            tags.FORWARD_SECONDS: self.forward_seconds,
+            tags.GRADIENT_TOTAL_NORM: self.gradient_norm,
+            tags.PREDICTED_DECREASE: self.predicted_decrease,
+            tags.ACTUAL_DECREASE: self.actual_decrease,
+        }
+        numbers = {tag.at(): number for tag, number in whole.items() if number is not None}
+        for layer in self.layers:
+            numbers.update(layer.by_tag())
+        return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A reading with the histograms that went with it, by tag; these are not kept in memory."""
+
+    reading: Reading
+    histograms: dict[str, Histogram]

@@ -1,0 +1,290 @@
+"""Observe: looks inside a training now and then, in anybody's LightningModule and Trainer."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from brainnet.errors import InputError
+from brainnet.observation.cadence import check_stride, due
+from brainnet.observation.graph import concept_graph
+from brainnet.observation.layout import curated
+from brainnet.observation.observed_step import ObservedStep, is_compiled
+from brainnet.observation.reading import Look, Reading
+from brainnet.observation.tags import Level
+from brainnet.observation.texts import all_texts
+from brainnet.observation.writer import Writer
+from brainnet.structure.anatomy import places
+from brainnet.training.module import LearningModule
+
+log = logging.getLogger(__name__)
+
+
+class Observe(Callback):
+    """Writes what happens inside each layer to TensorBoard, at the steps that are due.
+
+    It looks at steps 0, 1, 2, 5, 10, 20 … and then at every `every`-th; on all others there is
+    no hook on the model and nothing waits for the device. It changes no weight and draws no random
+    number, and where it cannot go on it says so once in the log and leaves the training alone. It
+    goes along with gradient accumulation (a look spans all batches of one step), gradient clipping
+    (gradients are read before it), mixed precision, frozen and unused parameters, and several
+    optimizers. Over several processes, the first one's share of the batch is looked at.
+
+    `light` records, for each layer, the norms of weights, biases and gradients, the step over the
+    weights, who fires, who is silent or saturated, the share of the blame, and histograms of
+    weights, biases, gradients and answers. `full` adds histograms of the sums before the
+    activation, of bias gradients, of the step and of the blame of each neuron, and the cosine with
+    the gradient of the look before.
+
+    Not seen: answers and blame inside a part that `torch.compile` took hold of; saturation where
+    PyTorch has no slope for the activation; by how much the loss really fell, unless the module is
+    brainnet's own, which can tell the loss of a batch again. Parameters that are sharded over
+    several devices (FSDP) turn it off.
+
+    Args:
+        every: steps between two looks.
+        level: how much to look at, "light" or "full".
+        folder: where to write; the folder of the trainer's TensorBoard logger where None, and
+            where it has none, that of its first logger, or its `default_root_dir`.
+
+    Attributes:
+        readings: one `Reading` for each look of the last training, in plain numbers.
+
+    Raises:
+        InputError: where `every` or `level` cannot be meant.
+
+    Example:
+        >>> trainer = Trainer(callbacks=[Observe(every=100)], logger=False)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, every: int = 50, level: Level = "light", folder: Path | str | None = None
+    ) -> None:
+        if level not in get_args(Level):
+            raise InputError(
+                f"observe needs a level, {' or '.join(get_args(Level))}; got {level!r}. "
+                "Set observe=light, observe=full or observe=off."
+            )
+        self.every = check_stride(every, "observe.every")
+        self.level: Level = level
+        self.folder = None if folder is None else Path(folder)
+        self.readings: list[Reading] = []
+        self._writer: Writer | None = None
+        self._watching = False
+        self._looking: _Looking | None = None
+        self._directions: Mapping[str, Tensor] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the file, and write the graph, the layout of the charts and the explanations."""
+        self.readings, self._directions, self._looking = [], {}, None
+        self._watching = trainer.is_global_zero
+        with self._careful():
+            if not self._watching or not self._can_see(pl_module) or _rehearsal(trainer):
+                return
+            self._writer = writer_for(trainer, self.folder)
+            if trainer.global_step == 0:
+                found = places(pl_module)
+                self._writer.graph(concept_graph(found))
+                self._writer.layout(curated([place.name for place in found]))
+                for tag, text in all_texts().items():
+                    self._writer.text(tag, text)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Put the hooks on, if the step that begins is due."""
+        if not self._watching:
+            return
+        step = trainer.global_step
+        if self._looking is None and not due(step, self.every):
+            return
+        with self._careful():
+            if self._looking is None:
+                observed = ObservedStep(pl_module, level=self.level, previous=self._directions)
+                self._looking = _Looking(observed, step, trainer.current_epoch)
+            self._looking.batches.append(batch)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Read the gradients: unscaled, added up over all batches, and not clipped yet."""
+        if self._looking is None:
+            return
+        with self._careful():
+            self._looking.before_update(trainer, pl_module, optimizer)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Take the hooks off once the step is done, and write down what was seen."""
+        if self._looking is None:
+            return
+        with self._careful():
+            self._looking.add_loss(outputs)
+            if trainer.global_step == self._looking.step:
+                return  # gradients are still adding up
+            looking, self._looking = self._looking, None
+            look = looking.finish(trainer, pl_module)
+            self._directions = looking.observed.directions
+            self.readings.append(look.reading)
+            if self._writer is not None:
+                self._writer.look(look)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write everything to disk."""
+        with self._careful():
+            self._stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the model without hooks, and what was seen on disk."""
+        with self._careful():
+            self._stop()
+
+    def _can_see(self, module: LightningModule) -> bool:
+        """Whether there is something to look at; says what is not."""
+        if not places(module):
+            log.warning("Observe: no layer with weights found in %s.", type(module).__name__)
+        elif any(hasattr(parameter, "placements") for parameter in module.parameters()):
+            log.warning("Observe: the parameters are sharded over devices; it looks at none.")
+        else:
+            if is_compiled(module):
+                log.warning(
+                    "Observe: the model is compiled; weights and gradients are seen, answers and "
+                    "blame are not."
+                )
+            return True
+        self._watching = False
+        return False
+
+    @contextmanager
+    def _careful(self) -> Iterator[None]:
+        """A training must not end because somebody watched it."""
+        try:
+            yield
+        except Exception as error:
+            # A log, not a warning: where warnings are errors, that would raise.
+            log.warning("Observe stopped looking: %s: %s", type(error).__name__, error)
+            log.debug("Observe stopped looking", exc_info=True)
+            self._watching = False
+            looking, self._looking = self._looking, None
+            if looking is not None:
+                looking.observed.close()
+
+    def _stop(self) -> None:
+        """Take the hooks off and close the file."""
+        looking, self._looking, self._watching = self._looking, None, False
+        if looking is not None:
+            looking.observed.close()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+
+class _Looking:
+    """One look as it happens: what the hooks observe, and what only the training loop knows."""
+
+    def __init__(self, observed: ObservedStep, step: int, epoch: int) -> None:
+        self.observed = observed
+        self.step = step
+        self.epoch = epoch
+        self.batches: list[object] = []
+        self.loss: Tensor | None = None
+        self.loss_before: Tensor | None = None
+        self.learning_rate: float | None = None
+
+    def before_update(
+        self, trainer: Trainer, module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Read the gradients, the learning rate and, where it can be told, the loss once more."""
+        if self.learning_rate is None:
+            self.learning_rate = float(optimizer.param_groups[0]["lr"])
+            self.loss_before = loss_of(trainer, module, self.batches)
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        self.observed.before_update(
+            [parameter for group in optimizer.param_groups for parameter in group["params"]],
+            scale=1.0 if scaler is None else scaler.get_scale(),
+        )
+
+    def add_loss(self, outputs: Tensor | Mapping[str, Any] | None) -> None:
+        """Add the loss of one batch; Lightning has divided it by the batches of the step."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            loss = loss.detach()
+            self.loss = loss if self.loss is None else self.loss + loss
+
+    def finish(self, trainer: Trainer, module: LightningModule) -> Look:
+        """Bring home what was seen."""
+        after = None if self.loss_before is None else loss_of(trainer, module, self.batches)
+        look = self.observed.finish(
+            self.step, self.epoch, loss=self.loss, before=self.loss_before, after=after
+        )
+        reading = replace(look.reading, learning_rate=self.learning_rate)
+        return replace(look, reading=reading)
+
+
+def writer_for(trainer: Trainer, folder: Path | None) -> Writer:
+    """A writer into the run that a trainer's logger writes to, sharing its file where it can.
+
+    Args:
+        trainer: the trainer.
+        folder: where to write instead, in a file of its own.
+    """
+    if folder is not None:
+        return Writer(folder)
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            return Writer(logger.log_dir, sink=logger.experiment.file_writer)
+    folders = [found for logger in trainer.loggers if (found := _folder_of(logger))]
+    return Writer(folders[0] if folders else trainer.default_root_dir)
+
+
+def _folder_of(logger: Logger) -> str | None:
+    return getattr(logger, "log_dir", None)
+
+
+def _rehearsal(trainer: Trainer) -> bool:
+    """Whether this is Lightning's `fast_dev_run`, which leaves nothing behind."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+@torch.no_grad()
+def loss_of(trainer: Trainer, module: LightningModule, batches: list[Any]) -> Tensor | None:
+    """The loss of some batches as the network stands, in evaluation mode and without a trace.
+
+    Returns:
+        None for a module that is not brainnet's own: its `training_step` may do more than judge.
+    """
+    if not isinstance(module, LearningModule) or not batches:
+        return None
+    with untouched(module), trainer.precision_plugin.forward_context():
+        losses = [module.loss(module.network(inputs), targets) for inputs, targets in batches]
+    return torch.stack(losses).mean()
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; modes and random numbers are afterwards as they were."""
+    modes = [(part, part.training) for part in module.modules()]
+    devices = {parameter.device for parameter in module.parameters()}
+    with torch.random.fork_rng([device for device in devices if device.type == "cuda"]):
+        module.eval()
+        try:
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training
