@@ -1,0 +1,228 @@
+"""Checkpoint: the state of a run on disk, of tensors and plain values alone, never half written."""
+
+import io
+import pickle
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from brainnet.data.module import DataModule
+from brainnet.errors import InputError, TrainingFailure
+from brainnet.training.randomness import random_state, set_random_state
+from brainnet.training.run_folder import RunFolder, plain, write_whole
+
+OURS = "brainnet"
+FORMAT = 1
+NETWORK = "network."
+
+# Writing may take this share of a run's time; what is not written yet is kept in memory, up to
+# this many bytes of it.
+_SHARE_OF_TIME = 0.05
+_BYTES_IN_MEMORY = 2**28
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all, and not more often than pays.
+
+    An epoch of a small network takes less time than a file, so that a checkpoint which replaces
+    one just written waits in memory until writing is due, or until `flush`.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Path, dict[str, Any]] = {}
+        self._due = 0.0
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: Any,  # noqa: ANN401 - Lightning's own signature
+        storage_options: Any | None = None,  # noqa: ANN401
+    ) -> None:
+        """Write the checkpoint, now or soon."""
+        path = Path(path)
+        if time.monotonic() < self._due and _bytes_of(checkpoint) < _BYTES_IN_MEMORY:
+            self._waiting[path] = tree_map(_copied, checkpoint)
+            return
+        self._waiting[path] = checkpoint
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        start = time.monotonic()
+        for path in list(self._waiting):
+            content = io.BytesIO()
+            torch.save(self._waiting[path], content)
+            write_whole(path, content.getvalue())
+            del self._waiting[path]
+        end = time.monotonic()
+        self._due = end + (end - start) / _SHARE_OF_TIME
+
+
+class Checkpoints(Checkpoint):
+    """Keeps `last.ckpt`, from step 0 on and after every epoch, and `best.ckpt`, by validation loss.
+
+    Besides what Lightning stores, a checkpoint holds under "brainnet" the resolved config and the
+    state of the random numbers, so that a resumed run goes on to the bit. A network whose weights
+    are not finite is never stored.
+
+    Args:
+        config: the resolved config of the run.
+        store: what the trainer writes checkpoints with.
+        folder: the run's; None in a process that writes nothing.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], store: AtomicCheckpointIO, folder: RunFolder | None
+    ) -> None:
+        self.best: dict[str, float] = {}
+        self._config = plain(config)
+        self._store = store
+        # Without a folder the path is never used: the first process alone writes.
+        self._folder = folder.checkpoints if folder else Path()
+        self._judged = False
+        self._resumed: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was best so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what was best so far."""
+        self.best = state_dict["best"]
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what is ours."""
+        checkpoint[OURS] = {"format": FORMAT, "config": self._config, "random": random_state()}
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember the random numbers, to set them when training begins."""
+        self._resumed = checkpoint[OURS]["random"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Store the untrained network, or go on with the random numbers of the resumed one."""
+        if self._resumed is not None:
+            set_random_state(self._resumed)
+        else:
+            self._save(trainer, pl_module, "last")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the network was judged; it is stored once the epoch's end is known."""
+        self._judged = not trainer.sanity_checking
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Store the best where it was judged in mid-epoch: the weights have not moved since."""
+        if self._judged:
+            self._save_if_best(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Store the last, and the best."""
+        self._save_if_best(trainer, pl_module)
+        self._save(trainer, pl_module, "last")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what waits."""
+        self._store.flush()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Write what waits: it was sound when it was stored."""
+        self._store.flush()
+
+    def _save_if_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        stage = "validation" if self._judged else "train"
+        if stage == "train" and trainer.enable_validation:
+            return
+        self._judged = False
+        loss = float(trainer.callback_metrics.get(f"loss/{stage}", float("nan")))
+        if loss < self.best.get("loss", float("inf")):
+            self.best = {"loss": loss, "step": trainer.global_step}
+            self._save(trainer, pl_module, "best")
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
+        if not _is_finite(pl_module):
+            raise TrainingFailure(
+                f"a weight stopped being a finite number before step {trainer.global_step}"
+            )
+        trainer.save_checkpoint(self._folder / f"{name}.ckpt")
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of brainnet; tensors are put on the CPU.
+
+    Raises:
+        InputError: it is missing, damaged, or was not written by brainnet.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"the checkpoint {path} cannot be read: {error.strerror}.") from error
+    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"the checkpoint {path} is damaged, or holds more than tensors and plain values. "
+            "Use another: a run's checkpoints folder has last.ckpt and best.ckpt."
+        ) from error
+    if not isinstance(checkpoint, dict) or OURS not in checkpoint:
+        raise InputError(f"{path} is no checkpoint of brainnet. Name one of a run's own.")
+    if checkpoint[OURS]["format"] > FORMAT:
+        raise InputError(f"{path} was written by a newer brainnet. Upgrade, and try again.")
+    return checkpoint
+
+
+def load_network(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:
+    """Give the network the weights of a checkpoint.
+
+    Raises:
+        InputError: they are those of another network.
+    """
+    weights = {
+        key.removeprefix(NETWORK): value
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(NETWORK)
+    }
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            "the checkpoint holds the weights of another network: "
+            f"{' '.join(str(error).split())} Use the network and activation it was trained with."
+        ) from error
+
+
+def load_scaling(data: DataModule, checkpoint: Mapping[str, Any]) -> None:
+    """Scale the data as the run scaled its own.
+
+    Raises:
+        InputError: the run's data had other columns.
+    """
+    # Lightning stores a data module's state under the name of its class.
+    state = checkpoint.get(type(data).__qualname__)
+    if state is not None:
+        data.load_state_dict(state)
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401
+    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+
+
+def _bytes_of(checkpoint: Mapping[str, Any]) -> int:
+    return sum(part.nbytes for part in tree_leaves(checkpoint) if isinstance(part, Tensor))
+
+
+def _is_finite(module: nn.Module) -> bool:
+    weights = [weight for weight in module.parameters() if weight.is_floating_point()]
+    return not weights or bool(torch.stack([weight.isfinite().all() for weight in weights]).all())

@@ -1,0 +1,96 @@
+"""Choices: the loss, the optimizer and the schedule of a run, by their names."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from brainnet.data.checks import did_you_mean
+from brainnet.data.dataset import Task
+from brainnet.errors import InputError
+from brainnet.learning.gradient_descent import OPTIMIZERS
+from brainnet.learning.learning_rate import SCHEDULES
+from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
+from brainnet.training.module import OptimizerFactory, ScheduleFactory
+
+Chosen = TypeVar("Chosen")
+
+# What an exponential schedule leaves of the learning rate at the end of a run.
+_LAST_SHARE = 0.01
+
+
+def loss_for(choice: str | nn.Module, task: Task) -> nn.Module:
+    """Return the loss of that name; "auto" is the one that fits the task.
+
+    Raises:
+        InputError: there is no such loss.
+
+    Example:
+        >>> type(loss_for("auto", "regression")).__name__
+        'MeanSquaredError'
+    """
+    if isinstance(choice, nn.Module):
+        return choice
+    name = DEFAULT_LOSS[task] if choice == "auto" else choice
+    return _named("loss", name, LOSSES, "auto")()
+
+
+def optimizer_for(choice: str | OptimizerFactory, learning_rate: float) -> OptimizerFactory:
+    """Return what makes the optimizer of that name.
+
+    Raises:
+        InputError: there is no such optimizer.
+    """
+    if not isinstance(choice, str):
+        return choice
+    kind: Callable[..., Optimizer] = _named("optimizer", choice, OPTIMIZERS)
+
+    def optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        return kind(parameters, lr=learning_rate)
+
+    return optimizer
+
+
+def schedule_for(choice: str | ScheduleFactory) -> ScheduleFactory | None:
+    """Return what makes the schedule of that name from optimizer and number of steps.
+
+    Raises:
+        InputError: there is no such schedule.
+    """
+    if not isinstance(choice, str):
+        return choice
+    kind: Callable[..., LRScheduler] = _named("schedule", choice, SCHEDULES)
+    if choice == "constant":
+        return None
+
+    def schedule(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        return kind(optimizer, **_settings(choice, optimizer, total_steps))
+
+    return schedule
+
+
+def _settings(choice: str, optimizer: Optimizer, total_steps: int) -> dict[str, float]:
+    """What each schedule has to be told about the run."""
+    match choice:
+        case "cosine":
+            return {"T_max": total_steps}
+        case "one_cycle":
+            return {"max_lr": optimizer.param_groups[0]["lr"], "total_steps": total_steps}
+        case "exponential":
+            return {"gamma": _LAST_SHARE ** (1 / total_steps)}
+        case "step":
+            return {"step_size": max(1, total_steps // 3)}
+        case _:
+            return {"total_steps": total_steps}
+
+
+def _named(what: str, name: str, table: Mapping[str, Chosen], *more: str) -> Chosen:
+    if name not in table:
+        known = [*more, *table]
+        raise InputError(
+            f"there is no {what} {name!r}.{did_you_mean(str(name), known)} "
+            f"Choose one of {', '.join(known)}."
+        )
+    return table[name]

@@ -1,0 +1,95 @@
+"""Course: a run under way, from its first step to its test, and how it ended."""
+
+from signal import Signals
+from typing import Any, NoReturn
+
+from lightning.pytorch import Trainer
+
+from brainnet.data.module import DataModule
+from brainnet.errors import TrainingFailure
+from brainnet.training.checkpoint import load_checkpoint, load_network
+from brainnet.training.interruption import Interruption
+from brainnet.training.journal import Journal
+from brainnet.training.module import LearningModule
+from brainnet.training.result import RunResult, State
+from brainnet.training.run_folder import Run
+
+
+class Course:
+    """Trains, tests the best weights, and leaves a summary however it ends."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        module: LearningModule,
+        data: DataModule,
+        journal: Journal,
+        interruption: Interruption,
+    ) -> None:
+        self.trainer = trainer
+        self.module = module
+        self.data = data
+        self.journal = journal
+        self.interruption = interruption
+        self.state: State = "finished"
+
+    def follow(self, found: Run | None) -> None:
+        """Train and test, and leave a summary however it ends."""
+        path = str(found.last) if found else None
+        try:
+            self.trainer.fit(self.module, datamodule=self.data, ckpt_path=path, weights_only=True)
+            self._note()
+            self._test()
+        except TrainingFailure as error:
+            self._fail(error)
+        except BaseException:
+            self._note()
+            if self.interruption.signal is None:
+                self.journal.write("failed")
+                raise
+            # Also where another process, stopped by the same signal, left this one alone.
+            self.state = "interrupted"
+            self.journal.write(self.state, signal=Signals(self.interruption.signal).name)
+        else:
+            self.journal.metrics = dict(self.module.curves)
+            self.journal.write(self.state)
+
+    def result(self, readings: list[Any]) -> RunResult:
+        """Return what came of it."""
+        folder = self.journal.folder
+        return RunResult(
+            folder=folder.path if folder else None,
+            state=self.state,
+            metrics=dict(self.module.curves),
+            network=self.module.network,
+            readings=readings,
+            confusion=self.module.confusion,
+            steps=self.journal.steps,
+            seconds=self.journal.seconds,
+            signal=self.interruption.signal,
+        )
+
+    def _note(self) -> None:
+        self.journal.steps = self.trainer.global_step
+        self.journal.epochs = self.trainer.current_epoch
+        self.journal.metrics = dict(self.module.curves)
+
+    def _test(self) -> None:
+        folder = self.journal.folder
+        best = load_checkpoint(Run(folder).best) if folder else None
+        if self.trainer.world_size > 1:
+            best = self.trainer.strategy.broadcast(best)
+        assert best is not None, "the first process always has a checkpoint"
+        load_network(self.module.network, best)
+        self.trainer.test(self.module, datamodule=self.data, verbose=False)
+        self.module.network.eval()
+
+    def _fail(self, error: TrainingFailure) -> NoReturn:
+        self._note()
+        self.journal.write("failed", reason=str(error))
+        folder = self.journal.folder
+        kept = f" The last good checkpoint is {folder.last}." if folder else ""
+        raise TrainingFailure(
+            f"{error}.{kept} Try a smaller step (optimizer.lr a tenth of what it is), "
+            "trainer.gradient_clip_val=1, or data.normalize=standard."
+        ) from None

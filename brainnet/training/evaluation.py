@@ -1,0 +1,84 @@
+"""Evaluation: how well a trained network answers rows it has never seen."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from brainnet.data.module import DataModule
+from brainnet.training.checkpoint import load_checkpoint, load_network, load_scaling
+from brainnet.training.module import LearningModule
+from brainnet.training.run_folder import Run, find_run
+from brainnet.training.sizes import check_sizes
+from brainnet.training.tally import Tally
+from brainnet.training.untouched import untouched
+
+_ROWS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The test of one checkpoint.
+
+    Attributes:
+        metrics: `loss/test`, and `accuracy/test` or `r2/test`.
+        outputs: what the network gave for each row, (rows, outputs).
+        answers: what that means: classes (rows,), or numbers (rows, targets), scaled as `truths`.
+        truths: what would have been right.
+        confusion: rows of each class (row) by the answer they got (column); None for numbers.
+        checkpoint: the file that was judged.
+    """
+
+    metrics: dict[str, float]
+    outputs: Tensor = field(repr=False)
+    answers: Tensor = field(repr=False)
+    truths: Tensor = field(repr=False)
+    confusion: Tensor | None = field(repr=False)
+    checkpoint: Path
+
+
+def evaluate(
+    run: Run | Path | str, network: nn.Module, data: DataModule, loss: nn.Module
+) -> Evaluation:
+    """Judge a run's best weights by the test rows, scaled as the run scaled its own.
+
+    The network gets these weights, and the data that scaling.
+
+    Args:
+        run: a run's folder, `latest`, or a checkpoint file.
+        network: one as the run trained it.
+        data: the run's data, or other data with the same columns.
+        loss: from outputs and targets to one number.
+
+    Raises:
+        InputError: there is no such run, or the network or the data do not fit it.
+    """
+    found = run if isinstance(run, Run) else find_run(run)
+    checkpoint = load_checkpoint(found.best)
+    check_sizes(network, data, loss)
+    load_network(network, checkpoint)
+    load_scaling(data, checkpoint)
+    return judge(network, data, loss, checkpoint=found.best)
+
+
+def judge(
+    network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: Path
+) -> Evaluation:
+    """Judge a network as it stands by the test rows; `checkpoint` is where it came from."""
+    module = LearningModule(network, loss, task=data.task, targets=data.targets)
+    tally = Tally(data.task, data.targets, confusion=True)
+    outputs: list[Tensor] = []
+    with untouched(network):
+        for rows, truths in zip(*(part.split(_ROWS_AT_ONCE) for part in data.test), strict=True):
+            outputs.append(network(rows))
+            tally.add(loss(outputs[-1], truths), module.answer(outputs[-1]), truths)
+    given = torch.cat(outputs)
+    return Evaluation(
+        metrics={f"{name}/test": value for name, value in tally.read().items()},
+        outputs=given,
+        answers=module.answer(given),
+        truths=data.test[1],
+        confusion=tally.confusion_matrix(),
+        checkpoint=checkpoint,
+    )

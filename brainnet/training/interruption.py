@@ -1,0 +1,87 @@
+"""Interruption: Ctrl-C and SIGTERM let the batch in progress finish; a second one leaves at once."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+WATCHED = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):  # noqa: N818 - no error: the user asked for it
+    """Training stopped because a signal asked for it."""
+
+
+class Interruption(Callback):
+    """Turns the first signal into a stop after the current batch, and the second into an exit.
+
+    Lightning's own answer to Ctrl-C ignores every further one and exits with 1. Here `signal`
+    says afterwards which one came, so that the command line can exit with 128 + its number. Used
+    as a context; what handled the signals before handles them again after it. Outside the main
+    thread, where Python allows no handlers, it does nothing.
+
+    Args:
+        on_exit: called just before the second signal ends the process.
+    """
+
+    def __init__(self, on_exit: Callable[[int], object] = lambda number: None) -> None:
+        self.signal: int | None = None
+        self._on_exit = on_exit
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Start to listen."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in WATCHED}
+            self._listen()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Hand the signals back."""
+        for number, handler in self._before.items():
+            # None: a handler that was not installed from Python and cannot be put back from it.
+            if handler is not None:
+                signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals back from Lightning, which has put its own handlers around ours."""
+        if self._before:
+            self._listen()
+        self._stop_if_asked()
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Stop where a signal came during the batch."""
+        self._stop_if_asked()
+
+    def on_validation_batch_end(self, *_: object, **__: object) -> None:
+        """Stop where a signal came during the batch."""
+        self._stop_if_asked()
+
+    def on_test_batch_end(self, *_: object, **__: object) -> None:
+        """Stop where a signal came during the batch."""
+        self._stop_if_asked()
+
+    def _listen(self) -> None:
+        for number in WATCHED:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is None:
+            self.signal = number
+            return
+        self._on_exit(number)
+        os._exit(128 + number)
+
+    def _stop_if_asked(self) -> None:
+        if self.signal is not None:
+            raise Interrupted(signal.Signals(self.signal).name)

@@ -1,0 +1,222 @@
+"""Module: a network, its loss and its optimizer as one thing that Lightning can train."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from brainnet.errors import InputError, TrainingFailure
+from brainnet.learning.loss import Task
+from brainnet.training.tally import Tally
+from brainnet.training.untouched import untouched
+
+Batch = tuple[Tensor, Tensor]
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+ScheduleFactory = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
+Stage = Literal["train", "validation", "test"]
+
+# Enough for the first point of a curve to two digits, whatever the size of the data.
+_ROWS_OF_THE_FIRST_GUESS = 8192
+
+
+class LearningModule(LightningModule):
+    """Trains, validates and tests a network, and logs its curves.
+
+    The curves are `loss/train`, `loss/validation`, and `accuracy/...` (`r2/...` for a regression),
+    over optimizer steps, from step 0 on, where the untrained network guesses. Values of the
+    training part are means since the last point; an epoch is one point, or, where it has many
+    batches, one for about each `log_every_n_steps` of the trainer. No step waits for the device.
+
+    Args:
+        network: any module from inputs to outputs.
+        loss: from outputs and targets to one number; one of `brainnet.learning.loss`, or any.
+        task: "multiclass", "binary" or "regression".
+        targets: number of classes, or of numbers to predict.
+        optimizer: makes the optimizer from the parameters.
+        schedule: makes the schedule from the optimizer and the total number of steps; it is
+            stepped once per optimizer step (`ReduceLROnPlateau`: once per epoch).
+
+    Attributes:
+        curves: the last value of each curve, by tag.
+        confusion: after a test, which class (row) was taken for which (column), counted.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        *,
+        task: Task,
+        targets: int,
+        optimizer: OptimizerFactory = torch.optim.Adam,
+        schedule: ScheduleFactory | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.task = task
+        self.targets = targets
+        self.train_tally = Tally(task, targets)
+        self.validation_tally = Tally(task, targets)
+        self.test_tally = Tally(task, targets, confusion=True)
+        self.curves: dict[str, float] = {}
+        self.confusion: Tensor | None = None
+        self._make_optimizer = optimizer
+        self._make_schedule = schedule
+        self._window = 1
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Think: the network's outputs."""
+        return self.network(inputs)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch."""
+        loss = self._judge("train", batch)
+        # Free where the loss already lies in memory; elsewhere it is checked when a point is read.
+        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+            self._fail(loss.item())
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Judge one batch of the validation rows."""
+        self._judge("validation", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Judge one batch of the test rows."""
+        self._judge("test", batch)
+
+    def answer(self, outputs: Tensor) -> Tensor:
+        """Turn outputs into answers in the form of the targets.
+
+        Shape:
+            outputs: (batch, outputs)
+            return: (batch,) classes, or (batch, targets) numbers
+        """
+        answer = getattr(self.loss, "answer", None)
+        if answer is not None:
+            return answer(outputs)
+        if self.task == "regression":
+            return outputs
+        return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of seven types
+        """Make the optimizer and the schedule."""
+        optimizer = self._make_optimizer(self.network.parameters())
+        if self._make_schedule is None:
+            return optimizer
+        schedule = self._make_schedule(optimizer, self._total_steps())
+        plateau = isinstance(schedule, ReduceLROnPlateau)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": schedule,
+                "interval": "epoch" if plateau else "step",
+                "monitor": "loss/validation",
+            },
+        }
+
+    def on_train_start(self) -> None:
+        """Log what the untrained network guesses, before the first step."""
+        batches = int(self.trainer.num_training_batches)
+        points = max(1, round(batches / self._log_every()))
+        self._window = math.ceil(batches / points)
+        if self.trainer.global_step == 0:
+            for stage, loader in (
+                ("train", self.trainer.train_dataloader),
+                ("validation", self.trainer.val_dataloaders),
+            ):
+                self._guess(stage, loader)
+                self._log(stage)
+
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
+        """Log a point in the middle of a long epoch."""
+        done = batch_idx + 1
+        if done % self._window == 0 and done < self.trainer.num_training_batches:
+            self._log("train")
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training part, and offer it to callbacks that monitor."""
+        self._offer(self._log("train"))
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin anew."""
+        self._tally("validation").reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation part, and offer it to callbacks that monitor."""
+        self._offer(self._log("validation"))
+
+    def on_test_epoch_start(self) -> None:
+        """Begin anew."""
+        self._tally("test").reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test part and keep the confusion matrix."""
+        self.confusion = self._tally("test").confusion_matrix()
+        self._offer(self._log("test"))
+
+    def _judge(self, stage: Stage, batch: Batch) -> Tensor:
+        inputs, targets = batch
+        outputs = self.network(inputs)
+        loss: Tensor = self.loss(outputs, targets)
+        self._tally(stage).add(loss.detach(), self.answer(outputs.detach()), targets)
+        return loss
+
+    def _guess(self, stage: Stage, loader: Any) -> None:  # noqa: ANN401
+        """Judge the first rows of a loader without learning from them."""
+        rows = 0
+        # Also the loader is inside: another's may draw random numbers to shuffle.
+        with untouched(self.network), self.trainer.precision_plugin.forward_context():
+            for batch in loader or ():
+                moved = self.trainer.strategy.batch_to_device(batch)
+                self._judge(stage, moved)
+                rows += len(moved[1])
+                if rows >= _ROWS_OF_THE_FIRST_GUESS:
+                    break
+
+    def _log(self, stage: Stage) -> dict[str, float]:
+        """Read a stage's tally, write it to the loggers, and start the tally anew."""
+        tally = self._tally(stage)
+        values = {f"{name}/{stage}": value for name, value in tally.read().items()}
+        tally.reset()
+        self.curves.update(values)
+        for logger in self.loggers:
+            logger.log_metrics(values, step=self.trainer.global_step)
+        loss = values.get("loss/train", 0.0)
+        if not math.isfinite(loss):
+            self._fail(loss)
+        return values
+
+    def _offer(self, values: dict[str, float]) -> None:
+        # logger=False: the curves are already written, over optimizer steps.
+        self.log_dict(values, logger=False)
+
+    def _fail(self, loss: float) -> None:
+        step = self.trainer.global_step
+        raise TrainingFailure(f"the loss became {loss} at step {step}")
+
+    def _tally(self, stage: Stage) -> Tally:
+        match stage:
+            case "train":
+                return self.train_tally
+            case "validation":
+                return self.validation_tally
+            case "test":
+                return self.test_tally
+
+    def _log_every(self) -> int:
+        return max(1, int(getattr(self.trainer, "log_every_n_steps", 50)))
+
+    def _total_steps(self) -> int:
+        total = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total):
+            raise InputError(
+                "a schedule needs to know where training ends; got no end. "
+                "Set trainer.max_epochs or trainer.max_steps, or schedule=constant."
+            )
+        return int(total)

@@ -1,0 +1,49 @@
+"""Result: what came of a run, for whoever started it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+State = Literal["finished", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+        folder: where it is; None in the second and further processes of a distributed run.
+        state: "finished" or "interrupted"; a run that failed raises instead.
+        metrics: the last value of each curve, by tag, and those of the test.
+        network: with the weights that did best on the validation rows.
+        readings: what `observe` saw, one for each look.
+        confusion: of the test: rows of each class (row) by the answer they got (column).
+        steps: optimizer steps taken.
+        seconds: how long it took, all its parts together.
+        signal: the number of the signal that interrupted it.
+    """
+
+    folder: Path | None
+    state: State
+    metrics: dict[str, float]
+    network: nn.Module = field(repr=False)
+    readings: list[Any] = field(default_factory=list, repr=False)
+    confusion: Tensor | None = field(default=None, repr=False)
+    steps: int = 0
+    seconds: float = 0.0
+    signal: int | None = None
+
+    @property
+    def summary(self) -> str:
+        """The result in a few lines: what came of it, where it is, how to look at it."""
+        values = [f"{tag} {value:.4g}" for tag, value in sorted(self.metrics.items())]
+        lines = [
+            f"{self.state} after {self.steps:,} steps in {self.seconds:.1f} s",
+            *(f"  {value}" for value in values if "/test" in value or self.state != "finished"),
+            f"run      {self.folder}",
+        ]
+        if self.state == "interrupted":
+            lines.append(f"go on    brainnet train resume={self.folder}")
+        return "\n".join([*lines, f"look     tensorboard --logdir {self.folder}"])

@@ -1,0 +1,226 @@
+"""Run: one training from the first guess to the test, with a folder that tells all of it."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from torch import nn
+
+from brainnet.data.builtin import Source, find_source
+from brainnet.data.checks import check_number, check_whole_number
+from brainnet.data.dataset import Dataset
+from brainnet.data.module import DataModule
+from brainnet.errors import InputError
+from brainnet.observation.tags import Level
+from brainnet.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
+from brainnet.training.choices import loss_for, optimizer_for, schedule_for
+from brainnet.training.course import Course
+from brainnet.training.curves import Curves
+from brainnet.training.description import describe_run
+from brainnet.training.evaluation import Evaluation as Evaluation
+from brainnet.training.evaluation import evaluate as evaluate
+from brainnet.training.interruption import Interruption
+from brainnet.training.journal import Journal
+from brainnet.training.module import LearningModule, OptimizerFactory, ScheduleFactory
+from brainnet.training.observe import Observe
+from brainnet.training.progress import Progress
+from brainnet.training.randomness import seeded
+from brainnet.training.result import RunResult as RunResult
+from brainnet.training.run_folder import Run, RunFolder, find_run
+from brainnet.training.sizes import check_sizes
+from brainnet.training.trainer import make_trainer, quiet, restored_determinism
+
+
+def train(
+    network: nn.Module,
+    data: DataModule,
+    *,
+    loss: nn.Module,
+    optimizer: OptimizerFactory,
+    schedule: ScheduleFactory | None = None,
+    folder: RunFolder | Path | None = None,
+    seed: int = 0,
+    trainer: Mapping[str, Any] | None = None,
+    observe: Observe | None = None,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] | None = None,
+    config: Mapping[str, Any] | None = None,
+    resume: Run | Path | str | None = None,
+    progress: bool = True,
+) -> RunResult:
+    """Train a network, keep its best weights, and judge them by the test rows.
+
+    Everything is checked before anything is written.
+
+    Args:
+        network: any module from inputs to outputs; it is trained in place.
+        data: what it learns from.
+        loss: from outputs and targets to one number.
+        optimizer: makes the optimizer from the parameters.
+        schedule: makes the schedule from the optimizer and the total number of steps.
+        folder: of the run; `runs/<data>/<time>` where None. One that is taken gets a number.
+        seed: what global random numbers (dropout, modules of others) follow from.
+        trainer: arguments of `lightning.Trainer`.
+        observe: the callback that looks inside, with `readings`.
+        callbacks: more of Lightning's callbacks.
+        loggers: more of Lightning's loggers, beside TensorBoard's.
+        config: what to store as the run's configuration.
+        resume: a run to go on with, in its own folder and curves.
+        progress: whether to show progress.
+
+    Raises:
+        InputError: something does not fit together, or cannot be had on this machine.
+        TrainingFailure: the loss stopped being finite.
+    """
+    check_sizes(network, data, loss)
+    module = LearningModule(
+        network, loss, task=data.task, targets=data.targets, optimizer=optimizer, schedule=schedule
+    )
+    found = resume if isinstance(resume, Run | None) else find_run(resume)
+    start = load_checkpoint(found.last) if found else None
+    with ExitStack() as stack:
+        for context in (quiet(), restored_determinism(), seeded(seed)):
+            stack.enter_context(context)
+        store = AtomicCheckpointIO()
+        lightning = make_trainer(trainer or {}, store)
+        if start is not None:
+            _check_resume(lightning, start)
+        place = _place(folder, found, data) if lightning.is_global_zero else None
+        journal = Journal(place, config or {}, seed=seed, resumed=found is not None)
+        interruption = stack.enter_context(Interruption(journal.leave))
+        if place is not None:
+            first_step = start["global_step"] + 1 if start else None
+            lightning.loggers = [Curves(place, first_step), *(loggers or ())]
+        lightning.callbacks += [
+            *callbacks,
+            *([observe] if observe else []),
+            *([Progress()] if progress else []),
+            interruption,
+            Checkpoints(config or {}, store, place),
+        ]
+        course = Course(lightning, module, data, journal, interruption)
+        course.follow(found)
+        return course.result(observe.readings if observe else [])
+
+
+def fit(
+    network: nn.Module,
+    data: str | Source | Dataset | DataModule | tuple[Any, Any],
+    *,
+    loss: str | nn.Module = "auto",
+    optimizer: str | OptimizerFactory = "adam",
+    learning_rate: float = 0.003,
+    schedule: str | ScheduleFactory = "constant",
+    epochs: int = 30,
+    batch_size: int = 32,
+    folder: Path | str | None = None,
+    observe: Observe | Literal["light", "full", "off"] = "light",
+    seed: int = 0,
+    trainer: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: Run | Path | str | None = None,
+    progress: bool = True,
+) -> RunResult:
+    """Train a network on data, from Python.
+
+    Args:
+        network: any module from inputs to outputs; it is trained in place.
+        data: the name of a built-in data set, a Dataset, a DataModule, or (inputs, targets).
+        loss: a name, a module, or "auto": the one that fits the task.
+        optimizer: a name, or what makes one from parameters.
+        learning_rate: of an optimizer that was chosen by name.
+        schedule: a name, or what makes one from the optimizer and the total number of steps.
+        epochs: how often the training rows are gone through.
+        batch_size: rows per step; a DataModule has its own.
+        folder: of the run; `runs/<data>/<time>` where None. One that is taken gets a number.
+        observe: how much to look inside.
+        seed: what the split, the order of the rows and global random numbers follow from.
+        trainer: more arguments of `lightning.Trainer`.
+        callbacks: more of Lightning's callbacks.
+        resume: a run to go on with, in its own folder and curves.
+        progress: whether to show progress, and at the end a summary.
+
+    Raises:
+        InputError: something does not fit together, or cannot be had on this machine.
+        TrainingFailure: the loss stopped being finite.
+
+    Example:
+        >>> from brainnet.structure.network import Network
+        >>> result = fit(Network([4, 8, 3]), "iris", epochs=40)  # doctest: +SKIP
+        >>> result.metrics["accuracy/test"]  # doctest: +SKIP
+        0.9583333134651184
+    """
+    check_whole_number("epochs", epochs, least=1)
+    if check_number("learning_rate", learning_rate, least=0.0) == 0.0:
+        raise InputError("learning_rate must be above 0, or nothing is learnt; got 0. Try 0.003.")
+    source = find_source(data)() if isinstance(data, str) else data
+    rows = (
+        source
+        if isinstance(source, DataModule)
+        else DataModule(source, batch_size=batch_size, seed=seed)
+    )
+    criterion = loss_for(loss, rows.task)
+    watching = _observe(observe)
+    options = {"max_epochs": epochs, **(trainer or {})}
+    result = train(
+        network,
+        rows,
+        loss=criterion,
+        optimizer=optimizer_for(optimizer, learning_rate),
+        schedule=schedule_for(schedule),
+        folder=None if folder is None else Path(folder),
+        seed=seed,
+        trainer=options,
+        observe=watching,
+        callbacks=callbacks,
+        config=describe_run(
+            network,
+            rows,
+            criterion,
+            source=source,
+            seed=rows.seed,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            trainer=options,
+            observe=watching,
+        ),
+        resume=resume,
+        progress=progress,
+    )
+    if progress and result.folder is not None:
+        sys.stdout.write(f"{result.summary}\n")
+    return result
+
+
+def _observe(choice: Observe | str) -> Observe | None:
+    if isinstance(choice, Observe):
+        return choice
+    return None if choice == "off" else Observe(level=cast(Level, choice))
+
+
+def _place(folder: RunFolder | Path | None, found: Run | None, data: DataModule) -> RunFolder:
+    if found is not None:
+        return found.folder
+    if folder is None:
+        return RunFolder.plan(Path("runs"), data.dataset.name).claim()
+    return (folder if isinstance(folder, RunFolder) else RunFolder(folder)).claim()
+
+
+def _check_resume(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
+    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= done:
+        raise InputError(
+            f"this run has gone through all of its {done} epochs; there is nothing to go on "
+            f"with. Set trainer.max_epochs={2 * done} to train it longer."
+        )
+    steps = checkpoint["global_step"]
+    if 0 <= trainer.max_steps <= steps:
+        raise InputError(
+            f"this run has taken all of its {steps} steps; there is nothing to go on with. "
+            f"Set trainer.max_steps={2 * steps} to train it longer."
+        )

@@ -1,0 +1,256 @@
+"""Run folder: where one run keeps what was run, what came of it, and its checkpoints."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from brainnet.errors import InputError
+
+LATEST = "latest"
+CONFIG = "config.yaml"
+SUMMARY = "summary.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run: `config.yaml`, `summary.json`, `checkpoints/`, curves.
+
+    Args:
+        path: the folder.
+        runs: the folder that holds all runs and whose file `latest` names the newest; None for a
+            run that is kept apart.
+    """
+
+    path: Path
+    runs: Path | None = None
+
+    @classmethod
+    def plan(cls, runs: Path, name: str, now: datetime | None = None) -> "RunFolder":
+        """Name the folder of a new run, `runs/name/2026-01-31_12-00-00`; nothing is made yet."""
+        return cls(runs / name / f"{now or datetime.now():%Y-%m-%d_%H-%M-%S}", runs)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of `last.ckpt` and `best.ckpt`."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the lowest validation loss."""
+        return self.checkpoints / "best.ckpt"
+
+    def claim(self) -> "RunFolder":
+        """Make the folder, as `..._2`, `..._3`, … where it is taken, and name it in `latest`.
+
+        Raises:
+            InputError: it cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            claimed = RunFolder(_make_first_free(self.path), self.runs)
+            claimed.checkpoints.mkdir()
+            if self.runs is not None:
+                name = claimed.path.relative_to(self.runs).as_posix()
+                write_whole(self.runs / LATEST, f"{name}\n")
+        except OSError as error:
+            raise InputError(
+                f"the run's folder must be writable; got {error.strerror} for {self.path}. "
+                "Choose another place with paths.runs=FOLDER (in Python: folder=...)."
+            ) from error
+        return claimed
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Store what is being run."""
+        text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+        write_whole(self.path / CONFIG, text)
+
+    def read_config(self) -> dict[str, Any]:
+        """Return what was run.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        path = self.path / CONFIG
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(_cannot_read(path, error)) from error
+        if not isinstance(config, dict):
+            raise InputError(_cannot_read(path, "it holds no keys"))
+        return config
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Store what came of it; numbers that are not finite become null, as JSON wants it."""
+        text = json.dumps(_finite(plain(summary)), indent=2, allow_nan=False, ensure_ascii=False)
+        write_whole(self.path / SUMMARY, f"{text}\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return what came of it.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        path = self.path / SUMMARY
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(_cannot_read(path, error)) from error
+        if not isinstance(summary, dict):
+            raise InputError(_cannot_read(path, "it holds no keys"))
+        return summary
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that was found: its folder, and the checkpoint where one was named."""
+
+    folder: RunFolder
+    named: Path | None = None
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint to judge the run by: the named one, else the best, else the last."""
+        return self._first(self.folder.best, self.folder.last)
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from: the named one, else the last."""
+        return self._first(self.folder.last)
+
+    def _first(self, *wanted: Path) -> Path:
+        for path in [self.named] if self.named else wanted:
+            if path.is_file():
+                return path
+        raise InputError(
+            f"the run {self.folder.path} has no checkpoint {wanted[0].name}. "
+            "Name another checkpoint file, or train anew."
+        )
+
+
+def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
+    """Find a run by its folder, by `latest`, or by one of its checkpoint files.
+
+    Args:
+        run: what the user named.
+        runs: the folder in which `latest` is looked up.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    if str(run) == LATEST and not Path(run).is_dir():
+        return Run(_latest(runs))
+    path = Path(run).expanduser()
+    if path.is_file() and path.suffix == ".ckpt":
+        inside = path.parent.name == CHECKPOINTS
+        return Run(RunFolder(path.parent.parent if inside else path.parent), path)
+    if not path.exists():
+        raise InputError(f"there is no run {path}. {_how_to_name(runs)}")
+    folder = RunFolder(path)
+    if not path.is_dir() or not (folder.path / SUMMARY).is_file():
+        raise InputError(f"{path} is no run: it has no {SUMMARY}. {_how_to_name(runs)}")
+    return Run(folder)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a half."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - anything a config can hold
+    """Return the value in dictionaries, lists, strings and numbers alone.
+
+    Example:
+        >>> plain({"hidden": (64, 32), "runs": Path("runs")})
+        {'hidden': [64, 32], 'runs': 'runs'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(part) for part in value]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    # NumPy's and torch's single numbers know how to become Python's.
+    item = getattr(value, "item", None)
+    return plain(item()) if callable(item) else str(value)
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _make_first_free(path: Path) -> Path:
+    for candidate in _with_numbers(path):
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            # An empty folder that the user made for this run is theirs to give.
+            if candidate.is_dir() and not any(candidate.iterdir()):
+                return candidate
+            if not candidate.is_dir():
+                raise
+        else:
+            return candidate
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def _with_numbers(path: Path) -> Iterator[Path]:
+    return chain([path], (path.with_name(f"{path.name}_{number}") for number in count(2)))
+
+
+def _latest(runs: Path) -> RunFolder:
+    pointer = runs / LATEST
+    try:
+        name = pointer.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"there is no latest run in {runs.resolve()}. "
+            "Train one first, or name a run's folder."
+        ) from error
+    folder = RunFolder(runs / name, runs)
+    if not name or not (folder.path / SUMMARY).is_file():
+        raise InputError(
+            f"the latest run, {folder.path}, is gone or is no run. Name the folder of another."
+        )
+    return folder
+
+
+def _how_to_name(runs: Path) -> str:
+    newest = f" (now {_latest_name(runs)})" if _latest_name(runs) else ""
+    return f"Give a run's folder, latest{newest}, or a .ckpt file."
+
+
+def _latest_name(runs: Path) -> str:
+    try:
+        return str(_latest(runs).path)
+    except InputError:
+        return ""
+
+
+def _cannot_read(path: Path, why: object) -> str:
+    return f"{path} cannot be read ({why}). Use another run, or train this one anew."

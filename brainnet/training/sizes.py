@@ -1,0 +1,79 @@
+"""Sizes: whether a network, its data and its loss fit together, asked before training."""
+
+import torch
+from torch import nn
+
+from brainnet.data.module import DataModule
+from brainnet.errors import InputError
+from brainnet.training.untouched import untouched
+
+
+def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
+    """Raise an InputError that says what to change unless network, data and loss fit together."""
+    _check_task(data, loss)
+    wanted = _outputs_for(data, loss)
+    sizes = getattr(network, "sizes", None)
+    if sizes is not None:
+        _check_inputs(sizes[0], data)
+        outputs = sizes[-1]
+    else:
+        outputs = _outputs_of(network, data)
+    if wanted is not None and outputs != wanted:
+        answers = f"{data.targets} classes" if data.class_names else f"{data.targets} targets"
+        raise InputError(
+            f"{type(loss).__name__} on {data.dataset.name} ({answers}) needs {wanted} outputs; "
+            f"the network has {outputs}. Set network.outputs={wanted}, or choose another loss."
+        )
+
+
+def _check_task(data: DataModule, loss: nn.Module) -> None:
+    tasks = getattr(loss, "tasks", None)
+    if tasks is not None and data.task not in tasks:
+        raise InputError(
+            f"{type(loss).__name__} is for {' or '.join(tasks)} tasks; {data.dataset.name} is "
+            f"a {data.task} task. Set loss=auto, and the loss follows from the data."
+        )
+
+
+def _check_inputs(expected: int, data: DataModule) -> None:
+    if expected != data.inputs:
+        raise InputError(
+            f"the network expects {expected} inputs; got {data.inputs} "
+            f"(data: {data.dataset.name}). Set network.inputs={data.inputs}, or leave it out: "
+            "it follows from the data."
+        )
+
+
+def _outputs_for(data: DataModule, loss: nn.Module) -> int | None:
+    outputs_for = getattr(loss, "outputs_for", None)
+    if outputs_for is None:
+        return None
+    try:
+        return int(outputs_for(data.targets))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _outputs_of(network: nn.Module, data: DataModule) -> int:
+    """Ask a network that does not tell its sizes for an answer to two rows."""
+    rows = data.train[0][:2]
+    weight = next(network.parameters(), None)
+    if weight is None:
+        raise InputError(
+            f"{type(network).__name__} has no weights, so there is nothing to learn. "
+            "Give a network with at least one layer that has weights."
+        )
+    if weight.is_meta:
+        raise InputError("the network is on the meta device. Give its weights values first.")
+    try:
+        with untouched(network):
+            outputs = network(rows.to(weight))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise InputError(
+            f"the network cannot read rows of {data.inputs} inputs (data: {data.dataset.name}): "
+            f"{error}"
+        ) from error
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
+        found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs)
+        raise InputError(f"the network must answer with (batch, outputs) numbers; got {found}.")
+    return outputs.shape[1]

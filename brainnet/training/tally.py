@@ -1,0 +1,117 @@
+"""Tally: what a stage has answered so far, kept on the device and read once."""
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+from torchmetrics.regression import R2Score
+
+from brainnet.learning.loss import Task
+
+# Batches are only remembered, and counted together later: a metric's update costs as much as half
+# a training step of a small network, and one for 64 batches as much as one for a single batch.
+_BATCHES_REMEMBERED = 64
+_VALUES_REMEMBERED = 2**20
+
+
+class Tally(nn.Module):
+    """Mean loss, and accuracy or R², over all rows since the last reset.
+
+    Nothing here waits for the device except `read`. Over several processes, `read` speaks for all
+    of them.
+
+    Args:
+        task: "multiclass", "binary" or "regression"; the last is judged by R², the others by
+            accuracy.
+        targets: number of classes, or of numbers to predict.
+        confusion: whether to count which class was taken for which.
+
+    Example:
+        >>> tally = Tally("multiclass", targets=3)
+        >>> answers, truth = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 0])
+        >>> tally.add(torch.tensor(0.5), answers, truth)
+        >>> tally.read()
+        {'loss': 0.5, 'accuracy': 0.75}
+    """
+
+    def __init__(self, task: Task, targets: int, *, confusion: bool = False) -> None:
+        super().__init__()
+        # "disable": a loss that is not finite must show, not be dropped.
+        self.loss = MeanMetric(nan_strategy="disable")
+        self.score_name = "r2" if task == "regression" else "accuracy"
+        self.score: Metric
+        self.confusion: Metric | None = None
+        if task == "regression":
+            self.score = R2Score()
+        else:
+            self.score = MulticlassAccuracy(targets, average="micro", validate_args=False)
+            if confusion:
+                self.confusion = MulticlassConfusionMatrix(targets, validate_args=False)
+        self.rows = 0
+        self._losses: list[Tensor] = []
+        self._answers: list[Tensor] = []
+        self._truths: list[Tensor] = []
+        self._values = 0
+
+    def add(self, loss: Tensor, answers: Tensor, truths: Tensor) -> None:
+        """Remember one batch.
+
+        Shape:
+            loss: ()
+            answers: (batch,) classes, or (batch, targets) numbers
+            truths: the same
+        """
+        self._losses.append(loss)
+        self._answers.append(answers)
+        self._truths.append(truths)
+        self._values += answers.numel()
+        if len(self._losses) >= _BATCHES_REMEMBERED or self._values >= _VALUES_REMEMBERED:
+            self._count()
+
+    def read(self) -> dict[str, float]:
+        """Return the mean loss and the score by name; empty where nothing was added."""
+        self._count()
+        if self.rows == 0:
+            return {}
+        values = {"loss": float(self.loss.compute())}
+        # R² compares with the spread of the truths, and a single row has none.
+        if self.score_name == "accuracy" or self.rows > 1:
+            values[self.score_name] = float(self.score.compute())
+        return values
+
+    def confusion_matrix(self) -> Tensor | None:
+        """Return how many rows of each class got which answer, or None where it was not counted.
+
+        Shape:
+            return: (classes, classes) int64, on the CPU; rows are the truth, columns the answer
+        """
+        self._count()
+        return None if self.confusion is None else self.confusion.compute().cpu()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._forget_batches()
+        self.rows = 0
+        self.loss.reset()
+        self.score.reset()
+        if self.confusion is not None:
+            self.confusion.reset()
+
+    def _count(self) -> None:
+        if not self._losses:
+            return
+        sizes = [len(truths) for truths in self._truths]
+        losses = torch.stack(self._losses).float()
+        weights = torch.tensor(sizes, dtype=torch.float32).to(losses.device, non_blocking=True)
+        answers, truths = torch.cat(self._answers), torch.cat(self._truths)
+        self._forget_batches()
+        self.rows += sum(sizes)
+        self.loss.update(losses, weights)
+        # R² squares its numbers: half precision would overflow.
+        self.score.update(answers.float() if self.score_name == "r2" else answers, truths)
+        if self.confusion is not None:
+            self.confusion.update(answers, truths)
+
+    def _forget_batches(self) -> None:
+        self._losses, self._answers, self._truths = [], [], []
+        self._values = 0

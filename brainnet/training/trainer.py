@@ -1,0 +1,128 @@
+"""Trainer: Lightning's own, asked for what this machine has, and quiet."""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from brainnet.data.checks import did_you_mean
+from brainnet.errors import InputError
+from brainnet.training.checkpoint import AtomicCheckpointIO
+
+# What brainnet does itself: curves, checkpoints, progress and the summary of the network.
+_OURS = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+
+# Advice of Lightning that does not apply here: batches come from memory, not from a DataLoader,
+# and curves are not written by `self.log`.
+_NOISE = (
+    r".*does not have many workers.*",
+    r".*smaller than the logging interval.*",
+    r".*GPU available but not used.*",
+    r".*MPS available but not used.*",
+    r".*Trainer already configured with model summary callbacks.*",
+    r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
+    r".*`max_epochs` was not set.*",
+    r".*The `srun` command is available.*",
+    r".*Starting from v1\.9\.0, `tensorboardX`.*",
+    r".*isinstance\(treespec, LeafSpec\)` is deprecated.*",
+    r".*It is recommended to use `self\.log\(.*sync_dist=True\)`.*",
+)
+
+
+def make_trainer(options: Mapping[str, Any], store: AtomicCheckpointIO) -> Trainer:
+    """Make a trainer; nothing is written, and loggers and callbacks are added later.
+
+    Args:
+        options: arguments of `lightning.Trainer`.
+        store: what it writes checkpoints with.
+
+    Raises:
+        InputError: an option is unknown or cannot be had on this machine.
+    """
+    _check_names(options)
+    _check_devices(options.get("accelerator", "auto"), options.get("devices", "auto"))
+    options = {**_OURS, **options}
+    plugins = options.pop("plugins", None) or []
+    plugins = [*plugins] if isinstance(plugins, list | tuple) else [plugins]
+    try:
+        return Trainer(**options, plugins=[*plugins, store])
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise InputError(f"the trainer cannot be set up: {error}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Lightning says about itself; its warnings and errors that matter still come."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _NOISE:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def restored_determinism() -> Iterator[None]:
+    """Put back what `deterministic=True` and `benchmark=True` change for the whole process."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
+    for name in options:
+        if name not in known:
+            raise InputError(
+                f"lightning.Trainer has no option {name!r}.{did_you_mean(name, sorted(known))}"
+            )
+
+
+def _check_devices(accelerator: object, devices: object) -> None:
+    if accelerator not in ("gpu", "cuda", "mps"):
+        return
+    cuda, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    if (accelerator == "mps" and not mps) or (accelerator != "mps" and not cuda):
+        if accelerator == "gpu" and mps:
+            return
+        raise InputError(
+            f"accelerator {accelerator!r} needs such a device, and this machine has none that "
+            "PyTorch can use. Set trainer=cpu or trainer=auto (in Python: accelerator='auto')."
+        )
+    wanted = _last_device(devices)
+    if accelerator != "mps" and wanted > cuda:
+        raise InputError(
+            f"{wanted} GPUs are needed for devices={devices}; this machine has {cuda}. "
+            f"Set trainer.devices={cuda}."
+        )
+
+
+def _last_device(devices: object) -> int:
+    if isinstance(devices, int):
+        return devices
+    if isinstance(devices, list | tuple) and devices:
+        return max(int(device) for device in devices) + 1
+    return 0
