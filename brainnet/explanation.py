@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept, find_concept
-from brainnet.telling import bar, number, tell
+from brainnet.telling import STORY, bar, number, tell
 
 if TYPE_CHECKING:  # a part is asked for what it has: explaining a concept imports no torch
     from torch import Tensor
@@ -159,6 +159,7 @@ def _explain_concept(concept: Concept) -> Explanation:
         f"In mathematics: {concept.formula}",
         f"In code: {concept.home}",
         f"To read: {concept.reference}",
+        f"For example: {STORY}",
     )
     return Explanation(concept.name, concept, text, tell(concept))
 

@@ -31,6 +31,11 @@ FIRE, FOOD, FUN, FEAR = range(len(HIDDEN))
 SMOKE, MUSIC = SIGNALS.index("smoke"), SIGNALS.index("music")
 RIGHT = SMOKY_EVENING.right
 NUDGE = 0.01
+STORY = (
+    "A brain of ten cells in a kitchen. Smoke, heat, sizzling and music come in; four hidden "
+    "neurons, `fire`, `food`, `fun` and `fear`, judge them; two answers compete, `relax` and "
+    "`check the burner`. This evening there is smoke."
+)
 
 
 def tell(concept: Concept) -> Lines:
@@ -107,7 +112,6 @@ def _drawing() -> Lines:
 def _layers() -> Lines:
     hidden, output = ((len(net.biases) * len(net.weights[0]), len(net.biases)) for net in NETWORK)
     return (
-        "A brain of ten cells in a kitchen, on an evening with smoke in it:",
         *_drawing(),
         f"The first layer has {hidden[0]} weights and {hidden[1]} biases, the second {output[0]} "
         f"and {output[1]}: {_learned_numbers()} numbers that learn. The senses only take in.",
