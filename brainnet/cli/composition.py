@@ -47,7 +47,7 @@ class Composer:
                 path=f"file://{arguments.config_dir}",
                 anchor=SearchPathQuery(provider="schema"),
             )
-        assert isinstance(search_path, ConfigSearchPathImpl)  # noqa: S101
+        assert isinstance(search_path, ConfigSearchPathImpl)
         hydra = Hydra.create_main_hydra2("brainnet", search_path)
         return cls(hydra, arguments.config_name)
 
@@ -203,4 +203,3 @@ def first_lines(error: Exception) -> str:
     lines = [line.strip() for text in told for line in text.splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference"))]
     return "\n".join(kept[:4]) or type(error).__name__
-

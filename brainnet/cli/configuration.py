@@ -30,7 +30,7 @@ def plain(config: DictConfig) -> Config:
         found = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(f"the configuration refers to what is not there: {error}") from error
-    assert isinstance(found, dict)  # noqa: S101
+    assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
 
 

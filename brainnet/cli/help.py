@@ -1,4 +1,4 @@
-"""What `brainnet train --help` says: the groups and keys, told by the files and the table of keys."""
+"""What `brainnet train --help` says, told by the YAML files and the table of keys themselves."""
 
 from collections.abc import Iterator
 

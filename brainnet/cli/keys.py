@@ -7,6 +7,7 @@ from brainnet.cli.kinds import (
     either,
     flag,
     list_of,
+    name,
     number,
     one_of,
     or_null,
@@ -34,8 +35,8 @@ FROM_RUN = "null: from the run"
 STEPS = or_null(whole(1), null=FROM_RUN)
 
 RUN = (
-    Key("name", or_null(text(), null="null: that of the data"), "the run's folder: RUNS/NAME/TIME"),
-    Key("seed", whole(0, maximum=2**32 - 1), "decides the split, the first weights and the order of the batches"),
+    Key("name", or_null(name(), null="null: that of the data"), "the run's folder: RUNS/NAME/TIME"),
+    Key("seed", whole(0, maximum=2**32 - 1), "of the split, the first weights, the batches' order"),
     Key("resume", or_null(text()), "go on with a run: its folder, latest, or a checkpoint"),
 )
 
@@ -79,7 +80,11 @@ ACTIVATION = (
 
 LOSS = (
     Key("loss._target_", or_null(CLASS, null="null: by the task"), "the class of the loss"),
-    Key("loss.label_smoothing", number(minimum=0, below=1), "share of certainty taken from the right class"),
+    Key(
+        "loss.label_smoothing",
+        number(minimum=0, below=1),
+        "certainty withheld from the right class",
+    ),
     Key("loss.delta", POSITIVE, "from this mistake on the sting grows in proportion"),
 )
 
@@ -151,16 +156,33 @@ OBSERVE = (
 
 CALLBACKS = (
     Key("callbacks.early_stopping._target_", CLASS, "the class of the callback"),
-    Key("callbacks.early_stopping.monitor", text(), "the curve to watch"),
+    Key("callbacks.early_stopping.monitor", text(), "the curve to watch: loss/validation ..."),
     Key("callbacks.early_stopping.mode", one_of("min", "max"), "whether less or more is better"),
     Key("callbacks.early_stopping.patience", whole(0), "epochs without progress to wait"),
     Key("callbacks.early_stopping.min_delta", NOT_NEGATIVE, "the least that counts as progress"),
 )
 
+LOGGER = (
+    Key("logger.csv._target_", CLASS, "the class of the logger"),
+    Key("logger.csv.save_dir", or_null(text(), null="null: the run's"), "the folder to write to"),
+    Key("logger.csv.name", either(text(), one_of("")), "a folder in it"),
+    Key("logger.csv.version", either(text(), one_of("")), "a folder in that"),
+)
+
 PATHS = (Key("paths.runs", text(), "the folder that runs are written to"),)
 
 KEYS: tuple[Key, ...] = (
-    RUN + DATA + NETWORK + ACTIVATION + LOSS + OPTIMIZER + SCHEDULE + TRAINER + OBSERVE
-    + CALLBACKS + PATHS
+    RUN
+    + DATA
+    + NETWORK
+    + ACTIVATION
+    + LOSS
+    + OPTIMIZER
+    + SCHEDULE
+    + TRAINER
+    + OBSERVE
+    + LOGGER
+    + CALLBACKS
+    + PATHS
 )
 BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}

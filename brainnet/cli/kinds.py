@@ -1,6 +1,7 @@
 """What a key takes, said in words and checked by the same object."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,7 +28,10 @@ def whole(minimum: int, *, maximum: int | None = None, special: int | None = Non
 
 
 def number(
-    *, above: float | None = None, minimum: float | None = None, maximum: float | None = None,
+    *,
+    above: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
     below: float | None = None,
 ) -> Kind:
     """Finite numbers within the given bounds; `above` and `below` exclude the bound itself."""
@@ -46,7 +50,10 @@ def number(
     bounds = [
         f"{word} {bound:g}"
         for word, bound in (
-            ("above", above), ("at least", minimum), ("at most", maximum), ("below", below),
+            ("above", above),
+            ("at least", minimum),
+            ("at most", maximum),
+            ("below", below),
         )
         if bound is not None
     ]
@@ -61,6 +68,15 @@ def flag() -> Kind:
 def text() -> Kind:
     """Any text that is not empty."""
     return Kind("a text", lambda value: isinstance(value, str) and value.strip() != "")
+
+
+def name() -> Kind:
+    """A text that can be the name of one folder, on any system."""
+    pattern = re.compile(r"\w[\w .,=+-]{0,99}")
+    return Kind(
+        "a name (letters, digits, - _ . and spaces)",
+        lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None,
+    )
 
 
 def one_of(*allowed: str | int) -> Kind:

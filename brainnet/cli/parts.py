@@ -3,17 +3,19 @@
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from brainnet.cli.build import Build, accepts, check_accepted
+from brainnet.cli.build import Build, accepts
 from brainnet.cli.configuration import Config
-from brainnet.cli.device import check_device
+from brainnet.cli.suggestion import did_you_mean
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
@@ -40,18 +42,21 @@ class Parts:
     trainer: dict[str, Any]
     observe: Observe | None
     callbacks: list[Callback]
+    loggers: list[Logger]
     config: Config
 
 
-def parts_of(config: Config, build: Build) -> Parts:
+def parts_of(config: Config, build: Build, folder: Path) -> Parts:
     """Build everything that a checked configuration asks for, and nothing that writes.
+
+    Args:
+        config: the configuration.
+        build: builds what it names.
+        folder: where the run will be; loggers are told.
 
     Raises:
         InputError: where parts do not fit together, or a class refuses its keys.
     """
-    trainer = dict(config["trainer"])
-    check_accepted(trainer, Trainer, "trainer")
-    check_device(trainer)
     filled = deepcopy(config)
     data = data_of(config, build)
     loss = loss_of(filled, data, build)
@@ -59,17 +64,17 @@ def parts_of(config: Config, build: Build) -> Parts:
     optimizer = optimizer_of(config, build)
     schedule = schedule_of(config, build)
     rehearse(network, optimizer, schedule)
-    watched = config["observe"].get("_target_") is not None
-    callbacks = config.get("callbacks") or {}
+    observed = config["observe"].get("_target_") is not None
     return Parts(
         data=data,
         network=network,
         loss=loss,
         optimizer=optimizer,
         schedule=schedule,
-        trainer=trainer,
-        observe=build.instance(config["observe"], "observe") if watched else None,
-        callbacks=[build.instance(node, f"callbacks.{name}") for name, node in callbacks.items()],
+        trainer=dict(config["trainer"]),
+        observe=build.instance(config["observe"], "observe") if observed else None,
+        callbacks=callbacks_of(config, data, build),
+        loggers=loggers_of(config, folder, build),
         config=filled,
     )
 
@@ -87,12 +92,6 @@ def loss_of(filled: Config, data: DataModule, build: Build) -> nn.Module:
         chosen = LOSSES[DEFAULT_LOSS[data.task]]
         filled["loss"] = {"_target_": f"{chosen.__module__}.{chosen.__qualname__}"}
     loss: nn.Module = build.instance(filled["loss"], "loss")
-    tasks = getattr(loss, "tasks", (data.task,))
-    if data.task not in tasks:
-        raise InputError(
-            f"{type(loss).__name__} is a loss for {' and '.join(tasks)} data; these "
-            f"({data.dataset.name}) are {data.task}. Leave loss=auto, or choose other data."
-        )
     return loss
 
 
@@ -131,33 +130,7 @@ def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) 
     offered["activation"] = filled["activation"]
     taken = {key: value for key, value in offered.items() if accepts(target, key)}
     network: nn.Module = build.instance(taken | options, "network")
-    check_outputs(network, data, sizes["outputs"])
     return network
-
-
-def check_outputs(network: nn.Module, data: DataModule, outputs: int) -> None:
-    """Let the network answer two rows, and count what comes out.
-
-    Raises:
-        InputError: when it cannot read the rows, or gives too few or too many numbers.
-    """
-    name, rows = type(network).__name__, data.train[0][:2]
-    training = network.training
-    try:
-        with torch.no_grad():
-            answer = network.eval()(rows)
-    except Exception as error:  # somebody's network may raise anything
-        raise InputError(
-            f"{name} cannot read these data ({data.dataset.name}): given a tensor of shape "
-            f"{tuple(rows.shape)} it raised {type(error).__name__}: {error}"
-        ) from error
-    network.train(training)
-    shape = tuple(getattr(answer, "shape", ()))
-    if shape != (len(rows), outputs):
-        raise InputError(
-            f"{name} must give {outputs} numbers a row for these data ({data.dataset.name}): a "
-            f"tensor of shape (rows, {outputs}). For {len(rows)} rows it gave {shape or answer}."
-        )
 
 
 def optimizer_of(config: Config, build: Build) -> OptimizerFor:
@@ -198,3 +171,33 @@ def rehearse(network: nn.Module, optimizer: OptimizerFor, schedule: ScheduleFor 
     made = optimizer(network.parameters())
     if schedule is not None:
         schedule(made, REHEARSED_STEPS)
+
+
+def callbacks_of(config: Config, data: DataModule, build: Build) -> list[Callback]:
+    """The callbacks, in the order of the configuration.
+
+    Raises:
+        InputError: when one watches a curve that these data do not have.
+    """
+    score = "r2" if data.task == "regression" else "accuracy"
+    curves = [f"{name}/{part}" for name in ("loss", score) for part in ("train", "validation")]
+    found: list[Callback] = []
+    for name, node in (config.get("callbacks") or {}).items():
+        watched = node.get("monitor", curves[0])
+        if watched not in curves:
+            raise InputError(
+                f"callbacks.{name}.monitor={watched}: there is no such curve."
+                f"{did_you_mean(watched, curves)} The curves are {', '.join(curves)}."
+            )
+        found.append(build.instance(node, f"callbacks.{name}"))
+    return found
+
+
+def loggers_of(config: Config, folder: Path, build: Build) -> list[Logger]:
+    """The loggers beside TensorBoard; a `save_dir` that is null is the run's folder."""
+    nodes = (config.get("logger") or {}).items()
+    filled = {
+        name: node | {"save_dir": str(folder)} if node.get("save_dir", "") is None else node
+        for name, node in nodes
+    }
+    return [build.instance(node, f"logger.{name}") for name, node in filled.items()]

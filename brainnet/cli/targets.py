@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from brainnet.cli.suggestion import did_you_mean
@@ -132,9 +133,10 @@ def resolve(target: object, place: str, consent: Consent) -> type:
 def imported(target: str, place: str, *, own: bool) -> object:
     """What a dotted name leads to: a module, then one attribute of it, nothing deeper."""
     module_name, _, name = target.rpartition(".")
-    if own and os.getcwd() not in sys.path:
+    here = str(Path.cwd())
+    if own and here not in sys.path:
         # An installed command does not look in the folder it is called from, as python -m does.
-        sys.path.append(os.getcwd())
+        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -1,0 +1,116 @@
+"""Going on with a run: what it was run with, plus the few things that may change on the way."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from brainnet.cli.configuration import Config, leaves
+from brainnet.errors import InputError
+from brainnet.training.run_folder import Run, find_run
+
+DEVICE = ("accelerator", "devices", "strategy")
+FREE_GROUPS = ("observe", "logger", "callbacks")
+NOT_OF_THE_RUN = ("resume", "paths", "hydra")
+SEVERAL_AT_ONCE = ("debug", "experiment")
+LENGTHS = ("T_max", "total_steps", "step_size", "gamma")
+
+
+def resumed(config: Config, overrides: Iterable[Override]) -> tuple[Config, Run]:
+    """The configuration to go on with, and the run.
+
+    Args:
+        config: composed from what was typed, `resume` among it.
+        overrides: what was typed.
+
+    Raises:
+        InputError: when there is no such run, or something typed would make it another one.
+    """
+    run = find_run(str(config["resume"]), Path(str(config["paths"]["runs"])))
+    stored = stored_config(run)
+    for override in overrides:
+        apply(override, config, stored)
+    check_length(stored, run)
+    return stored, run
+
+
+def stored_config(run: Run) -> Config:
+    """What a run was run with.
+
+    Raises:
+        InputError: when it is damaged, or holds what brainnet never stores.
+    """
+    config = run.folder.read_config()
+    for path, value in leaves(config):
+        if isinstance(value, str) and "${" in value:
+            raise InputError(
+                f"{run.folder.path}: {path}={value} in its config.yaml refers to something else; "
+                "brainnet stores plain values alone. Was the file changed by hand?"
+            )
+    return config
+
+
+def apply(override: Override, config: Config, stored: Config) -> None:
+    """Carry one typed word over into the stored configuration.
+
+    Raises:
+        InputError: when it would change what the run has learnt so far, or from what.
+    """
+    key = override.key_or_group
+    group, _, rest = key.partition(".")
+    if group in NOT_OF_THE_RUN:
+        return
+    if group == "trainer" and not rest:
+        chosen = config["trainer"]
+        stored["trainer"] |= {name: chosen[name] for name in DEVICE if name in chosen}
+    elif group in FREE_GROUPS or group == "trainer":
+        put(stored, key, look_up(config, key))
+    elif group in SEVERAL_AT_ONCE or not agrees(look_up(config, key), look_up(stored, key)):
+        raise InputError(
+            f"resume goes on with the same network on the same data: {override.input_line} would "
+            "change that. What may change is trainer.*, observe, logger and callbacks; for "
+            "anything else train a new run, without resume."
+        )
+
+
+def check_length(stored: Config, run: Run) -> None:
+    """Refuse to stretch a schedule that was planned to the last step.
+
+    Raises:
+        InputError: when the schedule follows from the length of the run, and that was changed.
+    """
+    planned = run.folder.read_config()["trainer"]
+    ends = ("max_epochs", "max_steps")
+    changed = [end for end in ends if planned.get(end) != stored["trainer"].get(end)]
+    follows = [key for key in LENGTHS if stored["schedule"].get(key, "") is None]
+    given = stored["schedule"].get("_target_")
+    if changed and (follows or str(given).endswith(".WarmupCosine")):
+        raise InputError(
+            f"the learning rate of this run was planned to its end ({given}): "
+            f"trainer.{changed[0]} cannot change any more. Train a new run, or use "
+            "schedule=constant for one that may be prolonged."
+        )
+
+
+def look_up(tree: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - anything YAML holds
+    """The value at a dotted path, or None."""
+    node: Any = tree
+    for part in path.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def put(tree: dict[str, Any], path: str, value: object) -> None:
+    """Set the value at a dotted path, making the branches on the way."""
+    *branches, last = path.split(".")
+    for part in branches:
+        tree = tree.setdefault(part, {})
+    tree[last] = value
+
+
+def agrees(typed: object, stored: object) -> bool:
+    """Whether a typed value says nothing else than the stored one; null says nothing."""
+    if isinstance(typed, Mapping) and isinstance(stored, Mapping):
+        return all(agrees(value, stored.get(key)) for key, value in typed.items())
+    return typed is None or typed == stored

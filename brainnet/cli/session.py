@@ -1,0 +1,245 @@
+"""One command line on its way to runs: composed, checked, and handed to Hydra job by job."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from brainnet.cli import targets
+from brainnet.cli.arguments import Arguments
+from brainnet.cli.composition import VERSION_BASE, Composer
+from brainnet.cli.conf_folder import conf_folder
+from brainnet.cli.configuration import Config, check, plain
+from brainnet.cli.consent import consent_of
+from brainnet.cli.resume import resumed
+from brainnet.cli.targets import Consent
+from brainnet.errors import InputError
+from brainnet.training.run_folder import Run
+
+Task = Callable[[DictConfig], float | None]
+RUN_DIR = "hydra.run.dir"
+FULL_ERROR = "HYDRA_FULL_ERROR"
+# Of Python's logging configuration, which can otherwise call anything by its name.
+LOG_CLASSES = {
+    "logging.StreamHandler",
+    "logging.FileHandler",
+    "logging.NullHandler",
+    "logging.Formatter",
+    "colorlog.ColoredFormatter",
+}
+LOG_STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run to be: its checked configuration, and the run it goes on with, if any."""
+
+    config: Config
+    resume: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What was typed, with all that follows from it before a run begins.
+
+    Attributes:
+        arguments: the words, read.
+        composer: composes the same files again, for each job of a sweep.
+        config: the configuration, Hydra's own node included; values of a sweep are not in it.
+        consent: which classes the words allow.
+    """
+
+    arguments: Arguments
+    composer: Composer
+    config: DictConfig
+    consent: Consent
+
+    @classmethod
+    def begin(cls, arguments: Arguments) -> "Session":
+        """Compose what was typed.
+
+        Raises:
+            InputError: when it cannot be composed.
+        """
+        composer = Composer.over(arguments)
+        consent = consent_of(composer.parsed(arguments.overrides))
+        config = composer.compose(arguments.overrides, sweep=arguments.multirun)
+        return cls(arguments, composer, config, consent)
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether several jobs were asked for, by `-m` or by `hydra.mode` in a file."""
+        return self.arguments.multirun or self.config.hydra.mode == RunMode.MULTIRUN
+
+    def job(self, config: DictConfig, choices: Mapping[str, str | None]) -> Job:
+        """What one composed configuration asks for, once it passed every check.
+
+        Args:
+            config: the configuration, with or without Hydra's own node.
+            choices: the choice in each group; a run without a name is called after its data.
+
+        Raises:
+            InputError: at the first check it does not pass.
+        """
+        own, run = plain(config), None
+        if own.get("resume") is not None:
+            if self.sweeps:
+                raise InputError("resume goes on with one run: leave -m out.")
+            own, run = resumed(own, self.composer.parsed(self.arguments.overrides))
+        check(own)
+        targets.check(own, self.consent)
+        if own["name"] is None:
+            own["name"] = str(choices["data"])
+        return Job(own, run)
+
+    def jobs(self) -> list[Job]:
+        """Check and list every job; a sweeper that decides as it goes shows only its first words.
+
+        Raises:
+            InputError: at the first job that does not pass.
+        """
+        check_hydra(self.config, self.consent)
+        words = self.composer.jobs(self.config) if self.sweeps else None
+        if words is None:
+            return [self.job(self.config, self.config.hydra.runtime.choices)]
+        configs = [self.composer.compose(job) for job in words]
+        return [self.job(config, config.hydra.runtime.choices) for config in configs]
+
+    @property
+    def typed_folder(self) -> Path | None:
+        """The folder of `hydra.run.dir=...`: how Lightning tells its processes where to join."""
+        for override in self.composer.parsed(self.arguments.overrides):
+            if override.key_or_group == RUN_DIR:
+                return Path(str(self.config.hydra.run.dir))
+        return None
+
+    def enter(self, task: Task, folder: Path) -> None:
+        """Let Hydra run the jobs in `folder`.
+
+        Args:
+            task: called with the configuration of each job, Hydra's own node left out.
+            folder: of the run or, in a sweep, of all its jobs.
+        """
+        kept = [w for w in self.arguments.overrides if not w.startswith(f"{RUN_DIR}=")]
+        words = [*self.arguments.options(), *kept, *self._places(folder)]
+
+        def job(config: DictConfig) -> float | None:
+            with typed_again(self.arguments.options()):
+                return task(config)
+
+        hydra_main(job, self.arguments, words)
+
+    def _places(self, folder: Path) -> list[str]:
+        if not self.sweeps:
+            return [f"{RUN_DIR}={quoted(str(folder))}"]
+        # run.dir too: it is what Lightning hands on to the processes it starts for a job.
+        job_folder = quoted("${hydra.sweep.dir}/${hydra.sweep.subdir}")
+        sweep = f"hydra.sweep.dir={quoted(str(folder))}"
+        return ["--multirun", sweep, f"{RUN_DIR}={job_folder}"]
+
+
+def show(arguments: Arguments) -> int:
+    """Let Hydra show what `--cfg`, `--info` and the like ask for."""
+    hydra_main(lambda config: None, arguments, [*arguments.flags, *arguments.overrides])
+    return 0
+
+
+def hydra_main(task: Task, arguments: Arguments, words: list[str]) -> None:
+    """Enter Hydra by its front door, with words of our own in the place of those typed."""
+    folder = str(arguments.config_path or conf_folder())
+    decorated = hydra.main(
+        version_base=VERSION_BASE, config_path=folder, config_name=arguments.config_name
+    )(task)
+    GlobalHydra.instance().clear()  # the composer's; it goes on by itself
+    with words_typed([sys.argv[0], *words]), errors_raised():
+        decorated()
+
+
+def check_hydra(config: DictConfig, consent: Consent) -> None:
+    """Hold what Hydra itself would build against the rule: its callbacks and its logging.
+
+    Launchers and sweepers are left to Hydra, which builds plugins alone.
+
+    Raises:
+        InputError: for a class that was neither typed nor allowed.
+    """
+    own = OmegaConf.to_container(config.hydra, resolve=False)
+    assert isinstance(own, Mapping)
+    for place, name in targets.targets(own.get("callbacks") or {}, "hydra.callbacks"):
+        allowed = name in consent.typed or targets.under(str(name), consent.roots)
+        if not allowed:
+            raise InputError(targets.refusal(str(name), place))
+    for key in ("job_logging", "hydra_logging"):
+        for path, name in logging_classes(own.get(key), f"hydra.{key}"):
+            if name not in LOG_CLASSES:
+                raise InputError(
+                    f"{path}={name} is not allowed: logging is built from "
+                    f"{', '.join(sorted(LOG_CLASSES))} alone."
+                )
+
+
+def logging_classes(node: object, place: str) -> Iterator[tuple[str, str]]:
+    """What a logging configuration would call, with the dotted place that says so."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key in ("()", "class"):
+                yield f"{place}.{key}", str(value)
+            yield from logging_classes(value, f"{place}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from logging_classes(value, f"{place}.{index}")
+    elif str(node).startswith("ext://") and node not in LOG_STREAMS:
+        yield place, str(node)
+
+
+@contextmanager
+def typed_again(options: list[str]) -> Iterator[None]:
+    """Inside a job: leave in `sys.argv` what runs this very job again.
+
+    Lightning starts the other processes of a distributed run from `sys.argv` and tells them
+    `hydra.run.dir`. Without this they would start the whole sweep again, in other folders.
+    """
+    running = HydraConfig.get()
+    searching = [word for word in running.overrides.hydra if word.startswith("hydra.searchpath=")]
+    words = [sys.argv[0], "train", *options, *searching, *running.overrides.task]
+    with words_typed(words):
+        yield
+
+
+@contextmanager
+def errors_raised() -> Iterator[None]:
+    """Let errors come out of Hydra as they are; it would print them and exit with 1."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before
+
+
+@contextmanager
+def words_typed(words: list[str]) -> Iterator[None]:
+    """Put words into `sys.argv`, and put back what was there."""
+    before = sys.argv
+    sys.argv = words
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra reads it back unchanged from an override."""
+    escaped = text.replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,130 @@
+"""`brainnet train`: one run, or one for each combination of a sweep."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from brainnet.cli.arguments import parse
+from brainnet.cli.build import Build
+from brainnet.cli.folders import free, left_untouched
+from brainnet.cli.outcome import INTERRUPTED, TERMINATED, reported
+from brainnet.cli.parts import parts_of
+from brainnet.cli.session import Job, Session, show
+from brainnet.cli.sweep import Ending, tell_table, tidy, worst
+from brainnet.training.run import RunResult, train
+from brainnet.training.run_folder import RunFolder
+
+MONITORED = "loss/validation"
+
+
+def run(words: Sequence[str], *, debug: bool = False) -> int:
+    """Train as the words ask for; returns the exit code.
+
+    Raises:
+        InputError: when anything typed is wrong; then nothing was written.
+    """
+    session = Session.begin(parse(words))
+    if session.arguments.shows:
+        return show(session.arguments)
+    jobs = session.jobs()
+    runs = Path(jobs[0].config["paths"]["runs"])
+    folder = session.typed_folder or planned(jobs, runs)
+    training = Training(session, runs, debug)
+    with left_untouched(folder):
+        try:
+            session.enter(training.job, folder)
+        finally:
+            if session.sweeps:
+                tidy(folder)
+    if not session.sweeps:
+        return training.endings[-1].code
+    tell_table(training.endings)
+    return worst(training.endings)
+
+
+def planned(jobs: Sequence[Job], runs: Path) -> Path:
+    """The folder of the run or, in a sweep, of its jobs."""
+    if jobs[0].resume is not None:
+        return jobs[0].resume.folder.path
+    names = {job.config["name"] for job in jobs}
+    return free(RunFolder.plan(runs, names.pop() if len(names) == 1 else "sweep").path)
+
+
+@dataclass(slots=True)
+class Training:
+    """What Hydra calls for each job, and how the jobs ended.
+
+    Attributes:
+        session: what was typed.
+        runs: the folder of all runs.
+        debug: whether tracebacks are wanted.
+        endings: of every job so far.
+        metric: what a sweeper minimises, of the job that ended last.
+    """
+
+    session: Session
+    runs: Path
+    debug: bool
+    endings: list[Ending] = field(default_factory=list)
+    metric: float | None = None
+
+    def job(self, config: DictConfig) -> float | None:
+        """Train one job; its errors are told here, so that the jobs after it go on."""
+        running = HydraConfig.get()
+        folder = RunFolder(Path(running.runtime.output_dir), self.runs)
+        words = " ".join(running.overrides.task)
+        self.metric = None
+        if self.session.sweeps:
+            say(f"\njob {running.job.num}: {words}")
+        with left_untouched(folder.path):
+            code = reported(lambda: self._train(config, folder), debug=self.debug)
+        self.endings.append(Ending(folder, words, code))
+        if self.session.sweeps and code in (INTERRUPTED, TERMINATED):
+            raise SystemExit(code)
+        return self.metric
+
+    def _train(self, config: DictConfig, folder: RunFolder) -> int:
+        job = self.session.job(config, HydraConfig.get().runtime.choices)
+        parts = parts_of(job.config, Build(self.session.consent), folder.path)
+        result = train(
+            parts.network,
+            parts.data,
+            loss=parts.loss,
+            optimizer=parts.optimizer,
+            schedule=parts.schedule,
+            folder=folder,
+            seed=job.config["seed"],
+            trainer=parts.trainer,
+            observe=parts.observe,
+            callbacks=parts.callbacks,
+            loggers=parts.loggers,
+            config=parts.config,
+            resume=job.resume,
+        )
+        self.metric = result.metrics.get(MONITORED)
+        if is_first_process():
+            say(result.summary)
+            if result.signal is not None:
+                say(self._go_on(result))
+        return 0 if result.signal is None else 128 + result.signal
+
+    def _go_on(self, result: RunResult) -> str:
+        """The command that goes on with an interrupted run; consent must be typed again."""
+        typed = [word for word in self.session.arguments.overrides if "_target_=" in word]
+        return " ".join(["brainnet train", f"resume={result.folder}", *typed])
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for a distributed run; Lightning numbers the others from 1."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def say(message: str) -> None:
+    """Write a line on stdout."""
+    sys.stdout.write(f"{message}\n")
+    sys.stdout.flush()

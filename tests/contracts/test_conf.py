@@ -1,0 +1,120 @@
+"""The YAML files: short, told, complete in the table of keys, and every one of them builds."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from brainnet.cli.arguments import parse
+from brainnet.cli.build import Build
+from brainnet.cli.composition import Composer
+from brainnet.cli.conf_folder import conf_folder
+from brainnet.cli.configuration import check, leaves, plain
+from brainnet.cli.keys import BY_PATH, KEYS
+from brainnet.cli.parts import parts_of, ROWS
+from brainnet.cli.targets import Consent, check as check_targets, resolve
+from brainnet.data.builtin import SOURCES
+from brainnet.data.module import DataModule
+from brainnet.learning.gradient_descent import OPTIMIZERS
+from brainnet.learning.learning_rate import SCHEDULES
+from brainnet.learning.loss import LOSSES
+from brainnet.structure.activation import ACTIVATIONS
+
+FILES = sorted(conf_folder().rglob("*.yaml"))
+GLOBAL = ("experiment", "debug")
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(conf_folder()).as_posix()
+
+
+def keys_of(file: Path) -> dict[str, object]:
+    """The keys that a file sets, by their dotted name in the whole configuration."""
+    content = {k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "defaults"}
+    group = file.parent.name
+    nested = content if file.parent == conf_folder() or group in GLOBAL else {group: content}
+    return dict(leaves(nested))
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_is_short_and_opens_with_a_sentence(file):
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 25
+    sentence = lines[1] if lines[0] == "# @package _global_" else lines[0]
+    assert sentence.startswith("# ")
+    assert sentence.endswith(".")
+
+
+def test_the_table_covers_every_key_and_nothing_else():
+    files = [file for file in FILES if file.parent.name != "hydra"]
+    assert {path for file in files for path in keys_of(file)} == {key.path for key in KEYS}
+    assert len(BY_PATH) == len(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        ("data", set(SOURCES)),
+        ("activation", set(ACTIVATIONS)),
+        ("optimizer", set(OPTIMIZERS)),
+        ("schedule", set(SCHEDULES)),
+        ("loss", {"auto", *LOSSES}),
+    ],
+)
+def test_the_choices_are_those_of_python(group, names):
+    files = {file.stem for file in (conf_folder() / group).glob("[!_]*.yaml")}
+    assert files == names
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in FILES if f.parent != conf_folder() and f.stem != "custom" and f.stem[0] != "_"],
+    ids=name_of,
+)
+def test_every_file_builds(file, tmp_path):
+    choice = f"{file.parent.name}={file.stem}"
+    if file.parent.name in ("hydra", "paths"):
+        words = []
+    elif choice == "loss=binary_cross_entropy":
+        words = [choice, "data=moons"]
+    elif choice in ("loss=mean_squared_error", "loss=mean_absolute_error", "loss=huber"):
+        words = [choice, "data=diabetes"]
+    else:
+        words = [choice]
+    if choice == "trainer=gpu":
+        pytest.skip("needs a GPU to be built on")
+    composer = Composer.over(parse(words))
+    config = plain(composer.compose(words))
+    check(config)
+    check_targets(config, Consent())
+    parts = parts_of(config, Build(Consent()), tmp_path)
+    assert parts.network(parts.data.sample[0]).shape[0] == len(parts.data.sample[0])
+    optimizer = parts.optimizer(parts.network.parameters())
+    if parts.schedule is not None:
+        parts.schedule(optimizer, 10)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_a_default_stated_twice_is_stated_alike(file):
+    content = yaml.safe_load(file.read_text())
+    target = content.get("_target_")
+    if target in (None, "???"):
+        return
+    options = {k: v for k, v in content.items() if k not in ("_target_", "defaults")}
+    chosen = {"optimizer": "lr", "observe": "level"}.get(file.parent.name)
+    options.pop(chosen, None)  # what the file is there to choose
+    signature = inspect.signature(resolve(target, file.parent.name, Consent()))
+    for key, value in options.items():
+        parameter = signature.parameters.get(key)
+        if parameter is None or parameter.default is parameter.empty or value is None:
+            continue
+        default = parameter.default
+        same = list(default) == value if isinstance(default, tuple) else default == value
+        assert same, f"{key}: {value} in {name_of(file)}, {default} in {target}"
+
+
+def test_the_defaults_of_the_data_are_those_of_the_module():
+    content = yaml.safe_load((conf_folder() / "data" / "_module.yaml").read_text())
+    signature = inspect.signature(DataModule).parameters
+    assert content == {key: signature[key].default for key in ROWS}
