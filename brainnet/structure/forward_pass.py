@@ -157,6 +157,8 @@ def _out_of_place(model: nn.Module) -> Iterator[None]:
 
 def _row(values: Tensor) -> str:
     """The first row of a batch as numbers in fixed width."""
+    if values.numel() == 0:
+        return "nothing"
     row = values.detach().reshape(-1, values.shape[-1])[0].to("cpu", torch.float64)
     numbers = " ".join(f"{value:7.3f}" for value in row[:SHOWN].tolist())
     return numbers + (f"  … ({len(row)} in all)" if len(row) > SHOWN else "")

@@ -81,5 +81,9 @@ def test_print_out_has_the_real_numbers() -> None:
     assert "reaction   0.250   0.000" in text
 
 
+def test_an_empty_batch_prints_too() -> None:
+    assert "inputs     nothing" in str(Network([2, 1]).trace(torch.zeros(0, 2)))
+
+
 def test_long_rows_are_cut_short() -> None:
     assert "… (64 in all)" in str(Network([64, 3, 2]).trace(torch.zeros(1, 64)))
