@@ -59,7 +59,8 @@ def norm(*parts: Tensor) -> Tensor:
         torch.linalg.vector_norm(dense(part), dtype=precise(part.device)).to(parts[0].device)
         for part in parts
     ]
-    return torch.linalg.vector_norm(torch.stack(lengths))
+    length: Tensor = torch.linalg.vector_norm(torch.stack(lengths))
+    return length
 
 
 def histogram(values: Tensor) -> Tensor:

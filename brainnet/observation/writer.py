@@ -17,8 +17,11 @@ from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.compat.proto.versions_pb2 import VersionDef
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar_metadata
+from tensorboard.plugins.histogram import metadata as histogram_metadata
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -109,7 +112,8 @@ class Writer:
     def picture(self, tag: str, png: bytes, size: tuple[int, int], step: int) -> None:
         """A picture, already a PNG file, of (width, height) pixels."""
         image = Summary.Image(width=size[0], height=size[1], colorspace=4, encoded_image_string=png)
-        self._add([Summary.Value(tag=tag, image=image, metadata=self._description(tag))], step)
+        described = self._described_by(image_metadata, tag, converted_to_tensor=False)
+        self._add([Summary.Value(tag=tag, image=image, metadata=described)], step)
 
     def text(self, tag: str, markdown: str, step: int = 0) -> None:
         """A text, in Markdown."""
@@ -191,7 +195,8 @@ class Writer:
         self._add([value], step=0)
 
     def _scalar(self, tag: str, number: float) -> Summary.Value:
-        return Summary.Value(tag=tag, simple_value=number, metadata=self._description(tag))
+        described = self._described_by(scalar_metadata, tag)
+        return Summary.Value(tag=tag, simple_value=number, metadata=described)
 
     def _histogram(self, tag: str, found: Histogram) -> Summary.Value:
         proto = HistogramProto(
@@ -203,14 +208,16 @@ class Writer:
             bucket_limit=found.edges,
             bucket=found.buckets,
         )
-        return Summary.Value(tag=tag, histo=proto, metadata=self._description(tag))
+        described = self._described_by(histogram_metadata, tag)
+        return Summary.Value(tag=tag, histo=proto, metadata=described)
 
-    def _description(self, tag: str) -> SummaryMetadata | None:
-        """What TensorBoard shows beside the chart; it takes it from the first point alone."""
+    def _described_by(self, plugin: Any, tag: str, **options: bool) -> SummaryMetadata | None:  # noqa: ANN401
+        """What TensorBoard shows beside a chart; it takes it from the first point alone."""
         if tag in self._described:
             return None
         self._described.add(tag)
-        return SummaryMetadata(summary_description=meaning_of(tag))
+        described: SummaryMetadata = plugin.create_summary_metadata(tag, meaning_of(tag), **options)
+        return described
 
 
 def _bytes(tag: str, content: bytes, metadata: SummaryMetadata) -> Summary.Value:

@@ -1,0 +1,234 @@
+"""Pictures: a training now and then drawn: weights, decision boundary, confusion and hill."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from brainnet.data.module import DataModule
+from brainnet.observation import tags
+from brainnet.observation.cadence import is_round
+from brainnet.observation.hill import hill
+from brainnet.observation.writer import Writer
+from brainnet.structure.anatomy import places
+from brainnet.training.drawing import (
+    Picture,
+    draw_boundary,
+    draw_confusion,
+    draw_hill,
+    draw_weights,
+)
+from brainnet.training.module import LearningModule
+from brainnet.training.observe import untouched, writer_for
+
+log = logging.getLogger(__name__)
+
+ROWS = 1024
+"""Rows that a picture shows at most."""
+
+GRID = 120
+"""Points along each side of the plane whose answers are drawn."""
+
+MARGIN = 0.12
+"""Room around the outermost rows, as a share of their spread."""
+
+
+class Pictures(Callback):
+    """Draws a `LearningModule` on a `DataModule` for TensorBoard's Images page.
+
+    The first layer's weights where the inputs are a picture, what the network would answer at
+    every point where there are two inputs, which class is taken for which, and the hill: the loss
+    along the first step of the epoch. Drawn before epochs 0, 1, 2, 5, 10, 20, 50 … and at the end;
+    which class is taken for which also after a test. With other modules and data it draws nothing.
+
+    It changes no weight and draws no random number. Where it cannot go on it says so once in the
+    log and leaves the training alone.
+
+    Args:
+        folder: where to write; as in `Observe` where None.
+    """
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._writer: Writer | None = None
+        self._drawing = False
+        self._before: dict[str, Tensor] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See whether there is anything to draw."""
+        self._before = None
+        rehearsal = bool(getattr(trainer, "fast_dev_run", False))
+        self._drawing = trainer.is_global_zero and not rehearsal and _subject(trainer) is not None
+        if self._drawing:
+            with self._careful():
+                self._writer = writer_for(trainer, self.folder)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the network as it stands before a round epoch."""
+        if self._drawing and is_round(trainer.current_epoch):
+            self._draw(trainer)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Remember where the weights are before the first step of a round epoch."""
+        if self._drawing and batch_idx == 0 and is_round(trainer.current_epoch):
+            self._step = trainer.global_step
+            self._before = _parameters(pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Draw the hill, once that step is done."""
+        if self._before is None or trainer.global_step == self._step:
+            return
+        before, self._before = self._before, None
+        subject = _subject(trainer)
+        if subject is not None and self._drawing:
+            with self._careful(), _still(trainer, subject[0]):
+                self._show(tags.HILL_PICTURE.at(), _hill(*subject, before, self._step), self._step)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw what has become of it."""
+        if self._drawing:
+            self._draw(trainer)
+        self._stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Put on disk what was drawn."""
+        self._stop()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw which class was taken for which in the test."""
+        subject = _subject(trainer)
+        if subject is None or subject[0].confusion is None or not trainer.is_global_zero:
+            return
+        module, data = subject
+        with self._careful():
+            self._writer = writer_for(trainer, self.folder)
+            picture = draw_confusion(module.confusion.numpy(), data.class_names, "test")
+            self._show(tags.CONFUSION_PICTURE.at("test"), picture, trainer.global_step)
+        self._stop()
+
+    def _draw(self, trainer: Trainer) -> None:
+        """All pictures of the network as it stands."""
+        subject = _subject(trainer)
+        if subject is None:
+            return
+        module, data = subject
+        with self._careful(), _still(trainer, module):
+            step = trainer.global_step
+            place = places(module)[0]
+            if data.image_shape is not None and place.weights.shape[1] == data.inputs:
+                weights = place.weights.detach().float().cpu().numpy()
+                picture = draw_weights(weights, data.image_shape, place.name)
+                self._show(tags.WEIGHTS_PICTURE.at(place.name), picture, step)
+            if data.class_names:
+                picture = _confusion(module, data)
+                self._show(tags.CONFUSION_PICTURE.at("validation"), picture, step)
+                if data.inputs == 2:
+                    self._show(tags.BOUNDARY_PICTURE.at(), _boundary(module, data), step)
+
+    def _show(self, tag: str, picture: Picture, step: int) -> None:
+        assert self._writer is not None, "opened before anything is drawn"
+        self._writer.picture(tag, picture.png, picture.size, step)
+
+    @contextmanager
+    def _careful(self) -> Iterator[None]:
+        """A training must not end because somebody drew it."""
+        try:
+            yield
+        except Exception as error:
+            log.warning("Pictures stopped drawing: %s: %s", type(error).__name__, error)
+            log.debug("Pictures stopped drawing", exc_info=True)
+            self._drawing = False
+
+    def _stop(self) -> None:
+        writer, self._writer, self._drawing = self._writer, None, False
+        if writer is not None:
+            with self._careful():
+                writer.close()
+
+
+def _subject(trainer: Trainer) -> tuple[LearningModule, DataModule] | None:
+    """The module and its data, where they are brainnet's own."""
+    module, data = trainer.lightning_module, getattr(trainer, "datamodule", None)
+    if isinstance(module, LearningModule) and isinstance(data, DataModule) and places(module):
+        return module, data
+    return None
+
+
+def _parameters(module: LightningModule) -> dict[str, Tensor]:
+    network = module.network
+    return {name: value.detach().clone() for name, value in network.named_parameters()}
+
+
+@contextmanager
+def _still(trainer: Trainer, module: LearningModule) -> Iterator[None]:
+    """Evaluation mode, no gradients, the trainer's precision; all as before afterwards."""
+    with untouched(module), torch.no_grad(), trainer.precision_plugin.forward_context():
+        yield
+
+
+def _hill(
+    module: LearningModule, data: DataModule, before: dict[str, Tensor], step: int
+) -> Picture:
+    inputs, targets = (part.to(module.device) for part in data.sample)
+    found = hill(
+        module.network,
+        lambda outputs: module.loss(outputs, targets),
+        inputs,
+        before,
+        _parameters(module),
+    )
+    return draw_hill(found, step)
+
+
+def _confusion(module: LearningModule, data: DataModule) -> Picture:
+    inputs, targets = (part[:ROWS].to(module.device) for part in data.validation)
+    answers = module.answer(module.network(inputs))
+    counts = multiclass_confusion_matrix(answers, targets, len(data.class_names))
+    return draw_confusion(counts.cpu().numpy(), data.class_names, "validation")
+
+
+def _boundary(module: LearningModule, data: DataModule) -> Picture:
+    rows, classes = (part[:ROWS] for part in data.train)
+    points = data.scaling.undo(rows)
+    low, high = points.amin(dim=0), points.amax(dim=0)
+    room = (high - low).clamp_min(1e-6) * MARGIN
+    low, high = low - room, high + room
+    across = torch.linspace(float(low[0]), float(high[0]), GRID)
+    upward = torch.linspace(float(low[1]), float(high[1]), GRID)
+    plane = torch.cartesian_prod(upward, across).flip(1)
+    outputs = module.network(data.scaling.apply(plane).to(module.device))
+    return draw_boundary(
+        _shares(module, outputs, len(data.class_names)).reshape(GRID, GRID, -1).cpu().numpy(),
+        (float(low[0]), float(high[0]), float(low[1]), float(high[1])),
+        points.numpy(),
+        classes.numpy(),
+        data.class_names,
+        data.input_names,
+    )
+
+
+def _shares(module: LearningModule, outputs: Tensor, classes: int) -> Tensor:
+    """Share given to each class, (rows, classes); all to the answer where a loss tells no more."""
+    probabilities = getattr(module.loss, "probabilities", None)
+    found = None if probabilities is None else probabilities(outputs)
+    if found is None:
+        return torch.nn.functional.one_hot(module.answer(outputs), classes).float()
+    if found.shape[1] == 1:
+        found = torch.cat([1 - found, found], dim=1)
+    return found.float()
