@@ -33,7 +33,7 @@ HOMES = {
     "hydra": {"cli"},
     "omegaconf": {"cli"},
     "tensorboard": {"observation/writer.py"},
-    "matplotlib": {"training/pictures.py"},
+    "matplotlib": {"training/drawing.py"},
     "sklearn": {"data/builtin.py"},
 }
 """Which framework may be imported where."""
