@@ -45,8 +45,8 @@ Examples
 
 Keys
   data=..., data.*           other rows to judge by, scaled as those it was trained on
-  trainer=cpu|gpu|auto       where to compute
-  seed                       draw and split the rows anew
+  seed=...                   draw other rows, where they are drawn
+  paths.runs=FOLDER          where latest is looked for
 """
 
 

@@ -117,8 +117,8 @@ def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) 
         if given is not None and given != needed:
             raise InputError(
                 f"the network has {given} {key} (network.{key}={given}); the data "
-                f"({data.dataset.name}) need {needed}. Leave network.{key} out, or set it to "
-                f"{needed}."
+                f"({data.dataset.name}) need {needed}. In a new run leave network.{key} out: it "
+                "follows from the data. A trained network needs data like those it learnt from."
             )
     filled["network"] = filled["network"] | sizes
     torch.manual_seed(filled["seed"])  # for networks that take no generator

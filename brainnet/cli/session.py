@@ -129,7 +129,9 @@ class Session:
             folder: of the run or, in a sweep, of all its jobs.
         """
         kept = [w for w in self.arguments.overrides if not w.startswith(f"{RUN_DIR}=")]
-        words = [*self.arguments.options(), *kept, *self._places(folder)]
+        # Flags first: Hydra's parser takes none between two overrides.
+        mode = ["--multirun"] if self.sweeps else []
+        words = [*self.arguments.options(), *mode, *kept, *self._places(folder)]
 
         def job(config: DictConfig) -> float | None:
             with typed_again(self.arguments.options()):
@@ -143,7 +145,7 @@ class Session:
         # run.dir too: it is what Lightning hands on to the processes it starts for a job.
         job_folder = quoted("${hydra.sweep.dir}/${hydra.sweep.subdir}")
         sweep = f"hydra.sweep.dir={quoted(str(folder))}"
-        return ["--multirun", sweep, f"{RUN_DIR}={job_folder}"]
+        return [sweep, f"{RUN_DIR}={job_folder}"]
 
 
 def show(arguments: Arguments) -> int:

@@ -1,6 +1,5 @@
 """`brainnet train`: one run, or one for each combination of a sweep."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from brainnet.cli.build import Build
 from brainnet.cli.folders import free, left_untouched
 from brainnet.cli.outcome import INTERRUPTED, TERMINATED, reported
 from brainnet.cli.parts import parts_of
+from brainnet.cli.processes import is_first, left_alone
 from brainnet.cli.session import Job, Session, show
 from brainnet.cli.sweep import Ending, tell_table, tidy, worst
 from brainnet.training.run import RunResult, train
@@ -76,12 +76,12 @@ class Training:
     def job(self, config: DictConfig) -> float | None:
         """Train one job; its errors are told here, so that the jobs after it go on."""
         running = HydraConfig.get()
-        folder = RunFolder(Path(running.runtime.output_dir), self.runs)
+        folder = RunFolder(as_typed(Path(running.runtime.output_dir)), self.runs)
         words = " ".join(running.overrides.task)
         self.metric = None
         if self.session.sweeps:
             say(f"\njob {running.job.num}: {words}")
-        with left_untouched(folder.path):
+        with left_untouched(folder.path), left_alone():
             code = reported(lambda: self._train(config, folder), debug=self.debug)
         self.endings.append(Ending(folder, words, code))
         if self.session.sweeps and code in (INTERRUPTED, TERMINATED):
@@ -107,7 +107,7 @@ class Training:
             resume=job.resume,
         )
         self.metric = result.metrics.get(MONITORED)
-        if is_first_process():
+        if is_first():
             say(result.summary)
             if result.signal is not None:
                 say(self._go_on(result))
@@ -119,9 +119,10 @@ class Training:
         return " ".join(["brainnet train", f"resume={result.folder}", *typed])
 
 
-def is_first_process() -> bool:
-    """Whether this process speaks for a distributed run; Lightning numbers the others from 1."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+def as_typed(folder: Path) -> Path:
+    """The folder as seen from here, where that is shorter: Hydra makes it absolute."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def say(message: str) -> None:
