@@ -47,7 +47,7 @@ class DataModule(LightningDataModule):
     Example:
         >>> data = DataModule("iris", batch_size=16)
         >>> data
-        DataModule(iris: multiclass, 4 inputs, 3 classes; rows 102 train, 24 validation, 24 test)
+        DataModule(iris: multiclass, 4 inputs, 3 classes; rows 105 train, 15 validation, 30 test)
         >>> inputs, targets = next(iter(data.train_dataloader()))
         >>> inputs.shape
         torch.Size([16, 4])
@@ -60,8 +60,8 @@ class DataModule(LightningDataModule):
         batch_size: int = 32,
         normalize: Kind = "standard",
         normalize_targets: bool = True,
-        validation: float = 0.15,
-        test: float = 0.15,
+        validation: float = 0.1,
+        test: float = 0.2,
         seed: int = 0,
         scaling: Scaling | None = None,
         target_scaling: Scaling | None = None,
@@ -71,6 +71,12 @@ class DataModule(LightningDataModule):
         self.seed = check_seed(seed)
         check_kind("normalize", normalize)
         check_fractions(validation, test)
+        if not isinstance(normalize_targets, bool):
+            raise InputError(f"normalize_targets must be true or false; got {normalize_targets!r}.")
+        # Kept for whoever describes the run: what was asked for.
+        self.source = source
+        self.fractions = (validation, test)
+        self.normalize_targets = normalize_targets
         self.dataset = _load(source, self.seed)
         self._split = split(self.dataset, validation=validation, test=test, seed=self.seed)
         scaled = normalize_targets and self.task == "regression"

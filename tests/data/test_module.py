@@ -40,7 +40,7 @@ def test_what_the_network_needs_is_known_at_once():
     "source", ["moons", Moons(), Moons().load(0), (rows(), np.arange(100) % 2)], ids=repr
 )
 def test_every_kind_of_source(source):
-    data = DataModule(source, validation=0.1, test=0.2)
+    data = DataModule(source)
     assert [len(getattr(data, part)[1]) for part in PARTS] == [
         round(len(data.dataset) * share) for share in (0.7, 0.1, 0.2)
     ]
@@ -162,6 +162,7 @@ def test_its_state_is_primitives_and_brings_the_scaling_back():
         ({"validation": 0}, "validation must be a fraction"),
         ({"test": 1.0}, "test must be a fraction"),
         ({"validation": 0.6, "test": 0.4}, "leave no rows to train on"),
+        ({"normalize_targets": "no"}, "normalize_targets must be true or false; got 'no'"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"source": "digit"}, 'Did you mean "digits"'),
         ({"source": 3}, "data must be a built-in data set or its name.* got int"),
@@ -264,7 +265,7 @@ def test_the_trainers_rank_decides_the_share():
 
 
 def test_one_line_says_what_it_is():
-    expected = "DataModule(moons: binary, 2 inputs, 2 classes; rows 700 train, 150 validation, 150"
+    expected = "DataModule(moons: binary, 2 inputs, 2 classes; rows 700 train, 100 validation, 200"
     assert repr(DataModule("moons")).startswith(expected)
     assert str(DataModule("moons")).startswith(expected)
     assert "10 inputs, 1 targets" in repr(DataModule("diabetes"))
