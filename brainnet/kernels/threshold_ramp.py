@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +12,11 @@ from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function
 
 from brainnet.errors import InputError
-from brainnet.kernels import operator, reference
+from brainnet.kernels import operator, paths, reference
+from brainnet.kernels.counters import count
 from brainnet.kernels.function import ThresholdRampFunction
+
+_PLAIN = (Tensor, torch.nn.Parameter)  # what a kernel may read as memory; no other subclass
 
 
 def threshold_ramp(
@@ -22,6 +26,8 @@ def threshold_ramp(
     leak: float = 0.0,
     *,
     dim: int = -1,
+    reuse_input: bool = False,
+    counters: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     r"""How strongly each neuron fires: `clamp((input - threshold) / width, 0, 1)`.
 
@@ -40,6 +46,12 @@ def threshold_ramp(
         width: How wide the ramp is, in units of the input, above 0: a number, or one per neuron.
         leak: Slope of the gradient outside the ramp, at least 0; the output does not change.
         dim: Which dimension counts the neurons; 1 for the channels of an image.
+        reuse_input: Whether the output may take the input's memory, because nobody will ask for
+            the input again: a layer's own pre-activation. It is no more than a permission: where
+            the input is a leaf, a view, has hooks or retains its gradient, where a transform or a
+            compiler is at work, or no kernel is built, the input stays as it is.
+        counters: What :func:`brainnet.kernels.counters.new_counters` made, to add to what each
+            neuron did in this call.
 
     Shape:
         input:     (batch, neurons)
@@ -50,6 +62,7 @@ def threshold_ramp(
     Raises:
         InputError: For an input that is not floating-point, a width that is not above 0, numbers
             that are not finite, or tensors whose size is not the number of neurons.
+        RuntimeError: For counters inside a function transform, which has no one call to count.
 
     Example:
         >>> threshold_ramp(torch.tensor([-1.0, 0.25, 3.0]))
@@ -58,21 +71,107 @@ def threshold_ramp(
         tensor([0.0000, 0.6250, 1.0000])
     """
     if torch.compiler.is_compiling():
-        threshold, width = _aligned(input, threshold, width, leak, dim)
-        # An exporter wants a graph that needs nothing of ours; and a transform inside a compiled
-        # region would take the registered op's tangents for zeros.
-        if torch.compiler.is_exporting() or _transformed():
-            return reference.differentiable(input, threshold, width, float(leak))
-        return operator.threshold_ramp(input, threshold, width, float(leak))
+        return _compiled(input, threshold, width, leak, dim, counters)
     tensors = (input, threshold, width)
     if has_torch_function(tensors):
         result: Tensor = handle_torch_function(
-            threshold_ramp, tensors, input, threshold, width, leak, dim=dim
+            threshold_ramp,
+            tensors,
+            input,
+            threshold,
+            width,
+            leak,
+            dim=dim,
+            reuse_input=reuse_input,
+            counters=counters,
         )
         return result
-    threshold, width = _aligned(input, threshold, width, leak, dim)
-    output: Tensor = ThresholdRampFunction.apply(input, threshold, width, float(leak))
+    if type(input) in _PLAIN and input.is_cpu and not _transformed() and not _traced():
+        kernel = paths.cpu_kernel()
+        if kernel is not None:
+            return _native(
+                kernel, input, threshold, width, leak, dim, reuse_input, counters or _NOTHING
+            )
+    low, wide = _aligned(input, threshold, width, leak, dim)
+    output: Tensor = ThresholdRampFunction.apply(input, low, wide, float(leak))
+    if counters is not None:
+        _count(input, output, dim, counters)
     return output
+
+
+_NOTHING = (None, None)
+
+
+def _native(
+    kernel: Callable[..., Any],
+    input: Tensor,
+    threshold: float | Tensor,
+    width: float | Tensor,
+    leak: float,
+    dim: int,
+    reuse_input: bool,
+    counters: tuple[Tensor | None, Tensor | None],
+) -> Tensor:
+    """Hand over to the C++ kernel, which checks for itself; explain where it refuses."""
+    low, wide = isinstance(threshold, Tensor), isinstance(width, Tensor)
+    try:
+        output: Tensor = kernel(
+            input,
+            threshold if low else None,
+            width if wide else None,
+            0.0 if low else threshold,
+            1.0 if wide else width,
+            leak,
+            dim,
+            reuse_input,
+            *counters,
+        )
+    except RuntimeError:
+        _aligned(input, threshold, width, leak, dim)
+        _check_counters(input, dim, counters)
+        raise
+    return output
+
+
+def _compiled(
+    input: Tensor,
+    threshold: float | Tensor,
+    width: float | Tensor,
+    leak: float,
+    dim: int,
+    counters: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """What a compiler or an exporter traces: operations that it can take apart and fuse."""
+    low, wide = _aligned(input, threshold, width, leak, dim)
+    # An exporter wants a graph that needs nothing of ours; and a transform inside a compiled
+    # region would take the registered op's tangents for zeros.
+    if torch.compiler.is_exporting() or _transformed():
+        output = reference.differentiable(input, low, wide, float(leak))
+    else:
+        output = operator.threshold_ramp(input, low, wide, float(leak))
+    if counters is not None:
+        _count(input, output, dim, counters)
+    return output
+
+
+def _count(input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tensor]) -> None:
+    if _transformed():
+        raise RuntimeError(
+            "the counters of threshold_ramp count calls, and a function transform (vmap, grad, "
+            "jvp ...) has no one call to count. Switch them off there: counters=None."
+        )
+    _check_counters(input, dim, counters)
+    count(input, output, dim, counters)
+
+
+def _check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, Tensor | None]) -> None:
+    neurons = input.shape[dim] if input.dim() else 1
+    shapes = [None if each is None else tuple(each.shape) for each in counters]
+    if shapes not in ([None, None], [(4, neurons), (2, neurons)]):
+        raise InputError(
+            f"counters must have shapes (4, {neurons}) and (2, {neurons}) for {neurons} neurons "
+            f"along dim={dim}; got {shapes}. Make them with new_counters({neurons})."
+        )
 
 
 def _transformed() -> bool:
@@ -80,12 +179,17 @@ def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
+def _traced() -> bool:
+    """Whether somebody watches each operation: a dispatch mode, such as fake tensors or flops."""
+    return torch._C._len_torch_dispatch_stack() > 0
+
+
 def _aligned(
     input: Tensor,
-    threshold: Any,
-    width: Any,
+    threshold: float | Tensor,
+    width: float | Tensor,
     leak: float,
-    dim: int,  # noqa: ANN401
+    dim: int,
 ) -> tuple[reference.Parameter, reference.Parameter]:
     """Check what came, and shape the parameters so that they broadcast over `dim`."""
     if not isinstance(input, Tensor) or not input.is_floating_point():
@@ -133,7 +237,7 @@ def _readable(tensor: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and tensor.device.type == "cpu"
-        and type(tensor) in (Tensor, torch.nn.Parameter)
+        and type(tensor) in _PLAIN
         and not torch._C._are_functorch_transforms_active()
-        and not torch._C._len_torch_dispatch_stack()
+        and not _traced()
     )
