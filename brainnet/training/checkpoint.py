@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.training.randomness import random_state, set_random_state
-from brainnet.training.run_folder import RunFolder, plain, write_whole
+from brainnet.training.run_folder import plain, write_whole
 
 OURS = "brainnet"
 FORMAT = 1
@@ -76,17 +76,16 @@ class Checkpoints(Checkpoint):
     Args:
         config: the resolved config of the run.
         store: what the trainer writes checkpoints with.
-        folder: the run's; None in a process that writes nothing.
+
+    Attributes:
+        folder: where to; in a process that writes nothing it is never looked at.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], store: AtomicCheckpointIO, folder: RunFolder | None
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], store: AtomicCheckpointIO) -> None:
+        self.folder = Path()
         self.best: dict[str, float] = {}
         self._config = plain(config)
         self._store = store
-        # Without a folder the path is never used: the first process alone writes.
-        self._folder = folder.checkpoints if folder else Path()
         self._judged = False
         self._resumed: dict[str, Any] | None = None
 
@@ -158,7 +157,7 @@ class Checkpoints(Checkpoint):
             raise TrainingFailure(
                 f"a weight stopped being a finite number before step {trainer.global_step}"
             )
-        trainer.save_checkpoint(self._folder / f"{name}.ckpt")
+        trainer.save_checkpoint(self.folder / f"{name}.ckpt")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

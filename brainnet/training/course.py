@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from brainnet.data.module import DataModule
 from brainnet.errors import TrainingFailure
 from brainnet.training.checkpoint import load_checkpoint, load_network
+from brainnet.training.curves import Curves
 from brainnet.training.interruption import Interruption
 from brainnet.training.journal import Journal
 from brainnet.training.module import LearningModule
@@ -52,6 +53,11 @@ class Course:
             self.journal.write(self.state, signal=Signals(self.interruption.signal).name)
         else:
             self.journal.metrics = dict(self.module.curves)
+            for logger in self.trainer.loggers:
+                if isinstance(logger, Curves):
+                    logger.log_hyperparameters(
+                        self.journal.config, self.journal.metrics, self.journal.steps
+                    )
             self.journal.write(self.state)
 
     def result(self, readings: list[Any]) -> RunResult:

@@ -1,7 +1,7 @@
 """Curves: TensorBoard's logger, writing straight into the run's folder."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -30,6 +30,15 @@ class Curves(TensorBoardLogger):
         self._folder = folder
         self._writer: Writer | None = None
 
+    def __enter__(self) -> Self:
+        """The file is opened when the first point comes."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Put on disk all that was written, and end."""
+        if self._experiment is not None:
+            self._experiment.close()
+
     @property
     def writer(self) -> Writer:
         """The writer of this run, into the logger's own file."""
@@ -40,15 +49,17 @@ class Curves(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add one point to each curve."""
-        self.writer.scalars({tag: float(value) for tag, value in metrics.items()}, step or 0)
+        """Add one point to each curve; those of the test come with the hyper-parameters."""
+        points = {tag: float(value) for tag, value in metrics.items() if not _is_of_test(tag)}
+        self.writer.scalars(points, step or 0)
 
     @rank_zero_only
     def log_hyperparameters(
         self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int
     ) -> None:
-        """Add the run to TensorBoard's table of runs: what was set, and what came of it."""
-        self.writer.hyperparameters(dict(_flat(config)), metrics, step)
+        """Add the run to TensorBoard's table of runs: what was set, and what the test gave."""
+        final = {tag: value for tag, value in metrics.items() if _is_of_test(tag)}
+        self.writer.hyperparameters(dict(_flat(config)), final, step)
 
     @rank_zero_only
     def save(self) -> None:
@@ -60,10 +71,9 @@ class Curves(TensorBoardLogger):
         """Flush; a run is trained and then tested, and both write to the same file."""
         self.experiment.flush()
 
-    def close(self) -> None:
-        """Put on disk all that was written, and end."""
-        if self._experiment is not None:
-            self._experiment.close()
+
+def _is_of_test(tag: str) -> bool:
+    return tag.endswith("/test")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Setting]]:

@@ -3,11 +3,11 @@
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
-from brainnet.data.builtin import SOURCES
+from brainnet.data.builtin import SOURCES, find_source
 from brainnet.data.module import DataModule
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES
@@ -23,8 +23,6 @@ def describe_run(
     data: DataModule,
     loss: nn.Module,
     *,
-    source: object,
-    seed: int,
     optimizer: object,
     learning_rate: float,
     schedule: object,
@@ -34,8 +32,8 @@ def describe_run(
     """Return the configuration of a run that was started from Python."""
     return {
         "name": data.dataset.name,
-        "seed": seed,
-        "data": describe_data(data, source),
+        "seed": data.seed,
+        "data": describe_data(data),
         **describe_network(network),
         "loss": describe_module(loss),
         "optimizer": {"_target_": _chosen(optimizer, OPTIMIZERS), "lr": learning_rate},
@@ -53,15 +51,24 @@ def describe_observe(observe: object) -> dict[str, Any]:
     return {"_target_": _path(type(observe)), **told}
 
 
-def describe_data(data: DataModule, source: object) -> dict[str, Any]:
+def describe_data(data: DataModule) -> dict[str, Any]:
     """Return the `data` group of a configuration.
 
     Data that came as arrays are named, but cannot be built again from their description.
     """
+    source = find_source(data.source)() if isinstance(data.source, str) else data.source
     told: dict[str, Any] = {"_target_": None, "name": data.dataset.name}
     if type(source) in SOURCES.values() and dataclasses.is_dataclass(source):
-        told = {"_target_": _path(type(source)), **dataclasses.asdict(source)}  # type: ignore[arg-type]
-    return told | {"batch_size": data.batch_size, "normalize": data.scaling.kind}
+        told = {"_target_": _path(type(source)), **dataclasses.asdict(source)}
+    validation, test = data.fractions
+    return {
+        **told,
+        "batch_size": data.batch_size,
+        "normalize": data.scaling.kind,
+        "normalize_targets": data.normalize_targets,
+        "validation": validation,
+        "test": test,
+    }
 
 
 def describe_network(network: nn.Module) -> dict[str, dict[str, Any]]:
@@ -77,7 +84,7 @@ def describe_network(network: nn.Module) -> dict[str, dict[str, Any]]:
             "outputs": network.sizes[-1],
             "bias": first.bias is not None,
         },
-        "activation": describe_module(first.activation),
+        "activation": describe_module(cast(nn.Module, first.activation)),
     }
 
 

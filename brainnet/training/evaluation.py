@@ -62,9 +62,7 @@ def evaluate(
     return judge(network, data, loss, checkpoint=found.best)
 
 
-def judge(
-    network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: Path
-) -> Evaluation:
+def judge(network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: Path) -> Evaluation:
     """Judge a network as it stands by the test rows; `checkpoint` is where it came from."""
     module = LearningModule(network, loss, task=data.task, targets=data.targets)
     tally = Tally(data.task, data.targets, confusion=True)

@@ -1,4 +1,4 @@
-"""Interruption: Ctrl-C and SIGTERM let the batch in progress finish; a second one leaves at once."""
+"""Interruption: the first Ctrl-C or SIGTERM stops after the current batch, the second at once."""
 
 import os
 import signal
@@ -24,13 +24,14 @@ class Interruption(Callback):
     as a context; what handled the signals before handles them again after it. Outside the main
     thread, where Python allows no handlers, it does nothing.
 
-    Args:
+    Attributes:
+        signal: the number of the signal that came, or None.
         on_exit: called just before the second signal ends the process.
     """
 
-    def __init__(self, on_exit: Callable[[int], object] = lambda number: None) -> None:
+    def __init__(self) -> None:
         self.signal: int | None = None
-        self._on_exit = on_exit
+        self.on_exit: Callable[[int], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -79,7 +80,8 @@ class Interruption(Callback):
         if self.signal is None:
             self.signal = number
             return
-        self._on_exit(number)
+        if self.on_exit is not None:
+            self.on_exit(number)
         os._exit(128 + number)
 
     def _stop_if_asked(self) -> None:

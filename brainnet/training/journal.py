@@ -1,6 +1,5 @@
 """Journal: what a run says about itself in its folder, from its first second to its end."""
 
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from brainnet.training.provenance import commit_of, kernels, versions
-from brainnet.training.run_folder import RunFolder, plain
+from brainnet.training.run_folder import RunFolder
 
 
 class Journal:
@@ -27,6 +26,7 @@ class Journal:
         self, folder: RunFolder | None, config: Mapping[str, Any], *, seed: int, resumed: bool
     ) -> None:
         self.folder = folder
+        self.config = config
         self.steps = 0
         self.epochs = 0
         self.metrics: dict[str, float] = {}

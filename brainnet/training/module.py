@@ -72,13 +72,16 @@ class LearningModule(LightningModule):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Think: the network's outputs."""
-        return self.network(inputs)
+        outputs: Tensor = self.network(inputs)
+        return outputs
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
         loss = self._judge("train", batch)
-        # Free where the loss already lies in memory; elsewhere it is checked when a point is read.
-        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+        # Free where the loss already lies in memory, and elsewhere checked when a point is read.
+        # Also over several processes: one that stopped alone would leave the others waiting.
+        at_hand = loss.device.type == "cpu" and self.trainer.world_size == 1
+        if at_hand and not math.isfinite(loss.item()):
             self._fail(loss.item())
         return loss
 
@@ -97,7 +100,7 @@ class LearningModule(LightningModule):
             outputs: (batch, outputs)
             return: (batch,) classes, or (batch, targets) numbers
         """
-        answer = getattr(self.loss, "answer", None)
+        answer: Callable[[Tensor], Tensor] | None = getattr(self.loss, "answer", None)
         if answer is not None:
             return answer(outputs)
         if self.task == "regression":
@@ -126,12 +129,8 @@ class LearningModule(LightningModule):
         points = max(1, round(batches / self._log_every()))
         self._window = math.ceil(batches / points)
         if self.trainer.global_step == 0:
-            for stage, loader in (
-                ("train", self.trainer.train_dataloader),
-                ("validation", self.trainer.val_dataloaders),
-            ):
-                self._guess(stage, loader)
-                self._log(stage)
+            self._guess("train", self.trainer.train_dataloader)
+            self._guess("validation", self.trainer.val_dataloaders)
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
         """Log a point in the middle of a long epoch."""
@@ -168,7 +167,7 @@ class LearningModule(LightningModule):
         return loss
 
     def _guess(self, stage: Stage, loader: Any) -> None:  # noqa: ANN401
-        """Judge the first rows of a loader without learning from them."""
+        """Judge the first rows of a loader without learning from them, and log it."""
         rows = 0
         # Also the loader is inside: another's may draw random numbers to shuffle.
         with untouched(self.network), self.trainer.precision_plugin.forward_context():
@@ -178,6 +177,7 @@ class LearningModule(LightningModule):
                 rows += len(moved[1])
                 if rows >= _ROWS_OF_THE_FIRST_GUESS:
                     break
+        self._log(stage)
 
     def _log(self, stage: Stage) -> dict[str, float]:
         """Read a stage's tally, write it to the loggers, and start the tally anew."""

@@ -54,9 +54,7 @@ class Progress(Callback):
             self._bar.start()
             self._draw(trainer, pl_module)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *_: object
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Draw, where it is time to."""
         if self._bar is not None and time.monotonic() - self._last >= _SECONDS_BETWEEN_DRAWINGS:
             self._draw(trainer, pl_module)

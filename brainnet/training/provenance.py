@@ -2,20 +2,24 @@
 
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("brainnet", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "tensorboard")
+_PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "tensorboard")
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version()}
+    found = {
+        # Also right where the package runs from its source tree and is not installed.
+        "brainnet": str(sys.modules["brainnet"].__version__),
+        "python": platform.python_version(),
+    }
     for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            # A package that is run from its source tree, or is not there at all.
             continue
     return found
 

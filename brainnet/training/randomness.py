@@ -29,7 +29,8 @@ def seeded(seed: int) -> Iterator[None]:
 def random_state() -> dict[str, Any]:
     """Return the state of all global random numbers, as tensors and plain values."""
     version, internal, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    numpy: Any = np.random.get_state(legacy=True)
+    kind, keys, position, has_gauss, cached = numpy
     return {
         "torch": torch.get_rng_state(),
         "cuda": _cuda_states(),

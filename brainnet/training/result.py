@@ -44,6 +44,4 @@ class RunResult:
             *(f"  {value}" for value in values if "/test" in value or self.state != "finished"),
             f"run      {self.folder}",
         ]
-        if self.state == "interrupted":
-            lines.append(f"go on    brainnet train resume={self.folder}")
         return "\n".join([*lines, f"look     tensorboard --logdir {self.folder}"])

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
-from brainnet.data.builtin import Source, find_source
+from brainnet.data.builtin import Source
 from brainnet.data.checks import check_number, check_whole_number
 from brainnet.data.dataset import Dataset
 from brainnet.data.module import DataModule
@@ -27,6 +27,7 @@ from brainnet.training.interruption import Interruption
 from brainnet.training.journal import Journal
 from brainnet.training.module import LearningModule, OptimizerFactory, ScheduleFactory
 from brainnet.training.observe import Observe
+from brainnet.training.pictures import Pictures
 from brainnet.training.progress import Progress
 from brainnet.training.randomness import seeded
 from brainnet.training.result import RunResult as RunResult
@@ -47,7 +48,7 @@ def train(
     trainer: Mapping[str, Any] | None = None,
     observe: Observe | None = None,
     callbacks: Sequence[Callback] = (),
-    loggers: Sequence[Logger] | None = None,
+    loggers: Sequence[Logger] = (),
     config: Mapping[str, Any] | None = None,
     resume: Run | Path | str | None = None,
     progress: bool = True,
@@ -65,7 +66,7 @@ def train(
         folder: of the run; `runs/<data>/<time>` where None. One that is taken gets a number.
         seed: what global random numbers (dropout, modules of others) follow from.
         trainer: arguments of `lightning.Trainer`.
-        observe: the callback that looks inside, with `readings`.
+        observe: the callback that looks inside; with it come pictures. None: curves alone.
         callbacks: more of Lightning's callbacks.
         loggers: more of Lightning's loggers, beside TensorBoard's.
         config: what to store as the run's configuration.
@@ -86,22 +87,22 @@ def train(
         for context in (quiet(), restored_determinism(), seeded(seed)):
             stack.enter_context(context)
         store = AtomicCheckpointIO()
-        lightning = make_trainer(trainer or {}, store)
+        interruption, checkpoints = Interruption(), Checkpoints(config or {}, store)
+        seen: list[Callback] = [] if observe is None else [observe, Pictures()]
+        seen += [Progress()] if progress else []
+        lightning = make_trainer(
+            trainer or {}, [*callbacks, *seen, interruption, checkpoints], store
+        )
         if start is not None:
             _check_resume(lightning, start)
         place = _place(folder, found, data) if lightning.is_global_zero else None
         journal = Journal(place, config or {}, seed=seed, resumed=found is not None)
-        interruption = stack.enter_context(Interruption(journal.leave))
         if place is not None:
-            first_step = start["global_step"] + 1 if start else None
-            lightning.loggers = [Curves(place, first_step), *(loggers or ())]
-        lightning.callbacks += [
-            *callbacks,
-            *([observe] if observe else []),
-            *([Progress()] if progress else []),
-            interruption,
-            Checkpoints(config or {}, store, place),
-        ]
+            checkpoints.folder = place.checkpoints
+            first_step = _first_step_after(start) if start else None
+            lightning.loggers = [stack.enter_context(Curves(place, first_step)), *loggers]
+        interruption.on_exit = journal.leave
+        stack.enter_context(interruption)
         course = Course(lightning, module, data, journal, interruption)
         course.follow(found)
         return course.result(observe.readings if observe else [])
@@ -157,11 +158,8 @@ def fit(
     check_whole_number("epochs", epochs, least=1)
     if check_number("learning_rate", learning_rate, least=0.0) == 0.0:
         raise InputError("learning_rate must be above 0, or nothing is learnt; got 0. Try 0.003.")
-    source = find_source(data)() if isinstance(data, str) else data
     rows = (
-        source
-        if isinstance(source, DataModule)
-        else DataModule(source, batch_size=batch_size, seed=seed)
+        data if isinstance(data, DataModule) else DataModule(data, batch_size=batch_size, seed=seed)
     )
     criterion = loss_for(loss, rows.task)
     watching = _observe(observe)
@@ -181,8 +179,6 @@ def fit(
             network,
             rows,
             criterion,
-            source=source,
-            seed=rows.seed,
             optimizer=optimizer,
             learning_rate=learning_rate,
             schedule=schedule,
@@ -201,6 +197,13 @@ def _observe(choice: Observe | str) -> Observe | None:
     if isinstance(choice, Observe):
         return choice
     return None if choice == "off" else Observe(level=cast(Level, choice))
+
+
+def _first_step_after(checkpoint: Mapping[str, Any]) -> int:
+    """Return the first step that is not in the curves of a checkpoint yet."""
+    step = int(checkpoint["global_step"])
+    # What the untrained network guesses is logged again where nothing was learnt since.
+    return step + 1 if step > 0 else 0
 
 
 def _place(folder: RunFolder | Path | None, found: Run | None, data: DataModule) -> RunFolder:

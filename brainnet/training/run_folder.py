@@ -64,7 +64,7 @@ class RunFolder:
             claimed = RunFolder(_make_first_free(self.path), self.runs)
             claimed.checkpoints.mkdir()
             if self.runs is not None:
-                name = claimed.path.relative_to(self.runs).as_posix()
+                name = os.path.relpath(claimed.path, self.runs).replace(os.sep, "/")
                 write_whole(self.runs / LATEST, f"{name}\n")
         except OSError as error:
             raise InputError(
@@ -229,8 +229,7 @@ def _latest(runs: Path) -> RunFolder:
         name = pointer.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"there is no latest run in {runs.resolve()}. "
-            "Train one first, or name a run's folder."
+            f"there is no latest run in {runs.resolve()}. Train one first, or name a run's folder."
         ) from error
     folder = RunFolder(runs / name, runs)
     if not name or not (folder.path / SUMMARY).is_file():

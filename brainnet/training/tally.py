@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 from torchmetrics.regression import R2Score
 
@@ -36,8 +36,10 @@ class Tally(nn.Module):
 
     def __init__(self, task: Task, targets: int, *, confusion: bool = False) -> None:
         super().__init__()
-        # "disable": a loss that is not finite must show, not be dropped.
-        self.loss = MeanMetric(nan_strategy="disable")
+        # "disable": a loss that is not finite must show, not be dropped. Two sums, because with
+        # it torchmetrics' MeanMetric (1.9) forgets its weights.
+        self.loss = SumMetric(nan_strategy="disable")
+        self.rows = SumMetric(nan_strategy="disable")
         self.score_name = "r2" if task == "regression" else "accuracy"
         self.score: Metric
         self.confusion: Metric | None = None
@@ -47,7 +49,7 @@ class Tally(nn.Module):
             self.score = MulticlassAccuracy(targets, average="micro", validate_args=False)
             if confusion:
                 self.confusion = MulticlassConfusionMatrix(targets, validate_args=False)
-        self.rows = 0
+        self._empty = True
         self._losses: list[Tensor] = []
         self._answers: list[Tensor] = []
         self._truths: list[Tensor] = []
@@ -71,11 +73,12 @@ class Tally(nn.Module):
     def read(self) -> dict[str, float]:
         """Return the mean loss and the score by name; empty where nothing was added."""
         self._count()
-        if self.rows == 0:
+        if self._empty:
             return {}
-        values = {"loss": float(self.loss.compute())}
+        rows = float(self.rows.compute())
+        values = {"loss": float(self.loss.compute()) / rows}
         # R² compares with the spread of the truths, and a single row has none.
-        if self.score_name == "accuracy" or self.rows > 1:
+        if self.score_name == "accuracy" or rows > 1:
             values[self.score_name] = float(self.score.compute())
         return values
 
@@ -91,8 +94,9 @@ class Tally(nn.Module):
     def reset(self) -> None:
         """Forget everything."""
         self._forget_batches()
-        self.rows = 0
+        self._empty = True
         self.loss.reset()
+        self.rows.reset()
         self.score.reset()
         if self.confusion is not None:
             self.confusion.reset()
@@ -105,8 +109,9 @@ class Tally(nn.Module):
         weights = torch.tensor(sizes, dtype=torch.float32).to(losses.device, non_blocking=True)
         answers, truths = torch.cat(self._answers), torch.cat(self._truths)
         self._forget_batches()
-        self.rows += sum(sizes)
-        self.loss.update(losses, weights)
+        self._empty = False
+        self.loss.update(losses * weights)
+        self.rows.update(weights)
         # R² squares its numbers: half precision would overflow.
         self.score.update(answers.float() if self.score_name == "r2" else answers, truths)
         if self.confusion is not None:

@@ -3,13 +3,13 @@
 import inspect
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
 
 from brainnet.data.checks import did_you_mean
 from brainnet.errors import InputError
@@ -18,7 +18,7 @@ from brainnet.training.checkpoint import AtomicCheckpointIO
 # What brainnet does itself: curves, checkpoints, progress and the summary of the network.
 _OURS = {
     "logger": False,
-    "enable_checkpointing": False,
+    "enable_checkpointing": True,
     "enable_progress_bar": False,
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
@@ -34,6 +34,7 @@ _NOISE = (
     r".*Trainer already configured with model summary callbacks.*",
     r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
     r".*`max_epochs` was not set.*",
+    r".*Experiment logs directory .* exists and is not empty.*",
     r".*The `srun` command is available.*",
     r".*Starting from v1\.9\.0, `tensorboardX`.*",
     r".*isinstance\(treespec, LeafSpec\)` is deprecated.*",
@@ -41,11 +42,14 @@ _NOISE = (
 )
 
 
-def make_trainer(options: Mapping[str, Any], store: AtomicCheckpointIO) -> Trainer:
-    """Make a trainer; nothing is written, and loggers and callbacks are added later.
+def make_trainer(
+    options: Mapping[str, Any], callbacks: Sequence[Callback], store: AtomicCheckpointIO
+) -> Trainer:
+    """Make a trainer; nothing is written, and loggers are added later.
 
     Args:
         options: arguments of `lightning.Trainer`.
+        callbacks: what it calls.
         store: what it writes checkpoints with.
 
     Raises:
@@ -53,7 +57,7 @@ def make_trainer(options: Mapping[str, Any], store: AtomicCheckpointIO) -> Train
     """
     _check_names(options)
     _check_devices(options.get("accelerator", "auto"), options.get("devices", "auto"))
-    options = {**_OURS, **options}
+    options = {**_OURS, **options, "callbacks": [*callbacks]}
     plugins = options.pop("plugins", None) or []
     plugins = [*plugins] if isinstance(plugins, list | tuple) else [plugins]
     try:
@@ -95,6 +99,11 @@ def restored_determinism() -> Iterator[None]:
 def _check_names(options: Mapping[str, Any]) -> None:
     known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
     for name in options:
+        if name in ("callbacks", "logger"):
+            raise InputError(
+                f"{name} cannot be an option of the trainer here. Hand them over beside it, "
+                "as callbacks=[...] or loggers=[...]."
+            )
         if name not in known:
             raise InputError(
                 f"lightning.Trainer has no option {name!r}.{did_you_mean(name, sorted(known))}"

@@ -1,0 +1,221 @@
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from brainnet.data.builtin import Diabetes
+from brainnet.data.module import DataModule
+from brainnet.errors import InputError, TrainingFailure
+from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from brainnet.observation.tags import meaning_of
+from brainnet.structure.network import Network
+from brainnet.training.module import LearningModule
+from brainnet.training.trainer import quiet
+
+
+class Points(CSVLogger):
+    """Keeps every point in memory."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.points = []
+
+    def log_metrics(self, metrics, step):
+        self.points += [(tag, step, value) for tag, value in metrics.items()]
+
+    def curve(self, tag):
+        return {step: value for name, step, value in self.points if name == tag}
+
+
+def fit(module, data, folder, **options):
+    points = Points(folder)
+    options = {"max_epochs": 2, "log_every_n_steps": 50, **options}
+    with quiet():
+        trainer = Trainer(
+            accelerator="cpu",
+            logger=points,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            **options,
+        )
+        trainer.fit(module, datamodule=data)
+    return points, trainer
+
+
+def judge(trainer, module, data):
+    with quiet():
+        trainer.test(module, datamodule=data, verbose=False)
+
+
+def learning(network, **options):
+    return LearningModule(network, BinaryCrossEntropy(), task="binary", targets=2, **options)
+
+
+def test_curves_begin_where_the_untrained_network_guesses(moons, network, tmp_path):
+    with torch.no_grad():
+        outputs = network(moons.validation[0])
+    loss = BinaryCrossEntropy()(outputs, moons.validation[1]).item()
+    right = (outputs[:, 0] > 0).long() == moons.validation[1]
+    points, _ = fit(learning(network), moons, tmp_path)
+    assert points.curve("loss/validation")[0] == pytest.approx(loss)
+    assert points.curve("accuracy/validation")[0] == pytest.approx(right.double().mean().item())
+    assert list(points.curve("loss/train")) == [0, 7, 14]
+    assert list(points.curve("accuracy/train")) == [0, 7, 14]
+
+
+def test_every_tag_is_one_that_observation_knows(moons, network, tmp_path):
+    module = learning(network)
+    _, trainer = fit(module, moons, tmp_path)
+    judge(trainer, module, moons)
+    assert len(module.curves) == 6
+    assert all(meaning_of(tag) for tag in module.curves)
+
+
+def test_training_loss_is_the_mean_of_the_losses_along_the_way(moons, network, tmp_path):
+    losses = []
+
+    class Note(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            losses.append((outputs["loss"].item(), len(batch[1])))
+
+    points, _ = fit(learning(network), moons, tmp_path, callbacks=[Note()], max_epochs=1)
+    mean = sum(loss * rows for loss, rows in losses) / sum(rows for _, rows in losses)
+    assert points.curve("loss/train")[7] == pytest.approx(mean)
+
+
+def test_a_long_epoch_has_several_points(moons, network, tmp_path):
+    points, _ = fit(learning(network), moons, tmp_path, log_every_n_steps=2, max_epochs=1)
+    assert list(points.curve("loss/train")) == [0, 2, 4, 6, 7]
+
+
+def test_steps_are_those_of_the_optimizer(moons, network, tmp_path):
+    points, trainer = fit(learning(network), moons, tmp_path, accumulate_grad_batches=2)
+    assert trainer.global_step == 8
+    assert list(points.curve("loss/train")) == [0, 4, 8]
+
+
+def test_the_first_guess_changes_nothing(moons, tmp_path):
+    class Peek(Callback):
+        def on_train_start(self, trainer, pl_module):
+            self.random = torch.get_rng_state()
+
+        def on_train_epoch_start(self, trainer, pl_module):
+            assert torch.equal(self.random, torch.get_rng_state())
+            assert pl_module.network.training
+            assert not pl_module.network[1].training
+
+    network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
+    network[1].eval()  # frozen by its owner, and to stay so
+    before = network[1].running_mean.clone()
+    with pytest.warns(UserWarning, match="in eval mode"):
+        fit(learning(network), moons, tmp_path, callbacks=[Peek()], max_epochs=1)
+    assert torch.equal(network[1].running_mean, before)
+
+
+def test_callbacks_can_monitor_the_curves(moons, network, tmp_path):
+    _, trainer = fit(learning(network), moons, tmp_path)
+    assert {"loss/train", "loss/validation", "accuracy/validation"} <= set(trainer.callback_metrics)
+
+
+def test_any_loader_will_do(moons, network, tmp_path):
+    points = Points(tmp_path)
+    with quiet():
+        trainer = Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=points,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        train = DataLoader(TensorDataset(*moons.train), batch_size=10, shuffle=True)
+        validation = DataLoader(TensorDataset(*moons.validation), batch_size=10)
+        trainer.fit(learning(network), train, validation)
+    assert list(points.curve("loss/validation")) == [0, 7]
+
+
+def test_a_test_leaves_its_confusion(moons, network, tmp_path):
+    module = learning(network)
+    _, trainer = fit(module, moons, tmp_path)
+    judge(trainer, module, moons)
+    rows = len(moons.test[1])
+    assert module.confusion.sum() == rows
+    share = module.confusion.diagonal().sum().item() / rows
+    assert module.curves["accuracy/test"] == pytest.approx(share)
+
+
+def test_a_regression_is_judged_by_r2(tmp_path):
+    data = DataModule(Diabetes())
+    module = LearningModule(
+        Network([10, 8, 1]), MeanSquaredError(), task="regression", targets=data.targets
+    )
+    points, trainer = fit(module, data, tmp_path, max_epochs=20)
+    judge(trainer, module, data)
+    assert module.curves["r2/test"] > 0.3
+    assert module.confusion is None
+    assert "accuracy/train" not in {tag for tag, _, _ in points.points}
+
+
+def test_a_loss_of_pytorch_serves_as_well(moons, tmp_path):
+    ours = LearningModule(
+        Network([2, 2], generator=torch.Generator().manual_seed(0)),
+        CrossEntropy(),
+        task="binary",
+        targets=2,
+    )
+    theirs = LearningModule(
+        Network([2, 2], generator=torch.Generator().manual_seed(0)),
+        nn.CrossEntropyLoss(),
+        task="binary",
+        targets=2,
+    )
+    assert fit(ours, moons, tmp_path)[0].points == fit(theirs, moons, tmp_path)[0].points
+
+
+def test_a_schedule_moves_at_every_step(moons, network, tmp_path):
+    rates = []
+
+    class Note(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def schedule(optimizer, total_steps):
+        return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_steps)
+
+    module = learning(network, optimizer=lambda p: torch.optim.SGD(p, lr=1.4), schedule=schedule)
+    fit(module, moons, tmp_path, callbacks=[Note()])
+    assert rates == pytest.approx([1.4 - 0.1 * step for step in range(14)])
+
+
+def test_a_plateau_is_watched_by_epoch(moons, network, tmp_path):
+    module = learning(
+        network,
+        optimizer=lambda p: torch.optim.SGD(p, lr=1e-12),
+        schedule=lambda optimizer, _: torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, patience=0, threshold=1e-3
+        ),
+    )
+    _, trainer = fit(module, moons, tmp_path, max_epochs=3)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-14)
+
+
+def test_a_schedule_without_an_end_is_said_in_words(moons, network, tmp_path):
+    module = learning(network, schedule=lambda optimizer, steps: None)
+    with pytest.raises(InputError, match=r"trainer\.max_epochs"):
+        fit(module, moons, tmp_path, max_epochs=-1)
+
+
+def test_a_loss_that_is_not_finite_stops_at_once(moons, network, tmp_path):
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.global_step == 4:
+                pl_module.network.layers[0].weights.value.data.fill_(math.nan)
+
+    with pytest.raises(TrainingFailure, match="the loss became nan at step 4"):
+        fit(learning(network), moons, tmp_path, callbacks=[Poison()])
