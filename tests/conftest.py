@@ -5,6 +5,7 @@ alone run where Hydra is not installed.
 """
 
 import os
+import shutil
 
 import pytest
 
@@ -15,10 +16,16 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a CUDA test, with the reason, where there is no CUDA GPU."""
-    if item.get_closest_marker("cuda") is None:
-        return
-    import torch  # here, not above: only a run with CUDA tests in it pays for the import
+    """Skip what this machine has no GPU or no compiler for, and say so."""
+    if item.get_closest_marker("native") is not None and not _has_compiler():
+        pytest.skip("no C++ compiler on this machine")
+    if item.get_closest_marker("cuda") is not None:
+        import torch  # here, not above: only a run with CUDA tests in it pays for the import
 
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU on this machine")
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA GPU on this machine")
+
+
+def _has_compiler() -> bool:
+    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++", "cl")
+    return any(shutil.which(name) for name in names if name)
