@@ -27,5 +27,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _has_compiler() -> bool:
-    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++", "cl")
+    names = (os.environ.get("CXX", ""), "g++", "clang++", "c++")
     return any(shutil.which(name) for name in names if name)
