@@ -26,11 +26,18 @@ class Node:
     notes: tuple[tuple[str, str], ...] = ()
 
 
-def concept_graph(places: Sequence[Place]) -> list[Node]:
-    """The eleven concepts as they work together: forward to the loss, and back to a step.
+def concept_graph(
+    places: Sequence[Place], loss: str = "loss", optimizer: str = "optimizer"
+) -> list[Node]:
+    """The concepts as they work together: forward to the loss, and back to a step.
 
     Layers are joined in the order in which the model names them, which in a network of ours, and
     in any `nn.Sequential`, is the order of the forward pass.
+
+    Args:
+        places: the layers.
+        loss: what the loss function is called.
+        optimizer: what does the steps.
 
     Example:
         >>> from brainnet.structure.anatomy import places
@@ -40,16 +47,19 @@ def concept_graph(places: Sequence[Place]) -> list[Node]:
     nodes = [Node("inputs", "inputs")]
     for place in places:
         nodes += _layer(place, source=nodes[-1].name)
-    loss = concepts.LOSS_FUNCTION.name.replace(" ", "_")
-    descent = concepts.GRADIENT_DESCENT.name.replace(" ", "_")
+    answer = nodes[-1].name
+    # A box each, though of one node: TensorBoard shortens the names of single nodes.
+    sting = f"loss_function/{loss}"
+    blame, slope = "backpropagation/blame", "gradient/slope"
+    step = f"gradient_descent/{optimizer}"
     return [
         *nodes,
         Node("targets", "targets"),
-        Node(loss, concepts.LOSS_FUNCTION.name, (nodes[-1].name, "targets")),
-        Node("backpropagation", concepts.BACKPROPAGATION.name, (loss,)),
-        Node("gradient", concepts.GRADIENT.name, ("backpropagation",)),
-        Node("learning_rate", concepts.LEARNING_RATE.name),
-        Node(descent, concepts.GRADIENT_DESCENT.name, ("gradient", "learning_rate")),
+        Node(sting, concepts.LOSS_FUNCTION.name, (answer, "targets")),
+        Node(blame, concepts.BACKPROPAGATION.name, (sting,)),
+        Node(slope, concepts.GRADIENT.name, (blame,)),
+        Node("learning_rate/step_size", concepts.LEARNING_RATE.name),
+        Node(step, concepts.GRADIENT_DESCENT.name, (slope, "learning_rate/step_size")),
     ]
 
 

@@ -20,25 +20,37 @@ class Chart:
     tags: tuple[str, ...]
 
 
-def curated(places: Sequence[str]) -> dict[str, tuple[Chart, ...]]:
+LOSS = Chart("loss", (tags.LOSS_TRAIN.at(), tags.LOSS_VALIDATION.at()))
+ACCURACY = Chart("accuracy", (tags.ACCURACY_TRAIN.at(), tags.ACCURACY_VALIDATION.at()))
+R2 = Chart("R²", (tags.R2_TRAIN.at(), tags.R2_VALIDATION.at()))
+
+
+def curated(places: Sequence[str], task: str | None = None) -> dict[str, tuple[Chart, ...]]:
     """Charts under the heading of each concept, in the order in which a reader asks.
 
     Args:
         places: names of the layers.
+        task: "multiclass", "binary" or "regression"; None where others log the loss.
+
+    Example:
+        >>> list(curated(["hidden_1", "output"]))[0]
+        'gradient descent: is the step right?'
     """
+    learns = (LOSS, R2 if task == "regression" else ACCURACY)
+    inside = _inside(places)
+    return inside if task is None else {"loss function: does it learn?": learns, **inside}
+
+
+def _inside(places: Sequence[str]) -> dict[str, tuple[Chart, ...]]:
+    """What happens inside, in charts with one curve for each layer."""
 
     def each(tag: Tag) -> tuple[str, ...]:
         return tuple(tag.at(place) for place in places)
 
     return {
-        "loss function: does it learn?": (
-            Chart("loss", (tags.LOSS_TRAIN.at(), tags.LOSS_VALIDATION.at())),
-            Chart("accuracy", (tags.ACCURACY_TRAIN.at(), tags.ACCURACY_VALIDATION.at())),
-            Chart("r2", (tags.R2_TRAIN.at(), tags.R2_VALIDATION.at())),
-        ),
         "gradient descent: is the step right?": (
             Chart(
-                "decrease of the loss: promised by the slope, and real",
+                "how far the loss falls: promised and real",
                 (tags.PREDICTED_DECREASE.at(), tags.ACTUAL_DECREASE.at()),
             ),
             Chart("step over weights, by layer", each(tags.UPDATE_RATIO)),

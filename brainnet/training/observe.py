@@ -10,7 +10,7 @@ from typing import Any, get_args
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from brainnet.errors import InputError
@@ -24,6 +24,7 @@ from brainnet.observation.texts import all_texts
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.module import LearningModule
+from brainnet.training.untouched import untouched
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +92,7 @@ class Observe(Callback):
                 return
             self._writer = writer_for(trainer, self.folder)
             if trainer.global_step == 0:
-                found = places(pl_module)
-                self._writer.graph(concept_graph(found))
-                self._writer.layout(curated([place.name for place in found]))
-                for tag, text in all_texts().items():
-                    self._writer.text(tag, text)
+                self._introduce(self._writer, trainer, pl_module)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
@@ -154,6 +151,19 @@ class Observe(Callback):
         """Leave the model without hooks, and what was seen on disk."""
         with self._careful():
             self._stop()
+
+    @staticmethod
+    def _introduce(writer: Writer, trainer: Trainer, module: LightningModule) -> None:
+        """What does not change: the graph, the layout of the charts, the explanations."""
+        found = places(module)
+        loss, task = "loss", None
+        if isinstance(module, LearningModule):
+            loss, task = type(module.loss).__name__, module.task
+        optimizer = type(trainer.optimizers[0]).__name__ if trainer.optimizers else "optimizer"
+        writer.graph(concept_graph(found, loss, optimizer))
+        writer.layout(curated([place.name for place in found], task))
+        for tag, text in all_texts().items():
+            writer.text(tag, text)
 
     def _can_see(self, module: LightningModule) -> bool:
         """Whether there is something to look at; says what is not."""
@@ -262,7 +272,6 @@ def _rehearsal(trainer: Trainer) -> bool:
     return bool(getattr(trainer, "fast_dev_run", False))
 
 
-@torch.no_grad()
 def loss_of(trainer: Trainer, module: LightningModule, batches: list[Any]) -> Tensor | None:
     """The loss of some batches as the network stands, in evaluation mode and without a trace.
 
@@ -274,17 +283,3 @@ def loss_of(trainer: Trainer, module: LightningModule, batches: list[Any]) -> Te
     with untouched(module), trainer.precision_plugin.forward_context():
         losses = [module.loss(module.network(inputs), targets) for inputs, targets in batches]
     return torch.stack(losses).mean()
-
-
-@contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; modes and random numbers are afterwards as they were."""
-    modes = [(part, part.training) for part in module.modules()]
-    devices = {parameter.device for parameter in module.parameters()}
-    with torch.random.fork_rng([device for device in devices if device.type == "cuda"]):
-        module.eval()
-        try:
-            yield
-        finally:
-            for part, training in modes:
-                part.training = training

@@ -24,7 +24,8 @@ from brainnet.training.drawing import (
     draw_weights,
 )
 from brainnet.training.module import LearningModule
-from brainnet.training.observe import untouched, writer_for
+from brainnet.training.observe import writer_for
+from brainnet.training.untouched import untouched
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Pictures(Callback):
         self.folder = None if folder is None else Path(folder)
         self._writer: Writer | None = None
         self._drawing = False
+        self._step = 0
         self._before: dict[str, Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,8 +80,9 @@ class Pictures(Callback):
     ) -> None:
         """Remember where the weights are before the first step of a round epoch."""
         if self._drawing and batch_idx == 0 and is_round(trainer.current_epoch):
-            self._step = trainer.global_step
-            self._before = _parameters(pl_module)
+            subject = _subject(trainer)
+            if subject is not None:
+                self._step, self._before = trainer.global_step, _parameters(subject[0])
 
     def on_train_batch_end(
         self,
@@ -113,9 +116,11 @@ class Pictures(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw which class was taken for which in the test."""
         subject = _subject(trainer)
-        if subject is None or subject[0].confusion is None or not trainer.is_global_zero:
+        if subject is None or not trainer.is_global_zero:
             return
         module, data = subject
+        if module.confusion is None:
+            return
         with self._careful():
             self._writer = writer_for(trainer, self.folder)
             picture = draw_confusion(module.confusion.numpy(), data.class_names, "test")
@@ -170,15 +175,15 @@ def _subject(trainer: Trainer) -> tuple[LearningModule, DataModule] | None:
     return None
 
 
-def _parameters(module: LightningModule) -> dict[str, Tensor]:
-    network = module.network
-    return {name: value.detach().clone() for name, value in network.named_parameters()}
+def _parameters(module: LearningModule) -> dict[str, Tensor]:
+    parameters = module.network.named_parameters()
+    return {name: value.detach().clone() for name, value in parameters}
 
 
 @contextmanager
 def _still(trainer: Trainer, module: LearningModule) -> Iterator[None]:
-    """Evaluation mode, no gradients, the trainer's precision; all as before afterwards."""
-    with untouched(module), torch.no_grad(), trainer.precision_plugin.forward_context():
+    """Left as it is, while it answers in the trainer's precision."""
+    with untouched(module), trainer.precision_plugin.forward_context():
         yield
 
 

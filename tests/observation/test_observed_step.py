@@ -1,0 +1,309 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from brainnet.learning.loss import MeanSquaredError
+from brainnet.observation.observed_step import ObservedStep, is_compiled
+from brainnet.structure.network import Network
+
+INPUTS = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.randn(16, 2, generator=torch.Generator().manual_seed(1))
+
+
+def make(activation="threshold_ramp"):
+    return Network([4, 5, 3, 2], activation, generator=torch.Generator().manual_seed(2))
+
+
+def loss_of(model, rows=slice(None)):
+    return (model(INPUTS[rows]) - TARGETS[rows]).square().mean()
+
+
+def learn(model, *, lr=0.1, level="light", previous=None, optimizer=torch.optim.SGD):
+    descent = optimizer(model.parameters(), lr=lr)
+    with ObservedStep(model, level=level, previous=previous) as observed:
+        loss = loss_of(model)
+        loss.backward()
+        observed.before_update(model.parameters())
+        descent.step()
+        return observed, observed.finish(step=7, epoch=3, loss=loss)
+
+
+def hooks_of(model):
+    return [
+        hook
+        for module in model.modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in hooks.values()
+    ]
+
+
+def test_a_reading_agrees_with_the_step_done_by_hand():
+    model, twin = make(), make()
+    _, look = learn(model)
+    loss = loss_of(twin)
+    loss.backward()
+    gradients = [parameter.grad.double() for parameter in twin.parameters()]
+    reading, first = look.reading, look.reading.layers[0]
+    weights, bias = twin.layers[0].weights.value, twin.layers[0].bias.value
+    assert (reading.step, reading.epoch) == (7, 3)
+    assert reading.loss == pytest.approx(loss.item())
+    squares = sum(gradient.square().sum() for gradient in gradients).item()
+    assert reading.gradient_norm == pytest.approx(math.sqrt(squares))
+    assert reading.predicted_decrease == pytest.approx(0.1 * squares, rel=1e-5)
+    assert [layer.place for layer in reading.layers] == ["hidden_1", "hidden_2", "output"]
+    assert first.weights_norm == pytest.approx(weights.norm().item())
+    assert first.bias_norm == pytest.approx(bias.norm().item())
+    both = torch.cat([weights.grad.flatten(), bias.grad])
+    assert first.gradient_norm == pytest.approx(both.norm().item())
+    ratio = 0.1 * weights.grad.norm() / weights.norm()
+    assert first.update_ratio == pytest.approx(ratio.item(), rel=1e-4)
+
+
+def test_who_fires_is_silent_and_saturated_is_counted_on_all_rows():
+    model = make()
+    with torch.no_grad():
+        model.layers[0].bias.value[0] = -100.0  # below its threshold on every row
+        model.layers[0].bias.value[1] = 100.0  # beyond its ramp on every row
+    thought = model.trace(INPUTS)
+    sums, answers = thought.layers[0].pre_activation, thought.layers[0].output
+    _, look = learn(model)
+    first = look.reading.layers[0]
+    assert first.firing_rate == pytest.approx((answers > 0).double().mean().item())
+    assert first.silent == (answers == 0).all(dim=0).double().mean().item() == 0.2
+    on_the_ramp = ((sums > 0) & (sums < 1)).double().mean(dim=0)
+    assert first.saturated == pytest.approx((on_the_ramp < 0.1).double().mean().item())
+    assert first.saturated >= 0.4
+
+
+def test_an_output_layer_without_activation_is_not_said_to_fire():
+    _, look = learn(make())
+    output = look.reading.layers[-1]
+    assert output.firing_rate is output.silent is output.saturated is None
+    assert look.histograms["activation/output"].count == INPUTS.shape[0] * 2
+
+
+def test_blame_is_the_share_of_the_deltas_before_the_activation():
+    model, twin = make(), make()
+    thought = twin.trace(INPUTS)
+    sums = [layer.pre_activation for layer in thought.layers]
+    deltas = torch.autograd.grad((thought.output - TARGETS).square().mean(), sums)
+    sizes = [delta.abs().sum().item() for delta in deltas]
+    _, look = learn(model, level="full")
+    shares = [layer.blame for layer in look.reading.layers]
+    assert shares == pytest.approx([size / sum(sizes) for size in sizes], rel=1e-5)
+    of_neurons = look.histograms["backpropagation/hidden_1"]
+    assert of_neurons.count == 5
+    assert of_neurons.maximum == pytest.approx(deltas[0].abs().sum(dim=0).max().item())
+
+
+def test_histograms_hold_every_element_of_the_network_before_the_step():
+    model, twin = make(), make()
+    _, look = learn(model)
+    counts = {tag: found.count for tag, found in look.histograms.items()}
+    assert counts == {
+        **{"weights/hidden_1": 20, "weights/hidden_2": 15, "weights/output": 6},
+        **{"bias/hidden_1": 5, "bias/hidden_2": 3, "bias/output": 2},
+        **{
+            f"gradient/{place}/weights": n
+            for place, n in zip(("hidden_1", "hidden_2", "output"), (20, 15, 6), strict=True)
+        },
+        **{"activation/hidden_1": 80, "activation/hidden_2": 48, "activation/output": 32},
+    }
+    weights = twin.layers[0].weights.value
+    assert look.histograms["weights/hidden_1"].maximum == weights.max().item()
+
+
+def test_full_adds_sums_steps_bias_gradients_blame_and_direction():
+    light, full = learn(make())[1], learn(make(), level="full")[1]
+    assert {tag.replace("hidden_1", "…") for tag in full.histograms if "hidden_1" in tag} - {
+        tag.replace("hidden_1", "…") for tag in light.histograms
+    } == {
+        "forward_pass/…/sum",
+        "backpropagation/…",
+        "gradient/…/bias",
+        "gradient_descent/…/step",
+    }
+
+
+def test_direction_is_compared_with_the_look_before():
+    model = make()
+    observed, _ = learn(model, lr=0.0, level="full")
+    model.zero_grad()
+    _, look = learn(model, lr=0.0, level="full", previous=observed.directions)
+    assert look.reading.layers[0].gradient_cosine == pytest.approx(1.0)
+
+
+def test_passes_that_add_up_to_one_step_are_seen_as_one():
+    whole, parts = make(), make()
+    _, expected = learn(whole)
+    descent = torch.optim.SGD(parts.parameters(), lr=0.1)
+    observed = ObservedStep(parts)
+    for rows in (slice(0, 8), slice(8, 16)):
+        (loss_of(parts, rows) / 2).backward()
+    observed.before_update(parts.parameters())
+    descent.step()
+    found = observed.finish(step=7, epoch=3).reading
+    for layer, other in zip(found.layers, expected.reading.layers, strict=True):
+        assert layer.firing_rate == pytest.approx(other.firing_rate)
+        assert layer.blame == pytest.approx(other.blame, rel=1e-5)
+        assert layer.saturated == other.saturated
+    assert found.gradient_norm == pytest.approx(expected.reading.gradient_norm, rel=1e-5)
+
+
+def test_weights_and_gradients_are_the_same_to_the_last_bit():
+    watched, alone = make(), make()
+    state = torch.get_rng_state()
+    learn(watched, level="full", optimizer=torch.optim.Adam)
+    assert torch.equal(torch.get_rng_state(), state)
+    descent = torch.optim.Adam(alone.parameters(), lr=0.1)
+    loss_of(alone).backward()
+    descent.step()
+    for one, other in zip(watched.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one.grad, other.grad)
+
+
+def test_no_hook_is_left_behind():
+    model = make()
+    learn(model)
+    assert hooks_of(model) == []
+    observed = ObservedStep(model)
+    assert hooks_of(model)
+    observed.close()
+    observed.close()
+    assert hooks_of(model) == []
+
+
+def test_what_goes_wrong_in_a_hook_waits_for_the_end(monkeypatch):
+    def fail(*_):
+        raise ArithmeticError("out of luck")
+
+    monkeypatch.setattr("brainnet.observation.layer_signals.histogram", fail)
+    model = make()
+    observed = ObservedStep(model)
+    loss_of(model).backward()
+    with pytest.raises(ArithmeticError, match="out of luck"):
+        observed.finish(step=0, epoch=0)
+    assert hooks_of(model) == []
+
+
+def test_answers_given_without_gradients_are_no_part_of_the_step():
+    model = make()
+    _, expected = learn(make())
+    observed = ObservedStep(model)
+    loss_of(model).backward()
+    with torch.no_grad():
+        model(100 * INPUTS)
+    observed.before_update(model.parameters())
+    found = observed.finish(step=0, epoch=0).reading
+    assert found.layers[0].firing_rate == expected.reading.layers[0].firing_rate
+
+
+def test_frozen_layers_stand_still_and_unused_ones_are_left_out():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.frozen = nn.Linear(4, 3).requires_grad_(False)
+            self.used = nn.Linear(3, 2, bias=False)
+            self.unused = nn.Linear(9, 9)
+
+        def forward(self, inputs):
+            return self.used(self.frozen(inputs))
+
+    _, look = learn(Odd())
+    frozen, used, unused = look.reading.layers
+    assert frozen.gradient_norm is None
+    assert frozen.update_ratio == 0.0
+    assert frozen.blame is None
+    assert used.bias_norm is None
+    assert used.blame == 1.0
+    assert unused.gradient_norm is unused.blame is None
+    assert "activation/unused" not in look.histograms
+
+
+def test_any_stack_of_modules_is_seen_by_its_own_names():
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 2, 2)),
+        nn.Conv2d(1, 3, 2, padding=1),
+        nn.BatchNorm2d(3),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(27, 2),
+    )
+    sums = []
+    handle = model[2].register_forward_hook(lambda _m, _i, output: sums.append(output.clone()))
+    _, look = learn(model)
+    handle.remove()
+    conv, linear = look.reading.layers
+    assert (conv.place, linear.place) == ("1", "5")
+    assert conv.firing_rate == pytest.approx((sums[0] > 0).double().mean().item())
+    assert 0 < conv.blame < 1
+    assert conv.saturated is not None
+
+
+def test_one_activation_in_two_places_is_not_mixed_up():
+    relu = nn.ReLU()
+    _, look = learn(nn.Sequential(nn.Linear(4, 6), relu, nn.Linear(6, 5), relu, nn.Linear(5, 2)))
+    first, second, _ = look.reading.layers
+    assert first.firing_rate is not None
+    assert second.firing_rate is None
+    assert look.histograms["activation/0"].count == 16 * 6
+
+
+def test_a_compiled_model_keeps_its_code_and_shows_weights_and_gradients():
+    model = make()
+    assert not is_compiled(model)
+    model.compile(backend="eager")
+    assert is_compiled(model)
+    _, look = learn(model)
+    first = look.reading.layers[0]
+    assert first.firing_rate is first.blame is None
+    assert first.gradient_norm > 0
+
+
+def test_several_optimizers_each_bring_their_parameters():
+    model = make()
+    first, rest = list(model.layers[0].parameters()), list(model.layers[1:].parameters())
+    observed = ObservedStep(model)
+    loss_of(model).backward()
+    for parameters in (first, rest):
+        observed.before_update(parameters)
+        torch.optim.SGD(parameters, lr=0.1).step()
+    found = observed.finish(step=0, epoch=0).reading
+    _, expected = learn(make())
+    assert found.gradient_norm == pytest.approx(expected.reading.gradient_norm)
+    assert found.predicted_decrease == pytest.approx(expected.reading.predicted_decrease, rel=1e-4)
+
+
+def test_a_scaled_loss_does_not_scale_the_blame():
+    plain, scaled = make(), make()
+    expected = learn(plain, level="full")[1].histograms["backpropagation/hidden_1"]
+    observed = ObservedStep(scaled, level="full")
+    (loss_of(scaled) * 1024).backward()
+    for parameter in scaled.parameters():
+        parameter.grad /= 1024
+    observed.before_update(scaled.parameters(), scale=1024.0)
+    found = observed.finish(step=0, epoch=0).histograms["backpropagation/hidden_1"]
+    assert found.maximum == pytest.approx(expected.maximum)
+
+
+def test_the_seconds_of_thinking_leave_out_those_of_observing(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(
+        "brainnet.observation.observed_step.perf_counter", lambda: float(next(clock))
+    )
+    model = nn.Linear(4, 2)
+    # The clock moves one second at each look at it: start, then each hook's two, then the end.
+    _, look = learn(model)
+    assert look.reading.forward_seconds == 3.0
+
+
+def test_a_loss_of_brainnet_is_observed_like_any_other():
+    model = make()
+    with ObservedStep(model) as observed:
+        MeanSquaredError()(model(INPUTS), TARGETS).backward()
+        observed.before_update(model.parameters())
+        reading = observed.finish(0, 0, before=torch.tensor(3.0), after=torch.tensor(2.5)).reading
+    assert reading.actual_decrease == 0.5
