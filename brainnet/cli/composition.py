@@ -59,8 +59,8 @@ class Composer:
         """
         words = list(overrides)
         parsed = self.parsed(words)
-        self._check_choices(words, parsed)
         try:
+            self._check_choices(words, parsed)
             return self._composed(words, sweep=sweep)
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(self._explained(error, parsed)) from error
@@ -77,12 +77,9 @@ class Composer:
             try:
                 found.append(parser.parse_override(word))
             except HydraException as error:
-                reason = str(error).splitlines()[0].rstrip(".")
-                raise InputError(
-                    f"cannot read {word!r}: {reason}.\nAn override is key=value, as in "
-                    "optimizer.lr=0.01; lists and spaces need quotes for the shell: "
-                    "'network.hidden=[64, 32]'."
-                ) from error
+                raise InputError(unreadable(word, str(error).splitlines()[0])) from error
+            if not found[-1].key_or_group:
+                raise InputError(unreadable(word, "there is no key"))
         return found
 
     def jobs(self, config: DictConfig) -> list[list[str]] | None:
@@ -143,7 +140,10 @@ class Composer:
 
     def _explained(self, error: Exception, overrides: list[Override]) -> str:
         existing = set(self.groups())
-        known = self._known_keys([o for o in overrides if o.key_or_group in existing])
+        try:
+            known = self._known_keys([o for o in overrides if o.key_or_group in existing])
+        except HydraException:  # not even the files themselves fit together
+            return first_lines(error)
         for override in overrides:
             key = override.key_or_group
             unknown = key not in known | existing and not override.is_hydra_override()
@@ -194,6 +194,14 @@ def nodes(tree: object, place: str = "") -> Iterable[str]:
             path = f"{place}.{key}" if place else str(key)
             yield path
             yield from nodes(value, path)
+
+
+def unreadable(word: str, reason: str) -> str:
+    """Why an override cannot be read, and what one looks like."""
+    return (
+        f"cannot read {word!r}: {reason.rstrip('.')}.\nAn override is key=value, as in "
+        "optimizer.lr=0.01; lists and spaces need quotes for the shell: 'network.hidden=[64, 32]'."
+    )
 
 
 def first_lines(error: Exception) -> str:

@@ -89,4 +89,3 @@ def told(evaluation: Evaluation, name: str) -> str:
         f"{'checkpoint':<15}{evaluation.checkpoint}",
     ]
     return "\n".join(lines) + "\n"
-

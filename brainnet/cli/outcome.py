@@ -25,6 +25,8 @@ def reported(action: Callable[[], int], *, debug: bool) -> int:
         # The reader of our output left (`brainnet --help | head`): that is no fault of anyone's.
         sys.stderr.close()
         return DONE
+    except SystemExit as leaving:  # of a parser that showed what it was asked for
+        return leaving.code if isinstance(leaving.code, int) else DONE
     except Exception as error:  # the last line of defence: nobody gets a traceback unasked
         if debug:
             traceback.print_exc()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -25,6 +26,7 @@ from brainnet.training.observe import Observe
 ROWS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 LAST_SHARE = 0.01  # what schedule=exponential leaves of the learning rate when gamma is null
 REHEARSED_STEPS = 100
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 OptimizerFor = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFor = Callable[[Optimizer, int], LRScheduler]
@@ -71,12 +73,24 @@ def parts_of(config: Config, build: Build, folder: Path) -> Parts:
         loss=loss,
         optimizer=optimizer,
         schedule=schedule,
-        trainer=dict(config["trainer"]),
+        trainer=trainer_of(config, folder),
         observe=build.instance(config["observe"], "observe") if observed else None,
         callbacks=callbacks_of(config, data, build),
         loggers=loggers_of(config, folder, build),
         config=filled,
     )
+
+
+def trainer_of(config: Config, folder: Path) -> dict[str, Any]:
+    """What goes to Lightning's Trainer; a profiler writes into the run's folder.
+
+    By itself a profiler tells its table to Lightning's log, which a run keeps quiet.
+    """
+    options = dict(config["trainer"])
+    kind = PROFILERS.get(str(options.get("profiler")))
+    if kind is not None:
+        options["profiler"] = kind(dirpath=folder, filename="profile")
+    return options
 
 
 def data_of(config: Config, build: Build) -> DataModule:

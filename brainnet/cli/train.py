@@ -2,24 +2,31 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from brainnet.cli.arguments import parse
 from brainnet.cli.build import Build
 from brainnet.cli.folders import free, left_untouched
 from brainnet.cli.outcome import INTERRUPTED, TERMINATED, reported
-from brainnet.cli.parts import parts_of
+from brainnet.cli.parts import Parts, parts_of
 from brainnet.cli.processes import is_first, left_alone
 from brainnet.cli.session import Job, Session, show
 from brainnet.cli.sweep import Ending, tell_table, tidy, worst
+from brainnet.errors import InputError
 from brainnet.training.run import RunResult, train
 from brainnet.training.run_folder import RunFolder
 
 MONITORED = "loss/validation"
+
+
+class SweepStopped(BaseException):
+    """An interrupted job takes the jobs after it along; Hydra would go on after an Exception."""
 
 
 def run(words: Sequence[str], *, debug: bool = False) -> int:
@@ -37,10 +44,10 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     training = Training(session, runs, debug)
     with left_untouched(folder):
         try:
-            session.enter(training.job, folder)
+            with suppress(SweepStopped):
+                session.enter(training.job, folder)
         finally:
-            if session.sweeps:
-                tidy(folder)
+            tidy(folder)
     if not session.sweeps:
         return training.endings[-1].code
     tell_table(training.endings)
@@ -85,38 +92,49 @@ class Training:
             code = reported(lambda: self._train(config, folder), debug=self.debug)
         self.endings.append(Ending(folder, words, code))
         if self.session.sweeps and code in (INTERRUPTED, TERMINATED):
-            raise SystemExit(code)
+            raise SweepStopped
         return self.metric
 
     def _train(self, config: DictConfig, folder: RunFolder) -> int:
         job = self.session.job(config, HydraConfig.get().runtime.choices)
         parts = parts_of(job.config, Build(self.session.consent), folder.path)
-        result = train(
-            parts.network,
-            parts.data,
-            loss=parts.loss,
-            optimizer=parts.optimizer,
-            schedule=parts.schedule,
-            folder=folder,
-            seed=job.config["seed"],
-            trainer=parts.trainer,
-            observe=parts.observe,
-            callbacks=parts.callbacks,
-            loggers=parts.loggers,
-            config=parts.config,
-            resume=job.resume,
-        )
+        result = self._trained(job, parts, folder)
         self.metric = result.metrics.get(MONITORED)
         if is_first():
-            say(result.summary)
+            say("\n".join([result.summary, *profiles(folder.path)]))
             if result.signal is not None:
                 say(self._go_on(result))
         return 0 if result.signal is None else 128 + result.signal
 
+    def _trained(self, job: Job, parts: Parts, folder: RunFolder) -> RunResult:
+        try:
+            return train(
+                parts.network,
+                parts.data,
+                loss=parts.loss,
+                optimizer=parts.optimizer,
+                schedule=parts.schedule,
+                folder=folder,
+                seed=job.config["seed"],
+                trainer=parts.trainer,
+                observe=parts.observe,
+                callbacks=parts.callbacks,
+                loggers=parts.loggers,
+                config=parts.config,
+                resume=job.resume,
+            )
+        except MisconfigurationException as error:
+            raise InputError(f"Lightning cannot train so: {error}") from error
+
     def _go_on(self, result: RunResult) -> str:
         """The command that goes on with an interrupted run; consent must be typed again."""
         typed = [word for word in self.session.arguments.overrides if "_target_=" in word]
-        return " ".join(["brainnet train", f"resume={result.folder}", *typed])
+        return " ".join(["go on    brainnet train", f"resume={result.folder}", *typed])
+
+
+def profiles(folder: Path) -> list[str]:
+    """Where a profiler told what took how long, if there was one."""
+    return [f"profile  {file}" for file in sorted(folder.glob("*profile*"))]
 
 
 def as_typed(folder: Path) -> Path:

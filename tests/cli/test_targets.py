@@ -110,7 +110,17 @@ def test_refuses_what_is_no_class_of_a_family_though_its_name_begins_well(target
 
 @pytest.mark.parametrize(
     "target",
-    ["", "torch", ".torch.nn.ReLU", "torch..nn", "torch.nn.ReLU()", "torch.nn:ReLU", 3, ["a.b"], {}],
+    [
+        "",
+        "torch",
+        ".torch.nn.ReLU",
+        "torch..nn",
+        "torch.nn.ReLU()",
+        "torch.nn:ReLU",
+        3,
+        ["a.b"],
+        {},
+    ],
 )
 def test_refuses_what_is_no_dotted_name(target):
     with pytest.raises(InputError):

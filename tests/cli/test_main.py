@@ -1,0 +1,48 @@
+"""The front door of the command line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from brainnet import __version__
+from brainnet.cli.keys import KEYS
+from brainnet.cli.main import main
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_help_lists_the_commands(capsys, words):
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert all(f"brainnet {command}" in out for command in ("train", "evaluate", "explain"))
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"brainnet {__version__}\n"
+
+
+def test_help_of_train_tells_every_group_and_key(capsys):
+    assert main(["train", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "moons" in out
+    assert "experiment" in out
+    told = [key.path for key in KEYS if not key.path.endswith("_target_")]
+    assert [path for path in told if path not in out] == []
+
+
+def test_help_of_evaluate(capsys):
+    assert main(["evaluate", "--help"]) == 0
+    assert "RUN" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["explain", "weights"]])
+def test_help_and_explain_wait_for_nobodys_torch(words):
+    code = (
+        "import sys; from brainnet.cli.main import main; "
+        f"assert main({words!r}) == 0; "
+        "heavy = {'torch', 'lightning', 'hydra', 'numpy', 'sklearn'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
