@@ -1,0 +1,51 @@
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainnet.observation.hill import Hill
+from brainnet.training.drawing import (
+    draw_boundary,
+    draw_confusion,
+    draw_hill,
+    draw_weights,
+)
+
+POSITIONS = tuple(position / 2 for position in range(-2, 7))
+PLANE = np.stack([np.tile(np.linspace(0, 1, 8), (8, 1))] * 2, axis=-1)
+PICTURES = {
+    "hill": lambda: draw_hill(Hill(POSITIONS, tuple(p * p for p in POSITIONS), 0.0, 1.0), 7),
+    "flat hill": lambda: draw_hill(Hill(POSITIONS, (1.0,) * len(POSITIONS), 1.0, 1.0), 7),
+    "confusion": lambda: draw_confusion(np.array([[5, 1], [0, 4]]), ["no", "yes"], "test"),
+    "long names": lambda: draw_confusion(np.eye(3, dtype=int), ["a long name"] * 3, "test"),
+    "an empty class": lambda: draw_confusion(np.array([[0, 0], [1, 4]]), ["no", "yes"], "test"),
+    "weights": lambda: draw_weights(np.linspace(-1, 1, 7 * 6).reshape(7, 6), (2, 3), "hidden_1"),
+    "no weights yet": lambda: draw_weights(np.zeros((1, 6)), (2, 3), "hidden_1"),
+    "boundary": lambda: draw_boundary(
+        PLANE, (0, 1, 0, 1), np.random.rand(9, 2), np.arange(9) % 2, ["a", "b"], ["x", "y"]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_is_a_png_of_the_size_it_says(name):
+    picture = PICTURES[name]()
+    image = Image.open(BytesIO(picture.png))
+    assert image.format == "PNG"
+    assert image.size == picture.size
+    assert len(np.unique(np.asarray(image))) > 10
+
+
+def test_right_answers_are_blue_and_mistakes_orange():
+    def area(counts, colour):
+        picture = draw_confusion(np.array(counts), ["a", "b"], "test")
+        pixels = np.asarray(Image.open(BytesIO(picture.png)))[..., :3].astype(int)
+        return (np.abs(pixels - colour).max(axis=-1) <= 1).sum()
+
+    blue, orange = (0, 114, 178), (213, 94, 0)
+    right, wrong = [[9, 0], [0, 9]], [[0, 9], [9, 0]]
+    assert area(right, blue) > 1000
+    assert area(right, orange) == 0
+    assert area(wrong, orange) > 1000
+    assert area(wrong, blue) == 0

@@ -1,0 +1,328 @@
+import logging
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from brainnet.errors import InputError
+from brainnet.learning.loss import BinaryCrossEntropy
+from brainnet.structure.network import Network
+from brainnet.training.module import LearningModule
+from brainnet.training.observe import Observe
+from brainnet.training.trainer import quiet
+
+QUIET = {
+    "accelerator": "cpu",
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "logger": False,
+}
+
+
+class Theirs(LightningModule):
+    """A module as others write them, with a part that draws random numbers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(
+            nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1)
+        )
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+        self.unused = nn.Linear(2, 2)
+
+    def training_step(self, batch, batch_idx):
+        inputs, targets = batch
+        return (self.body(self.frozen(inputs)) - targets).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+
+    def train_dataloader(self):
+        draw = torch.Generator().manual_seed(1)
+        rows = TensorDataset(torch.randn(60, 4, generator=draw), torch.randn(60, 1, generator=draw))
+        return DataLoader(rows, batch_size=6)
+
+
+def run(observe, folder, module=None, data=None, **options):
+    given = {**QUIET, "max_epochs": 2, "default_root_dir": folder, **options}
+    callbacks = [observe] if observe else []
+    module = module or Theirs()
+    with quiet():
+        trainer = Trainer(callbacks=callbacks, **given)
+        trainer.fit(module, datamodule=data)
+    return trainer, module
+
+
+def ours():
+    network = Network([2, 8, 1], generator=torch.Generator().manual_seed(0))
+    return LearningModule(
+        network,
+        BinaryCrossEntropy(),
+        task="binary",
+        targets=2,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+    )
+
+
+def read(folder):
+    return EventAccumulator(str(folder)).Reload()
+
+
+@pytest.mark.parametrize("level", ["light", "full"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"accumulate_grad_batches": 3},
+        {"gradient_clip_val": 0.01},
+        {"precision": "bf16-mixed"},
+        {"precision": "64-true"},
+    ],
+)
+def test_training_goes_to_the_last_bit_as_if_nobody_looked(tmp_path, level, options):
+    states = []
+    for observe in (None, Observe(every=1, level=level)):
+        torch.manual_seed(5)
+        _, module = run(observe, tmp_path, **options)
+        states.append((module.state_dict(), torch.get_rng_state()))
+    assert observe.readings
+    (alone, its_draws), (watched, their_draws) = states
+    assert torch.equal(its_draws, their_draws)
+    for name, value in alone.items():
+        assert torch.equal(value, watched[name]), name
+
+
+def test_brainnets_own_training_goes_on_as_if_nobody_looked(tmp_path, moons):
+    states = []
+    for observe in (None, Observe(every=1, level="full")):
+        _, module = run(observe, tmp_path, ours(), moons)
+        states.append(module.network.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name])
+
+
+def test_readings_come_at_the_steps_that_are_due_from_the_untrained_network_on(tmp_path):
+    observe = Observe(every=8)
+    run(observe, tmp_path)
+    assert [reading.step for reading in observe.readings] == [0, 1, 2, 5, 8, 16]
+    assert [reading.epoch for reading in observe.readings] == [0, 0, 0, 0, 0, 1]
+    assert {point.step for point in read(tmp_path).Scalars("gradient/total_norm")} == {
+        *(0, 1, 2, 5, 8, 16)
+    }
+
+
+def test_on_steps_that_are_not_due_there_is_no_hook(tmp_path):
+    during = []
+
+    class Spy(Theirs):
+        def training_step(self, batch, batch_idx):
+            during.append(sum(len(module._forward_hooks) for module in self.modules()) > 0)
+            return super().training_step(batch, batch_idx)
+
+    _, module = run(Observe(every=10), tmp_path, Spy())
+    assert [step for step, hooked in enumerate(during) if hooked] == [0, 1, 2, 5, 10]
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+def test_a_reading_agrees_with_the_step_done_by_hand(tmp_path, moons):
+    observe = Observe(every=1)
+    run(observe, tmp_path, ours(), moons, max_steps=1)
+    (reading,) = observe.readings
+    twin = ours()
+    inputs, targets = next(iter(moons.train_dataloader()))
+    loss = twin.loss(twin.network(inputs), targets)
+    loss.backward()
+    squares = sum(p.grad.double().square().sum().item() for p in twin.network.parameters())
+    with torch.no_grad():
+        for parameter in twin.network.parameters():
+            parameter -= 0.1 * parameter.grad
+        after = twin.loss(twin.network(inputs), targets)
+    assert reading.loss == pytest.approx(loss.item())
+    assert reading.learning_rate == 0.1
+    assert reading.gradient_norm == pytest.approx(squares**0.5, rel=1e-5)
+    assert reading.predicted_decrease == pytest.approx(0.1 * squares, rel=1e-4)
+    assert reading.actual_decrease == pytest.approx((loss - after).item(), rel=1e-4)
+    assert 0 < reading.forward_seconds < 5
+
+
+def test_batches_that_add_up_to_one_step_are_one_reading(tmp_path):
+    whole, parts = Observe(every=1), Observe(every=1)
+
+    class Plain(Theirs):
+        def __init__(self, batch_size):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+            self.batch_size = batch_size
+            torch.manual_seed(3)
+            for parameter in self.body.parameters():
+                nn.init.normal_(parameter)
+
+        def train_dataloader(self):
+            return DataLoader(super().train_dataloader().dataset, batch_size=self.batch_size)
+
+    run(whole, tmp_path, Plain(12), max_epochs=1)
+    run(parts, tmp_path, Plain(6), max_epochs=1, accumulate_grad_batches=2)
+    assert len(parts.readings) == len(whole.readings) == 5
+    one, other = parts.readings[0], whole.readings[0]
+    assert one.loss == pytest.approx(other.loss, rel=1e-5)
+    assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-5)
+    assert one.layers[0].firing_rate == other.layers[0].firing_rate
+    assert one.predicted_decrease == pytest.approx(other.predicted_decrease, rel=1e-4)
+
+
+def test_gradients_are_read_before_they_are_clipped(tmp_path):
+    free, clipped = Observe(every=1), Observe(every=1)
+    run(free, tmp_path, max_steps=1)
+    run(clipped, tmp_path, max_steps=1, gradient_clip_val=1e-3)
+    assert clipped.readings[0].gradient_norm == free.readings[0].gradient_norm > 1e-3
+
+
+def test_others_modules_are_seen_by_their_own_names_and_never_asked_again(tmp_path):
+    observe = Observe(every=5)
+    run(observe, tmp_path)
+    reading = observe.readings[-1]
+    assert [layer.place for layer in reading.layers] == ["body.0", "body.4", "frozen", "unused"]
+    assert reading.layers[0].silent is not None
+    assert reading.layers[2].update_ratio == 0.0
+    assert reading.actual_decrease is None
+    tags = read(tmp_path).Tags()
+    assert "weights/body.0/norm" in tags["scalars"]
+    assert not [tag for tag in tags["scalars"] if tag.startswith(("loss/", "accuracy/", "r2/"))]
+
+
+def test_two_optimizers_in_manual_optimization_are_one_look(tmp_path):
+    class Both(Theirs):
+        automatic_optimization = False
+
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            for optimizer in self.optimizers():
+                optimizer.zero_grad()
+            self.manual_backward(loss)
+            for optimizer in self.optimizers():
+                optimizer.step()
+            return loss
+
+        def configure_optimizers(self):
+            return [
+                torch.optim.SGD(part.parameters(), lr=rate)
+                for part, rate in ((self.body[0], 0.1), (self.body[4], 0.2))
+            ]
+
+    observe = Observe(every=1)
+    run(observe, tmp_path, Both(), max_epochs=1)
+    first = observe.readings[0]
+    assert all(first.layers[place].update_ratio > 0 for place in (0, 1))
+    assert first.gradient_norm == pytest.approx(
+        sum(first.layers[place].gradient_norm ** 2 for place in (0, 1)) ** 0.5
+    )
+
+
+def test_every_tag_of_the_light_level_is_known_and_full_only_adds(tmp_path, moons):
+    tags = {}
+    for level in ("light", "full"):
+        run(Observe(level=level, folder=tmp_path / level), tmp_path, ours(), moons)
+        found = read(tmp_path / level).Tags()
+        tags[level] = {*found["scalars"], *found["histograms"]}
+    assert tags["light"] < tags["full"]
+    assert {tag for tag in tags["light"] if "output" not in tag} == {
+        *("learning_rate", "forward_pass/seconds", "gradient/total_norm"),
+        *("gradient_descent/predicted_decrease", "gradient_descent/actual_decrease"),
+        *("weights/hidden_1/norm", "bias/hidden_1/norm", "gradient/hidden_1/norm"),
+        *("activation/hidden_1/firing_rate", "activation/hidden_1/silent"),
+        *("activation/hidden_1/saturated", "backpropagation/hidden_1/blame"),
+        *("gradient_descent/hidden_1/update_ratio", "weights/hidden_1", "bias/hidden_1"),
+        *("gradient/hidden_1/weights", "activation/hidden_1"),
+    }
+
+
+def test_the_file_of_the_trainers_tensorboard_logger_is_shared(tmp_path):
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    run(Observe(), tmp_path, logger=logger)
+    (file,) = (tmp_path / "run").glob("events*")
+    events = read(file)
+    assert events.Scalars("learning_rate")
+    assert events.Graph().node
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [({}, "."), ({"logger": "csv"}, "csv"), ({"folder": "own", "logger": "csv"}, "own")],
+)
+def test_without_such_a_logger_it_writes_beside_what_there_is(tmp_path, options, where):
+    folder = options.get("folder")
+    logger = CSVLogger(tmp_path, name="", version="csv") if "logger" in options else False
+    run(Observe(folder=folder and tmp_path / folder), tmp_path, logger=logger)
+    assert len(list((tmp_path / where).glob("events*"))) == 1
+
+
+def test_a_rehearsal_leaves_nothing_behind(tmp_path):
+    run(Observe(), tmp_path, fast_dev_run=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_wrong_is_said_once_and_the_training_goes_on(tmp_path, monkeypatch, caplog):
+    def fail(*_):
+        raise ArithmeticError("out of luck")
+
+    monkeypatch.setattr("brainnet.observation.layer_signals.histogram", fail)
+    observe = Observe(every=1)
+    with caplog.at_level(logging.WARNING, "brainnet"):
+        trainer, module = run(observe, tmp_path)
+    assert trainer.global_step == 20
+    assert [record.message for record in caplog.records if record.name.startswith("brainnet")] == [
+        "Observe stopped looking: ArithmeticError: out of luck"
+    ]
+    assert observe.readings == []
+    assert not any(part._forward_hooks for part in module.modules())
+
+
+def test_a_folder_that_cannot_be_written_stops_the_look_alone(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    trainer, _ = run(Observe(folder=tmp_path / "file" / "run"), tmp_path)
+    assert trainer.global_step == 20
+    assert "Observe stopped looking" in caplog.text
+
+
+def test_a_training_that_dies_keeps_what_was_seen_and_no_hooks(tmp_path):
+    class Dies(Theirs):
+        def training_step(self, batch, batch_idx):
+            if self.global_step == 5:
+                raise RuntimeError("the loss blew up")
+            return super().training_step(batch, batch_idx)
+
+    module = Dies()
+    with pytest.raises(RuntimeError, match="blew up"):
+        run(Observe(every=1), tmp_path, module)
+    assert len(read(tmp_path).Scalars("learning_rate")) == 5
+    assert not any(part._forward_hooks for part in module.modules())
+
+
+def test_a_module_without_layers_is_told_and_left_alone(tmp_path, caplog):
+    class Bare(Theirs):
+        def __init__(self):
+            super().__init__()
+            self.body, self.frozen, self.unused = nn.PReLU(), nn.Identity(), nn.Identity()
+
+    trainer, _ = run(Observe(), tmp_path, Bare())
+    assert trainer.global_step == 20
+    assert "no layer with weights" in caplog.text
+
+
+def test_a_second_training_is_read_anew(tmp_path):
+    observe = Observe(every=5)
+    for _ in range(2):
+        run(observe, tmp_path, max_epochs=1)
+    assert [reading.step for reading in observe.readings] == [0, 1, 2, 5]
+
+
+@pytest.mark.parametrize("wrong", [{"every": 0}, {"level": "loud"}])
+def test_what_cannot_be_meant_is_refused(wrong):
+    with pytest.raises(InputError, match="observe"):
+        Observe(**wrong)

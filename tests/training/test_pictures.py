@@ -1,0 +1,112 @@
+import logging
+from io import BytesIO
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from brainnet.data.module import DataModule
+from brainnet.learning.loss import CrossEntropy, MeanSquaredError
+from brainnet.structure.network import Network
+from brainnet.training.module import LearningModule
+from brainnet.training.pictures import Pictures
+from brainnet.training.trainer import quiet
+
+QUIET = {
+    "accelerator": "cpu",
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "logger": False,
+}
+
+
+def run(data, folder, pictures, **options):
+    regression = data.task == "regression"
+    module = LearningModule(
+        Network([data.inputs, 8, data.targets], generator=torch.Generator().manual_seed(0)),
+        MeanSquaredError() if regression else CrossEntropy(),
+        task=data.task,
+        targets=data.targets,
+        optimizer=torch.optim.Adam,
+    )
+    callbacks = [pictures] if pictures else []
+    given = {**QUIET, "max_epochs": 3, "default_root_dir": folder, **options}
+    with quiet():
+        trainer = Trainer(callbacks=callbacks, **given)
+        trainer.fit(module, datamodule=data)
+    return trainer, module
+
+
+def seen(folder):
+    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    return {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
+
+
+def test_two_inputs_show_the_boundary_the_confusion_and_the_hill(tmp_path, moons):
+    run(moons, tmp_path, Pictures(tmp_path / "run"))
+    whole = [0, 7, 14, 21]  # before epochs 0, 1 and 2, and at the end
+    assert seen(tmp_path / "run") == {
+        "accuracy/validation/confusion": whole,
+        "forward_pass/decision_boundary": whole,
+        "gradient_descent/hill": [0, 7, 14],
+    }
+
+
+def test_pictures_as_inputs_show_the_first_weights(tmp_path):
+    run(DataModule("digits"), tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
+    shown = seen(tmp_path / "run")
+    assert set(shown) == {
+        "weights/hidden_1/picture",
+        "accuracy/validation/confusion",
+        "gradient_descent/hill",
+    }
+    assert len(shown["weights/hidden_1/picture"]) == 2
+
+
+def test_a_regression_shows_the_hill_alone(tmp_path):
+    run(DataModule("diabetes"), tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
+    assert set(seen(tmp_path / "run")) == {"gradient_descent/hill"}
+
+
+def test_a_test_shows_its_confusion(tmp_path, moons):
+    trainer, module = run(moons, tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
+    with quiet():
+        trainer.test(module, datamodule=moons, verbose=False)
+    assert seen(tmp_path / "run")["accuracy/test/confusion"] == [7]
+
+
+def test_training_goes_to_the_last_bit_as_if_nobody_drew(tmp_path, moons):
+    states = []
+    for pictures in (None, Pictures(tmp_path / "run")):
+        torch.manual_seed(0)
+        _, module = run(moons, tmp_path, pictures)
+        states.append((module.state_dict(), torch.get_rng_state()))
+    (alone, its_draws), (drawn, their_draws) = states
+    assert torch.equal(its_draws, their_draws)
+    for name, value in alone.items():
+        assert torch.equal(value, drawn[name])
+
+
+def test_what_goes_wrong_is_said_once_and_the_training_goes_on(
+    tmp_path, moons, monkeypatch, caplog
+):
+    def fail(*_):
+        raise ArithmeticError("out of paint")
+
+    monkeypatch.setattr("brainnet.training.pictures.draw_confusion", fail)
+    with caplog.at_level(logging.WARNING, "brainnet"):
+        trainer, _ = run(moons, tmp_path, Pictures(tmp_path / "run"))
+    assert trainer.global_step == 21
+    assert caplog.text.count("Pictures stopped drawing: ArithmeticError: out of paint") == 1
+
+
+@pytest.mark.parametrize("tag", ["forward_pass/decision_boundary", "gradient_descent/hill"])
+def test_a_picture_is_large_enough_to_read(tmp_path, moons, tag):
+    run(moons, tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    image = Image.open(BytesIO(events.Images(tag)[0].encoded_image_string))
+    assert image.width >= 500
+    assert image.height >= 400
