@@ -9,7 +9,7 @@ from brainnet.data.module import DataModule
 from brainnet.errors import TrainingFailure
 from brainnet.training.checkpoint import load_checkpoint, load_network
 from brainnet.training.curves import Curves
-from brainnet.training.interruption import Interruption
+from brainnet.training.interruption import Interrupted, Interruption
 from brainnet.training.journal import Journal
 from brainnet.training.module import LearningModule
 from brainnet.training.result import RunResult, State
@@ -43,14 +43,16 @@ class Course:
             self._test()
         except TrainingFailure as error:
             self._fail(error)
-        except BaseException:
+        except BaseException as error:
             self._note()
-            if self.interruption.signal is None:
+            if not isinstance(error, Interrupted) and self.interruption.signal is None:
                 self.journal.write("failed")
                 raise
             # Also where another process, stopped by the same signal, left this one alone.
             self.state = "interrupted"
-            self.journal.write(self.state, signal=Signals(self.interruption.signal).name)
+            number = self.interruption.signal
+            told = {} if number is None else {"signal": Signals(number).name}
+            self.journal.write(self.state, **told)
         else:
             self.journal.metrics = dict(self.module.curves)
             for logger in self.trainer.loggers:
@@ -72,7 +74,9 @@ class Course:
             confusion=self.module.confusion,
             steps=self.journal.steps,
             seconds=self.journal.seconds,
-            signal=self.interruption.signal,
+            # A further process that ended with the signal's exit code would, to Lightning, have
+            # failed, and the first would be killed for it.
+            signal=self.interruption.signal if folder else None,
         )
 
     def _note(self) -> None:

@@ -11,6 +11,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 WATCHED = (signal.SIGINT, signal.SIGTERM)
 
+# Over several processes, asking the others whether a signal came costs a message.
+_BATCHES_BETWEEN_AGREEMENTS = 10
+
 
 class Interrupted(Exception):  # noqa: N818 - no error: the user asked for it
     """Training stopped because a signal asked for it."""
@@ -20,7 +23,8 @@ class Interruption(Callback):
     """Turns the first signal into a stop after the current batch, and the second into an exit.
 
     Lightning's own answer to Ctrl-C ignores every further one and exits with 1. Here `signal`
-    says afterwards which one came, so that the command line can exit with 128 + its number. Used
+    says afterwards which one came, so that the command line can exit with 128 + its number. Over
+    several processes all stop together, a few batches later, whichever of them got the signal. Used
     as a context; what handled the signals before handles them again after it. Outside the main
     thread, where Python allows no handlers, it does nothing.
 
@@ -31,6 +35,7 @@ class Interruption(Callback):
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._asks = 0
         self.on_exit: Callable[[int], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -58,19 +63,19 @@ class Interruption(Callback):
         """Take the signals back from Lightning, which has put its own handlers around ours."""
         if self._before:
             self._listen()
-        self._stop_if_asked()
+        self._stop_if_asked(trainer)
 
-    def on_train_batch_end(self, *_: object) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Stop where a signal came during the batch."""
-        self._stop_if_asked()
+        self._stop_if_asked(trainer)
 
-    def on_validation_batch_end(self, *_: object, **__: object) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
         """Stop where a signal came during the batch."""
-        self._stop_if_asked()
+        self._stop_if_asked(trainer)
 
-    def on_test_batch_end(self, *_: object, **__: object) -> None:
+    def on_test_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
         """Stop where a signal came during the batch."""
-        self._stop_if_asked()
+        self._stop_if_asked(trainer)
 
     def _listen(self) -> None:
         for number in WATCHED:
@@ -84,6 +89,13 @@ class Interruption(Callback):
             self.on_exit(number)
         os._exit(128 + number)
 
-    def _stop_if_asked(self) -> None:
-        if self.signal is not None:
-            raise Interrupted(signal.Signals(self.signal).name)
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        asked = self.signal is not None
+        if trainer.world_size > 1:
+            # All stop at the same batch: one that stopped alone would leave the others waiting.
+            self._asks += 1
+            if self._asks % _BATCHES_BETWEEN_AGREEMENTS:
+                return
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
+            raise Interrupted("a signal asked for it")

@@ -3,10 +3,8 @@
 import signal
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from brainnet.training.provenance import commit_of, kernels, versions
 from brainnet.training.run_folder import RunFolder
 
 
@@ -18,12 +16,17 @@ class Journal:
     Args:
         folder: the run's, already made; None in a process that writes nothing.
         config: what is run, resolved.
-        seed: what random numbers follow from.
+        about: what else there is to say about it from the start.
         resumed: whether the folder holds an earlier part of the same run.
     """
 
     def __init__(
-        self, folder: RunFolder | None, config: Mapping[str, Any], *, seed: int, resumed: bool
+        self,
+        folder: RunFolder | None,
+        config: Mapping[str, Any],
+        about: Mapping[str, Any],
+        *,
+        resumed: bool = False,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -32,12 +35,7 @@ class Journal:
         self.metrics: dict[str, float] = {}
         earlier = folder.read_summary() if folder and resumed else {}
         self._start = time.monotonic() - float(earlier.get("seconds") or 0.0)
-        self._about = {
-            "seed": seed,
-            "versions": versions(),
-            "git_commit": commit_of(Path.cwd()),
-            "kernels": kernels(),
-        }
+        self._about = dict(about)
         if folder is not None:
             folder.write_config(config)
             self.write("running")

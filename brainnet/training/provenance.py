@@ -5,8 +5,24 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+from brainnet.kernels.paths import status
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "tensorboard")
+
+
+def provenance() -> dict[str, Any]:
+    """Return all of it, as plain values.
+
+    Raises:
+        InputError: BRAINNET_KERNELS asks for a path that there is not.
+    """
+    return {
+        "versions": versions(),
+        "git_commit": commit_of(Path.cwd()),
+        "kernels": kernels(),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -33,9 +49,13 @@ def commit_of(folder: Path) -> str | None:
     return f"{commit}+" if changed else commit
 
 
-def kernels() -> dict[str, str]:
-    """Return which path each op takes."""
-    return {"threshold_ramp": "reference"}
+def kernels() -> dict[str, dict[str, str]]:
+    """Return which path each op takes, by device.
+
+    Raises:
+        InputError: BRAINNET_KERNELS asks for a path that there is not.
+    """
+    return {"threshold_ramp": {device: told["path"] for device, told in status().items()}}
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -29,6 +29,7 @@ from brainnet.training.module import LearningModule, OptimizerFactory, ScheduleF
 from brainnet.training.observe import Observe
 from brainnet.training.pictures import Pictures
 from brainnet.training.progress import Progress
+from brainnet.training.provenance import provenance
 from brainnet.training.randomness import seeded
 from brainnet.training.result import RunResult as RunResult
 from brainnet.training.run_folder import Run, RunFolder, find_run
@@ -95,8 +96,9 @@ def train(
         )
         if start is not None:
             _check_resume(lightning, start)
+        about = {"seed": seed, **provenance()}
         place = _place(folder, found, data) if lightning.is_global_zero else None
-        journal = Journal(place, config or {}, seed=seed, resumed=found is not None)
+        journal = Journal(place, config or {}, about, resumed=found is not None)
         if place is not None:
             checkpoints.folder = place.checkpoints
             first_step = _first_step_after(start) if start else None
@@ -150,10 +152,12 @@ def fit(
         TrainingFailure: the loss stopped being finite.
 
     Example:
+        >>> import tempfile
         >>> from brainnet.structure.network import Network
-        >>> result = fit(Network([4, 8, 3]), "iris", epochs=40)  # doctest: +SKIP
-        >>> result.metrics["accuracy/test"]  # doctest: +SKIP
-        0.9583333134651184
+        >>> with tempfile.TemporaryDirectory() as runs:
+        ...     result = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
+        >>> result.state, result.metrics["accuracy/test"] > 0.8
+        ('finished', True)
     """
     check_whole_number("epochs", epochs, least=1)
     if check_number("learning_rate", learning_rate, least=0.0) == 0.0:

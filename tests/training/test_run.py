@@ -208,7 +208,7 @@ def test_weights_that_burst_in_the_last_step_are_not_stored(start, tmp_path):
     def poison(module):
         module.network.layers[0].weights.value.data.fill_(math.inf)
 
-    with pytest.raises(TrainingFailure, match="at step 7|before step 7"):
+    with pytest.raises(TrainingFailure, match=r"at step 7|before step 7"):
         start(callbacks=[AtStep(7, poison)])
     kept = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert kept["global_step"] == 0

@@ -1,0 +1,100 @@
+import pickle
+import time
+
+import pytest
+import torch
+
+from brainnet.data.builtin import Moons
+from brainnet.data.module import DataModule
+from brainnet.errors import InputError
+from brainnet.structure.network import Network
+from brainnet.training.checkpoint import (
+    AtomicCheckpointIO,
+    load_checkpoint,
+    load_network,
+    load_scaling,
+)
+
+
+def plain_leaves(value):
+    if isinstance(value, dict):
+        return all(plain_leaves(part) for part in [*value, *value.values()])
+    if isinstance(value, list | tuple):
+        return all(plain_leaves(part) for part in value)
+    return value is None or type(value) in (bool, int, float, str, torch.Tensor)
+
+
+def test_holds_tensors_and_plain_values_alone(start, tmp_path):
+    config = {"name": "moons", "paths": tmp_path, "network": {"hidden": (8,)}}
+    result = start(config=config)
+    checkpoint = load_checkpoint(result.folder / "checkpoints" / "last.ckpt")
+    assert plain_leaves(checkpoint)
+    assert checkpoint["brainnet"]["config"] == {
+        "name": "moons",
+        "paths": str(tmp_path),
+        "network": {"hidden": [8]},
+    }
+    assert set(checkpoint["state_dict"]) == {
+        f"network.{name}" for name in result.network.state_dict()
+    }
+
+
+def test_gives_a_network_its_weights_back(start):
+    result = start()
+    checkpoint = load_checkpoint(result.folder / "checkpoints" / "best.ckpt")
+    fresh = Network([2, 8, 1])
+    load_network(fresh, checkpoint)
+    rows = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(fresh.eval()(rows), result.network(rows))
+    with pytest.raises(InputError, match="weights of another network"):
+        load_network(Network([2, 9, 1]), checkpoint)
+
+
+def test_gives_other_data_the_scaling_of_the_run(start):
+    data = DataModule(Moons(rows=100), seed=0)
+    checkpoint = load_checkpoint(start(data=data).folder / "checkpoints" / "best.ckpt")
+    other = DataModule(Moons(rows=200), seed=9)
+    assert other.scaling != data.scaling
+    load_scaling(other, checkpoint)
+    assert other.scaling == data.scaling
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "folder", "missing", "foreign", "code"])
+def test_what_is_damaged_or_foreign_is_said_in_words(start, tmp_path, damage):
+    path = tmp_path / "damaged.ckpt"
+    match damage:
+        case "cut":
+            whole = (start().folder / "checkpoints" / "last.ckpt").read_bytes()
+            path.write_bytes(whole[: len(whole) // 2])
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("not a checkpoint")
+        case "folder":
+            path.mkdir()
+        case "foreign":
+            torch.save({"state_dict": {}}, path)
+        case "code":
+            path.write_bytes(pickle.dumps(print))
+    with pytest.raises(InputError, match=r"damaged\.ckpt"):
+        load_checkpoint(path)
+
+
+def test_a_newer_format_is_said_in_words(tmp_path):
+    torch.save({"brainnet": {"format": 99}}, tmp_path / "a.ckpt")
+    with pytest.raises(InputError, match="newer brainnet"):
+        load_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_writes_no_more_often_than_pays_and_nothing_is_lost(tmp_path):
+    store = AtomicCheckpointIO()
+    path, value = tmp_path / "last.ckpt", torch.zeros(3)
+    store.save_checkpoint({"value": value}, path)
+    store._due = time.monotonic() + 60  # as if writing had taken three seconds
+    value.fill_(1)
+    store.save_checkpoint({"value": value}, path)
+    value.fill_(2)
+    assert torch.load(path, weights_only=True)["value"].tolist() == [0, 0, 0]
+    store.flush()
+    assert torch.load(path, weights_only=True)["value"].tolist() == [1, 1, 1]
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from brainnet.data.builtin import Diabetes, Moons
+from brainnet.data.module import DataModule
+from brainnet.errors import InputError
+from brainnet.learning.loss import BinaryCrossEntropy, MeanSquaredError
+from brainnet.structure.network import Network
+from brainnet.training.evaluation import evaluate
+
+
+def test_agrees_with_the_test_at_the_end_of_the_run(start, moons):
+    result = start()
+    network = Network([2, 8, 1])
+    found = evaluate(result.folder, network, moons, BinaryCrossEntropy())
+    tests = {tag: value for tag, value in result.metrics.items() if tag.endswith("/test")}
+    assert found.metrics == pytest.approx(tests)
+    assert torch.equal(found.confusion, result.confusion)
+    assert found.checkpoint == result.folder / "checkpoints" / "best.ckpt"
+    right = (found.answers == found.truths).double().mean().item()
+    assert found.metrics["accuracy/test"] == pytest.approx(right)
+
+
+def test_other_data_are_scaled_as_the_runs_own(start, moons):
+    result = start()
+    other = DataModule(Moons(rows=400, noise=0.3), seed=9)
+    found = evaluate(result.folder, Network([2, 8, 1]), other, BinaryCrossEntropy())
+    assert other.scaling == moons.scaling
+    outputs = result.network(moons.scaling.apply(other.dataset.inputs[other._split.test]))
+    assert torch.equal(found.outputs, outputs)
+
+
+def test_numbers_are_judged_by_r2(start):
+    data = DataModule(Diabetes())
+    result = start(Network([10, 1]), data, loss=MeanSquaredError(), trainer={"max_epochs": 10})
+    found = evaluate(result.folder, Network([10, 1]), data, MeanSquaredError())
+    assert found.confusion is None
+    assert found.metrics == pytest.approx(
+        {tag: result.metrics[tag] for tag in ("loss/test", "r2/test")}
+    )
+
+
+def test_other_columns_are_said_in_words(start):
+    result = start()
+    other = DataModule("breast_cancer")
+    with pytest.raises(InputError, match="expects 2 inputs; got 30"):
+        evaluate(result.folder, Network([2, 8, 1]), other, BinaryCrossEntropy())
+
+
+def test_a_folder_that_is_no_run_is_said_in_words(tmp_path, moons):
+    with pytest.raises(InputError, match="is no run"):
+        evaluate(tmp_path, Network([2, 8, 1]), moons, BinaryCrossEntropy())

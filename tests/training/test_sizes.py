@@ -1,0 +1,53 @@
+import pytest
+import torch
+from torch import nn
+
+from brainnet.data.module import DataModule
+from brainnet.errors import InputError
+from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from brainnet.structure.network import Network
+from brainnet.training.sizes import check_sizes
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return DataModule("iris")
+
+
+def test_what_fits_passes(iris):
+    check_sizes(Network([4, 3]), iris, CrossEntropy())
+    check_sizes(nn.Sequential(nn.Linear(4, 3)), iris, CrossEntropy())
+    check_sizes(nn.Sequential(nn.Linear(4, 3)), iris, nn.CrossEntropyLoss())
+    check_sizes(nn.Linear(4, 3, dtype=torch.float64), iris, CrossEntropy())
+
+
+@pytest.mark.parametrize(
+    ("network", "loss", "message"),
+    [
+        (
+            Network([5, 3]),
+            CrossEntropy(),
+            r"expects 5 inputs; got 4 \(data: iris\)\. Set network\.inputs=4",
+        ),
+        (Network([4, 2]), CrossEntropy(), r"iris \(3 classes\) needs 3 outputs.*has 2.*outputs=3"),
+        (nn.Linear(4, 2), CrossEntropy(), "needs 3 outputs; the network has 2"),
+        (nn.Linear(5, 3), CrossEntropy(), "cannot read rows of 4 inputs"),
+        (nn.Flatten(0), CrossEntropy(), "has no weights"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Flatten(0)), CrossEntropy(), "must answer with"),
+        (nn.Linear(4, 3, device="meta"), CrossEntropy(), "meta device"),
+        (Network([4, 1]), BinaryCrossEntropy(), "is for binary tasks; iris is a multiclass task"),
+        (Network([4, 1]), MeanSquaredError(), "is for regression tasks"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_words(iris, network, loss, message):
+    with pytest.raises(InputError, match=message):
+        check_sizes(network, iris, loss)
+
+
+def test_asking_leaves_the_network_as_it_was(iris):
+    network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
+    state = torch.get_rng_state()
+    check_sizes(network, iris, CrossEntropy())
+    assert network.training
+    assert network[1].num_batches_tracked == 0
+    assert torch.equal(torch.get_rng_state(), state)
