@@ -46,10 +46,7 @@ def dense(values: Tensor) -> Tensor:
 
 
 def norm(*parts: Tensor) -> Tensor:
-    """Euclidean length of several tensors as one long vector.
-
-    Shape:
-        return: ()
+    """Euclidean length of several tensors as one long vector, ().
 
     Example:
         >>> norm(torch.tensor([3.0]), torch.tensor([[4.0]])).item()
@@ -68,11 +65,7 @@ def histogram(values: Tensor) -> Tensor:
 
     Returns:
         Finite count, non-finite count, minimum, maximum, sum, sum of squares, then `BUCKETS`
-        counts; `histogram_from` gives them names again.
-
-    Shape:
-        values: (rows, columns)
-        return: (54,)
+        counts, (54,); `histogram_from` gives them names again.
     """
     kind = precise(values.device)
     flat = dense(values).reshape(-1).to(kind)

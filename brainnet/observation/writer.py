@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -141,6 +141,7 @@ class Writer:
         metrics: Mapping[str, float],
         step: int,
         *,
+        foremost: Collection[str] = (),
         succeeded: bool = True,
     ) -> None:
         """The run as one row of TensorBoard's HParams page, judged by its final metrics.
@@ -151,6 +152,8 @@ class Writer:
             settings: hyper-parameters by name.
             metrics: final values by tag; each is also a point of the curve with that tag.
             step: where on these curves.
+            foremost: names of the settings whose columns come first; the rest follow by name, and
+                TensorBoard folds all but the first five away.
             succeeded: whether the run came to its end.
         """
         known = {name: value for name, value in settings.items() if value is not None}
@@ -161,7 +164,9 @@ class Writer:
         ended = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
         experiment = api_pb2.Experiment(
             hparam_infos=[
-                api_pb2.HParamInfo(name=name, type=_kind(value)) for name, value in known.items()
+                # "differs" is what TensorBoard sorts the columns by.
+                api_pb2.HParamInfo(name=name, type=_kind(value), differs=name in foremost)
+                for name, value in known.items()
             ],
             metric_infos=[
                 api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=tag)

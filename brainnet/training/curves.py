@@ -10,6 +10,13 @@ from brainnet.observation.writer import Setting, Writer
 from brainnet.training.run_folder import RunFolder
 
 
+FOREMOST = ("data", "network.hidden", "activation", "optimizer", "optimizer.lr")
+"""Settings that TensorBoard's table of runs shows first."""
+
+APART = ("name", "resume", "observe", "logger", "callbacks", "paths")
+"""Keys that do not bear on what is learned."""
+
+
 class Curves(TensorBoardLogger):
     """Lightning's logger with one file per run, no folder per version, no hparams.yaml.
 
@@ -59,7 +66,7 @@ class Curves(TensorBoardLogger):
     ) -> None:
         """Add the run to TensorBoard's table of runs: what was set, and what the test gave."""
         final = {tag: value for tag, value in metrics.items() if _is_of_test(tag)}
-        self.writer.hyperparameters(dict(_flat(config)), final, step)
+        self.writer.hyperparameters(dict(_flat(config)), final, step, foremost=FOREMOST)
 
     @rank_zero_only
     def save(self) -> None:
@@ -77,11 +84,15 @@ def _is_of_test(tag: str) -> bool:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Setting]]:
-    """Dotted keys; a list is one setting."""
+    """Dotted keys; a list is one setting, and a class stands by its name for its group."""
     found: list[tuple[str, Setting]] = []
     for key, value in config.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if name in APART:
+            continue
+        if key == "_target_" and value is not None:
+            found.append((prefix.removesuffix("."), value.rpartition(".")[2]))
+        elif isinstance(value, Mapping):
             found += _flat(value, f"{name}.")
         elif value is None or isinstance(value, bool | int | float | str):
             found.append((name, value))

@@ -143,3 +143,11 @@ def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         Writer(tmp_path / "file" / "run")
+
+
+def test_the_foremost_settings_lead_the_table(tmp_path):
+    with Writer(tmp_path) as writer:
+        writer.hyperparameters({"a": 1, "lr": 0.1}, {}, step=0, foremost=("lr",))
+    content = read(tmp_path).SummaryMetadata(hparams_metadata.EXPERIMENT_TAG).plugin_data.content
+    experiment = hparams_metadata.parse_experiment_plugin_data(content)
+    assert {info.name: info.differs for info in experiment.hparam_infos} == {"a": False, "lr": True}
