@@ -93,6 +93,10 @@ def threshold_ramp(
                 kernel, input, threshold, width, leak, dim, reuse_input, counters or _NOTHING
             )
     low, wide = _aligned(input, threshold, width, leak, dim)
+    if _on_triton(input) and not _transformed() and not _traced():
+        if counters is not None:
+            _check_counters(input, dim, counters)
+        return _triton(input, threshold, width, float(leak), dim, reuse_input, counters)
     output: Tensor = ThresholdRampFunction.apply(input, low, wide, float(leak))
     if counters is not None:
         _count(input, output, dim, counters)
@@ -131,6 +135,17 @@ def _native(
         _check_counters(input, dim, counters)
         raise
     return output
+
+
+def _on_triton(input: Tensor) -> bool:
+    return type(input) in _PLAIN and input.is_cuda and paths.has_triton()
+
+
+def _triton(input: Tensor, *arguments: Any) -> Tensor:  # noqa: ANN401
+    # Importing Triton takes its time, and whoever computes on the CPU never needs it.
+    from brainnet.kernels import triton_ramp
+
+    return triton_ramp.threshold_ramp(input, *arguments)
 
 
 def _compiled(
@@ -214,6 +229,11 @@ def _parameter(name: str, value: Any, input: Tensor, dim: int) -> reference.Para
     if not value.is_floating_point():
         raise InputError(
             f"{name} must be a floating-point tensor; got {value.dtype}. Use {name}.float()."
+        )
+    if value.device != input.device:
+        raise InputError(
+            f"{name} is on {value.device} but the input is on {input.device}. "
+            f"Move it: {name}.to(input.device)."
         )
     if name == "width" and _readable(value) and not bool((value > 0).all()):
         raise InputError(

@@ -1,0 +1,91 @@
+"""Building the kernel: on request alone, cached, and told in plain words where it can't be done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from brainnet.errors import InputError
+from brainnet.kernels import build, paths
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BRAINNET_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def quick_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A compiler that copies a line into its output and counts how often it was called."""
+    if os.name == "nt":
+        pytest.skip("needs a POSIX shell")
+    script = tmp_path / "c++"
+    script.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = --version ]; then echo "quick 1.0"; exit 0; fi\n'
+        f'echo x >> "{tmp_path}/calls"\n'
+        'while [ "$1" != -o ]; do shift; done; echo built > "$2"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    return tmp_path / "calls"
+
+
+def test_a_build_is_found_again(cache: Path, quick_compiler: Path) -> None:
+    assert build.find() is None
+    first, second = build.build(), build.build()
+    assert (first.fresh, second.fresh) == (True, False)
+    assert first.library == second.library == build.find()
+    assert first.library.is_relative_to(cache)
+    assert quick_compiler.read_text().count("x") == 1
+    assert build.build(force=True).fresh
+
+
+def test_clean_removes_what_was_built(cache: Path, quick_compiler: Path) -> None:
+    folder = build.build().library.parent
+    assert build.clean() == [folder]
+    assert (build.find(), build.clean()) == (None, [])
+
+
+def test_a_damaged_library_is_told_and_passed_over(
+    cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.build()
+    monkeypatch.setenv("BRAINNET_KERNELS", "auto")
+    monkeypatch.setattr(paths, "_loaded", set())
+    paths.forget()
+    told = paths.status()["cpu"]
+    paths.forget()
+    assert told["path"] == "reference"
+    assert "can't be loaded" in told["reason"]
+
+
+def test_no_compiler_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(cache))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
+        build.build()
+
+
+def test_a_compiler_that_refuses_is_told(
+    cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Path(os.environ["CXX"])
+    script.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo quick && exit 0\necho "error: no" >&2; exit 1\n'
+    )
+    with pytest.raises(InputError, match="error: no"):
+        build.build()
+    assert build.find() is None
+
+
+def test_a_cache_that_cannot_be_written_is_told(
+    tmp_path: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BRAINNET_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="BRAINNET_CACHE"):
+        build.build()

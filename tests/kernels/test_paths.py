@@ -1,0 +1,294 @@
+"""The C++ kernel equals the reference to the last bit; each path is chosen and told in the open."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from brainnet.errors import InputError
+from brainnet.kernels import build, paths
+from brainnet.kernels.counters import new_counters
+from brainnet.kernels.threshold_ramp import threshold_ramp
+
+# The compiler itself still imports modules of PyTorch that use torch.jit (torch 2.13).
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+SHAPES = [(1, 1), (3, 7), (33, 65), (4097, 33), (0, 5), (5, 0), (2, 3, 5, 7), (600, 300), (70_001,)]
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+needs_build = [
+    pytest.mark.native,
+    pytest.mark.skipif(build.find() is None, reason="not built: brainnet kernels build"),
+]
+
+
+@pytest.fixture
+def on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Switch between auto and reference."""
+
+    def switch(choice: str) -> None:
+        monkeypatch.setenv("BRAINNET_KERNELS", choice)
+        paths.forget()
+
+    torch.use_deterministic_algorithms(True)  # which poisons fresh memory with NaN
+    yield switch
+    torch.use_deterministic_algorithms(False)
+    monkeypatch.undo()
+    paths.forget()
+
+
+def awkward(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Numbers around the ramp, with the odd ones mixed in."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(1.5)
+    odd = torch.tensor([0.0, -0.0, 1.0, float("inf"), -float("inf"), float("nan"), 1e-40, 0.99999])
+    flat = x.flatten()
+    flat[::11] = odd.repeat(len(flat))[: len(flat[::11])]
+    return flat.view(shape).to(dtype)
+
+
+def ramps(neurons: int) -> dict[str, tuple[float | Tensor, float | Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    low = torch.randn(neurons, generator=generator)
+    wide = torch.rand(neurons, generator=generator) + 0.3
+    return {
+        "plain": (0.0, 1.0),
+        "numbers": (0.3, 0.7),
+        "scalars": (torch.tensor(0.1), torch.tensor(1.3)),
+        "per_neuron": (low, wide),
+        "threshold": (low, 0.7),
+        "width": (0.3, wide),
+        "both_kinds": (torch.tensor(0.1), wide),
+    }
+
+
+def run(
+    x: Tensor, t: float | Tensor, w: float | Tensor, leak: float, dim: int
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    learns = [p.clone().requires_grad_() if isinstance(p, Tensor) else p for p in (t, w)]
+    y = threshold_ramp(x, *learns, leak, dim=dim)
+    g = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(y.dtype)
+    leaves = [p for p in learns if isinstance(p, Tensor)]
+    d_x, *others = torch.autograd.grad(y, [x, *leaves], g)
+    return y, d_x, others
+
+
+def bits(tensor: Tensor) -> Tensor:
+    """The bits of every number; NaN is NaN, whichever of its many forms."""
+    filled = torch.where(tensor.isnan(), torch.tensor(float("nan"), dtype=tensor.dtype), tensor)
+    return filled.contiguous().view(BITS[tensor.dtype.itemsize])
+
+
+class TestNative:
+    pytestmark = needs_build
+
+    @pytest.mark.parametrize("leak", [0.0, 0.25])
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_equals_the_reference_to_the_last_bit(self, on, shape, dtype, leak):
+        for (name, (t, w)), dim in itertools.product(ramps(1).items(), (-1, 1)):
+            if len(shape) < 2 and dim == 1:
+                continue
+            t, w = ramps(shape[dim])[name]
+            x = awkward(shape, dtype)
+            on("reference")
+            expected = run(x, t, w, leak, dim)
+            on("auto")
+            found = run(x, t, w, leak, dim)
+            assert torch.equal(bits(found[0]), bits(expected[0])), (name, dim)
+            # hardtanh_backward, the plain ramp's one kernel, is not of one mind about NaN.
+            known = ~expected[0].isnan()
+            assert torch.equal(bits(found[1])[known], bits(expected[1])[known]), (name, dim)
+            finite = [torch.nan_to_num(each, 7.0, 7.0, 7.0) for each in (*found[2], *expected[2])]
+            for one, other in zip(finite[: len(found[2])], finite[len(found[2]) :], strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+    @pytest.mark.parametrize(
+        "layout", ["transposed", "strided", "expanded", "channels_last", "sliced", "flipped_dims"]
+    )
+    @pytest.mark.parametrize("dim", [-1, 0, 1])
+    def test_every_layout(self, on, layout, dim):
+        base = awkward((6, 5, 4, 8), torch.float32).nan_to_num(0.5)
+        x = {
+            "transposed": base.transpose(1, 3),
+            "strided": base[:, :, ::2, ::2],
+            "expanded": base[:1].expand(6, 5, 4, 8),
+            "channels_last": base.to(memory_format=torch.channels_last),
+            "sliced": base[..., 1:],
+            "flipped_dims": base.permute(3, 2, 1, 0),
+        }[layout]
+        for name in ramps(1):
+            t, w = ramps(x.shape[dim])[name]
+            on("reference")
+            expected = run(x, t, w, 0.25, dim), threshold_ramp(x, t, w, dim=dim)
+            on("auto")
+            found = run(x, t, w, 0.25, dim), threshold_ramp(x, t, w, dim=dim)
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+            assert torch.equal(found[0][1], expected[0][1])
+
+    def test_sums_do_not_depend_on_the_number_of_threads(self, on):
+        on("auto")
+        before = torch.get_num_threads()
+        x, (t, w) = awkward((600, 300), torch.float32).nan_to_num(), ramps(300)["per_neuron"]
+        try:
+            torch.set_num_threads(1)
+            one, counters_one = run(x, t, w, 0.1, -1), new_counters(300)
+            threshold_ramp(x, t, w, counters=counters_one)
+            torch.set_num_threads(2)
+            two, counters_two = run(x, t, w, 0.1, -1), new_counters(300)
+            threshold_ramp(x, t, w, counters=counters_two)
+        finally:
+            torch.set_num_threads(before)
+        assert all(torch.equal(a, b) for a, b in zip(one[2], two[2], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(counters_one, counters_two, strict=True))
+
+    def test_a_gradient_that_somebody_holds_is_not_written_over(self, on):
+        on("auto")
+        x = torch.tensor([-1.0, 0.5, 2.0], requires_grad=True)
+        g = torch.tensor([2.0, 4.0, 8.0])
+        y = threshold_ramp(x, 0.0, 2.0)
+        y.retain_grad()
+        seen: list[Tensor] = []
+        y.register_hook(seen.append)
+        (y * g).sum().backward()
+        assert (y.grad.tolist(), seen[0].tolist()) == ([2, 4, 8], [2, 4, 8])
+        assert (x.grad.tolist(), g.tolist()) == ([0, 2, 0], [2, 4, 8])
+
+    def test_the_input_is_left_alone_unless_permitted(self, on):
+        on("auto")
+        x = torch.tensor([-1.0, 0.5, 2.0])
+        threshold_ramp(x)
+        assert x.tolist() == [-1.0, 0.5, 2.0]
+
+    def test_a_permitted_input_becomes_the_output(self, on):
+        on("auto")
+        weights = torch.randn(5, 4, requires_grad=True)
+        signals = awkward((7, 4), torch.float32).nan_to_num(0.1, 1, -1).requires_grad_()
+        inside, twin = (torch.nn.functional.linear(signals, weights) for _ in range(2))
+        y = threshold_ramp(inside, 0.1, 2.0, 0.125, reuse_input=True)
+        assert y.data_ptr() == inside.data_ptr()
+        right = threshold_ramp(twin, 0.1, 2.0, 0.125)
+        assert torch.equal(y, right)
+        for one, other in zip(
+            torch.autograd.grad(y.square().sum(), [signals, weights]),
+            torch.autograd.grad(right.square().sum(), [signals, weights]),
+            strict=True,
+        ):
+            assert torch.equal(one, other)
+
+    @pytest.mark.parametrize("why", ["leaf", "view", "hook", "retain", "expanded", "inference"])
+    def test_permission_is_not_taken_where_it_would_show(self, on, why):
+        on("auto")
+        base = torch.full((3, 4), -1.0, requires_grad=True)
+        x = {"leaf": base, "view": (base * 1.0)[:2], "expanded": (base[:1] * 1).expand(3, 4)}.get(
+            why, base * 1.0
+        )
+        if why == "hook":
+            x.register_hook(lambda g: g)
+        if why == "retain":
+            x.retain_grad()
+        if why == "inference":
+            with torch.inference_mode():
+                x = torch.full((3, 4), -1.0)
+                threshold_ramp(x, reuse_input=True)
+        else:
+            threshold_ramp(x, reuse_input=True).sum().backward()
+        assert (x == -1).all()
+
+    def test_an_input_that_backward_needs_is_loud_about_reuse(self, on):
+        on("auto")
+        x = torch.full((3, 4), -1.0, requires_grad=True).exp()
+        y = threshold_ramp(x, reuse_input=True)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
+
+    @pytest.mark.parametrize("reuse", [False, True])
+    def test_the_graph_goes_with_its_output(self, on, reuse):
+        on("auto")
+        x, t = torch.ones(3, 4, requires_grad=True), torch.zeros(4, requires_grad=True)
+        y = threshold_ramp(x * 1.0, t, reuse_input=reuse)
+        alive = weakref.ref(y)
+        del y
+        assert alive() is None
+
+    def test_bad_arguments_are_told_as_elsewhere(self, on):
+        on("auto")
+        with pytest.raises(InputError, match="above 0"):
+            threshold_ramp(torch.ones(3), 0.0, torch.tensor([1.0, -1.0, 1.0]))
+        with pytest.raises(InputError, match="counters"):
+            threshold_ramp(torch.ones(2, 3), counters=new_counters(4))
+
+
+def counted_by_hand(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    finite = x.isfinite()
+    kinds = [finite & (y == 0), finite & (y > 0) & (y < 1), finite & (y == 1), ~finite]
+    held = y.double().where(finite, torch.zeros(()).double())
+    return torch.stack([k.sum(0) for k in kinds]), torch.stack([held.sum(0), held.square().sum(0)])
+
+
+@pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_counters(on, choice, dtype, dim):
+    on(choice)
+    for shape in [(3, 7), (33, 65), (4097, 33), (2, 3, 5, 7), (0, 5), (7, 5, 400)]:
+        x, neurons = awkward(shape, dtype), shape[dim]
+        t, w = ramps(neurons)["per_neuron"]
+        counters = new_counters(neurons)
+        for _ in range(2):
+            y = threshold_ramp(x, t, w, dim=dim, counters=counters)
+        counts, sums = counted_by_hand(
+            *(each.movedim(dim, -1).reshape(-1, neurons) for each in (x, y))
+        )
+        assert torch.equal(counters[0], 2 * counts)
+        torch.testing.assert_close(counters[1], 2 * sums, rtol=1e-12, atol=1e-12)
+        assert torch.equal(bits(y), bits(threshold_ramp(x, t, w, dim=dim)))
+
+
+def test_counters_of_the_plain_ramp_and_of_one_number(on):
+    on("auto")
+    counters = new_counters(1)
+    threshold_ramp(torch.tensor(0.5), counters=counters)
+    assert counters[0].flatten().tolist() == [0, 1, 0, 0]
+    counters = new_counters(3)
+    threshold_ramp(torch.tensor([[-1.0, 0.5, float("nan")], [2.0, 0.25, 1.0]]), counters=counters)
+    assert counters[0].tolist() == [[1, 0, 0], [0, 2, 0], [1, 0, 1], [0, 0, 1]]
+    assert counters[1][0].tolist() == [1.0, 0.75, 1.0]
+
+
+def test_counters_refuse_a_function_transform(on):
+    with pytest.raises(RuntimeError, match="function transform"):
+        torch.func.vmap(lambda x: threshold_ramp(x, counters=new_counters(3)))(torch.ones(2, 3))
+
+
+@pytest.mark.slow
+def test_counters_in_a_compiled_region(on):
+    x, counters, twin = awkward((33, 5), torch.float32), new_counters(5), new_counters(5)
+    torch.compiler.reset()
+    compiled = torch.compile(lambda x, c: threshold_ramp(x, 0.1, counters=c), fullgraph=True)
+    for _ in range(2):
+        compiled(x, counters)
+        threshold_ramp(x, 0.1, counters=twin)
+    assert torch.equal(counters[0], twin[0])
+    torch.testing.assert_close(counters[1], twin[1])
+
+
+def test_the_path_in_force_is_told(on, caplog):
+    on("reference")
+    with caplog.at_level("INFO", logger="brainnet.kernels.paths"):
+        threshold_ramp(torch.ones(3))
+        threshold_ramp(torch.ones(3))
+    assert len(caplog.records) == 1
+    assert paths.status()["cpu"] == {"path": "reference", "reason": "BRAINNET_KERNELS=reference"}
+
+
+def test_an_unknown_choice_is_told(on):
+    on("fastest")
+    with pytest.raises(InputError, match="fastest"):
+        threshold_ramp(torch.ones(3))

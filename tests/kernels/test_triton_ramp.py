@@ -1,0 +1,173 @@
+"""Triton's kernels against the reference: by its interpreter on the CPU, or on a GPU itself.
+
+The interpreter is chosen before the kernels are defined, so it runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradgradcheck
+
+from brainnet.kernels.counters import new_counters
+from brainnet.kernels.threshold_ramp import threshold_ramp
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED else "cuda"
+kernels = [
+    pytest.mark.skipif(
+        not INTERPRETED and not torch.cuda.is_available(), reason="neither a GPU nor interpreted"
+    ),
+    *([] if INTERPRETED else [pytest.mark.cuda]),
+]
+# NumPy, in which the interpreter computes, warns of infinity and NaN.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+SHAPES = [(1, 1), (3, 7), (33, 65), (130, 7), (0, 5), (5, 0), (2, 3, 5, 7), (300,), ()]
+CUTS = INTERPRETED  # the interpreter cuts float32 down to bfloat16 where a GPU rounds
+TOLERANCE = {
+    torch.float16: 2e-3,
+    torch.bfloat16: 2e-2 if CUTS else 8e-3,
+    torch.float32: 1e-5,
+    torch.float64: 1e-10,
+}
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's process")
+def test_by_the_interpreter() -> None:
+    pytest.importorskip("triton")
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
+        env={**os.environ, "TRITON_INTERPRET": "1", "BRAINNET_KERNELS": "reference"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-1000:]
+    assert " passed" in told.stdout
+
+
+def ramp_of_triton(x: Tensor, t: float | Tensor, w: float | Tensor, **options: object) -> Tensor:
+    from brainnet.kernels import triton_ramp
+
+    choices = {"leak": 0.0, "dim": -1, "reuse_input": False, "counters": None, **options}
+    return triton_ramp.threshold_ramp(x, t, w, *choices.values())
+
+
+def awkward(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(1.5).reshape(-1)
+    x[::9] = torch.tensor([0.0, 1.0, float("inf"), -float("inf"), float("nan")]).repeat(len(x))[
+        : len(x[::9])
+    ]
+    return x.view(shape).to(DEVICE, dtype)
+
+
+def ramps(neurons: int) -> list[tuple[float | Tensor, float | Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    low = torch.randn(neurons, generator=generator).to(DEVICE)
+    wide = (torch.rand(neurons, generator=generator) + 0.3).to(DEVICE)
+    scalars = torch.tensor(0.1, device=DEVICE), torch.tensor(1.3, device=DEVICE)
+    return [(0.0, 1.0), (0.25, 0.5), scalars, (low, wide), (low, 0.5), (0.3, wide)]
+
+
+def run(op: object, x: Tensor, t: object, w: object, **options: object) -> list[Tensor]:
+    leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    learns = [p.clone().requires_grad_() if isinstance(p, Tensor) else p for p in (t, w)]
+    y = op(leaf, *learns, **options)
+    g = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(DEVICE, y.dtype)
+    leaves = [leaf, *(p for p in learns if isinstance(p, Tensor))]
+    first = torch.autograd.grad(y, leaves, g, retain_graph=True)
+    return [y, *first, *torch.autograd.grad(y.sum(), leaves)]
+
+
+class TestKernels:
+    pytestmark = kernels
+
+    @pytest.fixture(autouse=True)
+    def poisoned_memory(self):
+        torch.use_deterministic_algorithms(True)
+        yield
+        torch.use_deterministic_algorithms(False)
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_equals_the_reference(self, shape, dtype):
+        leak = 0.25 if len(shape) == 2 else 0.0
+        for dim in (-1, 1) if len(shape) > 2 else (-1,):
+            for t, w in ramps(shape[dim] if shape else 1):
+                x = awkward(shape, dtype)
+                found = run(ramp_of_triton, x, t, w, leak=leak, dim=dim)
+                expected = run(threshold_ramp, x, t, w, leak=leak, dim=dim)
+                if CUTS and dtype == torch.bfloat16:  # and with the output the region moves
+                    found, expected = found[:1], expected[:1]
+                for one, other in zip(found, expected, strict=True):
+                    assert one.dtype == other.dtype
+                    torch.testing.assert_close(
+                        one.nan_to_num(7, 7, 7),
+                        other.nan_to_num(7, 7, 7),
+                        rtol=TOLERANCE[dtype],
+                        atol=TOLERANCE[dtype],
+                    )
+
+    @pytest.mark.parametrize("dim", [0, 1, -1])
+    def test_layouts(self, dim):
+        base = awkward((6, 5, 4, 8), torch.float32).nan_to_num(0.5)
+        for x in (
+            base.transpose(1, 3),
+            base[:, :, ::2],
+            base.to(memory_format=torch.channels_last),
+            base[:1].expand(6, 5, 4, 8),
+        ):
+            t, w = ramps(x.shape[dim])[3]
+            found = ramp_of_triton(x, t, w, dim=dim)
+            torch.testing.assert_close(found, threshold_ramp(x, t, w, dim=dim))
+
+    @pytest.mark.parametrize("dim", [-1, 1])
+    def test_counters(self, dim):
+        for shape in [(3, 7), (130, 7), (2, 3, 5, 7), (300, 1)]:
+            x, (t, w) = awkward(shape, torch.float32), ramps(shape[dim])[3]
+            found = new_counters(shape[dim], device=DEVICE)
+            expected = new_counters(shape[dim], device=DEVICE)
+            for _ in range(2):
+                ramp_of_triton(x, t, w, dim=dim, counters=found)
+                threshold_ramp(x, t, w, dim=dim, counters=expected)
+            assert torch.equal(found[0], expected[0])
+            torch.testing.assert_close(found[1], expected[1])
+
+    def test_second_derivatives(self):
+        x = (torch.arange(12.0, device=DEVICE).double() * 0.37 % 1.6 - 0.31).view(3, 4)
+        t, w = (p.double().requires_grad_() for p in ramps(4)[3])
+        assert gradgradcheck(ramp_of_triton, (x.requires_grad_(), t, w))
+
+    def test_permission_to_reuse_the_input(self):
+        leaf = awkward((7, 5), torch.float32).nan_to_num(0.5).requires_grad_()
+        before, twin = leaf * 1.0, leaf * 1.0
+        y = ramp_of_triton(before, 0.1, 2.0, reuse_input=True)
+        right = threshold_ramp(twin, 0.1, 2.0)
+        assert y.data_ptr() == before.data_ptr()
+        one, other = (torch.autograd.grad(each.square().sum(), leaf)[0] for each in (y, right))
+        torch.testing.assert_close(one, other)
+        ramp_of_triton(leaf, 0.1, 2.0, reuse_input=True)
+        assert not torch.equal(leaf, y)
+
+    @pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
+    def test_in_a_cuda_graph(self):
+        x, counters = torch.randn(64, 32, device="cuda"), new_counters(32, device="cuda")
+        threshold_ramp(x, 0.1, 2.0, counters=counters)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = threshold_ramp(x, 0.1, 2.0, counters=counters)
+        counters[0].zero_()
+        x.normal_()
+        graph.replay()
+        torch.testing.assert_close(y, threshold_ramp(x, 0.1, 2.0))
+        assert counters[0].sum().item() == x.numel()
