@@ -9,7 +9,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from brainnet.observation.writer import Setting, Writer
 from brainnet.training.run_folder import RunFolder
 
-
 FOREMOST = ("data", "network.hidden", "activation", "optimizer", "optimizer.lr")
 """Settings that TensorBoard's table of runs shows first."""
 
