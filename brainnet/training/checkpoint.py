@@ -174,7 +174,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"the checkpoint {path} cannot be read: {error.strerror}.") from error
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    # LookupError among them: what reads as a pickle may run off its own stack.
+    except (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError) as error:
         raise InputError(
             f"the checkpoint {path} is damaged, or holds more than tensors and plain values. "
             "Use another: a run's checkpoints folder has last.ckpt and best.ckpt."
