@@ -326,3 +326,32 @@ def test_a_second_training_is_read_anew(tmp_path):
 def test_what_cannot_be_meant_is_refused(wrong):
     with pytest.raises(InputError, match="observe"):
         Observe(**wrong)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
+def test_on_a_gpu_nothing_changes_either_and_the_loss_scale_does_not_show(tmp_path, precision):
+    states = []
+    for observe in (None, Observe(every=1, level="full")):
+        torch.manual_seed(5)
+        _, module = run(observe, tmp_path, accelerator="gpu", devices=1, precision=precision)
+        states.append(module.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    first = observe.readings[0]
+    assert 0 < first.gradient_norm < 100
+    assert first.layers[0].silent is not None
+    assert sum(layer.blame or 0.0 for layer in first.layers) == pytest.approx(1.0)
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_the_numbers_are_those_of_the_cpu(tmp_path, moons):
+    found = []
+    for accelerator in ("cpu", "gpu"):
+        observe = Observe(every=1)
+        run(observe, tmp_path, ours(), moons, max_steps=1, accelerator=accelerator, devices=1)
+        found.append(observe.readings[0].by_tag())
+    cpu, gpu = found
+    assert cpu.keys() == gpu.keys()
+    for tag in cpu.keys() - {"forward_pass/seconds"}:
+        assert gpu[tag] == pytest.approx(cpu[tag], rel=1e-3, abs=1e-6), tag
