@@ -1,0 +1,41 @@
+import pytest
+import torch
+from torch import nn
+
+from brainnet.structure.network import Network
+from brainnet.training.threads import fitting_threads
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def _three_threads(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_three_threads")
+@pytest.mark.parametrize(
+    ("network", "batch_size", "device", "threads"),
+    [
+        (Network([64, 64, 32, 10]), 32, CPU, 1),
+        (Network([64, 64, 32, 10]), 4096, CPU, 3),
+        (nn.Linear(1000, 1000, device="meta"), 32, CPU, 3),
+        (Network([64, 64, 32, 10]), 32, torch.device("cuda"), 3),
+    ],
+)
+def test_only_what_is_tiny_is_computed_by_one(network, batch_size, device, threads):
+    with fitting_threads(network, batch_size, device):
+        assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("_three_threads")
+def test_a_number_that_was_chosen_stays(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with fitting_threads(Network([2, 1]), 1, CPU):
+        assert torch.get_num_threads() == 3
