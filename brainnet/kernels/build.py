@@ -1,4 +1,4 @@
-"""Building the C++ kernel: only on request, once per PyTorch, compiler and processor."""
+"""Building the C++ kernels: only on request, once per PyTorch, compiler and processor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 
 from brainnet.errors import InputError
 
-SOURCE = Path(__file__).with_name("threshold_ramp.cpp")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("threshold_ramp.cpp", "statistics.cpp"))
 # No contraction into fused multiply-adds: the kernel equals the ATen reference to the last bit.
 FLAGS = (
     "-std=c++20",
@@ -31,7 +31,7 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
-LIBRARY = "threshold_ramp.so"
+LIBRARY = "kernels.so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,9 @@ def clean() -> list[Path]:
 
 
 def _fitting() -> str:
-    """What a library must fit: PyTorch's version, the processor, and the source with its flags."""
-    source = SOURCE.read_bytes() + " ".join(FLAGS).encode()
-    return f"torch-{torch.__version__}-{_short(_processor())}-{_short(source)}"
+    """What a library must fit: PyTorch's version, the processor, the sources and their flags."""
+    text = b"".join(source.read_bytes() for source in SOURCES) + " ".join(FLAGS).encode()
+    return f"torch-{torch.__version__}-{_short(_processor())}-{_short(text)}"
 
 
 def _processor() -> str:
@@ -160,8 +160,9 @@ def _compile(compiler: str, library: Path) -> float:
     unfinished = library.with_suffix(f".{os.getpid()}")
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     command = [compiler, *FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
-    command += [f"-I{path}" for path in includes] + [str(SOURCE), "-o", str(unfinished)]
-    command += [f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10", *undefined]
+    command += [f"-I{path}" for path in includes] + [str(source) for source in SOURCES]
+    command += ["-o", str(unfinished), f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"]
+    command += undefined
     start = time.perf_counter()
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start

@@ -164,14 +164,17 @@ struct Running {
 
 // Whole strides from memory; the rest from a copy that is filled up with NaN, which no moment takes.
 template <class T>
-void take_block(const typename T::Scalar* values, int64_t length, Running<T>& running, uint16_t* keys) {
+void take_block(const typename T::Scalar* values, int64_t length, Running<T>& all, uint16_t* keys) {
+  Running<T> running = all;  // its own copy stays in registers: no key can be written over it
   const int64_t whole = length - length % kStride;
   for (int64_t i = 0; i < whole; i += kStride) running.take(values + i, keys + i);
-  if (whole == length) return;
-  typename T::Scalar rest[kStride];
-  std::fill(rest, rest + kStride, std::numeric_limits<typename T::Scalar>::quiet_NaN());
-  std::copy(values + whole, values + length, rest);
-  running.take(rest, keys + whole);
+  if (whole != length) {
+    typename T::Scalar rest[kStride];
+    std::fill(rest, rest + kStride, std::numeric_limits<typename T::Scalar>::quiet_NaN());
+    std::copy(values + whole, values + length, rest);
+    running.take(rest, keys + whole);
+  }
+  all = running;
 }
 
 // ---- Half types: made float32 first, exactly -----------------------------------------------

@@ -1,0 +1,334 @@
+"""Statistics on every path against float64 NumPy and Python's own arithmetic on the floats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from brainnet.errors import InputError
+from brainnet.kernels import build, paths, statistics_reference
+from brainnet.kernels.statistics import (
+    DTYPES,
+    TensorStatistics,
+    empty_table,
+    merge,
+    read,
+    statistics,
+    total,
+)
+from brainnet.kernels.statistics_layout import LAYOUT
+
+INFINITY, NAN = float("inf"), float("nan")
+Choose = Callable[[str], None]
+PATHS = [
+    "reference",
+    pytest.param(
+        "auto",
+        marks=[
+            pytest.mark.native,
+            pytest.mark.skipif(build.find() is None, reason="not built: brainnet kernels build"),
+        ],
+    ),
+]
+
+
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Each path in turn, with fresh memory full of rubbish, so that an unwritten cell is seen."""
+    monkeypatch.setenv("BRAINNET_KERNELS", request.param)
+    paths.forget()
+    torch.use_deterministic_algorithms(True)
+    if request.param == "auto":
+        assert paths.status()["cpu"]["path"] == "native"
+    yield request.param
+    torch.use_deterministic_algorithms(False)
+    monkeypatch.undo()
+    paths.forget()
+
+
+def drawn(size: int, scale: float = 1.0) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(size), dtype=torch.float64) * (
+        scale
+    )
+
+
+def adversarial() -> dict[str, Tensor]:
+    """Tensors in float64, as awkward as weights and gradients come; other dtypes round them."""
+    one = torch.tensor
+    odd = one([NAN, -NAN, INFINITY, -INFINITY, 0.0, -0.0, 1e-45, -1e-45, 3e-39, -6e-8, 1e-310])
+    edges = one([sign * edge for edge in LAYOUT.edges for sign in (1, -1)])
+    around = torch.cat([edges, torch.nextafter(edges, one(INFINITY).double().expand_as(edges))])
+    mixed = drawn(5003)
+    mixed[::7] = odd.double().repeat(70)[: len(mixed[::7])]
+    return {
+        "weights": drawn(70_001, 0.02),
+        "gradients": drawn(131_072, 1e-5),
+        "mixed": mixed,
+        "odd": odd.double(),
+        "edges": around,
+        "float32_edges": torch.nextafter(edges.float(), torch.tensor(0.0)).double(),
+        "denormals": drawn(100) * 1e-40,
+        "every_magnitude": torch.from_numpy(np.ldexp([[1.0], [-0.7]], np.arange(-1074, 1023))),
+        "huge": drawn(1000) * 1e38,
+        "zeros": torch.zeros(33),
+        "negative_zeros": -torch.zeros(40, dtype=torch.float64),
+        "constant": torch.full((2049,), -0.3, dtype=torch.float64),
+        "all_nan": torch.full((65,), NAN, dtype=torch.float64),
+        "empty": torch.empty(0),
+        "empty_matrix": torch.empty(3, 0, 2),
+        "one": one([3.25], dtype=torch.float64),
+        "scalar": one(-7.0, dtype=torch.float64),
+        "one_more_than_a_chunk": drawn(65_537),
+    }
+
+
+def bins_of(values: np.ndarray) -> np.ndarray:
+    """The bins by `frexp`, with no bit in sight."""
+    fraction, exponent = np.frexp(np.abs(values))
+    quarter = np.floor(fraction * 2 * LAYOUT.per_octave).astype(int) - LAYOUT.per_octave
+    step = (exponent - 1 - LAYOUT.lowest) * LAYOUT.per_octave + quarter
+    return np.sign(values).astype(int) * (step.clip(-1, LAYOUT.steps) + 2) + LAYOUT.steps + 2
+
+
+def expected(tensor: Tensor) -> TensorStatistics:
+    values = tensor.detach().resolve_neg().to(torch.float64).numpy().reshape(-1)
+    finite = values[np.isfinite(values)]
+    bins = np.bincount(bins_of(finite), minlength=LAYOUT.bins)
+    with np.errstate(over="ignore"):
+        squares = float(np.square(finite).sum())
+    return TensorStatistics(
+        count=values.size,
+        non_finite=values.size - finite.size,
+        minimum=float(finite.min()) if finite.size else INFINITY,
+        maximum=float(finite.max()) if finite.size else -INFINITY,
+        sum=math.fsum(finite.tolist()),
+        sum_of_squares=squares,
+        histogram=tuple(bins.tolist()),
+    )
+
+
+def assert_same(found: TensorStatistics, wanted: TensorStatistics, slack: float = 1e-12) -> None:
+    """Counts and extremes to the last; sums within float64's rounding of their terms."""
+    assert replace(found, sum=0.0, sum_of_squares=0.0) == replace(
+        wanted, sum=0.0, sum_of_squares=0.0
+    )
+    assert math.copysign(1, found.minimum) == math.copysign(1, wanted.minimum + 0.0)
+    assert math.copysign(1, found.maximum) == math.copysign(1, wanted.maximum + 0.0)
+    largest = max(abs(wanted.minimum), abs(wanted.maximum)) if wanted.finite else 0.0
+    assert abs(found.sum - wanted.sum) <= 4e-15 * wanted.finite * largest
+    assert found.sum_of_squares == pytest.approx(wanted.sum_of_squares, rel=slack, abs=0.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_adversarial_tensors_alone_and_as_one_list(path: str, dtype: torch.dtype) -> None:
+    tensors = [tensor.to(dtype) for tensor in adversarial().values()]
+    together = statistics(tensors)
+    for row, tensor in enumerate(tensors):
+        alone = statistics([tensor])
+        assert torch.equal(together[row], alone[0])
+        assert_same(read(alone)[0], expected(tensor))
+
+
+def test_dtypes_mix_in_one_list(path: str) -> None:
+    tensors = [drawn(3000).to(dtype) for dtype in DTYPES]
+    for found, tensor in zip(read(statistics(tensors)), tensors, strict=True):
+        assert_same(found, expected(tensor))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "layout",
+    ["transposed", "strided", "expanded", "channels_last", "sliced", "flipped", "permuted", "neg"],
+)
+def test_layouts(path: str, dtype: torch.dtype, layout: str) -> None:
+    base = drawn(12 * 10 * 8 * 6).view(12, 10, 8, 6).to(dtype)
+    tensor = {
+        "transposed": base.transpose(1, 3),
+        "strided": base[:, :, ::2, ::3],
+        "expanded": base[:1].expand(12, 10, 8, 6),
+        "channels_last": base.to(memory_format=torch.channels_last),
+        "sliced": base[..., 1:],
+        "flipped": base.flip(0),
+        "permuted": base.permute(3, 1, 0, 2),
+        "neg": torch._neg_view(base),
+    }[layout]
+    assert_same(read(statistics([tensor]))[0], expected(tensor))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_adding_to_a_table_equals_merging(path: str, dtype: torch.dtype) -> None:
+    first = [drawn(5000).to(dtype), torch.tensor([NAN, -0.0]).to(dtype), torch.empty(0).to(dtype)]
+    second = [drawn(70_000).to(dtype), torch.tensor([1.0]).to(dtype), torch.ones(3).to(dtype)]
+    table = statistics(first)
+    merged = merge(table, statistics(second))
+    assert statistics(second, into=table) is table
+    # One chunk after the other, where merging adds their sum.
+    for found, wanted, one, other in zip(read(table), read(merged), first, second, strict=True):
+        assert_same(found, wanted)
+        assert_same(found, expected(torch.cat([one, other])))
+
+
+def test_merging_is_exact_and_keeps_its_parts(path: str) -> None:
+    whole = torch.arange(-4000.0, 4000.0)
+    parts = [statistics([part]) for part in whole.split(1000)]
+    before = parts[0].clone()
+    assert read(merge(*parts)) == read(statistics([whole]))
+    assert torch.equal(parts[0], before)
+    assert read(total(torch.cat(parts))) == read(statistics([whole]))
+    assert torch.equal(merge(*parts), merge(*parts))
+
+
+def test_nothing_at_all(path: str) -> None:
+    assert statistics([]).shape == (0, LAYOUT.width)
+    assert read(total(statistics([]))) == read(empty_table(1)) == read(statistics([torch.ones(0)]))
+    nothing = read(empty_table(1))[0]
+    assert (nothing.count, nothing.minimum, nothing.maximum) == (0, INFINITY, -INFINITY)
+    assert math.isnan(nothing.mean)
+    assert nothing.buckets == []
+
+
+def test_threads_change_no_bit(path: str) -> None:
+    tensors = [drawn(size).float() for size in (300_000, 17, 65_536, 250_001, 2048, 2049)]
+    before = torch.get_num_threads()
+    try:
+        tables = []
+        for threads in (1, 2, 3, 4):
+            torch.set_num_threads(threads)
+            tables.append(statistics(tensors))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(table, tables[0]) for table in tables)
+
+
+def test_repeats_change_no_bit_and_inputs_stay(path: str) -> None:
+    tensors = [torch.nn.Parameter(drawn(90_000).float()), drawn(100).half()]
+    before = [tensor.detach().clone() for tensor in tensors]
+    assert torch.equal(statistics(tensors), statistics(tensors))
+    assert all(torch.equal(a, b) for a, b in zip(tensors, before, strict=True))
+    assert not statistics(tensors).requires_grad
+
+
+def test_flushed_denormals_are_still_counted_where_they_stand(path: str) -> None:
+    tensor = torch.tensor([1e-40, -1e-40, 0.0, 1.0] * 700)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor flushes no denormals")
+    try:
+        found = read(statistics([tensor]))[0]
+    finally:
+        torch.set_flush_denormal(False)
+    middle = LAYOUT.steps + 2
+    assert found.histogram[middle - 1 : middle + 2] == (700, 700, 700)
+
+
+def test_paths_agree_to_the_last_bit_in_all_but_sums(path: str) -> None:
+    tensors = [tensor.float() for tensor in adversarial().values()]
+    reference = statistics_reference.table_of(tensors, torch.device("cpu"))
+    sums = [LAYOUT.sum, LAYOUT.sum_of_squares]
+    found = statistics(tensors)
+    reference[:, sums] = found[:, sums]
+    assert torch.equal(found, reference)
+
+
+def test_a_subclass_is_measured_too(path: str) -> None:
+    class Marked(Tensor):
+        pass
+
+    tensor = drawn(100).as_subclass(Marked)
+    assert_same(read(statistics([tensor]).as_subclass(Tensor))[0], expected(drawn(100)))
+
+
+def test_inside_a_compiled_region(path: str) -> None:
+    def double_and_look(values: Tensor) -> tuple[Tensor, Tensor]:
+        return values * 2, statistics([values * 2])
+
+    compiled = torch.compile(double_and_look, backend="eager", fullgraph=True)
+    doubled, table = compiled(drawn(500).float())
+    assert_same(read(table)[0], expected(doubled))
+
+
+class NoFloat64(TorchDispatchMode):
+    """A device like Apple's: whatever makes a float64 fails."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for each in made if isinstance(made, tuple | list) else [made]:
+            assert not isinstance(each, Tensor) or each.dtype != torch.float64, function
+        return made
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", adversarial())
+def test_without_float64(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, name: str) -> None:
+    tensor = adversarial()[name].to(dtype)
+    monkeypatch.setattr(statistics_reference, "has_float64", lambda device: False)
+    with NoFloat64():
+        table = statistics_reference.table_of([tensor], torch.device("cpu"))
+    assert_same(read(table)[0], expected(tensor), slack=2**-23)
+
+
+def test_buckets_tell_the_histogram_to_tensorboard() -> None:
+    extremes = torch.tensor([1e-30, 1e15, -1e12, NAN], dtype=torch.float64)
+    tensor = torch.cat([drawn(10_000), torch.zeros(50), extremes])
+    found = read(statistics([tensor]))[0]
+    lefts, rights, counts = zip(*found.buckets, strict=True)
+    assert sum(counts) == found.finite == 10_053
+    assert all(left < right for left, right in zip(lefts, rights, strict=True))
+    assert lefts[1:] == rights[:-1]
+    assert lefts[0] == found.minimum == -1e12
+    assert rights[-1] == found.maximum == 1e15
+    for left, right, count in found.buckets[1:-1]:  # a bin holds its end nearer to zero
+        above = tensor > left if left < 0 else tensor >= left
+        below = tensor < right if right > 0 else tensor <= right
+        assert count == (above & below).sum()
+    assert (-(2.0**-64), 2.0**-64, 51) in found.buckets
+
+
+def test_derived_numbers() -> None:
+    found = read(statistics([torch.tensor([3.0, 4.0, 0.0, -0.0, NAN])]))[0]
+    assert (found.finite, found.zeros, found.mean, found.norm) == (4, 2, 1.75, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "told"),
+    [
+        ([torch.ones(2), torch.ones(2, dtype=torch.int64)], "number 1 is .* torch.int64"),
+        ([torch.ones(2, dtype=torch.complex64)], "complex64"),
+        ([torch.ones(2).to_sparse()], r"coalesce\(\).values\(\)"),
+        ([torch.ones(2), torch.ones(2, device="meta")], "one device.*cpu, meta"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(tensors: list[Tensor], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        statistics(tensors)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        empty_table(2),
+        empty_table(1).double(),
+        empty_table(1)[:, 1:],
+        empty_table(1)[0],
+        empty_table(2).t().contiguous().t()[:1],
+    ],
+)
+def test_tables_that_do_not_fit_are_told(table: Tensor) -> None:
+    with pytest.raises(InputError, match="table of statistics"):
+        statistics([torch.ones(3)], into=table)
+
+
+def test_merging_nothing_or_strangers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="at least one"):
+        merge()
+    with pytest.raises(InputError, match="shape"):
+        merge(empty_table(1), empty_table(2))
+    monkeypatch.setattr(statistics_reference, "has_float64", lambda device: False)
+    with pytest.raises(InputError, match="Bring them home"):
+        merge(empty_table(1), empty_table(1))

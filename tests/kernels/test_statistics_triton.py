@@ -1,0 +1,139 @@
+"""Triton's statistics against the reference: by its interpreter on the CPU, or on a GPU itself.
+
+The interpreter is chosen before the kernels are defined, so it runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from brainnet.kernels import statistics_reference
+from brainnet.kernels.statistics import empty_table
+from brainnet.kernels.statistics_layout import LAYOUT
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
+kernels = [
+    pytest.mark.skipif(
+        not INTERPRETED and not torch.cuda.is_available(), reason="neither a GPU nor interpreted"
+    ),
+    *([] if INTERPRETED else [pytest.mark.cuda]),
+]
+SUMS = [LAYOUT.sum, LAYOUT.sum_of_squares]
+DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
+
+
+@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's process")
+def test_by_the_interpreter() -> None:
+    pytest.importorskip("triton")
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
+        env={**os.environ, "TRITON_INTERPRET": "1", "BRAINNET_KERNELS": "reference"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-1000:]
+    assert " passed" in told.stdout
+
+
+def awkward(dtype: torch.dtype) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    odd = [float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-45, -1e-45, 3e-39, 1e38, 1e-310]
+    mixed = torch.randn(5003, generator=generator, dtype=torch.float64)
+    mixed[::7] = torch.tensor(odd, dtype=torch.float64).repeat(80)[: len(mixed[::7])]
+    edges = torch.tensor(LAYOUT.edges, dtype=torch.float64)
+    large = torch.randn(2 * 65_536 + 3, generator=generator) * 0.02
+    layouts = torch.randn(6, 5, 4, generator=generator)
+    cases = [
+        mixed, edges, large, torch.empty(0), torch.tensor(3.0), -torch.zeros(5),
+        torch.full((7,), float("nan")), layouts.transpose(0, 2), layouts[:, ::2],
+        layouts[:1].expand(6, 5, 4), torch._neg_view(layouts),
+    ]  # fmt: skip
+    return [case.to(DEVICE, dtype) for case in cases]
+
+
+def assert_equal(found: Tensor, expected: Tensor) -> None:
+    """All but the last bits of the sums, whose order of summation is each path's own."""
+    (sums, squares), (exact_sums, exact_squares) = (
+        table.view(torch.float64)[:, SUMS].unbind(1) for table in (found, expected)
+    )
+    ends = expected.view(torch.float64)[:, [LAYOUT.minimum, LAYOUT.maximum]].abs().amax(1)
+    room = (4e-15 * expected[:, LAYOUT.count] * ends).nan_to_num(0.0, 0.0, 0.0)
+    assert ((sums - exact_sums).abs() <= room).all()
+    torch.testing.assert_close(squares, exact_squares, rtol=1e-12, atol=0.0)
+    rest = [column for column in range(LAYOUT.width) if column not in SUMS]
+    assert torch.equal(found[:, rest], expected[:, rest])
+
+
+class TestKernels:
+    pytestmark = kernels
+
+    @pytest.fixture(autouse=True)
+    def poisoned_memory(self):
+        torch.use_deterministic_algorithms(True)
+        yield
+        torch.use_deterministic_algorithms(False)
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_equal_the_reference(self, dtype):
+        from brainnet.kernels import statistics_triton
+
+        tensors = awkward(dtype)
+        table = empty_table(len(tensors), device=DEVICE)
+        statistics_triton.add(tensors, table)
+        assert_equal(table, statistics_reference.table_of(tensors, DEVICE))
+        again = empty_table(len(tensors), device=DEVICE)
+        statistics_triton.add(tensors, again)
+        assert torch.equal(table, again)
+
+    def test_add_to_what_stands_there_and_mix_dtypes(self):
+        from brainnet.kernels import statistics_triton
+
+        tensors = [awkward(dtype)[0][:300] for dtype in DTYPES]
+        table = empty_table(len(tensors), device=DEVICE)
+        statistics_triton.add(tensors, table)
+        statistics_triton.add(tensors, table)
+        once = statistics_reference.table_of(tensors, DEVICE)
+        twice = once.clone()
+        statistics_reference.merge_into(twice, once)
+        assert_equal(table, twice)
+
+    def test_one_launch_of_each_kernel_for_a_list(self, monkeypatch):
+        from brainnet.kernels import statistics_triton
+
+        launched = []
+        launch = statistics_triton._launch
+
+        def counted(*arguments):
+            launched.append(arguments)
+            launch(*arguments)
+
+        monkeypatch.setattr(statistics_triton, "_launch", counted)
+        tensors = [torch.ones(size, device=DEVICE) for size in range(30)]
+        statistics_triton.add(tensors, empty_table(30, device=DEVICE))
+        assert len(launched) == 1
+        statistics_triton.add([], empty_table(0, device=DEVICE))
+        assert len(launched) == 1
+
+    @pytest.mark.cuda
+    def test_no_synchronisation(self):
+        from brainnet.kernels import statistics_triton
+
+        tensors = awkward(torch.float32)
+        table = empty_table(len(tensors), device=DEVICE)
+        statistics_triton.add(tensors, table)  # compiles
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            statistics_triton.add(tensors, table)
+            statistics_reference.table_of(tensors, DEVICE)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
