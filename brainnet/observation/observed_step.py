@@ -20,6 +20,7 @@ from brainnet.observation.statistics import (
     norm,
     precise,
 )
+from brainnet.observation.stopwatch import Stopwatch
 from brainnet.structure.anatomy import places
 
 COORDINATES = 4096
@@ -90,7 +91,7 @@ class ObservedStep:
         ]
         self._failure: Exception | None = None
         self._handles: list[Any] = []
-        self._stopwatch = _Stopwatch()
+        self._stopwatch = Stopwatch()
         self._gradients: dict[Tensor, Tensor] = {}
         self._before: dict[Tensor, Tensor] = {}
         self._measured: Measured = {}
@@ -278,31 +279,6 @@ def _layer_reading(place: str, numbers: dict[str, float], all_blame: float) -> L
         blame=blame / all_blame if blame is not None and all_blame else None,
         **numbers,
     )
-
-
-class _Stopwatch:
-    """Seconds of the outermost forward calls, less those that were spent aside."""
-
-    def __init__(self) -> None:
-        self.seconds: float | None = None
-        self.aside = 0.0
-        self._depth = 0
-        self._started = 0.0
-
-    def start(self, _module: nn.Module, _signals: object) -> None:
-        if not torch.is_grad_enabled():
-            return  # whoever judges in between is not learning
-        if self._depth == 0:
-            self._started = perf_counter() - self.aside
-        self._depth += 1
-
-    def stop(self, _module: nn.Module, _signals: object, _output: object) -> None:
-        if not torch.is_grad_enabled():
-            return
-        self._depth -= 1
-        if self._depth == 0:
-            lasted = perf_counter() - self.aside - self._started
-            self.seconds = (self.seconds or 0.0) + lasted
 
 
 def is_compiled(model: nn.Module) -> bool:
