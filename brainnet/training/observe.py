@@ -63,7 +63,7 @@ class Observe(Callback):
         InputError: where `every` or `level` cannot be meant.
 
     Example:
-        >>> trainer = Trainer(callbacks=[Observe(every=100)], logger=False)  # doctest: +SKIP
+        >>> trainer = Trainer(callbacks=[Observe(every=100)], logger=False, accelerator="cpu")
     """
 
     def __init__(
