@@ -43,7 +43,7 @@ TAGS: dict[Concept, tuple[Tag, ...]] = {
     concepts.ACTIVATION_FUNCTION: (tags.ACTIVATION, tags.FIRING_RATE, tags.SATURATED),
     concepts.FORWARD_PASS: (tags.PRE_ACTIVATION, tags.FORWARD_SECONDS, tags.BOUNDARY_PICTURE),
     concepts.LOSS_FUNCTION: (tags.LOSS_TRAIN, tags.LOSS_VALIDATION, tags.LOSS_TEST),
-    concepts.BACKPROPAGATION: (tags.BLAME, tags.NEURON_BLAME),
+    concepts.BACKPROPAGATION: (tags.BLAME, tags.DELTA),
     concepts.GRADIENT: (tags.GRADIENT, tags.GRADIENT_NORM, tags.GRADIENT_TOTAL_NORM),
     concepts.GRADIENT_DESCENT: (
         tags.UPDATE_RATIO,

@@ -1,4 +1,4 @@
-"""Layer signals: what one layer sums up, answers and is blamed for while it is listened to."""
+"""Layer signals: what one layer sums up, answers and hears back while it is listened to."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ class LayerSignals:
 
     Args:
         place: the layer.
-        full: whether to take the histogram of the sums as well.
+        full: whether to take the histograms of the sums and of what comes back to them as well.
         listening: wraps each hook before it is put on.
     """
 
@@ -51,15 +51,15 @@ class LayerSignals:
 
     @torch.no_grad()
     def _sum(self, _module: nn.Module, signals: tuple[object, ...]) -> None:
-        """Before the activation: listen for the blame, and ask for the slope."""
+        """Before the activation: listen for what comes back, and ask for the slope."""
         sums = signals[0] if signals else None
         # An activation that several layers share is called for each of them.
         if self._awaited != "sum" or not isinstance(sums, Tensor):
             return
         self._awaited = "answer"
-        if sums.requires_grad:
-            sums.register_hook(self._listening(self._blame))
         if self._full:
+            if sums.requires_grad:
+                sums.register_hook(self._listening(self._delta))
             self.histograms.setdefault("sums", histogram(sums))
         slopes = slope(self.place.activation, sums)
         if slopes is not None:
@@ -81,8 +81,8 @@ class LayerSignals:
         self._answer(module, signals, output)
 
     @torch.no_grad()
-    def _blame(self, delta: Tensor) -> None:
-        self._add("blame", delta.abs())
+    def _delta(self, delta: Tensor) -> None:
+        self._add("delta", delta.abs())
 
     def _add(self, name: str, values: Tensor) -> int:
         """Add values to a tally, per neuron; returns the number of rows."""
@@ -100,8 +100,6 @@ class LayerSignals:
             found["silent"] = (shares["speaking"] == 0).to(shares["speaking"]).mean()
         if "slopes" in shares:
             found["saturated"] = (shares["slopes"] < FLAT).to(shares["slopes"]).mean()
-        if "blame" in self.tallies:
-            found["blame"] = self.tallies["blame"].sum()
-            if self._full:
-                found["neuron_blame"] = histogram(self.tallies["blame"])
+        if "delta" in self.tallies:
+            found["delta"] = histogram(self.tallies["delta"])
         return found

@@ -33,7 +33,7 @@ HISTOGRAMS: dict[str, tags.Tag] = {
     "sums": tags.PRE_ACTIVATION,
     "gradient": tags.GRADIENT,
     "bias_gradient": tags.BIAS_GRADIENT,
-    "neuron_blame": tags.NEURON_BLAME,
+    "delta": tags.DELTA,
     "step": tags.UPDATE,
 }
 """Results that are histograms, and the tag of each."""
@@ -58,7 +58,7 @@ class ObservedStep:
     Args:
         model: any module; its layers with weights are found by `places`.
         level: how much to measure; `full` adds the histograms of sums, bias gradients, steps and
-            each neuron's blame, and the cosine with the gradient of the look before.
+            what reaches each neuron, and the cosine with the gradient of the look before.
         previous: `directions` of the look before this one.
 
     Attributes:
@@ -156,8 +156,8 @@ class ObservedStep:
                 self._gradients[parameter] = parameter.grad.detach().clone()
                 self._before[parameter] = parameter.detach().clone()
         for layer in self._layers:
-            if "blame" in layer.tallies and scale != 1:
-                layer.tallies["blame"] /= scale
+            if "delta" in layer.tallies and scale != 1:
+                layer.tallies["delta"] /= scale
 
     @torch.no_grad()
     def finish(
@@ -252,14 +252,15 @@ class ObservedStep:
             if what not in HISTOGRAMS:
                 by_place.setdefault(place, {})[what] = numbers[0]
         names = [layer.place.name for layer in self._layers]
-        blame = sum(by_place[name].get("blame", 0.0) for name in names)
+        whole = by_place.get(WHOLE, {})
+        slope = whole.get("gradient_norm", 0.0)
         return Look(
             Reading(
                 step=step,
                 epoch=epoch,
                 forward_seconds=self._stopwatch.seconds,
-                layers=tuple(_layer_reading(name, by_place[name], blame) for name in names),
-                **by_place.get(WHOLE, {}),
+                layers=tuple(_layer_reading(name, by_place[name], slope) for name in names),
+                **whole,
             ),
             {
                 HISTOGRAMS[what].at(place): histogram_from(numbers)
@@ -269,14 +270,14 @@ class ObservedStep:
         )
 
 
-def _layer_reading(place: str, numbers: dict[str, float], all_blame: float) -> LayerReading:
+def _layer_reading(place: str, numbers: dict[str, float], whole_slope: float) -> LayerReading:
     """What was measured of one layer, with what is a share of something else made one."""
-    step, blame = numbers.pop("step_norm"), numbers.pop("blame", None)
+    step, slope = numbers.pop("step_norm"), numbers.get("gradient_norm")
     size = numbers["weights_norm"]
     return LayerReading(
         place=place,
         update_ratio=step / size if size else None,
-        blame=blame / all_blame if blame is not None and all_blame else None,
+        blame=(slope / whole_slope) ** 2 if slope is not None and whole_slope else None,
         **numbers,
     )
 

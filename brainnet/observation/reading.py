@@ -54,7 +54,7 @@ class LayerReading:
         firing_rate: share of answers above zero.
         silent: share of neurons that answered exactly zero on every row.
         saturated: share of neurons whose mean slope is under a tenth of the steepest possible.
-        blame: the layer's share of all layers' |dL/dz|.
+        blame: its squared gradient over that of the whole network, as `backpropagate` counts it.
         gradient_cosine: cosine between this gradient of the weights and that of the last look
             (level `full`).
     """

@@ -82,11 +82,13 @@ FORWARD_SECONDS = Tag(
 # Learning mechanics
 BLAME = Tag(
     "backpropagation/{place}/blame",
-    "The layer's share of the blame: |dL/dz|, before the activation, summed over rows and "
-    "neurons, over that of all layers.",
+    "The layer's share of the blame: its squared gradient over that of the whole network, which is "
+    "its share in what a small step would gain.",
 )
-NEURON_BLAME = Tag(
-    "backpropagation/{place}", "Blame of each neuron: |dL/dz| summed over the rows.", "full"
+DELTA = Tag(
+    "backpropagation/{place}",
+    "What reaches each neuron: |dL/dz|, before the activation, summed over the rows.",
+    "full",
 )
 GRADIENT_TOTAL_NORM = Tag(
     "gradient/total_norm", "Steepness of the hill underfoot, over every parameter; unclipped."

@@ -42,10 +42,10 @@ class Observe(Callback):
     `light` records, for each layer, the norms of weights, biases and gradients, the step over the
     weights, who fires, who is silent or saturated, the share of the blame, and histograms of
     weights, biases, gradients and answers. `full` adds histograms of the sums before the
-    activation, of bias gradients, of the step and of the blame of each neuron, and the cosine with
+    activation, of what comes back to them, of bias gradients and of the step, and the cosine with
     the gradient of the look before.
 
-    Not seen: answers and blame inside a part that `torch.compile` took hold of; saturation where
+    Not seen: answers inside a part that `torch.compile` took hold of; saturation where
     PyTorch has no slope for the activation; by how much the loss really fell, unless the module is
     brainnet's own, which can tell the loss of a batch again. Parameters that are sharded over
     several devices (FSDP) turn it off.
@@ -174,8 +174,8 @@ class Observe(Callback):
         else:
             if is_compiled(module):
                 log.warning(
-                    "Observe: the model is compiled; weights and gradients are seen, answers and "
-                    "blame are not."
+                    "Observe: the model is compiled; weights and gradients are seen, answers are "
+                    "not."
                 )
             return True
         self._watching = False

@@ -18,14 +18,14 @@ def model():
 
 
 def test_tallies_are_sums_over_rows_for_each_neuron(model):
-    signals = LayerSignals(places(model)[0], full=False, listening=plainly)
+    signals = LayerSignals(places(model)[0], full=True, listening=plainly)
     handles = signals.listen()
     model(torch.tensor([[1.0], [-1.0], [2.0]])).sum().backward()
     for handle in handles:
         handle.remove()
     assert signals.tallies["firing"].tolist() == [2.0, 2.0]
     assert signals.tallies["slopes"].tolist() == [2.0, 2.0]
-    assert signals.tallies["blame"].tolist() == [2.0, 2.0]
+    assert signals.tallies["delta"].tolist() == [2.0, 2.0]
 
 
 def test_nothing_is_measured_of_a_layer_that_was_not_called(model):

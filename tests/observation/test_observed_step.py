@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import MeanSquaredError
 from brainnet.observation.observed_step import ObservedStep, is_compiled
 from brainnet.structure.network import Network
@@ -84,18 +85,17 @@ def test_an_output_layer_without_activation_is_not_said_to_fire():
     assert look.histograms["activation/output"].count == INPUTS.shape[0] * 2
 
 
-def test_blame_is_the_share_of_the_deltas_before_the_activation():
+def test_blame_is_what_backpropagate_calls_it_and_deltas_are_taken_before_the_activation():
     model, twin = make(), make()
     thought = twin.trace(INPUTS)
-    sums = [layer.pre_activation for layer in thought.layers]
-    deltas = torch.autograd.grad((thought.output - TARGETS).square().mean(), sums)
-    sizes = [delta.abs().sum().item() for delta in deltas]
+    expected = backpropagate((thought.output - TARGETS).square().mean(), thought)
     _, look = learn(model, level="full")
     shares = [layer.blame for layer in look.reading.layers]
-    assert shares == pytest.approx([size / sum(sizes) for size in sizes], rel=1e-5)
+    assert shares == pytest.approx([layer.blame for layer in expected.layers], rel=1e-5)
     of_neurons = look.histograms["backpropagation/hidden_1"]
     assert of_neurons.count == 5
-    assert of_neurons.maximum == pytest.approx(deltas[0].abs().sum(dim=0).max().item())
+    largest = expected.layers[0].delta.abs().sum(dim=0).max().item()
+    assert of_neurons.maximum == pytest.approx(largest)
 
 
 def test_histograms_hold_every_element_of_the_network_before_the_step():
@@ -259,8 +259,9 @@ def test_a_compiled_model_keeps_its_code_and_shows_weights_and_gradients():
     assert is_compiled(model)
     _, look = learn(model)
     first = look.reading.layers[0]
-    assert first.firing_rate is first.blame is None
+    assert first.firing_rate is None
     assert first.gradient_norm > 0
+    assert 0 < first.blame < 1
 
 
 def test_several_optimizers_each_bring_their_parameters():
@@ -277,7 +278,7 @@ def test_several_optimizers_each_bring_their_parameters():
     assert found.predicted_decrease == pytest.approx(expected.reading.predicted_decrease, rel=1e-4)
 
 
-def test_a_scaled_loss_does_not_scale_the_blame():
+def test_a_scaled_loss_does_not_scale_the_deltas():
     plain, scaled = make(), make()
     expected = learn(plain, level="full")[1].histograms["backpropagation/hidden_1"]
     observed = ObservedStep(scaled, level="full")
