@@ -152,7 +152,7 @@ def _checked(sizes: Sequence[int]) -> tuple[int, ...]:
 
 def _linear_of(layer: Layer) -> nn.Linear:
     value = layer.weights.value
-    linear: nn.Linear = skip_init(  # type: ignore[no-untyped-call]
+    linear: nn.Linear = skip_init(
         nn.Linear,
         layer.inputs,
         layer.neurons,
