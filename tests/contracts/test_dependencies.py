@@ -14,6 +14,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DECLARED = [Requirement(line) for line in PROJECT["dependencies"]]
 TOOLS = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
 
+# Triton is none of ours to ask for: PyTorch brings it where it has a GPU to compile for.
+BROUGHT_BY_TORCH = {"triton"}
 # The distributions whose import name is not their own.
 DISTRIBUTION = {"hydra": "hydra-core", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
@@ -61,7 +63,7 @@ def needed_by(requirements: list[Requirement]) -> set[str]:
 
 
 def test_every_import_is_declared_and_every_declaration_is_imported():
-    outside = imported_roots() - set(sys.stdlib_module_names) - {"brainnet"}
+    outside = imported_roots() - set(sys.stdlib_module_names) - BROUGHT_BY_TORCH - {"brainnet"}
     imported = {DISTRIBUTION.get(root, root) for root in outside}
     assert imported == {requirement.name for requirement in DECLARED}
 
