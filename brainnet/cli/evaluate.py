@@ -13,7 +13,7 @@ from brainnet.cli.composition import Composer
 from brainnet.cli.configuration import Config, check, plain
 from brainnet.cli.consent import consent_of
 from brainnet.cli.parts import data_of, loss_of, network_of
-from brainnet.cli.resume import agrees, look_up, put, stored_config
+from brainnet.cli.resume import look_up, put, says_nothing_new, stored_config
 from brainnet.errors import InputError
 from brainnet.training.evaluation import Evaluation, evaluate
 from brainnet.training.run_folder import find_run
@@ -66,7 +66,7 @@ def with_typed(stored: Config, composed: Config, overrides: Sequence[Override]) 
         group = key.partition(".")[0]
         if group in ("data", "seed"):
             put(stored, key, look_up(composed, key))
-        elif group != "paths" and not agrees(look_up(composed, key), look_up(stored, key)):
+        elif group != "paths" and not says_nothing_new(override, composed, stored):
             raise InputError(
                 f"evaluate judges a network as it was trained: {override.input_line} has no place "
                 "here. What may change is data and seed."

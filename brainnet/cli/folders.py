@@ -26,8 +26,13 @@ def left_untouched(folder: Path) -> Iterator[None]:
         yield
     finally:
         for path in missing:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+            remove_if_empty(path)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder with nothing in it."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def free(folder: Path) -> Path:

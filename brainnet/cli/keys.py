@@ -141,10 +141,10 @@ TRAINER = (
     Key("trainer.gradient_clip_val", or_null(POSITIVE), "longest gradient that is let through"),
     Key("trainer.accumulate_grad_batches", whole(1), "batches gathered into one step"),
     Key("trainer.deterministic", flag(), "refuse operations that do not repeat to the bit"),
-    Key("trainer.overfit_batches", either(whole(1), SHARE), "train on these batches alone"),
-    Key("trainer.limit_train_batches", either(whole(1), SHARE), "training batches per epoch"),
-    Key("trainer.limit_val_batches", either(whole(1), SHARE), "validation batches per epoch"),
-    Key("trainer.limit_test_batches", either(whole(1), SHARE), "test batches"),
+    Key("trainer.overfit_batches", whole(1), "train on these batches alone"),
+    Key("trainer.limit_train_batches", whole(1), "training batches per epoch"),
+    Key("trainer.limit_val_batches", whole(1), "validation batches per epoch"),
+    Key("trainer.limit_test_batches", whole(1), "test batches"),
     Key("trainer.profiler", one_of("simple", "advanced"), "where the time went, told at the end"),
 )
 

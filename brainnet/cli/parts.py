@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -22,11 +19,11 @@ from brainnet.errors import InputError
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
 from brainnet.structure.network import Network
 from brainnet.training.observe import Observe
+from brainnet.training.profiling import profiler_for
 
 ROWS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 LAST_SHARE = 0.01  # what schedule=exponential leaves of the learning rate when gamma is null
 REHEARSED_STEPS = 100
-PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 OptimizerFor = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFor = Callable[[Optimizer, int], LRScheduler]
@@ -34,7 +31,20 @@ ScheduleFor = Callable[[Optimizer, int], LRScheduler]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a run is made of; `config` is the configuration with its nulls filled in."""
+    """What a run is made of.
+
+    Attributes:
+        data: the rows, split and scaled.
+        network: with sizes that follow from the data.
+        loss: the chosen one, or the one that fits the task.
+        optimizer: makes the optimizer from the parameters.
+        schedule: makes the schedule from the optimizer and the steps of the run, if there is one.
+        trainer: arguments of Lightning's Trainer.
+        observe: the watcher, if one was chosen.
+        callbacks: Lightning's own, in the order of the configuration.
+        loggers: Lightning's own, beside TensorBoard's.
+        config: the configuration with its nulls filled in.
+    """
 
     data: DataModule
     network: nn.Module
@@ -43,8 +53,8 @@ class Parts:
     schedule: ScheduleFor | None
     trainer: dict[str, Any]
     observe: Observe | None
-    callbacks: list[Callback]
-    loggers: list[Logger]
+    callbacks: list[Any]
+    loggers: list[Any]
     config: Config
 
 
@@ -82,14 +92,10 @@ def parts_of(config: Config, build: Build, folder: Path) -> Parts:
 
 
 def trainer_of(config: Config, folder: Path) -> dict[str, Any]:
-    """What goes to Lightning's Trainer; a profiler writes into the run's folder.
-
-    By itself a profiler tells its table to Lightning's log, which a run keeps quiet.
-    """
+    """What goes to Lightning's Trainer; a profiler writes into the run's folder."""
     options = dict(config["trainer"])
-    kind = PROFILERS.get(str(options.get("profiler")))
-    if kind is not None:
-        options["profiler"] = kind(dirpath=folder, filename="profile")
+    if options.get("profiler") is not None:
+        options["profiler"] = profiler_for(options["profiler"], folder)
     return options
 
 
@@ -187,7 +193,7 @@ def rehearse(network: nn.Module, optimizer: OptimizerFor, schedule: ScheduleFor 
         schedule(made, REHEARSED_STEPS)
 
 
-def callbacks_of(config: Config, data: DataModule, build: Build) -> list[Callback]:
+def callbacks_of(config: Config, data: DataModule, build: Build) -> list[Any]:
     """The callbacks, in the order of the configuration.
 
     Raises:
@@ -195,7 +201,7 @@ def callbacks_of(config: Config, data: DataModule, build: Build) -> list[Callbac
     """
     score = "r2" if data.task == "regression" else "accuracy"
     curves = [f"{name}/{part}" for name in ("loss", score) for part in ("train", "validation")]
-    found: list[Callback] = []
+    found: list[Any] = []
     for name, node in (config.get("callbacks") or {}).items():
         watched = node.get("monitor", curves[0])
         if watched not in curves:
@@ -207,7 +213,7 @@ def callbacks_of(config: Config, data: DataModule, build: Build) -> list[Callbac
     return found
 
 
-def loggers_of(config: Config, folder: Path, build: Build) -> list[Logger]:
+def loggers_of(config: Config, folder: Path, build: Build) -> list[Any]:
     """The loggers beside TensorBoard; a `save_dir` that is null is the run's folder."""
     nodes = (config.get("logger") or {}).items()
     filled = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from brainnet.cli.configuration import Config, leaves
+from brainnet.cli.configuration import Config, check, leaves
 from brainnet.errors import InputError
 from brainnet.training.run_folder import Run, find_run
 
@@ -48,6 +48,7 @@ def stored_config(run: Run) -> Config:
                 f"{run.folder.path}: {path}={value} in its config.yaml refers to something else; "
                 "brainnet stores plain values alone. Was the file changed by hand?"
             )
+    check(config)
     return config
 
 
@@ -61,17 +62,27 @@ def apply(override: Override, config: Config, stored: Config) -> None:
     group, _, rest = key.partition(".")
     if group in NOT_OF_THE_RUN:
         return
+    if override.is_delete():
+        raise InputError(f"resume takes nothing away from a run: leave {override.input_line} out.")
     if group == "trainer" and not rest:
         chosen = config["trainer"]
         stored["trainer"] |= {name: chosen[name] for name in DEVICE if name in chosen}
     elif group in FREE_GROUPS or group == "trainer":
         put(stored, key, look_up(config, key))
-    elif group in SEVERAL_AT_ONCE or not agrees(look_up(config, key), look_up(stored, key)):
+    elif not says_nothing_new(override, config, stored):
         raise InputError(
             f"resume goes on with the same network on the same data: {override.input_line} would "
             "change that. What may change is trainer.*, observe, logger and callbacks; for "
             "anything else train a new run, without resume."
         )
+
+
+def says_nothing_new(override: Override, config: Config, stored: Config) -> bool:
+    """Whether a typed word asks for what is stored anyway."""
+    key = override.key_or_group
+    if override.is_delete() or key in SEVERAL_AT_ONCE:
+        return False
+    return agrees(look_up(config, key), look_up(stored, key))
 
 
 def check_length(stored: Config, run: Run) -> None:

@@ -60,5 +60,5 @@ def tell_table(endings: Sequence[Ending]) -> None:
 
 def tidy(folder: Path) -> None:
     """Take back what Hydra noted of a sweep of which no job began."""
-    if [path.name for path in folder.iterdir()] == [SWEEP]:
+    if folder.is_dir() and [path.name for path in folder.iterdir()] == [SWEEP]:
         (folder / SWEEP).unlink()

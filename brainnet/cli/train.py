@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from brainnet.cli.arguments import parse
 from brainnet.cli.build import Build
-from brainnet.cli.folders import free, left_untouched
+from brainnet.cli.folders import free, left_untouched, remove_if_empty
 from brainnet.cli.outcome import INTERRUPTED, TERMINATED, reported
-from brainnet.cli.parts import Parts, parts_of
+from brainnet.cli.parts import parts_of
 from brainnet.cli.processes import is_first, left_alone
 from brainnet.cli.session import Job, Session, show
 from brainnet.cli.sweep import Ending, tell_table, tidy, worst
-from brainnet.errors import InputError
 from brainnet.training.run import RunResult, train
 from brainnet.training.run_folder import RunFolder
 
@@ -88,8 +86,9 @@ class Training:
         self.metric = None
         if self.session.sweeps:
             say(f"\njob {running.job.num}: {words}")
-        with left_untouched(folder.path), left_alone():
+        with left_alone():
             code = reported(lambda: self._train(config, folder), debug=self.debug)
+        remove_if_empty(folder.path)
         self.endings.append(Ending(folder, words, code))
         if self.session.sweeps and code in (INTERRUPTED, TERMINATED):
             raise SweepStopped
@@ -98,33 +97,27 @@ class Training:
     def _train(self, config: DictConfig, folder: RunFolder) -> int:
         job = self.session.job(config, HydraConfig.get().runtime.choices)
         parts = parts_of(job.config, Build(self.session.consent), folder.path)
-        result = self._trained(job, parts, folder)
+        result = train(
+            parts.network,
+            parts.data,
+            loss=parts.loss,
+            optimizer=parts.optimizer,
+            schedule=parts.schedule,
+            folder=folder,
+            seed=job.config["seed"],
+            trainer=parts.trainer,
+            observe=parts.observe,
+            callbacks=parts.callbacks,
+            loggers=parts.loggers,
+            config=parts.config,
+            resume=job.resume,
+        )
         self.metric = result.metrics.get(MONITORED)
         if is_first():
             say("\n".join([result.summary, *profiles(folder.path)]))
             if result.signal is not None:
                 say(self._go_on(result))
         return 0 if result.signal is None else 128 + result.signal
-
-    def _trained(self, job: Job, parts: Parts, folder: RunFolder) -> RunResult:
-        try:
-            return train(
-                parts.network,
-                parts.data,
-                loss=parts.loss,
-                optimizer=parts.optimizer,
-                schedule=parts.schedule,
-                folder=folder,
-                seed=job.config["seed"],
-                trainer=parts.trainer,
-                observe=parts.observe,
-                callbacks=parts.callbacks,
-                loggers=parts.loggers,
-                config=parts.config,
-                resume=job.resume,
-            )
-        except MisconfigurationException as error:
-            raise InputError(f"Lightning cannot train so: {error}") from error
 
     def _go_on(self, result: RunResult) -> str:
         """The command that goes on with an interrupted run; consent must be typed again."""

@@ -9,12 +9,6 @@ import torch
 from brainnet.cli.main import main
 
 
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def refused(capsys, *words):
     """Run the command, hold that it was refused without a trace, and return what it said."""
     before = {path: path.stat().st_size for path in Path.cwd().rglob("*")}
@@ -84,7 +78,7 @@ def refused(capsys, *words):
         ("train --cfg", "expected one argument"),
         ("train --config-dir nowhere", "--config-dir needs a folder"),
         ("train --experimental-rerun=job.pickle", "would load a pickle"),
-        ("train --config-name trian", "trian"),
+        ("train --config-name trian", "Cannot find primary config 'trian'"),
         ("train seed=-1", "seed needs a whole number"),
         ("train seed=4294967296", "seed needs a whole number"),
         ("train name=../out", "name needs a name"),
@@ -188,3 +182,79 @@ def test_two_messages_for_two_groups_of_users(capsys, monkeypatch):
     assert "ZeroDivisionError" in err
     assert "--debug" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish", None])
+def test_evaluating_a_damaged_checkpoint(capsys, run, damage):
+    best = run / "checkpoints" / "best.ckpt"
+    best.write_bytes(best.read_bytes()[:1000] if damage is None else damage)
+    assert "damaged" in refused(capsys, "evaluate", str(run))
+
+
+def test_a_run_without_its_configuration(capsys, run):
+    (run / "config.yaml").unlink()
+    assert "config.yaml" in refused(capsys, "evaluate", "latest")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("seed: [", "config.yaml"),
+        ("seed: 0\n", "missing"),
+        ("name: ${oc.env:HOME}\n", "plain values"),
+    ],
+)
+def test_a_run_with_a_damaged_configuration(capsys, run, damage, said):
+    (run / "config.yaml").write_text(damage)
+    assert said in refused(capsys, "evaluate", "latest")
+    assert said in refused(capsys, "train", "resume=latest", "trainer.max_epochs=3")
+
+
+@pytest.mark.parametrize("target", ["os.system", "torch.optim.optimizer.torch.load", "torch.load"])
+def test_a_run_of_somebody_else_builds_nothing_that_is_not_allowed(capsys, run, target):
+    config = run / "config.yaml"
+    network = "brainnet.structure.network.Network"
+    config.write_text(config.read_text().replace(network, target))
+    assert f"network._target_={target}" in refused(capsys, "evaluate", "latest")
+    said = refused(capsys, "train", "resume=latest", "trainer.max_epochs=3")
+    assert f"network._target_={target}" in said
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "data=moons",
+        "data.batch_size=8",
+        "network.hidden=[5]",
+        "activation=relu",
+        "loss=cross_entropy",
+        "optimizer=sgd",
+        "optimizer.lr=0.1",
+        "seed=1",
+        "name=other",
+        "experiment=spirals",
+        "debug=limit",
+        "~optimizer.eps",
+    ],
+)
+def test_resuming_as_another_run(capsys, run, word):
+    said = refused(capsys, "train", "resume=latest", "trainer.max_epochs=3", word)
+    assert "resume goes on with the same" in said or "resume takes nothing away" in said
+
+
+def test_resuming_a_run_that_is_done(capsys, run):
+    assert "trainer.max_epochs=4" in refused(capsys, "train", "resume=latest")
+
+
+@pytest.mark.parametrize("word", ["optimizer.lr=0.1", "trainer.max_epochs=3", "experiment=spirals"])
+def test_evaluating_with_what_has_no_place_there(capsys, run, word):
+    assert "has no place here" in refused(capsys, "evaluate", "latest", word)
+
+
+@pytest.mark.parametrize("word", ["seed=1", "data.test=0.5", "data.validation=0.3"])
+def test_evaluating_on_rows_it_was_trained_on(capsys, run, word):
+    assert "trained on" in refused(capsys, "evaluate", "latest", word)
+
+
+def test_evaluating_on_data_of_another_shape(capsys, run):
+    assert "need 2" in refused(capsys, "evaluate", "latest", "data=moons")

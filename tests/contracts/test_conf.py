@@ -12,8 +12,9 @@ from brainnet.cli.composition import Composer
 from brainnet.cli.conf_folder import conf_folder
 from brainnet.cli.configuration import check, leaves, plain
 from brainnet.cli.keys import BY_PATH, KEYS
-from brainnet.cli.parts import parts_of, ROWS
-from brainnet.cli.targets import Consent, check as check_targets, resolve
+from brainnet.cli.parts import ROWS, parts_of
+from brainnet.cli.targets import Consent, resolve
+from brainnet.cli.targets import check as check_targets
 from brainnet.data.builtin import SOURCES
 from brainnet.data.module import DataModule
 from brainnet.learning.gradient_descent import OPTIMIZERS

@@ -1,0 +1,45 @@
+"""A folder of its own for every test of the command line, and a small run to go on from."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from brainnet.cli.main import main
+
+SMALL = ("data=iris", "network.hidden=[4]", "trainer.max_epochs=2", "trainer=cpu")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A small run, made once; tests work on copies."""
+    folder = tmp_path_factory.mktemp("trained")
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(["train", *SMALL]) == 0
+    finally:
+        os.chdir(here)
+    return folder / "runs"
+
+
+@pytest.fixture
+def run(trained, empty_folder):
+    """The folder of the small run, in the runs of this test."""
+    shutil.copytree(trained, empty_folder / "runs")
+    name = (empty_folder / "runs" / "latest").read_text().strip()
+    return Path("runs") / name
+
+
+@pytest.fixture
+def summary():
+    """Reads what a run wrote of itself."""
+    return lambda folder: json.loads((Path(folder) / "summary.json").read_text())

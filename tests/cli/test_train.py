@@ -1,0 +1,289 @@
+"""`brainnet train` from the words to the folder."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra.core.hydra_config import HydraConfig
+
+from brainnet.cli import train as command
+from brainnet.cli.main import main
+from brainnet.errors import TrainingFailure
+from brainnet.training.checkpoint import load_checkpoint
+from brainnet.training.run import RunResult
+
+SMALL = ("data=iris", "network.hidden=[4]", "trainer.max_epochs=2", "trainer=cpu")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the jobs would train, and from which words they could be run again."""
+    noted = []
+
+    def noting(network, data, **given):
+        words = list(sys.argv[1:])
+        noted.append(given | {"network": network, "data": data, "argv": words})
+        noted[-1]["run_dir"] = HydraConfig.get().run.dir
+        folder = given["folder"].path
+        return RunResult(folder, "finished", {"loss/validation": 0.5}, network)
+
+    monkeypatch.setattr(command, "train", noting)
+    return noted
+
+
+def test_a_run_leaves_its_folder_and_a_summary_on_stdout(capsys, run, summary):
+    assert summary(run)["state"] == "finished"
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+    assert not list(run.glob(".hydra")) + list(run.glob("*.log"))
+
+
+def test_the_configuration_is_stored_resolved_with_what_followed_from_the_data(run):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["network"]["inputs"] == 4
+    assert config["network"]["outputs"] == 3
+    assert config["loss"] == {"_target_": "brainnet.learning.loss.CrossEntropy"}
+    assert config["name"] == "iris"
+    assert load_checkpoint(run / "checkpoints" / "last.ckpt")["brainnet"]["config"] == config
+
+
+def test_says_where_the_run_is_and_how_it_went(capsys):
+    assert main(["train", *SMALL]) == 0
+    out = capsys.readouterr().out
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    assert "accuracy/test" in out
+    assert f"tensorboard --logdir {run}" in out
+    assert len(out.splitlines()) < 15
+
+
+def test_words_reach_the_parts(calls):
+    words = (
+        "data=moons data.noise=0.3 data.batch_size=8 network.hidden=[5,6] activation=tanh "
+        "optimizer=sgd optimizer.lr=0.5 optimizer.momentum=0.9 schedule=cosine seed=7 "
+        "trainer.max_epochs=3 trainer.gradient_clip_val=1 observe=off callbacks=early_stopping "
+        "logger=csv name=mine paths.runs=elsewhere"
+    )
+    assert main(["train", *words.split()]) == 0
+    (call,) = calls
+    assert call["network"].sizes == (2, 5, 6, 1)
+    assert isinstance(call["network"].layers[0].activation, torch.nn.Tanh)
+    assert call["data"].batch_size == 8
+    assert call["data"].seed == call["seed"] == 7
+    optimizer = call["optimizer"](call["network"].parameters())
+    assert optimizer.defaults["lr"] == 0.5
+    assert optimizer.defaults["momentum"] == 0.9
+    assert call["schedule"](optimizer, 40).T_max == 40
+    assert call["trainer"]["max_epochs"] == 3
+    assert call["trainer"]["gradient_clip_val"] == 1
+    assert call["observe"] is None
+    assert [type(callback).__name__ for callback in call["callbacks"]] == ["EarlyStopping"]
+    assert call["loggers"][0].save_dir == str(call["folder"].path)
+    assert call["folder"].path.parent == Path("elsewhere/mine")
+
+
+def test_the_same_seed_gives_the_same_first_weights(calls):
+    assert main(["train", "-m", "seed=1,1,2", "data=iris"]) == 0
+    first, second, third = (call["network"].layers[0].weights.value for call in calls)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+
+
+@pytest.mark.parametrize("flag", [["-m"], ["--multirun"]])
+def test_a_sweep_runs_every_combination_in_numbered_folders(calls, capsys, flag):
+    words = ["data=iris,xor", *flag, "optimizer.lr=0.1,0.2"]
+    assert main(["train", *words]) == 0
+    folders = [call["folder"].path for call in calls]
+    assert [folder.name for folder in folders] == ["0", "1", "2", "3"]
+    assert len({folder.parent for folder in folders}) == 1
+    assert "not started" in capsys.readouterr().out  # the table: nothing was written here
+
+
+def test_each_job_can_be_run_again_alone_by_the_processes_it_starts(calls):
+    """Lightning starts them with sys.argv[1:] and hydra.run.dir: never the sweep again."""
+    (Path("mine") / "data").mkdir(parents=True)
+    words = ["--config-dir", "mine", "data=iris", "-m", "seed=3,4"]
+    assert main(["train", *words]) == 0
+    mine = str(Path("mine").resolve())
+    assert [call["argv"] for call in calls] == [
+        ["train", "--config-dir", mine, "data=iris", "seed=3"],
+        ["train", "--config-dir", mine, "data=iris", "seed=4"],
+    ]
+    assert [Path(call["run_dir"]) for call in calls] == [c["folder"].path for c in calls]
+    assert "seed" not in " ".join(sys.argv)
+
+
+def test_such_a_process_joins_the_folder_it_is_told(calls):
+    folder = Path("runs/iris/there")
+    told = [f'hydra.run.dir="{folder}"', "hydra.job.name=train_ddp_process_1"]
+    assert main(["train", "data=iris", "seed=3", *told, "hydra.output_subdir=null"]) == 0
+    assert calls[0]["folder"].path == folder
+
+
+def test_the_jobs_of_a_sweep_go_on_when_one_fails(monkeypatch, capsys):
+    train = command.train
+
+    def failing(network, data, **given):
+        if given["seed"] == 1:
+            raise TrainingFailure("the loss became nan at step 3")
+        return train(network, data, **given)
+
+    monkeypatch.setattr(command, "train", failing)
+    assert main(["train", *SMALL, "-m", "seed=0,1,2"]) == 3
+    out, err = capsys.readouterr()
+    assert "the loss became nan" in err
+    table = out.splitlines()[-3:]
+    assert ["finished" in line for line in table] == [True, False, True]
+    assert "seed=1" in table[1]
+
+
+def test_a_sweep_of_which_no_job_fits_leaves_nothing(capsys):
+    assert main(["train", "-m", "network.inputs=3,5"]) == 2
+    assert not Path("runs").exists()
+
+
+def test_a_failed_training_is_told_with_what_was_kept(capsys, summary):
+    words = ["data=diabetes", "optimizer=sgd", "optimizer.lr=1e30", "trainer=cpu"]
+    assert main(["train", *words, "observe=off"]) == 3
+    err = capsys.readouterr().err
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    assert "last.ckpt" in err
+    assert "Traceback" not in err
+    assert summary(run)["state"] == "failed"
+
+
+def test_resume_goes_on_in_the_same_folder(run, summary):
+    assert main(["train", "resume=latest", "trainer.max_epochs=3"]) == 0
+    assert summary(run)["epochs"] == 3
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 3
+    assert [path for path in run.parent.iterdir() if path.is_dir()] == [run]
+
+
+def test_resume_equals_the_run_that_was_never_interrupted(run):
+    assert main(["train", f"resume={run}", "trainer.max_epochs=4", "callbacks=none"]) == 0
+    assert main(["train", *SMALL, "trainer.max_epochs=4", "name=whole"]) == 0
+    whole = Path("runs") / Path("runs/latest").read_text().strip()
+    resumed, straight = (
+        load_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
+        for folder in (run, whole)
+    )
+    assert all(torch.equal(resumed[key], straight[key]) for key in straight)
+
+
+def test_resume_says_nothing_of_what_was_typed_as_it_was(run, calls):
+    words = ["resume=latest", "trainer.max_epochs=3", "seed=0", "data=iris", "network.hidden=[4]"]
+    assert main(["train", *words]) == 0
+    assert calls[0]["resume"].folder.path == run
+
+
+def test_a_planned_schedule_cannot_be_stretched(capsys):
+    assert main(["train", *SMALL, "schedule=cosine"]) == 0
+    assert main(["train", "resume=latest", "trainer.max_epochs=3"]) == 2
+    assert "schedule=constant" in capsys.readouterr().err
+
+
+@pytest.fixture
+def theirs(monkeypatch):
+    """A network of the user's own, in the folder that the command is called from."""
+    Path("their_net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, inputs, outputs, width=3, activation=None):\n"
+        "        layers = nn.Linear(inputs, width), activation, nn.Linear(width, outputs)\n"
+        "        super().__init__(*layers)\n"
+        "class Deaf(nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(3, 3)\n"
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield "network._target_=their_net.Net"
+    sys.modules.pop("their_net", None)
+
+
+def test_a_network_of_the_users_own(theirs, calls):
+    assert main(["train", "data=iris", "network=custom", theirs, "+network.width=7"]) == 0
+    (call,) = calls
+    assert [tuple(value.shape) for value in call["network"].parameters()][::2] == [(7, 4), (3, 7)]
+    assert type(call["network"][1]).__name__ == "ThresholdRamp"
+
+
+def test_consent_is_asked_for_again_when_the_run_is_used(theirs, capsys, monkeypatch):
+    words = ["data=iris", "trainer.max_epochs=1", "trainer=cpu"]
+    assert main(["train", "network=custom", theirs, *words]) == 0
+    assert main(["evaluate", "latest"]) == 2
+    assert theirs in capsys.readouterr().err
+    assert main(["evaluate", "latest", theirs]) == 0
+    monkeypatch.setenv("BRAINNET_ALLOW", "their_net")
+    assert main(["evaluate", "latest"]) == 0
+    assert main(["train", "resume=latest", "trainer.max_epochs=2"]) == 0
+
+
+def test_a_network_that_does_not_fit_is_told_so(theirs, capsys):
+    deaf = "network._target_=their_net.Deaf"
+    assert main(["train", "data=iris", "network=custom", deaf]) == 2
+    assert "inputs" in capsys.readouterr().err
+    assert main(["train", "data=iris", "network=custom", theirs, "+network.depth=1"]) == 2
+    assert "It takes inputs, outputs, width, activation" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("choice", ["one_batch", "overfit", "limit", "profile"])
+def test_the_debug_modes_do_what_they_say(choice, summary):
+    words = ["data=iris", "trainer=cpu", f"debug={choice}", "observe=off"]
+    assert main(["train", *words]) == 0
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    steps = {"one_batch": 1, "overfit": 300, "limit": 12, "profile": 12}[choice]
+    assert summary(run)["steps"] == steps
+    assert bool(list(run.glob("*profile*"))) == (choice == "profile")
+
+
+def test_the_curves_are_written_as_csv_too():
+    assert main(["train", *SMALL, "logger=csv", "observe=off"]) == 0
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    assert "loss/validation" in (run / "metrics.csv").read_text().splitlines()[0]
+
+
+def test_shows_the_configuration_and_runs_nothing(capsys):
+    assert main(["train", "--cfg", "job", "data=moons", "-p", "data"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["noise"] == 0.1
+    assert not Path("runs").exists()
+
+
+def test_folders_of_the_users_own_groups(calls):
+    group = Path("mine/data")
+    group.mkdir(parents=True)
+    (group / "few.yaml").write_text(
+        "# Few.\ndefaults: [_module]\n\n_target_: brainnet.data.builtin.Xor\nrows: 40\nnoise: 0.0\n"
+    )
+    assert main(["train", "--config-dir", "mine", "data=few"]) == 0
+    here = group.parent.resolve().as_uri()
+    assert main(["train", f"hydra.searchpath=[{here}]", "data=few"]) == 0
+    assert [len(call["data"].dataset.inputs) for call in calls] == [40, 40]
+    assert calls[0]["folder"].path.parent.name == "few"
+
+
+def test_the_best_is_judged_again_with_the_same_result(run, summary, capsys):
+    assert main(["evaluate", "latest"]) == 0
+    out = capsys.readouterr().out
+    wanted = summary(run)["metrics"]
+    told = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert float(told["accuracy/test"]) == pytest.approx(wanted["accuracy/test"], rel=1e-3)
+    assert float(told["loss/test"]) == pytest.approx(wanted["loss/test"], rel=1e-3)
+
+
+def test_judging_by_other_rows(capsys):
+    words = ["data=xor", "data.rows=200", "trainer.max_epochs=5", "trainer=cpu", "observe=off"]
+    assert main(["train", *words]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "latest", "data=xor", "data.rows=1000", "seed=5"]) == 0
+    assert "200 rows of xor" in capsys.readouterr().out
+
+
+def test_the_sweep_table_reads_the_jobs_summaries(capsys):
+    assert main(["train", *SMALL, "-m", "seed=0,1"]) == 0
+    out = capsys.readouterr().out
+    sweep = (Path("runs") / Path("runs/latest").read_text().strip()).parent
+    for number in ("0", "1"):
+        metrics = json.loads((sweep / number / "summary.json").read_text())["metrics"]
+        assert f"{metrics['accuracy/test']:.4g}" in out
