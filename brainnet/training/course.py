@@ -3,10 +3,11 @@
 from signal import Signals
 from typing import Any, NoReturn
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from brainnet.data.module import DataModule
-from brainnet.errors import TrainingFailure
+from brainnet.errors import InputError, TrainingFailure
 from brainnet.training.checkpoint import load_checkpoint, load_network
 from brainnet.training.curves import Curves
 from brainnet.training.interruption import Interrupted, Interruption
@@ -43,6 +44,8 @@ class Course:
             self._test()
         except TrainingFailure as error:
             self._fail(error)
+        except MisconfigurationException as error:
+            self._refuse(error, began=found is not None or self.trainer.global_step > 0)
         except BaseException as error:
             self._note()
             if not isinstance(error, Interrupted) and self.interruption.signal is None:
@@ -93,6 +96,15 @@ class Course:
         load_network(self.module.network, best)
         self.trainer.test(self.module, datamodule=self.data, verbose=False)
         self.module.network.eval()
+
+    def _refuse(self, error: Exception, *, began: bool) -> NoReturn:
+        """Some options Lightning checks only once it has seen the data."""
+        if began:
+            self._note()
+            self.journal.write("failed", reason=str(error))
+        elif self.journal.folder is not None:
+            self.journal.folder.abandon()
+        raise InputError(f"Lightning cannot train so: {error}") from error
 
     def _fail(self, error: TrainingFailure) -> NoReturn:
         self._note()

@@ -94,11 +94,9 @@ class LearningModule(LightningModule):
         self._judge("test", batch)
 
     def answer(self, outputs: Tensor) -> Tensor:
-        """Turn outputs into answers in the form of the targets.
+        """Turn outputs (batch, outputs) into answers: classes (batch,) or numbers (batch, targets).
 
-        Shape:
-            outputs: (batch, outputs)
-            return: (batch,) classes, or (batch, targets) numbers
+        They have the form of the targets.
         """
         answer: Callable[[Tensor], Tensor] | None = getattr(self.loss, "answer", None)
         if answer is not None:

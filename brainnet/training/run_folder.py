@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -28,10 +30,12 @@ class RunFolder:
         path: the folder.
         runs: the folder that holds all runs and whose file `latest` names the newest; None for a
             run that is kept apart.
+        earlier: what `latest` said before this run was claimed.
     """
 
     path: Path
     runs: Path | None = None
+    earlier: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def plan(cls, runs: Path, name: str, now: datetime | None = None) -> "RunFolder":
@@ -61,7 +65,8 @@ class RunFolder:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            claimed = RunFolder(_make_first_free(self.path), self.runs)
+            earlier = _read_if_there(self.runs / LATEST) if self.runs else None
+            claimed = RunFolder(_make_first_free(self.path), self.runs, earlier)
             claimed.checkpoints.mkdir()
             if self.runs is not None:
                 name = os.path.relpath(claimed.path, self.runs).replace(os.sep, "/")
@@ -72,6 +77,19 @@ class RunFolder:
                 "Choose another place with paths.runs=FOLDER (in Python: folder=...)."
             ) from error
         return claimed
+
+    def abandon(self) -> None:
+        """Take back a claimed folder in which no run began, and what `latest` says of it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self.runs is not None:
+            if self.earlier is None:
+                (self.runs / LATEST).unlink(missing_ok=True)
+            else:
+                write_whole(self.runs / LATEST, self.earlier)
+            # Empty only where this was the first run of its name, or the first of all.
+            for parent in (self.path.parent, self.runs):
+                with suppress(OSError):
+                    parent.rmdir()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Store what is being run."""
@@ -202,6 +220,10 @@ def _finite(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list):
         return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read_if_there(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _make_first_free(path: Path) -> Path:

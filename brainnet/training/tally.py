@@ -58,10 +58,10 @@ class Tally(nn.Module):
     def add(self, loss: Tensor, answers: Tensor, truths: Tensor) -> None:
         """Remember one batch.
 
-        Shape:
-            loss: ()
-            answers: (batch,) classes, or (batch, targets) numbers
-            truths: the same
+        Args:
+            loss: its mean, one number.
+            answers: classes (batch,), or numbers (batch, targets).
+            truths: what would have been right, in the same form.
         """
         self._losses.append(loss)
         self._answers.append(answers)
@@ -85,8 +85,7 @@ class Tally(nn.Module):
     def confusion_matrix(self) -> Tensor | None:
         """Return how many rows of each class got which answer, or None where it was not counted.
 
-        Shape:
-            return: (classes, classes) int64, on the CPU; rows are the truth, columns the answer
+        It is int64 (classes, classes), on the CPU; rows are the truth, columns the answer.
         """
         self._count()
         return None if self.confusion is None else self.confusion.compute().cpu()

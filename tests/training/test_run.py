@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
@@ -247,6 +248,25 @@ def test_what_does_not_fit_is_said_before_anything_is_written(start, tmp_path, o
     with pytest.raises(InputError, match=message):
         start(**options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lightning_finds_late_leaves_nothing_behind(start, tmp_path):
+    stopping = EarlyStopping("loss/nowhere")
+    folder = RunFolder.plan(tmp_path / "runs", "moons")
+
+    class Refused(Callback):
+        def on_fit_start(self, trainer, pl_module):
+            raise MisconfigurationException("not so")
+
+    with pytest.raises(InputError, match="Lightning cannot train so: not so"):
+        start(folder=folder, callbacks=[stopping, Refused()])
+    assert list(tmp_path.iterdir()) == []
+    first = start(folder=folder)
+    latest = (tmp_path / "runs" / "latest").read_text()
+    with pytest.raises(InputError, match="not so"):
+        start(folder=folder, callbacks=[Refused()])
+    assert (tmp_path / "runs" / "latest").read_text() == latest
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
