@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/TensorSubclassLikeUtils.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -145,7 +146,9 @@ void over_stretches(const Layout& layout, const F& run) {
 // hands over those of one neuron (inner > 1) or of `neurons` side by side (inner == 1).
 struct Split {
   explicit Split(const Layout& l) : layout(l) {
-    outers = std::max<int64_t>(1, std::min(kBlocks, l.outer));
+    // A part is worth its own sums only where it has enough to add.
+    const int64_t worth = std::max<int64_t>(1, l.total() / kGrain);
+    outers = std::max<int64_t>(1, std::min({kBlocks, l.outer, worth}));
     inners = l.outer * l.neurons < kBlocks && l.inner > kGrain
         ? std::min(kBlocks, (l.inner + kGrain - 1) / kGrain)
         : 1;
@@ -227,8 +230,8 @@ struct Parameters {
       return filled.data();
     }
     held = *p;
-    if (held.scalar_type() != dtype || !held.is_contiguous()) {
-      held = held.detach().to(dtype).contiguous();
+    if (held.scalar_type() != dtype || !held.is_contiguous() || held.is_neg()) {
+      held = held.detach().resolve_neg().to(dtype).contiguous();
     }
     return held.template const_data_ptr<C>();
   }
@@ -526,10 +529,20 @@ std::vector<double> summing_kernel(
 }
 
 Tensor gradient_from(const double* totals, int64_t neurons, const Tensor& parameter) {
-  Tensor result = at::full(parameter.sizes(), 0.0, at::TensorOptions().dtype(at::kDouble));
-  double* to = result.mutable_data_ptr<double>();
-  for (int64_t j = 0; j < neurons; ++j) to[parameter.numel() == 1 ? 0 : j] += totals[j];
-  return result.to(parameter.scalar_type());
+  Tensor result = at::empty(parameter.sizes(), parameter.options());
+  double sum = 0;
+  if (parameter.numel() == 1) {
+    for (int64_t j = 0; j < neurons; ++j) sum += totals[j];
+    totals = &sum;
+  }
+  for_dtype(parameter.scalar_type(), [&](auto kind) {
+    using S = decltype(kind);
+    S* to = static_cast<S*>(result.mutable_data_ptr());
+    for (int64_t j = 0; j < parameter.numel(); ++j) {
+      store(to + j, static_cast<Computed<S>>(totals[j]));
+    }
+  });
+  return result;
 }
 
 bool spread_from_one(const Tensor& grad) {
@@ -626,7 +639,8 @@ struct ThresholdRampBackward : public Node {
     const bool wants_w = w.defined() && task_should_compute_output(2);
     // Saved-tensor hooks may hand back another layout than the one that was saved.
     if (c10::GradMode::is_enabled() || at::isTensorSubclassLike(grad) || !grad.device().is_cpu() ||
-        grad.layout() != at::kStrided || at::isTensorSubclassLike(y) ||
+        grad.layout() != at::kStrided || grad.is_neg() || grad._is_zerotensor() ||
+        at::isTensorSubclassLike(y) ||
         !y.is_non_overlapping_and_dense()) {
       return composed_backward(grad, y, t, w, numbers, wants_t, wants_w);
     }
@@ -706,7 +720,7 @@ Tensor threshold_ramp_cpu(
       input.is_cpu() && input.is_floating_point() && input.layout() == at::kStrided &&
           std::isfinite(threshold_number) && std::isfinite(width_number) && leak >= 0 &&
           std::isfinite(leak),
-      "threshold_ramp: bad arguments");
+      "threshold_ramp: the C++ kernel needs dense floating-point numbers on the CPU");
   if (dim < 0) dim += input.dim();
   TORCH_CHECK(input.dim() == 0 || (dim >= 0 && dim < input.dim()), "threshold_ramp: no such dim");
   check_parameter("threshold", threshold, input, dim);
@@ -715,7 +729,7 @@ Tensor threshold_ramp_cpu(
   const bool recording = c10::GradMode::is_enabled();
   const bool differentiable = recording &&
       (input.requires_grad() || requires_grad(threshold) || requires_grad(width));
-  const bool dense = input.is_non_overlapping_and_dense() && !input.is_neg();
+  const bool dense = input.is_non_overlapping_and_dense() && !input.is_neg() && !input._is_zerotensor();
   // Only memory whose values nobody can ask for again: no leaf, no view, no hooks on it.
   const bool in_place = reuse_input && dense && !input.is_view() && !input.is_inference() &&
       (!input.requires_grad() ||
@@ -723,7 +737,7 @@ Tensor threshold_ramp_cpu(
   Tensor output;
   {
     at::AutoDispatchBelowADInplaceOrView below;
-    const Tensor source = dense ? input : input.contiguous();
+    const Tensor source = dense ? input : at::empty(input.sizes(), input.options()).copy_(input);
     output = in_place ? input : at::empty_like(source);
     compute(source, output, threshold, width, numbers, counts, sums);
   }
