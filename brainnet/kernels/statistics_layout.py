@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -118,6 +119,7 @@ class StatisticsLayout:
         return whole
 
 
+@functools.cache
 def _edges(layout: StatisticsLayout) -> tuple[float, ...]:
     quarters = [1 + step / layout.per_octave for step in range(layout.per_octave)]
     upward = [
