@@ -14,7 +14,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from brainnet.errors import InputError
 from brainnet.kernels import operator, paths, reference
 from brainnet.kernels.counters import count
-from brainnet.kernels.function import ThresholdRampFunction
+from brainnet.kernels.function import PlainRampFunction, ThresholdRampFunction
 
 _PLAIN = (Tensor, torch.nn.Parameter)  # what a kernel may read as memory; no other subclass
 
@@ -97,7 +97,11 @@ def threshold_ramp(
         if counters is not None:
             _check_counters(input, dim, counters)
         return _triton(input, threshold, width, float(leak), dim, reuse_input, counters)
-    output: Tensor = ThresholdRampFunction.apply(input, low, wide, float(leak))
+    output: Tensor
+    if reference.plain(low, wide) and not leak and not _transformed():
+        output = PlainRampFunction.apply(input)
+    else:
+        output = ThresholdRampFunction.apply(input, low, wide, float(leak))
     if counters is not None:
         _count(input, output, dim, counters)
     return output
