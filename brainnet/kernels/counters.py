@@ -18,7 +18,8 @@ def new_counters(
     outputs (float64; float32 on MPS, which has no other), over finite inputs alone.
 
     Shape:
-        return: ((4, neurons), (2, neurons))
+        counts: (4, neurons) int64
+        sums:   (2, neurons)
     """
     on_mps = device is not None and torch.device(device).type == "mps"
     counts = torch.zeros(len(COUNTED), neurons, dtype=torch.int64, device=device)

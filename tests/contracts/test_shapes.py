@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import brainnet
+from brainnet.data.dataset import Dataset
+from brainnet.data.loader import InMemoryLoader
+from brainnet.data.scaling import Scaling
+from brainnet.kernels.counters import new_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 from brainnet.learning import loss
 from brainnet.structure.activation import ThresholdRamp
@@ -43,10 +47,21 @@ def numbers() -> Values:
 
 
 SIGNALS = torch.randn(5, 3)
+TABLE = torch.randn(5, 3)
 RUNS: dict[str, Callable[[], Values]] = {
     "kernels/threshold_ramp.py:threshold_ramp": lambda: called(
         threshold_ramp, input=torch.randn(5, 4), threshold=torch.zeros(4), width=torch.ones(4)
     ),
+    "kernels/counters.py:new_counters": lambda: dict(
+        zip(("counts", "sums"), new_counters(5), strict=True)
+    ),
+    "data/dataset.py:Dataset": lambda: {
+        "inputs": Dataset.from_arrays(TABLE, [0, 1, 1, 0, 1]).inputs
+    },
+    "data/loader.py:InMemoryLoader": lambda: {
+        "inputs": InMemoryLoader(TABLE, torch.zeros(5), batch_size=2).inputs
+    },
+    "data/scaling.py:Scaling": lambda: called(Scaling.fit(TABLE, "standard").apply, values=TABLE),
     "structure/weights.py:Weights": lambda: called(Weights(3, 4), inputs=SIGNALS),
     "structure/bias.py:Bias": lambda: called(Bias(4, 3), weighted=torch.randn(5, 4)),
     "structure/activation.py:ThresholdRamp": lambda: called(
