@@ -21,7 +21,7 @@ CLASS_COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442"
 """Colours that differ for colour-blind eyes too (Okabe & Ito, 2008)."""
 
 LABEL = 12  # letters of a class's name
-WIDTH, HEIGHT, DOTS_PER_INCH = 4.8, 3.9, 110
+WIDTH, HEIGHT, DOTS_PER_INCH = 4.8, 4.1, 110
 CAPTION_COLUMNS = 58
 STYLE: dict[Any, Any] = {
     "font.size": 11,
@@ -36,6 +36,8 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
     "figure.facecolor": PAPER,
 }
 
@@ -66,7 +68,7 @@ def canvas(picture: Picture, caption: str = "") -> Iterator["Axes"]:
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DOTS_PER_INCH)
         agg = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.15, 0.21, 0.81, 0.68))
+        axes = figure.add_axes((0.19, 0.25, 0.77, 0.65))
         if caption:
             figure.text(0.03, 0.03, caption, fontsize=10.5, va="bottom", linespacing=1.35)
         yield axes

@@ -1,5 +1,7 @@
 """Result: what came of a run, for whoever started it."""
 
+import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -44,4 +46,19 @@ class RunResult:
             *(f"  {value}" for value in values if "/test" in value or self.state != "finished"),
             f"run      {self.folder}",
         ]
-        return "\n".join([*lines, f"look     tensorboard --logdir {self.folder}"])
+        return "\n".join([*lines, f"look     {_tensorboard()} --logdir {shown(self.folder)}"])
+
+
+def shown(path: object) -> str:
+    """A path as it can be typed: in quotes where it holds a space."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
+def _tensorboard() -> str:
+    """The command as this environment has it: by name where it is on the path."""
+    if shutil.which("tensorboard"):
+        return "tensorboard"
+    beside = Path(sys.executable).with_name("tensorboard")
+    found = beside if beside.exists() else f"{sys.executable} -m tensorboard.main"
+    here = Path.cwd()
+    return str(beside.relative_to(here) if found is beside and here in beside.parents else found)
