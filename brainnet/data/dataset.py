@@ -1,15 +1,15 @@
 """Dataset: the rows a network learns from, checked before anything is built on them."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from brainnet.errors import InputError
+from brainnet.learning.loss import Task
 
-Task = Literal["multiclass", "binary", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 _CELLS_NAMED = 3

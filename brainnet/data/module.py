@@ -9,11 +9,12 @@ from torch import Tensor
 
 from brainnet.data.builtin import Source, find_source
 from brainnet.data.checks import check_seed, check_whole_number
-from brainnet.data.dataset import Dataset, Task
+from brainnet.data.dataset import Dataset
 from brainnet.data.loader import InMemoryLoader
 from brainnet.data.scaling import Kind, Scaling, check_kind
 from brainnet.data.split import check_fractions, split
 from brainnet.errors import InputError
+from brainnet.learning.loss import Task
 
 SAMPLE_ROWS = 256
 

@@ -8,11 +8,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from brainnet.data.checks import did_you_mean
-from brainnet.data.dataset import Task
 from brainnet.errors import InputError
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES
-from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
+from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 
 Chosen = TypeVar("Chosen")
