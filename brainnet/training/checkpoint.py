@@ -121,6 +121,10 @@ class Checkpoints(Checkpoint):
         """Note that the network was judged; it is stored once the epoch's end is known."""
         self._judged = not trainer.sanity_checking
 
+    def needs_step(self, step: int) -> bool:
+        """Whether the weights were judged and are still to be stored, before they move."""
+        return self._judged
+
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:

@@ -65,6 +65,10 @@ class Interruption(Callback):
             self._listen()
         self._stop_if_asked(trainer)
 
+    def needs_step(self, step: int) -> bool:
+        """Whether a signal came, and waits for the end of a batch."""
+        return self.signal is not None
+
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Stop where a signal came during the batch."""
         self._stop_if_asked(trainer)

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.learning.loss import Task
+from brainnet.training.burst import Burst
 from brainnet.training.tally import Tally
 from brainnet.training.untouched import untouched
 
@@ -69,6 +70,7 @@ class LearningModule(LightningModule):
         self._make_optimizer = optimizer
         self._make_schedule = schedule
         self._window = 1
+        self._burst: Burst | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Think: the network's outputs."""
@@ -130,14 +132,24 @@ class LearningModule(LightningModule):
             self._guess("train", self.trainer.train_dataloader)
             self._guess("validation", self.trainer.val_dataloaders)
 
+    def on_train_epoch_start(self) -> None:
+        """See whether the steps of this epoch may be taken several at a time."""
+        # A derived class may do more in a step than is done here.
+        alone = type(self) is LearningModule and Burst.possible(self.trainer)
+        self._burst = Burst(self.trainer, self.training_step) if alone else None
+
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
-        """Log a point in the middle of a long epoch."""
-        done = batch_idx + 1
-        if done % self._window == 0 and done < self.trainer.num_training_batches:
+        """Log a point in mid-epoch, and take the steps that nobody wants to see."""
+        done, batches = batch_idx + 1, int(self.trainer.num_training_batches)
+        if done % self._window == 0 and done < batches:
             self._log("train")
+        if self._burst is not None and done < batches:
+            next_point = min(done + self._window - done % self._window, batches)
+            self._burst.run(next_point - 1 - done)
 
     def on_train_epoch_end(self) -> None:
         """Log the training part, and offer it to callbacks that monitor."""
+        self._burst = None
         self._offer(self._log("train"))
 
     def on_validation_epoch_start(self) -> None:
@@ -170,7 +182,8 @@ class LearningModule(LightningModule):
         # Also the loader is inside: another's may draw random numbers to shuffle.
         with untouched(self.network), self.trainer.precision_plugin.forward_context():
             for batch in loader or ():
-                moved = self.trainer.strategy.batch_to_device(batch)
+                converted = self.trainer.precision_plugin.convert_input(batch)
+                moved = self.trainer.strategy.batch_to_device(converted)
                 self._judge(stage, moved)
                 rows += len(moved[1])
                 if rows >= _ROWS_OF_THE_FIRST_GUESS:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -93,6 +92,10 @@ class Observe(Callback):
             self._writer = writer_for(trainer, self.folder)
             if trainer.global_step == 0:
                 self._introduce(self._writer, trainer, pl_module)
+
+    def needs_step(self, step: int) -> bool:
+        """Whether a look is due, or has begun."""
+        return self._watching and (self._looking is not None or due(step, self.every))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
@@ -228,6 +231,8 @@ class _Looking:
         self.observed.before_update(
             [parameter for group in optimizer.param_groups for parameter in group["params"]],
             scale=1.0 if scaler is None else scaler.get_scale(),
+            # Clipping comes after this, and in manual optimization whatever their step does.
+            keep_gradients=bool(trainer.gradient_clip_val) or not module.automatic_optimization,
         )
 
     def add_loss(self, outputs: Tensor | Mapping[str, Any] | None) -> None:
@@ -239,12 +244,16 @@ class _Looking:
 
     def finish(self, trainer: Trainer, module: LightningModule) -> Look:
         """Bring home what was seen."""
+        self.observed.after_update()
         after = None if self.loss_before is None else loss_of(trainer, module, self.batches)
-        look = self.observed.finish(
-            self.step, self.epoch, loss=self.loss, before=self.loss_before, after=after
-        )
-        reading = replace(look.reading, learning_rate=self.learning_rate)
-        return replace(look, reading=reading)
+        return self.observed.finish(
+            self.step,
+            self.epoch,
+            learning_rate=self.learning_rate,
+            loss=self.loss,
+            before=self.loss_before,
+            after=after,
+        ).look()
 
 
 def writer_for(trainer: Trainer, folder: Path | None) -> Writer:

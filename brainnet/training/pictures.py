@@ -75,6 +75,10 @@ class Pictures(Callback):
         if self._drawing and is_round(trainer.current_epoch):
             self._draw(trainer)
 
+    def needs_step(self, step: int) -> bool:
+        """Whether the step of the hill is under way; none but an epoch's first ever is."""
+        return self._before is not None
+
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:

@@ -54,9 +54,14 @@ class Progress(Callback):
             self._bar.start()
             self._draw(trainer, pl_module)
 
+    def needs_step(self, step: int) -> bool:
+        """Whether it is time to draw."""
+        due = time.monotonic() - self._last >= _SECONDS_BETWEEN_DRAWINGS
+        return self._bar is not None and due
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Draw, where it is time to."""
-        if self._bar is not None and time.monotonic() - self._last >= _SECONDS_BETWEEN_DRAWINGS:
+        if self.needs_step(trainer.global_step):
             self._draw(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,0 +1,146 @@
+"""Burst: the steps that nobody wants to see, taken in one go between two that somebody does."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
+
+from brainnet.data.loader import InMemoryLoader
+from brainnet.data.module import DataModule
+
+PER_STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
+"""What Lightning tells a callback about each step."""
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A callback that knows which steps it has to be told about."""
+
+    def needs_step(self, step: int) -> bool:
+        """Whether it must see the step that begins after `step` optimizer steps."""
+        ...
+
+
+class Burst:
+    """Takes several steps within one of Lightning's rounds, to the same numbers bit by bit.
+
+    A round (fetching, a dozen hooks for everyone, counting) takes longer than the step of a small
+    network itself. Where all who would be told agree that they need not be, a step here is what is
+    left: a batch, the module's `training_step`, the gradients, the optimizer and its schedule. All
+    of Lightning's counters move along, so that a checkpoint is the same either way.
+
+    Args:
+        trainer: in the middle of training, and found `possible`.
+        judge: the module's `training_step`: from a batch and its place in the epoch to the loss.
+    """
+
+    def __init__(self, trainer: Trainer, judge: Callable[[Any, int], Tensor]) -> None:
+        self._trainer = trainer
+        self._judge = judge
+        self._optimizer = trainer.optimizers[0]
+        self._schedules = [
+            config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"
+        ]
+        self._selective = [one for one in _callbacks(trainer) if isinstance(one, Selective)]
+        self._loop = trainer.fit_loop.epoch_loop
+        self._batches = trainer.fit_loop._data_fetcher
+
+    @staticmethod
+    def possible(trainer: Trainer) -> bool:
+        """Whether nothing about this training asks for a round of Lightning's at each step.
+
+        Clipped, accumulated, scaled or shared gradients, validation in mid-epoch, an end at a
+        certain step, a profiler, other people's data modules and their callbacks that are told
+        about each step do.
+        """
+        return (
+            all(selects(callback) for callback in _callbacks(trainer))
+            and type(trainer.strategy) is SingleDeviceStrategy
+            and type(trainer.precision_plugin) is Precision
+            and type(getattr(trainer, "profiler", None)) is PassThroughProfiler
+            and type(getattr(trainer, "datamodule", None)) is DataModule
+            and isinstance(trainer.train_dataloader, InMemoryLoader)
+            and len(trainer.optimizers) == 1
+            and trainer.accumulate_grad_batches == 1
+            and trainer.gradient_clip_val is None
+            and trainer.max_steps == -1
+            and trainer.check_val_every_n_epoch is not None
+            and trainer.val_check_batch in (trainer.num_training_batches, math.inf)
+        )
+
+    def run(self, most: int) -> None:
+        """Take steps until somebody needs the next, and not more than so many.
+
+        Args:
+            most: the steps until one that the module itself needs; the last batch of an epoch
+                always goes Lightning's way.
+
+        Raises:
+            TrainingFailure: as the module's `training_step` does.
+        """
+        for _ in range(most):
+            step = self._trainer.global_step
+            if self._trainer.should_stop or any(one.needs_step(step) for one in self._selective):
+                return
+            self._step()
+
+    def _step(self) -> None:
+        """One step, counted as Lightning counts it."""
+        loop = self._loop
+        assert self._batches is not None, "training is under way"
+        batch, index, _ = next(self._batches)
+        loop.batch_progress.increment_ready()
+        loop.batch_progress.increment_started()
+
+        def judged() -> Any:  # noqa: ANN401 - PyTorch says float, and takes a tensor
+            loss = self._judge(batch, index)
+            zeroed = loop.automatic_optimization.optim_progress.optimizer.zero_grad
+            zeroed.increment_ready()
+            zeroed.increment_started()
+            self._optimizer.zero_grad()
+            zeroed.increment_completed()
+            loss.backward()
+            return loss
+
+        stepped = loop.automatic_optimization.optim_progress.optimizer.step
+        stepped.increment_ready()
+        self._optimizer.step(judged)
+        stepped.increment_completed()
+        loop.batch_progress.increment_processed()
+        for schedule in self._schedules:
+            loop.scheduler_progress.increment_ready()
+            schedule.step()
+            loop.scheduler_progress.increment_completed()
+        loop.batch_progress.increment_completed()
+        loop._batches_that_stepped += 1
+
+
+def _callbacks(trainer: Trainer) -> list[Callback]:
+    # Lightning sets the attribute from outside its class, where type checkers do not see it.
+    callbacks: list[Callback] = getattr(trainer, "callbacks", [])
+    return callbacks
+
+
+def selects(callback: Callback) -> bool:
+    """Whether a callback says which steps it needs, or is told about none.
+
+    The class itself has to say it: one derived from it may see more than its parent did.
+    """
+    if "needs_step" in vars(type(callback)):
+        return True
+    return all(
+        getattr(getattr(callback, hook), "__func__", None) is getattr(Callback, hook)
+        for hook in PER_STEP_HOOKS
+    )

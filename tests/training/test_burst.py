@@ -1,0 +1,289 @@
+import math
+import os
+import signal
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    LambdaCallback,
+    Timer,
+)
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+
+from brainnet.data.builtin import Moons
+from brainnet.data.module import DataModule
+from brainnet.errors import TrainingFailure
+from brainnet.learning.learning_rate import WarmupCosine
+from brainnet.training.burst import Burst, Selective, selects
+from brainnet.training.checkpoint import Checkpoints, load_checkpoint
+from brainnet.training.interruption import Interruption
+from brainnet.training.observe import Observe
+from brainnet.training.pictures import Pictures
+from brainnet.training.progress import Progress
+
+
+class EachStep(Callback):
+    """Wants to be told about each step, so that none is taken in a burst."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_train_batch_start(self, trainer, *_):
+        self.steps.append(trainer.global_step)
+
+
+class Points(CSVLogger):
+    """Keeps every point in memory."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.points = []
+
+    def log_metrics(self, metrics, step):
+        self.points += [(tag, step, value) for tag, value in metrics.items()]
+
+
+@pytest.fixture
+def bursts(monkeypatch):
+    """The steps that were taken in bursts."""
+    taken = []
+    take = Burst._step
+
+    def noted(burst):
+        taken.append(burst._trainer.global_step)
+        take(burst)
+
+    monkeypatch.setattr(Burst, "_step", noted)
+    return taken
+
+
+@pytest.fixture
+def run(start, tmp_path, bursts):
+    """Train on the moons, forty steps an epoch, and return all there is to know about it."""
+
+    def ran(name, network=None, **options):
+        bursts.clear()
+        points = Points(tmp_path)
+        data = DataModule(Moons(rows=570), batch_size=10)
+        result = start(
+            network,
+            data,
+            folder=tmp_path / name,
+            loggers=[points],
+            **options,
+        )
+        checkpoints = result.folder / "checkpoints"
+        last, best = (load_checkpoint(checkpoints / f"{kind}.ckpt") for kind in ("last", "best"))
+        return {
+            "last": last,
+            "best": best,
+            "points": points.points,
+            "metrics": result.metrics,
+            "weights": result.network.state_dict(),
+            "readings": [
+                {name: value for name, value in vars_of(reading).items() if "second" not in name}
+                for reading in result.readings
+            ],
+        }, list(bursts)
+
+    return ran
+
+
+def vars_of(reading):
+    return {name: getattr(reading, name) for name in reading.__slots__}
+
+
+def same(one, other):
+    """Equal to the bit, NaN being equal to NaN."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return one == other or (one != one and other != other)
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+
+
+def lbfgs(parameters):
+    return torch.optim.LBFGS(parameters, lr=0.1, max_iter=3)
+
+
+def networks():
+    torch.manual_seed(3)
+    return {
+        "ours": None,
+        "random": nn.Sequential(
+            nn.Linear(2, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.3), nn.Linear(6, 1)
+        ),
+    }
+
+
+def one_cycle(optimizer, steps):
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=steps)
+
+
+def plateau(optimizer, steps):
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.5)
+
+
+CASES = {
+    "plain": dict,
+    "momentum": lambda: {"optimizer": sgd},
+    "a closure called several times": lambda: {"optimizer": lbfgs},
+    "a schedule by step": lambda: {"schedule": one_cycle},
+    "another": lambda: {"schedule": WarmupCosine},
+    "a schedule by epoch": lambda: {"schedule": plateau},
+    "random numbers": lambda: {"network": networks()["random"]},
+    "points within an epoch": lambda: {"trainer": {"log_every_n_steps": 15}},
+    "few batches": lambda: {"trainer": {"limit_train_batches": 7, "limit_val_batches": 2}},
+    "validation every second epoch": lambda: {"trainer": {"check_val_every_n_epoch": 2}},
+    "no validation": lambda: {"trainer": {"limit_val_batches": 0}},
+    "overfitting": lambda: {"trainer": {"overfit_batches": 5}},
+    "an early stop": lambda: {
+        "callbacks": [EarlyStopping("loss/validation", patience=0, min_delta=1.0)]
+    },
+    "looks": lambda: {"observe": Observe(every=9)},
+    "full looks": lambda: {"observe": Observe(every=40, level="full")},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gives_what_single_steps_give_to_the_bit(run, case):
+    quick, taken = run("quick", **with_callback(CASES[case]()))
+    each = EachStep()
+    slow, none = run("slow", **with_callback(CASES[case](), each))
+    assert not none
+    assert len(taken) > len(each.steps) / 2
+    assert set(taken) < set(each.steps)
+    assert same(quick, slow)
+
+
+def with_callback(options, *more):
+    return {**options, "callbacks": [*options.get("callbacks", ()), *more]}
+
+
+def test_a_look_is_taken_by_a_single_step(run):
+    told, taken = run("quick", observe=Observe(every=9))
+    looks = [reading["step"] for reading in told["readings"]]
+    assert looks == [0, 1, 2, 5, *range(9, 80, 9)]
+    # Beside looks, the first and the last step of an epoch are Lightning's own.
+    assert taken == [step for step in range(80) if step not in {*looks, 0, 39, 40, 79}]
+
+
+def test_a_resumed_run_goes_on_to_the_bit_either_way(run, start, tmp_path):
+    options = {
+        "schedule": lambda optimizer, _: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+    }
+    whole, _ = run("whole", trainer={"max_epochs": 4}, **options)
+    for name, more in {"quick": [], "slow": [EachStep()]}.items():
+        run(name, **options, callbacks=more)
+        resumed = start(
+            data=DataModule(Moons(rows=570), batch_size=10),
+            resume=tmp_path / name,
+            trainer={"max_epochs": 4},
+            **options,
+        )
+        last = load_checkpoint(resumed.folder / "checkpoints" / "last.ckpt")
+        assert same(resumed.network.state_dict(), whole["weights"])
+        assert same(resumed.metrics, whole["metrics"])
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "brainnet"):
+            assert same(last[part], whole["last"][part])
+
+
+class Signal(nn.Module):
+    """Sends a signal from within a certain forward pass of training."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.at = at
+        self.passes = 0
+
+    def forward(self, inputs):
+        if self.training:
+            self.passes += 1
+            if self.passes == self.at:
+                os.kill(os.getpid(), signal.SIGINT)
+        return self.layer(inputs)
+
+
+def test_a_signal_ends_a_burst(start, bursts):
+    network = Signal(at=20)
+    result = start(network, DataModule(Moons(rows=570), batch_size=10))
+    assert result.state == "interrupted"
+    # The step during which it came, and the single step at whose end a run may stop.
+    assert (network.passes, result.steps) == (21, 21)
+    assert len(bursts) == 19
+
+
+class Poisoned(nn.Module):
+    """Gives NaN from a certain forward pass of training on."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.at = at
+        self.passes = 0
+
+    def forward(self, inputs):
+        self.passes += self.training
+        return self.layer(inputs) * (math.nan if self.passes > self.at else 1.0)
+
+
+@pytest.mark.parametrize("more", [[], [EachStep()]], ids=["burst", "single"])
+def test_a_loss_that_is_not_finite_is_found_at_its_step(start, bursts, more):
+    with pytest.raises(TrainingFailure, match="the loss became nan at step 53"):
+        start(Poisoned(at=53), DataModule(Moons(rows=570), batch_size=10), callbacks=more)
+    assert bool(bursts) is not bool(more)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gradient_clip_val": 0.1},
+        {"accumulate_grad_batches": 2},
+        {"max_steps": 50},
+        {"max_time": {"hours": 1}},
+        {"val_check_interval": 10},
+        {"val_check_interval": 0.5},
+        {"precision": "bf16-mixed"},
+        {"precision": "64-true"},
+        {"profiler": "simple"},
+        {"callbacks": [GradientAccumulationScheduler({1: 2})]},
+        {"callbacks": [Timer()]},
+        {"callbacks": [LambdaCallback(on_before_zero_grad=lambda *_: None)]},
+    ],
+    ids=str,
+)
+def test_where_it_could_be_told_there_is_none(start, bursts, options):
+    callbacks = options.get("callbacks", [])
+    given = {name: value for name, value in options.items() if name != "callbacks"}
+    start(data=DataModule(Moons(rows=300), batch_size=10), trainer=given, callbacks=callbacks)
+    accumulates_later = any(isinstance(c, GradientAccumulationScheduler) for c in callbacks)
+    assert all(step < 21 for step in bursts) if accumulates_later else not bursts
+
+
+def test_our_own_callbacks_say_which_steps_they_need():
+    for callback in (Observe(), Pictures(), Progress(), Interruption(), Checkpoints({}, None)):
+        assert isinstance(callback, Selective)
+        assert selects(callback)
+        assert not callback.needs_step(3)
+
+
+def test_a_class_derived_from_one_that_selects_has_to_say_so_itself():
+    class Derived(Observe):
+        def on_train_batch_end(self, *arguments):
+            super().on_train_batch_end(*arguments)
+
+    assert not selects(Derived())
+    assert not selects(EachStep())
+    assert selects(Callback())
+    assert selects(EarlyStopping("loss/train"))
