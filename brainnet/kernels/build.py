@@ -9,8 +9,10 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,6 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fPIC",
-    "-shared",
 )
 LIBRARY = "kernels.so"
 
@@ -154,28 +155,38 @@ def _compiler() -> tuple[str, str]:
 
 
 def _compile(compiler: str, library: Path) -> float:
-    """Compile into a file of this process's own, then put it in place at once."""
+    """Compile the sources side by side, link them, and put the library in place at once."""
     torch_folder = Path(torch.__file__).parent
     includes = [torch_folder / "include", torch_folder / "include/torch/csrc/api/include"]
-    unfinished = library.with_suffix(f".{os.getpid()}")
-    undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-    command = [compiler, *FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
-    command += [f"-I{path}" for path in includes] + [str(source) for source in SOURCES]
-    command += ["-o", str(unfinished), f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"]
-    command += undefined
+    flags = [*FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    flags += [f"-I{path}" for path in includes]
     start = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor() as threads:
+        objects = [Path(folder) / f"{source.stem}.o" for source in SOURCES]
+        jobs = [
+            threads.submit(_run, [compiler, *flags, "-c", str(source), "-o", str(made)])
+            for source, made in zip(SOURCES, objects, strict=True)
+        ]
+        for job in jobs:
+            job.result()
+        unfinished = Path(folder) / LIBRARY
+        undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+        link = [compiler, "-shared", *map(str, objects), "-o", str(unfinished), *undefined]
+        _run([*link, f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"])
+        unfinished.replace(library)
+    return round(time.perf_counter() - start, 2)
+
+
+def _run(command: list[str]) -> None:
+    """Run the compiler; where it refuses, say so with its own first errors."""
     told = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - start
     if told.returncode != 0:
-        unfinished.unlink(missing_ok=True)
         last = "\n".join([line for line in told.stderr.splitlines() if "error" in line][:5])
         raise InputError(
-            f"{compiler} could not compile the kernel for torch {torch.__version__}:\n{last}\n"
+            f"{command[0]} could not compile the kernel for torch {torch.__version__}:\n{last}\n"
             "Try another compiler: CXX=clang++, say. Without the kernel, everything still runs on "
             "PyTorch's own."
         )
-    unfinished.replace(library)
-    return round(seconds, 2)
 
 
 def _told_seconds(folder: Path) -> float:

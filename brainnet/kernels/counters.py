@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 COUNTED = ("silent", "ramp", "firing", "not_finite")
 SUMMED = ("sum", "sum_of_squares")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the neurons did since counting began: plain numbers, one entry per neuron.
+
+    Attributes:
+        silent: how many inputs gave an output of exactly 0.
+        ramp: how many gave one between 0 and 1.
+        firing: how many gave exactly 1.
+        not_finite: how many were NaN or infinite; those count nowhere else.
+        sum: of the outputs.
+        sum_of_squares: of the outputs.
+    """
+
+    silent: tuple[int, ...]
+    ramp: tuple[int, ...]
+    firing: tuple[int, ...]
+    not_finite: tuple[int, ...]
+    sum: tuple[float, ...]
+    sum_of_squares: tuple[float, ...]
 
 
 def new_counters(
@@ -25,6 +48,23 @@ def new_counters(
     counts = torch.zeros(len(COUNTED), neurons, dtype=torch.int64, device=device)
     dtype = torch.float32 if on_mps else torch.float64
     return counts, torch.zeros(len(SUMMED), neurons, dtype=dtype, device=device)
+
+
+def read_counters(counters: tuple[Tensor, Tensor]) -> Counted:
+    """Bring both home in one copy.
+
+    Example:
+        >>> counts, sums = new_counters(2)
+        >>> read_counters((counts.add_(3), sums)).silent
+        (3, 3)
+    """
+    counts, sums = counters
+    # As bits: an integer beyond 2^53 would not survive as a float64.
+    exact = sums if sums.dtype == torch.float64 else sums.cpu().double()  # MPS, in a second copy
+    home = torch.cat([counts.to(exact.device), exact.view(torch.int64)]).cpu()
+    counted = home[: len(COUNTED)].tolist()
+    summed = home[len(COUNTED) :].view(torch.float64).tolist()
+    return Counted(*map(tuple, counted), *map(tuple, summed))
 
 
 @torch.no_grad()

@@ -14,6 +14,10 @@
 #include <torch/csrc/stable/c/shim.h>
 #include <torch/library.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -39,6 +43,7 @@ using torch::autograd::variable_list;
 constexpr int64_t kGrain = 32768;  // elements worth a thread of their own
 constexpr int64_t kBlocks = 64;    // partial sums per neuron, whatever the number of threads
 constexpr int64_t kColumns = 256;  // running sums side by side: they stay in the nearest cache
+constexpr int64_t kRows = 4;       // lines added up before a running sum is touched
 
 // ---- Numbers: how each dtype is read and written ------------------------------------------
 
@@ -87,6 +92,26 @@ inline C sloped(C g, C y, C width, C leak) {
   C inside = kPlain ? g : g / width;
   C outside = kLeaks ? g * leak : C(0);
   return ((y > C(0)) & (y < C(1))) ? inside : outside;
+}
+
+// ---- Memory -------------------------------------------------------------------------------
+
+// Fresh memory comes page by page, and for a large tensor most of an elementwise op goes into that:
+// so it is asked for in huge pages. Only from the size on that malloc maps and unmaps by itself
+// (glibc's largest threshold), so that the advice ends with the tensor.
+Tensor fresh_like(const Tensor& like) {
+  Tensor fresh = at::empty_like(like);
+#if defined(__linux__)
+  constexpr uintptr_t kHuge = 2 << 20;
+  constexpr uintptr_t kMapped = 32 << 20;
+  if (fresh.nbytes() >= kMapped) {
+    const auto begin = reinterpret_cast<uintptr_t>(fresh.mutable_data_ptr());
+    const auto first = (begin + kHuge - 1) / kHuge * kHuge;
+    const auto last = (begin + fresh.nbytes()) / kHuge * kHuge;
+    madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // may be refused
+  }
+#endif
+  return fresh;
 }
 
 // ---- Shape: memory as (outer, neurons, inner) ---------------------------------------------
@@ -142,8 +167,9 @@ void over_stretches(const Layout& layout, const F& run) {
 }
 
 // A fixed split of the same memory into tasks whose sums are later added in order. Depends on the
-// shape alone. `step(position, length, column)` adds into at most kColumns running sums; `done`
-// hands over those of one neuron (inner > 1) or of `neurons` side by side (inner == 1).
+// shape alone. `step(position, length, column, rows)` adds up to kRows lines into at most kColumns
+// running sums; `done` hands over those of one neuron (inner > 1) or of `neurons` side by side
+// (inner == 1).
 struct Split {
   explicit Split(const Layout& l) : layout(l) {
     // A part is worth its own sums only where it has enough to add.
@@ -172,8 +198,8 @@ struct Split {
         const int64_t j0 = task % tiles * tile, j1 = std::min(l.neurons, j0 + tile);
         auto sums = start();
         if (l.inner == 1) {
-          for (int64_t row = from; row < to; ++row) {
-            step(sums, row * l.neurons + j0, j1 - j0, j0);
+          for (int64_t row = from; row < to; row += kRows) {
+            step(sums, row * l.neurons + j0, j1 - j0, j0, std::min(kRows, to - row));
           }
           done(sums, part, j0, j1 - j0, false);
           continue;
@@ -183,7 +209,7 @@ struct Split {
           for (int64_t row = from; row < to; ++row) {
             const int64_t base = (row * l.neurons + j) * l.inner;
             for (int64_t k = i0; k < i1; k += kColumns) {
-              step(sums, base + k, std::min(kColumns, i1 - k), j);
+              step(sums, base + k, std::min(kColumns, i1 - k), j, int64_t{1});
             }
           }
           done(sums, part, j, std::min(kColumns, i1 - i0), true);
@@ -274,25 +300,32 @@ struct Slopes {
   double scaled[kColumns] = {};
 };
 
-template <class S, bool kVector, bool kLeaks, bool kSpreadGrad>
+template <class S, bool kVector, bool kLeaks, bool kSpreadGrad, int64_t kLines>
 void summing_run(
     Slopes& sums,
     const S* g,
     const S* y,
     S* d,
     int64_t length,
+    int64_t stride,
     const Computed<S>* w,
     Computed<S> leak) {
   using C = Computed<S>;
   const C w0 = *w, g0 = load(*g);
   EACH_ALONE
   for (int64_t k = 0; k < length; ++k) {
-    const C out = load(y[k]);
-    const C grad = kSpreadGrad ? g0 : load(g[k]);
-    const C moved = sloped<C, false, kLeaks>(grad, out, kVector ? w[k] : w0, leak);
-    store(d + k, moved);
-    sums.moved[k] += static_cast<double>(moved);
-    sums.scaled[k] += static_cast<double>(out * moved);
+    double added = 0, scaled = 0;
+    for (int64_t r = 0; r < kLines; ++r) {
+      const int64_t at = r * stride + k;
+      const C out = load(y[at]);
+      const C grad = kSpreadGrad ? g0 : load(g[at]);
+      const C moved = sloped<C, false, kLeaks>(grad, out, kVector ? w[k] : w0, leak);
+      store(d + at, moved);
+      added += static_cast<double>(moved);
+      scaled += static_cast<double>(out * moved);
+    }
+    sums.moved[k] += added;
+    sums.scaled[k] += scaled;
   }
 }
 
@@ -305,30 +338,41 @@ struct Tally {
   double squares[kColumns] = {};
 };
 
-template <class S, bool kVector>
+template <class S, bool kVector, int64_t kLines>
 void counting_run(
     Tally& tally,
     const S* x,
     S* y,
     int64_t length,
+    int64_t stride,
     const Computed<S>* t,
     const Computed<S>* w) {
   using C = Computed<S>;
   const C t0 = *t, w0 = *w;
   EACH_ALONE
   for (int64_t k = 0; k < length; ++k) {
-    const C in = load(x[k]);
-    S held;
-    store(&held, ramp<C, false>(in, kVector ? t[k] : t0, kVector ? w[k] : w0));
-    y[k] = held;
-    const C out = load(held);
-    const bool finite = std::abs(in) <= std::numeric_limits<C>::max();
-    tally.silent[k] += finite & (out == C(0));
-    tally.firing[k] += finite & (out == C(1));
-    tally.odd[k] += !finite;
-    const double counted = finite ? static_cast<double>(out) : 0.0;
-    tally.sum[k] += counted;
-    tally.squares[k] += counted * counted;
+    int32_t silent = 0, firing = 0, odd = 0;
+    double sum = 0, squares = 0;
+    for (int64_t r = 0; r < kLines; ++r) {
+      const int64_t at = r * stride + k;
+      const C in = load(x[at]);
+      S held;
+      store(&held, ramp<C, false>(in, kVector ? t[k] : t0, kVector ? w[k] : w0));
+      y[at] = held;
+      const C out = load(held);
+      const bool finite = std::abs(in) <= std::numeric_limits<C>::max();
+      silent += finite & (out == C(0));
+      firing += finite & (out == C(1));
+      odd += !finite;
+      const double counted = static_cast<double>(finite ? out : C(0));
+      sum += counted;
+      squares += counted * counted;
+    }
+    tally.silent[k] += silent;
+    tally.firing[k] += firing;
+    tally.odd[k] += odd;
+    tally.sum[k] += sum;
+    tally.squares[k] += squares;
   }
 }
 
@@ -366,12 +410,14 @@ void counting_kernel(
   std::vector<double> summed(split.parts() * n * 2, 0.0);
   split.each(
       [] { return Tally(); },
-      [&](Tally& tally, int64_t at, int64_t length, int64_t j) {
-        tally.seen += layout.inner == 1 ? 1 : length;
-        if (layout.inner == 1) {
-          counting_run<S, true>(tally, x + at, y + at, length, p.thresholds + j, p.widths + j);
-        } else {
-          counting_run<S, false>(tally, x + at, y + at, length, p.thresholds + j, p.widths + j);
+      [&](Tally& tally, int64_t at, int64_t length, int64_t j, int64_t rows) {
+        tally.seen += layout.inner == 1 ? rows : length;
+        const bool whole = rows == kRows;
+        const auto run = layout.inner != 1 ? counting_run<S, false, 1>
+            : whole                        ? counting_run<S, true, kRows>
+                                           : counting_run<S, true, 1>;
+        for (int64_t row = 0; row < (whole ? 1 : rows); ++row, at += n) {
+          run(tally, x + at, y + at, length, n, p.thresholds + j, p.widths + j);
         }
       },
       [&](const Tally& tally, int64_t part, int64_t j, int64_t columns, bool one) {
@@ -503,13 +549,18 @@ std::vector<double> summing_kernel(
   std::vector<double> parts(split.parts() * n * 2, 0.0);
   split.each(
       [] { return Slopes(); },
-      [&](Slopes& sums, int64_t at, int64_t length, int64_t j) {
-        auto run = layout.inner == 1
-            ? (leak != 0 ? summing_run<S, true, true, kSpreadGrad>
-                         : summing_run<S, true, false, kSpreadGrad>)
-            : (leak != 0 ? summing_run<S, false, true, kSpreadGrad>
-                         : summing_run<S, false, false, kSpreadGrad>);
-        run(sums, kSpreadGrad ? g : g + at, y + at, d + at, length, p.widths + j, leak);
+      [&](Slopes& sums, int64_t at, int64_t length, int64_t j, int64_t rows) {
+        const bool whole = rows == kRows;
+        const auto run = layout.inner != 1
+            ? (leak != 0 ? summing_run<S, false, true, kSpreadGrad, 1>
+                         : summing_run<S, false, false, kSpreadGrad, 1>)
+            : whole ? (leak != 0 ? summing_run<S, true, true, kSpreadGrad, kRows>
+                                 : summing_run<S, true, false, kSpreadGrad, kRows>)
+                    : (leak != 0 ? summing_run<S, true, true, kSpreadGrad, 1>
+                                 : summing_run<S, true, false, kSpreadGrad, 1>);
+        for (int64_t row = 0; row < (whole ? 1 : rows); ++row, at += n) {
+          run(sums, kSpreadGrad ? g : g + at, y + at, d + at, length, n, p.widths + j, leak);
+        }
       },
       [&](const Slopes& sums, int64_t part, int64_t j, int64_t columns, bool one) {
         for (int64_t k = 0; k < columns; ++k) {
@@ -573,10 +624,10 @@ variable_list fused_backward(
   bool reuse = !spread_grad && is_ours_alone(grad);
   if (!spread_grad &&
       (grad.scalar_type() != output.scalar_type() || grad.strides() != output.strides())) {
-    grad = at::empty_like(output).copy_(grad);
+    grad = fresh_like(output).copy_(grad);
     reuse = true;
   }
-  Tensor moved = reuse ? grad : at::empty_like(output);
+  Tensor moved = reuse ? grad : fresh_like(output);
   const bool sums = wants_threshold || wants_width;
   const bool per_neuron = (width.defined() && width.numel() != 1) ||
       (wants_threshold && threshold.numel() != 1);
@@ -731,17 +782,18 @@ Tensor threshold_ramp_cpu(
       (input.requires_grad() || requires_grad(threshold) || requires_grad(width));
   const bool dense = input.is_non_overlapping_and_dense() && !input.is_neg() && !input._is_zerotensor();
   // Only memory whose values nobody can ask for again: no leaf, no view, no hooks on it.
-  const bool in_place = reuse_input && dense && !input.is_view() && !input.is_inference() &&
+  const bool writable = !input.is_inference() || c10::InferenceMode::is_enabled();
+  const bool in_place = reuse_input && dense && !input.is_view() && writable &&
       (!input.requires_grad() ||
        (!input.is_leaf() && !input.retains_grad() && torch::autograd::impl::hooks(input).empty()));
   Tensor output;
   {
     at::AutoDispatchBelowADInplaceOrView below;
     const Tensor source = dense ? input : at::empty(input.sizes(), input.options()).copy_(input);
-    output = in_place ? input : at::empty_like(source);
+    output = in_place ? input : fresh_like(source);
     compute(source, output, threshold, width, numbers, counts, sums);
   }
-  if (in_place) torch::autograd::impl::bump_version(output);
+  if (in_place && !output.is_inference()) torch::autograd::impl::bump_version(output);
   if (!differentiable) return output;
   auto [node, fields] = new_node<ThresholdRampBackward>();
   node->set_next_edges(torch::autograd::collect_next_edges(input, threshold, width));

@@ -48,8 +48,8 @@ def threshold_ramp(
         dim: Which dimension counts the neurons; 1 for the channels of an image.
         reuse_input: Whether the output may take the input's memory, because nobody will ask for
             the input again: a layer's own pre-activation. It is no more than a permission: where
-            the input is a leaf, a view, has hooks or retains its gradient, where a transform or a
-            compiler is at work, or no kernel is built, the input stays as it is.
+            the input is a leaf, a view, has hooks or retains its gradient, where a transform, a
+            mode or a compiler is at work, or no kernel is built, the input stays as it is.
         counters: What :func:`brainnet.kernels.counters.new_counters` made, to add to what each
             neuron did in this call.
 
@@ -82,8 +82,7 @@ def threshold_ramp(
             width,
             leak,
             dim=dim,
-            reuse_input=reuse_input,
-            counters=counters,
+            counters=counters,  # not reuse_input: who looks on at functions may hold the input
         )
         return result
     if type(input) in _PLAIN and input.is_cpu and not _transformed() and not _traced():
@@ -177,7 +176,8 @@ def _count(input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tens
     if _transformed():
         raise RuntimeError(
             "the counters of threshold_ramp count calls, and a function transform (vmap, grad, "
-            "jvp ...) has no one call to count. Switch them off there: counters=None."
+            "jvp ...) has no one call to count. Leave them out there: counters=None, or "
+            "stop_counting() of a ThresholdRamp."
         )
     _check_counters(input, dim, counters)
     count(input, output, dim, counters)
@@ -215,6 +215,11 @@ def _aligned(
         came = input.dtype if isinstance(input, Tensor) else type(input).__name__
         raise InputError(
             f"threshold_ramp needs a floating-point tensor; got {came}. Convert it: input.float()."
+        )
+    if input.layout != torch.strided:
+        raise InputError(
+            f"threshold_ramp needs a dense tensor; got layout {input.layout}. Convert it: "
+            "input.to_dense()."
         )
     if not (0.0 <= leak < math.inf):
         raise InputError(

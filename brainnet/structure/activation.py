@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from brainnet import concepts
+from brainnet.errors import InputError
+from brainnet.kernels.counters import Counted, new_counters, read_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 
 
@@ -32,6 +34,11 @@ class ThresholdRamp(nn.Module):
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
+    Attributes:
+        counts: how often each neuron was silent, on its ramp, firing, or given what is not finite:
+            (4, neurons) int64, or None while nobody counts (`start_counting`).
+        sums: of each neuron's outputs and of their squares, (2, neurons) float64, or None.
+
     Raises:
         ValueError: where a width is not positive, or tensors do not fit the neurons.
 
@@ -48,6 +55,8 @@ class ThresholdRamp(nn.Module):
     threshold: float | Tensor
     fixed_width: float | Tensor
     log_width: nn.Parameter
+    counts: Tensor | None
+    sums: Tensor | None
 
     def __init__(
         self,
@@ -77,6 +86,8 @@ class ThresholdRamp(nn.Module):
         self._hold("threshold", empty, self.initial_threshold, learn=learn_threshold)
         width_home = "log_width" if learn_width else "fixed_width"
         self._hold(width_home, empty, self.initial_width, learn=learn_width)
+        self.register_buffer("counts", None, persistent=False)
+        self.register_buffer("sums", None, persistent=False)
         self.reset_parameters()
 
     def _hold(self, name: str, empty: Tensor, start: float | Tensor, *, learn: bool) -> None:
@@ -107,9 +118,99 @@ class ThresholdRamp(nn.Module):
             if isinstance(home, Tensor):
                 home.copy_(start)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """React to the input: 0 below the threshold, 1 where fully firing."""
-        return threshold_ramp(input, self.threshold, self.width, self.leak)
+    def forward(self, input: Tensor, *, reuse_input: bool = False) -> Tensor:
+        """React to the input: 0 below the threshold, 1 where fully firing.
+
+        Args:
+            input: the pre-activations, (batch, neurons).
+            reuse_input: whether the output may take the input's memory, as nobody will ask for the
+                input again; see `threshold_ramp`.
+        """
+        return threshold_ramp(
+            input,
+            self.threshold,
+            self.width,
+            self.leak,
+            reuse_input=reuse_input,
+            counters=self._counting(),
+        )
+
+    def start_counting(self, neurons: int | None = None) -> None:
+        """Count from now on, in every call, what each neuron does: the kernel does it in passing.
+
+        The counters are buffers that no `state_dict` knows. `DistributedDataParallel` would copy
+        those of its first process to all: give it `broadcast_buffers=False`.
+
+        Args:
+            neurons: the size of the input's last dimension; where the ramp knows it, it may be
+                left out.
+
+        Raises:
+            InputError: where nothing says how many neurons there are.
+
+        Example:
+            >>> ramp = ThresholdRamp()
+            >>> ramp.start_counting(neurons=2)
+            >>> _ = ramp(torch.tensor([[-1.0, 0.5], [0.25, 2.0]]))
+            >>> ramp.counters().silent, ramp.counters().ramp, ramp.counters().firing
+            ((1, 0), (1, 1), (0, 1))
+        """
+        neurons = self.neurons if neurons is None else neurons
+        if neurons is None:
+            raise InputError(
+                "to count what each neuron does, the ramp needs to know how many there are; it "
+                "holds one threshold and one width for all. Say start_counting(neurons=64)."
+            )
+        homes = (*self.parameters(), *self.buffers())
+        self.counts, self.sums = new_counters(neurons, device=homes[0].device if homes else None)
+
+    def stop_counting(self) -> None:
+        """Count no more, and forget what was counted."""
+        self.counts = self.sums = None
+
+    def counters(self) -> Counted:
+        """What was counted so far as plain numbers, by one copy to the host.
+
+        Raises:
+            InputError: where nobody asked to count.
+        """
+        return read_counters(self._asked_for())
+
+    def reset_counters(self) -> None:
+        """Count from zero again.
+
+        Raises:
+            InputError: where nobody asked to count.
+        """
+        for buffer in self._asked_for():
+            buffer.zero_()
+
+    def _counting(self) -> tuple[Tensor, Tensor] | None:
+        return None if self.counts is None or self.sums is None else (self.counts, self.sums)
+
+    def _asked_for(self) -> tuple[Tensor, Tensor]:
+        counters = self._counting()
+        if counters is None:
+            raise InputError(
+                "this ramp counts nothing yet: call start_counting() before the first batch."
+            )
+        return counters
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ThresholdRamp":
+        """Move as any module does, but leave the sums as exact as they are: `half()` and others."""
+        counts, sums = self.counts, self.sums
+        self.stop_counting()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if counts is not None and sums is not None:
+            moved = fn(counts)
+            if moved.device == sums.device:
+                self.counts, self.sums = moved, sums
+            else:
+                self.counts, self.sums = new_counters(counts.shape[1], device=moved.device)
+                if not counts.is_meta:
+                    self.counts.copy_(counts)
+                    self.sums.copy_(sums)
+        return self
 
     @property
     def is_plain(self) -> bool:
@@ -132,7 +233,7 @@ class ThresholdRamp(nn.Module):
     ) -> "ThresholdRamp":
         """A fresh one for a layer of so many neurons: what learns gets one entry per neuron."""
         learns = self.learn_threshold or self.learn_width
-        return ThresholdRamp(
+        ramp = ThresholdRamp(
             self.initial_threshold,
             self.initial_width,
             self.leak,
@@ -142,6 +243,9 @@ class ThresholdRamp(nn.Module):
             device=device,
             dtype=dtype,
         )
+        if self.counts is not None:
+            ramp.start_counting(neurons)
+        return ramp
 
     def extra_repr(self) -> str:
         """Threshold, width and leak, and the concept that this part embodies."""

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from brainnet import concepts
 from brainnet.structure.activation import ThresholdRamp, activation_for
@@ -81,8 +82,31 @@ class Layer(nn.Module):
 
     def forward(self, signals: Tensor) -> Tensor:
         """Weigh the signals, add the biases, react."""
-        reaction: Tensor = self.activation(self.collect(signals))
+        sums = self.collect(signals)
+        if self._nobody_else_sees(sums):
+            return self.activation(sums, reuse_input=True)  # type: ignore[no-any-return]
+        reaction: Tensor = self.activation(sums)
         return reaction
+
+    def _nobody_else_sees(self, sums: Tensor) -> bool:
+        """Whether the sums may give way to the reaction: it then needs no memory of its own.
+
+        What PyTorch knows of a tensor (hooks, views, transforms) is `threshold_ramp`'s to ask. Here
+        is asked for whoever may be handed the sums on their way: hooks on a module, a module of
+        somebody else's, a method that was replaced.
+        """
+        weights, activation = self.weights, self.activation
+        if torch.compiler.is_compiling() or type(activation) is not ThresholdRamp:
+            return False  # a compiler finds out for itself
+        return (
+            type(sums) is Tensor
+            and type(weights) is Weights
+            and type(self).collect is Layer.collect
+            and "collect" not in vars(self)
+            and not _has_any_global_hook()
+            and not _is_watched(weights)
+            and not _is_watched(activation)
+        )
 
     def neuron(self, index: int) -> Neuron:
         """One neuron of this layer, seen alone: a view that shares its tensors.
@@ -96,3 +120,14 @@ class Layer(nn.Module):
     def extra_repr(self) -> str:
         """Name and sizes, and the concept that this part embodies."""
         return f"{self.name}: {self.inputs} -> {self.neurons}, concept={self.concept.name}"
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether anybody listens to the module, in either direction, or has put himself in its way."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
+    )

@@ -193,13 +193,20 @@ class TestNative:
             x.register_hook(lambda g: g)
         if why == "retain":
             x.retain_grad()
-        if why == "inference":
+        if why == "inference":  # a tensor that outlives its inference mode may not be written to
             with torch.inference_mode():
                 x = torch.full((3, 4), -1.0)
+            with torch.no_grad():
                 threshold_ramp(x, reuse_input=True)
         else:
             threshold_ramp(x, reuse_input=True).sum().backward()
         assert (x == -1).all()
+
+    def test_permission_is_taken_in_inference_mode(self, on):
+        on("auto")
+        with torch.inference_mode():
+            x = torch.full((3, 4), -1.0)
+            assert threshold_ramp(x, reuse_input=True).data_ptr() == x.data_ptr()
 
     def test_an_input_that_backward_needs_is_loud_about_reuse(self, on):
         on("auto")

@@ -63,15 +63,16 @@ def closed_form(
     return exact, slope * g, -slope * g, -slope * y * g
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# A single number, of shape (), has no neurons to count.
+SHAPES_AND_KINDS = [(s, k) for s in SHAPES for k in KINDS if s or k != "per_neuron"]
+
+
+@pytest.mark.parametrize(("shape", "kind"), SHAPES_AND_KINDS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("leak", [0.0, 0.125])
 def test_output_and_gradients(
     shape: tuple[int, ...], dtype: torch.dtype, kind: str, leak: float
 ) -> None:
-    if kind == "per_neuron" and not shape:
-        pytest.skip("a single number has no neurons to count")
     x = inputs(shape, dtype).requires_grad_()
     t, w = parameters(kind, shape[-1] if shape else 1, torch.promote_types(dtype, torch.float32))
     leaves = [p.requires_grad_() for p in (t, w) if isinstance(p, Tensor)]
@@ -355,6 +356,7 @@ BAD: dict[str, tuple[tuple[object, ...], dict[str, object], str]] = {
     "neurons of a number": ((torch.tensor(1.0), torch.ones(4)), {}, r"shape \(4,\)"),
     "no such dimension": ((torch.ones(2, 3), torch.ones(3)), {"dim": 5}, "dim=5"),
     "integer threshold": ((torch.ones(3), torch.ones(3, dtype=torch.int64)), {}, "threshold"),
+    "sparse": ((torch.eye(3).to_sparse(),), {}, r"to_dense\(\)"),
     "negative leak": ((torch.ones(3), 0.0, 1.0, -0.1), {}, "leak"),
 }
 

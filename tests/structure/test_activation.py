@@ -1,8 +1,11 @@
 """The threshold ramp as a module: quiet, rising, firing; what learns and what stays."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
+from brainnet.errors import InputError
 from brainnet.structure.activation import ThresholdRamp, activation_for
 
 
@@ -71,3 +74,95 @@ def test_print_out() -> None:
         "ThresholdRamp(threshold=0.5, width=2, leak=0.1, learns its width, "
         "concept=activation function)"
     )
+
+
+BATCH = torch.tensor([[-1.0, 0.5, float("nan")], [2.0, 0.25, 1.0]])
+
+
+def counting(**options: object) -> ThresholdRamp:
+    ramp = ThresholdRamp(**options)  # type: ignore[arg-type]
+    ramp.start_counting(neurons=3)
+    return ramp
+
+
+def test_counters_add_up_over_calls_until_they_are_reset() -> None:
+    ramp = counting()
+    plain = ThresholdRamp()
+    for _ in range(3):
+        assert torch.equal(ramp(BATCH)[:, :2], plain(BATCH)[:, :2])
+    counted = ramp.counters()
+    assert (counted.silent, counted.ramp) == ((3, 0, 0), (0, 6, 0))
+    assert (counted.firing, counted.not_finite) == ((3, 0, 3), (0, 0, 3))
+    assert (counted.sum, counted.sum_of_squares) == ((3.0, 2.25, 3.0), (3.0, 0.9375, 3.0))
+    ramp.reset_counters()
+    assert ramp.counters().silent == (0, 0, 0)
+
+
+def test_counts_beyond_what_a_float_holds_come_home_exact() -> None:
+    ramp = counting()
+    assert ramp.counts is not None
+    ramp.counts.fill_(2**53 + 1)
+    assert ramp.counters().silent[0] == 2**53 + 1
+
+
+def test_counters_are_no_state_and_cost_nothing_unasked() -> None:
+    ramp = ThresholdRamp()
+    assert list(ramp.buffers()) == []
+    with pytest.raises(InputError, match="start_counting"):
+        ramp.counters()
+    with pytest.raises(InputError, match="neurons=64"):
+        ramp.start_counting()
+    ramp.start_counting(neurons=3)
+    assert ramp.state_dict() == {}
+    ramp.stop_counting()
+    assert list(ramp.buffers()) == []
+
+
+def test_a_ramp_that_knows_its_neurons_counts_them() -> None:
+    ramp = ThresholdRamp(threshold=torch.zeros(3))
+    ramp.start_counting()
+    ramp(BATCH)
+    assert ramp.counters().not_finite == (0, 0, 1)
+
+
+def test_a_layer_made_after_a_counting_ramp_counts_its_own() -> None:
+    first, second = (activation_for(counting(), neurons=3) for _ in range(2))
+    first(BATCH)
+    assert isinstance(first, ThresholdRamp)
+    assert isinstance(second, ThresholdRamp)
+    assert (first.counters().silent, second.counters().silent) == ((1, 0, 0), (0, 0, 0))
+
+
+@pytest.mark.parametrize("move", ["half", "bfloat16", "float", "double", "copy", "to"])
+def test_counters_survive_what_happens_to_modules(move: str) -> None:
+    ramp = counting(threshold=torch.zeros(3))
+    ramp(BATCH)
+    moved = {"copy": lambda: deepcopy(ramp), "to": lambda: ramp.to("cpu", torch.float16)}.get(
+        move, getattr(ramp, move, None)
+    )()
+    moved(BATCH.to(moved.threshold.dtype))
+    assert moved.counters().ramp == (0, 4, 0)
+    assert moved.sums.dtype == torch.float64
+    assert move != "copy" or ramp.counters().ramp == (0, 2, 0)
+
+
+def test_counting_starts_anew_where_memory_is_made() -> None:
+    ramp = counting(threshold=torch.zeros(3)).to("meta").to_empty(device="cpu")
+    ramp.reset_parameters()
+    ramp(BATCH)
+    assert ramp.counters().ramp == (0, 2, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_counters_survive_a_compiler() -> None:
+    ramp, twin = counting(), counting()
+    torch.compiler.reset()
+    ramp.compile(fullgraph=True)
+    for _ in range(3):
+        ramp(BATCH)
+        twin(BATCH)
+    assert ramp.counters() == twin.counters()
+    ramp.reset_counters()
+    ramp(BATCH)
+    assert ramp.counters().silent == (1, 0, 0)

@@ -1,11 +1,17 @@
 """A layer is its neurons side by side: same sums, same reactions, same gradients."""
 
+import copy
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
+from torch.utils import flop_counter
 
+from brainnet.kernels import build, paths
 from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
 from brainnet.structure.layer import Layer
+from brainnet.structure.network import Network
 
 
 def activations() -> list[str | nn.Module]:
@@ -82,3 +88,146 @@ def test_print_out_names_the_concepts() -> None:
     for words in ("hidden_1: 3 -> 4, concept=layers", "concept=weights", "concept=biases"):
         assert words in text
     assert "concept=activation function" in text
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Collects the weighted sums as they are handed over."""
+    seen: list[torch.Tensor] = []
+    linear = torch.nn.functional.linear
+
+    def listen(*arguments: torch.Tensor) -> torch.Tensor:
+        seen.append(linear(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(torch.nn.functional, "linear", listen)
+    return seen
+
+
+native = [
+    pytest.mark.native,
+    pytest.mark.skipif(build.find() is None, reason="not built: brainnet kernels build"),
+]
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("BRAINNET_KERNELS", "auto")
+    paths.forget()
+    yield
+    monkeypatch.undo()
+    paths.forget()
+
+
+class TestInPlace:
+    pytestmark = native
+
+    def test_the_reaction_takes_the_memory_of_the_sums(self, fast, monkeypatch):
+        seen = spied(monkeypatch)
+        layer = Layer(3, 4, ThresholdRamp(0.1, 2.0))
+        answer = layer(torch.randn(7, 3))
+        assert answer.data_ptr() == seen[0].data_ptr()
+
+    def test_nothing_else_is_kept_for_backward(self, fast):
+        layers = nn.Sequential(Layer(3, 40), Layer(40, 2, None))
+        kept: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        signals = torch.randn(7, 3)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            layers(signals)
+        for known in (signals, *layers.parameters()):
+            kept.pop(known.untyped_storage().data_ptr(), None)
+        assert list(kept.values()) == [7 * 40 * 4]
+
+    @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.parametrize("learn", [True, False])
+    @pytest.mark.parametrize("lead", [(7,), (2, 5), ()])
+    def test_values_and_derivatives_are_the_same(self, fast, bias, learn, lead):
+        ramp = ThresholdRamp(0.1, 2.0, 0.25, learn_threshold=learn, learn_width=learn)
+        layer = Layer(3, 4, ramp, bias=bias, dtype=torch.float64)
+        apart = copy.deepcopy(layer)
+        apart.activation.register_forward_pre_hook(lambda *_: None)
+        signals = torch.randn(*lead, 3, dtype=torch.float64, requires_grad=True)
+
+        def derivatives(which: Layer) -> list[torch.Tensor]:
+            parts = [signals, *which.parameters()]
+            answer = which(signals)
+            first = torch.autograd.grad(answer.square().sum(), parts, create_graph=True)
+            second = torch.autograd.grad(sum(d.square().sum() for d in first), parts)
+            return [answer, *first, *second]
+
+        for mine, theirs in zip(derivatives(layer), derivatives(apart), strict=True):
+            assert torch.equal(mine, theirs)
+
+    @pytest.mark.parametrize("where", ["activation", "weights"])
+    @pytest.mark.parametrize(
+        "how",
+        [
+            "register_forward_hook",
+            "register_forward_pre_hook",
+            "register_full_backward_hook",
+            "register_full_backward_pre_hook",
+        ],
+    )
+    def test_hooks_see_the_sums_and_lose_nothing(self, fast, monkeypatch, where, how):
+        seen = spied(monkeypatch)
+        layer = Layer(3, 4)
+        getattr(getattr(layer, where), how)(lambda *_: None)
+        signals = torch.randn(7, 3, requires_grad=True)
+        layer(signals).sum().backward()
+        assert torch.equal(seen[0], layer.collect(signals))
+
+    def test_whoever_stands_in_the_way_keeps_the_sums(self, fast, monkeypatch):
+        seen = spied(monkeypatch)
+        signals = torch.randn(7, 3)
+
+        class Remembering(Layer):
+            def collect(self, signals: torch.Tensor) -> torch.Tensor:
+                self.last = super().collect(signals)
+                return self.last
+
+        wrapped, observed, plain = Layer(3, 4), Layer(3, 4), Layer(3, 4)
+        forward = wrapped.activation.forward
+        wrapped.activation.forward = lambda sums: forward(sums)  # type: ignore[method-assign]
+        handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
+        try:
+            observed(signals)
+        finally:
+            handle.remove()
+        for layer in (Remembering(3, 4), wrapped):
+            layer(signals)
+
+        class Watching(torch.overrides.TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                return func(*args, **kwargs or {})
+
+        with Watching():
+            plain(signals)
+        with flop_counter.FlopCounterMode(display=False):
+            plain(signals)
+        for sums in seen:
+            assert (sums < 0).any()  # what the ramp never answers
+
+    def test_a_trace_and_the_sums_alone_stay_as_they_are(self, fast):
+        network = Network([3, 4, 2])
+        signals = torch.randn(7, 3)
+        sums = network.layers[0].collect(signals)
+        first = network.trace(signals).layers[0]
+        assert torch.equal(first.pre_activation, sums)
+        assert torch.equal(first.output, network.layers[0](signals))
+        assert torch.equal(sums.clamp(0, 1), first.output)
+
+    # PyTorch's forward mode itself still imports a module that calls torch.jit.script (torch 2.13).
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+    def test_an_answer_can_be_copied_and_transformed(self, fast):
+        layer = Layer(3, 4, dtype=torch.float64)
+        signals = torch.randn(7, 3, dtype=torch.float64)
+        twin = copy.deepcopy(layer)
+        assert torch.equal(twin(signals), layer(signals))
+        rows = torch.func.vmap(torch.func.jacrev(layer))(signals)
+        assert rows.shape == (7, 4, 3)
+        torch.testing.assert_close(torch.func.vmap(torch.func.jacfwd(layer))(signals), rows)
