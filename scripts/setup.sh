@@ -133,14 +133,36 @@ explain_failed_installation() {
     fail "could not install the packages; pip's own words: $log"
 }
 
+# What the built kernels depend on; a compiler that comes later is noticed.
+wanted_kernels() {
+    cat "$root/constraints.txt" "$root"/brainnet/kernels/{*.cpp,build.py} 2>/dev/null | cksum
+    command -v "${CXX:-c++}" g++ clang++ c++ || true
+}
+
+# The C++ kernels make networks faster and nothing else: without a compiler all goes on.
+build_kernels() {
+    local wanted began=$SECONDS stamp_of_kernels="$venv/brainnet-kernels.stamp"
+    wanted="$(wanted_kernels)"
+    [ "$wanted" != "$(cat "$stamp_of_kernels" 2>/dev/null || true)" ] || return 0
+    say "building the C++ kernels, once; they make networks faster"
+    if "$venv/bin/brainnet" kernels build >>"$log" 2>&1 </dev/null; then
+        say "the C++ kernels are ready ($((SECONDS - began)) s)"
+    else
+        say "no C++ kernels (why: the end of $log): PyTorch's own operations compute in their place"
+    fi
+    echo "$wanted" >"$stamp_of_kernels"
+}
+
 # The door. Argument: "" for what training needs, "dev" for the tests' and linters' tools as well.
 set_up() {
-    is_right "$1" && return
-    take_lock
-    if ! is_right "$1"; then # another process may have made it meanwhile
-        : >"$log"
-        make_environment
-        install_packages "$1"
+    if ! is_right "$1"; then
+        take_lock
+        if ! is_right "$1"; then # another process may have made it meanwhile
+            : >"$log"
+            make_environment
+            install_packages "$1"
+        fi
+        release_lock
     fi
-    release_lock
+    build_kernels
 }

@@ -31,6 +31,21 @@ Options (Hydra's, https://hydra.cc)
 Groups (group=choice)
 """
 
+KERNELS_HELP = """\
+brainnet kernels build|status|clean
+
+Networks compute the same with and without the C++ kernels, faster with them. They are compiled only
+here and by the set-up scripts, once for each PyTorch, compiler and processor; a run never compiles.
+
+  build [--force]   compile them into the cache, or find them there; needs g++ or clang++ (or CXX)
+  status            which path computes on each device, and why
+  clean             remove what was built, for whichever PyTorch
+
+Environment
+  BRAINNET_KERNELS  auto (the fastest path there is) or reference (PyTorch's own operations)
+  BRAINNET_CACHE    a folder for the cache other than the user's own
+"""
+
 EVALUATE_HELP = """\
 brainnet evaluate RUN [key=value ...]
 

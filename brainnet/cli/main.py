@@ -14,6 +14,7 @@ brainnet: neural networks as a glass box, every part named, watched and explaine
   brainnet train [key=value ...]           train a network; -m tries several values
   brainnet evaluate RUN [key=value ...]    judge a run's best checkpoint on rows it never saw
   brainnet explain [CONCEPT]               what a concept means, its formula, where it is in code
+  brainnet kernels build|status|clean      the fast C++ path: build it, ask for it, remove it
 
   brainnet COMMAND --help                  what a command takes, with examples
   brainnet --version
@@ -98,8 +99,20 @@ def _explain(words: list[str], debug: bool) -> int:
     return run(words)
 
 
+def _kernels(words: list[str], debug: bool) -> int:
+    if not words or "--help" in words or "-h" in words:
+        from brainnet.cli.help import KERNELS_HELP
+
+        sys.stdout.write(KERNELS_HELP)
+        return 0 if words else 2
+    from brainnet.cli.kernels import run
+
+    return run(words)
+
+
 COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "explain": _explain,
+    "kernels": _kernels,
 }
