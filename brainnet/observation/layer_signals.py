@@ -1,12 +1,17 @@
 """Layer signals: what one layer sums up, answers and hears back while it is listened to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from brainnet.observation.statistics import FLAT, by_unit, histogram, precise, slope
+from brainnet.kernels.counters import COUNTED, new_counters
+from brainnet.kernels.statistics import DTYPES, statistics
+from brainnet.observation.slopes import CONVOLUTIONS, FLAT, by_unit, slope
+from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.anatomy import Place
 
 Hook = Callable[..., None]
@@ -14,27 +19,37 @@ Listening = Callable[[Hook], Hook]
 
 
 class LayerSignals:
-    """Tallies of one layer over all forward and backward passes of one step.
+    """What one layer did in all forward and backward passes of one step.
 
-    Tallies are sums over rows, one entry per neuron, kept on the layer's device; the signals
-    themselves are not kept. Where the layer's activation is not a module that follows it, what it
-    answers is its sums, and nothing is said of firing, silence or saturation.
+    Statistics of the signals and sums over the rows, one entry per neuron, are kept on the layer's
+    device; the signals themselves are not. A `ThresholdRamp` counts for itself who fires, as it
+    goes. Where the layer's activation is not a module that follows it, what it answers is its
+    sums, and nothing is said of firing, silence or saturation.
 
     Args:
         place: the layer.
         full: whether to take the histograms of the sums and of what comes back to them as well.
         listening: wraps each hook before it is put on.
+
+    Attributes:
+        tables: statistics of the `answers` and `sums` of all passes, one row each.
+        tallies: sums over the rows, one entry per neuron.
     """
 
     def __init__(self, place: Place, *, full: bool, listening: Listening) -> None:
         self.place = place
+        self.tables: dict[str, Tensor] = {}
         self.tallies: dict[str, Tensor] = {}
-        self.histograms: dict[str, Tensor] = {}
         self._full = full
         self._listening = listening
         self._reacts = not isinstance(place.activation, (nn.Identity, type(None)))
         self._rows = 0
         self._awaited = ""  # what the layer will do next, if this forward pass is one to learn from
+        ramp = place.activation
+        counts = isinstance(ramp, ThresholdRamp) and not isinstance(place.module, CONVOLUTIONS)
+        self._ramp = ramp if isinstance(ramp, ThresholdRamp) and counts else None
+        self._counters: tuple[Tensor, Tensor] | None = None
+        self._counted_before: Tensor | None = None  # where somebody else has the ramp count, too
 
     def listen(self) -> list[Any]:
         """Put the hooks on; returns the handles that take them off."""
@@ -46,8 +61,15 @@ class LayerSignals:
         after = reaction.register_forward_hook(self._listening(self._answer))
         return [*handles, before, after]
 
+    def close(self) -> None:
+        """Let the activation count no more; for after the hooks are off."""
+        if self._ramp is not None and self._counters is not None:
+            self._ramp.stop_counting()
+
     def _start(self, _module: nn.Module, _signals: object) -> None:
-        self._awaited = "sum" if torch.is_grad_enabled() else ""
+        # Inside a function transform there is no one call to listen to.
+        learns = torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
+        self._awaited = "sum" if learns else ""
 
     @torch.no_grad()
     def _sum(self, _module: nn.Module, signals: tuple[object, ...]) -> None:
@@ -60,7 +82,10 @@ class LayerSignals:
         if self._full:
             if sums.requires_grad:
                 sums.register_hook(self._listening(self._delta))
-            self.histograms.setdefault("sums", histogram(sums))
+            self._count("sums", sums)
+        if self._ramp is not None:
+            self._have_counted(self._ramp, sums)
+            return
         slopes = slope(self.place.activation, sums)
         if slopes is not None:
             self._add("slopes", slopes)
@@ -71,10 +96,22 @@ class LayerSignals:
         if self._awaited != "answer" or not isinstance(answers, Tensor):
             return
         self._awaited = ""
-        self.histograms.setdefault("answers", histogram(answers))
-        if self._reacts:
+        self._count("answers", answers)
+        if self._ramp is not None:
+            self.close()
+        elif self._reacts:
             self._rows += self._add("firing", answers > 0)
             self._add("speaking", answers != 0)
+
+    def _have_counted(self, ramp: ThresholdRamp, sums: Tensor) -> None:
+        """Let the ramp count what its next call does."""
+        if self._counters is None and ramp.counts is not None:
+            if self._counted_before is None:
+                self._counted_before = ramp.counts.clone()
+            return
+        if self._counters is None:
+            self._counters = new_counters(sums.shape[-1], device=sums.device)
+        ramp.counts, ramp.sums = self._counters
 
     def _sum_is_answer(self, module: nn.Module, signals: object, output: object) -> None:
         self._sum(module, (output,))
@@ -84,22 +121,58 @@ class LayerSignals:
     def _delta(self, delta: Tensor) -> None:
         self._add("delta", delta.abs())
 
+    def _count(self, name: str, values: Tensor) -> None:
+        """Add values to the statistics."""
+        if values.dtype in DTYPES and values.layout == torch.strided:
+            self.tables[name] = statistics([values], into=self.tables.get(name))
+
     def _add(self, name: str, values: Tensor) -> int:
         """Add values to a tally, per neuron; returns the number of rows."""
         units = by_unit(values, self.place.module)
-        total = units.sum(dim=0, dtype=precise(units.device))
+        wide = torch.float32 if units.device.type == "mps" else torch.float64
+        total = units.sum(dim=0, dtype=wide)
         self.tallies[name] = self.tallies[name] + total if name in self.tallies else total
         return len(units)
 
     def measured(self) -> dict[str, Tensor]:
-        """What there is to say of the layer now, as small tensors on its device."""
-        found = dict(self.histograms)
-        shares = {name: tally / max(self._rows, 1) for name, tally in self.tallies.items()}
-        if "firing" in shares:
-            found["firing_rate"] = shares["firing"].mean()
-            found["silent"] = (shares["speaking"] == 0).to(shares["speaking"]).mean()
-        if "slopes" in shares:
-            found["saturated"] = (shares["slopes"] < FLAT).to(shares["slopes"]).mean()
-        if "delta" in self.tallies:
-            found["delta"] = histogram(self.tallies["delta"])
+        """All there is to send home."""
+        found = self.tables | self.tallies
+        if "delta" in found:
+            found["delta"] = statistics([found["delta"]])
+        if self._counters is not None:
+            found["counts"] = self._counters[0]
+        elif self._ramp is not None and self._counted_before is not None:
+            counts = self._ramp.counts
+            found |= {} if counts is None else {"counts": counts - self._counted_before}
         return found
+
+    def shares(self, home: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Who fires, is silent or saturated, from what was measured, once it is home.
+
+        Args:
+            home: what `measured` gave, by the same names.
+        """
+        if "counts" in home:
+            return self._counted(home["counts"])
+        rows = max(self._rows, 1)
+        found = {}
+        if "firing" in home:
+            found["firing_rate"] = float((home["firing"] / rows).mean())
+            found["silent"] = float((home["speaking"] == 0).mean())
+        if "slopes" in home:
+            found["saturated"] = float((home["slopes"] / rows < FLAT).mean())
+        return found
+
+    def _counted(self, counts: NDArray[Any]) -> dict[str, float]:
+        """The same from a ramp's own counters."""
+        assert self._ramp is not None, "nobody else has counters"
+        rows = np.maximum(counts.sum(axis=0), 1)
+        silent, rising, firing = (counts[COUNTED.index(kind)] for kind in COUNTED[:3])
+        # The steepest slope is 1 / width, and outside the ramp it is the leak.
+        width = torch.as_tensor(self._ramp.width).detach().cpu().numpy()
+        slopes = (rising + self._ramp.leak * width * (silent + firing)) / rows
+        return {
+            "firing_rate": float(((rising + firing) / rows).mean()),
+            "silent": float((silent == rows).mean()),
+            "saturated": float((slopes < FLAT).mean()),
+        }

@@ -7,53 +7,27 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
 
+from brainnet.kernels.statistics import DTYPES, statistics
 from brainnet.observation import tags
 from brainnet.observation.layer_signals import LayerSignals
-from brainnet.observation.reading import LayerReading, Look, Reading
-from brainnet.observation.statistics import (
-    bring_home,
-    cosine,
-    dense,
-    histogram,
-    histogram_from,
-    norm,
-    precise,
-)
 from brainnet.observation.stopwatch import Stopwatch
+from brainnet.observation.unread_look import Moment, Name, Row, UnreadLook
 from brainnet.structure.anatomy import places
 
 COORDINATES = 4096
 """Of a gradient, about this many numbers at fixed positions are kept for the next cosine."""
-
-HISTOGRAMS: dict[str, tags.Tag] = {
-    "weights": tags.WEIGHTS,
-    "bias": tags.BIAS,
-    "answers": tags.ACTIVATION,
-    "sums": tags.PRE_ACTIVATION,
-    "gradient": tags.GRADIENT,
-    "bias_gradient": tags.BIAS_GRADIENT,
-    "delta": tags.DELTA,
-    "step": tags.UPDATE,
-}
-"""Results that are histograms, and the tag of each."""
-
-WHOLE = ""
-"""Stands where the name of a layer would, for what belongs to the whole network."""
-
-Measured = dict[tuple[str, str], Tensor]
-"""Small tensors, by the name of a layer and what they are."""
-
-Found = dict[tuple[str, str], list[float]]
-"""The same as plain numbers."""
 
 
 class ObservedStep:
     """All of one step: the thinking, the blame, the slope, the step, and where it led.
 
     Open it before the forward pass, or before several whose gradients add up; it closes itself in
-    `finish`. It keeps no signal, draws no random number, and waits for the device once, in
-    `finish`. What goes wrong inside a hook is raised there too, never amid a forward pass.
+    `finish`. It keeps no signal, draws no random number and never waits for the device: all numbers
+    come home in one copy, and whoever reads the look waits for that. What goes wrong inside a hook
+    is raised in `finish`, never amid a forward pass.
 
     Args:
         model: any module; its layers with weights are found by `places`.
@@ -63,6 +37,7 @@ class ObservedStep:
 
     Attributes:
         directions: of each layer's weights' gradient, numbers at fixed positions (level `full`).
+        layers: what is heard of each layer.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -71,7 +46,7 @@ class ObservedStep:
         >>> model(torch.ones(4, 2)).square().mean().backward()
         >>> observed.before_update(model.parameters())
         >>> optimizer.step()
-        >>> [layer.place for layer in observed.finish(step=0, epoch=0).reading.layers]
+        >>> [layer.place for layer in observed.finish(step=0, epoch=0).look().reading.layers]
         ['0', '2']
     """
 
@@ -85,16 +60,19 @@ class ObservedStep:
         self.directions: dict[str, Tensor] = {}
         self._full = level == "full"
         self._previous = previous or {}
-        self._layers = [
+        self.layers = [
             LayerSignals(place, full=self._full, listening=self._listening)
             for place in places(model)
         ]
         self._failure: Exception | None = None
         self._handles: list[Any] = []
         self._stopwatch = Stopwatch()
+        self._rows: list[Row] = []
+        self._measured: dict[Name, Tensor] = {}
+        self._weighed = False
         self._gradients: dict[Tensor, Tensor] = {}
         self._before: dict[Tensor, Tensor] = {}
-        self._measured: Measured = {}
+        self._moved: dict[Tensor, None] = {}  # in order
         if not is_compiled(model):  # a hook would be compiled into the model, for good
             self._listen(model)
 
@@ -115,14 +93,16 @@ class ObservedStep:
         """Take the hooks off; harmless where they are off already."""
         while self._handles:
             self._handles.pop().remove()
+        for layer in self.layers:
+            layer.close()
 
     def _listen(self, model: nn.Module) -> None:
         """Hooks at each layer and, outermost, a stopwatch around all that holds layers."""
-        layers = {layer.place.module for layer in self._layers}
-        holders = [module for module in model.modules() if layers.intersection(module.modules())]
+        modules = {layer.place.module for layer in self.layers}
+        holders = [module for module in model.modules() if modules.intersection(module.modules())]
         watch = self._stopwatch
         self._handles += [module.register_forward_pre_hook(watch.start) for module in holders]
-        for layer in self._layers:
+        for layer in self.layers:
             self._handles += layer.listen()
         self._handles += [module.register_forward_hook(watch.stop) for module in holders]
 
@@ -142,22 +122,113 @@ class ObservedStep:
         return listen
 
     @torch.no_grad()
-    def before_update(self, parameters: Iterable[nn.Parameter], scale: float = 1.0) -> None:
-        """Read the gradients, and remember where the weights are; right before the step.
+    def remember(self, parameters: Iterable[nn.Parameter]) -> None:
+        """See where the weights are, where nobody will say when they are about to move.
+
+        Args:
+            parameters: those that may move.
+        """
+        self._weigh({})
+        moving = [each for each in parameters if each.requires_grad and is_readable(each)]
+        self._before |= {each: each.detach().clone() for each in moving}
+
+    @torch.no_grad()
+    def before_update(
+        self,
+        parameters: Iterable[nn.Parameter],
+        scale: float = 1.0,
+        *,
+        keep_gradients: bool = False,
+    ) -> None:
+        """Read weights and gradients, and remember where the weights are; right before the step.
 
         Args:
             parameters: those that the optimizer is about to move. With several optimizers, call
                 once for each; of a parameter that comes again only the first time counts.
             scale: what the loss was multiplied by for the backward pass (automatic mixed
                 precision); the gradients must be free of it already.
+            keep_gradients: whether they may be changed before the step is done, by clipping, say.
         """
-        for parameter in parameters:
-            if parameter.grad is not None and parameter not in self._before:
-                self._gradients[parameter] = parameter.grad.detach().clone()
+        self._stopwatch.learnt()
+        moving: dict[Tensor, Tensor] = {
+            parameter: parameter.grad.detach()
+            for parameter in parameters
+            if parameter.grad is not None
+            and parameter not in self._gradients
+            and is_readable(parameter)
+        }
+        self._weigh(moving)
+        for parameter, gradient in moving.items():
+            self._gradients[parameter] = gradient.clone() if keep_gradients else gradient
+            if parameter not in self._before:
                 self._before[parameter] = parameter.detach().clone()
-        for layer in self._layers:
+        for layer in self.layers:
             if "delta" in layer.tallies and scale != 1:
                 layer.tallies["delta"] /= scale
+        self._stopwatch.stepping()
+
+    def _weigh(self, gradients: Mapping[Tensor, Tensor]) -> None:
+        """Statistics of gradients and, the first time, of all weights and biases, in one go."""
+        rows: dict[Row, Tensor] = {}
+        if not self._weighed:
+            for place in (layer.place for layer in self.layers):
+                parts = (place.weights, place.bias)
+                rows |= {("value", part): part for part in parts if part is not None}
+            self._weighed = True
+        self._count(rows | {("gradient", each): found for each, found in gradients.items()})
+
+    def _count(self, tensors: Mapping[Row, Tensor]) -> None:
+        on_device: dict[torch.device, dict[Row, Tensor]] = {}
+        for row, tensor in tensors.items():
+            if is_readable(tensor):
+                on_device.setdefault(tensor.device, {})[row] = dense(tensor)
+        for rows in on_device.values():
+            self._measured["table", len(self._rows)] = statistics(list(rows.values()))
+            self._rows += rows
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        """See how far the weights moved, and what the slope promised of that; after the step."""
+        self._stopwatch.stepped()
+        moved = [parameter for parameter in self._before if parameter not in self._moved]
+        if not moved:
+            return
+        # In place: what it was before becomes how far it came, with the sign turned round.
+        ways = [self._before[parameter] for parameter in moved]
+        torch._foreach_sub_(ways, [parameter.detach() for parameter in moved])
+        device = ways[0].device
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        number = len(self._moved)
+        lengths = [length_of(way).to(device, wide) for way in ways]
+        self._measured["lengths", number] = torch.stack(lengths)
+        # First-order Taylor expansion of the loss along the step: -g·Δw.
+        promised = [
+            along(self._gradients[parameter], way).to(device, wide)
+            for parameter, way in zip(moved, ways, strict=True)
+            if parameter in self._gradients
+        ]
+        if promised:
+            self._measured["promised", number] = torch.stack(promised).sum()
+        if self._full:
+            torch._foreach_neg_(ways)
+            self._count({("step", each): way for each, way in zip(moved, ways, strict=True)})
+            self._turn(moved)
+        self._moved |= dict.fromkeys(moved)
+        for parameter in moved:
+            self._before[parameter] = parameter.detach()  # the copy has served
+
+    def _turn(self, moved: Iterable[Tensor]) -> None:
+        """Cosines with the directions of the look before, at the positions that are kept."""
+        for layer in self.layers:
+            name, gradient = layer.place.name, self._gradients.get(layer.place.weights)
+            if gradient is None or layer.place.weights not in set(moved):
+                continue
+            flat = dense(gradient).reshape(-1)
+            self.directions[name] = flat[:: max(1, len(flat) // COORDINATES)].clone()
+            before = self._previous.get(name)
+            if before is not None and before.shape == self.directions[name].shape:
+                turned = F.cosine_similarity(self.directions[name], before.to(flat.device), dim=0)
+                self._measured["cosine", name] = turned
 
     @torch.no_grad()
     def finish(
@@ -165,18 +236,22 @@ class ObservedStep:
         step: int,
         epoch: int,
         *,
+        learning_rate: float | None = None,
         loss: Tensor | None = None,
         before: Tensor | None = None,
         after: Tensor | None = None,
-    ) -> Look:
-        """Take the hooks off, see how far the weights moved, and bring all numbers home at once.
+        promised: Tensor | None = None,
+    ) -> UnreadLook:
+        """Take the hooks off, see how far the weights moved, and send all numbers home at once.
 
         Args:
             step: optimizer steps taken before this one.
             epoch: passes over the training rows completed.
+            learning_rate: that of the step.
             loss: what the training loop reports as the loss, on the device.
-            before: the loss of the step's rows before it, measured as `after` is.
+            before: the loss of some rows before the step, measured as `after` is.
             after: the loss of the same rows after the step.
+            promised: what the slope promised of these rows, where they are not the step's own.
 
         Raises:
             Exception: what went wrong in a hook.
@@ -184,102 +259,59 @@ class ObservedStep:
         self.close()
         if self._failure is not None:
             raise self._failure
-        if loss is not None:
-            self._measured[WHOLE, "loss"] = loss
+        self._weigh({})
+        self.after_update()
+        whole = {"loss": loss, "promised": promised}
         if before is not None and after is not None:
-            self._measured[WHOLE, "actual_decrease"] = before - after
-        self._measure_slope()
-        for layer in self._layers:
-            self._measure_layer(layer)
-        found = bring_home(self._measured)
+            whole["actual"] = before - after
+        self._measured |= {
+            ("whole", name): found.reshape(()) for name, found in whole.items() if found is not None
+        }
+        for number, layer in enumerate(self.layers):
+            found_here: dict[Name, Tensor] = {
+                (number, what): found for what, found in layer.measured().items()
+            }
+            self._measured |= found_here
         self._gradients.clear()
         self._before.clear()
-        return self._look(found, step, epoch)
-
-    def _measure_slope(self) -> None:
-        """How steep it was, and what the slope promised of the step."""
-        if not self._gradients:
-            return
-        self._measured[WHOLE, "gradient_norm"] = norm(*self._gradients.values())
-        # First-order Taylor expansion of the loss along the step: -g·Δw.
-        promised = [
-            -(gradient.to_dense() * (parameter - self._before[parameter])).sum().reshape(1)
-            for parameter, gradient in self._gradients.items()
-        ]
-        device = promised[0].device
-        self._measured[WHOLE, "predicted_decrease"] = torch.cat(
-            [part.to(device, precise(device)) for part in promised]
-        ).sum()
-
-    def _measure_layer(self, layer: LayerSignals) -> None:
-        place, name = layer.place, layer.place.name
-        weights, bias = place.weights, place.bias
-        before = self._before.get(weights, weights)
-        found = layer.measured()
-        found |= {"weights": histogram(before), "weights_norm": norm(before)}
-        found["step_norm"] = norm(weights - before)
-        gradients = []
-        if weights in self._gradients:
-            gradients.append(self._gradients[weights])
-            found["gradient"] = histogram(gradients[0])
-            if self._full:
-                found["step"] = histogram(weights - before)
-                found |= self._cosine(name, gradients[0])
-        if bias is not None:
-            found["bias"] = histogram(self._before.get(bias, bias))
-            found["bias_norm"] = norm(self._before.get(bias, bias))
-            if bias in self._gradients:
-                gradients.append(self._gradients[bias])
-                if self._full:
-                    found["bias_gradient"] = histogram(self._gradients[bias])
-        if gradients:
-            found["gradient_norm"] = norm(*gradients)
-        self._measured |= {(name, what): result for what, result in found.items()}
-
-    def _cosine(self, name: str, gradient: Tensor) -> dict[str, Tensor]:
-        """Cosine with the direction of the look before, at the positions that are kept."""
-        flat = dense(gradient).reshape(-1)
-        self.directions[name] = flat[:: max(1, len(flat) // COORDINATES)].clone()
-        before = self._previous.get(name)
-        if before is None or before.shape != self.directions[name].shape:
-            return {}
-        return {"gradient_cosine": cosine(self.directions[name], before)}
-
-    def _look(self, found: Found, step: int, epoch: int) -> Look:
-        """The plain numbers under their names."""
-        by_place: dict[str, dict[str, float]] = {}
-        for (place, what), numbers in found.items():
-            if what not in HISTOGRAMS:
-                by_place.setdefault(place, {})[what] = numbers[0]
-        names = [layer.place.name for layer in self._layers]
-        whole = by_place.get(WHOLE, {})
-        slope = whole.get("gradient_norm", 0.0)
-        return Look(
-            Reading(
-                step=step,
-                epoch=epoch,
-                forward_seconds=self._stopwatch.seconds,
-                layers=tuple(_layer_reading(name, by_place[name], slope) for name in names),
-                **whole,
-            ),
-            {
-                HISTOGRAMS[what].at(place): histogram_from(numbers)
-                for (place, what), numbers in found.items()
-                if what in HISTOGRAMS
-            },
+        watch = self._stopwatch
+        return UnreadLook(
+            Moment(step, epoch, learning_rate, watch.seconds, watch.backward, watch.update),
+            self._measured,
+            self._rows,
+            list(self._moved),
+            self.layers,
         )
 
 
-def _layer_reading(place: str, numbers: dict[str, float], whole_slope: float) -> LayerReading:
-    """What was measured of one layer, with what is a share of something else made one."""
-    step, slope = numbers.pop("step_norm"), numbers.get("gradient_norm")
-    size = numbers["weights_norm"]
-    return LayerReading(
-        place=place,
-        update_ratio=step / size if size else None,
-        blame=(slope / whole_slope) ** 2 if slope is not None and whole_slope else None,
-        **numbers,
+def is_readable(tensor: Tensor) -> bool:
+    """Whether its numbers are all here, of a kind that is measured; not of shards or lazy ones."""
+    return (
+        tensor.dtype in DTYPES
+        and not tensor.is_meta
+        and not is_lazy(tensor)
+        and not hasattr(tensor, "placements")
+        and (tensor.layout == torch.strided or tensor.is_sparse)
     )
+
+
+def dense(values: Tensor) -> Tensor:
+    """The values alone, of a sparse gradient the ones that are stored."""
+    stored: Tensor = values.coalesce().values() if values.is_sparse else values
+    return stored.detach()
+
+
+def length_of(way: Tensor) -> Tensor:
+    """Euclidean length, (); of half types in float32."""
+    kind = torch.float64 if way.dtype == torch.float64 else torch.float32
+    length: Tensor = torch.linalg.vector_norm(way, dtype=kind)
+    return length
+
+
+def along(gradient: Tensor, way: Tensor) -> Tensor:
+    """How far a way goes along a gradient, (): their dot product."""
+    kind = torch.float64 if way.dtype == torch.float64 else torch.float32
+    return gradient.to_dense().reshape(-1).to(kind).dot(way.reshape(-1).to(kind))
 
 
 def is_compiled(model: nn.Module) -> bool:

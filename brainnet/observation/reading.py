@@ -8,16 +8,17 @@ from brainnet.observation import tags
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How the values of one tensor are spread, over buckets of equal width.
+    """How the values of one tensor are spread, over neighbouring buckets.
 
     Attributes:
         count: finite values; the buckets hold exactly these.
         non_finite: values that are NaN or infinite.
-        minimum: the smallest finite value.
-        maximum: the largest finite value.
+        minimum: the smallest finite value; 0 where there is none.
+        maximum: the largest finite value; 0 where there is none.
         total: sum of the finite values.
         total_of_squares: sum of their squares.
-        buckets: values in each bucket, from the minimum to the maximum.
+        edges: upper end of each bucket, ascending.
+        buckets: values in each bucket.
     """
 
     count: int
@@ -26,19 +27,8 @@ class Histogram:
     maximum: float
     total: float
     total_of_squares: float
+    edges: tuple[float, ...]
     buckets: tuple[int, ...]
-
-    @property
-    def edges(self) -> tuple[float, ...]:
-        """Upper end of each bucket; the last is the maximum.
-
-        Example:
-            >>> Histogram(4, 0, 0.0, 2.0, 4.0, 6.0, (1, 3)).edges
-            (1.0, 2.0)
-        """
-        number = len(self.buckets)
-        shares = ((bucket + 1) / number for bucket in range(number))
-        return tuple(self.minimum * (1 - share) + self.maximum * share for share in shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +87,8 @@ class Reading:
         loss: loss of the batch before the step.
         learning_rate: that of the optimizer's first group of parameters.
         forward_seconds: time of the forward pass, without that of observing it.
+        backward_seconds: time from there to the optimizer's turn, where there was one such pass.
+        update_seconds: time of the optimizer's turn.
         gradient_norm: length of the gradient of all parameters, before clipping.
         predicted_decrease: by how much the slope promises the batch's loss to fall.
         actual_decrease: by how much it fell.
@@ -108,6 +100,8 @@ class Reading:
     loss: float | None = None
     learning_rate: float | None = None
     forward_seconds: float | None = None
+    backward_seconds: float | None = None
+    update_seconds: float | None = None
     gradient_norm: float | None = None
     predicted_decrease: float | None = None
     actual_decrease: float | None = None
@@ -123,6 +117,8 @@ class Reading:
         whole = {
             tags.LEARNING_RATE: self.learning_rate,
             tags.FORWARD_SECONDS: self.forward_seconds,
+            tags.BACKWARD_SECONDS: self.backward_seconds,
+            tags.UPDATE_SECONDS: self.update_seconds,
             tags.GRADIENT_TOTAL_NORM: self.gradient_norm,
             tags.PREDICTED_DECREASE: self.predicted_decrease,
             tags.ACTUAL_DECREASE: self.actual_decrease,

@@ -1,4 +1,4 @@
-"""Stopwatch: how long the thinking takes, without the watching."""
+"""Stopwatch: how long the parts of a step take, without the watching."""
 
 from time import perf_counter
 
@@ -7,16 +7,24 @@ from torch import nn
 
 
 class Stopwatch:
-    """Seconds of the outermost forward calls, less those that were spent aside.
+    """Seconds of thinking, tracing the blame and stepping, less those that were spent aside.
 
     Attributes:
-        seconds: what has been counted; None before the first call has ended.
+        seconds: of the outermost forward calls; None before the first has ended.
+        backward: from the end of the forward call to the optimizer's turn; None where there were
+            several, or none.
+        update: of the optimizer's turn; None before it has ended.
         aside: seconds to leave out; whoever spends them adds them here.
     """
 
     def __init__(self) -> None:
         self.seconds: float | None = None
+        self.backward: float | None = None
+        self.update: float | None = None
         self.aside = 0.0
+        self._calls = 0
+        self._ended = 0.0
+        self._turn: float | None = None
         self._depth = 0
         self._started = 0.0
 
@@ -34,5 +42,21 @@ class Stopwatch:
             return
         self._depth -= 1
         if self._depth == 0:
-            lasted = perf_counter() - self.aside - self._started
-            self.seconds = (self.seconds or 0.0) + lasted
+            self._calls += 1
+            self._ended = perf_counter() - self.aside
+            self.seconds = (self.seconds or 0.0) + self._ended - self._started
+
+    def learnt(self) -> None:
+        """The gradients are there."""
+        if self._calls == 1 and self.backward is None:
+            self.backward = perf_counter() - self.aside - self._ended
+
+    def stepping(self) -> None:
+        """The optimizer's turn begins."""
+        self._turn = perf_counter()
+
+    def stepped(self) -> None:
+        """The optimizer's turn ends."""
+        if self._turn is not None:
+            self.update = (self.update or 0.0) + perf_counter() - self._turn
+            self._turn = None

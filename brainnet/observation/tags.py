@@ -90,6 +90,10 @@ DELTA = Tag(
     "What reaches each neuron: |dL/dz|, before the activation, summed over the rows.",
     "full",
 )
+BACKWARD_SECONDS = Tag(
+    "backpropagation/seconds",
+    "Time from the answer to the gradients, without that of observing; on a GPU of asking.",
+)
 GRADIENT_TOTAL_NORM = Tag(
     "gradient/total_norm", "Steepness of the hill underfoot, over every parameter; unclipped."
 )
@@ -117,6 +121,9 @@ ACTUAL_DECREASE = Tag(
     "gradient_descent/actual_decrease",
     "How far it did fall. Close to the prediction: a longer step would do; below zero: overshot.",
 )
+UPDATE_SECONDS = Tag(
+    "gradient_descent/seconds", "Time of the optimizer's turn; on a GPU of asking it to step."
+)
 LEARNING_RATE = Tag("learning_rate", "The size of the step: the factor on the gradient.")
 
 # Pictures
@@ -137,4 +144,6 @@ def meaning_of(tag: str) -> str:
         >>> meaning_of("activation/hidden_1/firing_rate")
         'Share of answers above zero. 0: asleep; 1: always firing.'
     """
-    return next((kind.meaning for kind in TAGS if kind.fits(tag)), "")
+    # One that is spelled out comes before one with a place in it.
+    fitting = sorted((kind for kind in TAGS if kind.fits(tag)), key=lambda kind: kind.at() != tag)
+    return fitting[0].meaning if fitting else ""

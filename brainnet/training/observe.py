@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -232,6 +231,8 @@ class _Looking:
         self.observed.before_update(
             [parameter for group in optimizer.param_groups for parameter in group["params"]],
             scale=1.0 if scaler is None else scaler.get_scale(),
+            # Clipping comes after this, and in manual optimization whatever their step does.
+            keep_gradients=bool(trainer.gradient_clip_val) or not module.automatic_optimization,
         )
 
     def add_loss(self, outputs: Tensor | Mapping[str, Any] | None) -> None:
@@ -243,12 +244,16 @@ class _Looking:
 
     def finish(self, trainer: Trainer, module: LightningModule) -> Look:
         """Bring home what was seen."""
+        self.observed.after_update()
         after = None if self.loss_before is None else loss_of(trainer, module, self.batches)
-        look = self.observed.finish(
-            self.step, self.epoch, loss=self.loss, before=self.loss_before, after=after
-        )
-        reading = replace(look.reading, learning_rate=self.learning_rate)
-        return replace(look, reading=reading)
+        return self.observed.finish(
+            self.step,
+            self.epoch,
+            learning_rate=self.learning_rate,
+            loss=self.loss,
+            before=self.loss_before,
+            after=after,
+        ).look()
 
 
 def writer_for(trainer: Trainer, folder: Path | None) -> Writer:

@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from brainnet.kernels.statistics import read
 from brainnet.observation.layer_signals import LayerSignals
 from brainnet.structure.anatomy import places
+from brainnet.structure.layer import Layer
 
 
 def plainly(hook):
@@ -39,5 +41,26 @@ def test_shares_are_taken_over_all_rows_of_all_passes(model):
         model(torch.tensor(rows))
     for handle in handles:
         handle.remove()
-    assert signals.measured()["firing_rate"].item() == 0.25
-    assert signals.measured()["silent"].item() == 0.0
+    home = {name: found.numpy() for name, found in signals.measured().items()}
+    assert signals.shares(home) == {"firing_rate": 0.25, "silent": 0.0, "saturated": 0.0}
+    assert read(signals.tables["answers"])[0].count == 8
+
+
+def test_a_ramp_counts_for_itself_and_goes_on_counting_for_whoever_asked_before():
+    found = []
+    for asked in (False, True):
+        layer = Layer(1, 2, bias=False)
+        torch.nn.init.ones_(layer.weights.value)
+        if asked:
+            layer.activation.start_counting(2)
+            layer(torch.tensor([[9.0]]))
+        signals = LayerSignals(places(layer)[0], full=False, listening=plainly)
+        handles = signals.listen()
+        layer(torch.tensor([[-1.0], [0.5], [0.75], [3.0]]))
+        for handle in handles:
+            handle.remove()
+        signals.close()
+        assert (layer.activation.counts is not None) == asked
+        home = {name: each.numpy() for name, each in signals.measured().items()}
+        found.append(signals.shares(home))
+    assert found[0] == found[1] == {"firing_rate": 0.75, "silent": 0.0, "saturated": 0.0}

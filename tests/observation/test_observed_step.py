@@ -28,7 +28,7 @@ def learn(model, *, lr=0.1, level="light", previous=None, optimizer=torch.optim.
         loss.backward()
         observed.before_update(model.parameters())
         descent.step()
-        return observed, observed.finish(step=7, epoch=3, loss=loss)
+        return observed, observed.finish(step=7, epoch=3, loss=loss).look()
 
 
 def hooks_of(model):
@@ -144,7 +144,7 @@ def test_passes_that_add_up_to_one_step_are_seen_as_one():
         (loss_of(parts, rows) / 2).backward()
     observed.before_update(parts.parameters())
     descent.step()
-    found = observed.finish(step=7, epoch=3).reading
+    found = observed.finish(step=7, epoch=3).look().reading
     for layer, other in zip(found.layers, expected.reading.layers, strict=True):
         assert layer.firing_rate == pytest.approx(other.firing_rate)
         assert layer.blame == pytest.approx(other.blame, rel=1e-5)
@@ -177,10 +177,10 @@ def test_no_hook_is_left_behind():
 
 
 def test_what_goes_wrong_in_a_hook_waits_for_the_end(monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise ArithmeticError("out of luck")
 
-    monkeypatch.setattr("brainnet.observation.layer_signals.histogram", fail)
+    monkeypatch.setattr("brainnet.observation.layer_signals.statistics", fail)
     model = make()
     observed = ObservedStep(model)
     loss_of(model).backward()
@@ -197,7 +197,7 @@ def test_answers_given_without_gradients_are_no_part_of_the_step():
     with torch.no_grad():
         model(100 * INPUTS)
     observed.before_update(model.parameters())
-    found = observed.finish(step=0, epoch=0).reading
+    found = observed.finish(step=0, epoch=0).look().reading
     assert found.layers[0].firing_rate == expected.reading.layers[0].firing_rate
 
 
@@ -272,7 +272,7 @@ def test_several_optimizers_each_bring_their_parameters():
     for parameters in (first, rest):
         observed.before_update(parameters)
         torch.optim.SGD(parameters, lr=0.1).step()
-    found = observed.finish(step=0, epoch=0).reading
+    found = observed.finish(step=0, epoch=0).look().reading
     _, expected = learn(make())
     assert found.gradient_norm == pytest.approx(expected.reading.gradient_norm)
     assert found.predicted_decrease == pytest.approx(expected.reading.predicted_decrease, rel=1e-4)
@@ -286,7 +286,7 @@ def test_a_scaled_loss_does_not_scale_the_deltas():
     for parameter in scaled.parameters():
         parameter.grad /= 1024
     observed.before_update(scaled.parameters(), scale=1024.0)
-    found = observed.finish(step=0, epoch=0).histograms["backpropagation/hidden_1"]
+    found = observed.finish(step=0, epoch=0).look().histograms["backpropagation/hidden_1"]
     assert found.maximum == pytest.approx(expected.maximum)
 
 
@@ -300,5 +300,7 @@ def test_a_loss_of_brainnet_is_observed_like_any_other():
     with ObservedStep(model) as observed:
         MeanSquaredError()(model(INPUTS), TARGETS).backward()
         observed.before_update(model.parameters())
-        reading = observed.finish(0, 0, before=torch.tensor(3.0), after=torch.tensor(2.5)).reading
+        reading = (
+            observed.finish(0, 0, before=torch.tensor(3.0), after=torch.tensor(2.5)).look().reading
+        )
     assert reading.actual_decrease == 0.5

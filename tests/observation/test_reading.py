@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from brainnet.observation.reading import Histogram, LayerReading, Reading
+from brainnet.observation.reading import LayerReading, Reading
 
 
 def test_what_was_not_measured_has_no_tag():
@@ -17,9 +17,3 @@ def test_the_loss_is_left_to_whoever_trains():
 def test_a_reading_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Reading(step=0, epoch=0).step = 1
-
-
-def test_edges_end_exactly_at_the_maximum():
-    edges = Histogram(3, 0, -0.1, 0.7, 0.0, 0.0, (1, 1, 1)).edges
-    assert edges[-1] == 0.7
-    assert edges == pytest.approx((-0.1 + 0.8 / 3, -0.1 + 1.6 / 3, 0.7))
