@@ -70,6 +70,7 @@ class LearningModule(LightningModule):
         self._make_optimizer = optimizer
         self._make_schedule = schedule
         self._window = 1
+        self._alone = False
         self._burst: Burst | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -81,9 +82,7 @@ class LearningModule(LightningModule):
         """Return the loss of one batch."""
         loss = self._judge("train", batch)
         # Free where the loss already lies in memory, and elsewhere checked when a point is read.
-        # Also over several processes: one that stopped alone would leave the others waiting.
-        at_hand = loss.device.type == "cpu" and self.trainer.world_size == 1
-        if at_hand and not math.isfinite(loss.item()):
+        if self._alone and loss.is_cpu and not math.isfinite(loss.item()):
             self._fail(loss.item())
         return loss
 
@@ -125,6 +124,8 @@ class LearningModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Log what the untrained network guesses, before the first step."""
+        # Over several processes, one that stopped alone would leave the others waiting.
+        self._alone = self.trainer.world_size == 1
         batches = int(self.trainer.num_training_batches)
         points = max(1, round(batches / self._log_every()))
         self._window = math.ceil(batches / points)

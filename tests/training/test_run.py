@@ -24,7 +24,7 @@ from brainnet.training.observe import Observe
 from brainnet.training.run import fit
 from brainnet.training.run_folder import RunFolder
 
-TIMED = "forward_pass/seconds"
+TIMED = "/seconds"
 
 
 class AtStep(Callback):
@@ -49,7 +49,7 @@ def curves(folder):
     return {
         tag: [(event.step, event.value) for event in events.Scalars(tag)]
         for tag in events.Tags()["scalars"]
-        if tag != TIMED
+        if not tag.endswith(TIMED)
     }
 
 
