@@ -133,8 +133,8 @@ def _labelled(
     gradients: Mapping[int, Tensor | None],
 ) -> Backpropagation:
     """Give every gradient its layer's name and its share of the blame."""
-    squares = [value.square().sum() for value in gradients.values() if value is not None]
-    total = torch.stack(squares).sum().clamp_min(torch.finfo(squares[0].dtype).tiny)
+    squares = [float(_square(value).sum()) for value in gradients.values() if value is not None]
+    total = sum(squares) or 1.0  # no slope anywhere: nobody is to blame
     layers = []
     for layer in thought.layers:
         place = layer.place
@@ -142,16 +142,21 @@ def _labelled(
         of_bias = (
             None if place.bias is None else _or_zeros(gradients.get(id(place.bias)), place.bias)
         )
-        weights_blame = of_weights.square() / total
+        weights_blame = _square(of_weights) / total
         neuron_blame = weights_blame.flatten(1).sum(dim=1)
         if of_bias is not None:
-            neuron_blame = neuron_blame + of_bias.square() / total
+            neuron_blame = neuron_blame + _square(of_bias) / total
         delta = _or_zeros(deltas.get(id(layer.pre_activation)), layer.pre_activation)
         blame = float(neuron_blame.sum())
         layers.append(
             LayerBlame(layer.name, delta, of_weights, of_bias, weights_blame, neuron_blame, blame)
         )
     return Backpropagation(loss, tuple(layers))
+
+
+def _square(gradient: Tensor) -> Tensor:
+    """Squares in float32 at least: those of half precision would vanish."""
+    return gradient.to(torch.promote_types(gradient.dtype, torch.float32)).square()
 
 
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:

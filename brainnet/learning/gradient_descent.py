@@ -63,10 +63,14 @@ class GradientDescent(torch.optim.SGD):
             for name, group, value in _named(self)
         ]
         self.step(closure)
+        moved = [entry for entry in before if entry[2].grad is not None]
+        if not moved:
+            return []
+        device = moved[0][2].device
+        numbers = torch.stack([_measured(value, start).to(device) for *_, value, start in moved])
         return [
-            _told(name, rate, value, start)
-            for name, rate, value, start in before
-            if value.grad is not None
+            _told(name, rate, *row)
+            for (name, rate, *_), row in zip(moved, numbers.tolist(), strict=True)
         ]
 
 
@@ -81,16 +85,20 @@ def _named(optimizer: torch.optim.Optimizer) -> list[tuple[str, dict[str, Any], 
     return named
 
 
-def _told(name: str, rate: float, value: Tensor, start: Tensor) -> ParameterStep:
+def _measured(value: Tensor, start: Tensor) -> Tensor:
+    """Slope, change, size before and promised decrease, (4,) on the parameter's device."""
     gradient = value.grad
     assert gradient is not None, "asked only of parameters with a gradient"
     change = value.detach() - start
-    numbers = torch.stack(
-        [gradient.norm(), change.norm(), start.norm(), -(gradient * change).sum()]
-    )
-    slope, moved, size, decrease = numbers.tolist()
-    ratio = moved / size if size > 0 else (float("inf") if moved > 0 else 0.0)
-    return ParameterStep(name, float(rate), slope, moved, ratio, decrease)
+    promised = -(gradient * change).sum()
+    return torch.stack([gradient.norm(), change.norm(), start.norm(), promised])
+
+
+def _told(
+    name: str, rate: float, slope: float, change: float, size: float, promised: float
+) -> ParameterStep:
+    ratio = change / size if size > 0 else (float("inf") if change > 0 else 0.0)
+    return ParameterStep(name, float(rate), slope, change, ratio, promised)
 
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {

@@ -5,7 +5,6 @@ import math
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
-    ConstantLR,
     CosineAnnealingLR,
     ExponentialLR,
     LRScheduler,
@@ -59,11 +58,10 @@ class WarmupCosine(LRScheduler):
 
 
 SCHEDULES: dict[str, type[LRScheduler]] = {
-    "constant": ConstantLR,
     "cosine": CosineAnnealingLR,
     "one_cycle": OneCycleLR,
     "warmup_cosine": WarmupCosine,
     "exponential": ExponentialLR,
     "step": StepLR,
 }
-"""Schedules by name, each stepped once per optimizer step."""
+"""Schedules by name, each stepped once per optimizer step; a constant rate needs none."""

@@ -313,7 +313,7 @@ def activation_for(
         activation: a name of `ACTIVATIONS`, a module (copied: no instance serves two layers), or
             None for no activation.
         neurons: neurons of the layer.
-        device: where a `ThresholdRamp` keeps what it learns.
+        device: where it keeps what it learns.
         dtype: in which precision it keeps it.
 
     Raises:
@@ -330,4 +330,10 @@ def activation_for(
         activation = ACTIVATIONS[activation]()
     if isinstance(activation, ThresholdRamp):
         return activation.for_layer(neurons, device=device, dtype=dtype)
-    return deepcopy(activation)
+    own = deepcopy(activation)
+    held = next((value for value in (*own.parameters(), *own.buffers())), None)
+    if held is None:
+        return own
+    if held.is_meta and device is not None:
+        own.to_empty(device=device)
+    return own.to(device=device or held.device, dtype=dtype or held.dtype)

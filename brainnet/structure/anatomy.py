@@ -82,13 +82,17 @@ def places(model: nn.Module) -> list[Place]:
 def _whole_parts(
     module: nn.Module, name: str = "", seen: set[nn.Module] | None = None
 ) -> Iterator[tuple[str, nn.Module]]:
-    """The parts of a model that count as one, each once: layers with weights, and leaves."""
+    """The parts that count as one: layers with weights, each once, and leaves, each time."""
     seen = set() if seen is None else seen
+    children = [(child, part) for child, part in module._modules.items() if part is not None]
+    weighted = isinstance(module, (Layer, *WEIGHTED))
+    if not children and not weighted:
+        yield name, module  # also a second time: one activation may follow several layers
+        return
     if module in seen:
         return
     seen.add(module)
-    children = list(module.named_children())
-    if isinstance(module, (Layer, *WEIGHTED)) or not children:
+    if weighted:
         yield name, module
         return
     for child_name, child in children:

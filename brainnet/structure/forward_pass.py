@@ -77,7 +77,8 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
     """Run a model once and keep what each of its layers received, summed up and answered.
 
     Works on any model: a layer is a `Layer` of ours, or a `torch.nn.Linear` or convolution with
-    the normalisation and the activation that receive its very output. The model is left as it was.
+    the normalisation and the activation that receive its very output. The model is left as it was;
+    one that is compiled is traced as it was written.
 
     Args:
         model: the model; it stays in its mode (training or evaluation).
@@ -91,9 +92,12 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
         >>> thought.layers[0].pre_activation.shape
         torch.Size([1, 3])
     """
+    if isinstance(model, torch._dynamo.OptimizedModule):
+        model = model._orig_mod
     recorder = _Recorder()
     with ExitStack() as stack:
         stack.enter_context(_out_of_place(model))
+        stack.enter_context(_uncompiled(model))
         for place in places(model):
             recorder.attach(place, stack)
         for module in model.modules():
@@ -153,6 +157,19 @@ def _out_of_place(model: nn.Module) -> Iterator[None]:
     finally:
         for module in switched:
             module.inplace = True  # type: ignore[assignment]
+
+
+@contextmanager
+def _uncompiled(model: nn.Module) -> Iterator[None]:
+    """Run compiled modules as they are written for a while: compiled code calls no new hook."""
+    compiled = [(module, module._compiled_call_impl) for module in model.modules()]
+    for module, _ in compiled:
+        module._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for module, call in compiled:
+            module._compiled_call_impl = call
 
 
 def _row(values: Tensor) -> str:

@@ -57,17 +57,19 @@ class Layer(nn.Module):
         self.inputs = inputs
         self.neurons = neurons
         self.weights = Weights(inputs, neurons, generator=generator, device=device, dtype=dtype)
-        own_bias = Bias(neurons, inputs, generator=generator, device=device, dtype=dtype)
-        self.bias = own_bias if bias else None
+        self.bias: Bias | None = None
+        if bias:
+            self.bias = Bias(neurons, inputs, generator=generator, device=device, dtype=dtype)
         self.activation = activation_for(activation, neurons, device=device, dtype=dtype)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Start anew: fresh weights and biases, the activation as it was."""
+        """Start anew: fresh weights and biases, and the activation where it began."""
         self.weights.reset_parameters(generator)
         if self.bias is not None:
             self.bias.reset_parameters(generator)
-        if isinstance(self.activation, ThresholdRamp):
-            self.activation.reset_parameters()
+        reset_activation = getattr(self.activation, "reset_parameters", None)
+        if callable(reset_activation):
+            reset_activation()
 
     def collect(self, signals: Tensor) -> Tensor:
         """Weighted sum plus bias of every neuron: the pre-activation z.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from itertools import pairwise
+from operator import index
 from typing import cast
 
 import torch
@@ -120,13 +121,13 @@ class Network(nn.Module):
         stages = _stages(model)
         first = stages[0][0].weight
         sizes = [stages[0][0].in_features, *(linear.out_features for linear, _ in stages)]
-        network = cls(sizes, "identity", device=first.device, dtype=first.dtype)
+        network: Network = skip_init(cls, sizes, "identity", device=first.device, dtype=first.dtype)
         for layer, (linear, activation) in zip(_layers(network), stages, strict=True):
-            layer.weights.value.data.copy_(linear.weight.data)
+            _take_over(linear.weight, layer.weights.value)
             if linear.bias is None:
                 layer.bias = None
             elif layer.bias is not None:
-                layer.bias.value.data.copy_(linear.bias.data)
+                _take_over(linear.bias, layer.bias.value)
             layer.activation = deepcopy(activation)
         return network.train(model.training)
 
@@ -141,13 +142,18 @@ def _layers(network: Network) -> Iterable[Layer]:
 
 
 def _checked(sizes: Sequence[int]) -> tuple[int, ...]:
-    whole = all(isinstance(size, int) and size > 0 for size in sizes)
-    if len(sizes) < 2 or not whole:
+    whole = [index(size) if _is_whole(size) else 0 for size in sizes]
+    if len(whole) < 2 or min(whole) < 1:
         raise ValueError(
             "a network needs the number of inputs, of neurons in each hidden layer and of outputs, "
             f"all positive whole numbers; got {list(sizes)}. For example: Network([64, 32, 10])."
         )
-    return tuple(sizes)
+    return tuple(whole)
+
+
+def _is_whole(size: object) -> bool:
+    """Whether this is a whole number, NumPy's among them; True and False are none."""
+    return hasattr(size, "__index__") and not isinstance(size, bool)
 
 
 def _linear_of(layer: Layer) -> nn.Linear:
@@ -160,10 +166,16 @@ def _linear_of(layer: Layer) -> nn.Linear:
         device=value.device,
         dtype=value.dtype,
     )
-    linear.weight.data.copy_(value.data)
+    _take_over(value, linear.weight)
     if layer.bias is not None:
-        linear.bias.data.copy_(layer.bias.value.data)
+        _take_over(layer.bias.value, linear.bias)
     return linear
+
+
+def _take_over(source: Tensor, target: Tensor) -> None:
+    """Copy the numbers, and whether they learn."""
+    target.data.copy_(source.data)
+    target.requires_grad_(source.requires_grad)
 
 
 def _torch_activation_of(activation: nn.Module) -> nn.Module:
@@ -175,15 +187,18 @@ def _torch_activation_of(activation: nn.Module) -> nn.Module:
 def _stages(model: nn.Sequential) -> list[tuple[nn.Linear, nn.Module]]:
     """Pairs of a linear map and what reacts to it."""
     stages: list[tuple[nn.Linear, nn.Module]] = []
-    for name, module in model.named_children():
-        if isinstance(module, nn.Linear):
+    linears: set[nn.Module] = set()
+    # Not named_children(): it tells of a module that stands in two places only once.
+    for name, module in model._modules.items():
+        if isinstance(module, nn.Linear) and module not in linears:
+            linears.add(module)
             stages.append((module, nn.Identity()))
         elif stages and isinstance(module, ACTIVATING) and isinstance(stages[-1][1], nn.Identity):
             stages[-1] = (stages[-1][0], module)
         else:
             raise ValueError(
-                "a Network is a stack of torch.nn.Linear, each with one activation at most; got "
-                f"{module} at {name!r}. Take it out, or watch the model as it is: brainnet reads "
+                "a Network is a stack of torch.nn.Linear, each once and with one activation at most; "
+                f"got {module} at {name!r}. Take it out, or watch the model as it is: brainnet reads "
                 "any torch.nn.Module."
             )
     if not stages:

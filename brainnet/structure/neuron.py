@@ -52,12 +52,12 @@ class Neuron(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        own_weights = Weights(inputs, 1, generator=generator, device=device, dtype=dtype)
-        own_bias = Bias(1, inputs, generator=generator, device=device, dtype=dtype)
-        self.own_weights = own_weights
-        self.own_bias = own_bias if bias else None
+        self.own_weights = Weights(inputs, 1, generator=generator, device=device, dtype=dtype)
+        self.own_bias: Bias | None = None
+        if bias:
+            self.own_bias = Bias(1, inputs, generator=generator, device=device, dtype=dtype)
         self.own_activation = activation_for(activation, 1, device=device, dtype=dtype)
-        self._see(own_weights, self.own_bias, self.own_activation, index=0)
+        self._see(self.own_weights, self.own_bias, self.own_activation, index=0)
 
     @classmethod
     def of(cls, weights: Weights, bias: Bias | None, activation: nn.Module, index: int) -> "Neuron":

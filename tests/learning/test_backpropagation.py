@@ -97,6 +97,19 @@ def test_any_model_and_frozen_layers() -> None:
     assert model[1].weight.grad is not None
 
 
+def test_half_precision_does_not_lose_the_blame() -> None:
+    network = Network([4, 3, 2], dtype=torch.float16)
+    thought = network.trace(torch.randn(6, 4, dtype=torch.float16) * 1e-2)
+    found = backpropagate(thought.output.square().mean() * 1e-2, thought)
+    assert sum(layer.blame for layer in found.layers) == pytest.approx(1, abs=1e-3)
+
+
+def test_on_flat_ground_nobody_is_to_blame() -> None:
+    thought = Network([4, 3, 2]).trace(torch.randn(6, 4))
+    found = backpropagate(thought.output.sum() * 0.0, thought)
+    assert [layer.blame for layer in found.layers] == [0.0, 0.0]
+
+
 def test_losses_that_cannot_be_traced() -> None:
     network = Network([4, 3, 2])
     thought = network.trace(torch.randn(6, 4))

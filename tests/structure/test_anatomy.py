@@ -37,6 +37,12 @@ def test_a_shared_module_counts_once() -> None:
     assert len(places(nn.Sequential(shared, nn.ReLU(), shared))) == 1
 
 
+def test_one_activation_may_follow_several_layers() -> None:
+    relu = nn.ReLU()
+    found = places(nn.Sequential(nn.Linear(3, 3), relu, nn.Linear(3, 3), relu))
+    assert [place.activation for place in found] == [relu, relu]
+
+
 def test_a_reparametrised_layer_is_still_a_layer() -> None:
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
     assert [place.name for place in places(model)] == ["0"]

@@ -43,6 +43,20 @@ def test_the_model_is_left_as_it_was() -> None:
         assert not module._forward_pre_hooks
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_compiled_model_is_traced_as_it_was_written(wrapped: bool) -> None:
+    network = Network([4, 3, 2])
+    compiled = torch.compile(network, backend="eager") if wrapped else network
+    if not wrapped:
+        network.compile(backend="eager")
+    inputs = torch.randn(5, 4)
+    answer = compiled(inputs)
+    thought = trace(compiled, inputs)
+    assert [layer.name for layer in thought.layers] == ["hidden_1", "output"]
+    torch.testing.assert_close(thought.output, answer)
+    assert wrapped or network._compiled_call_impl is not None
+
+
 def test_hooks_leave_even_when_the_model_raises() -> None:
     network = Network([4, 3, 2])
     with pytest.raises(RuntimeError):

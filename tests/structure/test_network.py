@@ -4,9 +4,11 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
 from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
 from brainnet.structure.network import Network
@@ -76,15 +78,63 @@ def test_from_torch_keeps_missing_biases_and_missing_activations() -> None:
     assert not network.training
 
 
+def test_one_activation_in_two_places_is_found_in_both() -> None:
+    relu = nn.ReLU()
+    stack = nn.Sequential(nn.Linear(4, 5), relu, nn.Linear(5, 5), relu, nn.Linear(5, 2))
+    inputs = torch.randn(7, 4)
+    assert torch.equal(Network.from_torch(stack)(inputs), stack(inputs))
+
+
+def test_what_is_frozen_stays_frozen_both_ways() -> None:
+    stack = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    stack[0].requires_grad_(requires_grad=False)
+    network = Network.from_torch(stack)
+    assert [value.requires_grad for value in network.parameters()] == [False, False, True, True]
+    again = network.to_torch()
+    assert [value.requires_grad for value in again.parameters()] == [False, False, True, True]
+
+
+def test_from_torch_draws_no_random_number() -> None:
+    state = torch.get_rng_state()
+    Network.from_torch(nn.Sequential(skip_init(nn.Linear, 4, 2)))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_without_biases_the_draws_are_those_of_the_plain_stack() -> None:
+    torch.manual_seed(7)
+    network = Network([4, 3, 2], "relu", bias=False)
+    torch.manual_seed(7)
+    stack = nn.Sequential(nn.Linear(4, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False))
+    for ours, theirs in zip(network.parameters(), stack.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_an_activation_that_learns_goes_where_its_layer_goes() -> None:
+    network = Network([4, 3, 2], nn.PReLU(), dtype=torch.float64)
+    assert {value.dtype for value in network.parameters()} == {torch.float64}
+    assert all(
+        value.is_meta for value in Network([4, 3, 2], nn.PReLU(), device="meta").parameters()
+    )
+    slope = network.layers[0].activation.weight
+    slope.data.fill_(9.0)
+    network.reset_parameters()
+    assert slope.item() == 0.25
+
+
+def test_sizes_may_be_numpys() -> None:
+    assert Network([np.int64(4), np.int32(2)]).sizes == (4, 2)
+
+
 @pytest.mark.parametrize(
     "model",
     [
         nn.Sequential(nn.Flatten(), nn.Linear(4, 2)),
         nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Dropout()),
         nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Tanh()),
+        nn.Sequential(*[nn.Linear(4, 4)] * 2),
         nn.Sequential(),
     ],
-    ids=["flatten", "dropout", "two activations", "empty"],
+    ids=["flatten", "dropout", "two activations", "tied", "empty"],
 )
 def test_from_torch_refuses_what_is_no_plain_stack(model: nn.Sequential) -> None:
     with pytest.raises(ValueError, match=r"torch\.nn\.Linear"):
@@ -165,7 +215,7 @@ def test_compiled_in_place_it_keeps_its_keys_and_values() -> None:
     assert list(network.state_dict()) == keys
 
 
-@pytest.mark.parametrize("sizes", [[], [4], [4, 0, 2], [4, -1], [4, 2.5, 2]])
+@pytest.mark.parametrize("sizes", [[], [4], [4, 0, 2], [4, -1], [4, 2.5, 2], [4, True, 2]])
 def test_sizes_that_make_no_network(sizes: list[int]) -> None:
     with pytest.raises(ValueError, match=r"For example: Network\(\[64, 32, 10\]\)"):
         Network(sizes)
