@@ -1,6 +1,10 @@
 """Writer: puts readings, pictures and words into TensorBoard's event files."""
 
+import itertools
 import math
+import os
+import socket
+import struct
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from tensorboard.compat.proto.attr_value_pb2 import AttrValue
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.node_def_pb2 import NodeDef
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
@@ -23,18 +27,12 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from brainnet.observation.checksum import crc32c
 from brainnet.observation.graph import Node
 from brainnet.observation.layout import Chart
 from brainnet.observation.reading import Histogram, Look
 from brainnet.observation.tags import meaning_of
-
-QUEUE = 1000
-"""Events that may wait for the disk; with TensorBoard's own 10, training would wait with them."""
-
-SECONDS_BETWEEN_FLUSHES = 5
-"""How far TensorBoard may lag behind a running training."""
 
 Setting = bool | int | float | str | None
 """A hyper-parameter as TensorBoard can hold it."""
@@ -53,10 +51,54 @@ class EventSink(Protocol):
         """Put on disk all that was taken, and end."""
 
 
+class EventFile:
+    """A file of TensorBoard's that is written by whoever calls, who so hears what goes wrong.
+
+    Its name and records are those of TensorBoard's own `EventFileWriter`, which has a thread.
+
+    Args:
+        folder: made where it is missing.
+
+    Raises:
+        OSError: where it cannot be made, or, later, an event cannot be written.
+    """
+
+    _number = itertools.count()
+
+    def __init__(self, folder: Path | str) -> None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        made = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._number)}"
+        # Unbuffered: TensorBoard sees each event at once, and what was written survives.
+        self._file = (folder / f"events.out.tfevents.{made}.brainnet").open("wb", buffering=0)
+        self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def add_event(self, event: Event) -> None:
+        """Write one event: length, its checksum, content, its checksum."""
+        content = event.SerializeToString()
+        length = struct.pack("<Q", len(content))
+        rest = memoryview(length + _checked(length) + content + _checked(content))
+        while rest:  # a disk that is nearly full takes a part
+            rest = rest[self._file.write(rest) :]
+
+    def flush(self) -> None:
+        """Do nothing: it is written."""
+
+    def close(self) -> None:
+        """End."""
+        self._file.close()
+
+
+def _checked(content: bytes) -> bytes:
+    """The checksum, masked as the format asks, since content may hold checksums itself."""
+    found = crc32c(content)
+    return struct.pack("<I", ((found >> 15 | found << 17) + 0xA282EAD8) & 0xFFFF_FFFF)
+
+
 class Writer:
     """One run in TensorBoard.
 
-    Events are written by a thread of TensorBoard's; `close`, or leaving the `with`, waits for it.
+    `close`, or leaving the `with`, puts everything on disk.
 
     Args:
         folder: the run's folder; made where it is missing.
@@ -76,9 +118,7 @@ class Writer:
     def __init__(self, folder: Path | str, *, sink: EventSink | None = None) -> None:
         self.folder = Path(folder)
         self._owns = sink is None
-        self._sink: EventSink = sink or EventFileWriter(
-            str(folder), max_queue_size=QUEUE, flush_secs=SECONDS_BETWEEN_FLUSHES
-        )
+        self._sink: EventSink = sink or EventFile(folder)
         self._described: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -93,6 +133,12 @@ class Writer:
     ) -> None:
         """Close, whatever happened."""
         self.close()
+
+    def goes_on_from(self, step: int) -> None:
+        """Have TensorBoard drop what older files of this run hold of this step and later ones."""
+        self._sink.add_event(
+            Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
+        )
 
     def look(self, look: Look) -> None:
         """All numbers and histograms of one look, as one event."""

@@ -17,9 +17,12 @@ from brainnet.observation.cadence import check_stride, due
 from brainnet.observation.graph import concept_graph
 from brainnet.observation.layout import curated
 from brainnet.observation.observed_step import ObservedStep, is_compiled
-from brainnet.observation.reading import Look, Reading
+from brainnet.observation.reading import Reading
+from brainnet.observation.recorder import Recorder
+from brainnet.observation.recording import Recording, length_before, read_recording
 from brainnet.observation.tags import Level
 from brainnet.observation.texts import all_texts
+from brainnet.observation.unread_look import UnreadLook
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.module import LearningModule
@@ -29,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Observe(Callback):
-    """Writes what happens inside each layer to TensorBoard, at the steps that are due.
+    """Records what happens inside each layer, and shows it in TensorBoard, at the steps due.
 
     It looks at steps 0, 1, 2, 5, 10, 20 … and then at every `every`-th; on all others there is
     no hook on the model and nothing waits for the device. It changes no weight and draws no random
@@ -44,6 +47,9 @@ class Observe(Callback):
     activation, of what comes back to them, of bias gradients and of the step, and the cosine with
     the gradient of the look before.
 
+    Looks are read and written by a thread beside the training: to TensorBoard's file, and as
+    `readings.bin`, which a resumed training goes on with where its checkpoint stands.
+
     Not seen: answers inside a part that `torch.compile` took hold of; saturation where
     PyTorch has no slope for the activation; by how much the loss really fell, unless the module is
     brainnet's own, which can tell the loss of a batch again. Parameters that are sharded over
@@ -56,7 +62,8 @@ class Observe(Callback):
             where it has none, that of its first logger, or its `default_root_dir`.
 
     Attributes:
-        readings: one `Reading` for each look of the last training, in plain numbers.
+        readings: one `Reading` for each look of the last training, in plain numbers; complete at
+            its end.
 
     Raises:
         InputError: where `every` or `level` cannot be meant.
@@ -77,21 +84,49 @@ class Observe(Callback):
         self.level: Level = level
         self.folder = None if folder is None else Path(folder)
         self.readings: list[Reading] = []
-        self._writer: Writer | None = None
+        self._recorder: Recorder | None = None
+        self._recorded = 0
+        self._resumed: Mapping[str, Any] | None = None
         self._watching = False
         self._looking: _Looking | None = None
         self._directions: Mapping[str, Tensor] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return how much is recorded, and what the next look is compared with."""
+        if self._recorder is not None:
+            self._recorded = self._recorder.length
+        directions = {name: each.cpu() for name, each in self._directions.items()}
+        return {"recorded": self._recorded, "directions": directions} if self._recorded else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what was recorded when the checkpoint was stored; later readings go."""
+        self._resumed = state_dict
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file, and write the graph, the layout of the charts and the explanations."""
-        self.readings, self._directions, self._looking = [], {}, None
+        resumed, self._resumed = self._resumed or {}, None
+        self.readings, self._looking = [], None
+        self._directions = resumed.get("directions", {})
         self._watching = trainer.is_global_zero
         with self._careful():
             if not self._watching or not self._can_see(pl_module) or _rehearsal(trainer):
                 return
-            self._writer = writer_for(trainer, self.folder)
+            writer = writer_for(trainer, self.folder)
             if trainer.global_step == 0:
-                self._introduce(self._writer, trainer, pl_module)
+                self._introduce(writer, trainer, pl_module)
+            recording = self._go_on(writer.folder, trainer.global_step, resumed)
+            self._recorder = Recorder(self.readings, recording, writer, said=_say)
+
+    def _go_on(self, folder: Path, step: int, resumed: Mapping[str, Any]) -> Recording | None:
+        """Open the recording where this training stands: at its start, or at a checkpoint."""
+        try:
+            length = resumed.get("recorded", length_before(folder, step))
+            recording = Recording(folder, length=length)
+            self.readings += read_recording(folder)
+        except (InputError, OSError) as error:
+            _say(f"nothing is recorded: {error}")
+            return None
+        return recording
 
     def needs_step(self, step: int) -> bool:
         """Whether a look is due, or has begun."""
@@ -137,14 +172,15 @@ class Observe(Callback):
             if trainer.global_step == self._looking.step:
                 return  # gradients are still adding up
             looking, self._looking = self._looking, None
-            look = looking.finish(trainer, pl_module)
+            unread = looking.finish(trainer, pl_module)
             self._directions = looking.observed.directions
-            self.readings.append(look.reading)
-            if self._writer is not None:
-                self._writer.look(look)
+            if self._recorder is None:
+                self.readings.append(unread.look().reading)
+            else:
+                self._recorder.look(unread)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write everything to disk."""
+        """Wait for what is still to be written."""
         with self._careful():
             self._stop()
 
@@ -190,7 +226,6 @@ class Observe(Callback):
         try:
             yield
         except Exception as error:
-            # A log, not a warning: where warnings are errors, that would raise.
             log.warning("Observe stopped looking: %s: %s", type(error).__name__, error)
             log.debug("Observe stopped looking", exc_info=True)
             self._watching = False
@@ -203,9 +238,10 @@ class Observe(Callback):
         looking, self._looking, self._watching = self._looking, None, False
         if looking is not None:
             looking.observed.close()
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+        if self._recorder is not None:
+            self._recorded = self._recorder.length
+            self._recorder.close()
+            self._recorder = None
 
 
 class _Looking:
@@ -242,7 +278,7 @@ class _Looking:
             loss = loss.detach()
             self.loss = loss if self.loss is None else self.loss + loss
 
-    def finish(self, trainer: Trainer, module: LightningModule) -> Look:
+    def finish(self, trainer: Trainer, module: LightningModule) -> UnreadLook:
         """Bring home what was seen."""
         self.observed.after_update()
         after = None if self.loss_before is None else loss_of(trainer, module, self.batches)
@@ -253,7 +289,12 @@ class _Looking:
             loss=self.loss,
             before=self.loss_before,
             after=after,
-        ).look()
+        )
+
+
+def _say(message: str) -> None:
+    # A log, not a warning: where warnings are errors, that would raise.
+    log.warning("Observe: %s", message)
 
 
 def writer_for(trainer: Trainer, folder: Path | None) -> Writer:

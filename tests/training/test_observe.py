@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from brainnet.errors import InputError
 from brainnet.learning.loss import BinaryCrossEntropy
+from brainnet.observation.recording import Recording, read_recording
 from brainnet.structure.network import Network
 from brainnet.training.module import LearningModule
 from brainnet.training.observe import Observe
@@ -54,8 +56,9 @@ def run(observe, folder, module=None, data=None, **options):
     callbacks = [observe] if observe else []
     module = module or Theirs()
     with quiet():
+        checkpoint = given.pop("ckpt_path", None)
         trainer = Trainer(callbacks=callbacks, **given)
-        trainer.fit(module, datamodule=data)
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     return trainer, module
 
 
@@ -321,6 +324,44 @@ def test_a_second_training_is_read_anew(tmp_path):
     for _ in range(2):
         run(observe, tmp_path, max_epochs=1)
     assert [reading.step for reading in observe.readings] == [0, 1, 2, 5]
+
+
+def timeless(reading):
+    """A reading without what no two runs share."""
+    return replace(reading, forward_seconds=None, backward_seconds=None, update_seconds=None)
+
+
+@pytest.mark.parametrize("level", ["light", "full"])
+def test_a_resumed_training_records_as_if_it_had_never_stopped(tmp_path, moons, level):
+    whole = Observe(every=2, level=level, folder=tmp_path / "whole")
+    run(whole, tmp_path, ours(), moons, max_epochs=2)
+    first = Observe(every=2, level=level, folder=tmp_path / "parts")
+    trainer, _ = run(first, tmp_path, ours(), moons, max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    beyond = Observe(every=1, folder=tmp_path / "parts")
+    run(beyond, tmp_path, ours(), moons, max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
+    rest = Observe(every=2, level=level, folder=tmp_path / "parts")
+    run(rest, tmp_path, ours(), moons, max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
+    assert [*map(timeless, rest.readings)] == [*map(timeless, whole.readings)]
+    assert read_recording(tmp_path / "parts") == rest.readings
+
+
+def test_readings_are_recorded_and_those_of_an_earlier_training_give_way(tmp_path):
+    for epochs in (2, 1):
+        observe = Observe(every=5)
+        run(observe, tmp_path, max_epochs=epochs)
+        assert read_recording(tmp_path) == observe.readings
+
+
+def test_a_folder_that_another_records_in_is_refused_and_the_training_goes_on(tmp_path, caplog):
+    taken = Recording(tmp_path)
+    observe = Observe(every=5)
+    trainer, _ = run(observe, tmp_path)
+    taken.close()
+    assert trainer.global_step == 20
+    assert len(observe.readings) == 6
+    assert read_recording(tmp_path) == []
+    assert caplog.text.count("another watcher") == 1
 
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"level": "loud"}])

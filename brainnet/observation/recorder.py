@@ -1,0 +1,130 @@
+"""Recorder: reads and writes what was looked at, in a thread beside the training."""
+
+import atexit
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Mapping
+
+from brainnet.observation.reading import Reading
+from brainnet.observation.recording import Recording
+from brainnet.observation.unread_look import UnreadLook
+from brainnet.observation.writer import Writer
+
+log = logging.getLogger(__name__)
+
+WAITING = 64
+"""Looks that may wait; beyond them, training waits for the disk rather than lose any."""
+
+
+class Recorder:
+    """Takes looks as they come and reads them, records them and shows them in TensorBoard.
+
+    Nothing that was given to it is lost at a clean end: `close` waits for the last, and the end of
+    the program closes it. What goes wrong is said once; the readings go on, in memory.
+
+    Args:
+        readings: where readings are added, in order.
+        recording: the file that keeps them; closed at the end.
+        writer: TensorBoard's; closed at the end.
+        said: called with what went wrong; it goes to the log where None.
+    """
+
+    def __init__(
+        self,
+        readings: list[Reading],
+        recording: Recording | None = None,
+        writer: Writer | None = None,
+        *,
+        said: Callable[[str], None] | None = None,
+    ) -> None:
+        self._readings = readings
+        self._recording = recording
+        self._writer = writer
+        self._said = said or log.warning
+        self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
+        self._process = os.getpid()
+        # A daemon, because nobody must wait for a thread that nobody closed; atexit closes it.
+        self._thread = threading.Thread(target=self._work, name="brainnet-recorder", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    @property
+    def length(self) -> int:
+        """Bytes recorded so far; first it waits for what was given to it."""
+        self.wait()
+        return 0 if self._recording is None else self._recording.length
+
+    def look(self, unread: UnreadLook) -> None:
+        """Take a look, to be read once its numbers are home."""
+        self._tasks.put(lambda: self._keep(unread))
+
+    def scalars(self, numbers: Mapping[str, float], step: int) -> None:
+        """Take points of curves."""
+        found = dict(numbers)
+        self._tasks.put(lambda: self._show(lambda writer: writer.scalars(found, step)))
+
+    def wait(self) -> None:
+        """Until all that was given to it is read and written."""
+        if self._alive:
+            self._tasks.join()
+
+    def close(self) -> None:
+        """Write what is left, and let go of the files; harmless where that is done already."""
+        atexit.unregister(self.close)
+        if not self._alive:
+            return
+        self._tasks.put(None)
+        self._thread.join()
+
+    @property
+    def _alive(self) -> bool:
+        # A forked process has a copy of all this, but not of the thread.
+        return self._thread.is_alive() and os.getpid() == self._process
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            try:
+                if task is None:
+                    self._end()
+                    return
+                task()
+            except Exception as error:
+                self._said(f"a look could not be read: {type(error).__name__}: {error}")
+            finally:
+                self._tasks.task_done()
+
+    def _keep(self, unread: UnreadLook) -> None:
+        look = unread.look()
+        self._readings.append(look.reading)
+        if self._recording is not None:
+            try:
+                self._recording.add(look.reading)
+            except OSError as error:
+                broken, self._recording = self._recording, None
+                broken.close()
+                self._give_up(str(broken.path), error)
+        self._show(lambda writer: writer.look(look))
+
+    def _show(self, action: Callable[[Writer], None]) -> None:
+        if self._writer is None:
+            return
+        try:
+            action(self._writer)
+        except Exception as error:
+            folder, self._writer = self._writer.folder, None
+            self._give_up(f"TensorBoard's file in {folder}", error)
+
+    def _give_up(self, what: str, error: Exception) -> None:
+        self._said(
+            f"{what} can no longer be written ({error}); what is in it stays readable, and "
+            "training goes on. Readings are kept in memory."
+        )
+
+    def _end(self) -> None:
+        if self._recording is not None:
+            self._recording.close()
+        if self._writer is not None:
+            self._show(Writer.close)
