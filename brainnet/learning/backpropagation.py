@@ -82,6 +82,7 @@ def backpropagate(
 
     Raises:
         ValueError: where the loss is not one number, or nothing connects it with the network.
+        TypeError: where the two are something else.
 
     Example:
         >>> from brainnet.structure.network import Network
@@ -92,6 +93,12 @@ def backpropagate(
         >>> round(sum(layer.blame for layer in blame.layers), 6)
         1.0
     """
+    if not isinstance(loss, Tensor) or not isinstance(thought, ForwardPass):
+        raise TypeError(
+            "blame is traced from a loss (a tensor) through a thought (a ForwardPass); got "
+            f"{type(loss).__name__} and {type(thought).__name__}. "
+            "For example: backpropagate(criterion(thought.output, targets), thought)."
+        )
     if loss.numel() != 1:
         raise ValueError(
             f"blame is traced for one number; got a loss of shape {tuple(loss.shape)}. "

@@ -318,9 +318,15 @@ def activation_for(
 
     Raises:
         ValueError: where the name is unknown.
+        TypeError: where it is a class instead of a module.
     """
     if activation is None:
         return nn.Identity()
+    if isinstance(activation, type):
+        raise TypeError(
+            f"an activation is a name or a module; got the class {activation.__name__}. "
+            f"Give an instance of it: {activation.__name__}()."
+        )
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             raise ValueError(

@@ -78,6 +78,11 @@ class Layer(nn.Module):
             signals: (batch, inputs)
             return:  (batch, neurons)
         """
+        if signals.shape[-1:] != (self.inputs,):
+            raise ValueError(
+                f"{self.name} needs {self.inputs} inputs in the last dimension; got signals of "
+                f"shape {tuple(signals.shape)}. Give it what it was built for, or build it anew."
+            )
         bias = None if self.bias is None else self.bias.value
         summed: Tensor = self.weights(signals, bias)
         return summed

@@ -142,6 +142,8 @@ def _layers(network: Network) -> Iterable[Layer]:
 
 
 def _checked(sizes: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(sizes, Iterable):
+        sizes = (sizes,)
     whole = [index(size) if _is_whole(size) else 0 for size in sizes]
     if len(whole) < 2 or min(whole) < 1:
         raise ValueError(
@@ -186,20 +188,30 @@ def _torch_activation_of(activation: nn.Module) -> nn.Module:
 
 def _stages(model: nn.Sequential) -> list[tuple[nn.Linear, nn.Module]]:
     """Pairs of a linear map and what reacts to it."""
+    if not isinstance(model, nn.Sequential):
+        raise ValueError(
+            f"a Network is made from a torch.nn.Sequential; got {type(model).__name__}. brainnet "
+            "reads any torch.nn.Module as it is: trace(model, inputs)."
+        )
     stages: list[tuple[nn.Linear, nn.Module]] = []
     linears: set[nn.Module] = set()
     # Not named_children(): it tells of a module that stands in two places only once.
     for name, module in model._modules.items():
         if isinstance(module, nn.Linear) and module not in linears:
+            if stages and stages[-1][0].out_features != module.in_features:
+                raise ValueError(
+                    f"the layer at {name!r} needs {module.in_features} inputs; the one before it "
+                    f"gives {stages[-1][0].out_features}. Give both the same size."
+                )
             linears.add(module)
             stages.append((module, nn.Identity()))
         elif stages and isinstance(module, ACTIVATING) and isinstance(stages[-1][1], nn.Identity):
             stages[-1] = (stages[-1][0], module)
         else:
             raise ValueError(
-                "a Network is a stack of torch.nn.Linear, each once and with one activation at most; "
-                f"got {module} at {name!r}. Take it out, or watch the model as it is: brainnet reads "
-                "any torch.nn.Module."
+                "a Network is a stack of torch.nn.Linear, each once and with one activation at "
+                f"most; got {module} at {name!r}. Take it out, or watch the model as it is: "
+                "brainnet reads any torch.nn.Module."
             )
     if not stages:
         raise ValueError("a Network needs one torch.nn.Linear at least; the model has none.")

@@ -100,6 +100,11 @@ class Neuron(nn.Module):
             signals: (batch, inputs)
             return:  (batch,)
         """
+        if signals.shape[-1:] != (self._parts[0].inputs,):
+            raise ValueError(
+                f"this neuron needs {self._parts[0].inputs} signals in the last dimension; got "
+                f"shape {tuple(signals.shape)}."
+            )
         total = signals @ self.weights
         return total if self.bias is None else total + self.bias
 

@@ -113,6 +113,8 @@ def test_on_flat_ground_nobody_is_to_blame() -> None:
 def test_losses_that_cannot_be_traced() -> None:
     network = Network([4, 3, 2])
     thought = network.trace(torch.randn(6, 4))
+    with pytest.raises(TypeError, match="got float and ForwardPass"):
+        backpropagate(1.0, thought)
     with pytest.raises(ValueError, match=r"loss of shape \(6, 2\)"):
         backpropagate(thought.output, thought)
     with pytest.raises(ValueError, match="no_grad"):

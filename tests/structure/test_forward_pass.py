@@ -59,7 +59,7 @@ def test_a_compiled_model_is_traced_as_it_was_written(wrapped: bool) -> None:
 
 def test_hooks_leave_even_when_the_model_raises() -> None:
     network = Network([4, 3, 2])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="hidden_1 needs 4 inputs"):
         network.trace(torch.zeros(1, 5))
     assert not any(
         module._forward_hooks or module._forward_pre_hooks for module in network.modules()

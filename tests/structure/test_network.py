@@ -221,6 +221,23 @@ def test_sizes_that_make_no_network(sizes: list[int]) -> None:
         Network(sizes)
 
 
+def test_one_number_makes_no_network() -> None:
+    with pytest.raises(ValueError, match=r"got \[4\]|got \(4,\)"):
+        Network(4)
+
+
+def test_an_activation_class_is_no_activation() -> None:
+    with pytest.raises(TypeError, match=r"got the class ReLU\. Give an instance of it: ReLU\(\)"):
+        Network([4, 3, 2], nn.ReLU)
+
+
+def test_stacks_that_do_not_fit_together() -> None:
+    with pytest.raises(ValueError, match="needs 5 inputs; the one before it gives 3"):
+        Network.from_torch(nn.Sequential(nn.Linear(4, 3), nn.Linear(5, 2)))
+    with pytest.raises(ValueError, match=r"made from a torch\.nn\.Sequential; got ReLU"):
+        Network.from_torch(nn.ReLU())
+
+
 def test_an_unknown_activation() -> None:
     with pytest.raises(ValueError, match="no activation is called 'rellu'; there are"):
         Network([4, 3, 2], "rellu")

@@ -56,6 +56,13 @@ def test_a_copy_is_a_neuron_of_its_own() -> None:
     assert twin(torch.tensor([9.0, 9.0])).item() == pytest.approx(0.1)
 
 
+def test_signals_of_another_size() -> None:
+    with pytest.raises(
+        ValueError, match=r"needs 2 signals in the last dimension; got shape \(3,\)"
+    ):
+        Neuron(inputs=2)(torch.zeros(3))
+
+
 def test_without_bias() -> None:
     neuron = Neuron(inputs=2, bias=False)
     assert neuron.bias is None
