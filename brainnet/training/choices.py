@@ -60,9 +60,9 @@ def schedule_for(choice: str | ScheduleFactory) -> ScheduleFactory | None:
     """
     if not isinstance(choice, str):
         return choice
-    kind: Callable[..., LRScheduler] = _named("schedule", choice, SCHEDULES)
     if choice == "constant":
         return None
+    kind: Callable[..., LRScheduler] = _named("schedule", choice, SCHEDULES, "constant")
 
     def schedule(optimizer: Optimizer, total_steps: int) -> LRScheduler:
         return kind(optimizer, **_settings(choice, optimizer, total_steps))
