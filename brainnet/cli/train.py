@@ -1,5 +1,6 @@
 """`brainnet train`: one run, or one for each combination of a sweep."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -122,7 +123,8 @@ class Training:
     def _go_on(self, result: RunResult) -> str:
         """The command that goes on with an interrupted run; consent must be typed again."""
         typed = [word for word in self.session.arguments.overrides if "_target_=" in word]
-        return " ".join(["go on    brainnet train", f"resume={result.folder}", *typed])
+        words = [f"resume={result.folder}", *typed]
+        return " ".join(["go on    brainnet train", *map(shlex.quote, words)])
 
 
 def profiles(folder: Path) -> list[str]:

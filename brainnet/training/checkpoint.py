@@ -4,6 +4,7 @@ import io
 import pickle
 import time
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ OURS = "brainnet"
 FORMAT = 1
 NETWORK = "network."
 ALSO = "also"
+# LookupError among them: what reads as a pickle may run off its own stack.
+DAMAGED = (
+    *(RuntimeError, ValueError, EOFError, LookupError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile),
+)
 
 # Writing may take this share of a run's time; what is not written yet is kept in memory, up to
 # this many bytes of it.
@@ -183,11 +189,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             # Of a file that is no checkpoint, torch says first that it looks odd.
             warnings.simplefilter("ignore")
+            _check_sums(path)
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"the checkpoint {path} cannot be read: {error.strerror}.") from error
-    # LookupError among them: what reads as a pickle may run off its own stack.
-    except (RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError) as error:
+    except DAMAGED as error:
         raise InputError(
             f"the checkpoint {path} is damaged, or holds more than tensors and plain values. "
             "Use another: a run's checkpoints folder has last.ckpt and best.ckpt."
@@ -197,6 +203,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if checkpoint[OURS]["format"] > FORMAT:
         raise InputError(f"{path} was written by a newer brainnet. Upgrade, and try again.")
     return checkpoint
+
+
+def _check_sums(path: Path) -> None:
+    """Raise where a tensor's bytes are not those that were written; torch does not ask."""
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile(path)
 
 
 def load_network(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:

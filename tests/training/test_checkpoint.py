@@ -1,5 +1,7 @@
+import io
 import pickle
 import time
+import zipfile
 
 import pytest
 import torch
@@ -59,13 +61,26 @@ def test_gives_other_data_the_scaling_of_the_run(start):
     assert other.scaling == data.scaling
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "folder", "missing", "foreign", "code"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "flipped", "empty", "text", "folder", "missing", "foreign", "code"]
+)
 def test_what_is_damaged_or_foreign_is_said_in_words(start, tmp_path, damage):
     path = tmp_path / "damaged.ckpt"
     match damage:
         case "cut":
             whole = (start().folder / "checkpoints" / "last.ckpt").read_bytes()
             path.write_bytes(whole[: len(whole) // 2])
+        case "flipped":
+            whole = bytearray((start().folder / "checkpoints" / "last.ckpt").read_bytes())
+            with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+                tensor = max(archive.infolist(), key=lambda member: member.file_size)
+                following = min(
+                    member.header_offset
+                    for member in archive.infolist()
+                    if member.header_offset > tensor.header_offset
+                )
+            whole[(tensor.header_offset + following) // 2] ^= 0xFF
+            path.write_bytes(whole)
         case "empty":
             path.write_bytes(b"")
         case "text":
