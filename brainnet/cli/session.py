@@ -11,7 +11,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from brainnet.cli import targets
 from brainnet.cli.arguments import Arguments
@@ -19,6 +19,7 @@ from brainnet.cli.composition import VERSION_BASE, Composer
 from brainnet.cli.conf_folder import conf_folder
 from brainnet.cli.configuration import Config, check, plain
 from brainnet.cli.consent import consent_of
+from brainnet.cli.hydra_targets import check_hydra
 from brainnet.cli.resume import resumed
 from brainnet.cli.targets import Consent
 from brainnet.errors import InputError
@@ -27,15 +28,6 @@ from brainnet.training.run_folder import Run
 Task = Callable[[DictConfig], float | None]
 RUN_DIR = "hydra.run.dir"
 FULL_ERROR = "HYDRA_FULL_ERROR"
-# Of Python's logging configuration, which can otherwise call anything by its name.
-LOG_CLASSES = {
-    "logging.StreamHandler",
-    "logging.FileHandler",
-    "logging.NullHandler",
-    "logging.Formatter",
-    "colorlog.ColoredFormatter",
-}
-LOG_STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +56,15 @@ class Session:
 
     @classmethod
     def begin(cls, arguments: Arguments) -> "Session":
-        """Compose what was typed.
+        """Compose what was typed, and check what Hydra would build of it, were it only to show it.
 
         Raises:
-            InputError: when it cannot be composed.
+            InputError: when it cannot be composed, or names what is not allowed.
         """
         composer = Composer.over(arguments)
         consent = consent_of(composer.parsed(arguments.overrides))
         config = composer.compose(arguments.overrides, sweep=arguments.multirun)
+        check_hydra(config, consent)
         return cls(arguments, composer, config, consent)
 
     @property
@@ -106,11 +99,12 @@ class Session:
         Raises:
             InputError: at the first job that does not pass.
         """
-        check_hydra(self.config, self.consent)
         words = self.composer.jobs(self.config) if self.sweeps else None
         if words is None:
             return [self.job(self.config, self.config.hydra.runtime.choices)]
         configs = [self.composer.compose(job) for job in words]
+        for config in configs:
+            check_hydra(config, self.consent)
         return [self.job(config, config.hydra.runtime.choices) for config in configs]
 
     @property
@@ -163,43 +157,6 @@ def hydra_main(task: Task, arguments: Arguments, words: list[str]) -> None:
     GlobalHydra.instance().clear()  # the composer's; it goes on by itself
     with words_typed([sys.argv[0], *words]), errors_raised():
         decorated()
-
-
-def check_hydra(config: DictConfig, consent: Consent) -> None:
-    """Hold what Hydra itself would build against the rule: its callbacks and its logging.
-
-    Launchers and sweepers are left to Hydra, which builds plugins alone.
-
-    Raises:
-        InputError: for a class that was neither typed nor allowed.
-    """
-    own = OmegaConf.to_container(config.hydra, resolve=False)
-    assert isinstance(own, Mapping)
-    for place, name in targets.targets(own.get("callbacks") or {}, "hydra.callbacks"):
-        allowed = name in consent.typed or targets.under(str(name), consent.roots)
-        if not allowed:
-            raise InputError(targets.refusal(str(name), place))
-    for key in ("job_logging", "hydra_logging"):
-        for path, name in logging_classes(own.get(key), f"hydra.{key}"):
-            if name not in LOG_CLASSES:
-                raise InputError(
-                    f"{path}={name} is not allowed: logging is built from "
-                    f"{', '.join(sorted(LOG_CLASSES))} alone."
-                )
-
-
-def logging_classes(node: object, place: str) -> Iterator[tuple[str, str]]:
-    """What a logging configuration would call, with the dotted place that says so."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key in ("()", "class"):
-                yield f"{place}.{key}", str(value)
-            yield from logging_classes(value, f"{place}.{key}")
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from logging_classes(value, f"{place}.{index}")
-    elif str(node).startswith("ext://") and node not in LOG_STREAMS:
-        yield place, str(node)
 
 
 @contextmanager

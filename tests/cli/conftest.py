@@ -43,3 +43,15 @@ def run(trained, empty_folder):
 def summary():
     """Reads what a run wrote of itself."""
     return lambda folder: json.loads((Path(folder) / "summary.json").read_text())
+
+
+@pytest.fixture
+def experiment(empty_folder):
+    """Writes an experiment of somebody else's, for `--config-dir mine experiment=NAME`."""
+
+    def write(content, name="evil", group="experiment"):
+        folder = empty_folder / "mine" / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.yaml").write_text(f"# @package _global_\n{content}")
+
+    return write
