@@ -14,6 +14,11 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 _CELLS_NAMED = 3
 
+_AS_NUMBERS = {
+    "inputs": "Turn words into numbers first: one column for each word, 1 where it stands.",
+    "targets": "Number the classes 0, 1, 2, ...: numpy.unique(targets, return_inverse=True)[1].",
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
@@ -73,6 +78,12 @@ class Dataset:
         """
         table = _tensor("inputs", inputs).float()
         answers = _tensor("targets", targets)
+        if 0 in (*table.shape[:1], *answers.shape[:1]):
+            raise InputError(
+                f"there are no rows to learn from: inputs have shape {tuple(table.shape)}, targets "
+                f"{tuple(answers.shape)}. Give at least a few rows, (rows, inputs), and a target "
+                "for each."
+            )
         names = tuple(f"input_{column}" for column in range(table.shape[-1] if table.ndim else 0))
         if task == "regression" or (task is None and answers.is_floating_point()):
             numbers = answers.float()
@@ -168,12 +179,15 @@ def _tensor(name: str, values: Any) -> Tensor:  # noqa: ANN401
     except ValueError as error:
         raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
     if array.dtype.kind not in "biuf":
-        raise InputError(
-            f"{name} must be numbers; got an array of {array.dtype}. "
-            "Turn words into numbers first (one column per word, or 0, 1, 2, ... for classes)."
-        )
+        raise InputError(f"{name} must be numbers; got {_read(array)}. {_AS_NUMBERS[name]}")
     # A copy: the caller's later changes to the array must not reach the data set.
     return torch.tensor(array.astype(array.dtype.newbyteorder("=")))
+
+
+def _read(array: np.ndarray[Any, Any]) -> str:
+    """Say what was read in place of numbers, with one of them where they are words."""
+    words = [cell for cell in array.ravel()[:_CELLS_NAMED] if isinstance(cell, str)]
+    return f"words ({', '.join(map(repr, map(str, words)))} ...)" if words else f"{array.dtype}"
 
 
 def _classes_without_gap(targets: Tensor) -> int:

@@ -96,7 +96,8 @@ class BinaryCrossEntropy(nn.Module):
         """Outputs that the network needs: one, for yes or no."""
         if classes != 2:
             raise ValueError(
-                f"BinaryCrossEntropy tells two classes apart; got {classes}. Use CrossEntropy."
+                f"BinaryCrossEntropy tells two classes apart; got {classes}. Use CrossEntropy "
+                "(loss=cross_entropy)."
             )
         return 1
 

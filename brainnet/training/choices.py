@@ -20,8 +20,13 @@ Chosen = TypeVar("Chosen")
 _LAST_SHARE = 0.01
 
 
-def loss_for(choice: str | nn.Module, task: Task) -> nn.Module:
-    """Return the loss of that name; "auto" is the one that fits the task.
+def loss_for(choice: str | nn.Module, task: Task, outputs: int | None = None) -> nn.Module:
+    """Return the loss of that name; "auto" is the one that fits the task, and the network.
+
+    Args:
+        choice: a name, "auto", or a loss to take as it is.
+        task: what is to be learnt.
+        outputs: of the network; with two, two classes are told apart by one output each.
 
     Raises:
         InputError: there is no such loss.
@@ -29,10 +34,14 @@ def loss_for(choice: str | nn.Module, task: Task) -> nn.Module:
     Example:
         >>> type(loss_for("auto", "regression")).__name__
         'MeanSquaredError'
+        >>> type(loss_for("auto", "binary", outputs=2)).__name__
+        'CrossEntropy'
     """
     if isinstance(choice, nn.Module):
         return choice
-    name = DEFAULT_LOSS[task] if choice == "auto" else choice
+    one_each = task == "binary" and outputs == 2
+    fitting = "cross_entropy" if one_each else DEFAULT_LOSS[task]
+    name = fitting if choice == "auto" else choice
     return _named("loss", name, LOSSES, "auto")()
 
 

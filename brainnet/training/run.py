@@ -33,7 +33,7 @@ from brainnet.training.provenance import provenance
 from brainnet.training.randomness import seeded
 from brainnet.training.result import RunResult as RunResult
 from brainnet.training.run_folder import Run, RunFolder, find_run
-from brainnet.training.sizes import check_sizes
+from brainnet.training.sizes import check_sizes, outputs_of
 from brainnet.training.threads import fitting_threads
 from brainnet.training.trainer import make_trainer, quiet, restored_determinism
 
@@ -136,7 +136,7 @@ def fit(
     Args:
         network: any module from inputs to outputs; it is trained in place.
         data: the name of a built-in data set, a Dataset, a DataModule, or (inputs, targets).
-        loss: a name, a module, or "auto": the one that fits the task.
+        loss: a name, a module, or "auto": the one that fits the task and the network.
         optimizer: a name, or what makes one from parameters.
         learning_rate: of an optimizer that was chosen by name.
         schedule: a name, or what makes one from the optimizer and the total number of steps.
@@ -168,7 +168,7 @@ def fit(
     rows = (
         data if isinstance(data, DataModule) else DataModule(data, batch_size=batch_size, seed=seed)
     )
-    criterion = loss_for(loss, rows.task)
+    criterion = loss_for(loss, rows.task, outputs_of(network, rows))
     watching = _observe(observe)
     options = {"max_epochs": epochs, **(trainer or {})}
     result = train(

@@ -5,6 +5,7 @@ from torch import nn
 
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
+from brainnet.learning.loss import LOSSES
 from brainnet.training.untouched import untouched
 
 
@@ -15,15 +16,39 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
     sizes = getattr(network, "sizes", None)
     if sizes is not None:
         _check_inputs(sizes[0], data)
-        outputs = sizes[-1]
-    else:
-        outputs = _outputs_of(network, data)
+    outputs = outputs_of(network, data)
     if wanted is not None and outputs != wanted:
         answers = f"{data.targets} classes" if data.class_names else f"{data.targets} targets"
         raise InputError(
             f"{type(loss).__name__} on {data.dataset.name} ({answers}) needs {wanted} outputs; "
-            f"the network has {outputs}. Set network.outputs={wanted}, or choose another loss."
+            f"the network has {outputs}. Set network.outputs={wanted} (in Python: give the "
+            f"network {wanted} outputs){_fitting_loss(data, outputs)}."
         )
+
+
+def outputs_of(network: nn.Module, data: DataModule) -> int:
+    """Return how many numbers a network answers with; one that does not tell is asked.
+
+    Raises:
+        InputError: it cannot read these data, has no weights, or answers in another form.
+    """
+    sizes = getattr(network, "sizes", None)
+    return _asked(network, data) if sizes is None else int(sizes[-1])
+
+
+def _fitting_loss(data: DataModule, outputs: int) -> str:
+    """Name a loss for this task that takes so many outputs, as it is typed, if there is one."""
+    for name, kind in LOSSES.items():
+        if data.task in getattr(kind, "tasks", ()) and _takes(kind(), data.targets, outputs):
+            return f', or choose loss={name} (in Python: loss="{name}")'
+    return ""
+
+
+def _takes(loss: nn.Module, targets: int, outputs: int) -> bool:
+    try:
+        return bool(loss.outputs_for(targets) == outputs)  # type: ignore[operator]
+    except ValueError:
+        return False
 
 
 def _check_task(data: DataModule, loss: nn.Module) -> None:
@@ -31,7 +56,8 @@ def _check_task(data: DataModule, loss: nn.Module) -> None:
     if tasks is not None and data.task not in tasks:
         raise InputError(
             f"{type(loss).__name__} is for {' or '.join(tasks)} tasks; {data.dataset.name} is "
-            f"a {data.task} task. Set loss=auto, and the loss follows from the data."
+            f"a {data.task} task. Set loss=auto "
+            '(in Python: loss="auto"), and the loss follows from the data.'
         )
 
 
@@ -40,7 +66,7 @@ def _check_inputs(expected: int, data: DataModule) -> None:
         raise InputError(
             f"the network expects {expected} inputs; got {data.inputs} "
             f"(data: {data.dataset.name}). Set network.inputs={data.inputs}, or leave it out: "
-            "it follows from the data."
+            f"it follows from the data. (In Python: Network([{data.inputs}, ...]).)"
         )
 
 
@@ -54,7 +80,7 @@ def _outputs_for(data: DataModule, loss: nn.Module) -> int | None:
         raise InputError(str(error)) from error
 
 
-def _outputs_of(network: nn.Module, data: DataModule) -> int:
+def _asked(network: nn.Module, data: DataModule) -> int:
     """Ask a network that does not tell its sizes for an answer to two rows."""
     rows = data.train[0][:2]
     weight = next(network.parameters(), None)

@@ -114,7 +114,11 @@ def test_later_changes_of_the_array_stay_outside():
 @pytest.mark.parametrize(
     ("inputs", "targets", "words"),
     [
-        ([["red"], ["blue"]], [0, 1], "must be numbers; got an array of <U4"),
+        ([["red"], ["blue"]], [0, 1], r"got words \('red', 'blue' \.\.\.\)"),
+        ([[0.0], [1.0]], ["red", "blue"], r"targets must be .*'red'.* the classes 0, 1, 2"),
+        ([], [], "no rows"),
+        (torch.zeros(0, 3), torch.zeros(0), "no rows"),
+        (torch.zeros(3, 1), [], "no rows"),
         ([[1.0], [2.0, 3.0]], [0, 1], "rows of one length"),
         ([[1j], [2.0]], [0, 1], "complex"),
         ([[1.0], [2.0]], [1, 2], "no gap; got 1, 2. Renumber them"),

@@ -3,13 +3,18 @@ import torch
 
 from brainnet.learning.gradient_descent import OPTIMIZERS, GradientDescent
 from brainnet.learning.learning_rate import SCHEDULES
-from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Huber
+from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, BinaryCrossEntropy, CrossEntropy, Huber
 from brainnet.training.choices import loss_for, optimizer_for, schedule_for
 
 
 @pytest.mark.parametrize("task", DEFAULT_LOSS)
 def test_auto_is_the_loss_of_the_task(task):
     assert task in loss_for("auto", task).tasks
+
+
+@pytest.mark.parametrize(("outputs", "loss"), [(1, BinaryCrossEntropy), (2, CrossEntropy)])
+def test_auto_asks_two_classes_of_as_many_outputs_as_the_network_has(outputs, loss):
+    assert type(loss_for("auto", "binary", outputs)) is loss
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -339,6 +339,22 @@ def test_fit_takes_arrays_datasets_and_data_modules(tmp_path):
         assert result.metrics["r2/test"] > 0.9
 
 
+def test_fit_asks_two_classes_of_a_network_with_two_outputs(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(120, 4, generator=generator)
+    result = fit(
+        Network([4, 8, 2]),
+        (inputs, (inputs[:, 0] > 0).long()),
+        learning_rate=0.03,
+        folder=tmp_path / "run",
+        observe="off",
+        progress=False,
+    )
+    assert result.metrics["accuracy/test"] > 0.8
+    told = RunFolder(result.folder).read_config()
+    assert told["loss"]["_target_"] == "brainnet.learning.loss.CrossEntropy"
+
+
 def test_fit_describes_what_it_did(tmp_path):
     result = fit(
         Network([2, 8, 4, 1], "tanh"),
@@ -368,6 +384,9 @@ def test_fit_describes_what_it_did(tmp_path):
     ("options", "message"),
     [
         ({"data": "moon"}, 'Did you mean "moons"'),
+        ({"loss": "mean_squared_error"}, r'is a binary task.*loss="auto"'),
+        ({"loss": "cross_entropy"}, r'needs 2 outputs.*loss="binary_cross_entropy"'),
+        ({"data": ([], [])}, "no rows"),
         ({"loss": "cross_entropi"}, 'Did you mean "cross_entropy"'),
         ({"optimizer": "adan"}, 'Did you mean "adam"'),
         ({"schedule": "cosinus"}, 'Did you mean "cosine"'),

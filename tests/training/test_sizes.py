@@ -44,6 +44,13 @@ def test_what_does_not_fit_is_said_in_words(iris, network, loss, message):
         check_sizes(network, iris, loss)
 
 
+def test_a_loss_that_would_fit_is_named_as_it_is_typed():
+    moons = DataModule("moons")
+    with pytest.raises(InputError, match=r'outputs=1 .* loss=cross_entropy .*loss="cross_entropy"'):
+        check_sizes(Network([2, 2]), moons, BinaryCrossEntropy())
+    check_sizes(Network([2, 2]), moons, CrossEntropy())
+
+
 def test_asking_leaves_the_network_as_it_was(iris):
     network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
     state = torch.get_rng_state()
