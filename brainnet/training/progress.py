@@ -9,12 +9,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from brainnet.observation.cadence import is_round
 
 # A drawing of the bar costs as much as ten steps of a small network.
 _SECONDS_BETWEEN_DRAWINGS = 0.25
 _SECONDS_BETWEEN_LINES = 10.0
+_BAR, _WIDTH_WITH_BAR = 20, 80
 
 
 class Progress(Callback):
@@ -42,15 +44,16 @@ class Progress(Callback):
         total = trainer.estimated_stepping_batches
         self._steps = int(total) if math.isfinite(total) and total > 0 else None
         if self._console.is_terminal and trainer.is_global_zero:
+            # Without colours rich draws what is left of a bar, and all of an empty one, as spaces.
+            has_room = self._console.width >= _WIDTH_WITH_BAR and not self._console.no_color
             self._bar = Bar(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[told]}"),
+                *([BarColumn(bar_width=_BAR)] if has_room else []),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
                 console=self._console,
                 auto_refresh=False,
                 transient=True,
             )
-            self._task = self._bar.add_task("epoch 1", total=self._steps, told="")
+            self._task = self._bar.add_task("", total=self._steps)
             self._bar.start()
             self._draw(trainer, pl_module)
 
@@ -72,8 +75,7 @@ class Progress(Callback):
         waited = time.monotonic() - self._last >= _SECONDS_BETWEEN_LINES
         if is_round(epoch) or waited or epoch == trainer.max_epochs:
             self._last = time.monotonic()
-            line = f"epoch {epoch}{_of(trainer.max_epochs)}  {self._told(trainer, pl_module)}"
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"{self._told(trainer, pl_module)}\n")
             sys.stdout.flush()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -91,8 +93,7 @@ class Progress(Callback):
         self._bar.update(
             self._task,
             completed=trainer.global_step,
-            description=f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}",
-            told=self._told(trainer, module),
+            description=self._told(trainer, module, self._room()),
         )
         self._bar.refresh()
         self._last = time.monotonic()
@@ -102,26 +103,39 @@ class Progress(Callback):
             self._bar.stop()
             self._bar = None
 
-    def _told(self, trainer: Trainer, module: LightningModule) -> str:
-        steps = trainer.global_step
+    def _room(self) -> int:
+        """Columns for the text beside the bar."""
+        bar = self._bar is not None and len(self._bar.columns) > 1
+        return self._console.width - (_BAR + 1 if bar else 0) - 1
+
+    def _told(self, trainer: Trainer, module: LightningModule, room: int | None = None) -> str:
+        """Everything in one line; in little room without what matters least."""
+        steps, epoch = trainer.global_step, trainer.current_epoch + 1
         seconds = time.monotonic() - self._start
         speed = (steps - self._first_step) / seconds if seconds > 0 else 0.0
-        parts = [f"step {steps:,}{_of(self._steps)}", *_curves(getattr(module, "curves", {}))]
+        parts = {
+            "epoch": f"epoch {epoch}{_of(trainer.max_epochs)}",
+            "step": f"step {steps:,}{_of(self._steps)}",
+            **_curves(getattr(module, "curves", {})),
+        }
         if speed > 0:
-            parts.append(f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s")
+            parts["speed"] = f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s"
             if self._steps is not None:
-                parts.append(f"{_duration(max(0, self._steps - steps) / speed)} left")
-        return "  ".join(parts)
+                parts["left"] = f"{_duration(max(0, self._steps - steps) / speed)} left"
+        for least in ("speed", "score", "validation", "train", "epoch", "step"):
+            if room is not None and len("  ".join(parts.values())) > room:
+                parts.pop(least, None)
+        return "  ".join(parts.values())
 
 
-def _curves(curves: dict[str, Any]) -> list[str]:
+def _curves(curves: dict[str, Any]) -> dict[str, str]:
     named = (
-        ("loss/train", "loss {:.4g}"),
-        ("loss/validation", "validation {:.4g}"),
-        ("accuracy/validation", "accuracy {:.1%}"),
-        ("r2/validation", "R² {:.3f}"),
+        ("train", "loss/train", "loss {:.4g}"),
+        ("validation", "loss/validation", "validation {:.4g}"),
+        ("score", "accuracy/validation", "accuracy {:.1%}"),
+        ("score", "r2/validation", "R² {:.3f}"),
     )
-    return [text.format(curves[tag]) for tag, text in named if tag in curves]
+    return {what: text.format(curves[tag]) for what, tag, text in named if tag in curves}
 
 
 def _of(total: int | None) -> str:

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -56,3 +57,16 @@ def test_durations_read_as_people_say_them():
         "1:00:00",
         "10:01:01",
     ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_in_little_room_the_epoch_the_step_and_the_time_left_survive(start, monkeypatch, width):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_DRAWINGS", 0.0)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, color_system=None)
+    start(callbacks=[Progress(console)])
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    last = [line for line in re.split(r"[\r\n]+", plain) if "step 14/14" in line][-1]
+    assert "epoch 2/2" in last
+    assert last.rstrip().endswith("left")
+    assert len(last.rstrip()) <= width
