@@ -1,0 +1,546 @@
+"""What a training step costs beside a loop by hand and Lightning's: checked first, then measured.
+
+    python scripts/benchmarks/loop.py                               # the default run's network
+    python scripts/benchmarks/loop.py --sizes 784-1600-2048-256-10 --epochs 3   # 5 M parameters
+    python scripts/benchmarks/loop.py --device cuda
+
+All contenders train the same network on the same rows in the same order; unless their weights are
+then equal, and the tests of the loop green, nothing is printed. They take turns, so that a busy
+moment of the machine meets them all. Three figures each, in microseconds a step, medians of turns:
+
+    step     the median epoch, from its start to its last step; looks included
+    epoch    the same to the start of the next; with validation and checkpoints, where there are any
+    run      the whole training over its steps; with pictures and the first, more frequent looks
+
+On the CPU they are processor time, of all threads, so that no work hides in another one and what
+else the machine does does not count; on a GPU they are time on the wall. What is printed is added
+to scripts/benchmarks/results/loop.csv and start_up.csv, with date, machine and commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import io
+import itertools
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import astuple, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torchmetrics.classification import MulticlassAccuracy
+
+from brainnet.data.loader import InMemoryLoader
+from brainnet.data.module import DataModule
+from brainnet.learning.loss import CrossEntropy
+from brainnet.structure.network import Network
+from brainnet.training.observe import Observe
+from brainnet.training.run import train
+from brainnet.training.trainer import quiet
+
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parent / "results"
+CHECKS = ["tests/training/test_burst.py"]
+SIZES = "64-64-32-10"
+ROWS = 1797  # as many as the digits have
+LEARNING_RATE = 0.003
+BY_HAND, BARE = "by hand, DataLoader", "Lightning, in memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table."""
+
+    date: str
+    commit: str
+    machine: str
+    torch: str
+    lightning: str
+    threads: int
+    load: float  # what the machine was asked for beside it: more than its cores spoils the times
+    device: str
+    network: str
+    parameters: int
+    batch_size: int
+    contender: str
+    step: float  # microseconds, as the other two
+    epoch: float
+    run: float
+    step_to_by_hand: float  # as a share of the loop by hand with a DataLoader
+    step_to_lightning: float  # as a share of Lightning's bare loop over the same batches in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How long it takes to the first step, in seconds on the wall; one line of the other table."""
+
+    date: str
+    commit: str
+    machine: str
+    load: float
+    bare_imports: float  # of the libraries alone
+    imports: float  # of the command, libraries included
+    work: float  # from then to the end of the first step
+    to_bare_imports: float
+
+
+class Clock(pl.Callback):
+    """Reads the clock at the ends of epochs; told of no single step, it stands in nobody's way."""
+
+    def __init__(self, device: str) -> None:
+        self.cuda = device == "cuda"
+        self.starts: list[float] = []
+        self.stops: list[float] = []
+        self.end = 0.0
+
+    def now(self) -> float:
+        """Seconds, once the device is done."""
+        if self.cuda:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        """An epoch begins; pictures are drawn before it."""
+        self.starts.append(self.now())
+
+    def on_validation_start(self, trainer: pl.Trainer, *_: object) -> None:
+        """The last step is done."""
+        if trainer.global_step:
+            self.stops.append(self.now())
+
+    def on_train_epoch_end(self, *_: object) -> None:
+        """The last step is done, where there is no validation."""
+        if len(self.stops) < len(self.starts):
+            self.stops.append(self.now())
+
+    def on_train_end(self, *_: object) -> None:
+        """All is done."""
+        self.end = self.now()
+
+    def microseconds(self, steps: int) -> tuple[list[float], list[float], float]:
+        """Of each epoch's steps, of each whole epoch, and of the run, all for one step."""
+        share = 1e6 / steps
+        ends = [*self.starts[1:], self.end]
+        parts = [
+            (stop - start) * share for start, stop in zip(self.starts, self.stops, strict=True)
+        ]
+        whole = [(end - start) * share for start, end in zip(self.starts, ends, strict=True)]
+        return parts, whole, (self.end - self.starts[0]) * share / len(whole)
+
+
+class SameOrder(Sampler[int]):
+    """The order of the batches in memory, for a DataLoader."""
+
+    def __init__(self, loader: InMemoryLoader) -> None:
+        self.order = loader.sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch."""
+        self.order.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        """Row by row."""
+        return iter(self.order.indices().tolist())
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.order)
+
+
+class Bare(pl.LightningModule):
+    """The least that Lightning can train."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = nn.CrossEntropyLoss()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The loss."""
+        loss: Tensor = self.loss(self.network(batch[0]), batch[1])
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer."""
+        return torch.optim.Adam(self.parameters(), lr=LEARNING_RATE)
+
+
+class Usual(Bare):
+    """What people write: loss and accuracy logged at each step, both judged by validation rows."""
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__(network)
+        self.train_accuracy = MulticlassAccuracy(classes)
+        self.validation_accuracy = MulticlassAccuracy(classes)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The loss, logged."""
+        outputs = self.network(batch[0])
+        loss: Tensor = self.loss(outputs, batch[1])
+        self.train_accuracy(outputs, batch[1])
+        self.log("loss/train", loss, prog_bar=True)
+        self.log("accuracy/train", self.train_accuracy, on_step=True, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy, logged."""
+        outputs = self.network(batch[0])
+        self.validation_accuracy(outputs, batch[1])
+        self.log("loss/validation", self.loss(outputs, batch[1]), prog_bar=True)
+        self.log("accuracy/validation", self.validation_accuracy, prog_bar=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One network, its rows, and how long to train it."""
+
+    sizes: list[int]
+    data: DataModule
+    epochs: int
+    device: str
+
+    @classmethod
+    def of(cls, sizes: str, batch_size: int, epochs: int, device: str) -> Bench:
+        """A network of these sizes on rows of noise: how fast it learns them is nobody's matter."""
+        counts = [int(size) for size in sizes.split("-")]
+        drawn = torch.Generator().manual_seed(0)
+        inputs = torch.randn(ROWS, counts[0], generator=drawn)
+        targets = torch.randint(counts[-1], (ROWS,), generator=drawn)
+        return cls(counts, DataModule((inputs, targets), batch_size=batch_size), epochs, device)
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return len(self.data.train_dataloader())
+
+    def network(self) -> Network:
+        """The same network each time."""
+        return Network(self.sizes, generator=torch.Generator().manual_seed(0))
+
+    def in_memory(self) -> InMemoryLoader:
+        """Batches cut on the device."""
+        inputs, targets = (part.to(self.device) for part in self.data.train)
+        batch_size, seed = self.data.batch_size, self.data.seed
+        return InMemoryLoader(inputs, targets, batch_size=batch_size, shuffle=True, seed=seed)
+
+    def loaded(self) -> DataLoader[tuple[Tensor, ...]]:
+        """The same batches, row by row."""
+        order = SameOrder(self.data.train_dataloader())
+        return DataLoader(
+            TensorDataset(*self.data.train), batch_size=self.data.batch_size, sampler=order
+        )
+
+    def by_hand(self, loader: Any, clock: Clock) -> nn.Module:  # noqa: ANN401
+        """The loop that everybody can write."""
+        network = self.network().to(self.device)
+        loss_of = nn.CrossEntropyLoss()
+        optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+        for epoch in range(self.epochs):
+            clock.on_train_epoch_start()
+            loader.sampler.set_epoch(epoch)
+            for batch in loader:
+                inputs, targets = (part.to(self.device) for part in batch)
+                optimizer.zero_grad()
+                loss = loss_of(network(inputs), targets)
+                loss.backward()
+                optimizer.step()
+            clock.on_train_epoch_end()
+        clock.on_train_end()
+        return network
+
+    def lightning(self, loader: Any, clock: Clock) -> nn.Module:  # noqa: ANN401
+        """Lightning with nothing in it."""
+        module = Bare(self.network())
+        with quiet():
+            trainer = self.trainer(
+                clock, logger=False, enable_checkpointing=False, enable_progress_bar=False
+            )
+            trainer.fit(module, loader)
+        return module.network
+
+    def usual(self, clock: Clock) -> nn.Module:
+        """Lightning as people use it."""
+        module = Usual(self.network(), self.sizes[-1])
+        validation = DataLoader(
+            TensorDataset(*self.data.validation), batch_size=self.data.batch_size
+        )
+        with tempfile.TemporaryDirectory() as folder, quiet(), redirect_stdout(io.StringIO()):
+            best = ModelCheckpoint(folder, monitor="loss/validation", save_last=True)
+            trainer = self.trainer(clock, best, TQDMProgressBar(), logger=TensorBoardLogger(folder))
+            trainer.fit(module, self.loaded(), validation)
+        return module.network
+
+    def trainer(self, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:  # noqa: ANN401
+        """Lightning's own."""
+        return pl.Trainer(
+            max_epochs=self.epochs,
+            accelerator=self.device,
+            devices=1,
+            callbacks=list(callbacks),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            **options,
+        )
+
+    def ours(self, clock: Clock, *, observe: bool) -> nn.Module:
+        """What `brainnet train` does, its progress left out: a terminal is drawn by time."""
+        network = self.network()
+        last: list[Tensor] = []
+
+        class Last(pl.Callback):
+            # The result has the best weights; the others have the last.
+            def on_train_end(self, *_: object) -> None:
+                last.extend(weight.detach().clone() for weight in network.parameters())
+
+        with tempfile.TemporaryDirectory() as folder:
+            train(
+                network,
+                self.data,
+                loss=CrossEntropy(),
+                optimizer=lambda weights: torch.optim.Adam(weights, lr=LEARNING_RATE),
+                folder=Path(folder) / "run",
+                trainer={"max_epochs": self.epochs, "accelerator": self.device, "devices": 1},
+                observe=Observe() if observe else None,
+                callbacks=[clock, Last()],
+                progress=False,
+            )
+        for weight, value in zip(network.parameters(), last, strict=True):
+            weight.data = value
+        return network
+
+    def contenders(self) -> dict[str, Callable[[Clock], nn.Module]]:
+        """All of them, by name; each trains and returns its network."""
+        return {
+            "by hand, in memory": lambda clock: self.by_hand(self.in_memory(), clock),
+            BY_HAND: lambda clock: self.by_hand(self.loaded(), clock),
+            BARE: lambda clock: self.lightning(self.in_memory(), clock),
+            "Lightning, DataLoader": lambda clock: self.lightning(self.loaded(), clock),
+            "Lightning as people use it": self.usual,
+            "brainnet, observe=off": lambda clock: self.ours(clock, observe=False),
+            "brainnet": lambda clock: self.ours(clock, observe=True),
+        }
+
+
+def measure(bench: Bench, turns: int) -> dict[str, tuple[float, float, float]]:
+    """Step, epoch and run of each contender, in microseconds a step.
+
+    Contenders that learn something else end the program.
+    """
+    figures: dict[str, list[tuple[float, float, float]]] = {}
+    learnt: list[Tensor] | None = None
+    for turn, (name, contend) in itertools.product(range(turns), bench.contenders().items()):
+        clock = Clock(bench.device)
+        weights = [weight.detach().cpu() for weight in contend(clock).parameters()]
+        learnt = learnt or weights
+        if not all(map(torch.equal, learnt, weights)):
+            sys.exit(f"{name} learnt something else in turn {turn}: nothing to compare.")
+        steps, epochs, run = clock.microseconds(bench.steps)
+        figures.setdefault(name, []).append((median(steps), median(epochs), run))
+    return {
+        name: (median(step), median(epoch), median(run))
+        for name, turned in figures.items()
+        for step, epoch, run in [zip(*turned, strict=True)]
+    }
+
+
+def table(bench: Bench, measured: dict[str, tuple[float, float, float]]) -> list[Figure]:
+    """The figures, with what they were measured with."""
+    return [
+        Figure(
+            **told(),
+            torch=torch.__version__,
+            lightning=version("lightning"),
+            threads=torch.get_num_threads(),
+            device=torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
+            network="-".join(map(str, bench.sizes)),
+            parameters=sum(weight.numel() for weight in bench.network().parameters()),
+            batch_size=bench.data.batch_size,
+            contender=name,
+            step=round(step, 1),
+            epoch=round(epoch, 1),
+            run=round(run, 1),
+            step_to_by_hand=round(step / measured[BY_HAND][0], 3),
+            step_to_lightning=round(step / measured[BARE][0], 3),
+        )
+        for name, (step, epoch, run) in measured.items()
+    ]
+
+
+LIBRARIES = "import hydra, lightning.pytorch, sklearn.datasets, tensorboard, torch, torchmetrics"
+COMMAND = """
+import os, sys, time
+start = time.perf_counter()
+import brainnet.cli.train
+imported = time.perf_counter()
+from brainnet.cli.main import main
+from brainnet.training.module import LearningModule
+
+def stop(*_):
+    print("times", imported - start, time.perf_counter() - imported, flush=True)
+    os._exit(0)
+
+LearningModule.on_train_batch_end = stop
+sys.exit(main(["train", "trainer=cpu", f"paths.runs={sys.argv[1]}"]))
+"""
+
+
+def beginning(repeats: int) -> Beginning:
+    """Imports and work up to the first step of `brainnet train`, in processes of their own."""
+    timed = f"import time; start = time.perf_counter(); {LIBRARIES}; " + (
+        "print('times', time.perf_counter() - start)"
+    )
+    bare, imports, work = [], [], []
+    for _ in range(repeats):
+        bare += times_of([timed])
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = times_of([COMMAND, folder])
+        imports.append(seconds[0])
+        work.append(seconds[1])
+    libraries, command, rest = median(bare), median(imports), median(work)
+    return Beginning(
+        **told(),
+        bare_imports=round(libraries, 2),
+        imports=round(command, 2),
+        work=round(rest, 2),
+        to_bare_imports=round((command + rest) / libraries, 2),
+    )
+
+
+def times_of(words: list[str]) -> list[float]:
+    """What a program in a process of its own printed behind the word "times"."""
+    result = subprocess.run(
+        [sys.executable, "-c", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    line = next(line for line in result.stdout.splitlines() if line.startswith("times "))
+    return [float(word) for word in line.split()[1:]]
+
+
+def told() -> dict[str, Any]:
+    """When, of what, on what."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
+        "commit": commit.stdout.strip() or "unknown",
+        "machine": processor(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def check() -> None:
+    """Run the tests of the loop; leave where one fails: a wrong result has no speed."""
+    print(f"checking: {' '.join(CHECKS)}", flush=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if result.returncode:
+        sys.exit(f"{result.stdout[-2000:]}\nThe checks failed: a wrong result has no speed.")
+
+
+def report(figures: Sequence[Figure]) -> None:
+    """One network as a table for people."""
+    first = figures[0]
+    print(
+        f"\n{first.network}, {first.parameters:,} parameters, batches of {first.batch_size}, "
+        f"{first.device}, {first.threads} threads, load {first.load}; microseconds a step"
+    )
+    print(f"{'':28}{'step':>9}{'epoch':>9}{'run':>9}{'to by hand':>12}{'to Lightning':>14}")
+    for one in figures:
+        print(
+            f"{one.contender:28}{one.step:9.0f}{one.epoch:9.0f}{one.run:9.0f}"
+            f"{one.step_to_by_hand:11.2f}x{one.step_to_lightning:13.2f}x"
+        )
+
+
+def add_to_table(name: str, lines: Sequence[Figure] | Sequence[Beginning]) -> None:
+    """Append to a table in the repository."""
+    path = RESULTS / name
+    path.parent.mkdir(exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(field.name for field in fields(lines[0]))
+        writer.writerows(astuple(line) for line in lines)
+
+
+@contextmanager
+def calm() -> Iterator[None]:
+    """Lightning's advice to its users is not for a benchmark."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def main() -> None:
+    """Check, measure, print, and add to the tables."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--sizes", default=SIZES, help="inputs-neurons-..., separated by commas")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--starts", type=int, default=3, help="of the command; 0 for none")
+    choices = parser.parse_args()
+    # Also for what is started from here, and for brainnet, which leaves a choice alone.
+    os.environ["OMP_NUM_THREADS"] = str(choices.threads)
+    torch.set_num_threads(choices.threads)
+    check()
+    for sizes in choices.sizes.split(","):
+        bench = Bench.of(sizes, choices.batch_size, choices.epochs, choices.device)
+        with calm():
+            figures = table(bench, measure(bench, choices.turns))
+        report(figures)
+        add_to_table("loop.csv", figures)
+    if choices.starts:
+        begun = beginning(choices.starts)
+        print(
+            f"\nto the first step: imports {begun.imports} s, work {begun.work} s; "
+            f"{begun.to_bare_imports}x a bare import of the libraries ({begun.bare_imports} s)"
+        )
+        add_to_table("start_up.csv", [begun])
+
+
+if __name__ == "__main__":
+    main()
