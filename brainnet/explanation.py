@@ -110,16 +110,6 @@ def explain(thing: object = None) -> Explanation:
     return _explain_part(thing, concept)
 
 
-def concepts_markdown() -> dict[str, str]:
-    """The explanation of every concept as Markdown, by its name: the text pages of TensorBoard.
-
-    Example:
-        >>> concepts_markdown()["gradient"].splitlines()[0]
-        '### gradient'
-    """
-    return {concept.name: _explain_concept(concept).markdown() for concept in CONCEPTS}
-
-
 def wrapped(*lines: str, width: int = WIDTH) -> list[str]:
     """Prose broken to a width; lines that begin with a space stay as they are.
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from brainnet.concepts import CONCEPTS, LAYERS, LOSS_FUNCTION, WEIGHTS
 from brainnet.errors import InputError
-from brainnet.explanation import IN_SHORT, concepts_markdown, explain, wrapped
+from brainnet.explanation import IN_SHORT, explain, wrapped
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.forward_pass import trace
@@ -172,9 +172,7 @@ def test_explaining_changes_no_weight_and_leaves_no_gradient():
 
 
 def test_the_markdown_sets_prose_as_prose_and_numbers_as_code():
-    pages = concepts_markdown()
-    assert list(pages) == [concept.name for concept in CONCEPTS]
-    page = pages["loss function"]
+    page = explain("loss").markdown()
     assert page.startswith("### loss function\n\nThe sting of being wrong.")
     assert "```\nloss = -ln 0.214 = 1.543\n```" in page
     assert page.count("```") % 2 == 0
