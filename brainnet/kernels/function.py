@@ -10,6 +10,9 @@ from torch import Tensor
 from brainnet.kernels import reference
 from brainnet.kernels.reference import Parameter
 
+# The overload itself: to look it up at each call costs as much as a small kernel.
+_hardtanh_backward = torch.ops.aten.hardtanh_backward.default
+
 
 class ThresholdRampFunction(torch.autograd.Function):
     """`clamp((input - threshold) / width, 0, 1)` with the derivatives of the reference.
@@ -81,25 +84,36 @@ class ThresholdRampFunction(torch.autograd.Function):
         return ThresholdRampFunction.apply(input, threshold, width, leak), 0
 
 
-class PlainRampFunction(torch.autograd.Function):
-    """The ramp from 0 to 1 without a leak, outside every transform: one kernel of ATen each way.
+class FixedRampFunction(torch.autograd.Function):
+    """The ramp without a leak, outside every transform, where threshold and width are to stay.
 
-    What it leaves out makes a call on a small tensor half as long.
+    Few kernels of ATen each way, one for a ramp from 0 to 1; and what it leaves out makes a call on
+    a small tensor a third as long.
     """
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, input: Tensor, threshold: Parameter, width: Parameter) -> Tensor:  # noqa: ANN401
         """The output, which is all that is kept."""
-        output = reference.forward(input, 0.0, 1.0)
-        ctx.save_for_backward(output)
+        output = reference.forward(input, threshold, width)
+        if isinstance(width, Tensor):
+            ctx.save_for_backward(output, width)
+        else:
+            ctx.save_for_backward(output)
+            ctx.width = width
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
         """The input's gradient, differentiable again."""
-        (output,) = ctx.saved_tensors
-        d_input: Tensor = torch.ops.aten.hardtanh_backward(grad, output, 0.0, 1.0)
-        return d_input
+        output, *widths = ctx.saved_tensors
+        width = widths[0] if widths else ctx.width
+        d_input: Tensor = _hardtanh_backward(grad, output, 0.0, 1.0)
+        if not widths and width == 1.0:
+            return d_input, None, None
+        dtype = reference.compute_dtype(output.dtype)
+        if dtype is output.dtype:  # a conversion to the same costs as much as a small kernel
+            return d_input.div_(reference.cast(width, dtype)), None, None
+        return d_input.to(dtype).div_(reference.cast(width, dtype)).to(output.dtype), None, None
 
 
 def _saved(ctx: Any) -> tuple[Tensor, Parameter, Parameter]:  # noqa: ANN401

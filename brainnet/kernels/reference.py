@@ -26,7 +26,9 @@ def plain(threshold: Parameter, width: Parameter) -> bool:
 
 def cast(parameter: Parameter, dtype: torch.dtype) -> Parameter:
     """The parameter as the arithmetic wants it: numbers as they are, tensors in the dtype."""
-    return parameter.to(dtype) if isinstance(parameter, Tensor) else parameter
+    if isinstance(parameter, Tensor) and parameter.dtype is not dtype:
+        return parameter.to(dtype)
+    return parameter
 
 
 def forward(input: Tensor, threshold: Parameter, width: Parameter) -> Tensor:
@@ -34,6 +36,8 @@ def forward(input: Tensor, threshold: Parameter, width: Parameter) -> Tensor:
     if plain(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)
     dtype = compute_dtype(input.dtype)
+    if dtype is input.dtype:  # a conversion to the same costs as much as a small kernel
+        return (input - cast(threshold, dtype)).div_(cast(width, dtype)).clamp_(0.0, 1.0)
     distance = input.to(dtype) - cast(threshold, dtype)
     return distance.div_(cast(width, dtype)).clamp_(0.0, 1.0).to(input.dtype)
 
@@ -94,8 +98,12 @@ def differentiable(input: Tensor, threshold: Parameter, width: Parameter, leak: 
     """
     dtype = compute_dtype(input.dtype)
     threshold, width = cast(threshold, dtype), cast(width, dtype)
+    if not leak and plain(threshold, width):
+        return functional.hardtanh(input, 0.0, 1.0)
     distance = input.to(dtype) - threshold
     line = distance / width
+    if not leak and dtype == input.dtype:  # not rounded, so the kinks of both lie alike
+        return functional.hardtanh(line, 0.0, 1.0)
     output = line.detach().clamp(0.0, 1.0).to(input.dtype)
     flat = output.to(dtype)
     if leak:

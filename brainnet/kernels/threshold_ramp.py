@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.jit._trace import is_tracing
 from torch.overrides import handle_torch_function, has_torch_function
 
 from brainnet.errors import InputError
 from brainnet.kernels import operator, paths, reference
 from brainnet.kernels.counters import count
-from brainnet.kernels.function import PlainRampFunction, ThresholdRampFunction
+from brainnet.kernels.function import FixedRampFunction, ThresholdRampFunction
 
 _PLAIN = (Tensor, torch.nn.Parameter)  # what a kernel may read as memory; no other subclass
 
@@ -70,7 +72,7 @@ def threshold_ramp(
         >>> threshold_ramp(torch.tensor([-1.0, 0.25, 3.0]), threshold=-1.0, width=2.0)
         tensor([0.0000, 0.6250, 1.0000])
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_tracing():
         return _compiled(input, threshold, width, leak, dim, counters)
     tensors = (input, threshold, width)
     if has_torch_function(tensors):
@@ -97,8 +99,8 @@ def threshold_ramp(
             _check_counters(input, dim, counters)
         return _triton(input, threshold, width, float(leak), dim, reuse_input, counters)
     output: Tensor
-    if reference.plain(low, wide) and not leak and not _transformed():
-        output = PlainRampFunction.apply(input)
+    if not leak and _stays(low) and _stays(wide) and not _transformed():
+        output = FixedRampFunction.apply(input, low, wide)
     else:
         output = ThresholdRampFunction.apply(input, low, wide, float(leak))
     if counters is not None:
@@ -163,7 +165,7 @@ def _compiled(
     low, wide = _aligned(input, threshold, width, leak, dim)
     # An exporter wants a graph that needs nothing of ours; and a transform inside a compiled
     # region would take the registered op's tangents for zeros.
-    if torch.compiler.is_exporting() or _transformed():
+    if torch.compiler.is_exporting() or is_tracing() or _transformed():
         output = reference.differentiable(input, low, wide, float(leak))
     else:
         output = operator.threshold_ramp(input, low, wide, float(leak))
@@ -191,6 +193,11 @@ def _check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, Tens
             f"counters must have shapes (4, {neurons}) and (2, {neurons}) for {neurons} neurons "
             f"along dim={dim}; got {shapes}. Make them with new_counters({neurons})."
         )
+
+
+def _stays(parameter: reference.Parameter) -> bool:
+    """Whether nobody asks for the gradient of a threshold or a width."""
+    return not isinstance(parameter, Tensor) or not parameter.requires_grad
 
 
 def _transformed() -> bool:
@@ -244,7 +251,7 @@ def _parameter(name: str, value: Any, input: Tensor, dim: int) -> reference.Para
             f"{name} is on {value.device} but the input is on {input.device}. "
             f"Move it: {name}.to(input.device)."
         )
-    if name == "width" and _readable(value) and not bool((value > 0).all()):
+    if name == "width" and _readable(value) and not _is_positive(value):
         raise InputError(
             f"width must be above 0 everywhere; its smallest value is {value.min().item()}. "
             "A width that learns stays above 0 when its logarithm learns: log_width.exp()."
@@ -259,6 +266,22 @@ def _parameter(name: str, value: Any, input: Tensor, dim: int) -> reference.Para
         )
     trailing = input.dim() - 1 - dim % input.dim()
     return value.reshape(-1, *[1] * trailing) if trailing else value
+
+
+_positive: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # by id: the tensor, and its version
+
+
+def _is_positive(width: Tensor) -> bool:
+    """Whether each is above 0. To look costs as much as a small ramp: once for the same values."""
+    key = id(width)
+    version = -1 if width.is_inference() else width._version
+    known = _positive.get(key)
+    if known is not None and known[0]() is width and known[1] == version >= 0:
+        return True
+    if width.numel() and not width.min().item() > 0:  # NaN is not above 0 either
+        return False
+    _positive[key] = weakref.ref(width, lambda _: _positive.pop(key, None)), version
+    return True
 
 
 def _readable(tensor: Tensor) -> bool:

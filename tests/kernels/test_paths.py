@@ -202,6 +202,17 @@ class TestNative:
             threshold_ramp(x, reuse_input=True).sum().backward()
         assert (x == -1).all()
 
+    @pytest.mark.parametrize("choice", ["reference", "auto"])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_what_stays_is_differentiable_again(self, on, choice, dtype):
+        on(choice)
+        x = torch.tensor([-1.0, 0.25, 0.5, 3.0], dtype=dtype, requires_grad=True)
+        y = threshold_ramp(x, 0.0, torch.tensor([1.0, 2.0, 4.0, 8.0]))
+        (once,) = torch.autograd.grad((y * y).sum(), x, create_graph=True)
+        (twice,) = torch.autograd.grad(once.sum(), x)
+        assert once.tolist() == [0.0, 0.125, 0.0625, 0.09375]
+        assert twice.tolist() == [0.0, 0.5, 0.125, 0.03125]
+
     def test_permission_is_taken_in_inference_mode(self, on):
         on("auto")
         with torch.inference_mode():

@@ -368,6 +368,14 @@ def test_bad_arguments_are_told(name: str) -> None:
         threshold_ramp(*arguments, **keywords)  # type: ignore[arg-type]
 
 
+def test_a_width_is_checked_again_when_it_changes() -> None:
+    width = torch.ones(3)
+    threshold_ramp(torch.ones(3), 0.0, width)
+    width[1] = 0.0
+    with pytest.raises(InputError, match="above 0"):
+        threshold_ramp(torch.ones(3), 0.0, width)
+
+
 def test_every_pair_of_kinds_mixes() -> None:
     x = smooth((2, 4)).requires_grad_()
     for first, second in itertools.product(KINDS, KINDS):

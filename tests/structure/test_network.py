@@ -241,3 +241,46 @@ def test_stacks_that_do_not_fit_together() -> None:
 def test_an_unknown_activation() -> None:
     with pytest.raises(ValueError, match="no activation is called 'rellu'; there are"):
         Network([4, 3, 2], "rellu")
+
+
+RAMPS = {
+    "plain": ThresholdRamp(),
+    "numbers": ThresholdRamp(0.1, 2.0, leak=0.25),
+    "per neuron": ThresholdRamp(threshold=torch.zeros(4), learn_width=True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch.export itself
+@pytest.mark.parametrize("name", RAMPS)
+def test_an_exported_network_needs_nothing_of_ours(name: str) -> None:
+    network, inputs = Network([3, 4, 2], RAMPS[name]), torch.randn(5, 3)
+    program = torch.export.export(network, (inputs,)).run_decompositions()
+    called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert {target.split(".")[0] for target in called} == {"aten"}
+    torch.testing.assert_close(program.module()(inputs), network(inputs))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("name", RAMPS)
+def test_a_network_traced_for_older_exporters_needs_nothing_of_ours(name: str) -> None:
+    network, inputs = Network([3, 4, 2], RAMPS[name]), torch.randn(5, 3)
+    traced = torch.jit.trace(network, (inputs,))
+    kinds = {node.kind().split("::")[0] for node in traced.inlined_graph.nodes()}
+    assert kinds <= {"aten", "prim"}
+    torch.testing.assert_close(traced(inputs), network(inputs))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("name", RAMPS)
+def test_a_compiled_training_step_is_the_same(name: str) -> None:
+    network, inputs = Network([3, 4, 2], RAMPS[name]), torch.randn(5, 3)
+    twin = copy.deepcopy(network)
+    torch.compiler.reset()
+    twin.compile(fullgraph=True)
+    for each in (network, twin):
+        each(inputs).square().sum().backward()
+    for mine, theirs in zip(twin.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
