@@ -49,17 +49,19 @@ def commit_of(folder: Path) -> str | None:
     return f"{commit}+" if changed else commit
 
 
-def kernels() -> dict[str, dict[str, str]]:
-    """Return which path each op takes, by device.
+def kernels() -> dict[str, dict[str, dict[str, str]]]:
+    """Return which path each op takes, and why, by device.
 
     Raises:
         InputError: BRAINNET_KERNELS asks for a path that there is not.
     """
-    return {"threshold_ramp": {device: told["path"] for device, told in status().items()}}
+    return {"threshold_ramp": status()}
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
+    # To look is not to touch: no lock on the index, and no program that a repository names.
+    quiet = ["--no-optional-locks", "-c", "core.fsmonitor="]
+    command = ["git", *quiet, "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
     except (OSError, subprocess.TimeoutExpired):
