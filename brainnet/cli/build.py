@@ -10,6 +10,7 @@ from brainnet.cli.targets import Consent, joined, resolve
 from brainnet.errors import InputError
 
 Options = Mapping[str, Any]
+PLAIN_START = "torch.nn.modules.module.Module.__init__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,9 @@ class Build:
 
 def accepted(target: type) -> list[str] | None:
     """The names of the arguments a class takes; None when it takes any."""
+    start = inspect.getattr_static(target, "__init__")
+    if inspect.isfunction(start) and f"{start.__module__}.{start.__qualname__}" == PLAIN_START:
+        return []  # a class without one of its own; Module's takes any, and then refuses them
     parameters = inspect.signature(target).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from brainnet.cli.build import Build, accepts
 from brainnet.cli.configuration import Config
+from brainnet.cli.other_class import ROWS
 from brainnet.cli.suggestion import did_you_mean
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
@@ -21,7 +22,6 @@ from brainnet.structure.network import Network
 from brainnet.training.observe import Observe
 from brainnet.training.profiling import profiler_for
 
-ROWS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 LAST_SHARE = 0.01  # what schedule=exponential leaves of the learning rate when gamma is null
 REHEARSED_STEPS = 100
 

@@ -20,6 +20,7 @@ from brainnet.cli.conf_folder import conf_folder
 from brainnet.cli.configuration import Config, check, plain
 from brainnet.cli.consent import consent_of
 from brainnet.cli.hydra_targets import check_hydra
+from brainnet.cli.other_class import without_leftovers
 from brainnet.cli.resume import resumed
 from brainnet.cli.targets import Consent
 from brainnet.errors import InputError
@@ -89,6 +90,8 @@ class Session:
             own, run = resumed(own, self.composer.parsed(self.arguments.overrides))
         check(own)
         targets.check(own, self.consent)
+        typed = self.composer.parsed(self.arguments.overrides)
+        own = without_leftovers(own, typed, self.consent)
         if own["name"] is None:
             own["name"] = str(choices["data"])
         return Job(own, run)
