@@ -41,6 +41,12 @@ def told(error: Exception) -> int:
     if isinstance(error, TrainingFailure):
         tell(f"the training failed: {error}")
         return TRAINING_FAILED
+    if out_of_memory(error):
+        tell(
+            "error: there is not enough memory for that. Set fewer neurons (network.hidden), fewer "
+            "rows per step (data.batch_size) or fewer rows (data.rows)."
+        )
+        return WRONG_INPUT
     first = str(error).strip().splitlines()[:3]
     tell(
         f"this is a bug of brainnet, or of something it stands on: {type(error).__name__}: "
@@ -48,6 +54,15 @@ def told(error: Exception) -> int:
         + "\nRun it again with --debug to see where, and please report it with that."
     )
     return BUG
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, which PyTorch tells by its words: to import it here takes long."""
+    words = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("DefaultCPUAllocator" in words or "out of memory" in words)
+    )
 
 
 def tell(message: str) -> None:

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from brainnet.cli.build import Build, accepts
 from brainnet.cli.configuration import Config
+from brainnet.cli.memory import check_memory
 from brainnet.cli.other_class import ROWS
 from brainnet.cli.suggestion import did_you_mean
 from brainnet.data.module import DataModule
@@ -146,6 +147,7 @@ def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) 
     offered: dict[str, Any] = dict(sizes)
     if target is Network:
         offered = {"sizes": [sizes["inputs"], *options.pop("hidden", []), sizes["outputs"]]}
+        check_memory(offered["sizes"])
     offered["generator"] = torch.Generator().manual_seed(filled["seed"])
     offered["activation"] = filled["activation"]
     taken = {key: value for key, value in offered.items() if accepts(target, key)}

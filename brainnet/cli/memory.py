@@ -1,0 +1,50 @@
+"""Memory: whether a network can fit into this machine, asked before it is built."""
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+
+from brainnet.errors import InputError
+
+BYTES = 4  # of a number in 32 bits
+COPIES = 2  # each weight and its gradient; what the optimizer keeps comes on top
+UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def check_memory(sizes: Sequence[int]) -> None:
+    """Hold a network of these layers against the memory of this machine.
+
+    Args:
+        sizes: inputs, neurons of each hidden layer, outputs.
+
+    Raises:
+        InputError: when its weights and their gradients alone need more than there is.
+    """
+    needed = BYTES * COPIES * sum((inputs + 1) * neurons for inputs, neurons in pairwise(sizes))
+    there = machine_memory()
+    if there is not None and needed > there:
+        raise InputError(
+            f"that network needs {amount(needed)} of memory for its weights and their gradients; "
+            f"this machine has {amount(there)}. Set network.hidden to fewer neurons."
+        )
+
+
+def machine_memory() -> int | None:
+    """All memory of this machine in bytes; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no such question
+        return None
+
+
+def amount(number: float) -> str:
+    """A number of bytes as people say it.
+
+    Example:
+        >>> amount(2_560_000_000_000)
+        '2.6 TB'
+    """
+    unit = 0
+    while number >= 999.5 and unit < len(UNITS) - 1:
+        number, unit = number / 1000, unit + 1
+    return f"{number:.2g} {UNITS[unit]}" if number < 10 else f"{number:.0f} {UNITS[unit]}"
