@@ -71,10 +71,10 @@ def text() -> Kind:
 
 
 def name() -> Kind:
-    """A text that can be the name of one folder, on any system."""
-    pattern = re.compile(r"\w[\w .,=+-]{0,99}")
+    """A text that can be the name of one folder, on any system, beside the file `latest`."""
+    pattern = re.compile(r"(?!latest$)\w[\w .,=+-]{0,99}", re.IGNORECASE)
     return Kind(
-        "a name (letters, digits, - _ . and spaces)",
+        "a name (letters, digits, - _ . and spaces; not latest)",
         lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None,
     )
 

@@ -2,8 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from omegaconf import DictConfig
 
 from brainnet.cli.arguments import parse
 from brainnet.cli.build import Build
-from brainnet.cli.folders import free, left_untouched, remove_if_empty
 from brainnet.cli.outcome import INTERRUPTED, TERMINATED, reported
 from brainnet.cli.parts import parts_of
 from brainnet.cli.processes import is_first, left_alone
 from brainnet.cli.session import Job, Session, show
 from brainnet.cli.sweep import Ending, tell_table, tidy, worst
+from brainnet.training.fresh_folder import left_untouched, numbered, remove_empty
 from brainnet.training.run import RunResult, train
-from brainnet.training.run_folder import RunFolder
+from brainnet.training.run_folder import Run, RunFolder
 
 MONITORED = "loss/validation"
 
@@ -58,7 +58,8 @@ def planned(jobs: Sequence[Job], runs: Path) -> Path:
     if jobs[0].resume is not None:
         return jobs[0].resume.folder.path
     names = {job.config["name"] for job in jobs}
-    return free(RunFolder.plan(runs, names.pop() if len(names) == 1 else "sweep").path)
+    folder = RunFolder.plan(runs, names.pop() if len(names) == 1 else "sweep").path
+    return next(path for path in numbered(folder) if not path.exists())
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Training:
         debug: whether tracebacks are wanted.
         endings: of every job so far.
         metric: what a sweeper minimises, of the job that ended last.
+        place: the folder of the job under way; another than Hydra's where that was taken.
     """
 
     session: Session
@@ -78,44 +80,47 @@ class Training:
     debug: bool
     endings: list[Ending] = field(default_factory=list)
     metric: float | None = None
+    place: RunFolder = field(init=False)
 
     def job(self, config: DictConfig) -> float | None:
         """Train one job; its errors are told here, so that the jobs after it go on."""
         running = HydraConfig.get()
-        folder = RunFolder(as_typed(Path(running.runtime.output_dir)), self.runs)
+        self.place = RunFolder(as_typed(Path(running.runtime.output_dir)), self.runs)
+        made_by_hydra = self.place.path
         words = " ".join(running.overrides.task)
         self.metric = None
         if self.session.sweeps:
             say(f"\njob {running.job.num}: {words}")
         with left_alone():
-            code = reported(lambda: self._train(config, folder), debug=self.debug)
-        remove_if_empty(folder.path)
-        self.endings.append(Ending(folder, words, code))
+            code = reported(lambda: self._train(config), debug=self.debug)
+        remove_empty([made_by_hydra])
+        self.endings.append(Ending(self.place, words, code))
         if self.session.sweeps and code in (INTERRUPTED, TERMINATED):
             raise SweepStopped
         return self.metric
 
-    def _train(self, config: DictConfig, folder: RunFolder) -> int:
+    def _train(self, config: DictConfig) -> int:
         job = self.session.job(config, HydraConfig.get().runtime.choices)
-        parts = parts_of(job.config, Build(self.session.consent), folder.path)
-        result = train(
-            parts.network,
-            parts.data,
-            loss=parts.loss,
-            optimizer=parts.optimizer,
-            schedule=parts.schedule,
-            folder=folder,
-            seed=job.config["seed"],
-            trainer=parts.trainer,
-            observe=parts.observe,
-            callbacks=parts.callbacks,
-            loggers=parts.loggers,
-            config=parts.config,
-            resume=job.resume,
-        )
+        with claimed(self.place, job.resume) as self.place:
+            parts = parts_of(job.config, Build(self.session.consent), self.place.path)
+            result = train(
+                parts.network,
+                parts.data,
+                loss=parts.loss,
+                optimizer=parts.optimizer,
+                schedule=parts.schedule,
+                folder=self.place,
+                seed=job.config["seed"],
+                trainer=parts.trainer,
+                observe=parts.observe,
+                callbacks=parts.callbacks,
+                loggers=parts.loggers,
+                config=parts.config,
+                resume=job.resume,
+            )
         self.metric = result.metrics.get(MONITORED)
         if is_first():
-            say("\n".join([result.summary, *profiles(folder.path)]))
+            say("\n".join([result.summary, *profiles(self.place.path)]))
             if result.signal is not None:
                 say(self._go_on(result))
         return 0 if result.signal is None else 128 + result.signal
@@ -125,6 +130,24 @@ class Training:
         typed = [word for word in self.session.arguments.overrides if "_target_=" in word]
         words = [f"resume={result.folder}", *typed]
         return " ".join(["go on    brainnet train", *map(shlex.quote, words)])
+
+
+@contextmanager
+def claimed(folder: RunFolder, resume: Run | None) -> Iterator[RunFolder]:
+    """The folder to train in, claimed before loggers and profilers are told of it.
+
+    It is taken back where no run begins in it.
+    """
+    if resume is not None or not is_first():
+        yield folder
+        return
+    place = folder.claim()
+    try:
+        yield place
+    except BaseException:
+        if not place.began:
+            place.abandon()
+        raise
 
 
 def profiles(folder: Path) -> list[str]:

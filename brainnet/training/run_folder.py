@@ -3,23 +3,36 @@
 import json
 import math
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from brainnet.errors import InputError
+from brainnet.training.fresh_folder import clear, make_first_free, missing, remove_empty
 
 LATEST = "latest"
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What was there before a folder was claimed, to be put back where no run begins.
+
+    Attributes:
+        earlier: what `latest` said, if there was one.
+        made: the folders made for it, deepest first.
+    """
+
+    earlier: str | None
+    made: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +43,12 @@ class RunFolder:
         path: the folder.
         runs: the folder that holds all runs and whose file `latest` names the newest; None for a
             run that is kept apart.
-        earlier: what `latest` said before this run was claimed.
+        claimed: what was there before, once the folder is claimed.
     """
 
     path: Path
     runs: Path | None = None
-    earlier: str | None = field(default=None, compare=False, repr=False)
+    claimed: Claim | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def plan(cls, runs: Path, name: str, now: datetime | None = None) -> "RunFolder":
@@ -57,39 +70,64 @@ class RunFolder:
         """The checkpoint with the lowest validation loss."""
         return self.checkpoints / "best.ckpt"
 
+    @property
+    def began(self) -> bool:
+        """Whether a run began in it, and so has something to tell."""
+        return (self.path / SUMMARY).is_file()
+
     def claim(self) -> "RunFolder":
         """Make the folder, as `..._2`, `..._3`, … where it is taken, and name it in `latest`.
 
+        Returns:
+            The claimed folder; one that is claimed already is returned as it is.
+
         Raises:
-            InputError: it cannot be made.
+            InputError: it cannot be made; then nothing is.
         """
+        if self.claimed is not None:
+            return self
+        made = [] if self.runs is None else missing(self.runs)
+        taken = self
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            earlier = _read_if_there(self.runs / LATEST) if self.runs else None
-            claimed = RunFolder(_make_first_free(self.path), self.runs, earlier)
-            claimed.checkpoints.mkdir()
             if self.runs is not None:
-                name = os.path.relpath(claimed.path, self.runs).replace(os.sep, "/")
-                write_whole(self.runs / LATEST, f"{name}\n")
+                self.runs.mkdir(parents=True, exist_ok=True)
+            earlier = None if self.runs is None else _read_if_there(self.runs / LATEST)
+            path, fresh = make_first_free(self.path, CHECKPOINTS)
+            made = [*fresh, *made]
+            taken = RunFolder(path, self.runs, Claim(earlier, tuple(made)))
+            taken._point_latest_here()
         except OSError as error:
+            with suppress(OSError):
+                remove_empty([*([taken.checkpoints] if taken.claimed else []), *made])
             raise InputError(
-                f"the run's folder must be writable; got {error.strerror} for {self.path}. "
+                f"the run's folder must be writable; got {error.strerror} for "
+                f"{error.filename2 or error.filename or self.path}. "
                 "Choose another place with paths.runs=FOLDER (in Python: folder=...)."
             ) from error
-        return claimed
+        return taken
 
     def abandon(self) -> None:
         """Take back a claimed folder in which no run began, and what `latest` says of it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self.runs is not None:
-            if self.earlier is None:
-                (self.runs / LATEST).unlink(missing_ok=True)
+        if self.claimed is None:
+            return
+        clear(self.path)
+        latest = None if self.runs is None else self.runs / LATEST
+        # Another run may have been claimed since; what it wrote stays.
+        if latest is not None and _read_if_there(latest) == self._as_latest():
+            if self.claimed.earlier is None:
+                latest.unlink(missing_ok=True)
             else:
-                write_whole(self.runs / LATEST, self.earlier)
-            # Empty only where this was the first run of its name, or the first of all.
-            for parent in (self.path.parent, self.runs):
-                with suppress(OSError):
-                    parent.rmdir()
+                write_whole(latest, self.claimed.earlier)
+        remove_empty(self.claimed.made)
+
+    def _point_latest_here(self) -> None:
+        if self.runs is not None:
+            write_whole(self.runs / LATEST, self._as_latest())
+
+    def _as_latest(self) -> str:
+        """The line that names this run in `latest`."""
+        name = os.path.relpath(self.path, self.runs).replace(os.sep, "/")
+        return f"{name}\n"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Store what is being run."""
@@ -185,9 +223,10 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a half."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # Not by tempfile, whose files nobody else may read; of its own name all the same.
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with beside.open("wb") as file:
+        with beside.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -224,25 +263,6 @@ def _finite(value: Any) -> Any:  # noqa: ANN401
 
 def _read_if_there(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
-def _make_first_free(path: Path) -> Path:
-    for candidate in _with_numbers(path):
-        try:
-            candidate.mkdir()
-        except FileExistsError:
-            # An empty folder that the user made for this run is theirs to give.
-            if candidate.is_dir() and not any(candidate.iterdir()):
-                return candidate
-            if not candidate.is_dir():
-                raise
-        else:
-            return candidate
-    raise AssertionError("unreachable: the numbers do not end")
-
-
-def _with_numbers(path: Path) -> Iterator[Path]:
-    return chain([path], (path.with_name(f"{path.name}_{number}") for number in count(2)))
 
 
 def _latest(runs: Path) -> RunFolder:

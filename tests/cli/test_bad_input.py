@@ -82,6 +82,7 @@ def refused(capsys, *words):
         ("train seed=-1", "seed needs a whole number"),
         ("train seed=4294967296", "seed needs a whole number"),
         ("train name=../out", "name needs a name"),
+        ("train name=latest", "not latest"),
         ("train name=${nothing}", "refers to what is not there"),
         ("train optimizer.lr=0.1,0.2", "add -m to run each"),
         ("train data=moons,xor", "add -m to run each"),

@@ -31,7 +31,7 @@ def test_accepts_its_values_and_no_others(kind, accepted):
     assert [value for value in SOME if kind.accepts(value)] == accepted
 
 
-@pytest.mark.parametrize("name", ["../out", "a/b", "a\\b", ".", "..", " ", "-x", "a" * 101])
+@pytest.mark.parametrize("name", ["../out", "a/b", "a\\b", ".", "..", " ", "-x", "a" * 101, "latest", "Latest"])
 def test_a_name_stays_in_its_folder(name):
     assert not kinds.name().accepts(name)
 

@@ -287,3 +287,28 @@ def test_the_sweep_table_reads_the_jobs_summaries(capsys):
     for number in ("0", "1"):
         metrics = json.loads((sweep / number / "summary.json").read_text())["metrics"]
         assert f"{metrics['accuracy/test']:.4g}" in out
+
+
+def test_a_folder_of_ones_own_where_no_run_ever_was(summary):
+    assert main(["train", *SMALL, "hydra.run.dir=mine"]) == 0
+    assert summary("mine")["state"] == "finished"
+    assert Path("runs/latest").read_text() == "../mine\n"
+
+
+def test_loggers_and_profilers_write_into_the_folder_that_was_free(summary):
+    full = Path("full")
+    full.mkdir()
+    (full / "file").write_text("")
+    words = ["hydra.run.dir=full", "logger=csv", "debug=profile", "observe=off"]
+    assert main(["train", *SMALL, *words]) == 0
+    assert [path.name for path in full.iterdir()] == ["file"]
+    assert summary("full_2")["state"] == "finished"
+    assert Path("full_2/metrics.csv").is_file()
+    assert Path("full_2/fit-profile.txt").is_file()
+
+
+def test_nothing_is_left_of_a_folder_in_which_nothing_began(run, capsys):
+    before = sorted(Path.cwd().rglob("*")), Path("runs/latest").read_text()
+    assert main(["train", "network.inputs=3", "hydra.run.dir=mine"]) == 2
+    assert main(["train", "network.inputs=3"]) == 2
+    assert (sorted(Path.cwd().rglob("*")), Path("runs/latest").read_text()) == before

@@ -138,3 +138,51 @@ def test_a_latest_that_is_gone_is_said_in_words(tmp_path):
 def test_plain_leaves_only_what_any_file_can_hold():
     given = {1: (2, Path("a")), "n": np.int64(3), "b": True, "f": np.float32(0.5)}
     assert plain(given) == {"1": [2, "a"], "n": 3, "b": True, "f": 0.5}
+
+
+def test_a_runs_folder_that_is_not_there_is_made_for_latest(tmp_path):
+    folder = RunFolder(tmp_path / "mine", runs=tmp_path / "deep" / "runs").claim()
+    assert (tmp_path / "deep" / "runs" / "latest").read_text() == "../../mine\n"
+    folder.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_claim_leaves_nothing(tmp_path):
+    (tmp_path / "runs" / "latest").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"Is a directory.*latest"):
+        RunFolder.plan(tmp_path / "runs", "digits").claim()
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs", "latest"]
+
+
+def test_an_abandoned_folder_leaves_everything_as_it_was(tmp_path):
+    finished(RunFolder.plan(tmp_path / "runs", "digits", NOON))
+    before = sorted(tmp_path.rglob("*")), (tmp_path / "runs" / "latest").read_text()
+    claimed = RunFolder.plan(tmp_path / "runs", "iris", NOON).claim()
+    (claimed.path / "metrics.csv").write_text("")
+    claimed.abandon()
+    claimed.abandon()  # by whoever notices next
+    assert (sorted(tmp_path.rglob("*")), (tmp_path / "runs" / "latest").read_text()) == before
+
+
+def test_an_abandoned_folder_that_the_user_made_stays_theirs(tmp_path):
+    (tmp_path / "mine").mkdir()
+    RunFolder(tmp_path / "mine").claim().abandon()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
+def test_abandoning_leaves_latest_to_the_run_claimed_since(tmp_path):
+    first = RunFolder.plan(tmp_path, "digits", NOON).claim()
+    RunFolder.plan(tmp_path, "iris", NOON).claim()
+    first.abandon()
+    assert (tmp_path / "latest").read_text() == "iris/2026-01-31_12-00-00\n"
+
+
+def test_a_claimed_folder_is_claimed_once(tmp_path):
+    claimed = RunFolder.plan(tmp_path, "digits", NOON).claim()
+    assert claimed.claim() is claimed
+
+
+def test_a_file_is_as_readable_as_any_other(tmp_path):
+    write_whole(tmp_path / "whole", "")
+    (tmp_path / "other").write_text("")
+    assert (tmp_path / "whole").stat().st_mode == (tmp_path / "other").stat().st_mode
