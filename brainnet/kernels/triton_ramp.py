@@ -106,8 +106,9 @@ def _summing_kernel(
     w = tl.load(wide + j, mask=known, other=1.0) if PER_WIDE else tl.load(wide)
     d_low = tl.zeros([COLUMNS], tl.float64)
     d_wide = tl.zeros([COLUMNS], tl.float64)
-    for start in range(part * ROWS, lines, PARTS * ROWS):
-        line = tl.arange(0, ROWS).to(tl.int64) + start
+    start = part.to(tl.int64) * ROWS
+    while start < lines:  # not a range: Triton's interpreter makes none from tensors (NumPy 2.4)
+        line = start + tl.arange(0, ROWS)
         at = ((line // inner) * neurons * inner + line % inner)[:, None] + j[None, :] * inner
         inside = (line < lines)[:, None] & known[None, :]
         grad = (
@@ -121,6 +122,7 @@ def _summing_kernel(
         moved = tl.where(inside, moved, 0.0)
         d_low -= tl.sum(moved.to(tl.float64), 0)
         d_wide -= tl.sum((out * moved).to(tl.float64), 0)
+        start += PARTS * ROWS
     tl.store(sums + (part * 2) * neurons + j, d_low, mask=known)
     tl.store(sums + (part * 2 + 1) * neurons + j, d_wide, mask=known)
 
@@ -142,8 +144,9 @@ def _counting_kernel(
     odd = tl.zeros([COLUMNS], tl.int64)
     total = tl.zeros([COLUMNS], tl.float64)
     squares = tl.zeros([COLUMNS], tl.float64)
-    for start in range(part * ROWS, lines, PARTS * ROWS):
-        line = tl.arange(0, ROWS).to(tl.int64) + start
+    start = part.to(tl.int64) * ROWS
+    while start < lines:  # not a range: Triton's interpreter makes none from tensors (NumPy 2.4)
+        line = start + tl.arange(0, ROWS)
         at = ((line // inner) * neurons * inner + line % inner)[:, None] + j[None, :] * inner
         inside = (line < lines)[:, None] & known[None, :]
         value = _wide_enough(tl.load(x + at, mask=inside, other=0.0))
@@ -159,6 +162,7 @@ def _counting_kernel(
         out = tl.where(finite, out, 0.0)
         total += tl.sum(out, 0)
         squares += tl.sum(out * out, 0)
+        start += PARTS * ROWS
     tl.store(counts + (part * 4) * neurons + j, silent, mask=known)
     tl.store(counts + (part * 4 + 1) * neurons + j, rising, mask=known)
     tl.store(counts + (part * 4 + 2) * neurons + j, firing, mask=known)
