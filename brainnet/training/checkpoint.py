@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError, TrainingFailure
+from brainnet.observation.observed_step import uncompiled
 from brainnet.training.randomness import random_state, set_random_state
 from brainnet.training.run_folder import plain, write_whole
 
@@ -25,6 +26,7 @@ OURS = "brainnet"
 FORMAT = 1
 NETWORK = "network."
 ALSO = "also"
+SCALING = "scaling"
 # LookupError among them: what reads as a pickle may run off its own stack.
 DAMAGED = (
     *(RuntimeError, ValueError, EOFError, LookupError),
@@ -35,6 +37,9 @@ DAMAGED = (
 # this many bytes of it.
 _SHARE_OF_TIME = 0.05
 _BYTES_IN_MEMORY = 2**28
+
+# Weights that do not fit are named up to this many.
+_NAMED = 4
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -78,9 +83,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """Keeps `last.ckpt`, from step 0 on and after every epoch, and `best.ckpt`, by validation loss.
 
-    Besides what Lightning stores, a checkpoint holds under "brainnet" the resolved config and the
-    state of the random numbers, so that a resumed run goes on to the bit. A network whose weights
-    are not finite is never stored.
+    Besides what Lightning stores, a checkpoint holds under "brainnet" the resolved config, how the
+    data are scaled, and the state of the random numbers, so that a resumed run goes on to the bit.
+    A network whose weights are not finite is never stored.
 
     Args:
         config: the resolved config of the run.
@@ -111,6 +116,10 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Add what is ours."""
         checkpoint[OURS] = {"format": FORMAT, "config": self._config, "random": random_state()}
+        # Lightning stores it too, but under the name of the class, which may be derived from ours.
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, DataModule):
+            checkpoint[OURS][SCALING] = data.state_dict()
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -198,11 +207,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"the checkpoint {path} is damaged, or holds more than tensors and plain values. "
             "Use another: a run's checkpoints folder has last.ckpt and best.ckpt."
         ) from error
-    if not isinstance(checkpoint, dict) or OURS not in checkpoint:
-        raise InputError(f"{path} is no checkpoint of brainnet. Name one of a run's own.")
-    if checkpoint[OURS]["format"] > FORMAT:
+    ours = checkpoint.get(OURS) if isinstance(checkpoint, dict) else None
+    version = ours.get("format") if isinstance(ours, dict) else None
+    if isinstance(version, int) and version > FORMAT:
         raise InputError(f"{path} was written by a newer brainnet. Upgrade, and try again.")
-    return checkpoint
+    if version is None or not _is_whole(checkpoint):
+        raise InputError(f"{path} is no checkpoint of brainnet. Name one of a run's own.")
+    found: dict[str, Any] = checkpoint
+    return found
+
+
+def _is_whole(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint has the parts that are read from it."""
+    kinds = {"state_dict": dict, "loops": dict, "global_step": int}
+    return all(isinstance(checkpoint.get(key), kind) for key, kind in kinds.items()) and all(
+        isinstance(checkpoint[OURS].get(key), dict) for key in ("config", "random")
+    )
 
 
 def _check_sums(path: Path) -> None:
@@ -223,25 +243,44 @@ def load_network(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:
         for key, value in checkpoint["state_dict"].items()
         if key.startswith(NETWORK)
     }
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
+    network = uncompiled(network)
+    check_weights(network, weights)
+    network.load_state_dict(weights)
+
+
+def check_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Raise an InputError unless the module would take these weights; it is left as it is."""
+    wanted = module.state_dict()
+    wrong = [f"{key} is missing" for key in wanted if key not in weights]
+    wrong += [f"{key} has no place in it" for key in weights if key not in wanted]
+    for key, own in wanted.items():
+        given = weights.get(key)
+        # What a module stores beside tensors is its own to judge.
+        if isinstance(own, Tensor) and isinstance(given, Tensor) and own.shape != given.shape:
+            wrong.append(f"{key} is {tuple(given.shape)} there and {tuple(own.shape)} here")
+    if wrong:
+        more = f", and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise InputError(
             "the checkpoint holds the weights of another network: "
-            f"{' '.join(str(error).split())} Use the network and activation it was trained with."
-        ) from error
+            f"{', '.join(wrong[:_NAMED])}{more}. "
+            "Use the network and activation it was trained with."
+        )
 
 
 def load_scaling(data: DataModule, checkpoint: Mapping[str, Any]) -> None:
     """Scale the data as the run scaled its own.
 
     Raises:
-        InputError: the run's data had other columns.
+        InputError: the run's data had other columns, or the checkpoint does not tell.
     """
-    # Lightning stores a data module's state under the name of its class.
-    state = checkpoint.get(type(data).__qualname__)
-    if state is not None:
+    try:
+        state = checkpoint[OURS][SCALING]
         data.load_state_dict(state)
+    except (LookupError, TypeError) as error:
+        raise InputError(
+            "the checkpoint does not say how its data were scaled, and without that the network "
+            "cannot be judged. Train the run anew."
+        ) from error
 
 
 def _packed(checkpoint: Mapping[str, Any]) -> bytes:

@@ -77,9 +77,10 @@ class Course:
             confusion=self.module.confusion,
             steps=self.journal.steps,
             seconds=self.journal.seconds,
-            # A further process that ended with the signal's exit code would, to Lightning, have
-            # failed, and the first would be killed for it.
-            signal=self.interruption.signal if folder else None,
+            # One that came after the last batch of the test interrupted nothing. And a further
+            # process that ended with the signal's exit code would, to Lightning, have failed, and
+            # the first would be killed for it.
+            signal=self.interruption.signal if folder and self.state == "interrupted" else None,
         )
 
     def _note(self) -> None:

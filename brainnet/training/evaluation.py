@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from brainnet.data.module import DataModule
+from brainnet.training.answers import answers
 from brainnet.training.checkpoint import load_checkpoint, load_network, load_scaling
-from brainnet.training.module import LearningModule
 from brainnet.training.run_folder import Run, find_run
 from brainnet.training.sizes import check_sizes
 from brainnet.training.tally import Tally
@@ -64,18 +64,17 @@ def evaluate(
 
 def judge(network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: Path) -> Evaluation:
     """Judge a network as it stands by the test rows; `checkpoint` is where it came from."""
-    module = LearningModule(network, loss, task=data.task, targets=data.targets)
     tally = Tally(data.task, data.targets, confusion=True)
     outputs: list[Tensor] = []
     with untouched(network):
         for rows, truths in zip(*(part.split(_ROWS_AT_ONCE) for part in data.test), strict=True):
             outputs.append(network(rows))
-            tally.add(loss(outputs[-1], truths), module.answer(outputs[-1]), truths)
+            tally.add(loss(outputs[-1], truths), answers(outputs[-1], loss, data.task), truths)
     given = torch.cat(outputs)
     return Evaluation(
         metrics={f"{name}/test": value for name, value in tally.read().items()},
         outputs=given,
-        answers=module.answer(given),
+        answers=answers(given, loss, data.task),
         truths=data.test[1],
         confusion=tally.confusion_matrix(),
         checkpoint=checkpoint,

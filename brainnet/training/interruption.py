@@ -77,6 +77,12 @@ class Interruption(Callback):
         """Stop where a signal came during the batch."""
         self._stop_if_asked(trainer)
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals back again, and stop where one came since training ended."""
+        if self._before:
+            self._listen()
+        self._stop_if_asked(trainer)
+
     def on_test_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
         """Stop where a signal came during the batch."""
         self._stop_if_asked(trainer)

@@ -12,7 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.learning.loss import Task
+from brainnet.training.answers import answers
 from brainnet.training.burst import Burst
+from brainnet.training.compiled import compiled_in_place
 from brainnet.training.tally import Tally
 from brainnet.training.untouched import untouched
 
@@ -58,7 +60,7 @@ class LearningModule(LightningModule):
         schedule: ScheduleFactory | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network = compiled_in_place(network)
         self.loss = loss
         self.task = task
         self.targets = targets
@@ -99,12 +101,7 @@ class LearningModule(LightningModule):
 
         They have the form of the targets.
         """
-        answer: Callable[[Tensor], Tensor] | None = getattr(self.loss, "answer", None)
-        if answer is not None:
-            return answer(outputs)
-        if self.task == "regression":
-            return outputs
-        return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
+        return answers(outputs, self.loss, self.task)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of seven types
         """Make the optimizer and the schedule."""

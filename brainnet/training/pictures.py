@@ -191,10 +191,16 @@ def _still(trainer: Trainer, module: LearningModule) -> Iterator[None]:
         yield
 
 
+def _moved(module: LearningModule, *rows: Tensor) -> list[Tensor]:
+    """Rows where the module is, in the numbers it computes with."""
+    plugin = module.trainer.precision_plugin
+    return [plugin.convert_input(part.to(module.device)) for part in rows]
+
+
 def _hill(
     module: LearningModule, data: DataModule, before: dict[str, Tensor], step: int
 ) -> Picture:
-    inputs, targets = (part.to(module.device) for part in data.sample)
+    inputs, targets = _moved(module, *data.sample)
     found = hill(
         module.network,
         lambda outputs: module.loss(outputs, targets),
@@ -206,7 +212,7 @@ def _hill(
 
 
 def _confusion(module: LearningModule, data: DataModule) -> Picture:
-    inputs, targets = (part[:ROWS].to(module.device) for part in data.validation)
+    inputs, targets = _moved(module, *(part[:ROWS] for part in data.validation))
     answers = module.answer(module.network(inputs))
     counts = multiclass_confusion_matrix(answers, targets, len(data.class_names))
     return draw_confusion(counts.cpu().numpy(), data.class_names, "validation")
@@ -221,7 +227,8 @@ def _boundary(module: LearningModule, data: DataModule) -> Picture:
     across = torch.linspace(float(low[0]), float(high[0]), GRID)
     upward = torch.linspace(float(low[1]), float(high[1]), GRID)
     plane = torch.cartesian_prod(upward, across).flip(1)
-    outputs = module.network(data.scaling.apply(plane).to(module.device))
+    (points_there,) = _moved(module, data.scaling.apply(plane))
+    outputs = module.network(points_there)
     return draw_boundary(
         _shares(module, outputs, len(data.class_names)).reshape(GRID, GRID, -1).cpu().numpy(),
         (float(low[0]), float(high[0]), float(low[1]), float(high[1])),

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
@@ -16,8 +16,9 @@ from brainnet.data.dataset import Dataset
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.observation.tags import Level
-from brainnet.training.checkpoint import AtomicCheckpointIO, Checkpoints, load_checkpoint
+from brainnet.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from brainnet.training.choices import loss_for, optimizer_for, schedule_for
+from brainnet.training.compiled import compiled_in_place
 from brainnet.training.course import Course
 from brainnet.training.curves import Curves
 from brainnet.training.description import describe_run
@@ -28,12 +29,15 @@ from brainnet.training.journal import Journal
 from brainnet.training.module import LearningModule, OptimizerFactory, ScheduleFactory
 from brainnet.training.observe import Observe
 from brainnet.training.pictures import Pictures
+from brainnet.training.precision import check_precision
 from brainnet.training.progress import Progress
 from brainnet.training.provenance import provenance
 from brainnet.training.randomness import seeded
 from brainnet.training.result import RunResult as RunResult
+from brainnet.training.resume import Start
 from brainnet.training.run_folder import Run, RunFolder, find_run
-from brainnet.training.sizes import check_sizes, outputs_of
+from brainnet.training.sizes import check_learns, check_sizes, outputs_of
+from brainnet.training.tables import begin_logging
 from brainnet.training.threads import fitting_threads
 from brainnet.training.trainer import make_trainer, quiet, restored_determinism
 
@@ -79,12 +83,14 @@ def train(
         InputError: something does not fit together, or cannot be had on this machine.
         TrainingFailure: the loss stopped being finite.
     """
+    network = compiled_in_place(network)
     check_sizes(network, data, loss)
+    check_learns(network)
     module = LearningModule(
         network, loss, task=data.task, targets=data.targets, optimizer=optimizer, schedule=schedule
     )
     found = resume if isinstance(resume, Run | None) else find_run(resume)
-    start = load_checkpoint(found.last) if found else None
+    start = None if found is None else Start.find(found, module)
     with ExitStack() as stack:
         for context in (quiet(), restored_determinism(), seeded(seed)):
             stack.enter_context(context)
@@ -96,7 +102,9 @@ def train(
             trainer or {}, [*callbacks, *seen, interruption, checkpoints], store
         )
         if start is not None:
-            _check_resume(lightning, start)
+            start.check(lightning)
+            module.curves.update(start.metrics)
+        check_precision(lightning, network, optimizer)
         device = lightning.strategy.root_device
         stack.enter_context(fitting_threads(network, data.batch_size, device))
         about = {"seed": seed, **provenance()}
@@ -104,7 +112,8 @@ def train(
         journal = Journal(place, config or {}, about, resumed=found is not None)
         if place is not None:
             checkpoints.folder = place.checkpoints
-            first_step = _first_step_after(start) if start else None
+            first_step = None if start is None else start.first_step
+            begin_logging(loggers, config or {}, first_step)
             lightning.loggers = [stack.enter_context(Curves(place, first_step)), *loggers]
         interruption.on_exit = journal.leave
         stack.enter_context(interruption)
@@ -128,6 +137,7 @@ def fit(
     seed: int = 0,
     trainer: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
     resume: Run | Path | str | None = None,
     progress: bool = True,
 ) -> RunResult:
@@ -147,6 +157,7 @@ def fit(
         seed: what the split, the order of the rows and global random numbers follow from.
         trainer: more arguments of `lightning.Trainer`.
         callbacks: more of Lightning's callbacks.
+        loggers: more of Lightning's loggers, beside TensorBoard's.
         resume: a run to go on with, in its own folder and curves.
         progress: whether to show progress, and at the end a summary.
 
@@ -162,6 +173,12 @@ def fit(
         >>> result.state, sorted(result.metrics)[0]
         ('finished', 'accuracy/test')
     """
+    if resume is not None and folder is not None:
+        raise InputError(
+            f"a resumed run goes on in its own folder; got folder={folder} beside it. "
+            "Leave out folder, or resume to train a new run there."
+        )
+    network = compiled_in_place(network)
     check_whole_number("epochs", epochs, least=1)
     if check_number("learning_rate", learning_rate, least=0.0) == 0.0:
         raise InputError("learning_rate must be above 0, or nothing is learnt; got 0. Try 0.003.")
@@ -182,6 +199,7 @@ def fit(
         trainer=options,
         observe=watching,
         callbacks=callbacks,
+        loggers=loggers,
         config=describe_run(
             network,
             rows,
@@ -206,31 +224,9 @@ def _observe(choice: Observe | str) -> Observe | None:
     return None if choice == "off" else Observe(level=cast(Level, choice))
 
 
-def _first_step_after(checkpoint: Mapping[str, Any]) -> int:
-    """Return the first step that is not in the curves of a checkpoint yet."""
-    step = int(checkpoint["global_step"])
-    # What the untrained network guesses is logged again where nothing was learnt since.
-    return step + 1 if step > 0 else 0
-
-
 def _place(folder: RunFolder | Path | None, found: Run | None, data: DataModule) -> RunFolder:
     if found is not None:
         return found.folder
     if folder is None:
         return RunFolder.plan(Path("runs"), data.dataset.name).claim()
     return (folder if isinstance(folder, RunFolder) else RunFolder(folder)).claim()
-
-
-def _check_resume(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
-    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= done:
-        raise InputError(
-            f"this run has gone through all of its {done} epochs; there is nothing to go on "
-            f"with. Set trainer.max_epochs={2 * done} to train it longer."
-        )
-    steps = checkpoint["global_step"]
-    if 0 <= trainer.max_steps <= steps:
-        raise InputError(
-            f"this run has taken all of its {steps} steps; there is nothing to go on with. "
-            f"Set trainer.max_steps={2 * steps} to train it longer."
-        )

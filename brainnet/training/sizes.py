@@ -6,16 +6,17 @@ from torch import nn
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.loss import LOSSES
+from brainnet.structure.network import Network
 from brainnet.training.untouched import untouched
 
 
 def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
     """Raise an InputError that says what to change unless network, data and loss fit together."""
     _check_task(data, loss)
+    _check_mean(loss)
     wanted = _outputs_for(data, loss)
-    sizes = getattr(network, "sizes", None)
-    if sizes is not None:
-        _check_inputs(sizes[0], data)
+    if isinstance(network, Network):
+        _check_inputs(network.sizes[0], data)
     outputs = outputs_of(network, data)
     if wanted is not None and outputs != wanted:
         answers = f"{data.targets} classes" if data.class_names else f"{data.targets} targets"
@@ -26,14 +27,22 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
         )
 
 
+def check_learns(network: nn.Module) -> None:
+    """Raise an InputError unless there is a weight in the network that may change."""
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise InputError(
+            "every weight of the network is frozen (requires_grad=False), so there is nothing to "
+            "learn. Leave some of them free, or judge it as it is."
+        )
+
+
 def outputs_of(network: nn.Module, data: DataModule) -> int:
     """Return how many numbers a network answers with; one that does not tell is asked.
 
     Raises:
         InputError: it cannot read these data, has no weights, or answers in another form.
     """
-    sizes = getattr(network, "sizes", None)
-    return _asked(network, data) if sizes is None else int(sizes[-1])
+    return network.sizes[-1] if isinstance(network, Network) else _asked(network, data)
 
 
 def _fitting_loss(data: DataModule, outputs: int) -> str:
@@ -58,6 +67,15 @@ def _check_task(data: DataModule, loss: nn.Module) -> None:
             f"{type(loss).__name__} is for {' or '.join(tasks)} tasks; {data.dataset.name} is "
             f"a {data.task} task. Set loss=auto "
             '(in Python: loss="auto"), and the loss follows from the data.'
+        )
+
+
+def _check_mean(loss: nn.Module) -> None:
+    reduction = getattr(loss, "reduction", "mean")
+    if reduction != "mean":
+        raise InputError(
+            f"the loss must be the mean over a batch, as curves weigh it by rows; "
+            f"{type(loss).__name__} has reduction={reduction!r}. Leave reduction out."
         )
 
 
@@ -94,10 +112,10 @@ def _asked(network: nn.Module, data: DataModule) -> int:
     try:
         with untouched(network):
             outputs = network(rows.to(weight))
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever a network of the user's may raise
         raise InputError(
             f"the network cannot read rows of {data.inputs} inputs (data: {data.dataset.name}): "
-            f"{error}"
+            f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
         found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs)

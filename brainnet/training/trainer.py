@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,12 +35,14 @@ _NOISE = (
     r".*Trainer already configured with model summary callbacks.*",
     r".*Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
     r".*`max_epochs` was not set.*",
-    r".*Experiment logs directory .* exists and is not empty.*",
     r".*The `srun` command is available.*",
     r".*Starting from v1\.9\.0, `tensorboardX`.*",
     r".*isinstance\(treespec, LeafSpec\)` is deprecated.*",
     r".*It is recommended to use `self\.log\(.*sync_dist=True\)`.*",
 )
+
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_NO_HALF_ON_CPU = r".*AMP with fp16 is not supported on CPU.*"
 
 
 def make_trainer(
@@ -61,9 +64,23 @@ def make_trainer(
     plugins = options.pop("plugins", None) or []
     plugins = [*plugins] if isinstance(plugins, list | tuple) else [plugins]
     try:
-        return Trainer(**options, plugins=[*plugins, store])
+        with warnings.catch_warnings():
+            # Rather than compute with other numbers than were asked for.
+            warnings.filterwarnings("error", message=_NO_HALF_ON_CPU)
+            trainer = Trainer(**options, plugins=[*plugins, store])
+    except UserWarning as error:
+        raise InputError(
+            "precision 16-mixed needs a GPU. Set trainer.precision=bf16-mixed, or 32-true."
+        ) from error
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise InputError(f"the trainer cannot be set up: {error}") from error
+    for end in ("max_epochs", "max_steps"):
+        if getattr(trainer, end) == 0:
+            raise InputError(
+                f"trainer.{end} must be 1 or more, or nothing is learnt; got 0. "
+                f"Set trainer.{end}=-1 for no such limit."
+            )
+    return trainer
 
 
 @contextmanager
@@ -89,11 +106,16 @@ def restored_determinism() -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    workspace = os.environ.get(_WORKSPACE)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)
+        else:
+            os.environ[_WORKSPACE] = workspace
 
 
 def _check_names(options: Mapping[str, Any]) -> None:

@@ -61,6 +61,25 @@ def test_gives_other_data_the_scaling_of_the_run(start):
     assert other.scaling == data.scaling
 
 
+def test_scaling_is_also_that_of_a_class_of_the_users(start):
+    class Mine(DataModule):
+        """Derived, so that Lightning stores its state under another name."""
+
+    data = DataModule(Moons(rows=100), seed=0)
+    path = start(data=data).folder / "checkpoints" / "best.ckpt"
+    other = Mine(Moons(rows=200), seed=9)
+    load_scaling(other, load_checkpoint(path))
+    assert other.scaling == data.scaling
+
+
+@pytest.mark.parametrize("scaling", [None, {}, {"scaling": {}, "target_scaling": {}}])
+def test_scaling_that_is_not_told_is_said_in_words(start, moons, scaling):
+    checkpoint = load_checkpoint(start().folder / "checkpoints" / "best.ckpt")
+    checkpoint["brainnet"]["scaling"] = scaling
+    with pytest.raises(InputError, match="does not say how its data were scaled"):
+        load_scaling(moons, checkpoint)
+
+
 @pytest.mark.parametrize(
     "damage", ["cut", "flipped", "empty", "text", "folder", "missing", "foreign", "code"]
 )

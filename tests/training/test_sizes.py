@@ -44,6 +44,36 @@ def test_what_does_not_fit_is_said_in_words(iris, network, loss, message):
         check_sizes(network, iris, loss)
 
 
+class Odd(nn.Module):
+    """Has sizes of its own meaning, or fails in its own way."""
+
+    def __init__(self, failure=None):
+        super().__init__()
+        self.sizes = "odd"
+        self.layer = nn.Linear(4, 3)
+        self.failure = failure
+
+    def forward(self, inputs):
+        if self.failure is not None:
+            raise self.failure
+        return self.layer(inputs)
+
+
+def test_sizes_of_another_meaning_are_not_asked(iris):
+    check_sizes(Odd(), iris, CrossEntropy())
+
+
+@pytest.mark.parametrize("failure", [IndexError("dimension 2"), AttributeError("no such part")])
+def test_whatever_a_network_raises_is_said_in_words(iris, failure):
+    with pytest.raises(InputError, match=f"{type(failure).__name__}: {failure}"):
+        check_sizes(Odd(failure), iris, CrossEntropy())
+
+
+def test_a_loss_that_is_no_mean_is_refused(iris):
+    with pytest.raises(InputError, match="CrossEntropyLoss has reduction='sum'"):
+        check_sizes(nn.Linear(4, 3), iris, nn.CrossEntropyLoss(reduction="sum"))
+
+
 def test_a_loss_that_would_fit_is_named_as_it_is_typed():
     moons = DataModule("moons")
     with pytest.raises(InputError, match=r'outputs=1 .* loss=cross_entropy .*loss="cross_entropy"'):

@@ -1,4 +1,5 @@
 import logging
+import os
 import warnings
 
 import pytest
@@ -45,6 +46,7 @@ def test_what_is_asked_for_arrives():
         ({"max_epoch": 1}, "no option 'max_epoch'. Did you mean \"max_epochs\""),
         ({"callbacks": []}, "Hand them over beside it"),
         ({"devices": 0, "accelerator": "cpu"}, "cannot be set up"),
+        ({"max_steps": 0}, "max_steps must be 1 or more"),
     ],
 )
 def test_wrong_options_are_said_in_words(options, message):
@@ -73,8 +75,14 @@ def test_quiet_ends():
         warnings.warn("The 'val_dataloader' does not have many workers", stacklevel=1)
 
 
-def test_determinism_is_the_runs_alone():
+@pytest.mark.parametrize("before", [None, ":16:8"])
+def test_determinism_is_the_runs_alone(monkeypatch, before):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    if before is not None:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", before)
     with quiet(), restored_determinism():
         make_trainer({"deterministic": True}, [], AtomicCheckpointIO())
         assert torch.are_deterministic_algorithms_enabled()
+        assert "CUBLAS_WORKSPACE_CONFIG" in os.environ
     assert not torch.are_deterministic_algorithms_enabled()
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == before
