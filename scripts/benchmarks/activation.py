@@ -4,9 +4,14 @@
     python scripts/benchmarks/activation.py --device cuda    # a GPU
     python scripts/benchmarks/activation.py --sizes 32x64 --repeats 200
 
+    BRAINNET_KERNELS=reference python scripts/benchmarks/activation.py    # as without a compiler
+
 The tests of the op run first; where one fails, no time is printed. The contenders take turns, so
-that a busy moment of the machine meets them all, and each figure is a median. What is printed is
-added to scripts/benchmarks/results/activation.csv with date, machine and commit.
+that a busy moment of the machine meets them all, and each figure is a median. Beside the time on
+the clock stands that of the processor, which other programs disturb less: its ratios are the ones
+to trust where the load exceeds the threads. Small inputs (several calls a turn) are leaves, so
+in-place forms, which never touch a leaf, are left out there. What is printed is added to
+scripts/benchmarks/results/activation.csv with date, machine and commit.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import itertools
 import os
 import platform
 import statistics
@@ -32,11 +38,19 @@ from torch.nn import functional
 from brainnet.kernels import paths
 from brainnet.kernels.counters import new_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
+from brainnet.structure.network import Network
 
 ROOT = Path(__file__).parents[2]
 TABLE = Path(__file__).parent / "results" / "activation.csv"
-CHECKS = ["tests/kernels/test_threshold_ramp.py", "tests/kernels/test_paths.py"]
-SIZES = {"cpu": "32x64,256x256,1024x1024,4096x4096", "cuda": "32x64,4096x4096,16384x4096"}
+CHECKS = [
+    "tests/kernels/test_threshold_ramp.py",
+    "tests/kernels/test_paths.py",
+    "tests/structure/test_layer.py",
+]
+SIZES = {
+    "cpu": "32x64,256x256,1024x1024,4096x4096,16384x4096",
+    "cuda": "32x64,1024x1024,4096x4096,16384x4096",
+}
 Contender = Callable[[Tensor], Tensor]
 
 
@@ -59,6 +73,8 @@ class Figure:
     to_hardtanh: float  # below 1 is faster
     best_microseconds: float  # the least disturbed of the repeats
     best_to_hardtanh: float
+    cpu_microseconds: float  # the processor's time of all threads, which others disturb less
+    cpu_to_hardtanh: float
     gigabytes_per_second: float  # of the bytes that must move
     share_of_copy: float  # of the bandwidth of a copy into memory that is there already
 
@@ -102,13 +118,13 @@ def contenders(neurons: int, device: str) -> dict[str, Contender]:
     }
 
 
-def seconds(act: Contender, x: Tensor, grad: Tensor | None, calls: int) -> float:
-    """Seconds for one call: forward without a graph, or forward and backward with one."""
+def seconds(act: Contender, x: Tensor, grad: Tensor | None, calls: int) -> tuple[float, float]:
+    """Seconds for one call, by the clock and of the processor: forward, or forward and backward."""
     # In place there is a new input to each call, and making it is not what is timed. Small inputs
     # are leaves, as the cost of `Source` would hide what is measured.
     sources = [x] * calls if calls > 1 else [Source.apply(x)]  # type: ignore[no-untyped-call]
     synchronize(x)
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     if grad is None:
         with torch.no_grad():
             for source in sources:
@@ -117,7 +133,13 @@ def seconds(act: Contender, x: Tensor, grad: Tensor | None, calls: int) -> float
         for source in sources:
             torch.autograd.grad(act(source), x, grad)
     synchronize(x)
-    return (time.perf_counter() - start) / calls
+    return (time.perf_counter() - start) / calls, (time.process_time() - worked) / calls
+
+
+def threads_for(size: str, most: int) -> int:
+    """One for small inputs: two that wait for each other take longer, most of all on a busy day."""
+    rows, neurons = (int(part) for part in size.split("x"))
+    return 1 if rows * neurons < 100_000 else most
 
 
 def synchronize(x: Tensor) -> None:
@@ -152,7 +174,7 @@ def measure(size: str, dtype: torch.dtype, device: str, repeats: int) -> list[Fi
     circumstances = told(device)
     figures = []
     for part, given, passes in (("forward", None, 2), ("both", grad, 5)):
-        times: dict[str, list[float]] = {name: [] for name in acts}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in acts}
         for turn in range(repeats + 1):
             # Nobody always follows the same neighbour, who leaves the caches and threads his way.
             order = list(acts)[turn % len(acts) :] + list(acts)[: turn % len(acts)]
@@ -163,8 +185,11 @@ def measure(size: str, dtype: torch.dtype, device: str, repeats: int) -> list[Fi
                 spent = seconds(act, x, given, calls)
                 if turn:  # the first warms up, and compiles
                     times[name].append(spent)
-        medians = {name: statistics.median(each) for name, each in times.items()}
-        bests = {name: min(each) for name, each in times.items()}
+        medians, cpu = (
+            {name: statistics.median(pair[kind] for pair in each) for name, each in times.items()}
+            for kind in (0, 1)
+        )
+        bests = {name: min(each)[0] for name, each in times.items()}
         for name, median in medians.items():
             speed = passes * x.nbytes / median
             figures.append(
@@ -178,6 +203,8 @@ def measure(size: str, dtype: torch.dtype, device: str, repeats: int) -> list[Fi
                     to_hardtanh=round(median / medians["hardtanh"], 3),
                     best_microseconds=round(bests[name] * 1e6, 2),
                     best_to_hardtanh=round(bests[name] / bests["hardtanh"], 3),
+                    cpu_microseconds=round(cpu[name] * 1e6, 2),
+                    cpu_to_hardtanh=round(cpu[name] / cpu["hardtanh"], 3),
                     gigabytes_per_second=round(speed / 1e9, 2),
                     share_of_copy=round(speed / bandwidth, 3),
                 )
@@ -255,15 +282,13 @@ def report(figures: list[Figure]) -> None:
     """One size and dtype as a table for people."""
     first = figures[0]
     print(f"\n{first.size} {first.dtype}, {first.threads} threads, path {first.path}")
-    print("to hardtanh: by medians (by the best repeats); copy: share of its bandwidth")
+    print("to hardtanh: by the clock (by the processor's time); copy: share of its bandwidth")
     heads = ("forward µs", "to hardtanh", "both µs", "to hardtanh")
     print(" " * 28 + "".join(f"{head:>15}" for head in heads) + "   copy")
     both = {figure.contender: figure for figure in figures if figure.part == "both"}
     for figure in (each for each in figures if each.part == "forward"):
         pair = both[figure.contender]
-        ratios = [
-            f"{each.to_hardtanh:.2f} ({each.best_to_hardtanh:.2f})" for each in (figure, pair)
-        ]
+        ratios = [f"{each.to_hardtanh:.2f} ({each.cpu_to_hardtanh:.2f})" for each in (figure, pair)]
         print(
             f"{figure.contender:28}{figure.microseconds:15.1f}{ratios[0]:>15}"
             f"{pair.microseconds:15.1f}{ratios[1]:>15}{pair.share_of_copy:7.0%}"
@@ -281,6 +306,50 @@ def add_to_table(figures: list[Figure]) -> None:
         writer.writerows(astuple(figure) for figure in figures)
 
 
+def step_of(network: nn.Module, x: Tensor, targets: Tensor) -> Callable[[], None]:
+    """One training step, as a call."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        functional.cross_entropy(network(x), targets).backward()
+        optimizer.step()
+
+    return step
+
+
+def training_steps(rows: int, sizes: list[int], device: str, repeats: int) -> None:
+    """Print a network's training step, eager and compiled, beside the same with `nn.Hardtanh`."""
+    x = torch.randn(rows, sizes[0], device=device)
+    targets = torch.randint(sizes[-1], (rows,), device=device)
+    steps = {}
+    for name, activation in (("threshold_ramp", "threshold_ramp"), ("hardtanh", nn.Hardtanh(0, 1))):
+        for how in ("eager", "compiled"):
+            network = Network(sizes, activation, device=device)
+            if how == "compiled":
+                network.compile()
+            steps[f"{name}, {how}"] = step_of(network, x, targets)
+    calls = max(1, 4_000_000 // (rows * sum(a * b for a, b in itertools.pairwise(sizes))))
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for turn in range(repeats + 1):
+        for name, step in steps.items():
+            step()
+            synchronize(x)
+            start, worked = time.perf_counter(), time.process_time()
+            for _ in range(calls):
+                step()
+            synchronize(x)
+            if turn:
+                spent = time.perf_counter() - start, time.process_time() - worked
+                times[name].append((spent[0] / calls, spent[1] / calls))
+    print(
+        f"\ntraining step, {rows} rows through {'-'.join(map(str, sizes))}, µs (processor's time)"
+    )
+    for name, each in times.items():
+        clock, cpu = (statistics.median(pair[kind] for pair in each) * 1e6 for kind in (0, 1))
+        print(f"{name:28}{clock:12.1f} ({cpu:.1f})")
+
+
 def main() -> None:
     """Check, measure, print, and add to the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -290,13 +359,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15)
     choices = parser.parse_args()
-    torch.set_num_threads(choices.threads)
     check(choices.device)
     for size in (choices.sizes or SIZES[choices.device]).split(","):
+        torch.set_num_threads(threads_for(size, choices.threads))
         for dtype in choices.dtypes.split(","):
             figures = measure(size, getattr(torch, dtype), choices.device, choices.repeats)
             report(figures)
             add_to_table(figures)
+    torch.set_num_threads(1)
+    training_steps(32, [64, 64, 32, 10], choices.device, choices.repeats)
+    torch.set_num_threads(choices.threads)
+    training_steps(512, [512, 1024, 1024, 10], choices.device, choices.repeats)
     print("\nkept for backward between two layers, in activations:")
     for name, act in contenders(1024, choices.device).items():
         if "compiled" not in name:
