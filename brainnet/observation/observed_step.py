@@ -36,6 +36,7 @@ class ObservedStep:
         previous: `directions` of the look before this one.
 
     Attributes:
+        deaf: while set, nothing is heard of forward and backward passes.
         directions: of each layer's weights' gradient, numbers at fixed positions (level `full`).
         layers: what is heard of each layer.
 
@@ -62,14 +63,15 @@ class ObservedStep:
         self._previous = previous or {}
         self.layers = [
             LayerSignals(place, full=self._full, listening=self._listening)
-            for place in places(model)
+            for place in places(uncompiled(model))
         ]
+        self.deaf = False
         self._failure: Exception | None = None
         self._handles: list[Any] = []
         self._stopwatch = Stopwatch()
         self._rows: list[Row] = []
         self._measured: dict[Name, Tensor] = {}
-        self._weighed = False
+        self._weighed = self._remembers = False
         self._gradients: dict[Tensor, Tensor] = {}
         self._before: dict[Tensor, Tensor] = {}
         self._moved: dict[Tensor, None] = {}  # in order
@@ -101,16 +103,17 @@ class ObservedStep:
         modules = {layer.place.module for layer in self.layers}
         holders = [module for module in model.modules() if modules.intersection(module.modules())]
         watch = self._stopwatch
-        self._handles += [module.register_forward_pre_hook(watch.start) for module in holders]
+        start, stop = self._listening(watch.start), self._listening(watch.stop)
+        self._handles += [module.register_forward_pre_hook(start) for module in holders]
         for layer in self.layers:
             self._handles += layer.listen()
-        self._handles += [module.register_forward_hook(watch.stop) for module in holders]
+        self._handles += [module.register_forward_hook(stop) for module in holders]
 
     def _listening(self, hook: Callable[..., None]) -> Callable[..., None]:
         """The hook on a clock of its own, keeping its exceptions for `finish`."""
 
         def listen(*arguments: Any) -> None:  # noqa: ANN401  (whatever PyTorch hands to a hook)
-            if self._failure is not None:
+            if self._failure is not None or self.deaf:
                 return
             started = perf_counter()
             try:
@@ -120,6 +123,16 @@ class ObservedStep:
             self._stopwatch.aside += perf_counter() - started
 
         return listen
+
+    @property
+    def heard(self) -> bool:
+        """Whether there was a forward pass to learn from."""
+        return self._stopwatch.seconds is not None
+
+    @property
+    def stepped(self) -> bool:
+        """Whether there was a step."""
+        return bool(self._moved)
 
     @torch.no_grad()
     def remember(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -131,6 +144,7 @@ class ObservedStep:
         self._weigh({})
         moving = [each for each in parameters if each.requires_grad and is_readable(each)]
         self._before |= {each: each.detach().clone() for each in moving}
+        self._remembers = True
 
     @torch.no_grad()
     def before_update(
@@ -139,6 +153,7 @@ class ObservedStep:
         scale: float = 1.0,
         *,
         keep_gradients: bool = False,
+        divisor: Tensor | None = None,
     ) -> None:
         """Read weights and gradients, and remember where the weights are; right before the step.
 
@@ -148,10 +163,12 @@ class ObservedStep:
             scale: what the loss was multiplied by for the backward pass (automatic mixed
                 precision); the gradients must be free of it already.
             keep_gradients: whether they may be changed before the step is done, by clipping, say.
+            divisor: what the gradients are still multiplied by, where the optimizer itself is to
+                free them of it.
         """
         self._stopwatch.learnt()
         moving: dict[Tensor, Tensor] = {
-            parameter: parameter.grad.detach()
+            parameter: parameter.grad.detach() if divisor is None else parameter.grad / divisor
             for parameter in parameters
             if parameter.grad is not None
             and parameter not in self._gradients
@@ -160,7 +177,7 @@ class ObservedStep:
         self._weigh(moving)
         for parameter, gradient in moving.items():
             self._gradients[parameter] = gradient.clone() if keep_gradients else gradient
-            if parameter not in self._before:
+            if not self._remembers:
                 self._before[parameter] = parameter.detach().clone()
         for layer in self.layers:
             if "delta" in layer.tallies and scale != 1:
@@ -187,8 +204,13 @@ class ObservedStep:
             self._rows += rows
 
     @torch.no_grad()
-    def after_update(self) -> None:
-        """See how far the weights moved, and what the slope promised of that; after the step."""
+    def after_update(self, slopes: Mapping[Tensor, Tensor] | None = None) -> None:
+        """See how far the weights moved, and what the slope promised of that; after the step.
+
+        Args:
+            slopes: gradients of the rows that the step is judged by, where they are not its own.
+        """
+        slopes = self._gradients if slopes is None else slopes
         self._stopwatch.stepped()
         moved = [parameter for parameter in self._before if parameter not in self._moved]
         if not moved:
@@ -203,9 +225,9 @@ class ObservedStep:
         self._measured["lengths", number] = torch.stack(lengths)
         # First-order Taylor expansion of the loss along the step: -g·Δw.
         promised = [
-            along(self._gradients[parameter], way).to(device, wide)
+            along(slopes[parameter], way).to(device, wide)
             for parameter, way in zip(moved, ways, strict=True)
-            if parameter in self._gradients
+            if parameter in slopes
         ]
         if promised:
             self._measured["promised", number] = torch.stack(promised).sum()
@@ -240,7 +262,6 @@ class ObservedStep:
         loss: Tensor | None = None,
         before: Tensor | None = None,
         after: Tensor | None = None,
-        promised: Tensor | None = None,
     ) -> UnreadLook:
         """Take the hooks off, see how far the weights moved, and send all numbers home at once.
 
@@ -251,7 +272,6 @@ class ObservedStep:
             loss: what the training loop reports as the loss, on the device.
             before: the loss of some rows before the step, measured as `after` is.
             after: the loss of the same rows after the step.
-            promised: what the slope promised of these rows, where they are not the step's own.
 
         Raises:
             Exception: what went wrong in a hook.
@@ -261,7 +281,7 @@ class ObservedStep:
             raise self._failure
         self._weigh({})
         self.after_update()
-        whole = {"loss": loss, "promised": promised}
+        whole = {"loss": loss}
         if before is not None and after is not None:
             whole["actual"] = before - after
         self._measured |= {
@@ -317,6 +337,12 @@ def along(gradient: Tensor, way: Tensor) -> Tensor:
 def is_compiled(model: nn.Module) -> bool:
     """Whether `torch.compile` has taken hold of any part of a model."""
     return any(
-        module._compiled_call_impl is not None or isinstance(module, torch._dynamo.OptimizedModule)
+        module._compiled_call_impl is not None or uncompiled(module) is not module
         for module in model.modules()
     )
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model itself, where `torch.compile` has put one of its own around it."""
+    # By its one part, as asking for the class would import the whole compiler.
+    return model._modules.get("_orig_mod") or model

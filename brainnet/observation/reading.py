@@ -1,8 +1,11 @@
 """Reading: what one look at one step of learning found, in plain numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
+from brainnet.errors import InputError
 from brainnet.observation import tags
 
 
@@ -83,14 +86,15 @@ class Reading:
 
     Attributes:
         step: optimizer steps taken before this one; 0 is the untrained network.
-        epoch: passes over the training rows completed.
+        epoch: passes over the training rows completed; 0 where nobody counts them.
         loss: loss of the batch before the step.
         learning_rate: that of the optimizer's first group of parameters.
         forward_seconds: time of the forward pass, without that of observing it.
         backward_seconds: time from there to the optimizer's turn, where there was one such pass.
         update_seconds: time of the optimizer's turn.
         gradient_norm: length of the gradient of all parameters, before clipping.
-        predicted_decrease: by how much the slope promises the batch's loss to fall.
+        predicted_decrease: by how much the slope promises the loss to fall; that of the batch, or
+            of the rows by which the step is judged.
         actual_decrease: by how much it fell.
         layers: each layer with weights, in order.
     """
@@ -135,3 +139,29 @@ class Look:
 
     reading: Reading
     histograms: dict[str, Histogram]
+
+
+def frame(readings: Sequence[Reading]) -> Any:  # noqa: ANN401  (a pandas.DataFrame)
+    """Readings as a table: a row for each, with its step, epoch and loss and a column for each tag.
+
+    Raises:
+        InputError: where pandas is not installed.
+
+    Example:
+        >>> readings = [Reading(step=0, epoch=0, loss=2.3, learning_rate=0.1)]
+        >>> frame(readings).columns.tolist()
+        ['step', 'epoch', 'loss', 'learning_rate']
+    """
+    try:
+        # Here, not above: pandas takes half a second, and few ask for it.
+        pandas = import_module("pandas")
+    except ImportError as error:
+        raise InputError(
+            "a table of readings needs pandas, which is not installed. Say: pip install pandas"
+        ) from error
+    return pandas.DataFrame(
+        [
+            {"step": each.step, "epoch": each.epoch, "loss": each.loss, **each.by_tag()}
+            for each in readings
+        ]
+    )

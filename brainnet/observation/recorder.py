@@ -1,6 +1,7 @@
 """Recorder: reads and writes what was looked at, in a thread beside the training."""
 
 import atexit
+import contextlib
 import logging
 import os
 import queue
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import Recording
+from brainnet.observation.tags import LOSS_TRAIN
 from brainnet.observation.unread_look import UnreadLook
 from brainnet.observation.writer import Writer
 
@@ -29,6 +31,7 @@ class Recorder:
         recording: the file that keeps them; closed at the end.
         writer: TensorBoard's; closed at the end.
         said: called with what went wrong; it goes to the log where None.
+        with_loss: whether the loss is shown, too; where nobody else does.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class Recorder:
         writer: Writer | None = None,
         *,
         said: Callable[[str], None] | None = None,
+        with_loss: bool = False,
     ) -> None:
         self._readings = readings
         self._recording = recording
         self._writer = writer
         self._said = said or log.warning
+        self._with_loss = with_loss
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
         self._process = os.getpid()
         # A daemon, because nobody must wait for a thread that nobody closed; atexit closes it.
@@ -107,6 +112,9 @@ class Recorder:
                 broken.close()
                 self._give_up(str(broken.path), error)
         self._show(lambda writer: writer.look(look))
+        if self._with_loss and look.reading.loss is not None:
+            loss = {LOSS_TRAIN.at(): look.reading.loss}
+            self._show(lambda writer: writer.scalars(loss, look.reading.step))
 
     def _show(self, action: Callable[[Writer], None]) -> None:
         if self._writer is None:
@@ -114,8 +122,10 @@ class Recorder:
         try:
             action(self._writer)
         except Exception as error:
-            folder, self._writer = self._writer.folder, None
-            self._give_up(f"TensorBoard's file in {folder}", error)
+            broken, self._writer = self._writer, None
+            with contextlib.suppress(Exception):
+                broken.close()
+            self._give_up(f"TensorBoard's file in {broken.folder}", error)
 
     def _give_up(self, what: str, error: Exception) -> None:
         self._said(

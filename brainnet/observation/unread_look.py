@@ -197,10 +197,9 @@ def _number(home: Home, name: str) -> float | None:
 
 
 def _promised(home: Home) -> float | None:
-    """What the slope promised: of the rows that the step is judged by, or of its own."""
+    """What the slope promised of the step."""
     parts = _of(home, "promised")
-    of_others = _number(home, "promised")
-    return of_others if of_others is not None or not parts else float(sum(map(float, parts)))
+    return float(sum(map(float, parts))) if parts else None
 
 
 def _length(parts: Iterable[TensorStatistics]) -> float | None:

@@ -14,14 +14,12 @@ from torch.optim import Optimizer
 
 from brainnet.errors import InputError
 from brainnet.observation.cadence import check_stride, due
-from brainnet.observation.graph import concept_graph
-from brainnet.observation.layout import curated
+from brainnet.observation.introduction import introduce
 from brainnet.observation.observed_step import ObservedStep, is_compiled
 from brainnet.observation.reading import Reading
 from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import Recording, length_before, read_recording
 from brainnet.observation.tags import Level
-from brainnet.observation.texts import all_texts
 from brainnet.observation.unread_look import UnreadLook
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
@@ -194,15 +192,11 @@ class Observe(Callback):
     @staticmethod
     def _introduce(writer: Writer, trainer: Trainer, module: LightningModule) -> None:
         """What does not change: the graph, the layout of the charts, the explanations."""
-        found = places(module)
         loss, task = "loss", None
         if isinstance(module, LearningModule):
             loss, task = type(module.loss).__name__, module.task
         optimizer = type(trainer.optimizers[0]).__name__ if trainer.optimizers else "optimizer"
-        writer.graph(concept_graph(found, loss, optimizer))
-        writer.layout(curated([place.name for place in found], task))
-        for tag, text in all_texts().items():
-            writer.text(tag, text)
+        introduce(writer, module, loss=loss, optimizer=optimizer, task=task)
 
     def _can_see(self, module: LightningModule) -> bool:
         """Whether there is something to look at; says what is not."""

@@ -22,6 +22,7 @@ FLOORS = [
     "worked_example",
     "telling",
     "explanation",
+    "watching",
     "training",
     "cli",
     "__main__",

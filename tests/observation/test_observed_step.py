@@ -245,11 +245,18 @@ def test_any_stack_of_modules_is_seen_by_its_own_names():
 
 def test_one_activation_in_two_places_is_not_mixed_up():
     relu = nn.ReLU()
-    _, look = learn(nn.Sequential(nn.Linear(4, 6), relu, nn.Linear(6, 5), relu, nn.Linear(5, 2)))
-    first, second, _ = look.reading.layers
-    assert first.firing_rate is not None
-    assert second.firing_rate is None
+    model = nn.Sequential(nn.Linear(4, 6), relu, nn.Linear(6, 5), relu, nn.Linear(5, 2))
+    with torch.no_grad():
+        first = relu(model[0](INPUTS))
+        second = relu(model[2](first))
+    _, look = learn(model)
+    assert [layer.firing_rate for layer in look.reading.layers] == [
+        pytest.approx((first > 0).double().mean().item()),
+        pytest.approx((second > 0).double().mean().item()),
+        None,
+    ]
     assert look.histograms["activation/0"].count == 16 * 6
+    assert look.histograms["activation/2"].count == 16 * 5
 
 
 def test_a_compiled_model_keeps_its_code_and_shows_weights_and_gradients():

@@ -34,7 +34,7 @@ class Full:
         raise OSError(28, "No space left on device")
 
     def flush(self):
-        raise AssertionError("nothing is asked of it again")
+        raise OSError(28, "No space left on device")
 
     close = flush
 

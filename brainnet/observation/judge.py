@@ -1,0 +1,48 @@
+"""Judge: what the same rows say of the network before a step and after it."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from brainnet.observation.untouched import untouched
+
+
+class Judge:
+    """Asks the network about fixed rows, in evaluation mode, and leaves it as it was.
+
+    Args:
+        model: whom it asks.
+        criterion: from outputs and targets to a loss.
+        inputs: the rows, as the model takes them; moved to its device.
+        targets: what should come out; moved there, too.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Callable[[Tensor, Tensor], Tensor],
+        inputs: Tensor,
+        targets: Tensor,
+    ) -> None:
+        self._model = model
+        self._criterion = criterion
+        device = next((parameter.device for parameter in model.parameters()), inputs.device)
+        self._inputs, self._targets = inputs.to(device), targets.to(device)
+
+    def loss(self) -> Tensor:
+        """How wrong it is about the rows, ()."""
+        with untouched(self._model):
+            return self._criterion(self._model(self._inputs), self._targets)
+
+    def slope(self, parameters: Iterable[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
+        """How wrong it is, (), and the gradient for those parameters that bear on it.
+
+        Nothing is added to any `grad`.
+        """
+        wanted = [parameter for parameter in parameters if parameter.requires_grad]
+        with untouched(self._model), torch.enable_grad():
+            loss = self._criterion(self._model(self._inputs), self._targets)
+            found = torch.autograd.grad(loss, wanted, allow_unused=True)
+        slopes = zip(wanted, found, strict=True)
+        return loss.detach(), {each: slope for each, slope in slopes if slope is not None}

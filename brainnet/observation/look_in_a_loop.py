@@ -1,0 +1,155 @@
+"""Look in a loop: one look in anybody's training, read around the optimizers' own steps."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from brainnet.observation.judge import Judge
+from brainnet.observation.observed_step import ObservedStep, is_compiled
+from brainnet.observation.unread_look import UnreadLook
+
+
+class LookInALoop:
+    """One look as it happens: hooks on the model, and on the optimizers around their step.
+
+    Args:
+        observed: the step, listened to from now on.
+        model: what learns.
+        optimizers: those that move it; without any, where the weights are is remembered now.
+        judge: what asks it about fixed rows before and after the step.
+
+    Attributes:
+        observed: the step.
+    """
+
+    def __init__(
+        self,
+        observed: ObservedStep,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        judge: Judge | None,
+    ) -> None:
+        self.observed = observed
+        self._model, self._optimizers = model, optimizers
+        self._judge = judge
+        self._failure: Exception | None = None
+        self._losses: list[Tensor] = []
+        self._learning_rate: float | None = None
+        self._before: Tensor | None = None
+        self._slopes: dict[Tensor, Tensor] | None = None
+        self._open = True
+        self._handles: list[Any] = []
+        for optimizer in optimizers:
+            self._handles.append(optimizer.register_step_pre_hook(self._before_step))
+            self._handles.append(optimizer.register_step_post_hook(self._after_step))
+        if not optimizers:
+            observed.remember(model.parameters())
+
+    def close(self) -> None:
+        """Take all hooks off."""
+        self._open = False
+        while self._handles:
+            self._handles.pop().remove()
+        self.observed.close()
+
+    def is_done(self, loss: Tensor | float | None, say: Callable[[str], None]) -> bool:
+        """Note the loss, and tell whether there was a step to look at.
+
+        Raises:
+            Exception: what went wrong in a hook of the optimizer's.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if isinstance(loss, Tensor):
+            loss = loss.detach()
+        elif loss is not None:
+            loss = torch.tensor(float(loss))
+        if loss is not None and loss.numel() == 1:
+            self._losses.append(loss.reshape(()))
+        if self.observed.stepped if self._optimizers else self.observed.heard:
+            return True
+        if not self.observed.heard and not is_compiled(self._model):
+            say("step() was called before any forward pass; there was nothing to look at yet.")
+            return False
+        return not self._optimizers
+
+    def finish(self, step: int) -> UnreadLook:
+        """Send home what was seen, and take all hooks off.
+
+        Args:
+            step: optimizer steps taken before this one.
+        """
+        if not self._optimizers:
+            self._judge = None
+            self.observed.before_update(self._model.parameters())
+            self.observed.after_update()
+        self.close()
+        after = None if self._before is None or self._judge is None else self._judge.loss()
+        return self.observed.finish(
+            step,
+            0,
+            learning_rate=self._learning_rate,
+            loss=torch.stack(self._losses).mean() if self._losses else None,
+            before=self._before,
+            after=after,
+        )
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        if not self._open or self._failure is not None:
+            return
+        with self._waiting():
+            if self._learning_rate is None:
+                self._learning_rate = float(optimizer.param_groups[0]["lr"])
+                self._ask()
+            if _has_closure(args, options):
+                self.observed.remember(parameters_of(optimizer))
+            else:
+                self._read(optimizer)
+
+    def _after_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        if not self._open or self._failure is not None:
+            return
+        with self._waiting():
+            if _has_closure(args, options):
+                self._read(optimizer)  # the gradients came during the step
+            self.observed.after_update(self._slopes)
+            if len(self._optimizers) == 1:
+                self.observed.close()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """What goes wrong amid a step of theirs waits for `is_done`; hooks cannot go before."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
+
+    def _read(self, optimizer: Optimizer) -> None:
+        # Set by a GradScaler where the optimizer itself is to free the gradients of the scale.
+        self.observed.before_update(
+            parameters_of(optimizer), divisor=getattr(optimizer, "grad_scale", None)
+        )
+
+    def _ask(self) -> None:
+        """What the sample says of the network before the step."""
+        if self._judge is not None:
+            self.observed.deaf = True
+            self._before, self._slopes = self._judge.slope(self._model.parameters())
+            self.observed.deaf = False
+
+
+def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
+    """All parameters that an optimizer moves."""
+    return [each for group in optimizer.param_groups for each in group["params"]]
+
+
+def _has_closure(args: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    return (len(args) > 1 and args[1] is not None) or options.get("closure") is not None

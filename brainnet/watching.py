@@ -1,0 +1,311 @@
+"""Watching: any network in any training loop, seen now and then and otherwise left alone."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+
+from brainnet.errors import InputError
+from brainnet.observation.cadence import check_stride, due
+from brainnet.observation.introduction import introduce
+from brainnet.observation.judge import Judge
+from brainnet.observation.look_in_a_loop import LookInALoop
+from brainnet.observation.observed_step import ObservedStep, is_compiled, uncompiled
+from brainnet.observation.reading import Reading, frame
+from brainnet.observation.recorder import Recorder
+from brainnet.observation.recording import Recording, length_before
+from brainnet.observation.tags import Level
+from brainnet.observation.termination import hand_back, leave_in_order
+from brainnet.observation.visibility import hidden, not_given, process_rank
+from brainnet.observation.writer import Writer
+from brainnet.structure.anatomy import places
+
+log = logging.getLogger(__name__)
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+def watch(
+    model: nn.Module,
+    folder: Path | str,
+    every: int = 50,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    criterion: Criterion | None = None,
+    sample: tuple[Tensor, Tensor] | None = None,
+    level: Level = "light",
+    *,
+    first_step: int = 0,
+) -> "Watching":
+    """Watch a network learn, in any loop: into TensorBoard, a file, and plain data.
+
+    It looks at steps 0, 1, 2, 5, 10, 20 … and then at every `every`-th; at all others there is no
+    hook and nothing waits for the device. Gradients and the way that weights go are read right
+    before and after the optimizer's step, so that it does not matter when the loop clears them. It
+    changes no weight and draws no random number; where it cannot see or cannot go on, it says so
+    once in the log and in `left_out`, and leaves the training alone.
+
+    Call `step` once for each step of the optimizer, after it; gradients may add up over several
+    forward passes before. Use it in a `with`, or `close` it: then everything is on disk, also when
+    the training ends by Ctrl-C, SIGTERM or an exception.
+
+    Args:
+        model: any module.
+        folder: where to write; what an earlier run has recorded there gives way.
+        every: steps between two looks.
+        optimizer: one or several; without it there is no learning rate, and gradients are seen
+            only where they are still there when `step` is called.
+        criterion: from outputs and targets to a loss; with `sample` it tells how far the loss
+            really falls in a step.
+        sample: inputs and targets of a few fixed rows, a batch or so, to ask about before and after
+            each step that is looked at, in evaluation mode.
+        level: how much to look at, "light" or "full", as in `Observe`.
+        first_step: steps taken before, of a training that goes on: what was recorded until then
+            stays, and the counting goes on from there.
+
+    Raises:
+        InputError: where what is given cannot be meant.
+
+    Example:
+        >>> import tempfile
+        >>> model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with watch(model, folder, optimizer=optimizer) as watching:
+        ...         for _ in range(3):
+        ...             loss = model(torch.ones(4, 2)).square().mean()
+        ...             optimizer.zero_grad(); loss.backward(); optimizer.step()
+        ...             watching.step(loss)
+        >>> [reading.step for reading in watching.readings]
+        [0, 1, 2]
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"watch needs a torch.nn.Module; got {type(model).__name__}.")
+    if level not in get_args(Level):
+        raise InputError(
+            f"watch needs a level, {' or '.join(get_args(Level))}; got {level!r}. "
+            'Say watch(..., level="light").'
+        )
+    if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
+        raise InputError(f"first_step is a number of steps, 0 or more; got {first_step!r}.")
+    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
+    for each in optimizers:
+        if not isinstance(each, Optimizer):
+            raise InputError(f"watch needs torch.optim.Optimizer; got {type(each).__name__}.")
+    return Watching(
+        model,
+        Path(folder),
+        every=check_stride(every, "every"),
+        optimizers=optimizers,
+        criterion=criterion,
+        sample=sample,
+        level=level,
+        first_step=first_step,
+    )
+
+
+class Watching:
+    """What `watch` opens.
+
+    Attributes:
+        left_out: what is not seen, or not any more, and why; one sentence each.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        folder: Path,
+        *,
+        every: int,
+        optimizers: Sequence[Optimizer],
+        criterion: Criterion | None,
+        sample: tuple[Tensor, Tensor] | None,
+        level: Level,
+        first_step: int,
+    ) -> None:
+        self.left_out: list[str] = []
+        self._model, self._every, self._level = model, every, level
+        self._optimizers = tuple(optimizers)
+        self._step = first_step
+        self._readings: list[Reading] = []
+        self._recorder: Recorder | None = None
+        self._looking: LookInALoop | None = None
+        self._directions: dict[str, Tensor] = {}
+        self._shapes: list[tuple[str, torch.Size]] | None = None
+        self._judge: Judge | None = None
+        self._open = True
+        with self._careful():
+            self._look_around(judged=criterion is not None and sample is not None)
+            if self._open:
+                self._judge = self._make_judge(criterion, sample)
+                self._recorder = self._make_recorder(folder, first_step, criterion)
+                leave_in_order(self)
+                self._begin()
+
+    def __enter__(self) -> Self:
+        """It watches since it was made."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close, whatever happened."""
+        self.close()
+
+    @property
+    def readings(self) -> list[Reading]:
+        """Every look so far, in plain numbers; waits for those that are still on their way."""
+        if self._recorder is not None:
+            self._recorder.wait()
+        return list(self._readings)
+
+    def frame(self) -> Any:  # noqa: ANN401  (a pandas.DataFrame)
+        """The readings as a table: a row for each, a column for each tag.
+
+        Raises:
+            InputError: where pandas is not installed.
+        """
+        return frame(self.readings)
+
+    def step(self, loss: Tensor | float | None = None) -> None:
+        """One step is done.
+
+        Args:
+            loss: of its rows.
+        """
+        if not self._open:
+            return
+        with self._careful():
+            if self._looking is not None and self._looking.is_done(loss, self._say):
+                looking, self._looking = self._looking, None
+                self._keep(looking)
+            self._step += 1
+            self._begin()
+
+    def validation(self, **scalars: float | Tensor) -> None:
+        """Curves of rows kept aside: `loss=…` becomes `loss/validation`, and so on."""
+        with self._careful():
+            if self._recorder is not None:
+                points = {f"{name}/validation": float(each) for name, each in scalars.items()}
+                self._recorder.scalars(points, self._step)
+
+    def close(self) -> None:
+        """Take the hooks off and put everything on disk; harmless where that is done already."""
+        self._open = False
+        with self._careful():
+            self._stop_looking()
+            if self._recorder is not None:
+                self._recorder.close()
+        hand_back(self)
+
+    def _begin(self) -> None:
+        """Put the hooks on, if the step that begins is due."""
+        if self._looking is None and due(self._step, self._every):
+            self._notice_changes()
+            observed = ObservedStep(self._model, level=self._level, previous=self._directions)
+            self._looking = LookInALoop(observed, self._model, self._optimizers, self._judge)
+
+    def _keep(self, looking: LookInALoop) -> None:
+        unread = looking.finish(self._step)
+        self._directions = looking.observed.directions
+        if self._recorder is not None:
+            self._recorder.look(unread)
+
+    def _stop_looking(self) -> None:
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.close()
+
+    @contextmanager
+    def _careful(self) -> Iterator[None]:
+        """A training must not end because somebody watched it."""
+        try:
+            yield
+        except Exception as error:
+            self._open = False
+            self._say(f"it looks no more: {type(error).__name__}: {error}")
+            log.debug("watch looks no more", exc_info=True)
+            looking, self._looking = self._looking, None
+            if looking is not None:
+                looking.close()
+
+    def _say(self, message: str) -> None:
+        """Say something once, in the log and in `left_out`."""
+        if message not in self.left_out:
+            self.left_out.append(message)
+            # A log, not a warning: where warnings are errors, that would raise.
+            log.warning("watch: %s", message)
+
+    def _look_around(self, *, judged: bool) -> None:
+        """Note what is not seen; `_open` says whether there is anything left."""
+        rank = process_rank()
+        if rank:
+            self.left_out.append(f"process {rank} looks at nothing; process 0 does.")
+            self._open = False
+        elif not places(uncompiled(self._model)):
+            self._say(f"no layer with weights was found in {type(self._model).__name__}.")
+            self._open = False
+        else:
+            for message in hidden(self._model):
+                self._say(message)
+            # What was not given was somebody's choice: not a word about it in the log.
+            self.left_out += not_given(self._model, self._optimizers, judged=judged)
+
+    def _make_judge(
+        self, criterion: Criterion | None, sample: tuple[Tensor, Tensor] | None
+    ) -> Judge | None:
+        if criterion is None or sample is None or not self._optimizers:
+            return None
+        model = self._model
+        if is_compiled(model):
+            return None
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            model = model.module  # the others would wait for their part of a backward pass
+        judge = Judge(model, criterion, *sample)
+        try:
+            judge.loss()
+        except Exception as error:
+            self._say(f"the sample cannot be judged: {type(error).__name__}: {error}")
+            return None
+        return judge
+
+    def _make_recorder(
+        self, folder: Path, first_step: int, criterion: Criterion | None
+    ) -> Recorder:
+        recording = writer = None
+        try:
+            recording = Recording(folder, length=length_before(folder, first_step))
+            writer = Writer(folder)
+            writer.goes_on_from(first_step)
+            names = [type(part).__name__ for part in (criterion, *self._optimizers) if part]
+            introduce(
+                writer,
+                uncompiled(self._model),
+                loss=names[0] if criterion is not None else "loss",
+                optimizer=names[-1] if self._optimizers else "optimizer",
+            )
+        except (InputError, OSError) as error:
+            self._say(f"nothing is written to {folder}: {error}")
+        return Recorder(self._readings, recording, writer, said=self._say, with_loss=True)
+
+    def _notice_changes(self) -> None:
+        shapes = [
+            (place.name, place.weights.shape)
+            for place in places(uncompiled(self._model))
+            if not is_lazy(place.weights)
+        ]
+        if self._shapes is not None and shapes != self._shapes:
+            self._say(
+                f"the model's layers changed before step {self._step}; what is seen from there on "
+                "is that of the new ones."
+            )
+        self._shapes = shapes

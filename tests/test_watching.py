@@ -1,0 +1,642 @@
+import copy
+import itertools
+import math
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from brainnet import Network, watch
+from brainnet.errors import InputError
+from brainnet.observation.recording import read_recording
+
+INPUTS = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.randn(16, 2, generator=torch.Generator().manual_seed(1))
+CRITERION = nn.MSELoss()
+
+
+class Odd(nn.Module):
+    """All that is unusual: frozen, unused, shared, sparse, dropping out, and normalised."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(16, 4, sparse=True)
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+        self.norm = nn.BatchNorm1d(4)
+        self.drop = nn.Dropout(0.5)
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+        self.last = nn.Linear(4, 2)
+        self.unused = nn.Linear(9, 9)
+
+    def forward(self, inputs):
+        signals = self.frozen(inputs) + self.table(torch.arange(len(inputs)))
+        return self.last(self.second(torch.relu(self.first(self.drop(self.norm(signals))))))
+
+
+def ours():
+    return Network([4, 5, 3, 2], generator=torch.Generator().manual_seed(2))
+
+
+def odd():
+    torch.manual_seed(4)
+    return Odd()
+
+
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+
+
+def train(model, optimizer, steps=3, watching=None, order="zero backward step"):
+    """A loop, with the calls in any order."""
+    for _ in range(steps):
+        loss = CRITERION(model(INPUTS), TARGETS)
+        for call in order.split():
+            match call:
+                case "zero":
+                    optimizer.zero_grad()
+                case "zero_in_place":
+                    optimizer.zero_grad(set_to_none=False)
+                case "backward":
+                    loss.backward()
+                case "step":
+                    optimizer.step()
+        if watching is not None:
+            watching.step(loss)
+
+
+def hooks_of(model, *optimizers):
+    found = [
+        hooks
+        for module in model.modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+    ]
+    for each in optimizers:
+        found += [each._optimizer_step_pre_hooks, each._optimizer_step_post_hooks]
+    return sum(map(len, found))
+
+
+def events(folder):
+    return EventAccumulator(str(folder)).Reload()
+
+
+def said(caplog):
+    """What was said, by us alone."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("brainnet")]
+
+
+@pytest.mark.parametrize("level", ["light", "full"])
+@pytest.mark.parametrize("make", [ours, odd])
+def test_training_goes_to_the_last_bit_as_if_nobody_watched(tmp_path, make, level):
+    states = []
+    for watched in (False, True):
+        model = make()
+        optimizer = sgd(model)
+        torch.manual_seed(5)
+        if watched:
+            given = {"optimizer": optimizer, "criterion": CRITERION, "sample": (INPUTS, TARGETS)}
+            with watch(model, tmp_path, every=1, level=level, **given) as watching:
+                train(model, optimizer, 5, watching)
+            assert len(watching.readings) == 5
+            assert watching.readings[-1].actual_decrease is not None
+        else:
+            train(model, optimizer, 5)
+        states.append((model.state_dict(), torch.get_rng_state(), model.training))
+    (alone, its_draws, _), (seen, their_draws, training) = states
+    assert training
+    assert torch.equal(its_draws, their_draws)
+    for name, value in alone.items():
+        assert torch.equal(value, seen[name]), name
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "zero backward step",
+        "backward step zero",
+        "backward step zero_in_place",
+        "zero_in_place backward step",
+    ],
+)
+def test_the_order_of_clearing_and_stepping_makes_no_difference(tmp_path, order):
+    model, twin = ours(), ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        train(model, optimizer, 1, watching, order)
+    loss = CRITERION(twin(INPUTS), TARGETS)
+    loss.backward()
+    squares = sum(each.grad.double().square().sum().item() for each in twin.parameters())
+    (reading,) = watching.readings
+    weights = twin.layers[0].weights.value
+    ratio = 0.1 * weights.grad.norm() / weights.norm()
+    assert reading.loss == pytest.approx(loss.item())
+    assert reading.learning_rate == 0.1
+    assert reading.gradient_norm == pytest.approx(math.sqrt(squares))
+    assert reading.predicted_decrease == pytest.approx(0.1 * squares, rel=1e-5)
+    assert reading.layers[0].update_ratio == pytest.approx(ratio.item(), rel=1e-4)
+    assert reading.layers[0].firing_rate is not None
+    assert reading.update_seconds > 0
+
+
+def test_the_sample_tells_what_the_slope_promised_of_it_and_how_far_it_fell(tmp_path):
+    model = ours()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    sample = (torch.randn(8, 4), torch.randn(8, 2))
+    before = CRITERION(model(sample[0]), sample[1])
+    with watch(model, tmp_path, 50, optimizer, CRITERION, sample) as watching:
+        train(model, optimizer, 1, watching)
+    (reading,) = watching.readings
+    fell = before - CRITERION(model(sample[0]), sample[1])
+    assert reading.actual_decrease == pytest.approx(fell.item(), rel=1e-2)
+    assert reading.predicted_decrease == pytest.approx(fell.item(), rel=1e-1)
+    assert watching.left_out == []
+
+
+def test_it_looks_when_it_is_due_and_leaves_no_hook_between_or_after(tmp_path):
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path, every=8, optimizer=optimizer) as watching:
+        hooked = []
+        for _ in range(20):
+            hooked.append(hooks_of(model, optimizer) > 0)
+            train(model, optimizer, 1, watching)
+    due = [0, 1, 2, 5, 8, 16]
+    assert [step for step, on in enumerate(hooked) if on] == due
+    assert [reading.step for reading in watching.readings] == due
+    assert hooks_of(model, optimizer) == 0
+
+
+def test_all_of_it_is_in_the_folder(tmp_path):
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path / "runs" / "mine", optimizer=optimizer) as watching:
+        train(model, optimizer, 3, watching)
+        watching.validation(loss=torch.tensor(0.5), accuracy=0.75)
+    found = events(tmp_path / "runs" / "mine")
+    assert [point.step for point in found.Scalars("loss/train")] == [0, 1, 2]
+    assert found.Scalars("loss/validation")[0].step == 3
+    assert found.Scalars("accuracy/validation")[0].value == 0.75
+    assert "weights/hidden_1" in found.Tags()["histograms"]
+    assert found.Graph().node
+    assert read_recording(tmp_path / "runs" / "mine") == watching.readings
+
+
+def test_readings_as_a_table(tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        train(model, optimizer, 2, watching)
+    table = watching.frame()
+    assert table["step"].tolist() == [0, 1]
+    assert table["weights/hidden_1/norm"].tolist() == [
+        reading.layers[0].weights_norm for reading in watching.readings
+    ]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(InputError, match="pip install pandas"):
+        watching.frame()
+
+
+def test_gradients_that_add_up_are_one_step(tmp_path):
+    model, twin = ours(), ours()
+    optimizer, other = sgd(model), sgd(twin)
+    with watch(twin, tmp_path / "whole", optimizer=other) as whole:
+        train(twin, other, 1, whole)
+    with watch(model, tmp_path / "parts", optimizer=optimizer) as watching:
+        for rows in (slice(0, 8), slice(8, 16)):
+            loss = CRITERION(model(INPUTS[rows]), TARGETS[rows]) / 2
+            loss.backward()
+        optimizer.step()
+        watching.step(2 * loss)
+    one, same = watching.readings[0], whole.readings[0]
+    assert one.gradient_norm == pytest.approx(same.gradient_norm, rel=1e-5)
+    assert one.layers[0].firing_rate == same.layers[0].firing_rate
+
+
+def test_without_an_optimizer_it_shows_what_it_can_and_says_what_not(tmp_path, caplog):
+    model, twin = ours(), ours()
+    optimizer = sgd(model)
+    with watch(twin, tmp_path / "other", optimizer=(other := sgd(twin))) as expected:
+        train(twin, other, 1, expected)
+    with watch(model, tmp_path / "mine") as watching:
+        train(model, optimizer, 1, watching)
+        train(model, optimizer, 1, watching, "backward step zero")
+    first, second = watching.readings
+    assert first.gradient_norm == expected.readings[0].gradient_norm
+    assert first.layers[0].update_ratio == expected.readings[0].layers[0].update_ratio
+    assert first.layers[0].weights_norm == expected.readings[0].layers[0].weights_norm
+    assert first.learning_rate is None
+    assert second.gradient_norm is None
+    assert second.layers[0].update_ratio > 0
+    assert "no optimizer was given" in watching.left_out[0]
+    assert said(caplog) == []
+
+
+def test_several_optimizers_are_one_look(tmp_path):
+    model, twin = ours(), ours()
+    with watch(twin, tmp_path / "one", optimizer=(one := sgd(twin))) as expected:
+        train(twin, one, 1, expected)
+    several = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in model.layers]
+    with watch(model, tmp_path / "several", optimizer=several) as watching:
+        loss = CRITERION(model(INPUTS), TARGETS)
+        loss.backward()
+        for each in several:
+            each.step()
+        watching.step(loss)
+    found, same = watching.readings[0], expected.readings[0]
+    assert found.gradient_norm == pytest.approx(same.gradient_norm)
+    assert found.predicted_decrease == pytest.approx(same.predicted_decrease)
+    assert [layer.update_ratio for layer in found.layers] == pytest.approx(
+        [layer.update_ratio for layer in same.layers]
+    )
+    assert hooks_of(model, *several) == 0
+
+
+def test_a_closure_brings_its_gradients_during_the_step(tmp_path):
+    model, twin = ours(), ours()
+    with watch(twin, tmp_path / "plain", optimizer=(plain := sgd(twin))) as expected:
+        train(twin, plain, 2, expected)
+    optimizer = sgd(model)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = CRITERION(model(INPUTS), TARGETS)
+        loss.backward()
+        return loss
+
+    with watch(model, tmp_path / "closure", optimizer=optimizer) as watching:
+        for _ in range(2):
+            watching.step(optimizer.step(closure))
+    for found, same in zip(watching.readings, expected.readings, strict=True):
+        assert found.gradient_norm == pytest.approx(same.gradient_norm)
+        assert found.predicted_decrease == pytest.approx(same.predicted_decrease)
+        assert found.layers[0].firing_rate == same.layers[0].firing_rate
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_loss_that_was_scaled_does_not_show_and_a_step_that_was_skipped_is_none(tmp_path, fused):
+    model, twin = ours(), ours()
+    with watch(twin, tmp_path / "plain", optimizer=(plain := sgd(twin))) as expected:
+        train(twin, plain, 1, expected)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5, fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with watch(model, tmp_path / "scaled", optimizer=optimizer) as watching:
+        loss = CRITERION(model(INPUTS), TARGETS)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        watching.step(loss)
+        optimizer.zero_grad()
+        scaler.scale(CRITERION(model(INPUTS), TARGETS * math.inf)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        watching.step(loss)
+    found, same = watching.readings[0], expected.readings[0]
+    assert found.gradient_norm == pytest.approx(same.gradient_norm, rel=1e-5)
+    assert found.predicted_decrease == pytest.approx(same.predicted_decrease, rel=1e-4)
+    assert len(watching.readings) == (2 if fused else 1)  # a fused one steps, and stays
+
+
+@pytest.mark.parametrize("way", ["method", "function"])
+def test_a_compiled_model_shows_weights_and_gradients_and_says_so(tmp_path, way, caplog):
+    model = ours()
+    if way == "method":
+        model.compile(backend="eager")
+        watched = model
+    else:
+        watched = torch.compile(model, backend="eager")
+    optimizer = sgd(model)
+    with watch(watched, tmp_path, 50, optimizer, CRITERION, (INPUTS, TARGETS)) as watching:
+        train(watched, optimizer, 2, watching)
+    first = watching.readings[0].layers[0]
+    assert first.place == "hidden_1"
+    assert first.gradient_norm > 0
+    assert first.firing_rate is None
+    assert "compiled" in watching.left_out[0]
+    assert len(said(caplog)) == 1
+
+
+def test_what_is_no_number_is_shown_as_such(tmp_path):
+    model = ours()
+    with torch.no_grad():
+        model.layers[0].weights.value[0, 0] = math.nan
+    optimizer = sgd(model)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        train(model, optimizer, 2, watching)
+    assert all(math.isnan(reading.layers[0].weights_norm) for reading in watching.readings)
+    assert all(math.isnan(reading.loss) for reading in watching.readings)
+
+
+def test_parameters_of_a_kind_that_is_not_measured_are_named(tmp_path):
+    model = ours()
+    model.phase = nn.Parameter(torch.zeros(3, dtype=torch.complex64))
+    optimizer = sgd(model)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        train(model, optimizer, 1, watching)
+    assert len(watching.readings) == 1
+    assert "phase" in watching.left_out[0]
+
+
+def test_a_lazy_model_is_seen_from_the_first_step_on(tmp_path):
+    model = nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.Linear(5, 2))
+    with watch(model, tmp_path) as watching:
+        loss = CRITERION(model(INPUTS), TARGETS)
+        loss.backward()
+        watching.step(loss)
+        optimizer = sgd(model)
+        train(model, optimizer, 1, watching)
+    first, second = watching.readings
+    assert first.layers[0].gradient_norm > 0
+    assert first.layers[0].weights_norm is None
+    assert second.layers[0].update_ratio > 0
+
+
+def test_a_model_without_parameters_is_told_once_and_left_alone(tmp_path, caplog):
+    with watch(nn.ReLU(), tmp_path / "run") as watching:
+        for _ in range(3):
+            watching.step(torch.tensor(1.0))
+            watching.validation(loss=1.0)
+    assert watching.readings == []
+    assert len(said(caplog)) == len(watching.left_out) == 1
+    assert "no layer with weights" in caplog.text
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_step_before_any_forward_pass_is_told_once(tmp_path, caplog):
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        watching.step()
+        watching.step(1.0)
+        train(model, optimizer, 1, watching)
+    assert caplog.text.count("before any forward pass") == 1
+    assert [reading.step for reading in watching.readings] == [2]
+
+
+def test_a_folder_that_cannot_be_written_is_told_once_and_readings_go_on(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path / "file" / "run", optimizer=optimizer) as watching:
+        train(model, optimizer, 3, watching)
+        watching.validation(loss=1.0)
+    assert len(watching.readings) == 3
+    assert len(said(caplog)) == 1
+    assert "nothing is written" in caplog.text
+
+
+def test_a_disk_that_fills_up_ends_the_writing_and_keeps_what_was_written(
+    tmp_path, caplog, monkeypatch
+):
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path, every=1, optimizer=optimizer) as watching:
+        train(model, optimizer, 2, watching)
+        kept = watching.readings
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("brainnet.observation.records.RecordFile.add", full)
+        monkeypatch.setattr("brainnet.observation.writer.EventFile.add_event", full)
+        train(model, optimizer, 3, watching)
+    assert len(watching.readings) == 5
+    assert read_recording(tmp_path) == kept
+    assert len(events(tmp_path).Scalars("learning_rate")) == 2
+    assert [message.count("No space left") for message in said(caplog)] == [1, 1]
+
+
+def test_a_second_watcher_on_a_folder_is_refused_and_sees_all_the_same(tmp_path, caplog):
+    first, second = ours(), ours()
+    one, other = sgd(first), sgd(second)
+    with (
+        watch(first, tmp_path, optimizer=one) as watching,
+        watch(second, tmp_path, optimizer=other) as refused,
+    ):
+        train(first, one, 3, watching)
+        train(second, other, 2, refused)
+    assert caplog.text.count("another watcher") == len(said(caplog)) == 1
+    assert len(refused.readings) == 2
+    assert read_recording(tmp_path) == watching.readings
+    assert len(list(tmp_path.glob("events*"))) == 1
+
+
+def test_a_second_run_gives_way_to_the_first_or_goes_on_with_it(tmp_path):
+    for first_step, steps in ((0, [0, 1, 2, 5]), (2, [0, 1, 2, 5]), (0, [0, 1, 2])):
+        model = ours()
+        optimizer = sgd(model)
+        with watch(model, tmp_path, optimizer=optimizer, first_step=first_step) as watching:
+            train(model, optimizer, steps[-1] + 1 - first_step, watching)
+        assert [reading.step for reading in read_recording(tmp_path)] == steps
+        points = events(tmp_path).Scalars("learning_rate")
+        assert [point.step for point in points] == steps
+
+
+def test_a_model_that_is_changed_in_mid_run_is_told_and_seen_as_it_is(tmp_path, caplog):
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    optimizer = sgd(model)
+    with watch(model, tmp_path, every=1, optimizer=optimizer) as watching:
+        train(model, optimizer, 2, watching)
+        model[2] = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))
+        optimizer.add_param_group({"params": model[2].parameters()})
+        train(model, optimizer, 2, watching)
+    assert [len(reading.layers) for reading in watching.readings] == [2, 2, 2, 3]
+    assert watching.readings[-1].layers[2].update_ratio > 0
+    assert caplog.text.count("layers changed before step 3") == len(said(caplog)) == 1
+    assert read_recording(tmp_path) == watching.readings
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "brainnet.observation.layer_signals.statistics",
+        "brainnet.observation.observed_step.statistics",
+        "brainnet.observation.observed_step.length_of",
+        "brainnet.observation.look_in_a_loop.parameters_of",
+        "brainnet.watching.due",
+    ],
+)
+def test_what_goes_wrong_is_said_once_and_the_training_goes_on(
+    tmp_path, monkeypatch, caplog, where
+):
+    def fail(*_, **__):
+        raise ArithmeticError("out of luck")
+
+    model, twin = ours(), ours()
+    optimizer = sgd(model)
+    monkeypatch.setattr(where, fail)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        train(model, optimizer, 3, watching)
+    train(twin, sgd(twin), 3)
+    assert said(caplog) == ["watch: it looks no more: ArithmeticError: out of luck"]
+    assert hooks_of(model, optimizer) == 0
+    for one, same in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(one, same)
+
+
+def test_a_sample_that_does_not_fit_is_told_and_left_out(tmp_path, caplog):
+    model = ours()
+    optimizer = sgd(model)
+    sample = (torch.zeros(3, 9), torch.zeros(3, 2))
+    with watch(model, tmp_path, 50, optimizer, CRITERION, sample) as watching:
+        train(model, optimizer, 2, watching)
+    assert len(watching.readings) == 2
+    assert caplog.text.count("the sample cannot be judged") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "needed"),
+    [
+        ({"every": 0}, "every needs"),
+        ({"level": "loud"}, "light or full"),
+        ({"first_step": -1}, "first_step"),
+        ({"optimizer": ["sgd"]}, "Optimizer"),
+        ({"model": "model"}, "nn.Module"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_written(tmp_path, wrong, needed):
+    with pytest.raises(InputError, match=needed):
+        watch(**{"model": ours(), "folder": tmp_path / "run", **wrong})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_after_it_is_closed_nothing_is_seen(tmp_path):
+    model = ours()
+    optimizer = sgd(model)
+    watching = watch(model, tmp_path, optimizer=optimizer)
+    train(model, optimizer, 2, watching)
+    watching.close()
+    watching.close()
+    train(model, optimizer, 2, watching)
+    watching.validation(loss=1.0)
+    assert len(watching.readings) == 2
+    assert hooks_of(model, optimizer) == 0
+
+
+def test_a_copy_of_a_watched_model_can_be_made_and_trained(tmp_path):
+    model = ours()
+    with watch(model, tmp_path, optimizer=sgd(model)):
+        twin = copy.deepcopy(model.state_dict())
+    assert twin.keys() == ours().state_dict().keys()
+
+
+PROGRAM = """
+import os, signal, sys, time
+import torch
+from torch import nn
+from brainnet import watch
+model = nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+watching = watch(model, sys.argv[1], every=1, optimizer=optimizer)
+for step in range(40):
+    loss = model(torch.ones(3, 2)).sum()
+    loss.backward()
+    optimizer.step()
+    watching.step(loss)
+{ending}
+print("went on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ("", 0),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 143),
+        ("raise KeyboardInterrupt", -signal.SIGINT),
+        ("raise RuntimeError", 1),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_whatever_ends_the_program_nothing_is_lost(tmp_path, ending, code):
+    program = PROGRAM.format(ending=ending)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert ("went on" in done.stdout) == (code == 0)
+    assert [reading.step for reading in read_recording(tmp_path)] == list(range(40))
+    assert len(events(tmp_path).Scalars("learning_rate")) == 40
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_handler_of_somebody_elses_stays_and_ours_goes(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    model = ours()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with watch(model, tmp_path / "a"), watch(model, tmp_path / "b"):
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with watch(model, tmp_path / "a"):
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_process_on_a_folder_is_refused(tmp_path):
+    with watch(ours(), tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM.format(ending=""), str(tmp_path)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stderr.count("another watcher") == 1
+    assert read_recording(tmp_path) == []
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("level", ["light", "full"])
+def test_on_a_gpu_nothing_changes_either_and_the_numbers_are_those_of_the_cpu(tmp_path, level):
+    found = []
+    for device, watched in itertools.product(("cpu", "cuda"), (False, True)):
+        model = ours().to(device)
+        optimizer = sgd(model)
+        inputs, targets = INPUTS.to(device), TARGETS.to(device)
+        watching = None
+        if watched:
+            folder = tmp_path / device
+            watching = watch(model, folder, 1, optimizer, CRITERION, (INPUTS, TARGETS), level)
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss = CRITERION(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            if watching is not None:
+                watching.step(loss)
+        if watching is not None:
+            watching.close()
+        found.append((model.state_dict(), watching and watching.readings))
+    (alone, _), (seen, on_cpu), (gpu_alone, _), (gpu_seen, on_gpu) = found
+    for name in alone:
+        assert torch.equal(alone[name], seen[name])
+        assert torch.equal(gpu_alone[name], gpu_seen[name])
+    for one, other in zip(on_cpu, on_gpu, strict=True):
+        cpu, gpu = one.by_tag(), other.by_tag()
+        assert cpu.keys() == gpu.keys()
+        for tag in (tag for tag in cpu if not tag.endswith("/seconds")):
+            assert gpu[tag] == pytest.approx(cpu[tag], rel=2e-3, abs=1e-5), tag
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_a_look_never_waits_for_it(tmp_path):
+    model = nn.Linear(64, 64).cuda()
+    optimizer = sgd(model)
+    inputs = torch.randn(8, 64, device="cuda")
+    with watch(model, tmp_path, every=1, optimizer=optimizer) as watching:
+        for step in range(3):
+            if step:
+                torch.cuda.set_sync_debug_mode("error")
+            loss = model(inputs).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watching.step(loss)
+            torch.cuda.set_sync_debug_mode("default")
+    assert watching.left_out[1:] == []
+    assert len(watching.readings) == 3
