@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import yaml
 from hydra import version
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -60,8 +61,15 @@ class Composer:
         words = list(overrides)
         parsed = self.parsed(words)
         try:
+            self._check_name()
             self._check_choices(words, parsed)
             return self._composed(words, sweep=sweep)
+        except yaml.YAMLError as error:
+            raise InputError(broken(error)) from error
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"a YAML file is no text in UTF-8: {error}. Save it as such."
+            ) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(self._explained(error, parsed)) from error
 
@@ -114,6 +122,16 @@ class Composer:
             run_mode=RunMode.MULTIRUN if sweep else RunMode.RUN,
             with_log_configuration=False,
         )
+
+    def _check_name(self) -> None:
+        found = self.hydra.config_loader.get_group_options("")
+        names = [name for name in found if not name.startswith("_")]
+        if self.config_name not in names and "/" not in self.config_name:
+            raise InputError(
+                f"--config-name needs a YAML file to start from; there is no {self.config_name}."
+                f"{did_you_mean(self.config_name, names)} There is {', '.join(names)}; "
+                "--config-dir FOLDER adds a folder of yours."
+            )
 
     def _check_choices(self, words: list[str], overrides: list[Override]) -> None:
         existing = set(self.groups())
@@ -201,6 +219,20 @@ def unreadable(word: str, reason: str) -> str:
     return (
         f"cannot read {word!r}: {reason.rstrip('.')}.\nAn override is key=value, as in "
         "optimizer.lr=0.01; lists and spaces need quotes for the shell: 'network.hidden=[64, 32]'."
+    )
+
+
+def broken(error: yaml.YAMLError) -> str:
+    """Why a YAML file cannot be read: the file, the line, and what is wrong there."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"cannot read a YAML file: {' '.join(str(error).split())}"
+    told = [str(part) for name in ("context", "problem") if (part := getattr(error, name, None))]
+    # A bracket or a quote that is never closed begins at the context; the problem is at the end.
+    begins = getattr(error, "context_mark", None) or mark
+    return (
+        f"cannot read {mark.name}, line {begins.line + 1}: {', '.join(told)} (line "
+        f"{mark.line + 1}, column {mark.column + 1})."
     )
 
 

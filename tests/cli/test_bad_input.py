@@ -78,7 +78,7 @@ def refused(capsys, *words):
         ("train --cfg", "expected one argument"),
         ("train --config-dir nowhere", "--config-dir needs a folder"),
         ("train --experimental-rerun=job.pickle", "would load a pickle"),
-        ("train --config-name trian", "Cannot find primary config 'trian'"),
+        ("train --config-name trian", "there is no trian. Did you mean train?"),
         ("train seed=-1", "seed needs a whole number"),
         ("train seed=4294967296", "seed needs a whole number"),
         ("train name=../out", "name needs a name"),
@@ -168,6 +168,29 @@ def test_a_file_cannot_make_hydra_itself_build_what_is_not_allowed(capsys, tmp_p
     (group / "evil.yaml").write_text(f"# @package _global_\nhydra:\n  {hydra}")
     said = refused(capsys, "train", "--config-dir", "mine", "experiment=evil")
     assert "is not allowed" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("hidden: [8\n", "broken.yaml, line 2: while parsing a flow sequence, expected ',' or ']'"),
+        ("bias: 'no\n", "broken.yaml, line 2: while scanning a quoted scalar"),
+        ("hidden: [8]\n  bias: no\n", "'<block mapping start>' (line 3, column 3)"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(capsys, tmp_path, content, said):
+    group = tmp_path / "mine" / "network"
+    group.mkdir(parents=True)
+    (group / "broken.yaml").write_text(f"# Broken.\n{content}")
+    assert said in refused(capsys, "train", "--config-dir", "mine", "network=broken")
+    assert said in refused(capsys, "train", "--config-dir", "mine", "-m", "network=broken,mlp")
+
+
+def test_a_file_in_another_encoding(capsys, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.yaml").write_bytes("# für mich\n".encode("latin-1"))
+    said = refused(capsys, "train", "--config-dir", "mine", "--config-name", "mine")
+    assert "no text in UTF-8" in said
 
 
 def test_debug_shows_the_traceback(capsys):
