@@ -9,7 +9,8 @@
 The tests of the op run first; where one fails, no time is printed. The contenders take turns, so
 that a busy moment of the machine meets them all, and each figure is a median. Beside the time on
 the clock stands that of the processor, which other programs disturb less: its ratios are the ones
-to trust where the load exceeds the threads. Small inputs (several calls a turn) are leaves, so
+to trust where the load exceeds the threads, and `--threads 1` then, as two threads lose whole
+slices of time in waiting for one another. Small inputs (several calls a turn) are leaves, so
 in-place forms, which never touch a leaf, are left out there. What is printed is added to
 scripts/benchmarks/results/activation.csv with date, machine and commit.
 """
@@ -163,6 +164,7 @@ def copy_bandwidth(x: Tensor, repeats: int) -> float:
 
 def measure(size: str, dtype: torch.dtype, device: str, repeats: int) -> list[Figure]:
     """Every contender at one size and dtype, taking turns."""
+    torch.compiler.reset()  # or it gives up on what it was shown in too many sizes
     rows, neurons = (int(part) for part in size.split("x"))
     x = (torch.rand(rows, neurons, device=device) * 2 - 0.5).to(dtype).requires_grad_()
     grad = torch.randn_like(x)
