@@ -1,6 +1,6 @@
 """The checks that a composed configuration passes before anything is built or written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -34,19 +34,36 @@ def plain(config: DictConfig) -> Config:
     return {str(key): value for key, value in found.items()}
 
 
-def check(config: Config) -> None:
+def check(config: Config, needed: Iterable[str] = NEEDED) -> None:
     """Hold every group and key against the table of keys.
+
+    Args:
+        config: the configuration.
+        needed: groups that it cannot do without.
 
     Raises:
         InputError: for what is missing, unknown, of a wrong type or out of its range.
     """
-    for group in NEEDED:
+    for group in needed:
         if not isinstance(config.get(group), Mapping):
             raise InputError(
                 f"{group} is missing: choose one, {group}=... (brainnet train --help lists them)."
             )
     for path, value in leaves(config):
         check_key(path, value, config)
+
+
+def check_hidden(config: Config) -> None:
+    """Refuse a new network without neurons of its own; one made in Python may have none.
+
+    Raises:
+        InputError: when `network.hidden` is empty.
+    """
+    if config["network"].get("hidden") == []:
+        raise InputError(
+            "network.hidden needs at least one layer, such as [8]; got []. Add "
+            "activation=identity for a linear model: without a threshold, layers are worth one."
+        )
 
 
 def check_key(path: str, value: object, config: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """`brainnet evaluate RUN`: the best checkpoint of a run, judged by rows it never saw."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -13,12 +13,23 @@ from brainnet.cli.composition import Composer
 from brainnet.cli.configuration import Config, check, plain
 from brainnet.cli.consent import consent_of
 from brainnet.cli.parts import data_of, loss_of, network_of
-from brainnet.cli.resume import look_up, put, says_nothing_new, stored_config
+from brainnet.cli.resume import (
+    check_rebuildable,
+    look_up,
+    put,
+    says_nothing_new,
+    stored_config,
+)
 from brainnet.errors import InputError
 from brainnet.training.evaluation import Evaluation, evaluate
 from brainnet.training.run_folder import find_run
 
-SPLIT = ("seed", "data.validation", "data.test")
+# All that a judgement follows from; of the rest of a run nothing needs to be built.
+JUDGED = ("data", "network", "activation", "loss")
+# Where one of these changes, rows that were trained on may come into the test.
+SPLIT = ("data.validation", "data.test", "data.rows")
+# The run's own scaling is used, and no batches are made.
+OF_TRAINING = ("data.batch_size", "data.normalize", "data.normalize_targets")
 NEEDS_RUN = (
     "evaluate needs a run: its folder, latest, or a checkpoint file, as in brainnet evaluate latest"
 )
@@ -41,8 +52,10 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     parsed = composer.parsed(overrides)
     composed = plain(composer.compose(overrides))
     found = find_run(names[0], Path(str(composed["paths"]["runs"])))
-    config = with_typed(stored_config(found), composed, parsed)
-    check(config)
+    stored = {key: stored_config(found).get(key) for key in ("seed", *JUDGED)}
+    config = with_typed(stored, composed, parsed)
+    check_rebuildable(config)
+    check(config, JUDGED)
     consent = consent_of(parsed)
     targets.check(config, consent)
     build = Build(consent)
@@ -60,25 +73,43 @@ def with_typed(stored: Config, composed: Config, overrides: Sequence[Override]) 
         InputError: for a key that evaluating has no use for, or that would mix the rows it was
             trained on into those of the test.
     """
-    before = {path: look_up(stored, path) for path in (*SPLIT, "data._target_")}
+    before = {path: look_up(stored, path) for path in ("seed", *SPLIT, "data._target_")}
     for override in overrides:
         key = override.key_or_group
         group = key.partition(".")[0]
-        if group in ("data", "seed"):
+        if group in ("data", "seed") and key not in OF_TRAINING:
             put(stored, key, look_up(composed, key))
         elif group != "paths" and not says_nothing_new(override, composed, stored):
             raise InputError(
                 f"evaluate judges a network as it was trained: {override.input_line} has no place "
-                "here. What may change is data and seed."
+                "here. What may change is which rows it is judged by: data and seed."
             )
-    changed = [path for path in SPLIT if look_up(stored, path) != before[path]]
-    same_rows = stored["data"].get("_target_") == before["data._target_"]
-    if changed and same_rows and "rows" not in stored["data"]:
-        raise InputError(
-            f"another {changed[0]} would split these rows anew, and the test would hold rows the "
-            "network was trained on. Leave it as it was in the run."
-        )
+    check_unseen(stored, before)
     return stored
+
+
+def check_unseen(config: Config, before: Mapping[str, object]) -> None:
+    """Refuse to split anew the rows that the run was trained on.
+
+    Args:
+        config: with what was typed.
+        before: the stored values of the seed, of what else a split follows from, and of the class
+            of the data.
+
+    Raises:
+        InputError: when the test would hold rows the network was trained on.
+    """
+    if look_up(config, "data._target_") != before["data._target_"]:
+        return
+    changed = [path for path in ("seed", *SPLIT) if look_up(config, path) != before[path]]
+    generated = look_up(config, "data.rows") is not None
+    if not changed or (generated and "seed" in changed):
+        return
+    advice = ", or draw other rows with another seed as well" if generated else ""
+    raise InputError(
+        f"another {changed[0]} would split these rows anew, and the test would hold rows the "
+        f"network was trained on. Leave it as it was in the run{advice}."
+    )
 
 
 def told(evaluation: Evaluation, name: str) -> str:

@@ -57,7 +57,7 @@ DATA = (
 
 NETWORK = (
     Key("network._target_", CLASS, "the class of the network"),
-    Key("network.hidden", list_of(whole(1)), "neurons of each hidden layer"),
+    Key("network.hidden", list_of(whole(1), empty=True), "neurons of each hidden layer"),
     Key("network.inputs", or_null(whole(1), null=FROM_DATA), "how many numbers go in"),
     Key("network.outputs", or_null(whole(1), null=FROM_DATA), "how many numbers come out"),
     Key("network.bias", flag(), "whether neurons have a bias"),

@@ -96,11 +96,11 @@ def or_null(kind: Kind, *, null: str = "null") -> Kind:
     return Kind(f"{kind.words}, or {null}", lambda value: value is None or kind.accepts(value))
 
 
-def list_of(kind: Kind, *, length: int | None = None) -> Kind:
-    """A list with something in it, every entry of one kind."""
+def list_of(kind: Kind, *, length: int | None = None, empty: bool = False) -> Kind:
+    """A list with something in it, unless it may be `empty`, every entry of one kind."""
 
     def accepts(value: object) -> bool:
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, list) or not (value or empty):
             return False
         return (length is None or len(value) == length) and all(map(kind.accepts, value))
 

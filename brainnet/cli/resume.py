@@ -15,6 +15,7 @@ FREE_GROUPS = ("observe", "logger", "callbacks")
 NOT_OF_THE_RUN = ("resume", "paths", "hydra")
 SEVERAL_AT_ONCE = ("debug", "experiment")
 LENGTHS = ("T_max", "total_steps", "step_size", "gamma")
+NOT_TOLD = "its configuration does not say how to make it again"
 
 
 def resumed(config: Config, overrides: Iterable[Override]) -> tuple[Config, Run]:
@@ -29,6 +30,8 @@ def resumed(config: Config, overrides: Iterable[Override]) -> tuple[Config, Run]
     """
     run = find_run(str(config["resume"]), Path(str(config["paths"]["runs"])))
     stored = stored_config(run)
+    check_rebuildable(stored)
+    check(stored)
     for override in overrides:
         apply(override, config, stored)
     check_length(stored, run)
@@ -48,8 +51,35 @@ def stored_config(run: Run) -> Config:
                 f"{run.folder.path}: {path}={value} in its config.yaml refers to something else; "
                 "brainnet stores plain values alone. Was the file changed by hand?"
             )
-    check(config)
+    if "seed" not in config:
+        raise InputError(f"{run.folder.path}: seed is missing in its config.yaml.")
     return config
+
+
+def check_rebuildable(stored: Config) -> None:
+    """Hold a run that was started from Python against what a configuration can tell of it.
+
+    Raises:
+        InputError: when a part of it was handed over as an object, which nothing here can build.
+    """
+    data, network = stored.get("data"), stored.get("network")
+    if isinstance(data, Mapping) and data.get("_target_", "") is None:
+        raise InputError(_handed_over("data", data.get("name"), "its rows are not stored"))
+    # The command line stores for any class how many numbers go in and out.
+    if isinstance(network, Mapping) and "inputs" not in network:
+        raise InputError(_handed_over("network", network.get("_target_"), NOT_TOLD))
+    for group in ("optimizer", "schedule"):
+        part = stored.get(group)
+        if isinstance(part, Mapping) and "function" in part:
+            raise InputError(_handed_over(group, part["function"], NOT_TOLD))
+
+
+def _handed_over(part: str, name: object, why: str) -> str:
+    return (
+        f"the {part} of this run ({name}) was handed over in Python, and {why}. Go on in Python as "
+        "well: brainnet.fit(..., resume=RUN) trains on, "
+        "brainnet.training.evaluation.evaluate(RUN, network, data, loss) judges."
+    )
 
 
 def apply(override: Override, config: Config, stored: Config) -> None:
@@ -116,7 +146,9 @@ def put(tree: dict[str, Any], path: str, value: object) -> None:
     """Set the value at a dotted path, making the branches on the way."""
     *branches, last = path.split(".")
     for part in branches:
-        tree = tree.setdefault(part, {})
+        if not isinstance(tree.get(part), dict):
+            tree[part] = {}
+        tree = tree[part]
     tree[last] = value
 
 

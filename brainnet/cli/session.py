@@ -17,7 +17,7 @@ from brainnet.cli import targets
 from brainnet.cli.arguments import Arguments
 from brainnet.cli.composition import VERSION_BASE, Composer
 from brainnet.cli.conf_folder import conf_folder
-from brainnet.cli.configuration import Config, check, plain
+from brainnet.cli.configuration import Config, check, check_hidden, plain
 from brainnet.cli.consent import consent_of
 from brainnet.cli.hydra_targets import check_hydra
 from brainnet.cli.other_class import without_leftovers
@@ -89,6 +89,8 @@ class Session:
                 raise InputError("resume goes on with one run: leave -m out.")
             own, run = resumed(own, self.composer.parsed(self.arguments.overrides))
         check(own)
+        if run is None:
+            check_hidden(own)
         targets.check(own, self.consent)
         typed = self.composer.parsed(self.arguments.overrides)
         own = without_leftovers(own, typed, self.consent)

@@ -36,8 +36,8 @@ def describe_run(
         "data": describe_data(data),
         **describe_network(network),
         "loss": describe_module(loss),
-        "optimizer": {"_target_": _chosen(optimizer, OPTIMIZERS), "lr": learning_rate},
-        "schedule": {"_target_": _chosen(schedule, SCHEDULES)},
+        "optimizer": _optimizer(optimizer, learning_rate),
+        "schedule": _schedule(schedule),
         "trainer": plain(trainer),
         "observe": describe_observe(observe),
     }
@@ -103,12 +103,24 @@ def describe_module(module: nn.Module) -> dict[str, Any]:
     return told
 
 
-def _chosen(choice: object, table: Mapping[str, type]) -> str | None:
+def _optimizer(choice: object, learning_rate: float) -> dict[str, Any]:
     if isinstance(choice, str):
-        return None if choice == "constant" else _path(table[choice])
-    # A function of the user's: named for the reader, as it cannot be built again.
-    name = getattr(choice, "__qualname__", type(choice).__qualname__)
-    return f"{getattr(choice, '__module__', '')}.{name}"
+        return {"_target_": _path(OPTIMIZERS[choice]), "lr": learning_rate}
+    return {"_target_": None, "function": _named(choice)}
+
+
+def _schedule(choice: object) -> dict[str, Any]:
+    if isinstance(choice, str):
+        # One that does not move, or moves as the run is long.
+        return {"_target_": _path(SCHEDULES[choice]) if choice in SCHEDULES else None}
+    return {"_target_": None, "function": _named(choice)}
+
+
+def _named(function: object) -> str:
+    """Name a function of the user's for the reader; it cannot be built again."""
+    function = getattr(function, "func", function)  # of a functools.partial
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', '')}.{name}"
 
 
 def _path(kind: type) -> str:

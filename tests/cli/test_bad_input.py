@@ -65,7 +65,7 @@ def refused(capsys, *words):
         ("train trainer.max_epochs=-1", "got -1"),
         ("train trainer.precision=33", "32-true|bf16-mixed"),
         ("train trainer.devices=0", "trainer.devices needs"),
-        ("train network.hidden=[]", "network.hidden needs a list"),
+        ("train network.hidden=[]", "activation=identity for a linear model"),
         ("train network.hidden=", "network.hidden needs a list"),
         ("train network.hidden=8", "network.hidden needs a list"),
         ("train network.hidden=[8,0]", "got [8, 0]"),

@@ -23,6 +23,7 @@ SOME = [0, 1, -1, 2, 0.5, 1.5, float("nan"), float("inf"), True, "a", "", None, 
         (kinds.or_null(kinds.text()), ["a", None]),
         (kinds.either(kinds.text(), kinds.flag()), [True, "a"]),
         (kinds.list_of(kinds.whole(1)), [[1]]),
+        (kinds.list_of(kinds.whole(1), empty=True), [[1], []]),
         (kinds.list_of(kinds.whole(0), length=1), [[1], [0]]),
     ],
     ids=lambda value: value.words if isinstance(value, kinds.Kind) else "",
@@ -31,7 +32,9 @@ def test_accepts_its_values_and_no_others(kind, accepted):
     assert [value for value in SOME if kind.accepts(value)] == accepted
 
 
-@pytest.mark.parametrize("name", ["../out", "a/b", "a\\b", ".", "..", " ", "-x", "a" * 101, "latest", "Latest"])
+@pytest.mark.parametrize(
+    "name", ["../out", "a/b", "a\\b", ".", "..", " ", "-x", "a" * 101, "latest", "Latest"]
+)
 def test_a_name_stays_in_its_folder(name):
     assert not kinds.name().accepts(name)
 
