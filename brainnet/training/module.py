@@ -123,9 +123,10 @@ class LearningModule(LightningModule):
         """Log what the untrained network guesses, before the first step."""
         # Over several processes, one that stopped alone would leave the others waiting.
         self._alone = self.trainer.world_size == 1
-        batches = int(self.trainer.num_training_batches)
-        points = max(1, round(batches / self._log_every()))
-        self._window = math.ceil(batches / points)
+        self._window = self._log_every()
+        batches = self.trainer.num_training_batches
+        if math.isfinite(batches):  # a loader may not know its length
+            self._window = math.ceil(batches / max(1, round(batches / self._window)))
         if self.trainer.global_step == 0:
             self._guess("train", self.trainer.train_dataloader)
             self._guess("validation", self.trainer.val_dataloaders)
@@ -138,12 +139,12 @@ class LearningModule(LightningModule):
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
         """Log a point in mid-epoch, and take the steps that nobody wants to see."""
-        done, batches = batch_idx + 1, int(self.trainer.num_training_batches)
+        done, batches = batch_idx + 1, self.trainer.num_training_batches
         if done % self._window == 0 and done < batches:
             self._log("train")
         if self._burst is not None and done < batches:
             next_point = min(done + self._window - done % self._window, batches)
-            self._burst.run(next_point - 1 - done)
+            self._burst.run(int(next_point) - 1 - done)
 
     def on_train_epoch_end(self) -> None:
         """Log the training part, and offer it to callbacks that monitor."""
@@ -179,7 +180,7 @@ class LearningModule(LightningModule):
         rows = 0
         # Also the loader is inside: another's may draw random numbers to shuffle.
         with untouched(self.network), self.trainer.precision_plugin.forward_context():
-            for batch in loader or ():
+            for batch in () if loader is None else loader:
                 converted = self.trainer.precision_plugin.convert_input(batch)
                 moved = self.trainer.strategy.batch_to_device(converted)
                 self._judge(stage, moved)
@@ -194,7 +195,7 @@ class LearningModule(LightningModule):
         values = {f"{name}/{stage}": value for name, value in tally.read().items()}
         tally.reset()
         self.curves.update(values)
-        for logger in self.loggers:
+        for logger in self.loggers if values else ():
             logger.log_metrics(values, step=self.trainer.global_step)
         loss = values.get("loss/train", 0.0)
         if not math.isfinite(loss):

@@ -134,7 +134,7 @@ def fit(
     batch_size: int = 32,
     folder: Path | str | None = None,
     observe: Observe | Literal["light", "full", "off"] = "light",
-    seed: int = 0,
+    seed: int | None = None,
     trainer: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
@@ -154,7 +154,8 @@ def fit(
         batch_size: rows per step; a DataModule has its own.
         folder: of the run; `runs/<data>/<time>` where None. One that is taken gets a number.
         observe: how much to look inside.
-        seed: what the split, the order of the rows and global random numbers follow from.
+        seed: what the split, the order of the rows and global random numbers follow from; where
+            None that of a DataModule, else 0.
         trainer: more arguments of `lightning.Trainer`.
         callbacks: more of Lightning's callbacks.
         loggers: more of Lightning's loggers, beside TensorBoard's.
@@ -182,9 +183,7 @@ def fit(
     check_whole_number("epochs", epochs, least=1)
     if check_number("learning_rate", learning_rate, least=0.0) == 0.0:
         raise InputError("learning_rate must be above 0, or nothing is learnt; got 0. Try 0.003.")
-    rows = (
-        data if isinstance(data, DataModule) else DataModule(data, batch_size=batch_size, seed=seed)
-    )
+    rows = _rows(data, batch_size, seed)
     criterion = loss_for(loss, rows.task, outputs_of(network, rows))
     watching = _observe(observe)
     options = {"max_epochs": epochs, **(trainer or {})}
@@ -195,7 +194,7 @@ def fit(
         optimizer=optimizer_for(optimizer, learning_rate),
         schedule=schedule_for(schedule),
         folder=None if folder is None else Path(folder),
-        seed=seed,
+        seed=rows.seed,
         trainer=options,
         observe=watching,
         callbacks=callbacks,
@@ -216,6 +215,19 @@ def fit(
     if progress and result.folder is not None:
         sys.stdout.write(f"{result.summary}\n")
     return result
+
+
+def _rows(
+    data: str | Source | Dataset | DataModule | tuple[Any, Any], batch_size: int, seed: int | None
+) -> DataModule:
+    if not isinstance(data, DataModule):
+        return DataModule(data, batch_size=batch_size, seed=0 if seed is None else seed)
+    if seed is not None and seed != data.seed:
+        raise InputError(
+            f"a run has one seed, and this DataModule was split by {data.seed}; got seed={seed}. "
+            f"Leave seed out, or make it DataModule(..., seed={seed})."
+        )
+    return data
 
 
 def _observe(choice: Observe | str) -> Observe | None:

@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from brainnet.data.builtin import Diabetes
 from brainnet.data.module import DataModule
@@ -138,6 +138,34 @@ def test_any_loader_will_do(moons, network, tmp_path):
         validation = DataLoader(TensorDataset(*moons.validation), batch_size=10)
         trainer.fit(learning(network), train, validation)
     assert list(points.curve("loss/validation")) == [0, 7]
+
+
+class Stream(IterableDataset):
+    """Rows that do not say how many they are."""
+
+    def __init__(self, inputs, targets):
+        self.rows = list(zip(inputs, targets, strict=True))
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+def test_a_loader_need_not_know_its_length(moons, network, tmp_path):
+    points = Points(tmp_path)
+    with quiet():
+        trainer = Trainer(
+            max_epochs=2,
+            accelerator="cpu",
+            logger=points,
+            log_every_n_steps=2,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        train = DataLoader(Stream(*moons.train), batch_size=10)
+        validation = DataLoader(Stream(*moons.validation), batch_size=10)
+        trainer.fit(learning(network), train, validation)
+    assert list(points.curve("loss/train")) == [0, 2, 4, 6, 7, 9, 11, 13, 14]
 
 
 def test_a_test_leaves_its_confusion(moons, network, tmp_path):

@@ -424,6 +424,17 @@ def test_fit_describes_what_it_did(tmp_path):
     }
 
 
+def test_a_run_has_one_seed(tmp_path):
+    data = DataModule(Moons(rows=100), seed=3)
+    options = {"epochs": 1, "observe": "off", "progress": False}
+    result = fit(Network([2, 1]), data, folder=tmp_path / "run", **options)
+    assert summary(result.folder)["seed"] == 3
+    assert RunFolder(result.folder).read_config()["seed"] == 3
+    with pytest.raises(InputError, match=r"split by 3; got seed=4"):
+        fit(Network([2, 1]), data, seed=4, folder=tmp_path / "other", **options)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
