@@ -192,13 +192,34 @@ def under(name: str, roots: tuple[str, ...]) -> bool:
 
 
 def refusal(target: str, place: str) -> str:
-    """Why a name outside the roots is refused, and how its owner allows it."""
+    """Why a name outside the roots is refused and, where anything can, what allows it."""
+    reason = never(target, place)
+    if reason:
+        return f"{place}._target_={target} is not allowed, and cannot be: {reason}."
     return (
         f"{place}._target_={target} is not allowed: a configuration may name classes of "
         f"{', '.join(ROOTS)} alone.\n"
         f"If you trust it, type it: {place}._target_={target}\n"
         f"or allow its module:      {ALLOW}={target.rpartition('.')[0]}"
     )
+
+
+def never(target: str, place: str) -> str:
+    """Why not even consent lets a name through; empty where it would, as far as can be told.
+
+    Nothing is imported to find out.
+    """
+    group = place.partition(".")[0]
+    if group not in FAMILY_OF_GROUP:  # what Hydra builds for itself follows rules of its own
+        return ""
+    module, _, name = target.rpartition(".")
+    root = target.partition(".")[0]
+    if root in sys.stdlib_module_names:
+        return f"{group} is built from a class made for it, and {root} comes with Python itself"
+    found = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    if found is None or isinstance(found, type):
+        return ""
+    return f"it is no class but a {type(found).__name__}"
 
 
 def joined(place: str, key: str) -> str:

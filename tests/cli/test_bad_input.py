@@ -149,7 +149,8 @@ def test_a_target_in_a_file_is_no_consent(capsys, tmp_path):
     (group / "evil.yaml").write_text("# Evil.\n_target_: os.system\ncommand: touch caught\n")
     said = refused(capsys, "train", "--config-dir", "mine", "network=evil")
     assert "network._target_=os.system is not allowed" in said
-    assert "BRAINNET_ALLOW=os" in said
+    assert "os comes with Python itself" in said
+    assert "type it" not in said
 
 
 @pytest.mark.parametrize(

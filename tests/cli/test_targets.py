@@ -1,5 +1,6 @@
 """The rule for `_target_`: what it lets through, and what it stops."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -42,20 +43,7 @@ def test_lets_the_families_through(target, place, name):
 @pytest.mark.parametrize(
     "target",
     [
-        "torch.load",
-        "torch.hub.load",
-        "torch.jit.load",
-        "builtins.eval",
-        "builtins.exec",
-        "os.system",
-        "subprocess.Popen",
-        "subprocess.run",
-        "functools.partial",
-        "pathlib.Path.unlink",
-        "shutil.rmtree",
         "pip._internal.main",
-        "hydra.utils.instantiate",
-        "importlib.import_module",
         "lightning.fabric.Fabric",
         "torch_evil.nn.Net",
         "torch.nnx.Net",
@@ -68,6 +56,34 @@ def test_refuses_a_name_outside_the_roots_and_says_how_to_allow_it(target):
         resolve(target)
     assert f"network._target_={target}" in str(refused.value)
     assert f"BRAINNET_ALLOW={target.rpartition('.')[0]}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("torch.load", "it is no class but a function"),
+        ("torch.hub.load", "it is no class but a function"),
+        ("torch.jit.load", "it is no class but a function"),
+        ("hydra.utils.instantiate", "it is no class but a function"),
+        ("builtins.eval", "builtins comes with Python itself"),
+        ("builtins.exec", "builtins comes with Python itself"),
+        ("os.system", "os comes with Python itself"),
+        ("subprocess.Popen", "subprocess comes with Python itself"),
+        ("subprocess.run", "subprocess comes with Python itself"),
+        ("functools.partial", "functools comes with Python itself"),
+        ("pathlib.Path.unlink", "pathlib comes with Python itself"),
+        ("shutil.rmtree", "shutil comes with Python itself"),
+        ("importlib.import_module", "importlib comes with Python itself"),
+    ],
+)
+def test_offers_no_consent_to_what_could_never_be_allowed(target, reason):
+    importlib.import_module(target.partition(".")[0])
+    with pytest.raises(InputError, match="is not allowed, and cannot be") as refused:
+        resolve(target)
+    assert reason in str(refused.value)
+    assert targets.ALLOW not in str(refused.value)
+    with pytest.raises(InputError):  # true to the word: typed, it is refused as well
+        resolve(target, consent=Consent(typed=frozenset({target})))
 
 
 @pytest.mark.parametrize(
