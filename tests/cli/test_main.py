@@ -16,7 +16,9 @@ from brainnet.cli.main import main
 def test_help_lists_the_commands(capsys, words):
     assert main(words) == 0
     out = capsys.readouterr().out
-    assert all(f"brainnet {command}" in out for command in ("train", "evaluate", "explain"))
+    assert all(
+        f"brainnet {command}" in out for command in ("train", "evaluate", "explain", "kernels")
+    )
 
 
 def test_version(capsys):
@@ -38,7 +40,9 @@ def test_help_of_evaluate(capsys):
     assert "RUN" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["explain", "weights"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["kernels", "--help"], ["explain", "weights"]]
+)
 def test_help_and_explain_wait_for_nobodys_torch(words):
     code = (
         "import sys; from brainnet.cli.main import main; "

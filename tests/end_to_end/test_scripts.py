@@ -170,6 +170,8 @@ class TestSetUp:
         assert "making .venv with Python" in said[0]
         assert "installing the pinned packages" in said[1]
         assert "the environment is ready" in said[2]
+        assert "building the C++ kernels" in said[3]
+        assert "the C++ kernels are ready" in said[4]
         return project
 
     def test_the_second_time_nothing_is_installed(self, project):
@@ -189,6 +191,22 @@ class TestSetUp:
         assert "making .venv" not in done.stderr
         assert run(project / "scripts/train.sh", cwd=project).stderr == ""
         assert run(project / "scripts/test.sh", cwd=project).stderr == ""
+
+    def test_without_kernels_one_line_says_so_and_all_goes_on(self, project):
+        main = project / "brainnet/cli/main.py"
+        works = main.read_text()
+        (project / "brainnet/kernels").mkdir()
+        (project / "brainnet/kernels/ramp.cpp").write_text("// changed\n")
+        main.write_text(f"{works}    if sys.argv[1] == 'kernels':\n        sys.exit(2)\n")
+        try:
+            done = run(project / "scripts/train.sh", cwd=project)
+            again = run(project / "scripts/train.sh", cwd=project)
+        finally:
+            main.write_text(works)
+        assert done.returncode == 0
+        assert "arguments ['train']" in done.stdout
+        assert "PyTorch's own operations compute in their place" in lines(done.stderr)[-1]
+        assert again.stderr == ""
 
     def test_a_changed_pin_installs_again_in_the_same_environment(self, project):
         with (project / "constraints.txt").open("a") as constraints:
