@@ -18,6 +18,7 @@ from brainnet.errors import InputError
 from brainnet.observation.tags import Level
 from brainnet.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from brainnet.training.choices import loss_for, optimizer_for, schedule_for
+from brainnet.training.compilation import compile_network
 from brainnet.training.compiled import compiled_in_place
 from brainnet.training.course import Course
 from brainnet.training.curves import Curves
@@ -71,7 +72,7 @@ def train(
         schedule: makes the schedule from the optimizer and the total number of steps.
         folder: of the run; `runs/<data>/<time>` where None. One that is taken gets a number.
         seed: what global random numbers (dropout, modules of others) follow from.
-        trainer: arguments of `lightning.Trainer`.
+        trainer: arguments of `lightning.Trainer`; also `compile`, whether to compile the network.
         observe: the callback that looks inside; with it come pictures. None: curves alone.
         callbacks: more of Lightning's callbacks.
         loggers: more of Lightning's loggers, beside TensorBoard's.
@@ -98,8 +99,10 @@ def train(
         interruption, checkpoints = Interruption(), Checkpoints(config or {}, store)
         seen: list[Callback] = [] if observe is None else [observe, Pictures()]
         seen += [Progress()] if progress else []
+        options = dict(trainer or {})
+        compiles = options.pop("compile", False)
         lightning = make_trainer(
-            trainer or {}, [*callbacks, *seen, interruption, checkpoints], store
+            options, [*callbacks, *seen, interruption, checkpoints], store
         )
         if start is not None:
             start.check(lightning)
@@ -107,6 +110,8 @@ def train(
         check_precision(lightning, network, optimizer)
         device = lightning.strategy.root_device
         stack.enter_context(fitting_threads(network, data.batch_size, device))
+        if compiles:
+            compile_network(module.network, data, device)
         about = {"seed": seed, **provenance()}
         place = _place(folder, found, data) if lightning.is_global_zero else None
         journal = Journal(place, config or {}, about, resumed=found is not None)
