@@ -45,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    return reported(lambda: dispatch(words, debug=debug), debug=debug)
+    path = [*sys.path]
+    try:
+        return reported(lambda: dispatch(words, debug=debug), debug=debug)
+    finally:
+        sys.path[:] = path  # a class of the user's may have been looked for beside it
 
 
 def dispatch(words: list[str], *, debug: bool) -> int:

@@ -12,6 +12,7 @@ WRONG_INPUT = 2
 TRAINING_FAILED = 3
 INTERRUPTED = 130
 TERMINATED = 143
+CODES = (DONE, BUG, WRONG_INPUT, TRAINING_FAILED, INTERRUPTED, TERMINATED)
 
 
 def reported(action: Callable[[], int], *, debug: bool) -> int:
@@ -25,8 +26,8 @@ def reported(action: Callable[[], int], *, debug: bool) -> int:
         # The reader of our output left (`brainnet --help | head`): that is no fault of anyone's.
         sys.stderr.close()
         return DONE
-    except SystemExit as leaving:  # of a parser that showed what it was asked for
-        return leaving.code if isinstance(leaving.code, int) else DONE
+    except SystemExit as leaving:  # of a parser that showed what it was asked for, or of others
+        return left_with(leaving.code)
     except Exception as error:  # the last line of defence: nobody gets a traceback unasked
         if debug:
             traceback.print_exc()
@@ -63,6 +64,16 @@ def out_of_memory(error: Exception) -> bool:
         isinstance(error, RuntimeError)
         and ("DefaultCPUAllocator" in words or "out of memory" in words)
     )
+
+
+def left_with(code: object) -> int:
+    """The exit code for a `sys.exit(code)`, which may say anything: None, any number, a text."""
+    if code is None:
+        return DONE
+    if code in CODES and isinstance(code, int):
+        return int(code)
+    tell(f"something it stands on left with {code}.")
+    return BUG
 
 
 def tell(message: str) -> None:

@@ -35,8 +35,9 @@ class Ending:
 
 
 def worst(endings: Sequence[Ending]) -> int:
-    """The gravest exit code."""
-    return max((ending.code for ending in endings), key=GRAVITY.index, default=DONE)
+    """The gravest exit code; one that is none of ours counts as a bug."""
+    codes = (ending.code if ending.code in GRAVITY else BUG for ending in endings)
+    return max(codes, key=GRAVITY.index, default=DONE)
 
 
 def tell_table(endings: Sequence[Ending]) -> None:

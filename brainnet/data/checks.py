@@ -2,7 +2,11 @@
 
 import difflib
 import math
+import operator
 from collections.abc import Iterable
+from contextlib import suppress
+from numbers import Real
+from typing import SupportsIndex
 
 from brainnet.errors import InputError
 
@@ -11,21 +15,21 @@ LARGEST_SEED = 2**32 - 1
 
 
 def check_whole_number(name: str, value: object, *, least: int, most: int | None = None) -> int:
-    """Return `value` if it is a whole number of at least `least` (and at most `most`).
+    """Return `value` as an int if it is a whole number of at least `least` (and at most `most`).
+
+    NumPy's and torch's whole numbers are whole numbers; `True` is none, and neither is `3.0`.
 
     Raises:
-        InputError: it is of another type (`True` counts as another) or out of range.
+        InputError: it is of another type or out of range.
     """
-    in_range = (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and value >= least
-        and (most is None or value <= most)
-    )
-    if not in_range:
+    number = None
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        with suppress(TypeError):  # of a tensor of fractions
+            number = operator.index(value)
+    if number is None or number < least or (most is not None and number > most):
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise InputError(f"{name} must be a whole number {bounds}; got {value!r}.")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return number
 
 
 def check_number(name: str, value: object, *, least: float) -> float:
@@ -34,10 +38,11 @@ def check_number(name: str, value: object, *, least: float) -> float:
     Raises:
         InputError: it is of another type, not finite, or too small.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < least:  # type: ignore[arg-type, operator]
+    # Real: NumPy's numbers of any width count.
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or number < least:
         raise InputError(f"{name} must be a finite number of {least:g} or more; got {value!r}.")
-    return float(value)  # type: ignore[arg-type]
+    return number
 
 
 def check_seed(seed: object) -> int:

@@ -58,3 +58,12 @@ def test_help_and_explain_wait_for_nobodys_torch(words):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_where_classes_are_looked_for_is_left_as_it_was(tmp_path, monkeypatch, capsys):
+    before = list(sys.path)
+    (tmp_path / "beside.py").write_text("import sys\nPATH = list(sys.path)\n")
+    assert main(["train", "network=custom", "network._target_=beside.Net"]) == 2
+    assert "has no Net" in capsys.readouterr().err
+    assert str(tmp_path) in sys.modules.pop("beside").PATH
+    assert sys.path == before

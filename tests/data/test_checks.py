@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import pytest
+import torch
 
 from brainnet.data.checks import check_number, check_whole_number, did_you_mean
 from brainnet.errors import InputError
@@ -15,7 +17,21 @@ def test_good_numbers_pass_through():
     assert isinstance(value, float)
 
 
-@pytest.mark.parametrize("value", [2, 6, 3.0, True, "3", None])
+@pytest.mark.parametrize("value", [np.int64(4), np.uint8(4), np.array(4), torch.tensor(4)])
+def test_whole_numbers_of_others_become_pythons(value):
+    found = check_whole_number("rows", value, least=3)
+    assert (type(found), found) == (int, 4)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.int64(1)])
+def test_numbers_of_others_become_pythons(value):
+    found = check_number("noise", value, least=0)
+    assert (type(found), found) == (float, float(value))
+
+
+@pytest.mark.parametrize(
+    "value", [2, 6, 3.0, True, "3", None, np.float32(4), np.True_, torch.tensor(4.0), torch.ones(2)]
+)
 def test_whole_numbers_outside_are_refused(value):
     with pytest.raises(InputError, match="rows must be a whole number from 3 to 5; got "):
         check_whole_number("rows", value, least=3, most=5)
