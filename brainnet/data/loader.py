@@ -37,6 +37,11 @@ class ShuffledOrder:
         """Return how many rows each rank sees in an epoch."""
         return self.rows // self.world_size
 
+    @property
+    def own(self) -> int:
+        """How many of this rank's rows no other rank has."""
+        return len(self)
+
     def indices(self) -> Tensor:
         """Return this rank's row numbers for the chosen epoch, int64."""
         chosen = generator(self.seed, Stream.ORDER, self.epoch)
@@ -64,6 +69,11 @@ class PlainOrder(SequentialSampler):
     def __len__(self) -> int:
         """Return how many rows each rank sees in an epoch."""
         return -(-self.rows // self.world_size)
+
+    @property
+    def own(self) -> int:
+        """How many of this rank's rows, from its first on, no other rank has."""
+        return len(range(self.rank, self.rows, self.world_size))
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's row numbers."""
@@ -128,6 +138,15 @@ class InMemoryLoader:
         )
         # Lightning asks whatever has a sampler for a batch sampler too.
         self.batch_sampler = None
+
+    def own_rows(self, batch: int) -> int:
+        """Return how many rows of that batch, from its first on, no other rank has.
+
+        Args:
+            batch: its place in the epoch, from 0.
+        """
+        before = batch * self.batch_size
+        return max(0, min(self.batch_size, self.sampler.own - before))
 
     def __len__(self) -> int:
         """Return how many batches this rank sees in an epoch."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from brainnet.data.loader import InMemoryLoader
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.learning.loss import Task
 from brainnet.training.answers import answers
@@ -90,11 +91,11 @@ class LearningModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge one batch of the validation rows."""
-        self._judge("validation", batch)
+        self._judge("validation", batch, _own_rows(self.trainer.val_dataloaders, batch_idx))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Judge one batch of the test rows."""
-        self._judge("test", batch)
+        self._judge("test", batch, _own_rows(self.trainer.test_dataloaders, batch_idx))
 
     def answer(self, outputs: Tensor) -> Tensor:
         """Turn outputs (batch, outputs) into answers: classes (batch,) or numbers (batch, targets).
@@ -168,9 +169,14 @@ class LearningModule(LightningModule):
         self.confusion = self._tally("test").confusion_matrix()
         self._offer(self._log("test"))
 
-    def _judge(self, stage: Stage, batch: Batch) -> Tensor:
+    def _judge(self, stage: Stage, batch: Batch, own: int | None = None) -> Tensor:
+        """Think, count, and return the loss; of the first `own` rows alone, where that is said."""
         inputs, targets = batch
         outputs = self.network(inputs)
+        if own is not None:
+            outputs, targets = outputs[:own], targets[:own]
+            if own == 0:  # thought all the same, as processes may exchange something in between
+                return outputs.new_zeros(())
         loss: Tensor = self.loss(outputs, targets)
         self._tally(stage).add(loss.detach(), self.answer(outputs.detach()), targets)
         return loss
@@ -180,10 +186,10 @@ class LearningModule(LightningModule):
         rows = 0
         # Also the loader is inside: another's may draw random numbers to shuffle.
         with untouched(self.network), self.trainer.precision_plugin.forward_context():
-            for batch in () if loader is None else loader:
+            for number, batch in enumerate(() if loader is None else loader):
                 converted = self.trainer.precision_plugin.convert_input(batch)
                 moved = self.trainer.strategy.batch_to_device(converted)
-                self._judge(stage, moved)
+                self._judge(stage, moved, _own_rows(loader, number))
                 rows += len(moved[1])
                 if rows >= _ROWS_OF_THE_FIRST_GUESS:
                     break
@@ -230,3 +236,10 @@ class LearningModule(LightningModule):
                 "Set trainer.max_epochs or trainer.max_steps, or schedule=constant."
             )
         return int(total)
+
+
+def _own_rows(loader: object, batch: int) -> int | None:
+    """How many rows of a batch count: the rest are another process's, and fill this one's share."""
+    if isinstance(loader, InMemoryLoader) and len(loader.sampler) > loader.sampler.own:
+        return loader.own_rows(batch)
+    return None

@@ -91,6 +91,21 @@ def test_the_ranks_batches_together_are_the_batch_of_one_rank():
     assert together == alone
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(("rows", "world_size"), [(7, 1), (7, 2), (8, 2), (9, 4), (10, 4), (4, 4)])
+def test_each_row_is_the_own_of_one_rank(rows, world_size, shuffle):
+    options = {"batch_size": 2, "shuffle": shuffle, "world_size": world_size}
+    found = [
+        row
+        for rank in range(world_size)
+        for batches in [loader(rows, rank=rank, **options)]
+        for number, (_, targets) in enumerate(batches)
+        for row in targets[: batches.own_rows(number)].tolist()
+    ]
+    assert len(found) == (rows // world_size * world_size if shuffle else rows)
+    assert len(set(found)) == len(found)
+
+
 def test_changing_a_batch_leaves_the_data_alone():
     batches = loader()
     for inputs, targets in batches:

@@ -8,6 +8,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from brainnet.data.module import DataModule
+from brainnet.learning.loss import CrossEntropy
+from brainnet.structure.network import Network
+from brainnet.training.evaluation import evaluate
+
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
@@ -26,6 +31,7 @@ if __name__ == "__main__":
         trainer={"accelerator": "cpu", "devices": 2, "strategy": "ddp"},
     )
     print("weights", sum(value.sum().item() for value in network.parameters()), result.folder)
+    print("tested", int(result.confusion.sum()))
 """
 
 
@@ -45,11 +51,18 @@ def test_two_processes_share_the_work_and_one_writes(tmp_path):
     assert done.returncode == 0, done.stderr
     told = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("weights")]
     assert told[0][0] == told[1][0]
+    # An odd number of test rows, each counted once, and as one process counts them.
+    tested = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("tested")]
+    data = DataModule("digits")
+    assert tested == ["359", "359"]
+    assert len(data.test[1]) == 359
+    alone = evaluate(tmp_path / "run", Network([64, 16, 10]), data, CrossEntropy())
     assert {folder for _, folder in told} == {"None", str(tmp_path / "run")}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "script.py"]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     # 1,259 training rows, in 32s, over two processes.
     assert (summary["state"], summary["steps"]) == ("finished", 40)
+    assert {tag: summary["metrics"][tag] for tag in alone.metrics} == pytest.approx(alone.metrics)
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
     assert [event.step for event in events.Scalars("loss/validation")] == [0, 20, 40]
