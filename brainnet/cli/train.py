@@ -21,8 +21,6 @@ from brainnet.training.fresh_folder import left_untouched, numbered, remove_empt
 from brainnet.training.run import RunResult, train
 from brainnet.training.run_folder import Run, RunFolder
 
-MONITORED = "loss/validation"
-
 
 class SweepStopped(BaseException):
     """An interrupted job takes the jobs after it along; Hydra would go on after an Exception."""
@@ -71,7 +69,7 @@ class Training:
         runs: the folder of all runs.
         debug: whether tracebacks are wanted.
         endings: of every job so far.
-        metric: what a sweeper minimises, of the job that ended last.
+        metric: what a sweeper minimises, of the job that ended last: its best validation loss.
         place: the folder of the job under way; another than Hydra's where that was taken.
     """
 
@@ -118,7 +116,7 @@ class Training:
                 config=parts.config,
                 resume=job.resume,
             )
-        self.metric = result.metrics.get(MONITORED)
+        self.metric = result.best
         if is_first():
             say("\n".join([result.summary, *profiles(self.place.path)]))
             if result.signal is not None:

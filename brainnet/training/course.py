@@ -65,13 +65,14 @@ class Course:
                     )
             self.journal.write(self.state)
 
-    def result(self, readings: list[Any]) -> RunResult:
-        """Return what came of it."""
+    def result(self, readings: list[Any], *, best: float | None = None) -> RunResult:
+        """Return what came of it; `best` is the lowest validation loss."""
         folder = self.journal.folder
         return RunResult(
             folder=folder.path if folder else None,
             state=self.state,
             metrics=dict(self.module.curves),
+            best=best,
             network=self.module.network,
             readings=readings,
             confusion=self.module.confusion,

@@ -25,6 +25,8 @@ class RunResult:
         steps: optimizer steps taken.
         seconds: how long it took, all its parts together.
         signal: the number of the signal that interrupted it.
+        best: the loss of `network` on the validation rows, the lowest there was; on the training
+            rows where none are validated on. None where nothing was learnt yet.
     """
 
     folder: Path | None
@@ -36,6 +38,7 @@ class RunResult:
     steps: int = 0
     seconds: float = 0.0
     signal: int | None = None
+    best: float | None = None
 
     @property
     def summary(self) -> str:

@@ -124,7 +124,8 @@ def train(
         stack.enter_context(interruption)
         course = Course(lightning, module, data, journal, interruption)
         course.follow(found)
-        return course.result(observe.readings if observe else [])
+        readings = observe.readings if observe else []
+        return course.result(readings, best=checkpoints.best.get("loss"))
 
 
 def fit(
@@ -185,8 +186,9 @@ def fit(
             "Leave out folder, or resume to train a new run there."
         )
     network = compiled_in_place(network)
-    check_whole_number("epochs", epochs, least=1)
-    if check_number("learning_rate", learning_rate, least=0.0) == 0.0:
+    epochs = check_whole_number("epochs", epochs, least=1)
+    learning_rate = check_number("learning_rate", learning_rate, least=0.0)
+    if learning_rate == 0.0:
         raise InputError("learning_rate must be above 0, or nothing is learnt; got 0. Try 0.003.")
     rows = _rows(data, batch_size, seed)
     criterion = loss_for(loss, rows.task, outputs_of(network, rows))

@@ -28,7 +28,7 @@ def calls(monkeypatch):
         noted.append(given | {"network": network, "data": data, "argv": words})
         noted[-1]["run_dir"] = HydraConfig.get().run.dir
         folder = given["folder"].path
-        return RunResult(folder, "finished", {"loss/validation": 0.5}, network)
+        return RunResult(folder, "finished", {"loss/validation": 0.5}, network, best=0.25)
 
     monkeypatch.setattr(command, "train", noting)
     return noted
@@ -312,3 +312,11 @@ def test_nothing_is_left_of_a_folder_in_which_nothing_began(run, capsys):
     assert main(["train", "network.inputs=3", "hydra.run.dir=mine"]) == 2
     assert main(["train", "network.inputs=3"]) == 2
     assert (sorted(Path.cwd().rglob("*")), Path("runs/latest").read_text()) == before
+
+
+def test_a_sweeper_is_told_the_best_loss_and_not_the_last(calls, monkeypatch):
+    told = []
+    job = command.Training.job
+    monkeypatch.setattr(command.Training, "job", lambda *given: told.append(job(*given)))
+    assert main(["train", "data=iris", "-m", "seed=0,1"]) == 0
+    assert told == [0.25, 0.25]
