@@ -1,7 +1,7 @@
 """Build: the only place where a configuration turns into objects."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,16 +71,19 @@ def accepts(target: type, name: str) -> bool:
     return name in (accepted(target) or inspect.signature(target).parameters)
 
 
-def check_accepted(keys: Iterable[str], target: type, place: str) -> None:
-    """Hold keys against the arguments of a class.
+def check_accepted(
+    keys: Iterable[str], target: type, place: str, *, beside: Sequence[str] = ()
+) -> None:
+    """Hold keys against the arguments of a class, and those that go elsewhere `beside` it.
 
     Raises:
         InputError: at the first that the class does not take.
     """
     names = accepted(target)
     for key in keys:
-        if names is not None and key not in names:
+        if names is not None and key not in (*names, *beside):
+            known = [*names, *beside]
             raise InputError(
                 f"{joined(place, key)}: {target.__name__} has no such key."
-                f"{did_you_mean(key, names)} It takes {', '.join(names) or 'none'}."
+                f"{did_you_mean(key, known)} It takes {', '.join(known) or 'none'}."
             )

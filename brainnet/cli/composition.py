@@ -22,6 +22,7 @@ from brainnet.cli.arguments import Arguments
 from brainnet.cli.conf_folder import conf_folder, groups
 from brainnet.cli.keys import BY_PATH
 from brainnet.cli.suggestion import did_you_mean
+from brainnet.cli.unreadable import unreadable
 from brainnet.errors import InputError
 
 VERSION_BASE = "1.3"
@@ -190,9 +191,9 @@ class Composer:
         if key in BY_PATH:
             holders = [option for option in self.options(group) if self._holds(group, option, name)]
             siblings = sorted(n.partition(".")[2] for n in shown if n.startswith(f"{group}."))
+            keys = ", ".join(sibling for sibling in siblings if sibling != "_target_")
             return (
-                f"the chosen {group} has no key {name}; it has "
-                f"{', '.join(s for s in siblings if s != '_target_')}. "
+                f"the chosen {group} has no key {name}; it has {keys or 'none'}. "
                 f"{name} belongs to {group}={'|'.join(holders)}."
             )
         guess = did_you_mean(key, shown)
@@ -212,14 +213,6 @@ def nodes(tree: object, place: str = "") -> Iterable[str]:
             path = f"{place}.{key}" if place else str(key)
             yield path
             yield from nodes(value, path)
-
-
-def unreadable(word: str, reason: str) -> str:
-    """Why an override cannot be read, and what one looks like."""
-    return (
-        f"cannot read {word!r}: {reason.rstrip('.')}.\nAn override is key=value, as in "
-        "optimizer.lr=0.01; lists and spaces need quotes for the shell: 'network.hidden=[64, 32]'."
-    )
 
 
 def broken(error: yaml.YAMLError) -> str:

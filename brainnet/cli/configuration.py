@@ -97,13 +97,19 @@ def is_own(group: object) -> bool:
 
 def told(value: object) -> str:
     """A value as one would type it, and its type where that is not plain."""
+    if isinstance(value, str):
+        return f"the text {value!r}" if value.strip() else "nothing"
+    return _typed(value)
+
+
+def _typed(value: object) -> str:
     if value is None:
         return "null"
-    if isinstance(value, str):
-        return f"the text {value!r}"
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_typed, value))}]"
+    return str(value) or "''"
 
 
 def leaves(tree: object, place: str = "") -> Iterator[tuple[str, object]]:

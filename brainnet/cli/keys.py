@@ -47,7 +47,7 @@ DATA = (
     Key("data.normalize_targets", flag(), "scale the numbers to predict as well"),
     Key("data.validation", number(above=0, below=1), "share of rows to validate on"),
     Key("data.test", number(above=0, below=1), "share of rows kept for the test"),
-    Key("data.rows", whole(4), "how many rows to generate"),
+    Key("data.rows", whole(4, maximum=10**9), "how many rows to generate"),
     Key("data.noise", NOT_NEGATIVE, "how far the generated rows are strewn"),
     Key("data.factor", number(minimum=0, below=1), "radius of the inner circle, the outer being 1"),
     Key("data.classes", whole(2), "how many classes to generate"),

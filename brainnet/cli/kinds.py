@@ -74,7 +74,7 @@ def name() -> Kind:
     """A text that can be the name of one folder, on any system, beside the file `latest`."""
     pattern = re.compile(r"(?!latest$)\w[\w .,=+-]{0,99}", re.IGNORECASE)
     return Kind(
-        "a name (letters, digits, - _ . and spaces; not latest)",
+        "letters, digits, - _ . and spaces, the first a letter or digit (not latest)",
         lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None,
     )
 

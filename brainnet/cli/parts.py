@@ -1,6 +1,5 @@
 """The parts of a run: what follows from the data is filled in, what does not fit is told."""
 
-from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +10,22 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from brainnet.cli.build import Build, accepts
+from brainnet.cli.build import Build, accepts, check_accepted
 from brainnet.cli.configuration import Config
 from brainnet.cli.memory import check_memory
 from brainnet.cli.other_class import ROWS
 from brainnet.cli.suggestion import did_you_mean
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
+from brainnet.learning.learning_rate import settings_of_run
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
 from brainnet.structure.network import Network
+from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.observe import Observe
 from brainnet.training.profiling import profiler_for
+from brainnet.training.sizes import outputs_for
 
-LAST_SHARE = 0.01  # what schedule=exponential leaves of the learning rate when gamma is null
 REHEARSED_STEPS = 100
-
-OptimizerFor = Callable[[Iterable[nn.Parameter]], Optimizer]
-ScheduleFor = Callable[[Optimizer, int], LRScheduler]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,8 @@ class Parts:
     data: DataModule
     network: nn.Module
     loss: nn.Module
-    optimizer: OptimizerFor
-    schedule: ScheduleFor | None
+    optimizer: OptimizerFactory
+    schedule: ScheduleFactory | None
     trainer: dict[str, Any]
     observe: Observe | None
     callbacks: list[Any]
@@ -104,6 +102,8 @@ def data_of(config: Config, build: Build) -> DataModule:
     """The rows, split and scaled; the source's own keys stand beside those of the module."""
     options = dict(config["data"])
     rows = {key: options.pop(key) for key in ROWS if key in options}
+    keys = [key for key in options if key != "_target_"]
+    check_accepted(keys, build.target(options, "data"), "data", beside=ROWS)
     return DataModule(build.instance(options, "data"), seed=config["seed"], **rows)
 
 
@@ -116,23 +116,11 @@ def loss_of(filled: Config, data: DataModule, build: Build) -> nn.Module:
     return loss
 
 
-def outputs_of(loss: nn.Module, data: DataModule) -> int:
-    """How many numbers the network must give for this loss on these data.
-
-    Raises:
-        InputError: when the loss cannot judge so many classes.
-    """
-    outputs_for = getattr(loss, "outputs_for", None)
-    try:
-        return data.targets if outputs_for is None else outputs_for(data.targets)
-    except ValueError as error:
-        raise InputError(f"loss: {error}") from error
-
-
 def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) -> nn.Module:
     """The network, with as many inputs and outputs as data and loss ask for."""
     options = dict(filled["network"])
-    sizes = {"inputs": data.inputs, "outputs": outputs_of(loss, data)}
+    wanted = outputs_for(data, loss)
+    sizes = {"inputs": data.inputs, "outputs": data.targets if wanted is None else wanted}
     for key, needed in sizes.items():
         given = options.pop(key, None)
         if given is not None and given != needed:
@@ -155,7 +143,7 @@ def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) 
     return network
 
 
-def optimizer_of(config: Config, build: Build) -> OptimizerFor:
+def optimizer_of(config: Config, build: Build) -> OptimizerFactory:
     """A function of the parameters, since these exist only once the network does."""
     options = {
         # PyTorch's own type of `betas`; YAML has no tuples.
@@ -165,22 +153,16 @@ def optimizer_of(config: Config, build: Build) -> OptimizerFor:
     return lambda parameters: build.instance(options | {"params": parameters}, "optimizer")
 
 
-def schedule_of(config: Config, build: Build) -> ScheduleFor | None:
+def schedule_of(config: Config, build: Build) -> ScheduleFactory | None:
     """A function of the optimizer and the steps of the run, which fill in what is null."""
     options = config["schedule"]
     if options.get("_target_") is None:
         return None
 
     def schedule_for(optimizer: Optimizer, total_steps: int) -> LRScheduler:
-        from_run = {
-            "T_max": total_steps,
-            "total_steps": total_steps,
-            "step_size": max(1, total_steps // 3),
-            "gamma": LAST_SHARE ** (1 / total_steps),
-        }
+        from_run = settings_of_run(optimizer, total_steps)
         filled = {
-            key: from_run[key] if value is None and key in from_run else value
-            for key, value in options.items()
+            key: from_run.get(key) if value is None else value for key, value in options.items()
         }
         schedule: LRScheduler = build.instance(filled | {"optimizer": optimizer}, "schedule")
         return schedule
@@ -188,7 +170,9 @@ def schedule_of(config: Config, build: Build) -> ScheduleFor | None:
     return schedule_for
 
 
-def rehearse(network: nn.Module, optimizer: OptimizerFor, schedule: ScheduleFor | None) -> None:
+def rehearse(
+    network: nn.Module, optimizer: OptimizerFactory, schedule: ScheduleFactory | None
+) -> None:
     """Make optimizer and schedule once and let go of them, so that they complain now or never."""
     made = optimizer(network.parameters())
     if schedule is not None:
