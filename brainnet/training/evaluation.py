@@ -66,10 +66,13 @@ def judge(network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: 
     """Judge a network as it stands by the test rows; `checkpoint` is where it came from."""
     tally = Tally(data.task, data.targets, confusion=True)
     outputs: list[Tensor] = []
+    like = next(network.parameters())
     with untouched(network):
         for rows, truths in zip(*(part.split(_ROWS_AT_ONCE) for part in data.test), strict=True):
-            outputs.append(network(rows))
-            tally.add(loss(outputs[-1], truths), answers(outputs[-1], loss, data.task), truths)
+            found = network(rows.to(like))
+            right = truths.to(like) if truths.is_floating_point() else truths.to(like.device)
+            tally.add(loss(found, right).cpu(), answers(found, loss, data.task).cpu(), right.cpu())
+            outputs.append(found.cpu())
     given = torch.cat(outputs)
     return Evaluation(
         metrics={f"{name}/test": value for name, value in tally.read().items()},

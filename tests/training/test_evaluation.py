@@ -21,6 +21,16 @@ def test_agrees_with_the_test_at_the_end_of_the_run(start, moons):
     assert found.metrics["accuracy/test"] == pytest.approx(right)
 
 
+@pytest.mark.parametrize("numbers", [torch.float64, torch.bfloat16])
+def test_judges_in_the_numbers_of_the_network(start, numbers):
+    data = DataModule(Diabetes())
+    run = start(Network([10, 1]), data, loss=MeanSquaredError(), trainer={"max_epochs": 10}).folder
+    exact = evaluate(run, Network([10, 1]), data, MeanSquaredError())
+    found = evaluate(run, Network([10, 1], dtype=numbers), data, MeanSquaredError())
+    assert found.outputs.dtype == numbers
+    assert found.metrics == pytest.approx(exact.metrics, rel=0.05)
+
+
 def test_other_data_are_scaled_as_the_runs_own(start, moons):
     result = start()
     other = DataModule(Moons(rows=400, noise=0.3), seed=9)

@@ -168,6 +168,16 @@ def test_a_loader_need_not_know_its_length(moons, network, tmp_path):
     assert list(points.curve("loss/train")) == [0, 2, 4, 6, 7, 9, 11, 13, 14]
 
 
+def test_rows_that_are_another_processs_are_thought_about_and_not_counted(moons, network):
+    module = learning(network)
+    rows, truths = (part[:4] for part in moons.test)
+    for own in (0, 3):
+        module._judge("test", (rows, truths), own)
+    expected = BinaryCrossEntropy()(network(rows[:3]), truths[:3]).item()
+    assert module.test_tally.read()["loss"] == pytest.approx(expected)
+    assert module.test_tally.confusion_matrix().sum() == 3
+
+
 def test_a_test_leaves_its_confusion(moons, network, tmp_path):
     module = learning(network)
     _, trainer = fit(module, moons, tmp_path)
