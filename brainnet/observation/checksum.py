@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 POLYNOMIAL = np.uint32(0x82F63B78)
 """Castagnoli's, bits reversed (RFC 3720, appendix B.4)."""
 
-BLOCK = 2048
-"""Bytes that are looked up together."""
+BLOCK = 128
+"""Bytes whose contributions are looked up together: their table fits a processor's cache."""
 
 
 @functools.cache
@@ -28,6 +28,12 @@ def _contributions() -> NDArray[np.uint32]:
     return rows
 
 
+@functools.cache
+def _carried() -> list[list[int]]:
+    """What each byte of the state contributes after a block, as its first four; and after one."""
+    return [_contributions()[row].tolist() for row in (*range(BLOCK - 1, BLOCK - 5, -1), 0)]
+
+
 def crc32c(content: bytes) -> int:
     """The checksum of some bytes.
 
@@ -38,14 +44,20 @@ def crc32c(content: bytes) -> int:
         >>> hex(crc32c(b"123456789"))
         '0xe3069283'
     """
-    rows = _contributions()
     state = 0xFFFF_FFFF
-    for start in range(0, len(content), BLOCK):
-        block = np.frombuffer(content[start : start + BLOCK], dtype=np.uint8)
-        so_far = np.frombuffer(state.to_bytes(4, "little"), dtype=np.uint8)
-        begun = block[:4] ^ so_far[: len(block)]
-        following = np.arange(len(block) - 1, -1, -1)
-        found = np.bitwise_xor.reduce(rows[following, np.concatenate([begun, block[4:]])])
-        # Of a block shorter than the state, the rest of the state is still to come.
-        state = int(found) ^ (state >> (8 * len(block)) if len(block) < 4 else 0)
+    whole = len(content) // BLOCK * BLOCK
+    blocks = np.frombuffer(content, dtype=np.uint8, count=whole).reshape(-1, BLOCK)
+    following = np.arange(BLOCK - 1, -1, -1)
+    found = np.bitwise_xor.reduce(_contributions()[following, blocks], axis=1)
+    first, second, third, fourth, table = _carried()
+    for block in found.tolist():
+        state = (
+            block
+            ^ first[state & 0xFF]
+            ^ second[state >> 8 & 0xFF]
+            ^ third[state >> 16 & 0xFF]
+            ^ fourth[state >> 24]
+        )
+    for byte in content[whole:]:
+        state = table[(state ^ byte) & 0xFF] ^ (state >> 8)
     return state ^ 0xFFFF_FFFF

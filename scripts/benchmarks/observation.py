@@ -1,13 +1,16 @@
-"""What a look at a network costs, beside what people use today: checked first, then side by side.
+"""What looking at a network costs, beside what people use today: checked first, then side by side.
 
     python scripts/benchmarks/observation.py                    # this machine's CPU
+    python scripts/benchmarks/observation.py --what whole       # trainings that are watched, alone
     python scripts/benchmarks/observation.py --device cuda      # a GPU
     python scripts/benchmarks/observation.py --sizes 64-64-32-10 --repeats 100
 
-A look takes statistics and histograms of all weights, biases and their gradients. The tests of the
-kernel run first; where one fails, no time is printed. The contenders take turns, so that a busy
-moment of the machine meets them all, and each figure is a median. What is printed is added to
-scripts/benchmarks/results/observation.csv with date, machine and commit.
+A look takes statistics and histograms of all weights, biases and their gradients. The whole is a
+training in which `watch` looks at everything it can, until the last number is on disk; its share is
+what that adds at one look in 50 steps. The peers look at weights, biases and gradients alone, as
+often. The tests run first; where one fails, no time is printed. The contenders take turns, so that
+a busy moment of the machine meets them all, and each figure is a median. What is printed is added
+to observation.csv and watching.csv in scripts/benchmarks/results, with date, machine and commit.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import functools
 import itertools
 import os
 import platform
@@ -22,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -34,10 +39,19 @@ from torch.utils.tensorboard import SummaryWriter
 
 from brainnet.kernels import paths, statistics_reference
 from brainnet.kernels.statistics import read, statistics
+from brainnet.observation.tags import Level
+from brainnet.structure.network import Network
+from brainnet.watching import Watching, watch
 
 ROOT = Path(__file__).parents[2]
-TABLE = Path(__file__).parent / "results" / "observation.csv"
-CHECKS = ["tests/kernels/test_statistics.py", "tests/kernels/test_statistics_triton.py"]
+RESULTS = Path(__file__).parent / "results"
+CHECKS = {
+    "look": ["tests/kernels/test_statistics.py", "tests/kernels/test_statistics_triton.py"],
+    "whole": ["tests/test_watching.py", "tests/observation/test_observed_step.py"],
+}
+EVERY = 50
+"""Steps between two looks, as is the default."""
+
 SIZES = "64-64-32-10,784-1600-2048-256-10"
 PEERS = ("SummaryWriter.add_histogram", "torch.histc")
 
@@ -60,6 +74,26 @@ class Figure:
     milliseconds: float
     cheaper_than_add_histogram: float  # times
     cheaper_than_histc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One line of the table of the whole."""
+
+    date: str
+    commit: str
+    machine: str
+    torch: str
+    path: str
+    threads: int
+    load: float
+    network: str
+    parameters: int
+    contender: str
+    step_ms: float  # of a training that nobody looks at
+    look_ms: float  # added by a look, until all is on disk
+    idle_us: float  # added to a step that is not looked at
+    percent: float  # of the training's time, at one look in 50 steps
 
 
 def network(sizes: str, dtype: torch.dtype, device: str) -> list[Tensor]:
@@ -140,6 +174,144 @@ def measure(sizes: str, dtype: torch.dtype, device: str, repeats: int) -> list[F
     ]
 
 
+Look = Callable[[Tensor], object]
+
+
+class Training:
+    """A small training: Adam, one batch of 32 rows."""
+
+    def __init__(self, sizes: str, device: str) -> None:
+        widths = [int(size) for size in sizes.split("-")]
+        torch.manual_seed(0)
+        self.model = Network(widths).to(device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.inputs = torch.randn(32, widths[0], device=device)
+        self.targets = torch.randint(widths[-1], (32,), device=device)
+
+    def step(self, look: Look) -> None:
+        """One step, and what is looked at in it."""
+        self.optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(self.model(self.inputs), self.targets)
+        loss.backward()
+        self.optimizer.step()
+        look(loss)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, biases and gradients by name."""
+        parameters = dict(self.model.named_parameters())
+        gradients = {name: each.grad for name, each in parameters.items()}
+        found = {f"{name}/grad": each for name, each in gradients.items() if each is not None}
+        return parameters | found
+
+
+def ours(training: Training, folder: str, level: Level, *, judged: bool) -> Watching:
+    """A watcher that looks at every step."""
+    return watch(
+        training.model,
+        folder,
+        1,
+        training.optimizer,
+        torch.nn.functional.cross_entropy if judged else None,
+        (training.inputs, training.targets) if judged else None,
+        level,
+    )
+
+
+def look_of(name: str, training: Training, folder: str, stack: ExitStack) -> Look:
+    """What a contender does after a step; it returns when all is on disk."""
+    if name.startswith("watch"):
+        level: Level = "full" if "full" in name else "light"
+        watching = stack.enter_context(ours(training, folder, level, judged="sample" in name))
+
+        def look(loss: Tensor) -> None:
+            watching.step(loss)
+            len(watching.readings)  # waits for the thread
+
+        return look
+    writer = stack.enter_context(SummaryWriter(folder, max_queue=10**6))
+
+    def add_histogram(_loss: Tensor) -> None:
+        for name, tensor in training.tensors().items():
+            writer.add_histogram(name, tensor)
+        writer.flush()
+
+    def histc(_loss: Tensor) -> None:
+        for tensor in training.tensors().values():
+            tensor.histc(64).tolist()
+
+    def items(_loss: Tensor) -> None:
+        for name, tensor in training.tensors().items():
+            for what in ("norm", "mean", "min", "max"):
+                writer.add_scalar(f"{name}/{what}", getattr(tensor, what)().item())
+        writer.flush()
+
+    peers: dict[str, Look] = {
+        "SummaryWriter.add_histogram": add_histogram,
+        "torch.histc": histc,
+        "four .item() a tensor": items,
+    }
+    return peers.get(name, lambda _loss: None)
+
+
+ALONE = "alone"
+CONTENDERS = (
+    ALONE,
+    "watch",
+    "watch, with a sample",
+    "watch, level full",
+    "SummaryWriter.add_histogram",
+    "torch.histc",
+    "four .item() a tensor",
+)
+
+
+def measure_whole(sizes: str, device: str, repeats: int) -> list[Share]:
+    """Every contender on a training of its own, taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        trainings = {name: Training(sizes, device) for name in CONTENDERS}
+        looks = {
+            name: look_of(name, training, f"{folder}/{place}", stack)
+            for place, (name, training) in enumerate(trainings.items())
+        }
+        for turn in range(repeats + 2):
+            for name, training in trainings.items():
+                spent = milliseconds(functools.partial(training.step, looks[name]), device)
+                if turn > 1:  # the first ones warm up
+                    times[name].append(spent)
+        idle = idle_microseconds(trainings[ALONE], f"{folder}/idle")
+    alone = median(times[ALONE])
+    shares = []
+    for name in CONTENDERS:
+        added = median(times[name]) - alone
+        between = idle if name.startswith("watch") else 0.0
+        shares.append(
+            Share(
+                **told(device),
+                network=sizes,
+                parameters=sum(each.numel() for each in trainings[name].model.parameters()),
+                contender=name,
+                step_ms=round(alone, 4),
+                look_ms=round(added, 4),
+                idle_us=round(between, 2),
+                percent=round(100 * (added / EVERY + between / 1e3) / alone, 2),
+            )
+        )
+    return shares
+
+
+def idle_microseconds(training: Training, folder: str) -> float:
+    """What is asked of a watcher on a step that is not due."""
+    times = []
+    with watch(training.model, folder, 10**9, training.optimizer, first_step=10**6 + 1) as watching:
+        loss = torch.zeros(())
+        for _ in range(2000):
+            start = time.perf_counter()
+            watching.step(loss)
+            times.append((time.perf_counter() - start) * 1e6)
+    return median(times)
+
+
 def told(device: str) -> dict[str, Any]:
     """What the figures were measured with."""
     commit = subprocess.run(
@@ -170,12 +342,12 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def check(device: str) -> None:
-    """Run the kernel's tests; leave where one fails: a wrong result has no speed."""
-    print(f"checking: {' '.join(CHECKS)}", flush=True)
+def check(what: str, device: str) -> None:
+    """Run the tests of what is timed; leave where one fails: a wrong result has no speed."""
+    print(f"checking: {' '.join(CHECKS[what])}", flush=True)
     chosen = ["-m", "cuda or not slow"] if device == "cuda" else []
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS, *chosen],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS[what], *chosen],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if result.returncode:
@@ -197,33 +369,55 @@ def report(figures: list[Figure]) -> None:
         )
 
 
-def add_to_table(figures: list[Figure]) -> None:
-    """Append to the table in the repository."""
-    TABLE.parent.mkdir(exist_ok=True)
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
+def report_whole(shares: list[Share]) -> None:
+    """One network's trainings as a table for people."""
+    first = shares[0]
+    print(
+        f"\n{first.network}, {first.parameters:,} parameters, {first.threads} threads, path "
+        f"{first.path}, load {first.load}: a step takes {first.step_ms} ms"
+    )
+    print(f"{'':30}{'a look adds, ms':>16}{'between, us':>13}{'of training, %':>16}")
+    for share in shares[1:]:
+        print(
+            f"{share.contender:30}{share.look_ms:16.3f}{share.idle_us:13.2f}{share.percent:16.2f}"
+        )
+
+
+def add_to_table(figures: Sequence[Figure] | Sequence[Share], name: str) -> None:
+    """Append to a table in the repository."""
+    RESULTS.mkdir(exist_ok=True)
+    table = RESULTS / name
+    new = not table.exists()
+    with table.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if new:
-            writer.writerow(field.name for field in fields(Figure))
+            writer.writerow(field.name for field in fields(figures[0]))
         writer.writerows(astuple(figure) for figure in figures)
 
 
 def main() -> None:
-    """Check, measure, print, and add to the table."""
+    """Check, measure, print, and add to the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--what", default="look,whole", help="look, whole or both")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--sizes", default=SIZES, help="inputs-neurons-..., separated by commas")
-    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--dtypes", default="float32,bfloat16", help="of the tensors looked at")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15)
     choices = parser.parse_args()
     torch.set_num_threads(choices.threads)
-    check(choices.device)
+    for what in choices.what.split(","):
+        check(what, choices.device)
     for sizes in choices.sizes.split(","):
-        for dtype in choices.dtypes.split(","):
-            figures = measure(sizes, getattr(torch, dtype), choices.device, choices.repeats)
-            report(figures)
-            add_to_table(figures)
+        if "look" in choices.what:
+            for dtype in choices.dtypes.split(","):
+                figures = measure(sizes, getattr(torch, dtype), choices.device, choices.repeats)
+                report(figures)
+                add_to_table(figures, "observation.csv")
+        if "whole" in choices.what:
+            shares = measure_whole(sizes, choices.device, choices.repeats)
+            report_whole(shares)
+            add_to_table(shares, "watching.csv")
 
 
 if __name__ == "__main__":

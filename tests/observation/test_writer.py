@@ -8,12 +8,11 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from torch import nn
 
-from brainnet.kernels.statistics import read as read_table
 from brainnet.kernels.statistics import statistics
 from brainnet.observation.graph import concept_graph
 from brainnet.observation.layout import curated
 from brainnet.observation.reading import Look, Reading
-from brainnet.observation.unread_look import histogram_of
+from brainnet.observation.unread_look import histogram_of, rows
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 
@@ -52,7 +51,7 @@ def test_no_event_is_odd_to_tensorboard(tmp_path, caplog):
 
 
 def found(values):
-    return histogram_of(read_table(statistics([values]))[0])
+    return histogram_of(rows(statistics([values]).numpy())[0])
 
 
 @pytest.mark.parametrize(
