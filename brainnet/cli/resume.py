@@ -30,6 +30,7 @@ def resumed(config: Config, overrides: Iterable[Override]) -> tuple[Config, Run]
     """
     run = find_run(str(config["resume"]), Path(str(config["paths"]["runs"])))
     stored = stored_config(run)
+    stored.setdefault("paths", config["paths"])  # a run from Python may lie anywhere
     check_rebuildable(stored)
     check(stored)
     for override in overrides:

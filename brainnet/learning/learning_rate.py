@@ -1,5 +1,6 @@
 """Learning rate: the size of the step; too big and you panic, too small and you never learn."""
 
+import inspect
 import math
 
 from torch import Tensor
@@ -65,3 +66,37 @@ SCHEDULES: dict[str, type[LRScheduler]] = {
     "step": StepLR,
 }
 """Schedules by name, each stepped once per optimizer step; a constant rate needs none."""
+
+LAST_SHARE = 0.01
+"""What an exponential schedule leaves of the learning rate at the end of a run."""
+
+
+def settings_of_run(optimizer: Optimizer, total_steps: int) -> dict[str, float]:
+    """What schedules ask about the run they move through, by the names PyTorch has for it.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
+        >>> settings = settings_of_run(optimizer, total_steps=300)
+        >>> settings["max_lr"], settings["step_size"], settings["T_max"]
+        (0.5, 100, 300)
+    """
+    return {
+        "T_max": total_steps,
+        "total_steps": total_steps,
+        "step_size": max(1, total_steps // 3),
+        "gamma": LAST_SHARE ** (1 / total_steps),
+        "max_lr": optimizer.param_groups[0]["lr"],
+    }
+
+
+def left_to_run(schedule: type[LRScheduler]) -> list[str]:
+    """The settings that a schedule cannot do without and has no value for by itself.
+
+    Example:
+        >>> left_to_run(ExponentialLR), left_to_run(StepLR), left_to_run(OneCycleLR)
+        (['gamma'], ['step_size'], ['max_lr', 'total_steps'])
+    """
+    asked = ("T_max", "total_steps", "step_size", "gamma", "max_lr")
+    parameters = inspect.signature(schedule).parameters.values()
+    return [p.name for p in parameters if p.name in asked and p.default in (p.empty, None)]

@@ -10,14 +10,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from brainnet.data.checks import did_you_mean
 from brainnet.errors import InputError
 from brainnet.learning.gradient_descent import OPTIMIZERS
-from brainnet.learning.learning_rate import SCHEDULES
+from brainnet.learning.learning_rate import SCHEDULES, left_to_run, settings_of_run
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 
 Chosen = TypeVar("Chosen")
-
-# What an exponential schedule leaves of the learning rate at the end of a run.
-_LAST_SHARE = 0.01
 
 
 def loss_for(choice: str | nn.Module, task: Task, outputs: int | None = None) -> nn.Module:
@@ -71,27 +68,14 @@ def schedule_for(choice: str | ScheduleFactory) -> ScheduleFactory | None:
         return choice
     if choice == "constant":
         return None
-    kind: Callable[..., LRScheduler] = _named("schedule", choice, SCHEDULES, "constant")
+    kind = _named("schedule", choice, SCHEDULES, "constant")
+    make: Callable[..., LRScheduler] = kind
 
     def schedule(optimizer: Optimizer, total_steps: int) -> LRScheduler:
-        return kind(optimizer, **_settings(choice, optimizer, total_steps))
+        settings = settings_of_run(optimizer, total_steps)
+        return make(optimizer, **{name: settings[name] for name in left_to_run(kind)})
 
     return schedule
-
-
-def _settings(choice: str, optimizer: Optimizer, total_steps: int) -> dict[str, float]:
-    """What each schedule has to be told about the run."""
-    match choice:
-        case "cosine":
-            return {"T_max": total_steps}
-        case "one_cycle":
-            return {"max_lr": optimizer.param_groups[0]["lr"], "total_steps": total_steps}
-        case "exponential":
-            return {"gamma": _LAST_SHARE ** (1 / total_steps)}
-        case "step":
-            return {"step_size": max(1, total_steps // 3)}
-        case _:
-            return {"total_steps": total_steps}
 
 
 def _named(what: str, name: str, table: Mapping[str, Chosen], *more: str) -> Chosen:

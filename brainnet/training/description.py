@@ -10,7 +10,7 @@ from torch import nn
 from brainnet.data.builtin import SOURCES, find_source
 from brainnet.data.module import DataModule
 from brainnet.learning.gradient_descent import OPTIMIZERS
-from brainnet.learning.learning_rate import SCHEDULES
+from brainnet.learning.learning_rate import SCHEDULES, left_to_run
 from brainnet.structure.network import Network
 from brainnet.training.run_folder import plain
 
@@ -37,7 +37,7 @@ def describe_run(
         **describe_network(network),
         "loss": describe_module(loss),
         "optimizer": _optimizer(optimizer, learning_rate),
-        "schedule": _schedule(schedule),
+        "schedule": _schedule(schedule, learning_rate),
         "trainer": plain(trainer),
         "observe": describe_observe(observe),
     }
@@ -109,11 +109,14 @@ def _optimizer(choice: object, learning_rate: float) -> dict[str, Any]:
     return {"_target_": None, "function": _named(choice)}
 
 
-def _schedule(choice: object) -> dict[str, Any]:
-    if isinstance(choice, str):
-        # One that does not move, or moves as the run is long.
-        return {"_target_": _path(SCHEDULES[choice]) if choice in SCHEDULES else None}
-    return {"_target_": None, "function": _named(choice)}
+def _schedule(choice: object, learning_rate: float) -> dict[str, Any]:
+    if not isinstance(choice, str):
+        return {"_target_": None, "function": _named(choice)}
+    if choice not in SCHEDULES:  # a constant rate
+        return {"_target_": None}
+    kind = SCHEDULES[choice]
+    known = {"max_lr": learning_rate}
+    return {"_target_": _path(kind), **{name: known.get(name) for name in left_to_run(kind)}}
 
 
 def _named(function: object) -> str:

@@ -14,7 +14,7 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
     """Raise an InputError that says what to change unless network, data and loss fit together."""
     _check_task(data, loss)
     _check_mean(loss)
-    wanted = _outputs_for(data, loss)
+    wanted = outputs_for(data, loss)
     if isinstance(network, Network):
         _check_inputs(network.sizes[0], data)
     outputs = outputs_of(network, data)
@@ -88,7 +88,12 @@ def _check_inputs(expected: int, data: DataModule) -> None:
         )
 
 
-def _outputs_for(data: DataModule, loss: nn.Module) -> int | None:
+def outputs_for(data: DataModule, loss: nn.Module) -> int | None:
+    """Return how many numbers a loss needs for each row of these data; None where it does not tell.
+
+    Raises:
+        InputError: it cannot judge so many classes.
+    """
     outputs_for = getattr(loss, "outputs_for", None)
     if outputs_for is None:
         return None

@@ -9,6 +9,7 @@ import yaml
 
 from brainnet.cli.main import main
 from brainnet.data.builtin import Iris
+from brainnet.learning.learning_rate import SCHEDULES
 from brainnet.structure.network import Network
 from brainnet.training.run import fit
 
@@ -93,6 +94,17 @@ def test_a_run_with_a_function_is_resumed_in_python(capsys):
     run = fitted("iris", optimizer=partial)
     assert main(["train", f"resume={run}", "trainer.max_epochs=2"]) == 2
     assert "test_evaluate.partial) was handed over in Python" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("schedule", ["constant", *SCHEDULES])
+def test_a_run_with_a_schedule_by_name_is_resumed_from_the_command_line(capsys, schedule):
+    stop = {"max_steps": 2}
+    run = fitted("iris", schedule=schedule, trainer=stop)
+    code = main(["train", f"resume={run}", "trainer.max_steps=4"])
+    err = capsys.readouterr().err
+    # A schedule that was planned to the end of the run is read as such, and not stretched.
+    follows = schedule != "constant"
+    assert (code, "was planned to its end" in err) == ((2, True) if follows else (0, False)), err
 
 
 @pytest.mark.parametrize("key", ["seed", "data", "network", "loss"])
