@@ -73,6 +73,7 @@ class Course:
             state=self.state,
             metrics=dict(self.module.curves),
             best=best,
+            untrained_loss=self.module.untrained_loss,
             network=self.module.network,
             readings=readings,
             confusion=self.module.confusion,

@@ -47,6 +47,7 @@ class LearningModule(LightningModule):
 
     Attributes:
         curves: the last value of each curve, by tag.
+        untrained_loss: on the training rows before the first step; None where a run goes on.
         confusion: after a test, which class (row) was taken for which (column), counted.
     """
 
@@ -69,6 +70,7 @@ class LearningModule(LightningModule):
         self.validation_tally = Tally(task, targets)
         self.test_tally = Tally(task, targets, confusion=True)
         self.curves: dict[str, float] = {}
+        self.untrained_loss: float | None = None
         self.confusion: Tensor | None = None
         self._make_optimizer = optimizer
         self._make_schedule = schedule
@@ -130,6 +132,7 @@ class LearningModule(LightningModule):
             self._window = math.ceil(batches / max(1, round(batches / self._window)))
         if self.trainer.global_step == 0:
             self._guess("train", self.trainer.train_dataloader)
+            self.untrained_loss = self.curves.get("loss/train")
             self._guess("validation", self.trainer.val_dataloaders)
 
     def on_train_epoch_start(self) -> None:

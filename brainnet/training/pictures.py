@@ -1,6 +1,7 @@
 """Pictures: a training now and then drawn: weights, decision boundary, confusion and hill."""
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from brainnet.data.module import DataModule
 from brainnet.observation import tags
 from brainnet.observation.cadence import is_round
-from brainnet.observation.hill import hill
+from brainnet.observation.hill import Hill, hill
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.drawing import (
@@ -103,7 +104,10 @@ class Pictures(Callback):
         subject = _subject(trainer)
         if subject is not None and self._drawing:
             with self._careful(), _still(trainer, subject[0]):
-                self._show(tags.HILL_PICTURE.at(), _hill(*subject, before, self._step), self._step)
+                found = _hill(*subject, before)
+                # A loss that is no number any more has no place on paper; the run says it itself.
+                if all(map(math.isfinite, (*found.losses, found.start, found.slope, found.end))):
+                    self._show(tags.HILL_PICTURE.at(), draw_hill(found, self._step), self._step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what has become of it."""
@@ -138,6 +142,8 @@ class Pictures(Callback):
             return
         module, data = subject
         with self._careful(), _still(trainer, module):
+            if not all(bool(value.isfinite().all()) for value in module.network.parameters()):
+                return  # weights that are no numbers: no more to see than a failed run will tell
             step = trainer.global_step
             place = places(module)[0]
             if data.image_shape is not None and place.weights.shape[1] == data.inputs:
@@ -197,18 +203,15 @@ def _moved(module: LearningModule, *rows: Tensor) -> list[Tensor]:
     return [plugin.convert_input(part.to(module.device)) for part in rows]
 
 
-def _hill(
-    module: LearningModule, data: DataModule, before: dict[str, Tensor], step: int
-) -> Picture:
+def _hill(module: LearningModule, data: DataModule, before: dict[str, Tensor]) -> Hill:
     inputs, targets = _moved(module, *data.sample)
-    found = hill(
+    return hill(
         module.network,
         lambda outputs: module.loss(outputs, targets),
         inputs,
         before,
         _parameters(module),
     )
-    return draw_hill(found, step)
 
 
 def _confusion(module: LearningModule, data: DataModule) -> Picture:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 State = Literal["finished", "interrupted"]
 
+# A loss may rise for a while and all be well; not so, where it ends at this many times its start.
+_FAR_ABOVE = 10
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -39,6 +42,7 @@ class RunResult:
     seconds: float = 0.0
     signal: int | None = None
     best: float | None = None
+    untrained_loss: float | None = None
 
     @property
     def summary(self) -> str:
@@ -47,9 +51,20 @@ class RunResult:
         lines = [
             f"{self.state} after {self.steps:,} steps in {self.seconds:.1f} s",
             *(f"  {value}" for value in values if "/test" in value or self.state != "finished"),
+            *self._burst(),
             f"run      {self.folder}",
         ]
         return "\n".join([*lines, f"look     {_tensorboard()} --logdir {shown(self.folder)}"])
+
+    def _burst(self) -> list[str]:
+        """What to do where the loss is finite, but far above that of the untrained network."""
+        began, ended = self.untrained_loss, self.metrics.get("loss/train", 0.0)
+        if began is None or not ended > _FAR_ABOVE * began:
+            return []
+        return [
+            f"the loss ended at {ended:.3g}, it began at {began:.3g}: try a smaller optimizer.lr "
+            "(in Python: learning_rate)"
+        ]
 
 
 def shown(path: object) -> str:

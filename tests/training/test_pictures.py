@@ -1,4 +1,5 @@
 import logging
+from contextlib import suppress
 from io import BytesIO
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from brainnet.data.module import DataModule
+from brainnet.errors import TrainingFailure
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
 from brainnet.training.module import LearningModule
@@ -69,6 +71,27 @@ def test_pictures_as_inputs_show_the_first_weights(tmp_path):
 def test_a_regression_shows_the_hill_alone(tmp_path):
     run(DataModule("diabetes"), tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
     assert set(seen(tmp_path / "run")) == {"gradient_descent/hill"}
+
+
+def test_a_run_that_diverges_is_not_drawn_and_nothing_is_said_of_it(tmp_path, caplog):
+    def huge(parameters):
+        return torch.optim.SGD(parameters, lr=1e30)
+
+    data = DataModule("diabetes")
+    module = LearningModule(
+        Network([data.inputs, 4, 1], "relu", generator=torch.Generator().manual_seed(0)),
+        MeanSquaredError(),
+        task=data.task,
+        targets=data.targets,
+        optimizer=huge,
+    )
+    pictures = Pictures(tmp_path / "run")
+    with quiet(), suppress(TrainingFailure):
+        Trainer(callbacks=[pictures], **QUIET, max_epochs=2, default_root_dir=tmp_path).fit(
+            module, datamodule=data
+        )
+    assert "stopped drawing" not in caplog.text
+    assert seen(tmp_path / "run") == {}
 
 
 def test_a_test_shows_its_confusion(tmp_path, moons):
