@@ -39,9 +39,18 @@ def __getattr__(name: str) -> object:
     """Open a door when somebody walks through it: importing brainnet imports no torch."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_nearest(name)}")
+
+
+def _nearest(name: str) -> str:
+    # Here, not above: whoever spells the names right need not wait for it.
+    from difflib import get_close_matches
+
+    known = {public.lower(): public for public in _HOMES}
+    near = get_close_matches(name.lower(), known, n=1)
+    return f". Did you mean {known[near[0]]!r}?" if near else ""
 
 
 def __dir__() -> list[str]:
     """Every public name, opened or not yet."""
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES} - {"TYPE_CHECKING", "import_module"})

@@ -87,11 +87,16 @@ def _train(words: list[str], debug: bool) -> int:
 
 
 def _evaluate(words: list[str], debug: bool) -> int:
-    if not words or "--help" in words or "-h" in words:
+    if not words:
+        raise InputError(
+            "evaluate needs a run: its folder, latest, or a checkpoint file.\n"
+            "Usage: brainnet evaluate RUN [key=value ...], as in brainnet evaluate latest"
+        )
+    if "--help" in words or "-h" in words:
         from brainnet.cli.help import EVALUATE_HELP
 
         sys.stdout.write(EVALUATE_HELP)
-        return 0 if words else 2
+        return 0
     from brainnet.cli.evaluate import run
 
     return run(words, debug=debug)
@@ -104,11 +109,15 @@ def _explain(words: list[str], debug: bool) -> int:
 
 
 def _kernels(words: list[str], debug: bool) -> int:
-    if not words or "--help" in words or "-h" in words:
+    if not words:
+        raise InputError(
+            "kernels needs to be told what to do.\nUsage: brainnet kernels build|status|clean"
+        )
+    if "--help" in words or "-h" in words:
         from brainnet.cli.help import KERNELS_HELP
 
         sys.stdout.write(KERNELS_HELP)
-        return 0 if words else 2
+        return 0
     from brainnet.cli.kernels import run
 
     return run(words)

@@ -21,6 +21,15 @@ def test_help_lists_the_commands(capsys, words):
     )
 
 
+@pytest.mark.parametrize("command", ["evaluate", "kernels"])
+def test_a_command_that_needs_more_says_what_in_two_lines(capsys, command):
+    assert main([command]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 2
+    assert f"Usage: brainnet {command}" in err
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"brainnet {__version__}\n"

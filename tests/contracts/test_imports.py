@@ -109,3 +109,11 @@ def test_every_public_name_opens() -> None:
     assert set(brainnet.__all__) <= set(dir(brainnet))
     with pytest.raises(AttributeError, match="no attribute 'Netwrok'"):
         brainnet.Netwrok  # noqa: B018
+
+
+def test_the_door_shows_no_hinges_and_meets_a_slip_with_the_name_that_was_meant():
+    assert {"TYPE_CHECKING", "import_module"}.isdisjoint(dir(brainnet))
+    with pytest.raises(AttributeError, match=r"no attribute 'netwrok'\. Did you mean 'Network'\?"):
+        brainnet.netwrok  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'zebra'$"):
+        brainnet.zebra  # noqa: B018
