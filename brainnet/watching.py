@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from brainnet.errors import InputError
-from brainnet.observation.cadence import check_stride, due
+from brainnet.observation.cadence import Every, Pace, check_stride
 from brainnet.observation.introduction import introduce
 from brainnet.observation.judge import Judge
 from brainnet.observation.look_in_a_loop import LookInALoop
@@ -35,7 +35,7 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 def watch(
     model: nn.Module,
     folder: Path | str,
-    every: int = 50,
+    every: Every = 50,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     criterion: Criterion | None = None,
     sample: tuple[Tensor, Tensor] | None = None,
@@ -58,7 +58,8 @@ def watch(
     Args:
         model: any module.
         folder: where to write; what an earlier run has recorded there gives way.
-        every: steps between two looks.
+        every: steps between two looks; "auto": as many as keep all looking within 3% of the time,
+            going by what looks and steps have taken so far.
         optimizer: one or several; without it there is no learning rate, and gradients are seen
             only where they are still there when `step` is called.
         criterion: from outputs and targets to a loss; with `sample` it tells how far the loss
@@ -101,7 +102,7 @@ def watch(
     return Watching(
         model,
         Path(folder),
-        every=check_stride(every, "every"),
+        every=every if every == "auto" else check_stride(every, "every"),
         optimizers=optimizers,
         criterion=criterion,
         sample=sample,
@@ -122,7 +123,7 @@ class Watching:
         model: nn.Module,
         folder: Path,
         *,
-        every: int,
+        every: Every,
         optimizers: Sequence[Optimizer],
         criterion: Criterion | None,
         sample: tuple[Tensor, Tensor] | None,
@@ -130,7 +131,7 @@ class Watching:
         first_step: int,
     ) -> None:
         self.left_out: list[str] = []
-        self._model, self._every, self._level = model, every, level
+        self._model, self._pace, self._level = model, Pace(every), level
         self._optimizers = tuple(optimizers)
         self._step = first_step
         self._readings: list[Reading] = []
@@ -185,10 +186,13 @@ class Watching:
         if not self._open:
             return
         with self._careful():
+            looked = self._looking is not None
             if self._looking is not None and self._looking.is_done(loss, self._say):
                 looking, self._looking = self._looking, None
                 self._keep(looking)
             self._step += 1
+            aside = 0.0 if self._recorder is None else self._recorder.seconds
+            self._pace.passed(looked=looked, besides=aside if looked else 0.0)
             self._begin()
 
     def validation(self, **scalars: float | Tensor) -> None:
@@ -209,7 +213,7 @@ class Watching:
 
     def _begin(self) -> None:
         """Put the hooks on, if the step that begins is due."""
-        if self._looking is None and due(self._step, self._every):
+        if self._looking is None and self._pace.due(self._step):
             self._notice_changes()
             observed = ObservedStep(self._model, level=self._level, previous=self._directions)
             self._looking = LookInALoop(observed, self._model, self._optimizers, self._judge)

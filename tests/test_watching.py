@@ -170,6 +170,21 @@ def test_it_looks_when_it_is_due_and_leaves_no_hook_between_or_after(tmp_path):
     assert hooks_of(model, optimizer) == 0
 
 
+def test_left_to_itself_it_looks_as_often_as_the_budget_allows(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainnet.observation.recorder.thread_time", lambda: 0.0)
+    clock = [0.0]
+    monkeypatch.setattr("brainnet.observation.cadence.perf_counter", lambda: clock[0])
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path, every="auto", optimizer=optimizer) as watching:
+        for _ in range(401):
+            clock[0] += 0.004 if hooks_of(model, optimizer) else 0.001  # a look costs three steps
+            train(model, optimizer, 1, watching)
+    assert [reading.step for reading in watching.readings] == [
+        *(0, 1, 2, 5, 10, 20, 50, 100, 200, 300, 400)
+    ]
+
+
 def test_all_of_it_is_in_the_folder(tmp_path):
     model = ours()
     optimizer = sgd(model)
@@ -457,7 +472,7 @@ def test_a_model_that_is_changed_in_mid_run_is_told_and_seen_as_it_is(tmp_path, 
         "brainnet.observation.observed_step.statistics",
         "brainnet.observation.observed_step.length_of",
         "brainnet.observation.look_in_a_loop.parameters_of",
-        "brainnet.watching.due",
+        "brainnet.watching.Pace.due",
     ],
 )
 def test_what_goes_wrong_is_said_once_and_the_training_goes_on(

@@ -1,6 +1,21 @@
 """Cadence: when to look; often while everything is new, then at a steady stride."""
 
+import math
+from collections import deque
+from statistics import median
+from time import perf_counter
+from typing import Literal
+
 from brainnet.errors import InputError
+
+Every = int | Literal["auto"]
+"""Steps between two looks; "auto": as many as keep the looking within its budget."""
+
+BUDGET = 0.03
+"""Share of a training's time that looking may take, where the stride is left to it."""
+
+REMEMBERED = 31
+"""Steps of either kind from whose times the stride follows."""
 
 
 def is_round(count: int) -> bool:
@@ -29,7 +44,66 @@ def due(step: int, every: int) -> bool:
     return step % every == 0 or (step < every and is_round(step))
 
 
-def check_stride(every: int, name: str) -> int:
+def stride_within(look: float, step: float, budget: float = BUDGET) -> int:
+    """The smallest round stride at which looking takes no more than its share of the time.
+
+    Args:
+        look: seconds that a look takes.
+        step: seconds of a step without one.
+        budget: the share.
+
+    Example:
+        >>> stride_within(look=0.002, step=0.0002), stride_within(look=0.04, step=0.05)
+        (500, 50)
+    """
+    wanted = look / (budget * step) if step > 0 else 1.0
+    scale: int = 10 ** int(math.log10(max(wanted, 1.0)))
+    return next(factor * scale for factor in (1, 2, 5, 10) if factor * scale >= wanted)
+
+
+class Pace:
+    """When to look: at a stride that was given, or at one that follows from what looking costs.
+
+    Args:
+        every: the stride, or "auto".
+    """
+
+    def __init__(self, every: Every) -> None:
+        self._given = None if every == "auto" else every
+        self._steps: deque[float] = deque(maxlen=REMEMBERED)
+        self._looks: deque[float] = deque(maxlen=REMEMBERED)
+        self._last: float | None = None
+
+    @property
+    def stride(self) -> int:
+        """Steps between two looks, as of now."""
+        if self._given is not None:
+            return self._given
+        if not self._steps or not self._looks:
+            return 10**9  # the first, round ones come anyway
+        step = median(self._steps)
+        return stride_within(max(median(self._looks) - step, 0.0), step)
+
+    def due(self, step: int) -> bool:
+        """Whether to look at a step."""
+        return due(step, self.stride)
+
+    def passed(self, *, looked: bool, besides: float = 0.0) -> None:
+        """Note the end of a step.
+
+        Args:
+            looked: whether it was looked at.
+            besides: seconds that the look took elsewhere, in a thread that reads and writes.
+        """
+        if self._given is not None:
+            return
+        now = perf_counter()
+        if self._last is not None:
+            (self._looks if looked else self._steps).append(now - self._last + besides)
+        self._last = now
+
+
+def check_stride(every: object, name: str) -> int:
     """The stride itself, if it is one.
 
     Args:

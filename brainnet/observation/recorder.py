@@ -7,8 +7,9 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from time import thread_time
 
-from brainnet.observation.reading import Reading
+from brainnet.observation.reading import Look, Reading
 from brainnet.observation.recording import Recording
 from brainnet.observation.tags import LOSS_TRAIN
 from brainnet.observation.unread_look import UnreadLook
@@ -32,6 +33,9 @@ class Recorder:
         writer: TensorBoard's; closed at the end.
         said: called with what went wrong; it goes to the log where None.
         with_loss: whether the loss is shown, too; where nobody else does.
+
+    Attributes:
+        seconds: of this processor that the last look took to read and write.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Recorder:
         said: Callable[[str], None] | None = None,
         with_loss: bool = False,
     ) -> None:
+        self.seconds = 0.0
         self._readings = readings
         self._recording = recording
         self._writer = writer
@@ -102,7 +107,11 @@ class Recorder:
                 self._tasks.task_done()
 
     def _keep(self, unread: UnreadLook) -> None:
-        look = unread.look()
+        started = thread_time()
+        self._write(unread.look())
+        self.seconds = thread_time() - started
+
+    def _write(self, look: Look) -> None:
         self._readings.append(look.reading)
         if self._recording is not None:
             try:

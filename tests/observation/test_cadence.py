@@ -1,7 +1,7 @@
 import pytest
 
 from brainnet.errors import InputError
-from brainnet.observation.cadence import check_stride, due, is_round
+from brainnet.observation.cadence import Pace, check_stride, due, is_round, stride_within
 
 
 def test_looks_are_dense_at_first_then_at_each_stride():
@@ -22,3 +22,31 @@ def test_round_counts_are_one_two_five_at_every_size():
 def test_a_stride_that_is_none_is_refused_with_the_key_to_set(every):
     with pytest.raises(InputError, match=r"observe\.every=50"):
         check_stride(every, "observe.every")
+
+
+@pytest.mark.parametrize(("look", "step"), [(3e-3, 2e-4), (0.05, 0.02), (1e-6, 1.0), (1.0, 0.03)])
+def test_a_stride_keeps_within_the_budget_and_a_shorter_one_would_not(look, step):
+    stride = stride_within(look, step, budget=0.03)
+    assert is_round(stride)
+    assert look / (stride * step) <= 0.03
+    shorter = max((n for n in range(1, stride) if is_round(n)), default=None)
+    assert shorter is None or look / (shorter * step) > 0.03
+
+
+def test_a_pace_that_was_given_stays():
+    pace = Pace(7)
+    for _ in range(5):
+        pace.passed(looked=True, besides=100.0)
+    assert pace.stride == 7
+    assert pace.due(14)
+
+
+def test_a_pace_follows_the_times_of_steps_and_looks(monkeypatch):
+    times = iter([0.0, 1.0, 2.0, 5.5, 6.5])
+    monkeypatch.setattr("brainnet.observation.cadence.perf_counter", lambda: next(times))
+    pace = Pace("auto")
+    assert pace.due(0)
+    assert not pace.due(300)
+    for looked in (True, False, False, True, False):
+        pace.passed(looked=looked, besides=0.5 if looked else 0.0)
+    assert pace.stride == stride_within(3.0, 1.0) == 100
