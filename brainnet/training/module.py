@@ -175,7 +175,7 @@ class LearningModule(LightningModule):
     def _judge(self, stage: Stage, batch: Batch, own: int | None = None) -> Tensor:
         """Think, count, and return the loss; of the first `own` rows alone, where that is said."""
         inputs, targets = batch
-        outputs = self.network(inputs)
+        outputs: Tensor = self.network(inputs)
         if own is not None:
             outputs, targets = outputs[:own], targets[:own]
             if own == 0:  # thought all the same, as processes may exchange something in between
