@@ -98,9 +98,8 @@ def test_a_run_with_a_function_is_resumed_in_python(capsys):
 
 @pytest.mark.parametrize("schedule", ["constant", *SCHEDULES])
 def test_a_run_with_a_schedule_by_name_is_resumed_from_the_command_line(capsys, schedule):
-    stop = {"max_steps": 2}
-    run = fitted("iris", schedule=schedule, trainer=stop)
-    code = main(["train", f"resume={run}", "trainer.max_steps=4"])
+    run = fitted("iris", schedule=schedule)
+    code = main(["train", f"resume={run}", "trainer.max_epochs=2"])
     err = capsys.readouterr().err
     # A schedule that was planned to the end of the run is read as such, and not stretched.
     follows = schedule != "constant"

@@ -1,6 +1,8 @@
 """`brainnet train` from the words to the folder."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch import Callback
 
 from brainnet.cli import train as command
 from brainnet.cli.main import main
@@ -320,3 +323,24 @@ def test_a_sweeper_is_told_the_best_loss_and_not_the_last(calls, monkeypatch):
     monkeypatch.setattr(command.Training, "job", lambda *given: told.append(job(*given)))
     assert main(["train", "data=iris", "-m", "seed=0,1"]) == 0
     assert told == [0.25, 0.25]
+
+
+class Impatient(Callback):
+    """Somebody who interrupts the final test."""
+
+    def on_test_start(self, trainer, pl_module):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_command_that_is_printed_after_an_interrupted_test_works(monkeypatch, capsys, summary):
+    train = command.train
+    impatient = [Impatient()]
+    monkeypatch.setattr(command, "train", lambda *a, **k: train(*a, **k | {"callbacks": impatient}))
+    assert main(["train", *SMALL]) == 130
+    printed = capsys.readouterr().out.splitlines()[-1].split("brainnet ")[1].split()
+    monkeypatch.setattr(command, "train", train)
+    assert printed[0] == "train"
+    assert main(printed) == 0
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    assert summary(run)["state"] == "finished"
+    assert "accuracy/test" in summary(run)["metrics"]
