@@ -356,6 +356,30 @@ def test_parameters_of_a_kind_that_is_not_measured_are_named(tmp_path):
     assert "phase" in watching.left_out[0]
 
 
+def test_shards_of_parameters_are_left_out_and_the_rest_is_seen(tmp_path):
+    model = ours()
+    model.layers[0].weights.value.placements = ("a shard",)  # as torch.distributed's tensors have
+    optimizer = sgd(model)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        train(model, optimizer, 1, watching)
+    first, second, _ = watching.readings[0].layers
+    assert first.weights_norm is None
+    assert second.update_ratio > 0
+    assert "layers.0.weights.value" in watching.left_out[0]
+
+
+def test_of_several_processes_the_first_one_looks(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainnet.watching.process_rank", lambda: 3)
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path / "run", optimizer=optimizer) as watching:
+        train(model, optimizer, 2, watching)
+        watching.validation(loss=1.0)
+    assert watching.readings == []
+    assert watching.left_out == ["process 3 looks at nothing; process 0 does."]
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_lazy_model_is_seen_from_the_first_step_on(tmp_path):
     model = nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.Linear(5, 2))
     with watch(model, tmp_path) as watching:
