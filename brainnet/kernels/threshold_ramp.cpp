@@ -43,7 +43,6 @@ using torch::autograd::variable_list;
 constexpr int64_t kGrain = 32768;  // elements worth a thread of their own
 constexpr int64_t kBlocks = 64;    // partial sums per neuron, whatever the number of threads
 constexpr int64_t kColumns = 256;  // running sums side by side: they stay in the nearest cache
-constexpr int64_t kRows = 4;       // lines added up before a running sum is touched
 
 // ---- Numbers: how each dtype is read and written ------------------------------------------
 
@@ -167,9 +166,8 @@ void over_stretches(const Layout& layout, const F& run) {
 }
 
 // A fixed split of the same memory into tasks whose sums are later added in order. Depends on the
-// shape alone. `step(position, length, column, rows)` adds up to kRows lines into at most kColumns
-// running sums; `done` hands over those of one neuron (inner > 1) or of `neurons` side by side
-// (inner == 1).
+// shape alone. `step(position, length, column)` adds into at most kColumns running sums; `done`
+// hands over those of one neuron (inner > 1) or of `neurons` side by side (inner == 1).
 struct Split {
   explicit Split(const Layout& l) : layout(l) {
     // A part is worth its own sums only where it has enough to add.
@@ -198,8 +196,8 @@ struct Split {
         const int64_t j0 = task % tiles * tile, j1 = std::min(l.neurons, j0 + tile);
         auto sums = start();
         if (l.inner == 1) {
-          for (int64_t row = from; row < to; row += kRows) {
-            step(sums, row * l.neurons + j0, j1 - j0, j0, std::min(kRows, to - row));
+          for (int64_t row = from; row < to; ++row) {
+            step(sums, row * l.neurons + j0, j1 - j0, j0);
           }
           done(sums, part, j0, j1 - j0, false);
           continue;
@@ -209,7 +207,7 @@ struct Split {
           for (int64_t row = from; row < to; ++row) {
             const int64_t base = (row * l.neurons + j) * l.inner;
             for (int64_t k = i0; k < i1; k += kColumns) {
-              step(sums, base + k, std::min(kColumns, i1 - k), j, int64_t{1});
+              step(sums, base + k, std::min(kColumns, i1 - k), j);
             }
           }
           done(sums, part, j, std::min(kColumns, i1 - i0), true);
@@ -300,32 +298,25 @@ struct Slopes {
   double scaled[kColumns] = {};
 };
 
-template <class S, bool kVector, bool kLeaks, bool kSpreadGrad, int64_t kLines>
+template <class S, bool kVector, bool kLeaks, bool kSpreadGrad>
 void summing_run(
     Slopes& sums,
     const S* g,
     const S* y,
     S* d,
     int64_t length,
-    int64_t stride,
     const Computed<S>* w,
     Computed<S> leak) {
   using C = Computed<S>;
   const C w0 = *w, g0 = load(*g);
   EACH_ALONE
   for (int64_t k = 0; k < length; ++k) {
-    double added = 0, scaled = 0;
-    for (int64_t r = 0; r < kLines; ++r) {
-      const int64_t at = r * stride + k;
-      const C out = load(y[at]);
-      const C grad = kSpreadGrad ? g0 : load(g[at]);
-      const C moved = sloped<C, false, kLeaks>(grad, out, kVector ? w[k] : w0, leak);
-      store(d + at, moved);
-      added += static_cast<double>(moved);
-      scaled += static_cast<double>(out * moved);
-    }
-    sums.moved[k] += added;
-    sums.scaled[k] += scaled;
+    const C out = load(y[k]);
+    const C grad = kSpreadGrad ? g0 : load(g[k]);
+    const C moved = sloped<C, false, kLeaks>(grad, out, kVector ? w[k] : w0, leak);
+    store(d + k, moved);
+    sums.moved[k] += static_cast<double>(moved);
+    sums.scaled[k] += static_cast<double>(out * moved);
   }
 }
 
@@ -338,41 +329,30 @@ struct Tally {
   double squares[kColumns] = {};
 };
 
-template <class S, bool kVector, int64_t kLines>
+template <class S, bool kVector>
 void counting_run(
     Tally& tally,
     const S* x,
     S* y,
     int64_t length,
-    int64_t stride,
     const Computed<S>* t,
     const Computed<S>* w) {
   using C = Computed<S>;
   const C t0 = *t, w0 = *w;
   EACH_ALONE
   for (int64_t k = 0; k < length; ++k) {
-    int32_t silent = 0, firing = 0, odd = 0;
-    double sum = 0, squares = 0;
-    for (int64_t r = 0; r < kLines; ++r) {
-      const int64_t at = r * stride + k;
-      const C in = load(x[at]);
-      S held;
-      store(&held, ramp<C, false>(in, kVector ? t[k] : t0, kVector ? w[k] : w0));
-      y[at] = held;
-      const C out = load(held);
-      const bool finite = std::abs(in) <= std::numeric_limits<C>::max();
-      silent += finite & (out == C(0));
-      firing += finite & (out == C(1));
-      odd += !finite;
-      const double counted = static_cast<double>(finite ? out : C(0));
-      sum += counted;
-      squares += counted * counted;
-    }
-    tally.silent[k] += silent;
-    tally.firing[k] += firing;
-    tally.odd[k] += odd;
-    tally.sum[k] += sum;
-    tally.squares[k] += squares;
+    const C in = load(x[k]);
+    S held;
+    store(&held, ramp<C, false>(in, kVector ? t[k] : t0, kVector ? w[k] : w0));
+    y[k] = held;
+    const C out = load(held);
+    const bool finite = std::abs(in) <= std::numeric_limits<C>::max();
+    tally.silent[k] += finite & (out == C(0));
+    tally.firing[k] += finite & (out == C(1));
+    tally.odd[k] += !finite;
+    const double counted = static_cast<double>(finite ? out : C(0));
+    tally.sum[k] += counted;
+    tally.squares[k] += counted * counted;
   }
 }
 
@@ -410,14 +390,12 @@ void counting_kernel(
   std::vector<double> summed(split.parts() * n * 2, 0.0);
   split.each(
       [] { return Tally(); },
-      [&](Tally& tally, int64_t at, int64_t length, int64_t j, int64_t rows) {
-        tally.seen += layout.inner == 1 ? rows : length;
-        const bool whole = rows == kRows;
-        const auto run = layout.inner != 1 ? counting_run<S, false, 1>
-            : whole                        ? counting_run<S, true, kRows>
-                                           : counting_run<S, true, 1>;
-        for (int64_t row = 0; row < (whole ? 1 : rows); ++row, at += n) {
-          run(tally, x + at, y + at, length, n, p.thresholds + j, p.widths + j);
+      [&](Tally& tally, int64_t at, int64_t length, int64_t j) {
+        tally.seen += layout.inner == 1 ? 1 : length;
+        if (layout.inner == 1) {
+          counting_run<S, true>(tally, x + at, y + at, length, p.thresholds + j, p.widths + j);
+        } else {
+          counting_run<S, false>(tally, x + at, y + at, length, p.thresholds + j, p.widths + j);
         }
       },
       [&](const Tally& tally, int64_t part, int64_t j, int64_t columns, bool one) {
@@ -549,18 +527,13 @@ std::vector<double> summing_kernel(
   std::vector<double> parts(split.parts() * n * 2, 0.0);
   split.each(
       [] { return Slopes(); },
-      [&](Slopes& sums, int64_t at, int64_t length, int64_t j, int64_t rows) {
-        const bool whole = rows == kRows;
-        const auto run = layout.inner != 1
-            ? (leak != 0 ? summing_run<S, false, true, kSpreadGrad, 1>
-                         : summing_run<S, false, false, kSpreadGrad, 1>)
-            : whole ? (leak != 0 ? summing_run<S, true, true, kSpreadGrad, kRows>
-                                 : summing_run<S, true, false, kSpreadGrad, kRows>)
-                    : (leak != 0 ? summing_run<S, true, true, kSpreadGrad, 1>
-                                 : summing_run<S, true, false, kSpreadGrad, 1>);
-        for (int64_t row = 0; row < (whole ? 1 : rows); ++row, at += n) {
-          run(sums, kSpreadGrad ? g : g + at, y + at, d + at, length, n, p.widths + j, leak);
-        }
+      [&](Slopes& sums, int64_t at, int64_t length, int64_t j) {
+        const auto run = layout.inner == 1
+            ? (leak != 0 ? summing_run<S, true, true, kSpreadGrad>
+                         : summing_run<S, true, false, kSpreadGrad>)
+            : (leak != 0 ? summing_run<S, false, true, kSpreadGrad>
+                         : summing_run<S, false, false, kSpreadGrad>);
+        run(sums, kSpreadGrad ? g : g + at, y + at, d + at, length, p.widths + j, leak);
       },
       [&](const Slopes& sums, int64_t part, int64_t j, int64_t columns, bool one) {
         for (int64_t k = 0; k < columns; ++k) {
