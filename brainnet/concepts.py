@@ -1,9 +1,9 @@
 """The eleven concepts of a neural network, as data: what each is, in a brain and in code."""
 
-import difflib
 from dataclasses import dataclass
 
 from brainnet.errors import InputError
+from brainnet.suggestion import nearest
 
 STRUCTURAL_PRIMITIVES = "structural primitives"
 LEARNING_MECHANICS = "learning mechanics"
@@ -304,9 +304,9 @@ def find_concept(name: str) -> Concept:
     wanted = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
     if wanted in spellings:
         return spellings[wanted]
-    near = difflib.get_close_matches(wanted, spellings, n=1)
-    if near:
-        advice = f"Did you mean {spellings[near[0]].slug}?"
+    near = nearest(wanted, spellings)
+    if near is not None:
+        advice = f"Did you mean {spellings[near].slug}?"
     else:
         advice = f"Choose one of: {', '.join(concept.slug for concept in CONCEPTS)}."
     raise InputError(f"expected one of the {len(CONCEPTS)} concepts; got {name!r}. {advice}")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hydra._internal.utils import get_args_parser  # the parser that hydra.main itself uses
 
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.cli.targets import Consent, joined, resolve
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 Options = Mapping[str, Any]
 PLAIN_START = "torch.nn.modules.module.Module.__init__"

@@ -21,9 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 from brainnet.cli.arguments import Arguments
 from brainnet.cli.conf_folder import conf_folder, groups
 from brainnet.cli.keys import BY_PATH
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.cli.unreadable import unreadable
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 VERSION_BASE = "1.3"
 ONE_CHOICE = frozenset(groups()) - {"callbacks", "logger", "experiment", "debug"}

@@ -7,9 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from brainnet.cli.keys import BY_PATH
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.cli.targets import ROOTS, under
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 Config = dict[str, Any]
 

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import TextIO
 
 from brainnet import concepts
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.concepts import CONCEPTS, GROUPS, Concept, find_concept
 from brainnet.errors import InputError
 from brainnet.explanation import IN_SHORT, wrapped
 from brainnet.observation import tags
 from brainnet.observation.tags import Tag
+from brainnet.suggestion import did_you_mean
 from brainnet.telling import STORY, tell
 
 HELP = """\

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.errors import InputError
 from brainnet.kernels import build as building
 from brainnet.kernels import paths
+from brainnet.suggestion import did_you_mean
 
 
 def run(words: Sequence[str]) -> int:

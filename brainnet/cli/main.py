@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from brainnet.cli.outcome import reported
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 # A command is imported when it is called, so that --help and explain wait for nobody's torch.
 HELP = """\

@@ -14,12 +14,12 @@ from brainnet.cli.build import Build, accepts, check_accepted
 from brainnet.cli.configuration import Config
 from brainnet.cli.memory import check_memory
 from brainnet.cli.other_class import ROWS
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.learning_rate import settings_of_run
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
 from brainnet.structure.network import Network
+from brainnet.suggestion import did_you_mean
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.observe import Observe
 from brainnet.training.profiling import profiler_for
@@ -116,11 +116,20 @@ def loss_of(filled: Config, data: DataModule, build: Build) -> nn.Module:
     return loss
 
 
+def outputs_of(loss: nn.Module, data: DataModule) -> int:
+    """How many numbers the network must give for this loss on these data.
+
+    Raises:
+        InputError: when the loss cannot judge so many classes.
+    """
+    wanted = outputs_for(data, loss)
+    return data.targets if wanted is None else wanted
+
+
 def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) -> nn.Module:
     """The network, with as many inputs and outputs as data and loss ask for."""
     options = dict(filled["network"])
-    wanted = outputs_for(data, loss)
-    sizes = {"inputs": data.inputs, "outputs": data.targets if wanted is None else wanted}
+    sizes = {"inputs": data.inputs, "outputs": outputs_of(loss, data)}
     for key, needed in sizes.items():
         given = options.pop(key, None)
         if given is not None and given != needed:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brainnet.cli.suggestion import did_you_mean
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 ROOTS = ("brainnet", "torch.nn", "torch.optim", "lightning.pytorch", "torchmetrics")
 ALLOW = "BRAINNET_ALLOW"

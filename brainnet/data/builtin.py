@@ -6,9 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from brainnet.data.checks import check_number, check_seed, check_whole_number, did_you_mean
+from brainnet.data.checks import check_number, check_seed, check_whole_number
 from brainnet.data.dataset import Dataset, classification_task
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 # scikit-learn is imported inside each `load`: it costs half a second, and a configuration is
 # composed and checked from these classes long before any rows are needed.

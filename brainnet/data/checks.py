@@ -1,9 +1,7 @@
-"""Checks: is a number or a name the user gave fit for use, and if not, the message that says so."""
+"""Checks: is a number the user gave fit for use, and if not, the message that says so."""
 
-import difflib
 import math
 import operator
-from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Real
 from typing import SupportsIndex
@@ -48,14 +46,3 @@ def check_number(name: str, value: object, *, least: float) -> float:
 def check_seed(seed: object) -> int:
     """Return `seed` if every generator of random numbers here can take it."""
     return check_whole_number("seed", seed, least=0, most=LARGEST_SEED)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean ...?" with the nearest known name, or "" where none is near.
-
-    Example:
-        >>> did_you_mean("digit", ["digits", "iris"])
-        ' Did you mean "digits"?'
-    """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f' Did you mean "{near[0]}"?' if near else ""

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor
 
-from brainnet.data.checks import did_you_mean
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 Kind = Literal["standard", "minmax", "none"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -7,11 +7,11 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from brainnet.data.checks import did_you_mean
 from brainnet.errors import InputError
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES, left_to_run, settings_of_run
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
+from brainnet.suggestion import did_you_mean
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 
 Chosen = TypeVar("Chosen")

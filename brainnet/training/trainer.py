@@ -12,8 +12,8 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 
-from brainnet.data.checks import did_you_mean
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 from brainnet.training.checkpoint import AtomicCheckpointIO
 
 # What brainnet does itself: curves, checkpoints, progress and the summary of the network.

@@ -13,6 +13,7 @@ import brainnet
 ROOT = Path(brainnet.__file__).parent
 FLOORS = [
     "errors",
+    "suggestion",
     "concepts",
     "kernels",
     "structure",

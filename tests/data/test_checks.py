@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from brainnet.data.checks import check_number, check_whole_number, did_you_mean
+from brainnet.data.checks import check_number, check_whole_number
 from brainnet.errors import InputError
 
 
@@ -41,7 +41,3 @@ def test_whole_numbers_outside_are_refused(value):
 def test_numbers_that_are_none_are_refused(value):
     with pytest.raises(InputError, match="noise must be a finite number of 0 or more; got "):
         check_number("noise", value, least=0)
-
-
-def test_nothing_near_gives_no_hint():
-    assert did_you_mean("xyzzy", ["digits", "iris"]) == ""

@@ -164,7 +164,7 @@ def test_its_state_is_primitives_and_brings_the_scaling_back():
         ({"validation": 0.6, "test": 0.4}, "leave no rows to train on"),
         ({"normalize_targets": "no"}, "normalize_targets must be true or false; got 'no'"),
         ({"seed": -1}, "seed must be a whole number"),
-        ({"source": "digit"}, 'Did you mean "digits"'),
+        ({"source": "digit"}, "Did you mean digits"),
         ({"source": 3}, "data must be a built-in data set or its name.* got int"),
         ({"source": (rows(4), [0, 1, 0])}, "4 rows of inputs and 3 of targets"),
     ],

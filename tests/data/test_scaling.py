@@ -65,5 +65,5 @@ def test_other_columns_are_refused():
 
 
 def test_an_unknown_kind_gets_the_nearest():
-    with pytest.raises(InputError, match=r'got \'standart\'\. Did you mean "standard"\?'):
+    with pytest.raises(InputError, match=r"got \'standart\'\. Did you mean standard\?"):
         Scaling.fit(COLUMNS, "standart")

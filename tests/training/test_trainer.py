@@ -43,7 +43,7 @@ def test_what_is_asked_for_arrives():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_epoch": 1}, "no option 'max_epoch'. Did you mean \"max_epochs\""),
+        ({"max_epoch": 1}, "no option 'max_epoch'. Did you mean max_epochs"),
         ({"callbacks": []}, "Hand them over beside it"),
         ({"devices": 0, "accelerator": "cpu"}, "cannot be set up"),
         ({"max_steps": 0}, "max_steps must be 1 or more"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from brainnet.cli.suggestion import did_you_mean
+from brainnet.suggestion import did_you_mean
 
 KNOWN = ["optimizer", "optimizer.lr", "optimizer.eps", "seed", "data.batch_size"]
 

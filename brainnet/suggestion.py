@@ -4,6 +4,16 @@ import difflib
 from collections.abc import Iterable
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that comes closest, if one comes close.
+
+    Example:
+        >>> nearest("wieghts", ["weights", "biases"])
+        'weights'
+    """
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), None)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question to append to an error, or nothing when no known word comes close.
 
@@ -18,7 +28,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         ''
     """
     words = sorted(set(known))
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.7)
+    closest = nearest(word, words)
+    near = [] if closest is None else [closest]
     if not near:
         tails = [known_word for known_word in words if known_word.endswith(f".{word}")]
         near = tails[:3]
