@@ -23,6 +23,9 @@ PER_STEP_HOOKS = (
 )
 """What Lightning tells a callback about each step."""
 
+# A counter of Lightning's that is not public, and stands in its checkpoints all the same.
+_COUNTER = "_batches_that_stepped"
+
 
 @runtime_checkable
 class Selective(Protocol):
@@ -63,10 +66,11 @@ class Burst:
 
         Clipped, accumulated, scaled or shared gradients, validation in mid-epoch, an end at a
         certain step, a profiler, other people's data modules and their callbacks that are told
-        about each step do.
+        about each step do; so does a Lightning that counts otherwise than is known here.
         """
         return (
             all(selects(callback) for callback in _callbacks(trainer))
+            and hasattr(trainer.fit_loop.epoch_loop, _COUNTER)
             and type(trainer.strategy) is SingleDeviceStrategy
             and type(trainer.precision_plugin) is Precision
             and type(getattr(trainer, "profiler", None)) is PassThroughProfiler

@@ -271,6 +271,12 @@ def test_where_it_could_be_told_there_is_none(start, bursts, options):
     assert all(step < 21 for step in bursts) if accumulates_later else not bursts
 
 
+def test_a_lightning_that_counts_otherwise_takes_its_own_way(start, bursts, monkeypatch):
+    monkeypatch.setattr("brainnet.training.burst._COUNTER", "_something_new")
+    assert start(data=DataModule(Moons(rows=300), batch_size=10)).steps == 42
+    assert not bursts
+
+
 def test_our_own_callbacks_say_which_steps_they_need():
     for callback in (Observe(), Pictures(), Progress(), Interruption(), Checkpoints({}, None)):
         assert isinstance(callback, Selective)
