@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
+from torch import nn
 
 from brainnet.cli import targets
 from brainnet.cli.arguments import parse
@@ -20,9 +21,11 @@ from brainnet.cli.resume import (
     says_nothing_new,
     stored_config,
 )
+from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.training.evaluation import Evaluation, evaluate
 from brainnet.training.run_folder import find_run
+from brainnet.training.sizes import outputs_for
 
 # All that a judgement follows from; of the rest of a run nothing needs to be built.
 JUDGED = ("data", "network", "activation", "loss")
@@ -61,6 +64,7 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     build = Build(consent)
     data = data_of(config, build)
     loss = loss_of(config, data, build)
+    check_alike(config, data, loss)
     network = network_of(config, data, loss, build)
     sys.stdout.write(told(evaluate(found, network, data, loss), data.dataset.name))
     return 0
@@ -110,6 +114,36 @@ def check_unseen(config: Config, before: Mapping[str, object]) -> None:
         f"another {changed[0]} would split these rows anew, and the test would hold rows the "
         f"network was trained on. Leave it as it was in the run{advice}."
     )
+
+
+def check_alike(config: Config, data: DataModule, loss: nn.Module) -> None:
+    """Hold data against those that the network learnt from.
+
+    Raises:
+        InputError: when they have other inputs or other answers.
+    """
+    learnt, tasks = config["network"], getattr(loss, "tasks", (data.task,))
+    inputs, outputs = learnt.get("inputs"), learnt.get("outputs")
+    try:
+        same_answers = outputs in (None, outputs_for(data, loss) or outputs)
+    except InputError:  # more classes than the loss can tell apart
+        same_answers = False
+    if same_answers and inputs in (None, data.inputs) and data.task in tasks:
+        return
+    # A single output tells two classes apart.
+    answers = max(2, outputs or 0) if "regression" not in tasks else outputs
+    raise InputError(
+        f"{data.dataset.name} has {counted(data.targets, data.task)} and {data.inputs} inputs; the "
+        f"network learnt {counted(answers, tasks[0])} from {inputs}. Judge it by data like those "
+        "it learnt from."
+    )
+
+
+def counted(answers: object, task: str) -> str:
+    """How many answers there are to choose from, or numbers to predict."""
+    if task == "regression":
+        return "1 number to predict" if answers == 1 else f"{answers} numbers to predict"
+    return f"{answers} classes"
 
 
 def told(evaluation: Evaluation, name: str) -> str:

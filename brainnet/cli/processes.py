@@ -1,9 +1,10 @@
 """The processes of a distributed run: who speaks for them, and what they leave behind."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import torch
 from torch import distributed
 
 
@@ -21,6 +22,20 @@ def left_alone() -> Iterator[None]:
             distributed.destroy_process_group()
         os.environ.clear()
         os.environ.update(before)
+
+
+def crowded(trainer: Mapping[str, object]) -> str:
+    """A line on processes that have to share processor cores; empty where they need not."""
+    devices, accelerator = trainer.get("devices"), trainer.get("accelerator", "auto")
+    other = torch.cuda.is_available() or torch.backends.mps.is_available()
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not other)
+    cores = os.cpu_count() or 1
+    if not on_cpu or not isinstance(devices, int) or devices <= cores:
+        return ""
+    return (
+        f"{devices} processes share the {cores} cores of this processor (trainer.devices="
+        f"{devices}): they will wait for each other."
+    )
 
 
 def is_first() -> bool:

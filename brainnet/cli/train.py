@@ -14,7 +14,7 @@ from brainnet.cli.arguments import parse
 from brainnet.cli.build import Build
 from brainnet.cli.outcome import INTERRUPTED, TERMINATED, reported
 from brainnet.cli.parts import parts_of
-from brainnet.cli.processes import is_first, left_alone
+from brainnet.cli.processes import crowded, is_first, left_alone
 from brainnet.cli.session import Job, Session, show
 from brainnet.cli.sweep import Ending, tell_table, tidy, worst
 from brainnet.training.fresh_folder import left_untouched, numbered, remove_empty
@@ -101,6 +101,9 @@ class Training:
         job = self.session.job(config, HydraConfig.get().runtime.choices)
         with claimed(self.place, job.resume) as self.place:
             parts = parts_of(job.config, Build(self.session.consent), self.place.path)
+            warning = crowded(parts.trainer)
+            if warning and is_first():
+                say(warning)
             result = train(
                 parts.network,
                 parts.data,

@@ -287,5 +287,13 @@ def test_evaluating_on_rows_it_was_trained_on(capsys, run, word):
     assert "trained on" in refused(capsys, "evaluate", "latest", word)
 
 
-def test_evaluating_on_data_of_another_shape(capsys, run):
-    assert "need 2" in refused(capsys, "evaluate", "latest", "data=moons")
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("moons", "moons has 2 classes and 2 inputs; the network learnt 3 classes from 4"),
+        ("digits", "digits has 10 classes and 64 inputs; the network learnt 3 classes from 4"),
+        ("diabetes", "1 number to predict and 10 inputs; the network learnt 3 classes from 4"),
+    ],
+)
+def test_evaluating_on_data_of_another_shape(capsys, run, data, said):
+    assert said in refused(capsys, "evaluate", "latest", f"data={data}")
