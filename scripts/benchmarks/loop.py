@@ -1,14 +1,15 @@
 """What a training step costs beside a loop by hand and Lightning's: checked first, then measured.
 
     python scripts/benchmarks/loop.py                               # the default run's network
-    python scripts/benchmarks/loop.py --sizes 784-1600-2048-256-10 --epochs 3   # 5 M parameters
+    python scripts/benchmarks/loop.py --sizes 784-1600-2048-256-10 --epochs 12 --turns 1
     python scripts/benchmarks/loop.py --device cuda
 
 All contenders train the same network on the same rows in the same order; unless their weights are
 then equal, and the tests of the loop green, nothing is printed. They take turns, so that a busy
 moment of the machine meets them all. Three figures each, in microseconds a step, medians of turns:
 
-    step     the median epoch, from its start to its last step; looks included
+    step     the median epoch, from its start to its last step; looks included, and the picture of
+             the hill in epochs 0, 1, 2, 5, 10 …: fewer than ten epochs show little else
     epoch    the same to the start of the next; with validation and checkpoints, where there are any
     run      the whole training over its steps; with pictures and the first, more frequent looks
 
