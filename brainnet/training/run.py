@@ -101,9 +101,7 @@ def train(
         seen += [Progress()] if progress else []
         options = dict(trainer or {})
         compiles = options.pop("compile", False)
-        lightning = make_trainer(
-            options, [*callbacks, *seen, interruption, checkpoints], store
-        )
+        lightning = make_trainer(options, [*callbacks, *seen, interruption, checkpoints], store)
         if start is not None:
             start.check(lightning)
             module.curves.update(start.metrics)
