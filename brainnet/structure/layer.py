@@ -78,13 +78,17 @@ class Layer(nn.Module):
             signals: (batch, inputs)
             return:  (batch, neurons)
         """
-        if signals.shape[-1:] != (self.inputs,):
+        bias = None if self.bias is None else self.bias.value
+        # Asked afterwards, not before: a tracer (torch.fx, torch.jit) could not answer.
+        try:
+            summed: Tensor = self.weights(signals, bias)
+        except RuntimeError as error:
+            if signals.shape[-1:] == (self.inputs,):
+                raise
             raise ValueError(
                 f"{self.name} needs {self.inputs} inputs in the last dimension; got signals of "
                 f"shape {tuple(signals.shape)}. Give it what it was built for, or build it anew."
-            )
-        bias = None if self.bias is None else self.bias.value
-        summed: Tensor = self.weights(signals, bias)
+            ) from error
         return summed
 
     def forward(self, signals: Tensor) -> Tensor:

@@ -221,6 +221,12 @@ def test_sizes_that_make_no_network(sizes: list[int]) -> None:
         Network(sizes)
 
 
+def test_symbolic_tracing_goes_through() -> None:
+    network = Network([4, 3, 2], "relu")
+    inputs = torch.randn(5, 4)
+    assert torch.equal(torch.fx.symbolic_trace(network)(inputs), network(inputs))
+
+
 def test_one_number_makes_no_network() -> None:
     with pytest.raises(ValueError, match=r"got \[4\]|got \(4,\)"):
         Network(4)
