@@ -5,7 +5,7 @@ from torch import nn
 
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
-from brainnet.training.untouched import untouched
+from brainnet.observation.untouched import untouched
 
 
 def compile_network(network: nn.Module, data: DataModule, device: torch.device) -> None:

@@ -13,11 +13,11 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from brainnet.data.loader import InMemoryLoader
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.learning.loss import Task
+from brainnet.observation.untouched import untouched
 from brainnet.training.answers import answers
 from brainnet.training.burst import Burst
 from brainnet.training.compiled import compiled_in_place
 from brainnet.training.tally import Tally
-from brainnet.training.untouched import untouched
 
 Batch = tuple[Tensor, Tensor]
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]

@@ -21,10 +21,10 @@ from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import Recording, length_before, read_recording
 from brainnet.observation.tags import Level
 from brainnet.observation.unread_look import UnreadLook
+from brainnet.observation.untouched import untouched
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.module import LearningModule
-from brainnet.training.untouched import untouched
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from brainnet.data.module import DataModule
 from brainnet.observation import tags
 from brainnet.observation.cadence import is_round
 from brainnet.observation.hill import Hill, hill
+from brainnet.observation.untouched import untouched
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.drawing import (
@@ -26,7 +27,6 @@ from brainnet.training.drawing import (
 )
 from brainnet.training.module import LearningModule
 from brainnet.training.observe import writer_for
-from brainnet.training.untouched import untouched
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from torch import nn
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.loss import LOSSES
+from brainnet.observation.untouched import untouched
 from brainnet.structure.network import Network
-from brainnet.training.untouched import untouched
 
 
 def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
