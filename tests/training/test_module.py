@@ -190,9 +190,8 @@ def test_a_test_leaves_its_confusion(moons, network, tmp_path):
 
 def test_a_regression_is_judged_by_r2(tmp_path):
     data = DataModule(Diabetes())
-    module = LearningModule(
-        Network([10, 8, 1]), MeanSquaredError(), task="regression", targets=data.targets
-    )
+    network = Network([10, 8, 1], generator=torch.Generator().manual_seed(0))
+    module = LearningModule(network, MeanSquaredError(), task="regression", targets=data.targets)
     points, trainer = fit(module, data, tmp_path, max_epochs=20)
     judge(trainer, module, data)
     assert module.curves["r2/test"] > 0.3
