@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from brainnet.cli.targets import Consent, joined, resolve
+from brainnet.building.targets import Consent, joined, resolve
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 

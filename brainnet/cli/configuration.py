@@ -6,8 +6,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from brainnet.building.targets import ROOTS, under
 from brainnet.cli.keys import BY_PATH
-from brainnet.cli.targets import ROOTS, under
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from hydra.core.override_parser.types import Override
 
-from brainnet.cli.targets import Consent, allowed_roots
+from brainnet.building.targets import Consent, allowed_roots
 
 
 def consent_of(overrides: Iterable[Override]) -> Consent:

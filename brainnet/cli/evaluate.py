@@ -7,9 +7,9 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from torch import nn
 
-from brainnet.cli import targets
+from brainnet.building import targets
+from brainnet.building.build import Build
 from brainnet.cli.arguments import parse
-from brainnet.cli.build import Build
 from brainnet.cli.composition import Composer
 from brainnet.cli.configuration import Config, check, plain
 from brainnet.cli.consent import consent_of

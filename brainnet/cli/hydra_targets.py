@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from omegaconf import DictConfig, OmegaConf
 
-from brainnet.cli import targets
+from brainnet.building import targets
+from brainnet.building.targets import Consent, joined
 from brainnet.cli.configuration import leaves
-from brainnet.cli.targets import Consent, joined
 from brainnet.errors import InputError
 
 PLUGINS = ("launcher", "sweeper")

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from brainnet.cli.build import Build, accepts, check_accepted
+from brainnet.building.build import Build, check_accepted
+from brainnet.building.network import network_from
 from brainnet.cli.configuration import Config
-from brainnet.cli.memory import check_memory
 from brainnet.cli.other_class import ROWS
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.learning_rate import settings_of_run
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
-from brainnet.structure.network import Network
 from brainnet.suggestion import did_you_mean
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.observe import Observe
@@ -128,10 +126,9 @@ def outputs_of(loss: nn.Module, data: DataModule) -> int:
 
 def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) -> nn.Module:
     """The network, with as many inputs and outputs as data and loss ask for."""
-    options = dict(filled["network"])
     sizes = {"inputs": data.inputs, "outputs": outputs_of(loss, data)}
     for key, needed in sizes.items():
-        given = options.pop(key, None)
+        given = filled["network"].get(key)
         if given is not None and given != needed:
             raise InputError(
                 f"the network has {given} {key} (network.{key}={given}); the data "
@@ -139,17 +136,7 @@ def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) 
                 "follows from the data. A trained network needs data like those it learnt from."
             )
     filled["network"] = filled["network"] | sizes
-    torch.manual_seed(filled["seed"])  # for networks that take no generator
-    target = build.target(options, "network")
-    offered: dict[str, Any] = dict(sizes)
-    if target is Network:
-        offered = {"sizes": [sizes["inputs"], *options.pop("hidden", []), sizes["outputs"]]}
-        check_memory(offered["sizes"])
-    offered["generator"] = torch.Generator().manual_seed(filled["seed"])
-    offered["activation"] = filled["activation"]
-    taken = {key: value for key, value in offered.items() if accepts(target, key)}
-    network: nn.Module = build.instance(taken | options, "network")
-    return network
+    return network_from(filled, build, inputs=sizes["inputs"], outputs=sizes["outputs"])
 
 
 def optimizer_of(config: Config, build: Build) -> OptimizerFactory:

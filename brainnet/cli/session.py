@@ -13,7 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from brainnet.cli import targets
+from brainnet.building import targets
+from brainnet.building.targets import Consent
 from brainnet.cli.arguments import Arguments
 from brainnet.cli.composition import VERSION_BASE, Composer
 from brainnet.cli.conf_folder import conf_folder
@@ -22,7 +23,6 @@ from brainnet.cli.consent import consent_of
 from brainnet.cli.hydra_targets import check_hydra
 from brainnet.cli.other_class import without_leftovers
 from brainnet.cli.resume import resumed
-from brainnet.cli.targets import Consent
 from brainnet.errors import InputError
 from brainnet.training.run_folder import Run
 

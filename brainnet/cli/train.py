@@ -10,8 +10,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from brainnet.building.build import Build
 from brainnet.cli.arguments import parse
-from brainnet.cli.build import Build
 from brainnet.cli.outcome import INTERRUPTED, TERMINATED, reported
 from brainnet.cli.parts import parts_of
 from brainnet.cli.processes import crowded, is_first, left_alone

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from brainnet.cli import targets
-from brainnet.cli.targets import Consent
+from brainnet.building import targets
+from brainnet.building.targets import Consent
 from brainnet.errors import InputError
 
 NOBODY = Consent()
@@ -109,7 +109,7 @@ def test_offers_no_consent_to_what_could_never_be_allowed(target, reason):
         "lightning.pytorch.Trainer",
         "torchmetrics.functional.accuracy",
         "brainnet.cli.main.main",
-        "brainnet.cli.targets.importlib.import_module",
+        "brainnet.building.targets.importlib.import_module",
         "brainnet.training.checkpoint.torch.load",
         "brainnet.training.run_folder.Path",
         "brainnet.structure.network.Network.from_torch",
@@ -169,7 +169,7 @@ def test_a_refused_name_is_not_even_imported(tmp_path):
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')\n")
     code = textwrap.dedent(
         """
-        from brainnet.cli.targets import Consent, resolve
+        from brainnet.building.targets import Consent, resolve
         from brainnet.errors import InputError
         try:
             resolve("trap.Net", "network", Consent())

@@ -3,9 +3,9 @@
 import pytest
 from omegaconf import OmegaConf
 
+from brainnet.building.targets import Consent
 from brainnet.cli.hydra_targets import check_hydra
 from brainnet.cli.main import main
-from brainnet.cli.targets import Consent
 from brainnet.errors import InputError
 
 NOBODY = Consent()

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from brainnet.building.build import Build
+from brainnet.building.targets import Consent, resolve
+from brainnet.building.targets import check as check_targets
 from brainnet.cli.arguments import parse
-from brainnet.cli.build import Build
 from brainnet.cli.composition import Composer
 from brainnet.cli.conf_folder import conf_folder
 from brainnet.cli.configuration import check, leaves, plain
 from brainnet.cli.keys import BY_PATH, KEYS
 from brainnet.cli.parts import ROWS, parts_of
-from brainnet.cli.targets import Consent, resolve
-from brainnet.cli.targets import check as check_targets
 from brainnet.data.builtin import SOURCES
 from brainnet.data.module import DataModule
 from brainnet.learning.gradient_descent import OPTIMIZERS

@@ -24,6 +24,7 @@ FLOORS = [
     "telling",
     "explanation",
     "watching",
+    "building",
     "training",
     "cli",
     "__main__",
