@@ -17,32 +17,21 @@ scripts/benchmarks/results/activation.csv with date, machine and commit.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import datetime
+import functools
 import itertools
-import os
-import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
+import measuring
 import torch
+from measuring import Circumstances, Spent
 from torch import Tensor, nn
 from torch.nn import functional
 
-from brainnet.kernels import paths
 from brainnet.kernels.counters import new_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 from brainnet.structure.network import Network
 
-ROOT = Path(__file__).parents[2]
-TABLE = Path(__file__).parent / "results" / "activation.csv"
 CHECKS = [
     "tests/kernels/test_threshold_ramp.py",
     "tests/kernels/test_paths.py",
@@ -59,13 +48,6 @@ Contender = Callable[[Tensor], Tensor]
 class Figure:
     """One line of the table."""
 
-    date: str
-    commit: str
-    machine: str
-    torch: str
-    path: str
-    threads: int
-    load: float  # of the machine when it began: above the threads, others were at work too
     dtype: str
     size: str
     part: str  # forward, or both: forward and backward
@@ -119,22 +101,15 @@ def contenders(neurons: int, device: str) -> dict[str, Contender]:
     }
 
 
-def seconds(act: Contender, x: Tensor, grad: Tensor | None, calls: int) -> tuple[float, float]:
-    """Seconds for one call, by the clock and of the processor: forward, or forward and backward."""
+def seconds(act: Contender, x: Tensor, grad: Tensor | None, calls: int) -> Spent:
+    """Seconds for one call: forward, or forward and backward."""
     # In place there is a new input to each call, and making it is not what is timed. Small inputs
     # are leaves, as the cost of `Source` would hide what is measured.
-    sources = [x] * calls if calls > 1 else [Source.apply(x)]  # type: ignore[no-untyped-call]
-    synchronize(x)
-    start, worked = time.perf_counter(), time.process_time()
+    source = x if calls > 1 else Source.apply(x)  # type: ignore[no-untyped-call]
     if grad is None:
         with torch.no_grad():
-            for source in sources:
-                act(source)
-    else:
-        for source in sources:
-            torch.autograd.grad(act(source), x, grad)
-    synchronize(x)
-    return (time.perf_counter() - start) / calls, (time.process_time() - worked) / calls
+            return measuring.spent(lambda: act(source), x.device.type, calls)
+    return measuring.spent(lambda: torch.autograd.grad(act(source), x, grad), x.device.type, calls)
 
 
 def threads_for(size: str, most: int) -> int:
@@ -143,23 +118,15 @@ def threads_for(size: str, most: int) -> int:
     return 1 if rows * neurons < 100_000 else most
 
 
-def synchronize(x: Tensor) -> None:
-    """Wait until the device has done what was asked of it."""
-    if x.is_cuda:
-        torch.cuda.synchronize()
-
-
 def copy_bandwidth(x: Tensor, repeats: int) -> float:
     """Bytes per second, read and written, of a copy into memory that is there already."""
     source, target = x.detach(), torch.empty_like(x)
-    times = []
-    for _ in range(max(repeats, 5)):
-        synchronize(x)
-        start = time.perf_counter()
-        target.copy_(source)
-        synchronize(x)
-        times.append(time.perf_counter() - start)
-    return 2 * x.nbytes / statistics.median(times)
+
+    def copy() -> Spent:
+        return measuring.spent(lambda: target.copy_(source), x.device.type)
+
+    turns = measuring.by_turns({"copy": copy}, max(repeats, 5))
+    return 2 * x.nbytes / measuring.medians(turns)["copy"].clock
 
 
 def measure(size: str, dtype: torch.dtype, device: str, repeats: int) -> list[Figure]:
@@ -173,76 +140,39 @@ def measure(size: str, dtype: torch.dtype, device: str, repeats: int) -> list[Fi
     if calls > 1:
         acts = {name: act for name, act in acts.items() if "in place" not in name}
     bandwidth = copy_bandwidth(x, repeats)
-    circumstances = told(device)
+
+    def turn(act: Contender, given: Tensor | None) -> Spent:
+        if calls > 1:
+            seconds(act, x, given, 20)
+        return seconds(act, x, given, calls)
+
     figures = []
     for part, given, passes in (("forward", None, 2), ("both", grad, 5)):
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in acts}
-        for turn in range(repeats + 1):
-            # Nobody always follows the same neighbour, who leaves the caches and threads his way.
-            order = list(acts)[turn % len(acts) :] + list(acts)[: turn % len(acts)]
-            for name in order:
-                act = acts[name]
-                if calls > 1:
-                    seconds(act, x, given, 20)
-                spent = seconds(act, x, given, calls)
-                if turn:  # the first warms up, and compiles
-                    times[name].append(spent)
-        medians, cpu = (
-            {name: statistics.median(pair[kind] for pair in each) for name, each in times.items()}
-            for kind in (0, 1)
+        turns = measuring.by_turns(
+            {name: functools.partial(turn, act, given) for name, act in acts.items()}, repeats
         )
-        bests = {name: min(each)[0] for name, each in times.items()}
+        medians = measuring.medians(turns)
+        bests = {name: min(each).clock for name, each in turns.items()}
+        of_hardtanh, best_of_hardtanh = medians["hardtanh"], bests["hardtanh"]
         for name, median in medians.items():
-            speed = passes * x.nbytes / median
+            speed = passes * x.nbytes / median.clock
             figures.append(
                 Figure(
-                    **circumstances,
                     dtype=str(dtype).removeprefix("torch."),
                     size=size,
                     part=part,
                     contender=name,
-                    microseconds=round(median * 1e6, 2),
-                    to_hardtanh=round(median / medians["hardtanh"], 3),
+                    microseconds=round(median.clock * 1e6, 2),
+                    to_hardtanh=round(median.clock / of_hardtanh.clock, 3),
                     best_microseconds=round(bests[name] * 1e6, 2),
-                    best_to_hardtanh=round(bests[name] / bests["hardtanh"], 3),
-                    cpu_microseconds=round(cpu[name] * 1e6, 2),
-                    cpu_to_hardtanh=round(cpu[name] / cpu["hardtanh"], 3),
+                    best_to_hardtanh=round(bests[name] / best_of_hardtanh, 3),
+                    cpu_microseconds=round(median.processor * 1e6, 2),
+                    cpu_to_hardtanh=round(median.processor / of_hardtanh.processor, 3),
                     gigabytes_per_second=round(speed / 1e9, 2),
                     share_of_copy=round(speed / bandwidth, 3),
                 )
             )
     return figures
-
-
-def told(device: str) -> dict[str, Any]:
-    """What the figures were measured with."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    machine = torch.cuda.get_device_name() if device == "cuda" else processor()
-    return {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
-        "commit": commit.stdout.strip() or "unknown",
-        "machine": machine,
-        "torch": torch.__version__,
-        "path": paths.status()[device]["path"],
-        "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else -1.0,
-    }
-
-
-def processor() -> str:
-    """The processor's name."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def kept_by_a_layer(activation: Callable[[Tensor], Tensor], device: str) -> float:
@@ -268,22 +198,9 @@ def kept_by_a_layer(activation: Callable[[Tensor], Tensor], device: str) -> floa
     return sum(size for place, size in kept.items() if place not in known) / x.nbytes
 
 
-def check(device: str) -> None:
-    """Run the op's tests; leave where one fails: a wrong result has no speed."""
-    print(f"checking: {' '.join(CHECKS)}", flush=True)
-    chosen = ["-m", "cuda or not slow"] if device == "cuda" else []
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS, *chosen],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if result.returncode:
-        sys.exit(f"{result.stdout[-2000:]}\nThe checks failed: a wrong result has no speed.")
-
-
-def report(figures: list[Figure]) -> None:
+def report(circumstances: Circumstances, figures: list[Figure]) -> None:
     """One size and dtype as a table for people."""
-    first = figures[0]
-    print(f"\n{first.size} {first.dtype}, {first.threads} threads, path {first.path}")
+    print(f"\n{figures[0].size} {figures[0].dtype}, {circumstances}")
     print("to hardtanh: by the clock (by the processor's time); copy: share of its bandwidth")
     heads = ("forward µs", "to hardtanh", "both µs", "to hardtanh")
     print(" " * 28 + "".join(f"{head:>15}" for head in heads) + "   copy")
@@ -295,17 +212,6 @@ def report(figures: list[Figure]) -> None:
             f"{figure.contender:28}{figure.microseconds:15.1f}{ratios[0]:>15}"
             f"{pair.microseconds:15.1f}{ratios[1]:>15}{pair.share_of_copy:7.0%}"
         )
-
-
-def add_to_table(figures: list[Figure]) -> None:
-    """Append to the table in the repository."""
-    TABLE.parent.mkdir(exist_ok=True)
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(field.name for field in fields(Figure))
-        writer.writerows(astuple(figure) for figure in figures)
 
 
 def step_of(network: nn.Module, x: Tensor, targets: Tensor) -> Callable[[], None]:
@@ -332,45 +238,38 @@ def training_steps(rows: int, sizes: list[int], device: str, repeats: int) -> No
                 network.compile()
             steps[f"{name}, {how}"] = step_of(network, x, targets)
     calls = max(1, 4_000_000 // (rows * sum(a * b for a, b in itertools.pairwise(sizes))))
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
-    for turn in range(repeats + 1):
-        for name, step in steps.items():
-            step()
-            synchronize(x)
-            start, worked = time.perf_counter(), time.process_time()
-            for _ in range(calls):
-                step()
-            synchronize(x)
-            if turn:
-                spent = time.perf_counter() - start, time.process_time() - worked
-                times[name].append((spent[0] / calls, spent[1] / calls))
+
+    def turn(step: Callable[[], None]) -> Spent:
+        step()
+        return measuring.spent(step, device, calls)
+
+    turns = measuring.by_turns(
+        {name: functools.partial(turn, step) for name, step in steps.items()}, repeats
+    )
     print(
         f"\ntraining step, {rows} rows through {'-'.join(map(str, sizes))}, µs (processor's time)"
     )
-    for name, each in times.items():
-        clock, cpu = (statistics.median(pair[kind] for pair in each) * 1e6 for kind in (0, 1))
-        print(f"{name:28}{clock:12.1f} ({cpu:.1f})")
+    for name, median in measuring.medians(turns).items():
+        print(f"{name:28}{median.clock * 1e6:12.1f} ({median.processor * 1e6:.1f})")
 
 
 def main() -> None:
     """Check, measure, print, and add to the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser = measuring.commands(__doc__, threads=2, repeats=15)
     parser.add_argument("--sizes", help="rows x neurons, separated by commas")
     parser.add_argument("--dtypes", default="float32,bfloat16")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=15)
     choices = parser.parse_args()
-    check(choices.device)
+    measuring.check(CHECKS, choices.device)
     for size in (choices.sizes or SIZES[choices.device]).split(","):
-        torch.set_num_threads(threads_for(size, choices.threads))
+        measuring.pin_threads(threads_for(size, choices.threads))
         for dtype in choices.dtypes.split(","):
+            circumstances = Circumstances.now(choices.device)
             figures = measure(size, getattr(torch, dtype), choices.device, choices.repeats)
-            report(figures)
-            add_to_table(figures)
-    torch.set_num_threads(1)
+            report(circumstances, figures)
+            measuring.add_to_table(choices.results / "activation.csv", circumstances, figures)
+    measuring.pin_threads(1)
     training_steps(32, [64, 64, 32, 10], choices.device, choices.repeats)
-    torch.set_num_threads(choices.threads)
+    measuring.pin_threads(choices.threads)
     training_steps(512, [512, 1024, 1024, 10], choices.device, choices.repeats)
     print("\nkept for backward between two layers, in activations:")
     for name, act in contenders(1024, choices.device).items():

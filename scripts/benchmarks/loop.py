@@ -1,7 +1,7 @@
 """What a training step costs beside a loop by hand and Lightning's: checked first, then measured.
 
     python scripts/benchmarks/loop.py                               # the default run's network
-    python scripts/benchmarks/loop.py --sizes 784-1600-2048-256-10 --epochs 12 --turns 1
+    python scripts/benchmarks/loop.py --sizes 784-1600-2048-256-10 --epochs 12 --repeats 1
     python scripts/benchmarks/loop.py --device cuda
 
 All contenders train the same network on the same rows in the same order; unless their weights are
@@ -20,13 +20,9 @@ to scripts/benchmarks/results/loop.csv and start_up.csv, with date, machine and 
 
 from __future__ import annotations
 
-import argparse
-import csv
-import datetime
+import functools
 import io
-import itertools
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -34,16 +30,18 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import lightning.pytorch as pl
+import measuring
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from measuring import ROOT, Circumstances
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
@@ -56,8 +54,6 @@ from brainnet.training.observe import Observe
 from brainnet.training.run import train
 from brainnet.training.trainer import quiet
 
-ROOT = Path(__file__).parents[2]
-RESULTS = Path(__file__).parent / "results"
 CHECKS = ["tests/training/test_burst.py"]
 SIZES = "64-64-32-10"
 ROWS = 1797  # as many as the digits have
@@ -69,13 +65,7 @@ BY_HAND, BARE = "by hand, DataLoader", "Lightning, in memory"
 class Figure:
     """One line of the table."""
 
-    date: str
-    commit: str
-    machine: str
-    torch: str
     lightning: str
-    threads: int
-    load: float  # what the machine was asked for beside it: more than its cores spoils the times
     device: str
     network: str
     parameters: int
@@ -92,10 +82,6 @@ class Figure:
 class Beginning:
     """How long it takes to the first step, in seconds on the wall; one line of the other table."""
 
-    date: str
-    commit: str
-    machine: str
-    load: float
     bare_imports: float  # of the libraries alone
     imports: float  # of the command, libraries included
     work: float  # from then to the end of the first step
@@ -106,17 +92,17 @@ class Clock(pl.Callback):
     """Reads the clock at the ends of epochs; told of no single step, it stands in nobody's way."""
 
     def __init__(self, device: str) -> None:
-        self.cuda = device == "cuda"
+        self.device = device
         self.starts: list[float] = []
         self.stops: list[float] = []
         self.end = 0.0
 
     def now(self) -> float:
         """Seconds, once the device is done."""
-        if self.cuda:
-            torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()
+        if self.device == "cpu":
+            return time.process_time()
+        measuring.wait_for(self.device)
+        return time.perf_counter()
 
     def on_train_epoch_start(self, *_: object) -> None:
         """An epoch begins; pictures are drawn before it."""
@@ -345,19 +331,23 @@ def measure(bench: Bench, turns: int) -> dict[str, tuple[float, float, float]]:
 
     Contenders that learn something else end the program.
     """
-    figures: dict[str, list[tuple[float, float, float]]] = {}
-    learnt: list[Tensor] | None = None
-    for turn, (name, contend) in itertools.product(range(turns), bench.contenders().items()):
+    learnt: list[Tensor] = []
+
+    def turn(name: str, contend: Callable[[Clock], nn.Module]) -> tuple[float, float, float]:
         clock = Clock(bench.device)
         weights = [weight.detach().cpu() for weight in contend(clock).parameters()]
-        learnt = learnt or weights
+        learnt[:] = learnt or weights
         if not all(map(torch.equal, learnt, weights)):
-            sys.exit(f"{name} learnt something else in turn {turn}: nothing to compare.")
+            sys.exit(f"{name} learnt something else: nothing to compare.")
         steps, epochs, run = clock.microseconds(bench.steps)
-        figures.setdefault(name, []).append((median(steps), median(epochs), run))
+        return median(steps), median(epochs), run
+
+    contenders = {
+        name: functools.partial(turn, name, contend) for name, contend in bench.contenders().items()
+    }
     return {
         name: (median(step), median(epoch), median(run))
-        for name, turned in figures.items()
+        for name, turned in measuring.by_turns(contenders, turns, warm_up=0).items()
         for step, epoch, run in [zip(*turned, strict=True)]
     }
 
@@ -366,11 +356,8 @@ def table(bench: Bench, measured: dict[str, tuple[float, float, float]]) -> list
     """The figures, with what they were measured with."""
     return [
         Figure(
-            **told(),
-            torch=torch.__version__,
             lightning=version("lightning"),
-            threads=torch.get_num_threads(),
-            device=torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
+            device=bench.device,
             network="-".join(map(str, bench.sizes)),
             parameters=sum(weight.numel() for weight in bench.network().parameters()),
             batch_size=bench.data.batch_size,
@@ -417,7 +404,6 @@ def beginning(repeats: int) -> Beginning:
         work.append(seconds[1])
     libraries, command, rest = median(bare), median(imports), median(work)
     return Beginning(
-        **told(),
         bare_imports=round(libraries, 2),
         imports=round(command, 2),
         work=round(rest, 2),
@@ -439,50 +425,12 @@ def times_of(words: list[str]) -> list[float]:
     return [float(word) for word in line.split()[1:]]
 
 
-def told() -> dict[str, Any]:
-    """When, of what, on what."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
-        "commit": commit.stdout.strip() or "unknown",
-        "machine": processor(),
-        "load": round(os.getloadavg()[0], 1),
-    }
-
-
-def processor() -> str:
-    """The processor's name."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def check() -> None:
-    """Run the tests of the loop; leave where one fails: a wrong result has no speed."""
-    print(f"checking: {' '.join(CHECKS)}", flush=True)
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if result.returncode:
-        sys.exit(f"{result.stdout[-2000:]}\nThe checks failed: a wrong result has no speed.")
-
-
-def report(figures: Sequence[Figure]) -> None:
+def report(circumstances: Circumstances, figures: Sequence[Figure]) -> None:
     """One network as a table for people."""
     first = figures[0]
     print(
         f"\n{first.network}, {first.parameters:,} parameters, batches of {first.batch_size}, "
-        f"{first.device}, {first.threads} threads, load {first.load}; microseconds a step"
+        f"{first.device}, {circumstances}; microseconds a step"
     )
     print(f"{'':28}{'step':>9}{'epoch':>9}{'run':>9}{'to by hand':>12}{'to Lightning':>14}")
     for one in figures:
@@ -490,18 +438,6 @@ def report(figures: Sequence[Figure]) -> None:
             f"{one.contender:28}{one.step:9.0f}{one.epoch:9.0f}{one.run:9.0f}"
             f"{one.step_to_by_hand:11.2f}x{one.step_to_lightning:13.2f}x"
         )
-
-
-def add_to_table(name: str, lines: Sequence[Figure] | Sequence[Beginning]) -> None:
-    """Append to a table in the repository."""
-    path = RESULTS / name
-    path.parent.mkdir(exist_ok=True)
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(field.name for field in fields(lines[0]))
-        writer.writerows(astuple(line) for line in lines)
 
 
 @contextmanager
@@ -514,33 +450,29 @@ def calm() -> Iterator[None]:
 
 def main() -> None:
     """Check, measure, print, and add to the tables."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser = measuring.commands(__doc__, threads=1, repeats=5)
     parser.add_argument("--sizes", default=SIZES, help="inputs-neurons-..., separated by commas")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--starts", type=int, default=3, help="of the command; 0 for none")
     choices = parser.parse_args()
-    # Also for what is started from here, and for brainnet, which leaves a choice alone.
-    os.environ["OMP_NUM_THREADS"] = str(choices.threads)
-    torch.set_num_threads(choices.threads)
-    check()
+    measuring.pin_threads(choices.threads)
+    measuring.check(CHECKS, choices.device)
     for sizes in choices.sizes.split(","):
+        circumstances = Circumstances.now(choices.device)
         bench = Bench.of(sizes, choices.batch_size, choices.epochs, choices.device)
         with calm():
-            figures = table(bench, measure(bench, choices.turns))
-        report(figures)
-        add_to_table("loop.csv", figures)
+            figures = table(bench, measure(bench, choices.repeats))
+        report(circumstances, figures)
+        measuring.add_to_table(choices.results / "loop.csv", circumstances, figures)
     if choices.starts:
+        circumstances = Circumstances.now(choices.device)
         begun = beginning(choices.starts)
         print(
             f"\nto the first step: imports {begun.imports} s, work {begun.work} s; "
             f"{begun.to_bare_imports}x a bare import of the libraries ({begun.bare_imports} s)"
         )
-        add_to_table("start_up.csv", [begun])
+        measuring.add_to_table(choices.results / "start_up.csv", circumstances, [begun])
 
 
 if __name__ == "__main__":

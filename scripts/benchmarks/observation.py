@@ -17,36 +17,27 @@ observation.csv and watching.csv in scripts/benchmarks/results, with date, machi
 
 from __future__ import annotations
 
-import argparse
-import csv
-import datetime
 import functools
 import itertools
-import os
-import platform
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
+import measuring
 import torch
+from measuring import Circumstances
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from brainnet.kernels import paths, statistics_reference
+from brainnet.kernels import statistics_reference
 from brainnet.kernels.statistics import read, statistics
 from brainnet.observation.tags import Level
 from brainnet.structure.network import Network
 from brainnet.watching import Watching, watch
 
-ROOT = Path(__file__).parents[2]
-RESULTS = Path(__file__).parent / "results"
 CHECKS = {
     "look": ["tests/kernels/test_statistics.py", "tests/kernels/test_statistics_triton.py"],
     "whole": ["tests/test_watching.py", "tests/observation/test_observed_step.py"],
@@ -62,13 +53,6 @@ PEERS = ("SummaryWriter.add_histogram", "torch.histc")
 class Figure:
     """One line of the table."""
 
-    date: str
-    commit: str
-    machine: str
-    torch: str
-    path: str
-    threads: int
-    load: float  # what the machine was asked for beside it: more than its cores spoils the times
     dtype: str
     network: str
     values: int  # weights, biases and gradients
@@ -82,13 +66,6 @@ class Figure:
 class Share:
     """One line of the table of the whole."""
 
-    date: str
-    commit: str
-    machine: str
-    torch: str
-    path: str
-    threads: int
-    load: float
     network: str
     parameters: int
     contender: str
@@ -136,34 +113,26 @@ def contenders(tensors: list[Tensor], writer: SummaryWriter) -> dict[str, Callab
     return contenders
 
 
-def milliseconds(look: Callable[[], object], device: str) -> float:
-    """What one look takes, until the device is done with it."""
-    start = time.perf_counter()
-    look()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - start) * 1e3
-
-
 def measure(sizes: str, dtype: torch.dtype, device: str, repeats: int) -> list[Figure]:
     """Every contender on one network, taking turns."""
     tensors = network(sizes, dtype, device)
     # A queue so long that no look waits for the disk.
     with tempfile.TemporaryDirectory() as folder, SummaryWriter(folder, max_queue=10**6) as writer:
-        looks = contenders(tensors, writer)
-        times: dict[str, list[float]] = {name: [] for name in looks}
-        for turn in range(repeats + 1):
-            for name, look in looks.items():
-                spent = milliseconds(look, device)
-                if "TensorBoard" in name or "SummaryWriter" in name:
-                    writer.flush()  # its thread would run on into the next one's time
-                if turn:  # the first warms up, and compiles
-                    times[name].append(spent)
-    medians = {name: median(each) for name, each in times.items()}
+
+        def turn(look: Callable[[], object]) -> float:
+            spent = measuring.spent(look, device).clock * 1e3
+            writer.flush()  # its thread would run on into the next one's time
+            return spent
+
+        looks = {
+            name: functools.partial(turn, look)
+            for name, look in contenders(tensors, writer).items()
+        }
+        turns = measuring.by_turns(looks, repeats)
+    medians = {name: median(each) for name, each in turns.items()}
     missing = float("nan")
     return [
         Figure(
-            **told(device),
             dtype=str(dtype).removeprefix("torch."),
             network=sizes,
             values=sum(tensor.numel() for tensor in tensors),
@@ -269,18 +238,17 @@ CONTENDERS = (
 
 def measure_whole(sizes: str, device: str, repeats: int) -> list[Share]:
     """Every contender on a training of its own, taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         trainings = {name: Training(sizes, device) for name in CONTENDERS}
         looks = {
             name: look_of(name, training, f"{folder}/{place}", stack)
             for place, (name, training) in enumerate(trainings.items())
         }
-        for turn in range(repeats + 2):
-            for name, training in trainings.items():
-                spent = work(functools.partial(training.step, looks[name]), device)
-                if turn > 1:  # the first ones warm up
-                    times[name].append(spent)
+        steps = {
+            name: functools.partial(work, functools.partial(training.step, looks[name]), device)
+            for name, training in trainings.items()
+        }
+        times = measuring.by_turns(steps, repeats, warm_up=2)
         idle = idle_microseconds(trainings[ALONE], f"{folder}/idle")
     alone = median(times[ALONE])
     shares = []
@@ -289,7 +257,6 @@ def measure_whole(sizes: str, device: str, repeats: int) -> list[Share]:
         between = idle if name.startswith("watch") else 0.0
         shares.append(
             Share(
-                **told(device),
                 network=sizes,
                 parameters=sum(each.numel() for each in trainings[name].model.parameters()),
                 contender=name,
@@ -307,11 +274,8 @@ def work(step: Callable[[], object], device: str) -> float:
 
     Not by the clock on the CPU: a thread that hands over on a busy machine waits for others' work.
     """
-    if device != "cpu":
-        return milliseconds(step, device)
-    start = time.process_time()
-    step()
-    return (time.process_time() - start) * 1e3
+    spent = measuring.spent(step, device)
+    return (spent.processor if device == "cpu" else spent.clock) * 1e3
 
 
 def idle_microseconds(training: Training, folder: str) -> float:
@@ -326,55 +290,10 @@ def idle_microseconds(training: Training, folder: str) -> float:
     return median(times)
 
 
-def told(device: str) -> dict[str, Any]:
-    """What the figures were measured with."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
-        "commit": commit.stdout.strip() or "unknown",
-        "machine": torch.cuda.get_device_name() if device == "cuda" else processor(),
-        "torch": torch.__version__,
-        "path": paths.status()[device]["path"],
-        "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1),
-    }
-
-
-def processor() -> str:
-    """The processor's name."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def check(what: str, device: str) -> None:
-    """Run the tests of what is timed; leave where one fails: a wrong result has no speed."""
-    print(f"checking: {' '.join(CHECKS[what])}", flush=True)
-    chosen = ["-m", "cuda or not slow"] if device == "cuda" else []
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS[what], *chosen],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if result.returncode:
-        sys.exit(f"{result.stdout[-2000:]}\nThe checks failed: a wrong result has no speed.")
-
-
-def report(figures: list[Figure]) -> None:
+def report(circumstances: Circumstances, figures: list[Figure]) -> None:
     """One network as a table for people."""
     first = figures[0]
-    print(
-        f"\n{first.network} {first.dtype}, {first.values:,} values, {first.threads} threads, "
-        f"path {first.path}, load {first.load}"
-    )
+    print(f"\n{first.network} {first.dtype}, {first.values:,} values, {circumstances}")
     print(f"{'':30}{'ms':>10}{'add_histogram':>15}{'histc':>9}")
     for figure in figures:
         print(
@@ -383,12 +302,12 @@ def report(figures: list[Figure]) -> None:
         )
 
 
-def report_whole(shares: list[Share]) -> None:
+def report_whole(circumstances: Circumstances, shares: list[Share]) -> None:
     """One network's trainings as a table for people."""
     first = shares[0]
     print(
-        f"\n{first.network}, {first.parameters:,} parameters, {first.threads} threads, path "
-        f"{first.path}, load {first.load}: a step takes {first.step_ms} ms"
+        f"\n{first.network}, {first.parameters:,} parameters, {circumstances}: a step takes "
+        f"{first.step_ms} ms"
     )
     print(f"{'':30}{'a look adds, ms':>16}{'between, us':>13}{'of training, %':>16}")
     for share in shares[1:]:
@@ -397,41 +316,29 @@ def report_whole(shares: list[Share]) -> None:
         )
 
 
-def add_to_table(figures: Sequence[Figure] | Sequence[Share], name: str) -> None:
-    """Append to a table in the repository."""
-    RESULTS.mkdir(exist_ok=True)
-    table = RESULTS / name
-    new = not table.exists()
-    with table.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(field.name for field in fields(figures[0]))
-        writer.writerows(astuple(figure) for figure in figures)
-
-
 def main() -> None:
     """Check, measure, print, and add to the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = measuring.commands(__doc__, threads=2, repeats=15)
     parser.add_argument("--what", default="look,whole", help="look, whole or both")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--sizes", default=SIZES, help="inputs-neurons-..., separated by commas")
     parser.add_argument("--dtypes", default="float32,bfloat16", help="of the tensors looked at")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=15)
     choices = parser.parse_args()
-    torch.set_num_threads(choices.threads)
+    device, repeats = choices.device, choices.repeats
+    measuring.pin_threads(choices.threads)
     for what in choices.what.split(","):
-        check(what, choices.device)
+        measuring.check(CHECKS[what], device)
     for sizes in choices.sizes.split(","):
         if "look" in choices.what:
             for dtype in choices.dtypes.split(","):
-                figures = measure(sizes, getattr(torch, dtype), choices.device, choices.repeats)
-                report(figures)
-                add_to_table(figures, "observation.csv")
+                circumstances = Circumstances.now(device)
+                figures = measure(sizes, getattr(torch, dtype), device, repeats)
+                report(circumstances, figures)
+                measuring.add_to_table(choices.results / "observation.csv", circumstances, figures)
         if "whole" in choices.what:
-            shares = measure_whole(sizes, choices.device, choices.repeats)
-            report_whole(shares)
-            add_to_table(shares, "watching.csv")
+            circumstances = Circumstances.now(device)
+            shares = measure_whole(sizes, device, repeats)
+            report_whole(circumstances, shares)
+            measuring.add_to_table(choices.results / "watching.csv", circumstances, shares)
 
 
 if __name__ == "__main__":
