@@ -249,7 +249,9 @@ def _layer_pass(layer: "LayerPass") -> Iterator[str]:
     yield f"  {layer.name}, {_count(len(output), 'neuron')}{_reactions(layer, output)}"
     loudest = int(output.argmax())
     yield f"    neuron {loudest} answers most, {number(output[loudest].item(), 3)}"
-    if layer.place.weights.ndim == 2 and layer.inputs.ndim <= 2:  # dense, and one row is one sum
+    looked_up = getattr(layer.place.module, "concept", None) is concepts.WEIGHTS  # no sum at all
+    dense = layer.place.weights.ndim == 2 and layer.inputs.ndim <= 2  # and one row is one sum
+    if dense and not looked_up:
         yield f"      its sum: {_sum(layer, loudest)}"
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from brainnet import concepts
 from brainnet.structure.anatomy import Place
+from brainnet.structure.embedding import Embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def concept_graph(
     """The concepts as they work together: forward to the loss, and back to a step.
 
     Layers are joined in the order in which the model names them, which in a network of ours, and
-    in any `nn.Sequential`, is the order of the forward pass.
+    in any `nn.Sequential`, is the order of the forward pass. Embeddings stand side by side.
 
     Args:
         places: the layers.
@@ -45,8 +46,11 @@ def concept_graph(
         ['inputs', 'Linear/weights', 'Linear/bias', 'Linear/neurons']
     """
     nodes = [Node("inputs", "inputs")]
+    seen = ["inputs"]
     for place in places:
-        nodes += _layer(place, source=nodes[-1].name)
+        looked_up = isinstance(place.module, Embedding)  # one beside the other, each in the inputs
+        nodes += _layer(place, ("inputs",) if looked_up else tuple(seen))
+        seen = [*seen, nodes[-1].name] if looked_up else [nodes[-1].name]
     answer = nodes[-1].name
     # A box each, though of one node: TensorBoard shortens the names of single nodes.
     sting = f"loss_function/{loss}"
@@ -63,11 +67,11 @@ def concept_graph(
     ]
 
 
-def _layer(place: Place, source: str) -> list[Node]:
+def _layer(place: Place, sources: tuple[str, ...]) -> list[Node]:
     """Weights and biases meet in the neurons, which react through the activation function."""
     box = place.name.replace(".", "/")
     shape = (("shape", " x ".join(map(str, place.weights.shape))),)
-    nodes = [Node(f"{box}/weights", concepts.WEIGHTS.name, (source,), shape)]
+    nodes = [Node(f"{box}/weights", concepts.WEIGHTS.name, sources, shape)]
     if place.bias is not None:
         shape = (("shape", str(len(place.bias))),)
         nodes.append(Node(f"{box}/bias", concepts.BIASES.name, (), shape))

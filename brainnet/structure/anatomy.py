@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules import activation as torch_activations
 
 from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.embedding import Embedding
 from brainnet.structure.layer import Layer
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -38,8 +39,9 @@ class Place:
     """One layer with weights, wherever it stands in a model.
 
     Attributes:
-        name: `hidden_1`, …, `output` in a network of ours; elsewhere the module's qualified name.
-        module: the `Layer`, or PyTorch's module.
+        name: `hidden_1`, …, `output` in a network of ours, `embedding_3` for a category in its
+            column 3; elsewhere the module's qualified name.
+        module: the `Layer`, the `Embedding`, or PyTorch's module.
         weights: (neurons, inputs), or (channels, inputs, *kernel) of a convolution.
         bias: (neurons,), or None.
         activation: the module that reacts to its sums, where it follows directly.
@@ -61,7 +63,7 @@ def places(model: nn.Module) -> list[Place]:
         [('0', ReLU()), ('2', None)]
     """
     modules = list(_whole_parts(model))
-    names = [module.name for _, module in modules if isinstance(module, Layer)]
+    names = [module.name for _, module in modules if isinstance(module, (Layer, Embedding))]
     named_apart = len(set(names)) == len(names)
     found = []
     for position, (name, module) in enumerate(modules):
@@ -70,6 +72,9 @@ def places(model: nn.Module) -> list[Place]:
             label = module.name if named_apart else name
             weights = module.weights.value
             found.append(Place(label, module, weights, bias, module.activation))
+        elif isinstance(module, Embedding):
+            label = module.name if named_apart else name
+            found.append(Place(label, module, module.value, None, None))
         elif isinstance(module, WEIGHTED):
             following = [part for _, part in modules[position + 1 :]]
             label = name or type(module).__name__
@@ -85,7 +90,7 @@ def _whole_parts(
     """The parts that count as one: layers with weights, each once, and leaves, each time."""
     seen = set() if seen is None else seen
     children = [(child, part) for child, part in module._modules.items() if part is not None]
-    weighted = isinstance(module, (Layer, *WEIGHTED))
+    weighted = isinstance(module, (Layer, Embedding, *WEIGHTED))
     if not children and not weighted:
         yield name, module  # also a second time: one activation may follow several layers
         return

@@ -1,6 +1,6 @@
 """Network: layers one after the other, from the senses to the answer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from itertools import pairwise
 from operator import index
@@ -13,6 +13,7 @@ from torch.nn.utils import skip_init
 from brainnet import concepts
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.anatomy import ACTIVATING
+from brainnet.structure.embedding import Embeddings
 from brainnet.structure.forward_pass import ForwardPass, trace
 from brainnet.structure.layer import Layer
 
@@ -30,12 +31,15 @@ class Network(nn.Module):
         sizes: inputs, neurons of each hidden layer, outputs; at least two numbers.
         activation: of the hidden layers: a name of `ACTIVATIONS`, or a module, copied for each.
         bias: whether the neurons have tendencies of their own.
+        embeddings: for inputs that are codes of categories, by column, how many codes there are;
+            the first layer then sees what `Embeddings` makes of the inputs.
         generator: source of the initial values; PyTorch's global one where None.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Raises:
-        ValueError: where sizes are missing or not positive, or the activation's name is unknown.
+        ValueError: where sizes are missing or not positive, the activation's name is unknown, or
+            embeddings are asked for of columns that are not there.
 
     Shape:
         inputs: (batch, inputs)
@@ -47,6 +51,8 @@ class Network(nn.Module):
         torch.Size([5, 10])
         >>> [layer.name for layer in network.layers]
         ['hidden_1', 'output']
+        >>> Network([3, 8, 2], embeddings={1: 12})(torch.tensor([[0.5, 7.0, -1.0]])).shape
+        torch.Size([1, 2])
     """
 
     concept = concepts.LAYERS
@@ -57,6 +63,7 @@ class Network(nn.Module):
         activation: str | nn.Module = "threshold_ramp",
         *,
         bias: bool = True,
+        embeddings: Mapping[int, int] | None = None,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -64,6 +71,12 @@ class Network(nn.Module):
         super().__init__()
         self.sizes = _checked(sizes)
         last = len(self.sizes) - 2
+        self.embeddings: Embeddings | None = None
+        if embeddings:
+            self.embeddings = Embeddings(
+                self.sizes[0], embeddings, generator=generator, device=device, dtype=dtype
+            )
+        seen = self.sizes[0] if self.embeddings is None else self.embeddings.width
         self.layers = nn.ModuleList(
             Layer(
                 inputs,
@@ -75,17 +88,19 @@ class Network(nn.Module):
                 device=device,
                 dtype=dtype,
             )
-            for depth, (inputs, neurons) in enumerate(pairwise(self.sizes))
+            for depth, (inputs, neurons) in enumerate(pairwise((seen, *self.sizes[1:])))
         )
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Forget everything: fresh initial values in every layer."""
+        if self.embeddings is not None:
+            self.embeddings.reset_parameters(generator)
         for layer in _layers(self):
             layer.reset_parameters(generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Think: pass the signal through all layers in order."""
-        signal = inputs
+        signal = inputs if self.embeddings is None else self.embeddings(inputs)
         for layer in self.layers:
             signal = layer(signal)
         return signal
@@ -102,9 +117,11 @@ class Network(nn.Module):
         """The same network in PyTorch's own classes, with copies of the weights.
 
         A plain threshold ramp becomes `nn.Hardtanh(0, 1)`, which equals it; one with a threshold,
-        width or leak of its own stays what it is.
+        width or leak of its own stays what it is, and so do embeddings.
         """
         modules: list[nn.Module] = []
+        if self.embeddings is not None:
+            modules.append(deepcopy(self.embeddings))
         for layer in _layers(self):
             modules.append(_linear_of(layer))
             if not isinstance(layer.activation, nn.Identity):
@@ -115,13 +132,24 @@ class Network(nn.Module):
     def from_torch(cls, model: nn.Sequential) -> "Network":
         """A labelled network from a plain stack of `nn.Linear` and activations, weights copied.
 
+        In front of them there may be `Embeddings`, as `to_torch` puts them there.
+
         Raises:
             ValueError: where the model is something else than such a stack.
         """
-        stages = _stages(model)
+        embeddings, stages = _stages(model)
         first = stages[0][0].weight
-        sizes = [stages[0][0].in_features, *(linear.out_features for linear, _ in stages)]
-        network: Network = skip_init(cls, sizes, "identity", device=first.device, dtype=first.dtype)
+        inputs = stages[0][0].in_features if embeddings is None else embeddings.inputs
+        sizes = [inputs, *(linear.out_features for linear, _ in stages)]
+        network: Network = skip_init(
+            cls,
+            sizes,
+            "identity",
+            embeddings=None if embeddings is None else embeddings.codes,
+            device=first.device,
+            dtype=first.dtype,
+        )
+        network.embeddings = deepcopy(embeddings)
         for layer, (linear, activation) in zip(_layers(network), stages, strict=True):
             _take_over(linear.weight, layer.weights.value)
             if linear.bias is None:
@@ -186,8 +214,10 @@ def _torch_activation_of(activation: nn.Module) -> nn.Module:
     return deepcopy(activation)
 
 
-def _stages(model: nn.Sequential) -> list[tuple[nn.Linear, nn.Module]]:
-    """Pairs of a linear map and what reacts to it."""
+def _stages(
+    model: nn.Sequential,
+) -> tuple[Embeddings | None, list[tuple[nn.Linear, nn.Module]]]:
+    """The embeddings, and pairs of a linear map and what reacts to it."""
     if not isinstance(model, nn.Sequential):
         raise ValueError(
             f"a Network is made from a torch.nn.Sequential; got {type(model).__name__}. brainnet "
@@ -196,7 +226,9 @@ def _stages(model: nn.Sequential) -> list[tuple[nn.Linear, nn.Module]]:
     stages: list[tuple[nn.Linear, nn.Module]] = []
     linears: set[nn.Module] = set()
     # Not named_children(): it tells of a module that stands in two places only once.
-    for name, module in model._modules.items():
+    modules = list(model._modules.items())
+    embeddings = modules[0][1] if modules and isinstance(modules[0][1], Embeddings) else None
+    for name, module in modules[embeddings is not None :]:
         if isinstance(module, nn.Linear) and module not in linears:
             if stages and stages[-1][0].out_features != module.in_features:
                 raise ValueError(
@@ -215,4 +247,4 @@ def _stages(model: nn.Sequential) -> list[tuple[nn.Linear, nn.Module]]:
             )
     if not stages:
         raise ValueError("a Network needs one torch.nn.Linear at least; the model has none.")
-    return stages
+    return embeddings, stages

@@ -76,6 +76,7 @@ def describe_network(network: nn.Module) -> dict[str, dict[str, Any]]:
     if not isinstance(network, Network):
         return {"network": {"_target_": _path(type(network))}, "activation": {}}
     first = network.layers[0]
+    embeddings = {} if network.embeddings is None else {"embeddings": network.embeddings.codes}
     return {
         "network": {
             "_target_": _path(Network),
@@ -83,6 +84,7 @@ def describe_network(network: nn.Module) -> dict[str, dict[str, Any]]:
             "inputs": network.sizes[0],
             "outputs": network.sizes[-1],
             "bias": first.bias is not None,
+            **embeddings,
         },
         "activation": describe_module(cast(nn.Module, first.activation)),
     }

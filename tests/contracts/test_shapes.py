@@ -18,6 +18,7 @@ from brainnet.kernels.threshold_ramp import threshold_ramp
 from brainnet.learning import loss
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.bias import Bias
+from brainnet.structure.embedding import Embedding, Embeddings
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 from brainnet.structure.neuron import Neuron
@@ -67,6 +68,8 @@ RUNS: dict[str, Callable[[], Values]] = {
     "structure/activation.py:ThresholdRamp": lambda: called(
         ThresholdRamp(), input=torch.randn(5, 4)
     ),
+    "structure/embedding.py:Embedding": lambda: called(Embedding(6, 4), column=torch.arange(5.0)),
+    "structure/embedding.py:Embeddings": lambda: called(Embeddings(3, {1: 12}), inputs=SIGNALS),
     "structure/neuron.py:Neuron": lambda: called(Neuron(3), signals=SIGNALS),
     "structure/neuron.py:Neuron.collect": lambda: called(Neuron(3).collect, signals=SIGNALS),
     "structure/layer.py:Layer": lambda: called(Layer(3, 4), signals=SIGNALS),

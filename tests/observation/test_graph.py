@@ -34,3 +34,15 @@ def test_modules_of_others_are_boxes_within_boxes():
     assert names[1:3] == ["0/0/weights", "0/0/neurons"]
     assert "loss_function/MSELoss" in names
     assert names[-1] == "gradient_descent/Adam"
+
+
+def test_embeddings_stand_side_by_side_between_the_inputs_and_the_first_layer():
+    network = Network([4, 3, 2], embeddings={1: 3, 2: 5})
+    sources = {node.name: node.sources for node in concept_graph(places(network))}
+    assert sources["embedding_1/weights"] == sources["embedding_2/weights"] == ("inputs",)
+    assert sources["hidden_1/weights"] == (
+        "inputs",
+        "embedding_1/neurons",
+        "embedding_2/neurons",
+    )
+    assert sources["output/weights"] == ("hidden_1/activation",)

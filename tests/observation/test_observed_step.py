@@ -311,3 +311,18 @@ def test_a_loss_of_brainnet_is_observed_like_any_other():
             observed.finish(0, 0, before=torch.tensor(3.0), after=torch.tensor(2.5)).look().reading
         )
     assert reading.actual_decrease == 0.5
+
+
+def test_embeddings_are_observed_like_any_weights():
+    network = Network([3, 4, 2], embeddings={1: 12})
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    observed = ObservedStep(network, level="full")
+    network(torch.tensor([[0.5, 7.0, -1.0], [0.0, 3.0, 1.0]])).square().sum().backward()
+    observed.before_update(network.parameters())
+    optimizer.step()
+    layers = observed.finish(step=0, epoch=0).look().reading.layers
+    assert [layer.place for layer in layers] == ["embedding_1", "hidden_1", "output"]
+    table = network.embeddings.columns["1"].value
+    moved = table.grad.norm().item()
+    assert moved > 0
+    assert layers[0].gradient_norm == pytest.approx(moved)

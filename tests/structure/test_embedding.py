@@ -1,0 +1,176 @@
+"""Embeddings: PyTorch's own table, looked up where a code stands among the inputs."""
+
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from brainnet.errors import InputError
+from brainnet.learning.backpropagation import backpropagate
+from brainnet.structure.anatomy import places
+from brainnet.structure.embedding import Embedding, Embeddings, width_for
+from brainnet.structure.network import Network
+from brainnet.training.description import describe_network
+
+ROWS = torch.tensor([[0.5, 1.0, -1.0, 4.0], [2.0, 0.0, 3.0, 2.0], [0.0, 2.0, 0.0, 4.0]])
+CODES = {1: 3, 3: 5}
+
+
+def tables(embeddings: Embeddings) -> dict[int, nn.Embedding]:
+    """PyTorch's own, with the same weights."""
+    return {
+        column: nn.Embedding.from_pretrained(
+            part.value.detach().t().clone(), freeze=False, padding_idx=0
+        )
+        for column, part in zip(embeddings.codes, embeddings, strict=True)
+    }
+
+
+def by_hand(embedded: dict[int, nn.Embedding], rows: torch.Tensor) -> torch.Tensor:
+    return torch.cat(
+        [rows[:, :1], embedded[1](rows[:, 1].long()), rows[:, 2:3], embedded[3](rows[:, 3].long())],
+        dim=1,
+    )
+
+
+def test_equals_pytorchs_own_by_hand_forward_and_backward() -> None:
+    embeddings = Embeddings(4, CODES)
+    embedded = tables(embeddings)
+    ours, theirs = embeddings(ROWS), by_hand(embedded, ROWS)
+    assert torch.equal(ours, theirs)
+    assert ours.shape == (3, embeddings.width)
+    factors = torch.randn_like(ours)
+    (ours * factors).sum().backward()
+    (theirs * factors).sum().backward()
+    for part, table in zip(embeddings, embedded.values(), strict=True):
+        assert torch.equal(part.value.grad, table.weight.grad.t())
+
+
+def test_a_lookup_is_the_product_with_the_one_input_that_is_on() -> None:
+    part = Embedding(codes=5, width=3)
+    codes = torch.tensor([4, 0, 1])
+    one_hot = nn.functional.one_hot(codes, 5).float()
+    assert torch.equal(part(codes.float()), nn.functional.linear(one_hot, part.value))
+
+
+def test_starts_as_pytorchs_table_does() -> None:
+    torch.manual_seed(3)
+    table = nn.Embedding(7, 4, padding_idx=0)
+    assert torch.equal(
+        Embedding(7, 4, generator=torch.Generator().manual_seed(3)).value, table.weight.t()
+    )
+
+
+@pytest.mark.parametrize("code", [0.0, 5.0, -1.0, float("nan"), float("inf")])
+def test_what_was_never_seen_says_nothing_and_learns_nothing(code: float) -> None:
+    part = Embedding(codes=5, width=3)
+    said = part(torch.tensor([code]))
+    assert said.tolist() == [[0.0, 0.0, 0.0]]
+    said.sum().backward()
+    assert part.value.grad.count_nonzero() == 0
+
+
+def test_the_first_layer_of_a_network_sees_what_the_codes_are_worth() -> None:
+    network = Network([4, 6, 2], embeddings=CODES)
+    seen = by_hand(tables(network.embeddings), ROWS)
+    expected = network.layers[1](network.layers[0](seen))
+    assert torch.equal(network(ROWS), expected)
+    assert network.sizes == (4, 6, 2)
+    assert network.layers[0].inputs == seen.shape[1]
+
+
+def test_the_layer_is_still_its_neurons() -> None:
+    network = Network([4, 6, 2], embeddings=CODES)
+    first = network.trace(ROWS).layers[len(CODES)]
+    layer = network.layers[0]
+    alone = torch.stack([layer.neuron(index)(first.inputs) for index in range(6)], dim=1)
+    torch.testing.assert_close(alone, layer(first.inputs))
+
+
+def test_without_embeddings_nothing_changes() -> None:
+    plain = Network([4, 6, 2], generator=torch.Generator().manual_seed(1))
+    for nothing in (None, {}):
+        network = Network([4, 6, 2], embeddings=nothing, generator=torch.Generator().manual_seed(1))
+        assert list(network.state_dict()) == list(plain.state_dict())
+        assert torch.equal(network(ROWS), plain(ROWS))
+        assert str(network) == str(plain)
+
+
+def test_state_travels_and_so_does_the_description() -> None:
+    network = Network([4, 6, 2], embeddings=CODES)
+    told = describe_network(network)["network"]
+    assert told["embeddings"] == CODES
+    # As YAML and JSON keep it: words for keys.
+    words = {str(column): count for column, count in told["embeddings"].items()}
+    again = Network([4, 6, 2], embeddings=words)
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    buffer.seek(0)
+    again.load_state_dict(torch.load(buffer, weights_only=True))
+    assert torch.equal(again(ROWS), network(ROWS))
+    assert "embeddings" not in describe_network(Network([4, 6, 2]))["network"]
+
+
+def test_round_trip_through_torch() -> None:
+    network = Network([4, 6, 2], "relu", embeddings=CODES)
+    stack = network.to_torch()
+    assert torch.equal(stack(ROWS), network(ROWS))
+    again = Network.from_torch(stack)
+    assert torch.equal(again(ROWS), network(ROWS))
+    stack[0].columns["1"].value.data.zero_()
+    assert again.embeddings.columns["1"].value.count_nonzero() > 0
+
+
+def test_each_category_is_a_place_with_weights_of_its_own() -> None:
+    network = Network([4, 6, 2], embeddings=CODES)
+    found = places(network)
+    assert [place.name for place in found] == ["embedding_1", "embedding_3", "hidden_1", "output"]
+    thought = network.trace(ROWS)
+    first = thought.layers[0]
+    assert first.output.shape == (3, width_for(3))
+    assert "embedding_1" in str(thought)
+    blame = backpropagate(thought.output.square().mean(), thought)
+    assert blame.layers[0].weights_gradient.shape == first.place.weights.shape
+    assert sum(layer.blame for layer in blame.layers) == pytest.approx(1.0)
+
+
+def test_compiles_and_is_traced_by_others() -> None:
+    network = Network([4, 6, 2], embeddings=CODES)
+    assert torch.equal(torch.fx.symbolic_trace(network)(ROWS), network(ROWS))
+    jacobian = torch.func.vmap(torch.func.jacrev(network))(ROWS)
+    assert jacobian.shape == (3, 2, 4)
+    assert jacobian[:, :, [1, 3]].count_nonzero() == 0  # a code has no slope
+
+
+def test_meta_then_real() -> None:
+    network = Network([4, 6, 2], embeddings=CODES, device="meta").to_empty(device="cpu")
+    network.reset_parameters(torch.Generator().manual_seed(5))
+    expected = Network([4, 6, 2], embeddings=CODES, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(network(ROWS), expected(ROWS))
+
+
+@pytest.mark.parametrize("codes", [{4: 3}, {-1: 3}])
+def test_columns_that_are_not_there(codes: dict[int, int]) -> None:
+    with pytest.raises(ValueError, match="columns 0 to 3 of the inputs; got"):
+        Network([4, 6, 2], embeddings=codes)
+
+
+def test_too_few_codes_and_rows_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="two codes at least"):
+        Embedding(codes=1)
+    with pytest.raises(ValueError, match=r"need 4 columns .* shape \(2, 3\)"):
+        Network([4, 6, 2], embeddings=CODES)(torch.zeros(2, 3))
+
+
+def test_codes_that_do_not_fit_into_half_precision() -> None:
+    few = Embeddings(2, {0: 200}, dtype=torch.bfloat16)
+    assert few(torch.tensor([[199.0, 1.0]], dtype=torch.bfloat16)).dtype == torch.bfloat16
+    many = Embeddings(2, {0: 300}, dtype=torch.bfloat16)
+    with pytest.raises(InputError, match=r"300 codes do not fit .* only 256 apart"):
+        many(torch.zeros(1, 2, dtype=torch.bfloat16))
+
+
+def test_the_published_width() -> None:
+    # fastai's emb_sz_rule: min(600, round(1.6 * n_cat**0.56))
+    assert [width_for(codes) for codes in (2, 10, 1000, 10**6)] == [2, 6, 77, 600]
