@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from brainnet.structure.neuron import Neuron as Neuron
     from brainnet.structure.weights import Weights as Weights
     from brainnet.training.run import fit as fit
+    from brainnet.training.trained import load as load
     from brainnet.watching import watch as watch
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ _HOMES = {
     "backpropagate": "brainnet.learning.backpropagation",
     "explain": "brainnet.explanation",
     "fit": "brainnet.training.run",
+    "load": "brainnet.training.trained",
     "threshold_ramp": "brainnet.kernels.threshold_ramp",
     "watch": "brainnet.watching",
 }

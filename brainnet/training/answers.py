@@ -2,9 +2,16 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from brainnet.learning.loss import Task
+
+ROWS_AT_ONCE = 8192
+"""Rows of one forward pass: a row's last bit may depend on how many are multiplied with it."""
+
+_SHARES = (nn.CrossEntropyLoss, nn.NLLLoss)
+_YES_OR_NO = (nn.BCEWithLogitsLoss,)
 
 
 def answers(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
@@ -17,7 +24,6 @@ def answers(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
             is positive, and of several the largest one wins.
 
     Example:
-        >>> import torch
         >>> answers(torch.tensor([[0.2, 0.8]]), nn.CrossEntropyLoss(), "multiclass")
         tensor([1])
     """
@@ -27,3 +33,50 @@ def answers(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
     if task == "regression":
         return outputs
     return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
+
+
+def probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor | None:
+    """Turn outputs (batch, outputs) into the share that each class is given, (batch, classes).
+
+    Args:
+        outputs: of the network.
+        loss: says itself how, where it has a method `probabilities`; PyTorch's own cross-entropies
+            are known.
+        task: numbers have none.
+
+    Returns:
+        None where there are none, or the loss does not tell what its outputs stand for.
+
+    Example:
+        >>> probabilities(torch.tensor([[0.0]]), nn.BCEWithLogitsLoss(), "binary")
+        tensor([[0.5000, 0.5000]])
+    """
+    shares: Callable[[Tensor], Tensor | None] | None = getattr(loss, "probabilities", None)
+    if task == "regression":
+        return None
+    if shares is not None:
+        return shares(outputs)
+    if isinstance(loss, _SHARES):
+        return outputs.softmax(dim=-1)
+    if isinstance(loss, _YES_OR_NO) and outputs.shape[1] == 1:
+        yes = outputs.sigmoid()
+        return torch.cat([1 - yes, yes], dim=1)
+    return None
+
+
+def outputs_of(network: nn.Module, inputs: Tensor) -> Tensor:
+    """Ask a network for its outputs, 8,192 rows at a time, without gradients.
+
+    The same rows in the same order give the same outputs, to the bit.
+
+    Args:
+        network: in evaluation mode.
+        inputs: scaled, (rows, inputs).
+
+    Returns:
+        On the CPU, (rows, outputs), in the network's own numbers.
+    """
+    like = next(network.parameters())
+    with torch.no_grad():
+        found = [network(rows.to(like)).cpu() for rows in inputs.contiguous().split(ROWS_AT_ONCE)]
+    return torch.cat(found)

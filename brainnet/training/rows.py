@@ -1,0 +1,100 @@
+"""Rows: whatever somebody holds them in, as a table whose columns are called as the run's."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NAMED = 5
+
+
+def frame_of(rows: Any, names: Sequence[str]) -> "pd.DataFrame":  # noqa: ANN401 - see Args
+    """Return rows as a DataFrame with the columns of these names, in this order.
+
+    Args:
+        rows: a DataFrame or a mapping of columns, which go by name and may hold more; a list of
+            mappings, one for each row; or an array, a tensor or nested lists (rows, columns),
+            which go by position.
+        names: of the columns that are needed.
+
+    Raises:
+        InputError: a column is missing, or the rows are no table.
+
+    Example:
+        >>> frame_of({"b": [3, 4], "a": [1, 2]}, ["a", "b"]).to_numpy().tolist()
+        [[1, 3], [2, 4]]
+        >>> frame_of([[1, 3], [2, 4]], ["a", "b"]).columns.tolist()
+        ['a', 'b']
+    """
+    import pandas as pd  # here, not above: half a second, and training on arrays needs none of it
+
+    if isinstance(rows, pd.DataFrame):
+        return named(rows, names)
+    if isinstance(rows, Mapping):
+        alone = not any(np.ndim(column) for column in rows.values())
+        return named(pd.DataFrame([rows] if alone else dict(rows)), names)
+    if isinstance(rows, list | tuple) and rows and isinstance(rows[0], Mapping):
+        return named(pd.DataFrame(list(rows)), names)
+    return pd.DataFrame(_table(rows, len(names)), columns=list(names))
+
+
+def named(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
+    """Return the columns of these names, in this order.
+
+    Raises:
+        InputError: one is missing; a run that learnt from arrays takes as many columns by position.
+    """
+    frame = frame.rename(columns=str)
+    there = list(frame.columns)
+    if there == list(names):
+        return frame
+    if nameless(names) and len(there) == len(names) and not set(there) & set(names):
+        return frame.set_axis(list(names), axis=1)
+    check_there(there, names)
+    return frame[list(names)]
+
+
+def check_there(there: Sequence[str], names: Sequence[str]) -> None:
+    """Raise an InputError that names the columns that are missing, if any are."""
+    lacking = [name for name in names if name not in there]
+    if not lacking:
+        return
+    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+    told = ", ".join(lacking[:_NAMED])
+    shown = ", ".join(there[:_NAMED]) + (", ..." if len(there) > _NAMED else "")
+    unused = [name for name in there if name not in names]
+    raise InputError(
+        f"the rows lack {'the column' if len(lacking) == 1 else 'the columns'} {told}{more}, which "
+        f"the network learnt from; they have {shown or 'none'}."
+        f"{did_you_mean(lacking[0], unused)} Columns go by name, in any order."
+    )
+
+
+def nameless(names: Sequence[str]) -> bool:
+    """Whether columns have only the numbers that arrays without names are given."""
+    return all(name == f"input_{column}" for column, name in enumerate(names))
+
+
+def _table(rows: Any, columns: int) -> Any:  # noqa: ANN401
+    """Return rows as an array (rows, columns)."""
+    try:
+        table = rows.detach().cpu().numpy() if isinstance(rows, Tensor) else np.asarray(rows)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"rows must be a table of {columns} columns; got {type(rows).__name__}, which NumPy "
+            f"cannot read as one ({error}). Give a DataFrame, a mapping of columns, or an array."
+        ) from error
+    if table.ndim != 2 or table.shape[1] != columns:
+        hint = " Put a single row into a list: [row]." if table.shape == (columns,) else ""
+        raise InputError(
+            f"the network learnt from {columns} columns, so rows must have shape (rows, {columns});"
+            f" got {table.shape}.{hint}"
+        )
+    return table

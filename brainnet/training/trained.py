@@ -1,0 +1,293 @@
+"""Trained: a run's network with all it takes to answer raw rows, as at the end of its training."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from brainnet.building.build import Build
+from brainnet.building.network import network_from
+from brainnet.building.targets import ROOTS, Consent, allowed_roots, under
+from brainnet.data.scaling import Scaling
+from brainnet.errors import InputError
+from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
+from brainnet.training.answers import answers, outputs_of, probabilities
+from brainnet.training.checkpoint import (
+    NETWORK,
+    OURS,
+    SCALING,
+    load_checkpoint,
+    load_network,
+)
+from brainnet.training.rows import frame_of
+from brainnet.training.run_folder import Run, find_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    names: tuple[str, ...]
+    embedded: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def raw_names(self) -> tuple[str, ...]:
+        return self.names
+
+    def apply(self, frame: "pd.DataFrame", *, unseen: str = "other") -> Any:  # noqa: ANN401
+        return np.array(frame, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A trained network that answers raw rows; several threads may ask at once.
+
+    Rows may be a DataFrame, a mapping of columns or a list of mappings, whose columns go by name
+    (more than needed do no harm), or an array, a tensor or nested lists, which go by position:
+    the columns that the run learnt from, as measured, neither scaled nor encoded.
+
+    Shape:
+        inputs:        (rows, inputs) float32
+        outputs:       (rows, outputs)
+        probabilities: (rows, classes)
+
+    The same rows in the same order are answered the same, to the bit. On their own or among others
+    they may differ in the last bit, as sums over other numbers of rows are taken in another order.
+
+    Attributes:
+        run: where it came from.
+        checkpoint: the file of its weights.
+        config: of the run.
+        network: in evaluation mode.
+        loss: what it learnt by, which knows what outputs mean.
+        task: "multiclass", "binary" or "regression".
+        class_names: what each class is called; empty for a regression.
+        target_names: what each number to predict is called; empty for classes.
+        preparation: how raw rows become inputs as measured.
+        scaling: how these were scaled.
+        target_scaling: how the numbers to predict were scaled.
+        image_shape: where a row is a picture.
+    """
+
+    run: Run
+    checkpoint: Path
+    config: dict[str, Any] = field(repr=False)
+    network: nn.Module = field(repr=False)
+    loss: nn.Module
+    task: Task
+    class_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    preparation: Any = field(repr=False)
+    scaling: Scaling = field(repr=False)
+    target_scaling: Scaling = field(repr=False)
+    image_shape: tuple[int, ...] | None = None
+
+    def inputs(self, rows: Any, *, unseen: Literal["other", "refuse"] = "other") -> Tensor:  # noqa: ANN401
+        """Return raw rows as the network reads them: encoded and scaled.
+
+        Args:
+            rows: as above.
+            unseen: what to do with a category that training never saw: take it for none of those
+                it saw, or refuse the rows.
+
+        Raises:
+            InputError: a column is missing, or a cell cannot be read.
+        """
+        frame = frame_of(rows, self.preparation.raw_names)
+        measured = torch.from_numpy(self.preparation.apply(frame, unseen=unseen))
+        # Row by row in memory, as training had it: a product of other strides rounds otherwise.
+        return self.scaling.apply(measured.contiguous())
+
+    def outputs(self, rows: Any) -> Tensor:  # noqa: ANN401
+        """Return what the network gives for raw rows, as its loss takes it, on the CPU."""
+        return outputs_of(self.network, self.inputs(rows))
+
+    def probabilities(self, rows: Any) -> Tensor | None:  # noqa: ANN401
+        """Return the share that each class is given, or None where there are none."""
+        return probabilities(self.outputs(rows), self.loss, self.task)
+
+    def predict(
+        self,
+        rows: Any,  # noqa: ANN401
+        *,
+        unseen: Literal["other", "refuse"] = "other",
+    ) -> "pd.DataFrame":
+        """Return an answer for each row.
+
+        Args:
+            rows: as above.
+            unseen: as for `inputs`.
+
+        Returns:
+            The column `prediction`: the name of the class, or the number in its own units (several:
+            `prediction NAME` each); and for classes `probability NAME` of each. A DataFrame's
+            index is kept.
+
+        Raises:
+            InputError: a column is missing, or a cell cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> from brainnet import Network, fit, load
+            >>> with tempfile.TemporaryDirectory() as runs:
+            ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
+            ...     trained = load(run.folder)
+            >>> trained.predict([[5.1, 3.5, 1.4, 0.2]]).shape
+            (1, 4)
+        """
+        import pandas as pd
+
+        outputs = outputs_of(self.network, self.inputs(rows, unseen=unseen))
+        index = rows.index if isinstance(rows, pd.DataFrame) else None
+        return pd.DataFrame(self.told(outputs), index=index)
+
+    def told(self, outputs: Tensor) -> dict[str, Any]:
+        """Return what outputs (rows, outputs) say, as named columns; see `predict`."""
+        found = answers(outputs, self.loss, self.task)
+        if self.task == "regression":
+            numbers = self.target_scaling.undo(found).numpy()
+            if numbers.shape[1] == 1:
+                return {"prediction": numbers[:, 0]}
+            return {
+                f"prediction {name}": numbers[:, column]
+                for column, name in enumerate(self.target_names)
+            }
+        columns: dict[str, Any] = {"prediction": np.array(self.class_names)[found.numpy()]}
+        shares = probabilities(outputs, self.loss, self.task)
+        if shares is not None:
+            for column, name in enumerate(self.class_names):
+                columns[f"probability {name}"] = shares[:, column].numpy()
+        return columns
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same on another device; the network moves there."""
+        return dataclasses.replace(self, network=self.network.to(device))
+
+
+def load(
+    run: Run | Path | str,
+    *,
+    network: nn.Module | None = None,
+    loss: nn.Module | None = None,
+    checkpoint: Literal["best", "last"] = "best",
+    consent: Consent | None = None,
+) -> Trained:
+    """Load a trained network, ready to answer raw rows.
+
+    Args:
+        run: its folder, `latest`, or a checkpoint file.
+        network: where it is a class of your own: one as the run trained it. It is given the run's
+            weights.
+        loss: where it is a class of your own: one as the run was trained by.
+        checkpoint: the best on the validation rows, or the last.
+        consent: which classes beyond the built-in ones the run may name; those of the environment
+            variable BRAINNET_ALLOW where None.
+
+    Raises:
+        InputError: there is no such run, or it names a class that is not allowed.
+
+    Example:
+        >>> import tempfile
+        >>> from brainnet import Network, fit
+        >>> with tempfile.TemporaryDirectory() as runs:
+        ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
+        ...     trained = load(run.folder)
+        >>> trained.task
+        'multiclass'
+    """
+    found = run if isinstance(run, Run) else find_run(run)
+    if checkpoint not in ("best", "last"):
+        raise InputError(f"checkpoint must be best or last; got {checkpoint!r}.")
+    path = found.best if checkpoint == "best" else found.last
+    stored = load_checkpoint(path)
+    config, state = stored[OURS]["config"], _state(stored, path)
+    build = Build(consent or Consent(roots=allowed_roots()))
+    scaling = Scaling.from_dict(state["scaling"])
+    preparation = _preparation(state, scaling)
+    judged = loss or _loss(config, state, build)
+    made = network or _network(config, build, len(scaling.shift), preparation.embedded)
+    weights = [value for key, value in stored["state_dict"].items() if key.startswith(NETWORK)]
+    numbers = next((value.dtype for value in weights if value.is_floating_point()), None)
+    made = made.to(numbers)  # as trained: float64 weights would lose bits
+    load_network(made, stored)
+    outputs = int(config["network"].get("outputs") or 0)
+    task = state.get("task") or _task(judged, outputs)
+    classes = () if task == "regression" else tuple(map(str, range(max(2, outputs))))
+    return Trained(
+        run=found,
+        checkpoint=path,
+        config=config,
+        network=made.eval(),
+        loss=judged.eval(),
+        task=task,
+        class_names=tuple(state.get("class_names", classes)),
+        target_names=tuple(state.get("target_names", ())),
+        preparation=preparation,
+        scaling=scaling,
+        target_scaling=Scaling.from_dict(state["target_scaling"]),
+        image_shape=state.get("image_shape"),
+    )
+
+
+def _state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    state = stored[OURS].get(SCALING)
+    if not isinstance(state, dict) or not {"scaling", "target_scaling"} <= set(state):
+        raise InputError(
+            f"{path} does not say how its data were scaled, and without that no row can be "
+            "answered. Train the run anew."
+        )
+    return state
+
+
+def _preparation(state: Mapping[str, Any], scaling: Scaling) -> _Numbers:
+    return _Numbers(tuple(f"input_{column}" for column in range(len(scaling.shift))))
+
+
+def _task(loss: nn.Module, outputs: int) -> Task:
+    tasks = getattr(loss, "tasks", ("multiclass",))
+    if "regression" in tasks:
+        return "regression"
+    return "binary" if outputs in (1, 2) else "multiclass"
+
+
+def _loss(config: Mapping[str, Any], state: Mapping[str, Any], build: Build) -> nn.Module:
+    options = config.get("loss") or {}
+    if options.get("_target_") is None:
+        return LOSSES[DEFAULT_LOSS[cast(Task, state["task"])]]()
+    _check_own("loss", options, build.consent)
+    loss: nn.Module = build.instance(options, "loss")
+    return loss
+
+
+def _network(
+    config: Mapping[str, Any], build: Build, inputs: int, embedded: Mapping[int, int]
+) -> nn.Module:
+    options = config.get("network") or {}
+    _check_own("network", options, build.consent)
+    if "outputs" not in options:
+        raise InputError(
+            f"the network of this run ({options.get('_target_')}) was handed over in Python, and "
+            "its configuration does not say how to make it again. Hand over one like it: "
+            "brainnet.load(RUN, network=...)."
+        )
+    return network_from(
+        config, build, inputs=inputs, outputs=options["outputs"], embeddings=embedded
+    )
+
+
+def _check_own(part: str, options: Mapping[str, Any], consent: Consent) -> None:
+    """Raise an InputError that says how to hand over a class of the user's, unless allowed."""
+    target = str(options.get("_target_"))
+    if target not in consent.typed and not under(target, ROOTS + consent.roots):
+        raise InputError(
+            f"the {part} of this run is a class of its own, {target}. If you trust it, hand one "
+            f"over in Python, brainnet.load(RUN, {part}=...), or allow its module: "
+            f"BRAINNET_ALLOW={target.rpartition('.')[0]} (on the command line also "
+            f"{part}._target_={target})."
+        )
