@@ -1,0 +1,105 @@
+"""Array files: tables stored by NumPy, as one array (.npy) or several (.npz)."""
+
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainnet.data.row_file import CHUNK_ROWS, Frame
+from brainnet.errors import InputError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayFile:
+    """Arrays side by side: each column is the column of an array of the file."""
+
+    path: Path
+    columns: tuple[str, ...]
+    arrays: tuple[Array, ...]
+
+    def chunks(
+        self,
+        rows: int = CHUNK_ROWS,
+        *,
+        text: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> Iterator[Frame]:
+        """Yield the rows; arrays know themselves which of them are texts."""
+        import pandas
+
+        chosen = [name for name in self.columns if only is None or name in only]
+        for start in range(0, len(self.arrays[0]), rows):
+            parts = [pandas.DataFrame(array[start : start + rows]) for array in self.arrays]
+            part = pandas.concat(parts, axis=1)
+            part.columns = list(self.columns)
+            part.index = pandas.RangeIndex(start, start + len(part))
+            yield part if only is None else part[chosen]
+
+
+def npy_file(path: Path) -> ArrayFile:
+    """A table in one array: columns are called 0, 1, 2, ..., or as its fields are.
+
+    Raises:
+        InputError: the file is broken, or holds no table.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as a NumPy array: {error}") from error
+    if array.dtype.names:
+        columns = tuple(array.dtype.names)
+        return ArrayFile(path, columns, tuple(_table(path, name, array[name]) for name in columns))
+    table = _table(path, "the array", array)
+    return ArrayFile(path, tuple(map(str, range(table.shape[1]))), (table,))
+
+
+def npz_file(path: Path) -> ArrayFile:
+    """A table in several arrays of as many rows.
+
+    An array of one number a row is a column of that name. The columns of a wider one are called
+    0, 1, 2, ... where it is the only one, else by its name and the number: `x 0`.
+
+    Raises:
+        InputError: the file is broken, or its arrays do not fit together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: _table(path, name, stored[name]) for name in stored.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as NumPy arrays: {error}") from error
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"{name} {rows}" for name, rows in lengths.items()) or "none"
+        raise InputError(
+            f"the arrays of {path} need equally many rows to be one table; there are: {told}."
+        )
+    return ArrayFile(path, tuple(_array_columns(arrays)), tuple(arrays.values()))
+
+
+def _array_columns(arrays: Mapping[str, Array]) -> list[str]:
+    wide = [name for name, array in arrays.items() if array.shape[1] > 1]
+    names = []
+    for name, array in arrays.items():
+        if name not in wide:
+            names.append(name)
+        else:
+            names += [f"{name} {i}" if len(wide) > 1 else str(i) for i in range(array.shape[1])]
+    return names
+
+
+def _table(path: Path, name: str, array: Array) -> Array:
+    """The array as (rows, columns)."""
+    if array.ndim not in (1, 2) or 0 in array.shape:
+        raise InputError(
+            f"{path}: {name} must be (rows,) or (rows, columns); its shape is {array.shape}. "
+            "Pictures are read with data=images."
+        )
+    if array.dtype.kind == "c":
+        raise InputError(f"{path}: {name} must be real numbers; got {array.dtype}.")
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return native.reshape(len(native), -1)

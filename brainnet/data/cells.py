@@ -1,0 +1,166 @@
+"""Cells: what the cells of a raw column say, as numbers, as words, as dates."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+# pandas is imported inside the functions: it costs half a second, and a configuration is checked
+# long before any cell is read.
+
+Cells = Any  # a pandas Series
+Numbers = np.ndarray[Any, np.dtype[Any]]
+
+# What people and programs write where a number is not known; in a column of words only an empty
+# cell is missing, since "None" may well be an answer.
+MISSING_NUMBERS = frozenset(
+    ("", "-", "?", ".", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN")
+    + ("-nan", "NULL", "null", "None", "none", "#DIV/0!", "#VALUE!")
+)
+YES_AND_NO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"))
+
+_CURRENCY = "$€£¥"
+_MARKED = re.compile(rf"([-+]?)[{_CURRENCY}]?([-+]?[\d.,'\u2019\u00a0\u202f ]+)[{_CURRENCY}%]?")
+_GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+_GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+
+_DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y")
+_NAMED_DAYS = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y")
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+ISO = "ISO8601"
+DATE_FORMATS = (ISO, *(day + time for day in _DAYS + _NAMED_DAYS for time in _TIMES))
+_ISO_DATE = re.compile(
+    r"\d{4}-\d\d(-\d\d([ T]\d\d:\d\d(:\d\d([.,]\d+)?)?\s?(Z|[-+]\d\d:?\d\d)?)?)?"
+)
+
+
+def is_typed(cells: Cells) -> bool:
+    """Whether the cells are numbers or booleans already, and no texts."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    return bool(is_numeric_dtype(cells.dtype) or is_bool_dtype(cells.dtype))
+
+
+def words(cells: Cells) -> Cells:
+    """The cells as texts without blanks around them; NaN where nothing stands.
+
+    A whole number is told without a decimal point, however it was stored.
+
+    Example:
+        >>> import pandas
+        >>> words(pandas.Series([7.0, None])).tolist()
+        ['7', nan]
+    """
+    import pandas
+
+    if isinstance(cells.dtype, pandas.CategoricalDtype):
+        cells = cells.astype(cells.cat.categories.dtype)
+    if is_typed(cells):
+        there = cells.notna()
+        told = cells[there].map(_told)
+        return told.astype(object).reindex(cells.index)
+    texts = cells.astype(object)
+    return texts.map(lambda cell: cell.strip() if isinstance(cell, str) else str(cell), "ignore")
+
+
+def _told(value: Any) -> str:  # noqa: ANN401 - a NumPy number
+    return (
+        str(int(value))
+        if not isinstance(value, bool | np.bool_) and value == int(value)
+        else str(value)
+    )
+
+
+def numbers(cells: Cells) -> tuple[Numbers, Numbers]:
+    """The cells as float64 (rows,), NaN where nothing stands, and where there is no number (rows,).
+
+    Signs of currency and percent are taken off, digits in groups are read as one number.
+
+    Example:
+        >>> import pandas
+        >>> values, wrong = numbers(pandas.Series(["1.5", "", "$1,200", "tall"]))
+        >>> values.tolist(), wrong.tolist()
+        ([1.5, nan, 1200.0, nan], [False, False, False, True])
+    """
+    import pandas
+
+    if is_typed(cells):
+        values = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+        return values, np.zeros(len(values), dtype=bool)
+    texts = words(cells)
+    texts = texts.where(~texts.isin(MISSING_NUMBERS))
+    found = pandas.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, copy=True)
+    left = np.flatnonzero(np.isnan(found) & texts.notna().to_numpy())
+    found[left] = [_unmarked(text) for text in texts.iloc[left]]
+    wrong = np.zeros(len(found), dtype=bool)
+    wrong[left] = np.isnan(found[left])
+    return found, wrong
+
+
+def _unmarked(text: str) -> float:
+    """The number in a text such as `$1,200.50`, `1.200,50`, `1 200` or `12 %`; NaN for others."""
+    marked = _MARKED.fullmatch(text)
+    if marked is None:
+        return np.nan
+    bare = marked[1] + re.sub(r"['\u2019\u00a0\u202f ]", "", marked[2])
+    if _GROUPS_BY_COMMA.fullmatch(bare):
+        bare = bare.replace(",", "")
+    elif _GROUPS_BY_POINT.fullmatch(bare) or _DECIMAL_COMMA.fullmatch(bare):
+        bare = bare.replace(".", "").replace(",", ".")
+    try:
+        return float(bare)
+    except ValueError:
+        return np.nan
+
+
+def booleans(cells: Cells, pair: tuple[str, str]) -> tuple[Numbers, Numbers]:
+    """The cells as 0 and 1 (rows,), NaN where nothing stands, and where neither word stands."""
+    if is_typed(cells):
+        values, _ = numbers(cells)
+        return values, ~(np.isnan(values) | (values == 0) | (values == 1))
+    texts = words(cells).map(str.lower, "ignore")
+    found = texts.map({word: float(code) for code, word in enumerate(pair)})
+    values = found.to_numpy(dtype=np.float64)
+    return values, (texts.notna() & (texts != "") & found.isna()).to_numpy(dtype=bool)
+
+
+def date_format(cells: Cells) -> str | None:
+    """The way in which all of these texts write dates; None where they are no dates.
+
+    `%m/%d/%Y` is tried before `%d/%m/%Y`.
+    """
+    there = words(cells).dropna()
+    there = there[there != ""]
+    if not len(there) or not there.map(lambda text: text[-4:].strip()[:1] != "").all():
+        return None
+    for form in DATE_FORMATS:
+        if not dates(there.iloc[:1], form)[1].any() and not dates(there, form)[1].any():
+            return form
+    return None
+
+
+def dates(cells: Cells, form: str) -> tuple[Cells, Numbers]:
+    """The cells as moments (a pandas Series, NaT where nothing stands), and which are no dates."""
+    import pandas
+
+    if pandas.api.types.is_datetime64_any_dtype(cells.dtype):
+        return pandas.to_datetime(cells, utc=True), np.zeros(len(cells), dtype=bool)
+    texts = words(cells)
+    texts = texts.where(~texts.isin(MISSING_NUMBERS))
+    if form == ISO:  # pandas takes "2024" for a date too
+        texts_of_dates = texts.where(texts.map(lambda text: bool(_ISO_DATE.fullmatch(str(text)))))
+    else:
+        texts_of_dates = texts
+    moments = pandas.to_datetime(texts_of_dates, format=form, errors="coerce", utc=True)
+    return moments, (moments.isna() & texts.notna()).to_numpy(dtype=bool)
+
+
+def date_numbers(moments: Cells, *, hours: bool) -> list[Numbers]:
+    """Year with its fraction, day of the year, weekday (Monday 0) and, asked for, the hour."""
+    day = moments.dt
+    hour = day.hour + day.minute / 60 + day.second / 3600
+    length = np.where(day.is_leap_year, 366, 365)
+    year = day.year + (day.dayofyear - 1 + hour / 24) / length
+    found = [year, day.dayofyear, day.weekday] + ([hour] if hours else [])
+    return [part.to_numpy(dtype=np.float64, na_value=np.nan) for part in found]

@@ -1,0 +1,242 @@
+"""Columns: how the raw columns of a table become the numbers that a network reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from brainnet.data.cells import Cells, Numbers, booleans, date_numbers, dates, numbers, words
+from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
+
+ColumnKind = Literal["number", "boolean", "category", "date"]
+Unseen = Literal["other", "refuse"]
+
+# With more words than this a category becomes one code, which an embedding turns into a vector:
+# one input for each of 5,000 towns would be nearly all zeros.
+MOST_INPUTS_OF_A_CATEGORY = 32
+_CELLS_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One raw column and what its cells mean.
+
+    `values` are the words of a category in their order (the empty one stands for cells where
+    nothing is written), or the words for 0 and 1 of a boolean. `form` is how a date is written.
+    """
+
+    name: str
+    kind: ColumnKind = "number"
+    values: tuple[str, ...] = ()
+    form: str = ""
+    hours: bool = False
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the column becomes one code instead of an input for each of its words."""
+        return self.kind == "category" and len(self.values) > MOST_INPUTS_OF_A_CATEGORY
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the inputs that the column becomes are called."""
+        if self.kind == "date":
+            parts = ("year", "day of the year", "weekday") + (("hour",) if self.hours else ())
+            return tuple(f"{self.name} ({part})" for part in parts)
+        if self.kind == "category" and not self.embedded:
+            return tuple(f"{self.name}={value or '(missing)'}" for value in self.values)
+        return (self.name,)
+
+    @property
+    def width(self) -> int:
+        """How many numbers `encode` makes of a cell."""
+        return len(self.inputs) if self.kind == "date" else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What was learnt of the columns of a table, as plain data that is stored with a run.
+
+    Numbers stay what they are, booleans become 0 and 1, a date becomes a few numbers, a category
+    one input for each of its words (1 where it stands) or, with many words, one code that an
+    embedding reads (0: never seen). `imputes` says that missing numbers are filled in later, by the
+    mean of the training rows.
+
+    Example:
+        >>> import pandas
+        >>> columns = Columns((Column("age"), Column("colour", "category", ("blue", "red"))))
+        >>> columns.names
+        ('age', 'colour=blue', 'colour=red')
+        >>> columns.apply(pandas.DataFrame({"colour": ["red", "pink"], "age": [3, 4]})).tolist()
+        [[3.0, 0.0, 1.0], [4.0, 0.0, 0.0]]
+    """
+
+    columns: tuple[Column, ...]
+    imputes: bool = False
+
+    @classmethod
+    def numbers(cls, names: Sequence[str]) -> Self:
+        """Columns that hold numbers and become them as they are."""
+        return cls(tuple(Column(str(name)) for name in names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the inputs are called."""
+        return tuple(name for column in self.columns for name in column.inputs)
+
+    @property
+    def raw_names(self) -> tuple[str, ...]:
+        """The columns that a raw row must have."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def text_names(self) -> tuple[str, ...]:
+        """The raw columns that a file must be read as texts for: `007` is no 7."""
+        return tuple(column.name for column in self.columns if column.kind != "number")
+
+    @property
+    def embedded(self) -> dict[int, int]:
+        """The positions of inputs that are codes, and how many codes each has (0: never seen)."""
+        found, position = {}, 0
+        for column in self.columns:
+            if column.embedded:
+                found[position] = len(column.values) + 1
+            position += len(column.inputs)
+        return found
+
+    def apply(self, frame: Any, *, unseen: Unseen = "other") -> Numbers:  # noqa: ANN401 - a pandas DataFrame
+        """Make the inputs of a frame of raw rows, float32 (rows, inputs).
+
+        NaN stands where a number is missing. A word that was never seen becomes zeros, or code 0.
+
+        Args:
+            frame: pandas DataFrame with at least the columns `raw_names`, in any order.
+            unseen: whether a word never seen counts as another one, or is refused.
+
+        Raises:
+            InputError: a column is missing, or a cell is not of its column's kind or infinite.
+        """
+        check_present(self.raw_names, list(map(str, frame.columns)))
+        return self.expand(self.encode(frame, unseen=unseen))
+
+    def encode(self, frame: Any, *, unseen: Unseen = "other") -> Numbers:  # noqa: ANN401
+        """Make of each raw cell its numbers, with one code for a category: 0, or 1 + its place."""
+        frame = _with_text_names(frame)
+        found = np.empty((len(frame), sum(column.width for column in self.columns)), np.float32)
+        position = 0
+        for column in self.columns:
+            cells = frame[column.name]
+            for values in _encoded(column, cells, unseen):
+                found[:, position] = values
+                position += 1
+        return found
+
+    def expand(self, encoded: Numbers) -> Numbers:
+        """Turn what `encode` made into inputs; with no categories it is returned as it is."""
+        if not any(column.kind == "category" and not column.embedded for column in self.columns):
+            return encoded
+        found = np.zeros((len(encoded), len(self.names)), np.float32)
+        source = target = 0
+        for column in self.columns:
+            width = len(column.inputs)
+            if column.kind == "category" and not column.embedded:
+                codes = encoded[:, source]
+                for place in range(width):
+                    found[:, target + place] = codes == place + 1
+            else:
+                found[:, target : target + width] = encoded[:, source : source + column.width]
+            source, target = source + column.width, target + width
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the columns as primitives and lists, which any checkpoint can hold."""
+        columns = [asdict(column) | {"values": list(column.values)} for column in self.columns]
+        return {"kind": "columns", "columns": columns, "imputes": self.imputes}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the columns that `to_dict` stored."""
+        columns = (
+            Column(**(dict(entry) | {"values": tuple(entry["values"])}))
+            for entry in stored["columns"]
+        )
+        return cls(tuple(columns), bool(stored["imputes"]))
+
+
+def check_present(wanted: Sequence[str], there: Sequence[str]) -> None:
+    """Raise an InputError that names the first of the `wanted` columns that is not `there`."""
+    for name in wanted:
+        if name not in there:
+            raise InputError(
+                f"there is no column {name!r}.{did_you_mean(name, there)} The columns are "
+                f"{listed(there)}."
+            )
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names separated by commas, the first of them where they are many."""
+    more = f", ... ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _with_text_names(frame: Any) -> Any:  # noqa: ANN401
+    """The frame with texts as the names of its columns, as files have them."""
+    if all(isinstance(name, str) for name in frame.columns):
+        return frame
+    return frame.rename(columns=str)
+
+
+def _encoded(column: Column, cells: Cells, unseen: Unseen) -> list[Numbers]:
+    """The numbers of one raw column, one array (rows,) for each of its `width`."""
+    if column.kind == "category":
+        return [_codes(column, cells, unseen)]
+    if column.kind == "date":
+        moments, wrong = dates(cells, column.form)
+        refuse_cells(column, cells, wrong, "dates")
+        return date_numbers(moments, hours=column.hours)
+    if column.kind == "boolean":
+        values, wrong = booleans(cells, (column.values[0], column.values[1]))
+        refuse_cells(column, cells, wrong, " and ".join(column.values))
+        return [values]
+    values, wrong = numbers(cells)
+    refuse_cells(column, cells, wrong, "numbers")
+    with np.errstate(over="ignore"):
+        refuse_cells(column, cells, np.isinf(values.astype(np.float32)), "finite numbers")
+    return [values]
+
+
+def _codes(column: Column, cells: Cells, unseen: Unseen) -> Numbers:
+    import pandas
+
+    found, uniques = pandas.factorize(words(cells).fillna(""))
+    codes = {value: place + 1 for place, value in enumerate(column.values)}
+    known = np.array([codes.get(value, 0) for value in uniques], dtype=np.int64)
+    if unseen == "refuse":
+        refuse_cells(column, cells, known[found] == 0, "words seen in training")
+    return known[found] if len(uniques) else np.zeros(0)
+
+
+def refuse_cells(column: Column, cells: Cells, wrong: Numbers, wanted: str) -> None:
+    """Raise an InputError that names the first wrong cells of a column, if there are any."""
+    rows = np.flatnonzero(wrong)
+    if not len(rows):
+        return
+    named = ", ".join(
+        f"row {row_number(cells.index[row])} ({str(cells.iloc[row])!r})"
+        for row in rows[:_CELLS_NAMED]
+    )
+    more = ", ..." if len(rows) > _CELLS_NAMED else ""
+    hint = (
+        f"Correct {'it' if len(rows) == 1 else 'them'}, empty the cell if its value is unknown, or "
+        f"leave the column out; if these are words, name it: data.categories=[{column.name}]."
+    )
+    raise InputError(
+        f"column {column.name!r} holds {wanted}, but not in {named}{more}; rows count from 1, "
+        f"the names of the columns not among them. {hint}"
+    )
+
+
+def row_number(label: Any) -> Any:  # noqa: ANN401 - whatever a frame calls its rows
+    """What a row is called in a message: files count from 1."""
+    return int(label) + 1 if isinstance(label, int | np.integer) else label

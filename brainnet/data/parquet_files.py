@@ -1,0 +1,67 @@
+"""Parquet files: tables that say themselves what their columns are."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainnet.data.row_file import CHUNK_ROWS, Frame
+from brainnet.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetFile:
+    """A table in Apache's columnar format, read by pyarrow."""
+
+    path: Path
+    columns: tuple[str, ...]
+
+    def chunks(
+        self,
+        rows: int = CHUNK_ROWS,
+        *,
+        text: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> Iterator[Frame]:
+        """Yield the rows; the file says itself which columns are texts."""
+        import pandas
+        import pyarrow
+        import pyarrow.parquet
+
+        chosen = [name for name in self.columns if only is None or name in only]
+        start = 0
+        try:
+            with pyarrow.parquet.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(batch_size=rows, columns=chosen):
+                    # The schema's notes for pandas would make a column its index.
+                    part = batch.replace_schema_metadata(None).to_pandas()
+                    part.index = pandas.RangeIndex(start, start + len(part))
+                    start += len(part)
+                    yield part
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(f"{self.path} cannot be read as Parquet: {error}") from error
+
+
+def parquet_file(path: Path) -> ParquetFile:
+    """A Parquet file by its columns.
+
+    Raises:
+        InputError: pyarrow is not installed, or the file is broken.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError(
+            f'reading {path} needs pyarrow: pip install "brainnet[parquet]"'
+        ) from error
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read as Parquet: {error}") from error
+    nested = [field.name for field in schema if pyarrow.types.is_nested(field.type)]
+    if nested:
+        raise InputError(
+            f"{path}: column {nested[0]!r} holds lists or records in its cells, and a table has "
+            "one number or word in each. Spread it over columns of their own, or leave it out."
+        )
+    return ParquetFile(path, tuple(schema.names))

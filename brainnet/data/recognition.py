@@ -1,0 +1,186 @@
+"""Recognition: how a file of text is written: its encoding, its separator, its numbers."""
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainnet.errors import InputError
+
+SAMPLE_BYTES = 1 << 20
+_SCANNED_AT_ONCE = 1 << 22
+_LINES_LOOKED_AT = 1000
+
+# Sooner ones first: a comma within a line of semicolons is common, the reverse is not.
+_SEPARATORS = ("\t", ";", "|", ",")
+BLANKS = r"\s+"
+# UTF-32 before UTF-16, whose mark it begins with.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
+_POINT = re.compile(r"[-+]?\d*\.\d+")
+_COMMA = re.compile(r"[-+]?\d*,\d+")
+_GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+,\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How a file of text is written: `groups` is the sign between thousands, if there is one."""
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    decimal: str = "."
+    groups: str | None = None
+    skipped: int = 0
+    """Lines before the first one of the table."""
+
+
+def encoding_of(path: Path, sample: bytes, *, whole: bool) -> str | None:
+    """The encoding of a text by its first bytes; None where these are no text.
+
+    What is no UTF-8 anywhere in the file is taken for Windows-1252, of which Latin-1 is a part.
+
+    Args:
+        path: the file.
+        sample: its first bytes, unpacked.
+        whole: whether to look through the file itself, which must not be packed.
+    """
+    for mark, name in _MARKS:
+        if sample.startswith(mark):
+            return name
+    if b"\0" in sample:
+        return _unmarked_utf16(sample)
+    if sum(byte < 32 and byte not in b"\t\n\r\f\x1a" for byte in sample[:4096]) > 0:
+        return None
+    return "utf-8" if _is_utf8(path, sample, whole=whole) else "cp1252"
+
+
+def _unmarked_utf16(sample: bytes) -> str | None:
+    """UTF-16 without a mark has a zero in every second byte of Western text; so has no other."""
+    part = sample[: len(sample) // 2 * 2][:4096]
+    for name, zeros, others in (
+        ("utf-16-le", part[1::2], part[::2]),
+        ("utf-16-be", part[::2], part[1::2]),
+    ):
+        if zeros.count(0) > 0.8 * len(zeros) and 0 not in others:
+            return name
+    return None
+
+
+def _is_utf8(path: Path, sample: bytes, *, whole: bool) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        if not whole:
+            decoder.decode(sample)
+            return True
+        with path.open("rb") as file:
+            while part := file.read(_SCANNED_AT_ONCE):
+                if not part.isascii() or decoder.getstate()[0]:
+                    decoder.decode(part)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def writing_of(path: Path, text: str, encoding: str) -> Writing:
+    """How the table in a text is written.
+
+    Args:
+        path: the file, for messages and for its ending.
+        text: the first part of the file, cut after a whole line.
+        encoding: of the file.
+
+    Raises:
+        InputError: lines have unequal numbers of cells.
+    """
+    skipped = 0
+    told = re.match(r"sep=(.)\r?\n", text)
+    if told:  # a line that Excel writes for itself
+        text, skipped = text[told.end() :], 1
+    separator = told[1] if told else _separator(text)
+    rows = rows_of(text, separator)
+    check_even(path, rows, separator, skipped)
+    decimal, groups = _signs([cell for _, row in rows for cell in row], separator)
+    return Writing(encoding, separator, decimal, groups, skipped)
+
+
+def rows_of(text: str, separator: str) -> list[tuple[int, list[str]]]:
+    """The first rows of a text, each with the number of its (last) line, without empty lines."""
+    lines = text.splitlines(keepends=True)
+    if separator == BLANKS:
+        return [
+            (i, line.split()) for i, line in enumerate(lines[:_LINES_LOOKED_AT], 1) if line.strip()
+        ]
+    reader = csv.reader(lines, delimiter=separator)
+    rows = []
+    try:
+        for row in reader:
+            if row and not (len(row) == 1 and not row[0].strip()):
+                rows.append((reader.line_num, row))
+            if len(rows) == _LINES_LOOKED_AT:
+                break
+    except csv.Error:  # a quote that is never closed makes one enormous cell
+        return rows
+    return rows
+
+
+def _separator(text: str) -> str:
+    """The sign that divides the lines most evenly; a comma where none divides anything."""
+    best, share = ",", 0.0
+    for sign in (*_SEPARATORS, BLANKS):
+        rows = [row for _, row in rows_of(text, sign)]
+        if not rows or len(rows[0]) < 2:
+            continue
+        even = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+        if even > share and (sign != BLANKS or even == 1):
+            best, share = sign, even
+    return best
+
+
+def check_even(
+    path: Path, rows: Sequence[tuple[int, list[str]]], separator: str, skipped: int
+) -> None:
+    """Raise an InputError that names the first line with more or fewer cells than most have."""
+    if not rows:
+        return
+    usual = Counter(len(row) for _, row in rows).most_common(1)[0][0]
+    for line, row in rows:
+        if len(row) != usual:
+            raise InputError(ragged(path, line + skipped, len(row), usual, separator))
+
+
+def ragged(path: Path, line: int, came: int, wanted: int, separator: str) -> str:
+    """What is said of a line with too many cells or too few."""
+    named = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", BLANKS: "blanks"}
+    return (
+        f"{path}: line {line} has {came} cell{'' if came == 1 else 's'}, the others have {wanted} "
+        f"(separated by {named.get(separator, repr(separator))}). Correct or remove that line; a "
+        "cell that holds the separator itself needs quotes around it."
+    )
+
+
+def _signs(cells: Sequence[str], separator: str) -> tuple[str, str | None]:
+    """The decimal sign and, if there is one, the sign between thousands."""
+    told = [cell.strip() for cell in cells]
+    points = sum(_POINT.fullmatch(cell) is not None for cell in told)
+    by_comma = sum(_GROUPS_BY_COMMA.fullmatch(cell) is not None for cell in told)
+    commas = sum(_COMMA.fullmatch(cell) is not None for cell in told)
+    # 1,234 may be either; lines of semicolons come from where the comma is the decimal sign.
+    if commas > (by_comma if separator == "," else 0) and commas > points:
+        groups = any(_GROUPS_BY_POINT.fullmatch(cell) for cell in told)
+        return ",", "." if groups else None
+    return ".", "," if by_comma else None
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell reads as a number, with either decimal sign."""
+    return _NUMBER.fullmatch(cell.strip()) is not None

@@ -1,0 +1,157 @@
+"""Text files: tables as CSV, TSV and the like, however they are encoded and separated."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainnet.data.cells import MISSING_NUMBERS
+from brainnet.data.recognition import (
+    SAMPLE_BYTES,
+    Writing,
+    encoding_of,
+    is_number,
+    ragged,
+    rows_of,
+    writing_of,
+)
+from brainnet.data.row_file import CHUNK_ROWS, Frame
+from brainnet.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A table of text; `header` says whether its first line names the columns."""
+
+    path: Path
+    columns: tuple[str, ...]
+    writing: Writing
+    header: bool
+
+    def chunks(
+        self,
+        rows: int = CHUNK_ROWS,
+        *,
+        text: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> Iterator[Frame]:
+        """Yield the rows; a cell of a text column is missing only where it is empty."""
+        import pandas
+
+        chosen = [name for name in self.columns if only is None or name in only]
+        try:
+            with pandas.read_csv(
+                self.path,
+                sep=self.writing.separator,
+                encoding=self.writing.encoding,
+                decimal=self.writing.decimal,
+                thousands=self.writing.groups,
+                skiprows=self.writing.skipped,
+                header=0 if self.header else None,
+                names=list(self.columns),
+                usecols=None if only is None else chosen,
+                dtype={name: str for name in chosen if name in text},
+                keep_default_na=False,
+                na_values={
+                    name: [""] if name in text else sorted(MISSING_NUMBERS) for name in chosen
+                },
+                skipinitialspace=True,
+                index_col=False,
+                low_memory=False,
+                chunksize=rows,
+            ) as parts:
+                for part in parts:
+                    yield part[chosen] if only is not None else part
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self.path} is no text in {self.writing.encoding.upper()} throughout: {error}. "
+                "Save it as UTF-8."
+            ) from error
+        except pandas.errors.ParserError as error:
+            raise InputError(self._explained(str(error))) from error
+
+    def _explained(self, error: str) -> str:
+        uneven = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", error)
+        if uneven:
+            wanted, line, came = map(int, uneven.groups())
+            return ragged(self.path, line, came, wanted, self.writing.separator)
+        if "EOF inside string" in error:
+            line_of = re.search(r"row (\d+)", error)
+            where = f" from row {int(line_of[1]) + 1} on" if line_of else ""
+            return f"{self.path}: a quote is never closed{where}. Close it, or remove it."
+        return f"{self.path} cannot be read as a table: {error.strip()}"
+
+
+def text_file(path: Path, sample: bytes, *, header: bool | None, packed: bool) -> TextFile | None:
+    """A table of text by its first bytes; None where they are no text.
+
+    Args:
+        path: the file.
+        sample: its first bytes, unpacked.
+        header: whether the first line names the columns; None recognises it.
+        packed: whether the file is compressed.
+
+    Raises:
+        InputError: there is no table in it, or its first line does not look like names.
+    """
+    encoding = encoding_of(path, sample, whole=not packed)
+    if encoding is None:
+        return None
+    text = sample.decode(encoding, errors="ignore").lstrip("\ufeff")
+    cut = max(text.rfind("\n"), text.rfind("\r"))
+    if len(sample) >= SAMPLE_BYTES and cut > 0:
+        text = text[: cut + 1]
+    if not text.strip():
+        raise InputError(f"{path} is empty: it needs a line of names and a line for each row.")
+    writing = writing_of(path, text, encoding)
+    body = text.split("\n", writing.skipped)[-1]
+    rows = [row for _, row in rows_of(body, writing.separator)]
+    names = _names(path, rows, header)
+    return TextFile(path, names, writing, header=header is not False)
+
+
+def _names(path: Path, rows: list[list[str]], header: bool | None) -> tuple[str, ...]:
+    """The names of the columns: the first line, or numbers from 0."""
+    first = [cell.strip() for cell in rows[0]]
+    if header is False:
+        return tuple(map(str, range(len(first))))
+    if header is None and (values := _values_in(first, rows[1:])):
+        shown = ", ".join(first[:6]) + (", ..." if len(first) > 6 else "")
+        raise InputError(
+            f"{path}: the first line ({shown}) does not look like the names of the columns: "
+            f"{values}. If it is a row, set data.header=false: the columns are then called 0, 1, "
+            "2, ... (data.target=0). If these are names, set data.header=true."
+        )
+    names = tuple(name or f"Unnamed: {place}" for place, name in enumerate(first))
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise InputError(
+                f"{path} has two columns called {name!r}, the {ordinal(names.index(name) + 1)} and "
+                f"the {ordinal(place + 1)}: give each column a name of its own."
+            )
+    if len(rows) == 1:
+        raise InputError(f"{path} has a line of names ({', '.join(names)}) and no rows below it.")
+    return names
+
+
+def _values_in(first: list[str], below: list[list[str]]) -> str:
+    """What in a first line looks like values; empty where all looks like names."""
+    numbers = [cell for cell in first if is_number(cell)]
+    if numbers:
+        return f"{numbers[0]} is a number"
+    for place, cell in enumerate(first):
+        again = sum(len(row) > place and row[place].strip() == cell for row in below)
+        if cell and again:
+            return f"{cell!r} stands again further down in the same column"
+    return ""
+
+
+def ordinal(number: int) -> str:
+    """A place as people say it.
+
+    Example:
+        >>> [ordinal(place) for place in (1, 2, 3, 4, 11, 22)]
+        ['1st', '2nd', '3rd', '4th', '11th', '22nd']
+    """
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10)
+    return f"{number}{ending or 'th'}"
