@@ -441,7 +441,7 @@ def test_a_disk_that_fills_up_ends_the_writing_and_keeps_what_was_written(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("brainnet.observation.records.RecordFile.add", full)
-        monkeypatch.setattr("brainnet.observation.writer.EventFile.add_event", full)
+        monkeypatch.setattr("brainnet.observation.event_file.EventFile.add_event", full)
         train(model, optimizer, 3, watching)
     assert len(watching.readings) == 5
     assert read_recording(tmp_path) == kept

@@ -1,10 +1,6 @@
 """Writer: puts readings, pictures and words into TensorBoard's event files."""
 
-import itertools
 import math
-import os
-import socket
-import struct
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +24,7 @@ from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 
-from brainnet.observation.checksum import crc32c
+from brainnet.observation.event_file import EventFile
 from brainnet.observation.graph import Node
 from brainnet.observation.layout import Chart
 from brainnet.observation.reading import Histogram, Look
@@ -49,50 +45,6 @@ class EventSink(Protocol):
 
     def close(self) -> None:
         """Put on disk all that was taken, and end."""
-
-
-class EventFile:
-    """A file of TensorBoard's that is written by whoever calls, who so hears what goes wrong.
-
-    Its name and records are those of TensorBoard's own `EventFileWriter`, which has a thread.
-
-    Args:
-        folder: made where it is missing.
-
-    Raises:
-        OSError: where it cannot be made, or, later, an event cannot be written.
-    """
-
-    _number = itertools.count()
-
-    def __init__(self, folder: Path | str) -> None:
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        made = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._number)}"
-        # Unbuffered: TensorBoard sees each event at once, and what was written survives.
-        self._file = (folder / f"events.out.tfevents.{made}.brainnet").open("wb", buffering=0)
-        self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
-
-    def add_event(self, event: Event) -> None:
-        """Write one event: length, its checksum, content, its checksum."""
-        content = event.SerializeToString()
-        length = struct.pack("<Q", len(content))
-        rest = memoryview(length + _checked(length) + content + _checked(content))
-        while rest:  # a disk that is nearly full takes a part
-            rest = rest[self._file.write(rest) :]
-
-    def flush(self) -> None:
-        """Do nothing: it is written."""
-
-    def close(self) -> None:
-        """End."""
-        self._file.close()
-
-
-def _checked(content: bytes) -> bytes:
-    """The checksum, masked as the format asks, since content may hold checksums itself."""
-    found = crc32c(content)
-    return struct.pack("<I", ((found >> 15 | found << 17) + 0xA282EAD8) & 0xFFFF_FFFF)
 
 
 class Writer:

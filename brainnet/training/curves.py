@@ -1,13 +1,18 @@
 """Curves: TensorBoard's logger, writing straight into the run's folder."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from brainnet.observation.event_file import EventFile, summary_writer
 from brainnet.observation.writer import Setting, Writer
 from brainnet.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 FOREMOST = ("data", "network.hidden", "activation", "optimizer", "optimizer.lr")
 """Settings that TensorBoard's table of runs shows first."""
@@ -18,6 +23,8 @@ APART = ("name", "resume", "observe", "logger", "callbacks", "paths")
 
 class Curves(TensorBoardLogger):
     """Lightning's logger with one file per run, no folder per version, no hparams.yaml.
+
+    Where the file can no longer be written, it says so once, and the training goes on.
 
     Args:
         folder: the run's.
@@ -31,33 +38,51 @@ class Curves(TensorBoardLogger):
             name="",
             version=folder.path.name,
             default_hp_metric=False,
-            purge_step=first_step,
         )
         self._folder = folder
+        self._first_step = first_step
+        self._file: EventFile | None = None
         self._writer: Writer | None = None
+        self._broken = False
 
     def __enter__(self) -> Self:
         """The file is opened when the first point comes."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Put on disk all that was written, and end."""
-        if self._experiment is not None:
-            self._experiment.close()
+        """End; all that was written is on disk."""
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def file(self) -> EventFile:
+        """The one file of this run: TensorBoard follows only the newest of a folder."""
+        if self._file is None:
+            self._file = EventFile(self._folder.path)
+            if self._first_step is not None:
+                Writer(self._folder.path, sink=self._file).goes_on_from(self._first_step)
+        return self._file
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:  # noqa: ANN401  (a SummaryWriter)
+        """PyTorch's writer into the same file, for callbacks of others that ask for it."""
+        if self._experiment is None:
+            self._experiment = summary_writer(self.file)
+        return self._experiment
 
     @property
     def writer(self) -> Writer:
         """The writer of this run, into the logger's own file."""
         if self._writer is None:
-            # TensorBoard follows only the newest file of a folder, so that there must be but one.
-            self._writer = Writer(self._folder.path, sink=self.experiment.file_writer)
+            self._writer = Writer(self._folder.path, sink=self.file)
         return self._writer
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add one point to each curve; those of the test come with the hyper-parameters."""
         points = {tag: float(value) for tag, value in metrics.items() if not _is_of_test(tag)}
-        self.writer.scalars(points, step or 0)
+        self._write(lambda writer: writer.scalars(points, step or 0))
 
     @rank_zero_only
     def log_hyperparameters(
@@ -65,17 +90,35 @@ class Curves(TensorBoardLogger):
     ) -> None:
         """Add the run to TensorBoard's table of runs: what was set, and what the test gave."""
         final = {tag: value for tag, value in metrics.items() if _is_of_test(tag)}
-        self.writer.hyperparameters(dict(_flat(config)), final, step, foremost=FOREMOST)
+        self._write(
+            lambda writer: writer.hyperparameters(
+                dict(_flat(config)), final, step, foremost=FOREMOST
+            )
+        )
 
     @rank_zero_only
     def save(self) -> None:
-        """Flush; config.yaml holds what hparams.yaml would."""
-        self.experiment.flush()
+        """Do nothing: each point is on disk, and config.yaml holds what hparams.yaml would."""
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Flush; a run is trained and then tested, and both write to the same file."""
-        self.experiment.flush()
+        """Do nothing: a run is trained and then tested, and both write to the same file."""
+
+    def _write(self, action: Callable[[Writer], None]) -> None:
+        """A training must not end because its curves cannot be drawn."""
+        if self._broken:
+            return
+        try:
+            action(self.writer)
+        except OSError as error:
+            self._broken = True
+            # A log, not a warning: where warnings are errors, that would raise.
+            log.warning(
+                "TensorBoard's file in %s can no longer be written (%s); what is in it stays "
+                "readable, and training goes on.",
+                self._folder.path,
+                error,
+            )
 
 
 def _is_of_test(tag: str) -> bool:

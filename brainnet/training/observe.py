@@ -24,6 +24,7 @@ from brainnet.observation.unread_look import UnreadLook
 from brainnet.observation.untouched import untouched
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
+from brainnet.training.curves import Curves
 from brainnet.training.module import LearningModule
 
 log = logging.getLogger(__name__)
@@ -301,6 +302,8 @@ def writer_for(trainer: Trainer, folder: Path | None) -> Writer:
     if folder is not None:
         return Writer(folder)
     for logger in trainer.loggers:
+        if isinstance(logger, Curves):
+            return Writer(logger.log_dir, sink=logger.file)
         if isinstance(logger, TensorBoardLogger):
             return Writer(logger.log_dir, sink=logger.experiment.file_writer)
     folders = [found for logger in trainer.loggers if (found := _folder_of(logger))]

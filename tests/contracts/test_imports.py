@@ -35,7 +35,7 @@ HOMES = {
     "lightning": {"training", "data/module.py"},
     "hydra": {"cli"},
     "omegaconf": {"cli"},
-    "tensorboard": {"observation/writer.py"},
+    "tensorboard": {"observation/writer.py", "observation/event_file.py"},
     "matplotlib": {"training/drawing.py"},
     "sklearn": {"data/builtin.py"},
 }

@@ -1,0 +1,76 @@
+import threading
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from brainnet.observation.event_file import EventFile, summary_writer
+from brainnet.observation.writer import Writer
+
+
+def read(folder):
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+
+
+def test_several_threads_write_into_one_file(tmp_path):
+    file = EventFile(tmp_path)
+
+    def write(name):
+        with Writer(tmp_path, sink=file) as writer:
+            for step in range(200):
+                writer.scalars({name: float(step)}, step)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in ("a", "b", "c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    file.close()
+    events = read(tmp_path)
+    for name in ("a", "b", "c"):
+        assert [point.step for point in events.Scalars(name)] == list(range(200))
+
+
+def test_half_an_event_is_taken_back_so_that_later_ones_can_be_read(tmp_path, monkeypatch):
+    file = EventFile(tmp_path)
+    writer = Writer(tmp_path, sink=file)
+    writer.scalars({"a": 1.0}, 0)
+
+    class Full:
+        """A disk with room for ten bytes more."""
+
+        def __init__(self, inner):
+            self.inner, self.room = inner, 10
+
+        def write(self, content):
+            if not self.room:
+                raise OSError(28, "No space left on device")
+            written = self.inner.write(content[: self.room])
+            self.room = 0
+            return written
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    inner = file._file
+    monkeypatch.setattr(file, "_file", Full(inner))
+    with pytest.raises(OSError, match="No space"):
+        writer.scalars({"a": 2.0}, 1)
+    monkeypatch.setattr(file, "_file", inner)
+    writer.scalars({"a": 3.0}, 2)
+    file.close()
+    assert [(point.step, point.value) for point in read(tmp_path).Scalars("a")] == [(0, 1), (2, 3)]
+
+
+def test_others_write_into_it_by_the_means_they_know(tmp_path):
+    file = EventFile(tmp_path)
+    with summary_writer(file) as writer:
+        writer.add_scalar("theirs", 0.5, 3)
+    Writer(tmp_path, sink=file).scalars({"ours": 1.0}, 4)  # closing theirs has not closed it
+    writer.add_scalar("theirs", 0.25, 5)
+    file.close()
+    (path,) = Path(tmp_path).glob("events.out.tfevents.*")
+    assert [event.step for event in EventFileLoader(str(path)).Load()] == [0, 3, 4, 5]
+    events = read(tmp_path)
+    assert [point.value for point in events.Scalars("theirs")] == [0.5, 0.25]
