@@ -8,35 +8,41 @@
 A look takes statistics and histograms of all weights, biases and their gradients. The whole is a
 training in which `watch` looks at everything it can, until the last number is on disk; its share is
 what that adds at one look in 50 steps, in time of the processor, all threads together. The peers
-look at weights, biases and gradients alone, as often.
+look at weights, biases and gradients alone, as often; what wandb's own process does with what it
+is sent, offline, is not counted. Where wandb is not installed (pip install -e ".[benchmarks]") it
+is left out, and said to be.
 
 The tests run first; where one fails, no time is printed. The contenders take turns, so that a busy
-moment of the machine meets them all, and each figure is a median. What is printed is added to
-observation.csv and watching.csv in scripts/benchmarks/results, with date, machine and commit.
+moment of the machine meets them all, and each figure is a median; large networks are measured less
+often, at least three times. What is printed is added to observation.csv and watching.csv in
+scripts/benchmarks/results, with date, machine and commit.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import itertools
+import os
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import measuring
 import torch
 from measuring import Circumstances
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from brainnet.kernels import statistics_reference
 from brainnet.kernels.statistics import read, statistics
 from brainnet.observation.tags import Level
 from brainnet.structure.network import Network
-from brainnet.watching import Watching, watch
+from brainnet.watching import watch
 
 CHECKS = {
     "look": ["tests/kernels/test_statistics.py", "tests/kernels/test_statistics_triton.py"],
@@ -45,7 +51,12 @@ CHECKS = {
 EVERY = 50
 """Steps between two looks, as is the default."""
 
-SIZES = "64-64-32-10,784-1600-2048-256-10"
+SIZES = "64-64-32-10,784-256-128-10,784-1600-2048-256-10,4096-8192-8192-10"
+"""From 6,570 parameters to 100 million."""
+
+FIGURES = ("norm", "mean", "min", "max")
+"""What people read of a tensor, one by one."""
+
 PEERS = ("SummaryWriter.add_histogram", "torch.histc")
 
 
@@ -106,10 +117,15 @@ def contenders(tensors: list[Tensor], writer: SummaryWriter) -> dict[str, Callab
         "ours": lambda: statistics(tensors),
         "ours, to TensorBoard": to_tensorboard,
         "ours, the reference": lambda: statistics_reference.table_of(tensors, tensors[0].device),
+        "four .item() a tensor": lambda: [
+            getattr(tensor, what)().item() for tensor in tensors for what in FIGURES
+        ],
         "one pass over the bytes": lambda: [tensor.amax() for tensor in tensors],
     }
     if tensors[0].dtype in (torch.float32, torch.float64):  # of the half types it knows nothing
         contenders["torch.histc"] = lambda: [tensor.histc(64) for tensor in tensors]
+    if sum(tensor.numel() for tensor in tensors) > 50_000_000:
+        del contenders["ours, the reference"]  # for correctness, not for speed: it takes 20 s
     return contenders
 
 
@@ -128,14 +144,15 @@ def measure(sizes: str, dtype: torch.dtype, device: str, repeats: int) -> list[F
             name: functools.partial(turn, look)
             for name, look in contenders(tensors, writer).items()
         }
-        turns = measuring.by_turns(looks, repeats)
+        values = sum(tensor.numel() for tensor in tensors)
+        turns = measuring.by_turns(looks, at_most(repeats, 200_000_000 // values))
     medians = {name: median(each) for name, each in turns.items()}
     missing = float("nan")
     return [
         Figure(
             dtype=str(dtype).removeprefix("torch."),
             network=sizes,
-            values=sum(tensor.numel() for tensor in tensors),
+            values=values,
             contender=name,
             milliseconds=round(spent, 4),
             cheaper_than_add_histogram=round(medians[PEERS[0]] / spent, 2),
@@ -143,6 +160,17 @@ def measure(sizes: str, dtype: torch.dtype, device: str, repeats: int) -> list[F
         )
         for name, spent in medians.items()
     ]
+
+
+def at_most(repeats: int, affordable: int) -> int:
+    """How often to measure what takes long: as often as can be waited for, and three times."""
+    return max(3, min(repeats, affordable))
+
+
+def threads_for(sizes: str, most: int) -> int:
+    """One for small networks: two that wait for each other take longer, most of all when busy."""
+    widths = [int(size) for size in sizes.split("-")]
+    return 1 if sum(a * b for a, b in itertools.pairwise(widths)) < 100_000 else most
 
 
 Look = Callable[[Tensor], object]
@@ -175,9 +203,12 @@ class Training:
         return parameters | found
 
 
-def ours(training: Training, folder: str, level: Level, *, judged: bool) -> Watching:
-    """A watcher that looks at every step."""
-    return watch(
+@contextmanager
+def watched(
+    training: Training, folder: str, *, level: Level = "light", judged: bool = False
+) -> Iterator[Look]:
+    """A watcher that looks at every step; each look returns when all is on disk."""
+    with watch(
         training.model,
         folder,
         1,
@@ -185,80 +216,140 @@ def ours(training: Training, folder: str, level: Level, *, judged: bool) -> Watc
         torch.nn.functional.cross_entropy if judged else None,
         (training.inputs, training.targets) if judged else None,
         level,
-    )
-
-
-def look_of(name: str, training: Training, folder: str, stack: ExitStack) -> Look:
-    """What a contender does after a step; it returns when all is on disk."""
-    if name.startswith("watch"):
-        level: Level = "full" if "full" in name else "light"
-        watching = stack.enter_context(ours(training, folder, level, judged="sample" in name))
+    ) as watching:
 
         def look(loss: Tensor) -> None:
             watching.step(loss)
             len(watching.readings)  # waits for the thread
 
-        return look
-    writer = stack.enter_context(SummaryWriter(folder, max_queue=10**6))
+        yield look
 
-    def add_histogram(_loss: Tensor) -> None:
-        for name, tensor in training.tensors().items():
-            writer.add_histogram(name, tensor)
-        writer.flush()
 
-    def histc(_loss: Tensor) -> None:
+@contextmanager
+def add_histogram(training: Training, folder: str) -> Iterator[Look]:
+    """TensorBoard's own histograms."""
+    with SummaryWriter(folder, max_queue=10**6) as writer:
+
+        def look(_loss: Tensor) -> None:
+            for name, tensor in training.tensors().items():
+                writer.add_histogram(name, tensor)
+            writer.flush()
+
+        yield look
+
+
+@contextmanager
+def histc(training: Training, _folder: str) -> Iterator[Look]:
+    """PyTorch's own histograms, written nowhere."""
+
+    def look(_loss: Tensor) -> None:
         for tensor in training.tensors().values():
             tensor.histc(64).tolist()
 
-    def items(_loss: Tensor) -> None:
-        for name, tensor in training.tensors().items():
-            for what in ("norm", "mean", "min", "max"):
-                writer.add_scalar(f"{name}/{what}", getattr(tensor, what)().item())
-        writer.flush()
+    yield look
 
-    peers: dict[str, Look] = {
-        "SummaryWriter.add_histogram": add_histogram,
-        "torch.histc": histc,
-        "four .item() a tensor": items,
-    }
-    return peers.get(name, lambda _loss: None)
+
+@contextmanager
+def hooks(training: Training, folder: str) -> Iterator[Look]:
+    """What many write themselves: hooks on layers and parameters that take number after number."""
+    with SummaryWriter(folder, max_queue=10**6) as writer:
+
+        def tell(name: str, tensor: Tensor) -> None:
+            for what in FIGURES:
+                writer.add_scalar(f"{name}/{what}", getattr(tensor.detach(), what)().item())
+
+        def of_layer(name: str, _layer: nn.Module, _inputs: object, outputs: Tensor) -> None:
+            tell(f"{name}/outputs", outputs)
+
+        def of_parameter(name: str, parameter: Tensor) -> None:
+            tell(name, parameter)
+            if parameter.grad is not None:
+                tell(f"{name}/grad", parameter.grad)
+
+        handles = [
+            layer.register_forward_hook(functools.partial(of_layer, name))
+            for name, layer in training.model.layers.named_children()
+        ] + [
+            parameter.register_post_accumulate_grad_hook(functools.partial(of_parameter, name))
+            for name, parameter in training.model.named_parameters()
+        ]
+        yield lambda _loss: writer.flush()
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def wandb_watch(run: Any, training: Training, _folder: str) -> Iterator[Look]:  # noqa: ANN401
+    """Weights and gradients, as histograms, in a run of Weights & Biases that is open."""
+    run.watch(training.model, log="all", log_freq=1)
+    yield lambda loss: run.log({"loss": loss.item()})
+    run.unwatch(training.model)
+
+
+@contextmanager
+def offline_run(folder: str) -> Iterator[Any]:
+    """A run of Weights & Biases that needs no network; None where it is not installed."""
+    if importlib.util.find_spec("wandb") is None:
+        print('wandb is not installed, and left out: pip install -e ".[benchmarks]"')
+        yield None
+        return
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when it is imported
+    import wandb
+
+    settings = wandb.Settings(
+        console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True
+    )
+    with wandb.init(mode="offline", dir=folder, settings=settings) as run:
+        yield run
 
 
 ALONE = "alone"
-CONTENDERS = (
-    ALONE,
-    "watch",
-    "watch, with a sample",
-    "watch, level full",
-    "SummaryWriter.add_histogram",
-    "torch.histc",
-    "four .item() a tensor",
-)
+Looking = Callable[[Training, str], AbstractContextManager[Look]]
+
+
+def watchers(run: Any) -> dict[str, Looking]:  # noqa: ANN401  (of wandb, or None)
+    """All who look at a training, by name."""
+    found: dict[str, Looking] = {
+        ALONE: lambda _training, _folder: nullcontext(lambda _loss: None),
+        "watch": watched,
+        "watch, with a sample": functools.partial(watched, judged=True),
+        "watch, level full": functools.partial(watched, level="full"),
+        "SummaryWriter.add_histogram": add_histogram,
+        "torch.histc": histc,
+        "hooks with .item()": hooks,
+    }
+    if run is not None:
+        found["wandb.watch"] = functools.partial(wandb_watch, run)
+    return found
 
 
 def measure_whole(sizes: str, device: str, repeats: int) -> list[Share]:
-    """Every contender on a training of its own, taking turns."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        trainings = {name: Training(sizes, device) for name in CONTENDERS}
-        looks = {
-            name: look_of(name, training, f"{folder}/{place}", stack)
-            for place, (name, training) in enumerate(trainings.items())
-        }
-        steps = {
-            name: functools.partial(work, functools.partial(training.step, looks[name]), device)
-            for name, training in trainings.items()
-        }
-        times = measuring.by_turns(steps, repeats, warm_up=2)
-        idle = idle_microseconds(trainings[ALONE], f"{folder}/idle")
-    alone = median(times[ALONE])
+    """Every contender on the same training, taking turns."""
+    training = Training(sizes, device)
+    parameters = sum(each.numel() for each in training.model.parameters())
+    steps = min(5, 1 + 20_000_000 // parameters)
+
+    def turn(looking: Looking) -> list[float]:
+        with tempfile.TemporaryDirectory() as folder, looking(training, folder) as look:
+            training.step(look)  # the first has nothing to compare with
+            return [work(lambda: training.step(look), device) for _ in range(steps)]
+
+    with tempfile.TemporaryDirectory() as folder, offline_run(folder) as run:
+        turns = measuring.by_turns(
+            {name: functools.partial(turn, each) for name, each in watchers(run).items()},
+            at_most(repeats, 100_000_000 // parameters),
+        )
+        idle = idle_microseconds(training, f"{folder}/idle")
+    times = {name: median(itertools.chain(*each)) for name, each in turns.items()}
+    alone = times[ALONE]
     shares = []
-    for name in CONTENDERS:
-        added = median(times[name]) - alone
+    for name, time_of_step in times.items():
+        added = time_of_step - alone
         between = idle if name.startswith("watch") else 0.0
         shares.append(
             Share(
                 network=sizes,
-                parameters=sum(each.numel() for each in trainings[name].model.parameters()),
+                parameters=parameters,
                 contender=name,
                 step_ms=round(alone, 4),
                 look_ms=round(added, 4),
@@ -319,15 +410,15 @@ def report_whole(circumstances: Circumstances, shares: list[Share]) -> None:
 def main() -> None:
     """Check, measure, print, and add to the tables."""
     parser = measuring.commands(__doc__, threads=2, repeats=15)
-    parser.add_argument("--what", default="look,whole", help="look, whole or both")
-    parser.add_argument("--sizes", default=SIZES, help="inputs-neurons-..., separated by commas")
+    parser.add_argument("--what", default="look,whole", help="look, whole or both, the default")
+    parser.add_argument("--sizes", default=SIZES, help=f"of layers; default: {SIZES}")
     parser.add_argument("--dtypes", default="float32,bfloat16", help="of the tensors looked at")
     choices = parser.parse_args()
     device, repeats = choices.device, choices.repeats
-    measuring.pin_threads(choices.threads)
     for what in choices.what.split(","):
         measuring.check(CHECKS[what], device)
     for sizes in choices.sizes.split(","):
+        measuring.pin_threads(threads_for(sizes, choices.threads))
         if "look" in choices.what:
             for dtype in choices.dtypes.split(","):
                 circumstances = Circumstances.now(device)
