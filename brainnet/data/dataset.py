@@ -1,5 +1,6 @@
 """Dataset: the rows a network learns from, checked before anything is built on them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self, get_args
 
@@ -7,12 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from brainnet.data.preparation import Preparation
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
+ImageShape = tuple[int, int] | tuple[int, int, int]
+"""(height, width) of a grey picture, or (channels, height, width)."""
+
 _CELLS_NAMED = 3
+_ROWS_AT_ONCE = 65536
 
 _AS_NUMBERS = {
     "inputs": "Turn words into numbers first: one column for each word, 1 where it stands.",
@@ -27,12 +33,24 @@ class Dataset:
     Shape:
         inputs: (rows, inputs)
 
-    `inputs` is float32. `targets` holds the answers: the class of each row, int64 `(rows,)`, or for
-    a regression the numbers to predict, float32 `(rows, targets)`. `image_shape` is (height, width)
-    where a row of inputs is a picture. Rows are as measured: scaling comes after the split.
+    `inputs` is float32, or uint8 for pictures, which stay bytes until a batch is cut. `targets`
+    holds the answers: the class of each row, int64 `(rows,)`, or for a regression the numbers to
+    predict, float32 `(rows, targets)`. Rows are as measured: scaling comes after the split.
+
+    Attributes:
+        name: of the data, and of the folder of a run on them.
+        task: "multiclass", "binary" or "regression".
+        input_names: what each input is called.
+        class_names: what each class is called; empty for a regression.
+        image_shape: (height, width), or (channels, height, width), where a row is a picture.
+        preparation: how raw rows became these inputs; None where they came as numbers.
+        target_names: what each number to predict is called; empty where nobody said.
+        parts: how many rows train, validate and test, where they came apart, stacked in this
+            order; 0 for a part to be taken from the rows that train.
 
     Raises:
-        InputError: the parts do not fit together, or a cell is not a finite number.
+        InputError: the parts do not fit together, or a cell is not a finite number. An input may be
+            NaN where those missing are imputed (`preparation.imputes`).
     """
 
     name: str
@@ -41,7 +59,10 @@ class Dataset:
     targets: Tensor
     input_names: tuple[str, ...]
     class_names: tuple[str, ...] = ()
-    image_shape: tuple[int, int] | None = None
+    image_shape: ImageShape | None = None
+    preparation: Preparation | None = None
+    target_names: tuple[str, ...] = ()
+    parts: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check everything once, so that nobody downstream has to."""
@@ -52,6 +73,7 @@ class Dataset:
             self._check_numbers()
         else:
             self._check_classes()
+        self._check_parts()
 
     @classmethod
     def from_arrays(
@@ -105,10 +127,11 @@ class Dataset:
 
     def _check_inputs(self) -> None:
         shape, names = tuple(self.inputs.shape), self.input_names
-        if len(shape) != 2 or 0 in shape or self.inputs.dtype != torch.float32:
+        known = self.inputs.dtype in (torch.float32, torch.uint8)
+        if len(shape) != 2 or 0 in shape or not known:
             raise InputError(
-                "inputs must be a float32 table of shape (rows, inputs), with at least one of each;"
-                f" got {self.inputs.dtype} of shape {shape}. "
+                "inputs must be a float32 table of shape (rows, inputs), with at least one of each "
+                f"(uint8 for pictures); got {self.inputs.dtype} of shape {shape}. "
                 "Flatten pictures to one row each: inputs.reshape(len(inputs), -1)."
             )
         if self.inputs.device.type != "cpu" or self.targets.device.type != "cpu":
@@ -118,13 +141,25 @@ class Dataset:
             )
         if len(names) != shape[1]:
             raise InputError(f"{shape[1]} inputs need as many input_names; got {len(names)}.")
-        if self.image_shape is not None and self.image_shape[0] * self.image_shape[1] != shape[1]:
-            height, width = self.image_shape
+        if self.image_shape is not None and math.prod(self.image_shape) != shape[1]:
+            sides = " x ".join(map(str, self.image_shape))
             raise InputError(
-                f"image_shape {height} x {width} makes {height * width} inputs, but a row has "
-                f"{shape[1]}. Give the height and width of the picture, or None."
+                f"image_shape {sides} makes {math.prod(self.image_shape)} inputs, but a row has "
+                f"{shape[1]}. Give the (height, width) of the picture, or (channels, height, "
+                "width), or None."
             )
-        _check_finite("inputs", self.inputs, names)
+        imputes = self.preparation is not None and self.preparation.imputes
+        _check_finite("inputs", self.inputs, names, missing=imputes)
+
+    def _check_parts(self) -> None:
+        if self.parts is None:
+            return
+        train, validation, test = self.parts
+        if sum(self.parts) != len(self) or train < 1 or min(validation, test) < 0:
+            raise InputError(
+                f"parts must be the rows that train, validate and test, {len(self)} together; "
+                f"got {self.parts}."
+            )
 
     def _check_rows(self) -> None:
         if len(self.targets) != len(self.inputs):
@@ -143,6 +178,10 @@ class Dataset:
         self._check_rows()
         if self.class_names:
             raise InputError("a regression has no classes: leave class_names empty.")
+        if len(self.target_names) not in (0, shape[1]):
+            raise InputError(
+                f"{shape[1]} targets need as many target_names; got {len(self.target_names)}."
+            )
         _check_finite("targets", self.targets, tuple(map(str, range(shape[1]))))
 
     def _check_classes(self) -> None:
@@ -203,11 +242,23 @@ def _classes_without_gap(targets: Tensor) -> int:
     return len(found)
 
 
-def _check_finite(name: str, values: Tensor, columns: tuple[str, ...]) -> None:
-    finite = values.isfinite()
-    if finite.all():
+def _check_finite(
+    name: str, values: Tensor, columns: tuple[str, ...], *, missing: bool = False
+) -> None:
+    """Raise an InputError that names the first cells that are infinite or, unless allowed, NaN."""
+    if not values.is_floating_point():
         return
-    cells = (~finite).nonzero()
+    # By parts: `isfinite` makes copies, and a table may fill half the memory.
+    bad = [
+        found.nonzero() + torch.tensor([start, 0])
+        for start, rows in zip(
+            range(0, len(values), _ROWS_AT_ONCE), values.split(_ROWS_AT_ONCE), strict=True
+        )
+        if (found := rows.isinf() if missing else ~rows.isfinite()).any()
+    ]
+    if not bad:
+        return
+    cells = torch.cat(bad)
     named = ", ".join(
         f"row {row} column {columns[column]!r} ({values[row, column].item()})"
         for row, column in cells[:_CELLS_NAMED].tolist()

@@ -1,7 +1,7 @@
 """Module: one data set made ready to train on, split, scaled and served from memory."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -9,9 +9,12 @@ from torch import Tensor
 
 from brainnet.data.builtin import Source, find_source
 from brainnet.data.checks import check_seed, check_whole_number
-from brainnet.data.dataset import Dataset
+from brainnet.data.columns import Columns
+from brainnet.data.dataset import Dataset, ImageShape
 from brainnet.data.loader import InMemoryLoader
-from brainnet.data.scaling import Kind, Scaling, check_kind
+from brainnet.data.pixels import Pixels
+from brainnet.data.preparation import Preparation
+from brainnet.data.scaling import Kind, Scaler, Scaling, check_kind
 from brainnet.data.split import check_fractions, split
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
@@ -19,15 +22,24 @@ from brainnet.learning.loss import Task
 SAMPLE_ROWS = 256
 
 Rows = tuple[Tensor, Tensor]
+Part = Literal["train", "validation", "test"]
+
+_OUR_DATA = "brainnet.data."
+_ROWS_AT_ONCE = 65536
 
 
 class DataModule(LightningDataModule):
     """A data set split by seed, scaled by what its training rows show, in batches from memory.
 
-    Complete once constructed: `train`, `validation` and `test` are (inputs, targets), scaled, on
-    the CPU. Under a Trainer each part moves to the training device once, whole, and batches are
-    cut from it there; without one it stays where it is. The same seed gives the same rows, bit for
-    bit.
+    Complete once constructed. There is one copy of the rows, and the parts are numbers of rows:
+    `train`, `validation` and `test` gather theirs anew at each call, as (inputs, targets), scaled,
+    on the CPU; `first` and `batches` gather no more than is asked for. Under a Trainer the rows
+    move to the training device once, and batches are gathered there. The same seed gives the same
+    rows, bit for bit.
+
+    Rows that the module loaded itself are scaled where they lie once training begins, and
+    `dataset` then holds them scaled. A Dataset that was given, and what a source of the user's
+    own loads, is never changed: its rows are scaled by the batch, and so are bytes.
 
     Args:
         source: a built-in data set or its name, a Dataset, or a pair (inputs, targets) of arrays.
@@ -80,12 +92,11 @@ class DataModule(LightningDataModule):
         self.normalize_targets = normalize_targets
         self.dataset = _load(source, self.seed)
         self._split = split(self.dataset, validation=validation, test=test, seed=self.seed)
-        scaled = normalize_targets and self.task == "regression"
-        training = self._split.train
+        self._scaled = False
+        self._there: tuple[torch.device, Rows] | None = None
         self._use(
-            scaling or Scaling.fit(self.dataset.inputs[training], normalize),
-            target_scaling
-            or Scaling.fit(self._target_table()[training], "standard" if scaled else "none"),
+            scaling or self._scaling_of_inputs(normalize),
+            target_scaling or self._scaling_of_targets(normalize_targets),
         )
 
     @property
@@ -114,15 +125,60 @@ class DataModule(LightningDataModule):
         return self.dataset.class_names
 
     @property
-    def image_shape(self) -> tuple[int, int] | None:
-        """(height, width) where a row of inputs is a picture."""
+    def target_names(self) -> tuple[str, ...]:
+        """What each number to predict is called; empty for classes."""
+        if self.class_names or self.dataset.target_names:
+            return self.dataset.target_names
+        return tuple(f"target_{column}" for column in range(self.targets))
+
+    @property
+    def image_shape(self) -> ImageShape | None:
+        """(height, width), or (channels, height, width), where a row of inputs is a picture."""
         return self.dataset.image_shape
+
+    @property
+    def preparation(self) -> Preparation:
+        """How raw rows become inputs; numbers do as they are."""
+        return self.dataset.preparation or Columns.numbers(self.input_names)
+
+    @property
+    def train(self) -> Rows:
+        """All rows to train on, gathered and scaled: (inputs, targets)."""
+        return self.gathered(self._split.train)
+
+    @property
+    def validation(self) -> Rows:
+        """All rows to validate on, gathered and scaled: (inputs, targets)."""
+        return self.gathered(self._split.validation)
+
+    @property
+    def test(self) -> Rows:
+        """All rows to test on, gathered and scaled: (inputs, targets)."""
+        return self.gathered(self._split.test)
 
     @property
     def sample(self) -> Rows:
         """At most 256 training rows, the same at every look, to watch the network with."""
-        inputs, targets = self.train  # the split left them in random order
-        return inputs[:SAMPLE_ROWS], targets[:SAMPLE_ROWS]
+        return self.first("train", SAMPLE_ROWS)  # the split left them in random order
+
+    def first(self, part: Part, rows: int) -> Rows:
+        """Return the first rows of a part, at most so many, scaled: (inputs, targets)."""
+        return self.gathered(self.numbers(part)[:rows])
+
+    def batches(self, part: Part, rows: int) -> Iterator[Rows]:
+        """Yield a part in order, so many rows at a time, scaled: (inputs, targets)."""
+        return map(self.gathered, self.numbers(part).split(rows))
+
+    def numbers(self, part: Part) -> Tensor:
+        """Return which rows of the data set a part consists of, (rows,)."""
+        found: Tensor = getattr(self._split, part)
+        return found
+
+    def gathered(self, numbers: Tensor) -> Rows:
+        """Return the rows of the data set with these numbers, scaled: (inputs, targets)."""
+        inputs, targets = self.dataset.inputs, self.dataset.targets
+        found = inputs.index_select(0, numbers), targets.index_select(0, numbers)
+        return found if self._scaled else self._scaler(*found)
 
     def train_dataloader(self) -> InMemoryLoader:
         """Return batches of the training rows, in another order each epoch.
@@ -131,15 +187,15 @@ class DataModule(LightningDataModule):
         """
         # Lightning sets the attribute from outside its class, where type checkers do not see it.
         overfit = getattr(self.trainer, "overfit_batches", 0) > 0
-        return self._loader(self.train, shuffle=not overfit)
+        return self._loader("train", shuffle=not overfit)
 
     def val_dataloader(self) -> InMemoryLoader:
         """Return batches of the validation rows, in order."""
-        return self._loader(self.validation)
+        return self._loader("validation")
 
     def test_dataloader(self) -> InMemoryLoader:
         """Return batches of the test rows, in order."""
-        return self._loader(self.test)
+        return self._loader("test")
 
     def transfer_batch_to_device(
         self,
@@ -151,10 +207,15 @@ class DataModule(LightningDataModule):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was measured on the training rows, as strings and floats."""
+        """Return what was learnt of the training rows, as primitives and lists of them."""
         return {
             "scaling": self.scaling.to_dict(),
             "target_scaling": self.target_scaling.to_dict(),
+            "preparation": self.preparation.to_dict(),
+            "task": self.task,
+            "class_names": list(self.class_names),
+            "target_names": list(self.target_names),
+            "image_shape": None if self.image_shape is None else list(self.image_shape),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -181,36 +242,71 @@ class DataModule(LightningDataModule):
         """Return the same as `repr`; Lightning's own asks the loaders for a `dataset`."""
         return repr(self)
 
+    def _scaling_of_inputs(self, kind: Kind) -> Scaling:
+        preparation = self.dataset.preparation
+        return Scaling.fit(
+            self.dataset.inputs,
+            kind,
+            rows=self._split.train,
+            channels=preparation.channels if isinstance(preparation, Pixels) else None,
+            codes=() if preparation is None else preparation.embedded,
+            impute=preparation is not None and preparation.imputes,
+        )
+
+    def _scaling_of_targets(self, scaled: bool) -> Scaling:
+        if self.task != "regression":  # one column, which is never scaled
+            return Scaling("none", (0.0,), (1.0,))
+        kind: Kind = "standard" if scaled else "none"
+        return Scaling.fit(self.dataset.targets, kind, rows=self._split.train)
+
     def _use(self, scaling: Scaling, target_scaling: Scaling) -> None:
-        inputs = scaling.apply(self.dataset.inputs)
-        targets = self.dataset.targets
-        if self.task == "regression":
-            targets = target_scaling.apply(targets)
-        self.scaling = scaling
-        self.target_scaling = target_scaling
-        parts = self._split
-        self.train: Rows = (inputs[parts.train], targets[parts.train])
-        self.validation: Rows = (inputs[parts.validation], targets[parts.validation])
-        self.test: Rows = (inputs[parts.test], targets[parts.test])
+        """Scale by these from now on; rows that were scaled in place are loaded anew."""
+        if self._scaled and (scaling, target_scaling) == (self.scaling, self.target_scaling):
+            return
+        if self._scaled:
+            self.dataset, self._scaled = _load(self.source, self.seed), False
+        self._there = None
+        inputs, targets = self.dataset.inputs[:0].float(), self.dataset.targets[:0]
+        of_targets = target_scaling.columns_like(targets) if self.task == "regression" else None
+        self._scaler = Scaler(scaling.columns_like(inputs), of_targets)
+        self.scaling: Scaling = scaling
+        self.target_scaling: Scaling = target_scaling
 
-    def _target_table(self) -> Tensor:
-        """Return the targets as columns; classes make one that is never scaled."""
-        targets = self.dataset.targets
-        return targets if self.task == "regression" else targets.unsqueeze(1)
+    def _scale_in_place(self) -> None:
+        """Scale the rows where they lie, if they are the module's own and floats."""
+        rows = (self.dataset.inputs, self.dataset.targets)
+        if self._scaled or not _is_own(self.source) or not rows[0].is_floating_point():
+            return
+        for part in zip(*(each.split(_ROWS_AT_ONCE) for each in rows), strict=True):
+            self._scaler(*part)
+        self._scaled = True
 
-    def _loader(self, rows: Rows, *, shuffle: bool = False) -> InMemoryLoader:
+    def _loader(self, part: Part, *, shuffle: bool = False) -> InMemoryLoader:
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        inputs, targets = (part.to(device) for part in rows)
+        self._scale_in_place()
+        if self._there is None or self._there[0] != device:
+            rows = self.dataset.inputs.to(device), self.dataset.targets.to(device)
+            self._there = (device, rows)
+        inputs, targets = self._there[1]
         return InMemoryLoader(
             inputs,
             targets,
             batch_size=self.batch_size,
+            part=self.numbers(part).to(device),
+            ready=None if self._scaled else self._scaler.to(device),
             shuffle=shuffle,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
+
+
+def _is_own(source: object) -> bool:
+    """Whether loading makes rows that nobody else holds; a source of the user's may keep them."""
+    if isinstance(source, Dataset):
+        return False
+    return isinstance(source, str | tuple | list) or type(source).__module__.startswith(_OUR_DATA)
 
 
 def _load(source: Source | Dataset | str | tuple[Any, Any], seed: int) -> Dataset:

@@ -31,3 +31,11 @@ def generator(seed: int, stream: Stream, epoch: int = 0) -> torch.Generator:
     """
     mixed = np.random.SeedSequence(check_seed(seed), spawn_key=(int(stream), epoch))
     return torch.Generator().manual_seed(int(mixed.generate_state(1)[0]))
+
+
+def row_type(rows: int) -> torch.dtype:
+    """Return the smallest type of whole numbers for the numbers of so many rows.
+
+    `randperm` draws the same order in either.
+    """
+    return torch.int32 if rows <= torch.iinfo(torch.int32).max else torch.int64

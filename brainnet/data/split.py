@@ -1,18 +1,23 @@
 """Split: which rows teach, which choose the best moment, and which judge at the end."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from brainnet.data.dataset import Dataset
-from brainnet.data.randomness import Stream, generator
+from brainnet.data.randomness import Stream, generator, row_type
 from brainnet.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The row numbers of each part, in random order; every row is in exactly one part."""
+    """The row numbers of each part, in random order; every row is in exactly one part.
+
+    They are of the type that `row_type` gives. A part that came apart keeps its own order.
+    """
 
     train: Tensor
     validation: Tensor
@@ -24,6 +29,8 @@ def split(dataset: Dataset, *, validation: float, test: float, seed: int) -> Spl
 
     Classes are divided one by one (stratified), so each part holds them in the proportions of the
     whole, to the nearest row, and no class is missing from any part. Fractions are of all rows.
+    Parts that came apart (`Dataset.parts`) stay as they are, and the others are taken from the
+    rows to train on.
 
     Raises:
         InputError: a fraction is out of range, or there are too few rows for three parts.
@@ -36,12 +43,23 @@ def split(dataset: Dataset, *, validation: float, test: float, seed: int) -> Spl
     """
     check_fractions(validation, test)
     random = generator(seed, Stream.SPLIT)
+    rows, *given = dataset.parts or (len(dataset), 0, 0)
+    wanted = (0.0 if given[0] else validation, 0.0 if given[1] else test)
     parts: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
-    for label, members in _groups(dataset):
-        sizes = _sizes(len(members), validation, test, label)
-        for part, rows in zip(parts, torch.split(_mixed(members, random), sizes), strict=True):
-            part.append(rows)
-    return Split(*(_mixed(torch.cat(part), random) for part in parts))
+    for label, members in _groups(dataset, rows):
+        sizes = _sizes(len(members), *wanted, label)
+        for part, chosen in zip(parts, torch.split(_mixed(members, random), sizes), strict=True):
+            part.append(chosen)
+    train, *others = (_mixed(torch.cat(part), random) for part in parts)
+    ends = (rows + given[0], len(dataset))
+    apart = (
+        torch.arange(end - there, end, dtype=row_type(len(dataset)))
+        for there, end in zip(given, ends, strict=True)
+    )
+    return Split(
+        train,
+        *(own if there else taken for own, there, taken in zip(apart, given, others, strict=True)),
+    )
 
 
 def check_fractions(validation: float, test: float) -> None:
@@ -61,29 +79,38 @@ def check_fractions(validation: float, test: float) -> None:
         )
 
 
-def _groups(dataset: Dataset) -> list[tuple[str, Tensor]]:
-    """Return what is divided on its own: each class that has rows, or all rows of a regression."""
+def _groups(dataset: Dataset, rows: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield what is divided on its own: each class that has rows, or all rows of a regression."""
     if dataset.task == "regression":
-        return [("the data", torch.arange(len(dataset)))]
-    members = [
-        (dataset.targets == label).nonzero().flatten() for label in range(len(dataset.class_names))
-    ]
-    named = zip(dataset.class_names, members, strict=True)
-    return [(f"class {name!r}", rows) for name, rows in named if len(rows)]
+        yield "the data", torch.arange(rows, dtype=row_type(len(dataset)))
+        return
+    # Sorted once, whatever the number of classes; NumPy sorts 16 bits in a single sweep.
+    labels = dataset.targets[:rows].numpy()
+    narrow = labels.astype(np.uint16) if len(dataset.class_names) <= 1 << 16 else labels
+    order = torch.from_numpy(narrow.argsort(kind="stable")).to(row_type(len(dataset)))
+    counts = np.bincount(labels, minlength=len(dataset.class_names)).tolist()
+    for name, members in zip(dataset.class_names, order.split(counts), strict=True):
+        if len(members):
+            yield f"class {name!r}", members
 
 
 def _mixed(rows: Tensor, random: torch.Generator) -> Tensor:
-    return rows[torch.randperm(len(rows), generator=random)]
+    order = torch.randperm(len(rows), generator=random, dtype=rows.dtype)
+    return rows.index_select(0, order)
 
 
 def _sizes(rows: int, validation: float, test: float, label: str) -> list[int]:
-    validation_rows = max(1, round(rows * validation))
-    test_rows = max(1, round(rows * test))
+    """Divide the rows of a group; a fraction of 0 is of a part that came apart."""
+    validation_rows = max(1, round(rows * validation)) if validation else 0
+    test_rows = max(1, round(rows * test)) if test else 0
     train_rows = rows - validation_rows - test_rows
     if train_rows < 1:
+        jobs = ["train"]
+        jobs += [f"validate (fraction {validation:g})"] * bool(validation)
+        jobs += [f"test (fraction {test:g})"] * bool(test)
         raise InputError(
-            f"{label} has {rows} {'row' if rows == 1 else 'rows'}: too few to train, validate "
-            f"(fraction {validation:g}) and test (fraction {test:g}) on. It takes at least 3, one "
+            f"{label} has {rows} {'row' if rows == 1 else 'rows'}: too few to "
+            f"{', '.join(jobs[:-1])} and {jobs[-1]} on. It takes at least {len(jobs)}, one "
             "for each part: add rows, or make the fractions smaller."
         )
     return [train_rows, validation_rows, test_rows]

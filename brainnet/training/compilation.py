@@ -24,7 +24,7 @@ def compile_network(network: nn.Module, data: DataModule, device: torch.device) 
     """
     network.to(device)
     network.compile()
-    rows = data.train[0][: data.batch_size].to(next(network.parameters()))
+    rows = data.first("train", data.batch_size)[0].to(next(network.parameters()))
     try:
         with untouched(network):
             network(rows)

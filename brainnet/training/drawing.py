@@ -139,33 +139,37 @@ def draw_confusion(counts: NDArray[np.integer[Any]], names: Sequence[str], rows:
     return picture
 
 
-def draw_weights(weights: Numbers, shape: tuple[int, int], place: str) -> Picture:
+def draw_weights(
+    weights: Numbers, shape: tuple[int, int] | tuple[int, int, int], place: str
+) -> Picture:
     """Each neuron's weights laid out as the picture that it looks at.
 
     Args:
         weights: (neurons, inputs).
-        shape: (height, width) of the pictures that are the inputs.
+        shape: (height, width) of the pictures that are the inputs, or (3, height, width) of
+            coloured ones: their weights are shown as colours, grey where there is none.
         place: the layer's name.
     """
     picture = Picture()
     shown = weights[: 10 * 10].reshape(-1, *shape)
-    tiles = _tiled(shown)
     largest = max(float(np.abs(weights).max()), 1e-12)
-    colours = np.where(
-        np.isnan(tiles)[..., None],
-        np.array(_rgb(GAP)),
-        np.where(
-            (tiles > 0)[..., None],
-            _tint(np.nan_to_num(tiles) / largest, BLUE),
-            _tint(-np.nan_to_num(tiles) / largest, ORANGE),
-        ),
-    )
+    coloured = len(shape) == 3 and shape[0] == 3
+    if coloured:
+        channels = [_tiled(shown[:, channel]) for channel in range(3)]
+        colours = 0.5 + 0.5 * np.stack(channels, axis=-1) / largest
+        gap = np.isnan(channels[0])
+        meaning = "Brighter than grey draws it on, darker holds it back."
+    else:
+        tiles = _tiled(shown.reshape(-1, *shape[-2:]))
+        strength, gap = np.nan_to_num(tiles) / largest, np.isnan(tiles)
+        on = (tiles > 0)[..., None]
+        colours = np.where(on, _tint(strength, BLUE), _tint(-strength, ORANGE))
+        meaning = "Blue draws it on, orange holds it back."
     more = "" if len(shown) == len(weights) else f" (the first {len(shown)} of {len(weights)})"
-    caption = f"One square a neuron{more}. Blue draws it on, orange holds it back."
-    with canvas(picture, caption) as axes:
+    with canvas(picture, f"One square a neuron{more}. {meaning}") as axes:
         axes.set_position((0.03, 0.11, 0.94, 0.78))
         axes.set_title(f"What {place} looks for")
-        axes.imshow(colours, interpolation="nearest")
+        axes.imshow(np.where(gap[..., None], np.array(_rgb(GAP)), colours), interpolation="nearest")
         axes.set_axis_off()
     return picture
 

@@ -66,19 +66,21 @@ def judge(network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: 
     """Judge a network as it stands by the test rows; `checkpoint` is where it came from."""
     tally = Tally(data.task, data.targets, confusion=True)
     outputs: list[Tensor] = []
+    truths: list[Tensor] = []
     like = next(network.parameters())
     with untouched(network):
-        for rows, truths in zip(*(part.split(_ROWS_AT_ONCE) for part in data.test), strict=True):
+        for rows, expected in data.batches("test", _ROWS_AT_ONCE):
             found = network(rows.to(like))
-            right = truths.to(like) if truths.is_floating_point() else truths.to(like.device)
+            right = expected.to(like) if expected.is_floating_point() else expected.to(like.device)
             tally.add(loss(found, right).cpu(), answers(found, loss, data.task).cpu(), right.cpu())
             outputs.append(found.cpu())
+            truths.append(expected)
     given = torch.cat(outputs)
     return Evaluation(
         metrics={f"{name}/test": value for name, value in tally.read().items()},
         outputs=given,
         answers=answers(given, loss, data.task),
-        truths=data.test[1],
+        truths=torch.cat(truths),
         confusion=tally.confusion_matrix(),
         checkpoint=checkpoint,
     )

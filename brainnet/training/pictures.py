@@ -215,14 +215,14 @@ def _hill(module: LearningModule, data: DataModule, before: dict[str, Tensor]) -
 
 
 def _confusion(module: LearningModule, data: DataModule) -> Picture:
-    inputs, targets = _moved(module, *(part[:ROWS] for part in data.validation))
+    inputs, targets = _moved(module, *data.first("validation", ROWS))
     answers = module.answer(module.network(inputs))
     counts = multiclass_confusion_matrix(answers, targets, len(data.class_names))
     return draw_confusion(counts.cpu().numpy(), data.class_names, "validation")
 
 
 def _boundary(module: LearningModule, data: DataModule) -> Picture:
-    rows, classes = (part[:ROWS] for part in data.train)
+    rows, classes = data.first("train", ROWS)
     points = data.scaling.undo(rows)
     low, high = points.amin(dim=0), points.amax(dim=0)
     room = (high - low).clamp_min(1e-6) * MARGIN

@@ -105,7 +105,7 @@ def outputs_for(data: DataModule, loss: nn.Module) -> int | None:
 
 def _asked(network: nn.Module, data: DataModule) -> int:
     """Ask a network that does not tell its sizes for an answer to two rows."""
-    rows = data.train[0][:2]
+    rows, _ = data.first("train", 2)
     weight = next(network.parameters(), None)
     if weight is None:
         raise InputError(
