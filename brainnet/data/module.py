@@ -1,6 +1,7 @@
 """Module: one data set made ready to train on, split, scaled and served from memory."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -13,7 +14,7 @@ from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset, ImageShape
 from brainnet.data.loader import InMemoryLoader
 from brainnet.data.pixels import Pixels
-from brainnet.data.preparation import Preparation
+from brainnet.data.preparation import Preparation, told_numbers
 from brainnet.data.scaling import Kind, Scaler, Scaling, check_kind
 from brainnet.data.split import check_fractions, split
 from brainnet.errors import InputError
@@ -211,11 +212,7 @@ class DataModule(LightningDataModule):
         return {
             "scaling": self.scaling.to_dict(),
             "target_scaling": self.target_scaling.to_dict(),
-            "preparation": self.preparation.to_dict(),
-            "task": self.task,
-            "class_names": list(self.class_names),
-            "target_names": list(self.target_names),
-            "image_shape": None if self.image_shape is None else list(self.image_shape),
+            **self._told,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -241,6 +238,17 @@ class DataModule(LightningDataModule):
     def __str__(self) -> str:
         """Return the same as `repr`; Lightning's own asks the loaders for a `dataset`."""
         return repr(self)
+
+    @cached_property  # written with every checkpoint, and never changed
+    def _told(self) -> dict[str, Any]:
+        preparation = self.dataset.preparation
+        return {
+            "preparation": preparation.to_dict() if preparation else told_numbers(self.input_names),
+            "task": self.task,
+            "class_names": list(self.class_names),
+            "target_names": list(self.target_names),
+            "image_shape": self.image_shape and list(self.image_shape),
+        }
 
     def _scaling_of_inputs(self, kind: Kind) -> Scaling:
         preparation = self.dataset.preparation
