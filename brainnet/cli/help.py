@@ -64,6 +64,37 @@ Keys
   paths.runs=FOLDER          where latest is looked for
 """
 
+PREDICT_HELP = """\
+brainnet predict RUN --input FILE [options]
+
+Answers the rows of a file with the best checkpoint of a run, in their order: the class and the
+probability of each, or the numbers to predict in their own units. Rows are as the run's own data
+were, neither scaled nor encoded; the run knows how. Any number of rows: memory does not grow.
+RUN is a run's folder, latest, or a checkpoint file.
+
+Examples
+  brainnet predict latest --input rows.csv --output answers.csv
+  brainnet predict latest --input rows.csv --keep id --output answers.parquet
+  brainnet predict latest --input rows.csv | head
+  cat rows.csv | brainnet predict latest --input - --to jsonl
+
+Options
+  --input FILE               CSV, TSV and the like, Parquet, .npy or .npz; - is the standard input
+  --output FILE              .csv, .jsonl or .parquet; without it CSV to the standard output. It
+                             appears once it is whole
+  --to csv|jsonl|parquet     where the ending of the output does not say it. Texts have six
+                             decimals of a probability, Parquet has every digit
+  --keep COLUMN,...          columns of the input to put before each answer, to join them by
+  --unseen other|refuse      a word that training never saw: taken for none of those it saw (other),
+                             or a reason to stop
+  --no-header                the first line is a row; columns come in the order of training
+  --overwrite                replace the output where it is there already
+
+Keys
+  network._target_=CLASS     consent to a class of the run's own, as for activation and loss
+  paths.runs=FOLDER          where latest is looked for
+"""
+
 
 def train_help() -> str:
     """The page of `brainnet train --help`."""

@@ -13,6 +13,7 @@ brainnet: neural networks as a glass box, every part named, watched and explaine
 
   brainnet train [key=value ...]           train a network; -m tries several values
   brainnet evaluate RUN [key=value ...]    judge a run's best checkpoint on rows it never saw
+  brainnet predict RUN --input FILE        answer the rows of a file, with probabilities
   brainnet explain [CONCEPT]               what a concept means, its formula, where it is in code
   brainnet kernels build|status|clean      the fast C++ path: build it, ask for it, remove it
 
@@ -25,6 +26,7 @@ Try:
   brainnet train
   brainnet train data=moons network.hidden=[8,8] optimizer.lr=0.01
   brainnet evaluate latest
+  brainnet predict latest --input rows.csv --output answers.csv
   brainnet explain weights
   tensorboard --logdir runs
 
@@ -102,6 +104,17 @@ def _evaluate(words: list[str], debug: bool) -> int:
     return run(words, debug=debug)
 
 
+def _predict(words: list[str], debug: bool) -> int:
+    if "--help" in words or "-h" in words:
+        from brainnet.cli.help import PREDICT_HELP
+
+        sys.stdout.write(PREDICT_HELP)
+        return 0
+    from brainnet.cli.predict import run
+
+    return run(words)
+
+
 def _explain(words: list[str], debug: bool) -> int:
     from brainnet.cli.explain import run
 
@@ -126,6 +139,7 @@ def _kernels(words: list[str], debug: bool) -> int:
 COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "predict": _predict,
     "explain": _explain,
     "kernels": _kernels,
 }

@@ -10,6 +10,10 @@ from brainnet.learning.loss import Task
 ROWS_AT_ONCE = 8192
 """Rows of one forward pass: a row's last bit may depend on how many are multiplied with it."""
 
+PREDICTION = "prediction"
+PROBABILITY = "probability "
+"""What the columns of an answer are called: the one before a class is `probability CLASS`."""
+
 _SHARES = (nn.CrossEntropyLoss, nn.NLLLoss)
 _YES_OR_NO = (nn.BCEWithLogitsLoss,)
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from brainnet.data.columns import Columns, row_number
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 
@@ -74,6 +76,27 @@ def check_there(there: Sequence[str], names: Sequence[str]) -> None:
         f"the rows lack {'the column' if len(lacking) == 1 else 'the columns'} {told}{more}, which "
         f"the network learnt from; they have {shown or 'none'}."
         f"{did_you_mean(lacking[0], unused)} Columns go by name, in any order."
+    )
+
+
+def check_complete(measured: NDArray[np.generic], columns: Columns, labels: Sequence[Any]) -> None:
+    """Raise an InputError that names the first cell where a number is missing, if there is one.
+
+    Args:
+        measured: (rows, inputs), NaN where one is missing.
+        columns: that they were made of.
+        labels: what each row is called.
+    """
+    missing = np.isnan(measured)
+    if not missing.any():
+        return
+    row, place = (int(found[0]) for found in np.nonzero(missing))
+    name = [column.name for column in columns.columns for _ in column.inputs][place]
+    raise InputError(
+        f"column {name!r} is empty in row {row_number(labels[row])}, and the network learnt from "
+        f"complete rows alone ({int(missing.any(axis=1).sum()):,} of these {len(measured):,} are "
+        "not). Fill it in or leave the row out; a network trained with data.missing=impute would "
+        "fill in the mean."
     )
 
 

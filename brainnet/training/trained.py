@@ -1,10 +1,9 @@
 """Trained: a run's network with all it takes to answer raw rows, as at the end of its training."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -13,10 +12,13 @@ from torch import Tensor, nn
 from brainnet.building.build import Build
 from brainnet.building.network import network_from
 from brainnet.building.targets import ROOTS, Consent, allowed_roots, under
+from brainnet.data.columns import Columns
+from brainnet.data.dataset import ImageShape
+from brainnet.data.preparation import Preparation, preparation_from_dict
 from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
-from brainnet.training.answers import answers, outputs_of, probabilities
+from brainnet.training.answers import PREDICTION, PROBABILITY, answers, outputs_of, probabilities
 from brainnet.training.checkpoint import (
     NETWORK,
     OURS,
@@ -24,24 +26,11 @@ from brainnet.training.checkpoint import (
     load_checkpoint,
     load_network,
 )
-from brainnet.training.rows import frame_of
+from brainnet.training.rows import check_complete, frame_of
 from brainnet.training.run_folder import Run, find_run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    names: tuple[str, ...]
-    embedded: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def raw_names(self) -> tuple[str, ...]:
-        return self.names
-
-    def apply(self, frame: "pd.DataFrame", *, unseen: str = "other") -> Any:  # noqa: ANN401
-        return np.array(frame, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,10 +72,10 @@ class Trained:
     task: Task
     class_names: tuple[str, ...]
     target_names: tuple[str, ...]
-    preparation: Any = field(repr=False)
+    preparation: Preparation = field(repr=False)
     scaling: Scaling = field(repr=False)
     target_scaling: Scaling = field(repr=False)
-    image_shape: tuple[int, ...] | None = None
+    image_shape: ImageShape | None = None
 
     def inputs(self, rows: Any, *, unseen: Literal["other", "refuse"] = "other") -> Tensor:  # noqa: ANN401
         """Return raw rows as the network reads them: encoded and scaled.
@@ -99,10 +88,15 @@ class Trained:
         Raises:
             InputError: a column is missing, or a cell cannot be read.
         """
-        frame = frame_of(rows, self.preparation.raw_names)
-        measured = torch.from_numpy(self.preparation.apply(frame, unseen=unseen))
+        if isinstance(self.preparation, Columns):
+            frame = frame_of(rows, self.preparation.raw_names)
+            measured = self.preparation.apply(frame, unseen=unseen)
+            if not self.preparation.imputes:
+                check_complete(measured, self.preparation, frame.index)
+        else:
+            measured = self.preparation.apply(rows)
         # Row by row in memory, as training had it: a product of other strides rounds otherwise.
-        return self.scaling.apply(measured.contiguous())
+        return self.scaling.apply(torch.from_numpy(np.ascontiguousarray(measured)))
 
     def outputs(self, rows: Any) -> Tensor:  # noqa: ANN401
         """Return what the network gives for raw rows, as its loss takes it, on the CPU."""
@@ -143,9 +137,17 @@ class Trained:
         """
         import pandas as pd
 
-        outputs = outputs_of(self.network, self.inputs(rows, unseen=unseen))
         index = rows.index if isinstance(rows, pd.DataFrame) else None
-        return pd.DataFrame(self.told(outputs), index=index)
+        return pd.DataFrame(self.answer(rows, unseen=unseen), index=index)
+
+    def answer(
+        self,
+        rows: Any,  # noqa: ANN401
+        *,
+        unseen: Literal["other", "refuse"] = "other",
+    ) -> dict[str, Any]:
+        """Return the same as `predict`, as arrays (rows,) by the name of the column."""
+        return self.told(outputs_of(self.network, self.inputs(rows, unseen=unseen)))
 
     def told(self, outputs: Tensor) -> dict[str, Any]:
         """Return what outputs (rows, outputs) say, as named columns; see `predict`."""
@@ -153,21 +155,19 @@ class Trained:
         if self.task == "regression":
             numbers = self.target_scaling.undo(found).numpy()
             if numbers.shape[1] == 1:
-                return {"prediction": numbers[:, 0]}
+                return {PREDICTION: numbers[:, 0]}
             return {
-                f"prediction {name}": numbers[:, column]
+                f"{PREDICTION} {name}": numbers[:, column]
                 for column, name in enumerate(self.target_names)
             }
-        columns: dict[str, Any] = {"prediction": np.array(self.class_names)[found.numpy()]}
+        columns: dict[str, Any] = {
+            PREDICTION: np.array(self.class_names, dtype=object)[found.numpy()]
+        }
         shares = probabilities(outputs, self.loss, self.task)
         if shares is not None:
             for column, name in enumerate(self.class_names):
-                columns[f"probability {name}"] = shares[:, column].numpy()
+                columns[PROBABILITY + name] = shares[:, column].numpy()
         return columns
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the same on another device; the network moves there."""
-        return dataclasses.replace(self, network=self.network.to(device))
 
 
 def load(
@@ -176,6 +176,7 @@ def load(
     network: nn.Module | None = None,
     loss: nn.Module | None = None,
     checkpoint: Literal["best", "last"] = "best",
+    device: torch.device | str = "cpu",
     consent: Consent | None = None,
 ) -> Trained:
     """Load a trained network, ready to answer raw rows.
@@ -186,6 +187,7 @@ def load(
             weights.
         loss: where it is a class of your own: one as the run was trained by.
         checkpoint: the best on the validation rows, or the last.
+        device: where the network computes; answers come back to the CPU.
         consent: which classes beyond the built-in ones the run may name; those of the environment
             variable BRAINNET_ALLOW where None.
 
@@ -219,11 +221,12 @@ def load(
     outputs = int(config["network"].get("outputs") or 0)
     task = state.get("task") or _task(judged, outputs)
     classes = () if task == "regression" else tuple(map(str, range(max(2, outputs))))
+    shape = state.get("image_shape")
     return Trained(
         run=found,
         checkpoint=path,
         config=config,
-        network=made.eval(),
+        network=made.to(device).eval(),
         loss=judged.eval(),
         task=task,
         class_names=tuple(state.get("class_names", classes)),
@@ -231,7 +234,7 @@ def load(
         preparation=preparation,
         scaling=scaling,
         target_scaling=Scaling.from_dict(state["target_scaling"]),
-        image_shape=state.get("image_shape"),
+        image_shape=None if shape is None else cast(ImageShape, tuple(shape)),
     )
 
 
@@ -245,8 +248,11 @@ def _state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return state
 
 
-def _preparation(state: Mapping[str, Any], scaling: Scaling) -> _Numbers:
-    return _Numbers(tuple(f"input_{column}" for column in range(len(scaling.shift))))
+def _preparation(state: Mapping[str, Any], scaling: Scaling) -> Preparation:
+    stored = state.get("preparation")
+    if stored is not None:
+        return preparation_from_dict(stored)
+    return Columns.numbers([f"input_{column}" for column in range(len(scaling.shift))])
 
 
 def _task(loss: nn.Module, outputs: int) -> Task:

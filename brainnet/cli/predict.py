@@ -1,0 +1,209 @@
+"""`brainnet predict RUN`: rows in, answers out, in their order, however many there are."""
+
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast, get_args
+
+from brainnet.building.targets import Consent, allowed_roots
+from brainnet.cli.flags import Flags, read
+from brainnet.cli.outcome import TERMINATED, tell
+from brainnet.data.columns import Columns, Unseen
+from brainnet.data.reading import open_rows
+from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
+from brainnet.training.answer_file import Form, form_of, writer_to, written_whole
+from brainnet.training.prediction import (
+    Part,
+    parts_of_table,
+    predictions,
+    unused,
+    write_predictions,
+)
+from brainnet.training.run_folder import find_run
+from brainnet.training.trained import Trained, load
+
+OPTIONS = {
+    "--input": "FILE",
+    "--output": "FILE",
+    "--to": "csv|parquet|jsonl",
+    "--keep": "COLUMN,...",
+    "--unseen": "other|refuse",
+}
+SWITCHES = ("--overwrite", "--no-header")
+OWN = ("network._target_", "activation._target_", "loss._target_")
+RUNS = "paths.runs"
+UNSEEN = get_args(Unseen)
+STANDARD = "-"
+NAMED = 5
+NEEDS = "Usage: brainnet predict RUN --input FILE, as in brainnet predict latest --input rows.csv"
+
+
+def run(words: Sequence[str]) -> int:
+    """Predict as the words ask for; returns the exit code.
+
+    Raises:
+        InputError: when there is no such run, or the rows cannot be answered; then nothing is
+            left of the output.
+    """
+    typed = read("predict", words, OPTIONS, SWITCHES)
+    trained = trained_of(typed)
+    if "--input" not in typed.values:
+        raise InputError(f"predict needs rows to answer.\n{NEEDS}")
+    output = Path(typed.values["--output"]) if "--output" in typed.values else None
+    form = form_of(output, typed.values.get("--to"))
+    unseen = unseen_of(typed)
+    keep = [name for name in typed.values.get("--keep", "").split(",") if name]
+    with ExitStack() as stack:
+        source = stack.enter_context(source_of(typed.values["--input"]))
+        check_output(output, source, form, overwrite="--overwrite" in typed.switches)
+        parts = parts_of(trained, source, keep, typed)
+        stack.enter_context(left_by_terminating())
+        to = stack.enter_context(output_to(output))
+        answered = write_predictions(
+            predictions(trained, parts, unseen=unseen), writer_to(to, form)
+        )
+        told = shown(answered)
+    if output is not None:
+        tell(f"{told:,} {'row' if told == 1 else 'rows'} answered in {output}")
+    return 0
+
+
+def trained_of(typed: Flags) -> Trained:
+    """The run that was named, with consent to the classes that were typed.
+
+    Raises:
+        InputError: when no run is named, or something else is typed.
+    """
+    names = [word for word in typed.words if "=" not in word or Path(word).exists()]
+    if len(names) != 1:
+        raise InputError(
+            f"predict needs one run: its folder, latest, or a checkpoint file; got "
+            f"{' '.join(names) or 'none'}.\n{NEEDS}"
+        )
+    given = dict(word.split("=", 1) for word in typed.words if word != names[0])
+    for key in given:
+        if key not in (*OWN, RUNS):
+            raise InputError(
+                f"predict answers with the network as it was trained: {key} has no place here."
+                f"{did_you_mean(key, (*OWN, RUNS))}"
+            )
+    runs = Path(given.pop(RUNS, "runs"))
+    consent = Consent(typed=frozenset(given.values()), roots=allowed_roots())
+    trained = load(find_run(names[0], runs), consent=consent)
+    for key, value in given.items():
+        stored = trained.config.get(key.partition(".")[0], {}).get("_target_")
+        if value != stored:
+            raise InputError(f"{key}={value}: the run was trained with {stored}. Leave it out.")
+    return trained
+
+
+@contextmanager
+def source_of(typed: str) -> Iterator[Path]:
+    """The file to read; what comes through a pipe is put into one first, to be looked at twice."""
+    if typed != STANDARD:
+        yield Path(typed).expanduser()
+        return
+    with tempfile.NamedTemporaryFile(prefix="standard-input-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield Path(file.name)
+
+
+def parts_of(trained: Trained, source: Path, keep: Sequence[str], typed: Flags) -> Iterator[Part]:
+    """The rows of a file, of the kind that the network learnt from.
+
+    Raises:
+        InputError: they cannot be read, or are of another kind.
+    """
+    columns = trained.preparation
+    if not isinstance(columns, Columns):
+        raise InputError("pictures")
+    file = open_rows(source, header=False if "--no-header" in typed.switches else None)
+    note_unused(unused(trained, columns, file, keep), source)
+    return parts_of_table(columns, file, keep=keep)
+
+
+def unseen_of(typed: Flags) -> Unseen:
+    """What to do with a category that training never saw."""
+    chosen = typed.values.get("--unseen", "other")
+    if chosen not in UNSEEN:
+        raise InputError(f"--unseen takes {' or '.join(UNSEEN)}; got {chosen}.")
+    return cast(Unseen, chosen)
+
+
+def check_output(output: Path | None, source: Path, form: Form, *, overwrite: bool) -> None:
+    """Refuse an output that cannot be, or that would take the place of something else.
+
+    Raises:
+        InputError: when it is there already, or has no folder, or is the input.
+    """
+    if output is None:
+        if form == "parquet":
+            raise InputError("Parquet is written to a file alone: add --output FILE.parquet.")
+        return
+    if output.is_dir():
+        raise InputError(f"--output {output} is a folder; name a file in it.")
+    if not output.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}. Make it first.")
+    if output.exists():
+        if source.exists() and output.samefile(source):
+            raise InputError(f"--output {output} is the input. Write the answers to another file.")
+        if not overwrite:
+            raise InputError(f"--output {output} is there already. Add --overwrite to replace it.")
+
+
+@contextmanager
+def output_to(output: Path | None) -> Iterator[BinaryIO]:
+    """Where answers go to: a file that appears once it is whole, or the standard output."""
+    if output is not None:
+        with written_whole(output) as file:
+            yield file
+        return
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def left_by_terminating() -> Iterator[None]:
+    """Let a SIGTERM leave in order, so that nothing stays of a file half written."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def note_unused(names: Sequence[str], source: Path) -> None:
+    """Say once which columns no answer follows from."""
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        what = "a column" if len(names) == 1 else "columns"
+        tell(
+            f"note: {source.name} has {what} that the network did not learn from, left out here: "
+            f"{', '.join(names[:NAMED])}{more}. (--keep COLUMN puts one before each answer.)"
+        )
+
+
+def shown(answered: Iterator[int]) -> int:
+    """Answer all; on a terminal, say how far it is. Returns how many rows there were."""
+    start, done, said = time.monotonic(), 0, 0.0
+    watched = sys.stderr.isatty()
+    for done in answered:
+        now = time.monotonic() - start
+        if watched and now - said > 0.2:
+            said = now
+            sys.stderr.write(f"\r{done:,} rows, {done / now:,.0f} a second ")
+            sys.stderr.flush()
+    if said:
+        sys.stderr.write("\r\033[K")
+    return done

@@ -1,0 +1,269 @@
+"""Answer file: predictions written as they come, as CSV, JSON lines or Parquet."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
+from brainnet.training.answers import PROBABILITY
+
+Form = Literal["csv", "jsonl", "parquet"]
+FORMS: tuple[Form, ...] = get_args(Form)
+ENDINGS: dict[str, Form] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+DECIMALS = 6
+"""Of a probability in a text; Parquet keeps every digit."""
+
+# Cells lie beside each other at the width of the widest, so that one long text widens them all.
+_ROWS_AT_ONCE = 8192
+
+Columns = Mapping[str, Any]
+Cells = NDArray[np.bytes_]
+
+
+class Writer(Protocol):
+    """Takes predictions part by part; all parts have the same columns."""
+
+    def write(self, columns: Columns) -> None:
+        """Write some rows, given as arrays (rows,) by the name of the column."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left."""
+        ...
+
+
+def form_of(path: Path | None, chosen: str | None) -> Form:
+    """Return how to write predictions: as chosen, or as the ending of the file says; else as CSV.
+
+    Raises:
+        InputError: there is no such form, or the ending stands for none.
+
+    Example:
+        >>> form_of(Path("answers.parquet"), None)
+        'parquet'
+    """
+    if chosen is not None:
+        for form in FORMS:
+            if form == chosen:
+                return form
+        raise InputError(
+            f"--to takes {', '.join(FORMS)}; got {chosen}.{did_you_mean(chosen, FORMS)}"
+        )
+    if path is None:
+        return "csv"
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise InputError(
+            f"predictions are written to files that end in {', '.join(ENDINGS)}; got {path}. "
+            "Name it so, or say which it is: --to csv."
+        )
+    return ENDINGS[ending]
+
+
+def writer_to(file: BinaryIO, form: Form) -> Writer:
+    """Return what writes predictions in this form.
+
+    Raises:
+        InputError: it takes a package that is not installed.
+    """
+    return ParquetAnswers(file) if form == "parquet" else TextAnswers(file, form)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name once it is complete, and of which else nothing stays.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        with beside.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class TextAnswers:
+    """Writes CSV with a line of names, or JSON lines: one object for each row.
+
+    Args:
+        file: to write to.
+        form: which of the two.
+    """
+
+    def __init__(self, file: BinaryIO, form: Form) -> None:
+        self.file = file
+        self.form = form
+        self._named = form == "jsonl"
+
+    def write(self, columns: Columns) -> None:
+        """Write some rows."""
+        if not self._named:
+            self.file.write(b",".join(_quoted(name) for name in columns) + b"\n")
+            self._named = True
+        between = _between(list(columns), self.form)
+        rows = len(next(iter(columns.values())))
+        for start in range(0, rows, _ROWS_AT_ONCE):
+            stop = min(start + _ROWS_AT_ONCE, rows)
+            cells = [
+                _cells(name, column[start:stop], self.form) for name, column in columns.items()
+            ]
+            self.file.write(_lines(cells, between))
+
+    def close(self) -> None:
+        """Nothing is left: the file is its owner's to close."""
+
+
+class ParquetAnswers:
+    """Writes Parquet, one row group for each part.
+
+    Args:
+        file: to write to.
+
+    Raises:
+        InputError: pyarrow is not installed.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        try:
+            import pyarrow  # here, not above: an extra
+            import pyarrow.parquet
+        except ImportError as error:
+            raise InputError(
+                "Parquet needs pyarrow, which is not installed: pip install 'brainnet[parquet]'. "
+                "Or write CSV: --to csv."
+            ) from error
+        self._arrow = pyarrow
+        self._file = file
+        self._writer: Any = None
+
+    def write(self, columns: Columns) -> None:
+        """Write some rows."""
+        table = self._arrow.table(dict(columns))
+        if self._writer is None:
+            self._writer = self._arrow.parquet.ParquetWriter(self._file, table.schema)
+        self._writer.write_table(table.cast(self._writer.schema))
+
+    def close(self) -> None:
+        """Write the table of contents at the end of the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _between(names: Sequence[str], form: Form) -> list[bytes]:
+    """Return what stands before each cell of a line, and at its end."""
+    if form == "csv":
+        return [b"", *[b","] * (len(names) - 1), b"\n"]
+    keys = [f"{json.dumps(name, ensure_ascii=False)}: ".encode() for name in names]
+    return [b"{" + keys[0], *(b", " + key for key in keys[1:]), b"}\n"]
+
+
+def _lines(cells: Sequence[Cells], between: Sequence[bytes]) -> bytes:
+    """Join cells to lines: all at once, side by side, the empty places then left out."""
+    rows = len(cells[0])
+    width = sum(len(part) for part in between) + sum(part.itemsize for part in cells)
+    matrix = np.empty((rows, width), np.uint8)
+    place = 0
+    for index, constant in enumerate(between):
+        matrix[:, place : place + len(constant)] = np.frombuffer(constant, np.uint8)
+        place += len(constant)
+        if index < len(cells):
+            wide = cells[index].itemsize
+            matrix[:, place : place + wide] = cells[index].view(np.uint8).reshape(rows, wide)
+            place += wide
+    flat = matrix.ravel()
+    lines: bytes = flat[flat != 0].tobytes()
+    return lines
+
+
+def _cells(name: str, column: Any, form: Form) -> Cells:  # noqa: ANN401 - an array or a Series
+    """Return the cells of a column as bytes (rows,), filled up with zeros to the widest."""
+    values = np.asarray(column)
+    if values.dtype.kind == "f":
+        missing = b"null" if form == "jsonl" else b""
+        if name.startswith(PROBABILITY):
+            return _shares(values, missing)
+        told = values.astype("S")
+        return np.where(np.isfinite(values), told, missing) if form == "jsonl" else _blank(told)
+    if values.dtype.kind in "iu":
+        return values.astype("S")
+    return _texts(values, form)
+
+
+def _blank(told: Cells) -> Cells:
+    return np.where(told == b"nan", b"", told)
+
+
+def _shares(values: NDArray[np.floating[Any]], missing: bytes) -> Cells:
+    """Return probabilities with six decimals, looked up: there are but a million and one."""
+    there = np.isfinite(values)
+    # In float64, where a product with a million is not rounded to another one.
+    places = np.rint(np.where(there, values, 0.0).astype(np.float64) * 10**DECIMALS)
+    told: Cells = _all_shares()[np.clip(places, 0, 10**DECIMALS).astype(np.int64)]
+    return told if there.all() else np.where(there, told, missing)
+
+
+@cache
+def _all_shares() -> Cells:
+    """Return every number from 0 to 1 with six decimals."""
+    rest = np.arange(10**DECIMALS + 1)
+    digits = np.empty((len(rest), DECIMALS + 2), np.uint8)
+    digits[:, 0] = rest // 10**DECIMALS + ord("0")
+    digits[:, 1] = ord(".")
+    for place in range(DECIMALS + 1, 1, -1):
+        digits[:, place] = rest % 10 + ord("0")
+        rest = rest // 10
+    found: Cells = digits.view(f"S{DECIMALS + 2}")[:, 0]
+    return found
+
+
+def _texts(values: NDArray[Any], form: Form) -> Cells:
+    """Return texts as a line holds them; each different one is put in quotes but once."""
+    import pandas  # here, not above: half a second, and `train` needs none of it
+
+    codes, texts = pandas.factorize(values.astype(object))
+    told = [_quoted(text) if form == "csv" else _json(text) for text in texts]
+    table = np.array([*told, b"" if form == "csv" else b"null"])
+    found: Cells = table[codes]  # -1, which stands for nothing, is the last
+    return found
+
+
+def _quoted(text: object) -> bytes:
+    """Return a cell of a CSV file.
+
+    Example:
+        >>> print(_quoted('12" wide').decode())
+        "12"" wide"
+    """
+    told = str(text)
+    if any(sign in told for sign in ',"\r\n') or told.strip() != told:
+        told = '"' + told.replace('"', '""') + '"'
+    return told.encode()
+
+
+def _json(value: object) -> bytes:
+    if isinstance(value, bool | int | float):
+        return json.dumps(value).encode()
+    return json.dumps(str(value), ensure_ascii=False).encode()

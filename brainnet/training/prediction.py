@@ -1,0 +1,133 @@
+"""Prediction: a file of rows answered part by part; the next is read while one is computed."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from brainnet.data.columns import Columns, Unseen, listed
+from brainnet.data.row_file import RowFile
+from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
+from brainnet.training.answer_file import Writer
+from brainnet.training.answers import PREDICTION, PROBABILITY, ROWS_AT_ONCE
+from brainnet.training.rows import check_there, nameless
+from brainnet.training.trained import Trained
+
+# Enough to make what is done once for a part cheap, and little for the memory of a laptop.
+_CELLS_AT_ONCE = 2**22
+_MOST_ROWS = 8 * ROWS_AT_ONCE
+
+
+Part = tuple[dict[str, Any], Any]
+"""Columns to keep as they are, by name, and the raw rows."""
+
+
+def predictions(
+    trained: Trained, parts: Iterator[Part], *, unseen: Unseen = "other"
+) -> Iterator[dict[str, Any]]:
+    """Yield the answers to rows, part by part, in their order; the next part is read meanwhile.
+
+    What is in memory does not grow with the number of rows.
+
+    Args:
+        trained: what answers.
+        parts: raw rows, each part with the columns to put before its answers.
+        unseen: what to do with a category that training never saw: "other" or "refuse".
+
+    Yields:
+        Arrays (rows,) by the name of the column.
+
+    Raises:
+        InputError: a row cannot be read or answered.
+    """
+    with ThreadPoolExecutor(1, "reading") as reading:
+        coming = reading.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = reading.submit(next, parts, None)
+            kept, rows = part
+            yield kept | trained.answer(rows, unseen=unseen)
+
+
+def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ()) -> Iterator[Part]:
+    """Yield the rows of a file, with the columns to keep as they are.
+
+    Args:
+        columns: what the run learnt of the columns it learnt from.
+        file: with these columns, by name, and any others.
+        keep: columns of the file to put before each answer.
+
+    Raises:
+        InputError: a column is missing, or a row cannot be read.
+    """
+    names = columns.raw_names
+    needed = _columns_of(file, names)
+    check_kept(keep, file.columns)
+    texts = [there for there, name in zip(needed, names, strict=True) if name in columns.text_names]
+    for frame in file.chunks(rows_at_once(len(names)), text=[*texts, *keep], only=[*needed, *keep]):
+        kept = {name: frame[name].to_numpy() for name in keep}
+        yield kept, frame[needed].set_axis(list(names), axis=1)
+
+
+def write_predictions(parts: Iterator[dict[str, Any]], writer: Writer) -> Iterator[int]:
+    """Write answers as they come, while the next are computed; yields how many rows are done."""
+    done = 0
+    with ThreadPoolExecutor(1, "writing") as writing:
+        written = writing.submit(lambda: None)
+        for columns in parts:
+            written.result()
+            written = writing.submit(writer.write, columns)
+            done += len(next(iter(columns.values())))
+            yield done
+        written.result()
+    writer.close()
+
+
+def rows_at_once(columns: int) -> int:
+    """Return how many rows of so many columns to answer at a time.
+
+    It follows from the columns alone, and so do the last bits of the answers.
+    """
+    fitting = _CELLS_AT_ONCE // columns
+    whole = fitting - fitting % ROWS_AT_ONCE
+    return min(_MOST_ROWS, whole or max(fitting, 1))
+
+
+def check_kept(keep: Sequence[str], there: Sequence[str]) -> None:
+    """Raise an InputError unless these columns can be put before each answer."""
+    for name in keep:
+        if name not in there:
+            raise InputError(
+                f"--keep: there is no column {name!r}.{did_you_mean(name, there)} "
+                f"The columns are {listed(there)}."
+            )
+        if name == PREDICTION or name.startswith((f"{PREDICTION} ", PROBABILITY)):
+            raise InputError(
+                f"--keep: an answer has a column of its own that is called {name!r}. Rename yours."
+            )
+    if len(set(keep)) < len(keep):
+        raise InputError(f"--keep names a column twice: {', '.join(keep)}.")
+
+
+def unused(trained: Trained, columns: Columns, file: RowFile, keep: Sequence[str]) -> list[str]:
+    """Return the columns of a file that training did not see, neither as input nor as target."""
+    names = columns.raw_names
+    if nameless(names) and len(names) == len(file.columns):
+        return []
+    data = trained.config.get("data") or {}
+    target = data.get("target") or ()
+    known = {*names, *keep, *([target] if isinstance(target, str | int) else target)}
+    return [name for name in file.columns if name not in set(map(str, known))]
+
+
+def _columns_of(file: RowFile, names: Sequence[str]) -> list[str]:
+    """Return which column of the file is which of the network's: by name.
+
+    By position where the file, or the run, has no names but numbers.
+    """
+    there = list(file.columns)
+    numbered = there == [str(place) for place in range(len(there))]
+    if len(there) == len(names) and (nameless(names) or numbered):
+        known = set(there) & set(names)
+        return list(names) if len(known) == len(names) else there
+    check_there(there, names)
+    return list(names)
