@@ -17,6 +17,7 @@ from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.learning_rate import settings_of_run
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
+from brainnet.structure.network import Network
 from brainnet.suggestion import did_you_mean
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.observe import Observe
@@ -136,7 +137,16 @@ def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) 
                 "follows from the data. A trained network needs data like those it learnt from."
             )
     filled["network"] = filled["network"] | sizes
-    return network_from(filled, build, inputs=sizes["inputs"], outputs=sizes["outputs"])
+    network = network_from(
+        filled,
+        build,
+        inputs=sizes["inputs"],
+        outputs=sizes["outputs"],
+        embeddings=data.preparation.embedded,
+    )
+    if isinstance(network, Network) and network.embeddings is not None:
+        filled["network"]["embeddings"] = network.embeddings.codes
+    return network
 
 
 def optimizer_of(config: Config, build: Build) -> OptimizerFactory:
