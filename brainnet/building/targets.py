@@ -167,7 +167,7 @@ def check_family(found: type, target: str, place: str, *, own: bool) -> None:
         if not is_data(found, own=own):
             raise InputError(
                 f"{place}._target_={target} is not allowed: {found.__name__} is no class of data "
-                "(brainnet.data.builtin has those that come along)."
+                "(brainnet.data.sources lists those that come along)."
             )
         return
     needed = FAMILIES if family is None else (family,)
@@ -181,7 +181,7 @@ def check_family(found: type, target: str, place: str, *, own: bool) -> None:
 
 def is_data(found: type, *, own: bool) -> bool:
     """Whether a class is one of our data classes or, with consent, one that loads as they do."""
-    from brainnet.data.builtin import SOURCES  # brings NumPy and torch: only when there is data
+    from brainnet.data.sources import SOURCES  # brings NumPy and torch: only when there is data
 
     return found in SOURCES.values() or (own and callable(getattr(found, "load", None)))
 

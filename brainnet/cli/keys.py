@@ -33,6 +33,10 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-t
 FROM_DATA = "null: from the data"
 FROM_RUN = "null: from the run"
 STEPS = or_null(whole(1), null=FROM_RUN)
+FILE = text()
+COLUMN = Kind("a column", either(text(), whole(0)).accepts)
+COLUMNS = Kind("a column or a list of them", either(COLUMN, list_of(COLUMN, empty=True)).accepts)
+NO_FILE = "null: a share of the rows"
 
 RUN = (
     Key("name", or_null(name(), null="null: that of the data"), "the run's folder: RUNS/NAME/TIME"),
@@ -53,6 +57,24 @@ DATA = (
     Key("data.classes", whole(2), "how many classes to generate"),
     Key("data.turns", NOT_NEGATIVE, "how often each spiral winds around the middle"),
     Key("data.inputs", whole(1), "how many inputs to generate"),
+    Key("data.path", FILE, "the file with the rows"),
+    Key("data.target", or_null(COLUMNS, null="null: asked for"), "what is to be predicted"),
+    Key("data.columns", or_null(COLUMNS, null="null: all others"), "what to learn from"),
+    Key("data.drop", COLUMNS, "columns to leave out"),
+    Key("data.missing", one_of("refuse", "drop", "impute"), "what becomes of empty cells"),
+    Key(
+        "data.task",
+        or_null(one_of("classification", "multiclass", "binary", "regression"), null=FROM_DATA),
+        "what the target is: classes, or numbers",
+    ),
+    Key("data.categories", COLUMNS, "columns that are words, even if they look like numbers"),
+    Key(
+        "data.header",
+        or_null(flag(), null="null: recognised"),
+        "whether the first line names the columns (else they are called 0, 1, ...)",
+    ),
+    Key("data.validation_path", or_null(FILE, null=NO_FILE), "a file of rows to validate on"),
+    Key("data.test_path", or_null(FILE, null=NO_FILE), "a file of rows for the test"),
 )
 
 NETWORK = (

@@ -14,8 +14,8 @@ Numbers = np.ndarray[Any, np.dtype[Any]]
 # What people and programs write where a number is not known; in a column of words only an empty
 # cell is missing, since "None" may well be an answer.
 MISSING_NUMBERS = frozenset(
-    ("", "-", "?", ".", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN")
-    + ("-nan", "NULL", "null", "None", "none", "#DIV/0!", "#VALUE!")
+    {"", "-", "?", ".", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN"}
+    | {"-nan", "NULL", "null", "None", "none", "#DIV/0!", "#VALUE!"}
 )
 YES_AND_NO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"))
 
@@ -125,17 +125,28 @@ def booleans(cells: Cells, pair: tuple[str, str]) -> tuple[Numbers, Numbers]:
     return values, (texts.notna() & (texts != "") & found.isna()).to_numpy(dtype=bool)
 
 
-def date_format(cells: Cells) -> str | None:
-    """The way in which all of these texts write dates; None where they are no dates.
+def is_date(cells: Cells) -> bool:
+    """Whether the cells are moments already, and no texts."""
+    from pandas.api.types import is_datetime64_any_dtype
 
-    `%m/%d/%Y` is tried before `%d/%m/%Y`.
+    return bool(is_datetime64_any_dtype(cells.dtype))
+
+
+def date_format(cells: Cells, share: float = 1.0) -> str | None:
+    """The way in which at least this share of texts writes dates; None where they are no dates.
+
+    Where day and month could be either, the month comes first between strokes: 12/24/2025.
+
+    Example:
+        >>> import pandas
+        >>> date_format(pandas.Series(["24.12.2025", "01.02.2026"]))
+        '%d.%m.%Y'
     """
-    there = words(cells).dropna()
-    there = there[there != ""]
-    if not len(there) or not there.map(lambda text: text[-4:].strip()[:1] != "").all():
-        return None
+    most = (1 - share) * len(cells)
     for form in DATE_FORMATS:
-        if not dates(there.iloc[:1], form)[1].any() and not dates(there, form)[1].any():
+        # One cell first: most columns of words are no dates in any way.
+        tried = cells.iloc[: 1 + int(most)]
+        if not dates(tried, form)[1].all() and dates(cells, form)[1].sum() <= most:
             return form
     return None
 
@@ -144,7 +155,7 @@ def dates(cells: Cells, form: str) -> tuple[Cells, Numbers]:
     """The cells as moments (a pandas Series, NaT where nothing stands), and which are no dates."""
     import pandas
 
-    if pandas.api.types.is_datetime64_any_dtype(cells.dtype):
+    if is_date(cells):
         return pandas.to_datetime(cells, utc=True), np.zeros(len(cells), dtype=bool)
     texts = words(cells)
     texts = texts.where(~texts.isin(MISSING_NUMBERS))
@@ -161,6 +172,6 @@ def date_numbers(moments: Cells, *, hours: bool) -> list[Numbers]:
     day = moments.dt
     hour = day.hour + day.minute / 60 + day.second / 3600
     length = np.where(day.is_leap_year, 366, 365)
-    year = day.year + (day.dayofyear - 1 + hour / 24) / length
-    found = [year, day.dayofyear, day.weekday] + ([hour] if hours else [])
+    year = day.year + (day.day_of_year - 1 + hour / 24) / length
+    found = [year, day.day_of_year, day.day_of_week] + ([hour] if hours else [])
     return [part.to_numpy(dtype=np.float64, na_value=np.nan) for part in found]

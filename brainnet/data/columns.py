@@ -1,6 +1,6 @@
 """Columns: how the raw columns of a table become the numbers that a network reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -127,7 +127,7 @@ class Columns:
         position = 0
         for column in self.columns:
             cells = frame[column.name]
-            for values in _encoded(column, cells, unseen):
+            for values in encoded(column, cells, unseen):
                 found[:, position] = values
                 position += 1
         return found
@@ -164,14 +164,20 @@ class Columns:
         return cls(tuple(columns), bool(stored["imputes"]))
 
 
-def check_present(wanted: Sequence[str], there: Sequence[str]) -> None:
+def check_present(wanted: Sequence[str], there: Sequence[str], of: str = "") -> None:
     """Raise an InputError that names the first of the `wanted` columns that is not `there`."""
     for name in wanted:
         if name not in there:
             raise InputError(
-                f"there is no column {name!r}.{did_you_mean(name, there)} The columns are "
+                f"{of}there is no column {name!r}.{_meant(name, there)} The columns are "
                 f"{listed(there)}."
             )
+
+
+def _meant(name: str, there: Sequence[str]) -> str:
+    """A question, where a column is called nearly so; a difference of case is the nearest."""
+    alike = [known for known in there if known.casefold() == name.casefold()]
+    return f" Did you mean {alike[0]}?" if alike else did_you_mean(name, there)
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
@@ -187,7 +193,7 @@ def _with_text_names(frame: Any) -> Any:  # noqa: ANN401
     return frame.rename(columns=str)
 
 
-def _encoded(column: Column, cells: Cells, unseen: Unseen) -> list[Numbers]:
+def encoded(column: Column, cells: Cells, unseen: Unseen = "other") -> list[Numbers]:
     """The numbers of one raw column, one array (rows,) for each of its `width`."""
     if column.kind == "category":
         return [_codes(column, cells, unseen)]
@@ -204,6 +210,24 @@ def _encoded(column: Column, cells: Cells, unseen: Unseen) -> list[Numbers]:
     with np.errstate(over="ignore"):
         refuse_cells(column, cells, np.isinf(values.astype(np.float32)), "finite numbers")
     return [values]
+
+
+def in_order(values: Iterable[str]) -> list[str]:
+    """Words in the order of their letters, numbers among them in the order of their size.
+
+    Example:
+        >>> in_order(["10", "9", "", "b"])
+        ['', '9', '10', 'b']
+    """
+    return sorted(values, key=lambda value: (value != "", _size(value), value))
+
+
+def _size(value: str) -> float:
+    try:
+        size = float(value)
+    except ValueError:
+        return np.inf
+    return np.inf if np.isnan(size) else size
 
 
 def _codes(column: Column, cells: Cells, unseen: Unseen) -> Numbers:

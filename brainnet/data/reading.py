@@ -41,7 +41,7 @@ def open_rows(path: Path | str, *, header: bool | None = None) -> RowFile:
     Raises:
         InputError: there is no such file, it is of no known kind, or not what its ending says.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     sample = _sample(path)
     ending = path.suffix.lower()
     if sample.startswith(b"PAR1"):

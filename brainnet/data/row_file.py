@@ -1,6 +1,7 @@
 """Row file: a file of rows that is read a part at a time, in its own order."""
 
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 CHUNK_ROWS = 65_536
@@ -10,6 +11,11 @@ Frame = Any  # a pandas DataFrame
 
 class RowFile(Protocol):
     """A file of rows with named columns, never in memory as a whole."""
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        ...
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from torch import nn
 
-from brainnet.data.builtin import SOURCES, find_source
+from brainnet.data.builtin import find_source
 from brainnet.data.module import DataModule
+from brainnet.data.sources import SOURCES
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES, left_to_run
 from brainnet.structure.network import Network

@@ -15,8 +15,8 @@ from brainnet.cli.conf_folder import conf_folder
 from brainnet.cli.configuration import check, leaves, plain
 from brainnet.cli.keys import BY_PATH, KEYS
 from brainnet.cli.parts import ROWS, parts_of
-from brainnet.data.builtin import SOURCES
 from brainnet.data.module import DataModule
+from brainnet.data.sources import SOURCES
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES
 from brainnet.learning.loss import LOSSES
@@ -79,6 +79,10 @@ def test_every_file_builds(file, tmp_path):
         words = []
     elif choice == "loss=binary_cross_entropy":
         words = [choice, "data=moons"]
+    elif choice == "data=table":
+        file = tmp_path / "rows.csv"
+        file.write_text("size,kind\n" + "1.5,big\n2.5,small\n" * 5)
+        words = [choice, f"data.path={file}", "data.target=kind"]
     elif choice in ("loss=mean_squared_error", "loss=mean_absolute_error", "loss=huber"):
         words = [choice, "data=diabetes"]
     else:

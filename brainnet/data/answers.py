@@ -1,0 +1,238 @@
+"""Answers: what the rows of a table are to be answered with, classes or numbers."""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from brainnet.data.cells import Numbers, date_format, is_date, is_typed, numbers, words
+from brainnet.data.columns import Column, encoded, in_order, listed, refuse_cells
+from brainnet.data.dataset import classification_task
+from brainnet.errors import InputError
+from brainnet.learning.loss import Task
+
+log = logging.getLogger(__name__)
+
+# Whole numbers are taken for classes where there are no more different ones than this.
+_MOST_CLASSES_OF_NUMBERS = 20
+_MOST_CLASSES = 100_000
+_SHARE_OF_NUMBERS = 0.8
+_NO_FRACTION = re.compile(r"[.,]0*$")
+_FEW_CLASSES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers to all rows: `targets` as a Dataset holds them, from columns of these `names`."""
+
+    task: Task
+    targets: Tensor
+    class_names: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def encode(self, frame: Any) -> Numbers:  # noqa: ANN401
+        """Make numbers of the targets of other rows, float64 (rows, targets); NaN where missing.
+
+        Raises:
+            InputError: a class is none of these, or a cell no finite number.
+        """
+        if not self.class_names:
+            return _numbers_of(frame, self.names)
+        name = self.names[0]
+        told = words(frame[name])
+        labels = told.map(lambda label: _NO_FRACTION.sub("", label), "ignore")
+        labels = told.where(told.isin(self.class_names), labels)
+        places = {label: float(place) for place, label in enumerate(self.class_names)}
+        found: Numbers = labels.map(places).to_numpy(dtype=np.float64)
+        wrong = np.isnan(found) & (told.fillna("") != "").to_numpy(dtype=bool)
+        refuse_cells(Column(name), told, wrong, f"the classes {listed(self.class_names, 6)}")
+        return found.reshape(-1, 1)
+
+
+class AnswerSurvey:
+    """Turns the target columns of raw rows into answers as they come.
+
+    Args:
+        head: the first rows, a pandas DataFrame, the targets read as texts where they may be.
+        names: of the target columns.
+        task: what somebody asked for: "classification" or a Task; None follows from the cells.
+        path: of the file, for messages.
+    """
+
+    def __init__(self, head: Any, names: Sequence[str], task: str | None, path: Path) -> None:  # noqa: ANN401
+        self._names = tuple(names)
+        self._task = task
+        self._path = path
+        self.classes = len(names) == 1 and task != "regression"
+        if len(names) > 1 and task not in (None, "regression"):
+            raise InputError(
+                f"data.task={task} answers one question; got {len(names)} targets "
+                f"({listed(names)}). Name one, or set data.task=regression to predict numbers."
+            )
+        if self.classes and task is None:
+            self.classes = _look_like_classes(head[names[0]])
+        self._undecided = self.classes and task is None
+        self._codes: dict[str, int] = {}
+        self._parts: list[Numbers] = []
+
+    @property
+    def text_names(self) -> tuple[str, ...]:
+        """Targets to read as texts: classes keep their names."""
+        return self._names if self.classes else ()
+
+    def encode(self, frame: Any) -> Numbers:  # noqa: ANN401
+        """Make numbers of the targets, float32 (rows, targets); NaN where one is missing.
+
+        Raises:
+            InputError: a cell is no number where numbers are to be predicted, or is infinite.
+        """
+        if self.classes:
+            return self._coded(frame[self._names[0]])
+        return _numbers_of(frame, self._names)
+
+    def _coded(self, cells: Any) -> Numbers:  # noqa: ANN401
+        import pandas
+
+        found, uniques = pandas.factorize(words(cells).fillna(""))
+        for value in uniques:
+            if value:
+                self._codes.setdefault(value, len(self._codes))
+        known = np.array([self._codes.get(value, np.nan) for value in uniques], np.float32)
+        coded: Numbers = known[found].reshape(-1, 1)
+        return coded
+
+    def _become_numbers(self) -> None:
+        """Take back that the target are classes: there are too many, or they are no whole numbers.
+
+        A file in the order of its target has few of them at first.
+        """
+        values = _values(list(self._codes)).astype(np.float32)
+        known = [part[:, 0] for part in self._parts]
+        self._parts = [values[part.astype(np.int64)].reshape(-1, 1) for part in known]
+        self._codes, self.classes = {}, False
+
+    def count(self, found: Numbers) -> None:
+        """Keep the answers to rows that are kept, as `encode` made them."""
+        self._parts.append(found)
+        if not self.classes:
+            return
+        rows, different = sum(map(len, self._parts)), len(self._codes)
+        if self._undecided and not _few_whole_numbers(list(self._codes), rows):
+            self._become_numbers()
+        elif different > _MOST_CLASSES:
+            self._refuse_classes(different, rows)
+
+    def finish(self) -> Answers:
+        """Return the answers, with the classes in order.
+
+        Raises:
+            InputError: there is one class only, or hardly any comes twice.
+        """
+        found = np.concatenate(self._parts)
+        self._parts.clear()
+        if self.classes:
+            return self._classes(found[:, 0].astype(np.int64), list(self._codes))
+        return Answers("regression", torch.from_numpy(found), (), self._names)
+
+    def _classes(self, found: Numbers, labels: list[str]) -> Answers:
+        names = _class_names(labels)
+        order = in_order(set(names))
+        places = {name: place for place, name in enumerate(order)}
+        self._check_classes(order, len(found))
+        codes = torch.from_numpy(np.array([places[name] for name in names])[found])
+        task = self._task
+        if task is None or task == "classification":
+            task = classification_task(len(order))
+        if self._undecided and len(order) > 2 and _are_numbers(order):
+            log.warning(
+                "the target %r has %d whole numbers, taken as classes; data.task=regression "
+                "predicts the number.",
+                self._names[0],
+                len(order),
+            )
+        if task == "binary" and len(order) != 2:
+            raise InputError(
+                f"data.task=binary tells two classes apart; the target {self._names[0]!r} has "
+                f"{len(order)}: {listed(order, 6)}. Leave data.task out."
+            )
+        return Answers(
+            "binary" if task == "binary" else "multiclass", codes, tuple(order), self._names
+        )
+
+    def _check_classes(self, order: Sequence[str], rows: int) -> None:
+        if len(order) == 1:
+            raise InputError(
+                f"the target {self._names[0]!r} is {order[0]!r} in all {rows} rows of {self._path}:"
+                " with one class only there is nothing to tell apart. Add rows of another class, "
+                "or choose another target (data.target=...)."
+            )
+        if len(order) > max(rows / 2, min(_FEW_CLASSES, rows - 1)):
+            self._refuse_classes(len(order), rows)
+
+    def _refuse_classes(self, different: int, rows: int) -> None:
+        shown = listed(list(self._codes)[:3])
+        raise InputError(
+            f"the target {self._names[0]!r} has {different:,} different values in {rows:,} rows "
+            f"({shown}, ...): classes need several rows each to learn from. Choose another target, "
+            "or add rows; numbers are predicted with data.task=regression."
+        )
+
+
+def _numbers_of(frame: Any, names: Sequence[str]) -> Numbers:  # noqa: ANN401
+    found = np.empty((len(frame), len(names)), np.float32)
+    for place, name in enumerate(names):
+        found[:, place] = encoded(Column(name), frame[name])[0]
+    return found
+
+
+def _look_like_classes(cells: Any) -> bool:  # noqa: ANN401
+    """Whether a target is rather told apart than predicted, by its first cells."""
+    if is_date(cells) or (not is_typed(cells) and _are_dates(cells)):
+        raise InputError(
+            f"the target {cells.name!r} holds dates, and a network predicts numbers or classes. "
+            "Turn it into a number first, such as the days until then."
+        )
+    if cells.dtype.name in ("bool", "boolean"):
+        return True
+    values, wrong = numbers(cells)
+    there = values[~np.isnan(values)]
+    if not len(there) or len(there) < _SHARE_OF_NUMBERS * (len(there) + wrong.sum()):
+        return True
+    return not (there % 1).any() and len(np.unique(there)) <= _MOST_CLASSES_OF_NUMBERS
+
+
+def _are_dates(cells: Any) -> bool:  # noqa: ANN401
+    there = words(cells).dropna()
+    there = there[there != ""]
+    return len(there) > 0 and bool(numbers(there)[1].all()) and date_format(there) is not None
+
+
+def _few_whole_numbers(labels: Sequence[str], rows: int) -> bool:
+    """Whether labels may be those of classes: words, or a few whole numbers."""
+    if not _are_numbers(labels):
+        return True
+    values = _values(labels)
+    most = min(_MOST_CLASSES_OF_NUMBERS, max(2, rows / 2))
+    return not (values % 1).any() and len(np.unique(values)) <= most
+
+
+def _are_numbers(labels: Sequence[str]) -> bool:
+    return bool(labels) and not np.isnan(_values(labels)).any()
+
+
+def _values(labels: Sequence[str]) -> Numbers:
+    """The numbers that labels are; NaN for words."""
+    import pandas
+
+    return numbers(pandas.Series(list(labels), dtype=object))[0]
+
+
+def _class_names(labels: Sequence[str]) -> list[str]:
+    """What classes are called: as they are written; whole numbers without a decimal point."""
+    return [_NO_FRACTION.sub("", label) for label in labels] if _are_numbers(labels) else [*labels]

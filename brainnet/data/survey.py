@@ -1,0 +1,251 @@
+"""Survey: what the columns of a table hold, found out while its rows are read once."""
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from brainnet.data.cells import (
+    ISO,
+    YES_AND_NO,
+    Numbers,
+    date_format,
+    dates,
+    is_date,
+    is_typed,
+    numbers,
+    words,
+)
+from brainnet.data.columns import Column, Columns, encoded, in_order
+from brainnet.errors import InputError
+
+log = logging.getLogger(__name__)
+
+# A column with fewer strays than one in five is a column of numbers with slips in it.
+_SHARE_OF_A_KIND = 0.8
+_MOST_WORDS = 100_000
+_FEW_WORDS = 32
+_COUNTING = ("", "id", "index", "idx", "row", "rowid", "nr", "no", "number")
+_ROWS_TO_COUNT = 20
+
+
+class Survey:
+    """Turns raw rows into numbers as they come, and knows at the end what their columns hold.
+
+    The kind of a column follows from the first rows; a later cell that contradicts it is refused.
+    Which words a category has, and which columns tell nothing, is known once all rows were seen.
+
+    Args:
+        head: the first rows, a pandas DataFrame, read as texts where the file does not say more.
+        names: of the columns that are inputs.
+        categories: columns that are words, whatever they look like.
+        chosen: whether somebody named the columns: then none is left out.
+        imputes: whether missing numbers are filled in.
+        wordless: whether a missing word is no word of its own, and told as NaN.
+    """
+
+    def __init__(
+        self,
+        head: Any,  # noqa: ANN401
+        names: Sequence[str],
+        *,
+        categories: Collection[str] = (),
+        chosen: bool = False,
+        imputes: bool = False,
+        wordless: bool = False,
+    ) -> None:
+        self._columns = [
+            Column(name, "category") if name in categories else kind_of(name, head[name])
+            for name in names
+        ]
+        self._chosen = chosen
+        self._kept = set(categories) | (set(names) if chosen else set())
+        self._imputes = imputes
+        self._wordless = wordless
+        self._codes: list[dict[str, int]] = [{} for _ in self._columns]
+        self._rows = 0
+        self._low = np.full(self.width, np.inf, np.float32)
+        self._high = np.full(self.width, -np.inf, np.float32)
+        self._counting = {c.name for c in self._columns if _counts(c, head[c.name])}
+
+    @property
+    def draft(self) -> Columns:
+        """The columns as far as they are known; categories have no words yet."""
+        return Columns(tuple(self._columns), self._imputes)
+
+    @property
+    def width(self) -> int:
+        """How many numbers `encode` makes of a row."""
+        return sum(column.width for column in self._columns)
+
+    def encode(self, frame: Any) -> Numbers:  # noqa: ANN401
+        """Make numbers of raw rows, float32 (rows, width): a category gets a code as words come.
+
+        Raises:
+            InputError: a cell contradicts the kind of its column, or is infinite.
+        """
+        found = np.empty((len(frame), self.width), np.float32)
+        position = 0
+        for column, codes in zip(self._columns, self._codes, strict=True):
+            cells = frame[column.name]
+            parts = (
+                [self._grown(codes, cells)] if column.kind == "category" else encoded(column, cells)
+            )
+            for values in parts:
+                found[:, position] = values
+                position += 1
+        return found
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The raw column of each number that `encode` makes of a row."""
+        return tuple(column.name for column in self._columns for _ in range(column.width))
+
+    def _grown(self, codes: dict[str, int], cells: Any) -> Numbers:  # noqa: ANN401
+        """The code of each word, from 1 as they first appear; 0 beyond the most."""
+        import pandas
+
+        found, uniques = pandas.factorize(words(cells).fillna(""))
+        for value in uniques:
+            if value not in codes and len(codes) <= _MOST_WORDS and (value or not self._wordless):
+                codes[value] = len(codes) + 1
+        known = np.array([codes.get(value, 0) for value in uniques], dtype=np.float32)
+        if self._wordless:
+            known[uniques == ""] = np.nan
+        coded: Numbers = known[found]
+        return coded
+
+    def count(self, found: Numbers) -> None:
+        """Take note of rows that are kept, as `encode` made them."""
+        self._rows += len(found)
+        if len(found):
+            self._low = np.fmin(self._low, np.fmin.reduce(found))
+            self._high = np.fmax(self._high, np.fmax.reduce(found))
+
+    def finish(self) -> tuple[Columns, "Recoding"]:
+        """Return what was learnt, and how to turn what `encode` made into its inputs' codes.
+
+        Raises:
+            InputError: no column is left to learn from.
+        """
+        kept: list[Column] = []
+        positions: list[int] = []
+        orders: dict[int, Numbers] = {}
+        position = 0
+        for column, codes in zip(self._columns, self._codes, strict=True):
+            own = list(range(position, position + column.width))
+            position += column.width
+            if column.kind == "category":
+                values = in_order(codes)
+                column = Column(column.name, "category", tuple(values))
+                places = {value: place for place, value in enumerate(values, 1)}
+                orders[len(positions)] = np.array([0, *(places[value] for value in codes)])
+            if self._tells(column, own):
+                kept.append(column)
+                positions += own
+            else:
+                orders.pop(len(positions), None)
+        if not kept:
+            raise InputError(
+                "no column is left to learn from: each is the same in every row, or another word "
+                "in each. data.columns=[NAME, ...] names those to learn from all the same."
+            )
+        return Columns(tuple(kept), self._imputes), Recoding(positions, orders, self.width)
+
+    def _tells(self, column: Column, own: list[int]) -> bool:
+        """Whether something can be learnt from a column; if not, or if in doubt, it is told."""
+        named = column.name in self._kept
+        outcome = "It is kept, as you named it." if named else "It is left out."
+        if (self._low[own] >= self._high[own]).all():
+            told = "is the same in every row" if np.isfinite(self._low[own[0]]) else "is empty"
+            log.warning("column %r %s. %s", column.name, told, outcome)
+            return named
+        if column.kind == "category":
+            different = len(column.values)
+            if different > _MOST_WORDS or different > max(_FEW_WORDS, self._rows / 2):
+                log.warning(
+                    "column %r has %s different words in %s rows: too many to learn each. %s%s",
+                    column.name,
+                    f"{different:,}",
+                    f"{self._rows:,}",
+                    outcome,
+                    "" if named else f" (data.categories=[{column.name}] keeps it.)",
+                )
+                return named
+        if column.name in self._counting and not named:
+            return self._tells_of_count(column)
+        return True
+
+    def _tells_of_count(self, column: Column) -> bool:
+        hint = f"data.drop=[{column.name}] leaves it out"
+        if _bare(column.name) in _COUNTING:
+            log.warning(
+                "column %r counts the rows. It is left out. (data.columns keeps what it names.)",
+                column.name,
+            )
+            return False
+        log.warning(
+            "column %r rises by one from row to row: if it only counts them, %s.", column.name, hint
+        )
+        return True
+
+
+class Recoding:
+    """How the numbers of a survey become those of its columns: some left out, codes in order."""
+
+    def __init__(self, positions: list[int], orders: dict[int, Numbers], width: int) -> None:
+        self._positions = positions
+        self._orders = orders
+        self._all = positions == list(range(width))
+
+    def apply(self, found: Numbers) -> Numbers:
+        """Return the encoded rows of the final columns; where nothing changes, the very same."""
+        if self._all and not self._orders:
+            return found
+        kept = found[:, self._positions]
+        for position, order in self._orders.items():
+            kept[:, position] = order[kept[:, position].astype(np.int64)]
+        return kept
+
+
+def kind_of(name: str, cells: Any) -> Column:  # noqa: ANN401
+    """What a column holds by its first cells."""
+    if is_date(cells):
+        return Column(name, "date", form=ISO, hours=_has_hours(dates(cells, ISO)[0]))
+    if is_typed(cells):
+        yes_or_no = cells.dtype.name in ("bool", "boolean")
+        return Column(name, "boolean", YES_AND_NO[0]) if yes_or_no else Column(name)
+    there = words(cells).dropna()
+    there = there[there != ""]
+    if set(there.str.lower().unique()[:3]) in [set(pair) for pair in YES_AND_NO] and len(
+        there
+    ) == len(cells):
+        pair = next(pair for pair in YES_AND_NO if there.iloc[0].lower() in pair)
+        return Column(name, "boolean", pair)
+    values, wrong = numbers(there)
+    if (
+        not len(there)
+        or (~np.isnan(values)).sum() >= _SHARE_OF_A_KIND * (~np.isnan(values) | wrong).sum() > 0
+    ):
+        return Column(name)
+    form = date_format(there, _SHARE_OF_A_KIND)
+    if form is not None:
+        return Column(name, "date", form=form, hours=_has_hours(dates(there, form)[0]))
+    return Column(name, "category")
+
+
+def _has_hours(moments: Any) -> bool:  # noqa: ANN401
+    there = moments.dropna()
+    return bool((there != there.dt.normalize()).any())
+
+
+def _counts(column: Column, cells: Any) -> bool:  # noqa: ANN401
+    """Whether a column goes up by one from row to row."""
+    if column.kind != "number" or len(cells) < _ROWS_TO_COUNT:
+        return False
+    return bool((np.diff(numbers(cells)[0]) == 1).all())
+
+
+def _bare(name: str) -> str:
+    return name.split(":")[0].lower().replace("unnamed", "").strip("_# .")
