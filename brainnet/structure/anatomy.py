@@ -100,8 +100,11 @@ def _whole_parts(
     if weighted:
         yield name, module
         return
+    # Sharing the work between processes changes no name.
+    if isinstance(module, nn.parallel.DistributedDataParallel):
+        children = [("", module.module)]
     for child_name, child in children:
-        yield from _whole_parts(child, f"{name}.{child_name}" if name else child_name, seen)
+        yield from _whole_parts(child, ".".join(filter(None, (name, child_name))), seen)
 
 
 def _first_activation(following: Sequence[nn.Module]) -> nn.Module | None:
