@@ -327,17 +327,18 @@ def measure_whole(sizes: str, device: str, repeats: int) -> list[Share]:
     """Every contender on the same training, taking turns."""
     training = Training(sizes, device)
     parameters = sum(each.numel() for each in training.model.parameters())
-    steps = min(5, 1 + 20_000_000 // parameters)
+    steps = min(3, 1 + 20_000_000 // parameters)
 
     def turn(looking: Looking) -> list[float]:
         with tempfile.TemporaryDirectory() as folder, looking(training, folder) as look:
-            training.step(look)  # the first has nothing to compare with
+            training.step(look)  # warms up, and gives the next look something to compare with
             return [work(lambda: training.step(look), device) for _ in range(steps)]
 
     with tempfile.TemporaryDirectory() as folder, offline_run(folder) as run:
         turns = measuring.by_turns(
             {name: functools.partial(turn, each) for name, each in watchers(run).items()},
             at_most(repeats, 100_000_000 // parameters),
+            warm_up=0,  # each turn begins with a step that does
         )
         idle = idle_microseconds(training, f"{folder}/idle")
     times = {name: median(itertools.chain(*each)) for name, each in turns.items()}
