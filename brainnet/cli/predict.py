@@ -41,6 +41,7 @@ RUNS = "paths.runs"
 UNSEEN = get_args(Unseen)
 STANDARD = "-"
 NAMED = 5
+SECONDS_BETWEEN = 0.2  # of two lines of progress
 NEEDS = "Usage: brainnet predict RUN --input FILE, as in brainnet predict latest --input rows.csv"
 
 
@@ -55,7 +56,7 @@ def run(words: Sequence[str]) -> int:
     trained = trained_of(typed)
     if "--input" not in typed.values:
         raise InputError(f"predict needs rows to answer.\n{NEEDS}")
-    output = Path(typed.values["--output"]) if "--output" in typed.values else None
+    output = output_of(typed)
     form = form_of(output, typed.values.get("--to"))
     unseen = unseen_of(typed)
     keep = [name for name in typed.values.get("--keep", "").split(",") if name]
@@ -137,6 +138,20 @@ def unseen_of(typed: Flags) -> Unseen:
     return cast(Unseen, chosen)
 
 
+def output_of(typed: Flags) -> Path | None:
+    """The file to write to; None for the standard output.
+
+    Raises:
+        InputError: it is a folder.
+    """
+    if "--output" not in typed.values:
+        return None
+    output = Path(typed.values["--output"]).expanduser()
+    if output.is_dir():
+        raise InputError(f"--output {output} is a folder; name a file in it.")
+    return output
+
+
 def check_output(output: Path | None, source: Path, form: Form, *, overwrite: bool) -> None:
     """Refuse an output that cannot be, or that would take the place of something else.
 
@@ -147,8 +162,6 @@ def check_output(output: Path | None, source: Path, form: Form, *, overwrite: bo
         if form == "parquet":
             raise InputError("Parquet is written to a file alone: add --output FILE.parquet.")
         return
-    if output.is_dir():
-        raise InputError(f"--output {output} is a folder; name a file in it.")
     if not output.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {output.parent}. Make it first.")
     if output.exists():
@@ -200,7 +213,7 @@ def shown(answered: Iterator[int]) -> int:
     watched = sys.stderr.isatty()
     for done in answered:
         now = time.monotonic() - start
-        if watched and now - said > 0.2:
+        if watched and now - said > SECONDS_BETWEEN:
             said = now
             sys.stderr.write(f"\r{done:,} rows, {done / now:,.0f} a second ")
             sys.stderr.flush()

@@ -126,8 +126,14 @@ def _columns_of(file: RowFile, names: Sequence[str]) -> list[str]:
     """
     there = list(file.columns)
     numbered = there == [str(place) for place in range(len(there))]
+    if set(names) <= set(there):
+        return list(names)
     if len(there) == len(names) and (nameless(names) or numbered):
-        known = set(there) & set(names)
-        return list(names) if len(known) == len(names) else there
+        return there
+    if numbered and len(there) != len(names):
+        raise InputError(
+            f"the rows have {len(there)} columns without names; the network learnt from "
+            f"{len(names)}: {listed(names)}. Give these alone, in this order, or name the columns."
+        )
     check_there(there, names)
     return list(names)

@@ -96,7 +96,7 @@ class Trained:
         else:
             measured = self.preparation.apply(rows)
         # Row by row in memory, as training had it: a product of other strides rounds otherwise.
-        return self.scaling.apply(torch.from_numpy(np.ascontiguousarray(measured)))
+        return self.scaling.apply(torch.from_numpy(np.require(measured, requirements=("C", "W"))))
 
     def outputs(self, rows: Any) -> Tensor:  # noqa: ANN401
         """Return what the network gives for raw rows, as its loss takes it, on the CPU."""

@@ -1,0 +1,156 @@
+"""Answers are written as other programs read them, whole or not at all."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainnet.errors import InputError
+from brainnet.training.answer_file import _all_shares, form_of, writer_to, written_whole
+
+ROWS = 20_000
+RANDOM = np.random.default_rng(0)
+SHARES = RANDOM.random((ROWS, 2)).astype(np.float32)
+NAMES = np.array(['a "b"', "c, d", "naïve", "", "x\ny", " z "], dtype=object)
+COLUMNS = {
+    "id, as given": np.arange(ROWS),
+    "prediction": NAMES[RANDOM.integers(0, len(NAMES), ROWS)],
+    'probability a "b"': SHARES[:, 0],
+    "probability c, d": SHARES[:, 1],
+}
+NUMBERS = {"prediction": (RANDOM.standard_normal(ROWS) * 1e3).astype(np.float32)}
+
+
+def written(form, *parts):
+    file = io.BytesIO()
+    writer = writer_to(file, form)
+    for part in parts:
+        writer.write(part)
+    writer.close()
+    return file.getvalue()
+
+
+def halves(columns):
+    return [{name: column[part] for name, column in columns.items()} for part in HALVES]
+
+
+HALVES = (slice(0, 7_777), slice(7_777, None))
+
+
+def test_csv_is_read_by_others_as_it_was_meant():
+    text = written("csv", *halves(COLUMNS))
+    found = pd.read_csv(io.BytesIO(text), keep_default_na=False)
+    assert list(found.columns) == list(COLUMNS)
+    assert (found["id, as given"] == COLUMNS["id, as given"]).all()
+    assert (found["prediction"] == COLUMNS["prediction"]).all()
+    expected = [f"{share:.6f}" for share in SHARES[:, 1].astype(np.float64)]
+    as_text = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
+    assert as_text["probability c, d"].tolist() == expected
+
+
+def test_json_lines_are_read_by_others_as_they_were_meant():
+    lines = written("jsonl", *halves(COLUMNS)).decode().splitlines()
+    found = [json.loads(line) for line in lines]
+    assert len(found) == ROWS
+    assert list(found[0]) == list(COLUMNS)
+    assert [row["prediction"] for row in found] == COLUMNS["prediction"].tolist()
+    assert [row["id, as given"] for row in found] == list(range(ROWS))
+    assert found[5]["probability c, d"] == pytest.approx(SHARES[5, 1], abs=5e-7)
+
+
+def test_parquet_keeps_every_digit():
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    found = pd.read_parquet(io.BytesIO(written("parquet", *halves(COLUMNS))))
+    for name, column in COLUMNS.items():
+        assert (found[name].to_numpy() == column).all()
+    assert found["probability c, d"].dtype == np.float32
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_numbers_in_a_text_are_the_shortest_that_are_read_as_the_same(form):
+    text = written(form, *halves(NUMBERS))
+    read = pd.read_csv if form == "csv" else lambda file: pd.read_json(file, lines=True)
+    found = read(io.BytesIO(text))["prediction"].to_numpy()
+    assert (found.astype(np.float32) == NUMBERS["prediction"]).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "lines"),
+    [
+        ("csv", ["prediction,probability a,kept", ",,", "inf,1.000000,", "1.5,0.000000,w"]),
+        (
+            "jsonl",
+            [
+                '{"prediction": null, "probability a": null, "kept": null}',
+                '{"prediction": null, "probability a": 1.000000, "kept": null}',
+                '{"prediction": 1.5, "probability a": 0.000000, "kept": "w"}',
+            ],
+        ),
+    ],
+)
+def test_what_is_no_number_is_left_empty(form, lines):
+    columns = {
+        "prediction": np.array([np.nan, np.inf, 1.5], np.float32),
+        "probability a": np.array([np.nan, 1.0, 4e-7], np.float32),
+        "kept": np.array([None, np.nan, "w"], dtype=object),
+    }
+    assert written(form, columns).decode().splitlines() == lines
+
+
+def test_every_share_is_rounded_as_python_rounds():
+    table = _all_shares()
+    assert len(table) == 1_000_001
+    for place in (0, 1, 9, 123_456, 999_999, 1_000_000):
+        assert table[place].decode() == f"{place / 1e6:.6f}"
+
+
+@pytest.mark.parametrize(
+    ("path", "chosen", "form"),
+    [
+        (None, None, "csv"),
+        ("a.CSV", None, "csv"),
+        ("a.ndjson", None, "jsonl"),
+        ("a.pq", None, "parquet"),
+        ("a.out", "jsonl", "jsonl"),
+    ],
+)
+def test_the_form_follows_from_the_ending(path, chosen, form):
+    assert form_of(None if path is None else Path(path), chosen) == form
+
+
+def test_an_unknown_ending_or_form_is_told():
+    with pytest.raises(InputError, match=r"end in \.csv, .* got a\.xlsx"):
+        form_of(Path("a.xlsx"), None)
+    with pytest.raises(InputError, match=r"got parqet\. Did you mean parquet\?"):
+        form_of(None, "parqet")
+
+
+def test_a_file_appears_once_it_is_whole(tmp_path):
+    path = tmp_path / "answers.csv"
+    with written_whole(path) as file:
+        file.write(b"1")
+        assert not path.exists()
+    assert path.read_bytes() == b"1"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError("no"), SystemExit(143)])
+def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path, error):
+    path = tmp_path / "answers.csv"
+    path.write_bytes(b"before")
+    with pytest.raises(BaseException), written_whole(path) as file:  # noqa: B017, PT011, PT012
+        file.write(b"1")
+        raise error
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
+    with (
+        pytest.raises(InputError, match="cannot be written: No such file"),
+        written_whole(tmp_path / "no" / "a.csv") as file,
+    ):
+        file.write(b"")
