@@ -17,13 +17,20 @@ from brainnet.observation.cadence import Every, Pace, check_stride
 from brainnet.observation.introduction import introduce
 from brainnet.observation.judge import Judge
 from brainnet.observation.look_in_a_loop import LookInALoop
-from brainnet.observation.observed_step import ObservedStep, is_compiled, uncompiled
+from brainnet.observation.observed_step import ObservedStep
+from brainnet.observation.parts import is_compiled, uncompiled
 from brainnet.observation.reading import Reading, frame
 from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import Recording, length_before
 from brainnet.observation.tags import Level
 from brainnet.observation.termination import hand_back, leave_in_order
-from brainnet.observation.visibility import hidden, not_given, process_rank
+from brainnet.observation.visibility import (
+    hidden,
+    is_flattened,
+    is_sharded,
+    not_given,
+    process_rank,
+)
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 
@@ -255,6 +262,12 @@ class Watching:
         if rank:
             self.left_out.append(f"process {rank} looks at nothing; process 0 does.")
             self._open = False
+        elif is_flattened(self._model):
+            self._say(
+                "FullyShardedDataParallel lays parameters end to end, and hides their shapes; "
+                "nothing is seen. Say torch.distributed.fsdp.fully_shard(model) instead."
+            )
+            self._open = False
         elif not places(uncompiled(self._model)):
             self._say(f"no layer with weights was found in {type(self._model).__name__}.")
             self._open = False
@@ -271,6 +284,12 @@ class Watching:
             return None
         model = self._model
         if is_compiled(model):
+            return None
+        if is_sharded(model):
+            self._say(
+                "the sample cannot be judged: the parameters are sharded, and each forward pass "
+                "needs all processes."
+            )
             return None
         if isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module  # the others would wait for their part of a backward pass

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from brainnet.observation.judge import Judge
-from brainnet.observation.observed_step import ObservedStep, is_compiled
+from brainnet.observation.observed_step import ObservedStep, is_readable
+from brainnet.observation.parts import is_compiled
 from brainnet.observation.unread_look import UnreadLook
 
 
@@ -42,6 +43,7 @@ class LookInALoop:
         self._before: Tensor | None = None
         self._slopes: dict[Tensor, Tensor] | None = None
         self._open = True
+        self._moved_unseen = False
         self._handles: list[Any] = []
         for optimizer in optimizers:
             self._handles.append(optimizer.register_step_pre_hook(self._before_step))
@@ -70,7 +72,11 @@ class LookInALoop:
             loss = torch.tensor(float(loss))
         if loss is not None and loss.numel() == 1:
             self._losses.append(loss.reshape(()))
-        if self.observed.stepped if self._optimizers else self.observed.heard:
+        if self._optimizers:
+            stepped = self.observed.stepped or self._moved_unseen
+        else:
+            stepped = self.observed.heard
+        if stepped:
             return True
         if not self.observed.heard and not is_compiled(self._model):
             say("step() was called before any forward pass; there was nothing to look at yet.")
@@ -121,6 +127,8 @@ class LookInALoop:
             if _has_closure(args, options):
                 self._read(optimizer)  # the gradients came during the step
             self.observed.after_update(self._slopes)
+            # Sharded over processes, they would otherwise be waited for as if they never moved.
+            self._moved_unseen |= not any(map(is_readable, parameters_of(optimizer)))
             if len(self._optimizers) == 1:
                 self.observed.close()
 

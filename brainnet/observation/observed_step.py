@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from brainnet.kernels.statistics import DTYPES, statistics
 from brainnet.observation import tags
 from brainnet.observation.layer_signals import LayerSignals
+from brainnet.observation.parts import holders, is_compiled, uncompiled
 from brainnet.observation.stopwatch import Stopwatch
 from brainnet.observation.unread_look import Moment, Name, Row, UnreadLook
 from brainnet.structure.anatomy import places
@@ -100,14 +101,13 @@ class ObservedStep:
 
     def _listen(self, model: nn.Module) -> None:
         """Hooks at each layer and, outermost, a stopwatch around all that holds layers."""
-        modules = {layer.place.module for layer in self.layers}
-        holders = [module for module in model.modules() if modules.intersection(module.modules())]
+        around = holders(model, [layer.place.module for layer in self.layers])
         watch = self._stopwatch
         start, stop = self._listening(watch.start), self._listening(watch.stop)
-        self._handles += [module.register_forward_pre_hook(start) for module in holders]
+        self._handles += [module.register_forward_pre_hook(start) for module in around]
         for layer in self.layers:
             self._handles += layer.listen()
-        self._handles += [module.register_forward_hook(stop) for module in holders]
+        self._handles += [module.register_forward_hook(stop) for module in around]
 
     def _listening(self, hook: Callable[..., None]) -> Callable[..., None]:
         """The hook on a clock of its own, keeping its exceptions for `finish`."""
@@ -332,17 +332,3 @@ def along(gradient: Tensor, way: Tensor) -> Tensor:
     """How far a way goes along a gradient, (): their dot product."""
     kind = torch.float64 if way.dtype == torch.float64 else torch.float32
     return gradient.to_dense().reshape(-1).to(kind).dot(way.reshape(-1).to(kind))
-
-
-def is_compiled(model: nn.Module) -> bool:
-    """Whether `torch.compile` has taken hold of any part of a model."""
-    return any(
-        module._compiled_call_impl is not None or uncompiled(module) is not module
-        for module in model.modules()
-    )
-
-
-def uncompiled(model: nn.Module) -> nn.Module:
-    """The model itself, where `torch.compile` has put one of its own around it."""
-    # By its one part, as asking for the class would import the whole compiler.
-    return model._modules.get("_orig_mod") or model

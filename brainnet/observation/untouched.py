@@ -6,17 +6,27 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from brainnet.observation.parts import parts
+
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; modes and random numbers are afterwards as they were."""
-    modes = [(part, part.training) for part in module.modules()]
-    devices = {parameter.device for parameter in module.parameters()}
+    everything = list(parts(module))
+    modes = [(part, part.training) for part in everything]
+    devices = {
+        parameter.device
+        for part in everything
+        for parameter in part._parameters.values()
+        if parameter is not None
+    }
     cuda = [device for device in devices if device.type == "cuda"]
     with torch.no_grad(), torch.random.fork_rng(cuda):
-        module.eval()
+        if any(training for _, training in modes):
+            module.eval()
         try:
             yield
         finally:
             for part, training in modes:
-                part.training = training
+                if part.training != training:
+                    part.training = training

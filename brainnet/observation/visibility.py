@@ -8,7 +8,8 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from brainnet.observation.look_in_a_loop import parameters_of
-from brainnet.observation.observed_step import is_compiled, is_readable
+from brainnet.observation.observed_step import is_readable
+from brainnet.observation.parts import is_compiled
 
 
 def process_rank() -> int:
@@ -17,6 +18,23 @@ def process_rank() -> int:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank()
     return 0
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether parts of its parameters lie with other processes, as after `fully_shard`.
+
+    All processes must then go through each forward pass together.
+    """
+    return any(hasattr(parameter, "placements") for parameter in model.parameters())
+
+
+def is_flattened(model: nn.Module) -> bool:
+    """Whether the older `FullyShardedDataParallel` has laid parameters end to end.
+
+    What then bears their names are pieces without shape, or empty.
+    """
+    # By its name, as asking for the class would import much that nobody else needs.
+    return any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules())
 
 
 def hidden(model: nn.Module) -> list[str]:

@@ -1,7 +1,7 @@
 """Burst: the steps that nobody wants to see, taken in one go between two that somebody does."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, Trainer
@@ -9,6 +9,7 @@ from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
+from torch.optim import Optimizer
 
 from brainnet.data.loader import InMemoryLoader
 from brainnet.data.module import DataModule
@@ -29,7 +30,11 @@ _COUNTER = "_batches_that_stepped"
 
 @runtime_checkable
 class Selective(Protocol):
-    """A callback that knows which steps it has to be told about."""
+    """A callback that knows which steps it has to be told about.
+
+    One whose class says `in_bursts = True` is told about them in the middle of a burst; of others'
+    steps Lightning makes a round of its own.
+    """
 
     def needs_step(self, step: int) -> bool:
         """Whether it must see the step that begins after `step` optimizer steps."""
@@ -58,6 +63,10 @@ class Burst:
         ]
         self._selective = [one for one in _callbacks(trainer) if isinstance(one, Selective)]
         self._loop = trainer.fit_loop.epoch_loop
+        # PyTorch's own does a few things more, which take as long as a layer does to think.
+        own = self._optimizer.zero_grad
+        plain = getattr(own, "__func__", None) is Optimizer.zero_grad
+        self._zero_grad = self._forget if plain else own
         self._batches = trainer.fit_loop._data_fetcher
 
     @staticmethod
@@ -94,28 +103,40 @@ class Burst:
         Raises:
             TrainingFailure: as the module's `training_step` does.
         """
+        step = self._trainer.global_step
         for _ in range(most):
-            step = self._trainer.global_step
-            if self._trainer.should_stop or any(one.needs_step(step) for one in self._selective):
+            told = [one for one in self._selective if one.needs_step(step)]
+            if self._trainer.should_stop or not all(map(goes_along, told)):
                 return
-            self._step()
+            self._step(told)
+            step += 1
 
-    def _step(self) -> None:
-        """One step, counted as Lightning counts it."""
-        loop = self._loop
+    def _step(self, told: Sequence[Any]) -> None:
+        """One step, counted as Lightning counts it.
+
+        Args:
+            told: callbacks that are told about it as Lightning would tell them.
+        """
+        loop, trainer, module = self._loop, self._trainer, self._trainer.lightning_module
         assert self._batches is not None, "training is under way"
         batch, index, _ = next(self._batches)
         loop.batch_progress.increment_ready()
+        for one in told:
+            one.on_train_batch_start(trainer, module, batch, index)
         loop.batch_progress.increment_started()
+        seen: list[Tensor] = []
 
         def judged() -> Any:  # noqa: ANN401 - PyTorch says float, and takes a tensor
             loss = self._judge(batch, index)
             zeroed = loop.automatic_optimization.optim_progress.optimizer.zero_grad
             zeroed.increment_ready()
             zeroed.increment_started()
-            self._optimizer.zero_grad()
+            self._zero_grad()
             zeroed.increment_completed()
             loss.backward()
+            seen.append(loss.detach())
+            for one in told:
+                one.on_before_optimizer_step(trainer, module, self._optimizer)
             return loss
 
         stepped = loop.automatic_optimization.optim_progress.optimizer.step
@@ -127,14 +148,27 @@ class Burst:
             loop.scheduler_progress.increment_ready()
             schedule.step()
             loop.scheduler_progress.increment_completed()
+        for one in told:
+            one.on_train_batch_end(trainer, module, {"loss": seen[-1]}, batch, index)
         loop.batch_progress.increment_completed()
         loop._batches_that_stepped += 1
+
+    def _forget(self) -> None:
+        """What `Optimizer.zero_grad` comes to."""
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
 
 def _callbacks(trainer: Trainer) -> list[Callback]:
     # Lightning sets the attribute from outside its class, where type checkers do not see it.
     callbacks: list[Callback] = getattr(trainer, "callbacks", [])
     return callbacks
+
+
+def goes_along(callback: object) -> bool:
+    """Whether a callback may be told about a step in a burst, as it asks for nothing else then."""
+    return bool(vars(type(callback)).get("in_bursts", False))
 
 
 def selects(callback: Callback) -> bool:

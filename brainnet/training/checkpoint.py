@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError, TrainingFailure
-from brainnet.observation.observed_step import uncompiled
+from brainnet.observation.parts import uncompiled
 from brainnet.training.randomness import random_state, set_random_state
 from brainnet.training.run_folder import plain, write_whole
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from brainnet.observation.observed_step import uncompiled
+from brainnet.observation.parts import uncompiled
 
 
 def compiled_in_place(network: nn.Module) -> nn.Module:

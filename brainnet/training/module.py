@@ -17,6 +17,7 @@ from brainnet.observation.untouched import untouched
 from brainnet.training.answers import answers
 from brainnet.training.burst import Burst
 from brainnet.training.compiled import compiled_in_place
+from brainnet.training.grouped_step import grouped
 from brainnet.training.tally import Tally
 
 Batch = tuple[Tensor, Tensor]
@@ -108,7 +109,7 @@ class LearningModule(LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of seven types
         """Make the optimizer and the schedule."""
-        optimizer = self._make_optimizer(self.network.parameters())
+        optimizer = grouped(self._make_optimizer(self.network.parameters()))
         if self._make_schedule is None:
             return optimizer
         schedule = self._make_schedule(optimizer, self._total_steps())

@@ -13,15 +13,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from brainnet.errors import InputError
+from brainnet.learning.loss import LOSSES
 from brainnet.observation.cadence import check_stride, due
 from brainnet.observation.introduction import introduce
-from brainnet.observation.observed_step import ObservedStep, is_compiled
+from brainnet.observation.observed_step import ObservedStep
+from brainnet.observation.parts import STEADY, is_compiled, parts
 from brainnet.observation.reading import Reading
 from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import Recording, length_before, read_recording
 from brainnet.observation.tags import Level
 from brainnet.observation.unread_look import UnreadLook
 from brainnet.observation.untouched import untouched
+from brainnet.observation.visibility import is_flattened, is_sharded
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.curves import Curves
@@ -71,6 +74,8 @@ class Observe(Callback):
         >>> trainer = Trainer(callbacks=[Observe(every=100)], logger=False, accelerator="cpu")
     """
 
+    in_bursts = True
+
     def __init__(
         self, every: int = 50, level: Level = "light", folder: Path | str | None = None
     ) -> None:
@@ -108,7 +113,7 @@ class Observe(Callback):
         self._directions = resumed.get("directions", {})
         self._watching = trainer.is_global_zero
         with self._careful():
-            if not self._watching or not self._can_see(pl_module) or _rehearsal(trainer):
+            if not self._watching or not self._can_see(trainer, pl_module) or _rehearsal(trainer):
                 return
             writer = writer_for(trainer, self.folder)
             if trainer.global_step == 0:
@@ -199,12 +204,12 @@ class Observe(Callback):
         optimizer = type(trainer.optimizers[0]).__name__ if trainer.optimizers else "optimizer"
         introduce(writer, module, loss=loss, optimizer=optimizer, task=task)
 
-    def _can_see(self, module: LightningModule) -> bool:
+    def _can_see(self, trainer: Trainer, module: LightningModule) -> bool:
         """Whether there is something to look at; says what is not."""
-        if not places(module):
-            log.warning("Observe: no layer with weights found in %s.", type(module).__name__)
-        elif any(hasattr(parameter, "placements") for parameter in module.parameters()):
+        if is_sharded(module) or is_flattened(trainer.strategy.model or module):
             log.warning("Observe: the parameters are sharded over devices; it looks at none.")
+        elif not places(module):
+            log.warning("Observe: no layer with weights found in %s.", type(module).__name__)
         else:
             if is_compiled(module):
                 log.warning(
@@ -249,6 +254,7 @@ class _Looking:
         self.batches: list[object] = []
         self.loss: Tensor | None = None
         self.loss_before: Tensor | None = None
+        self.steady = False  # whether the loss of the step is already that of evaluation
         self.learning_rate: float | None = None
 
     def before_update(
@@ -257,7 +263,9 @@ class _Looking:
         """Read the gradients, the learning rate and, where it can be told, the loss once more."""
         if self.learning_rate is None:
             self.learning_rate = float(optimizer.param_groups[0]["lr"])
-            self.loss_before = loss_of(trainer, module, self.batches)
+            self.steady = len(self.batches) == 1 and _is_steady(module)
+            if not self.steady:
+                self.loss_before = loss_of(trainer, module, self.batches)
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         self.observed.before_update(
             [parameter for group in optimizer.param_groups for parameter in group["params"]],
@@ -276,6 +284,8 @@ class _Looking:
     def finish(self, trainer: Trainer, module: LightningModule) -> UnreadLook:
         """Bring home what was seen."""
         self.observed.after_update()
+        if self.steady:
+            self.loss_before = self.loss
         after = None if self.loss_before is None else loss_of(trainer, module, self.batches)
         return self.observed.finish(
             self.step,
@@ -285,6 +295,15 @@ class _Looking:
             before=self.loss_before,
             after=after,
         )
+
+
+def _is_steady(module: LightningModule) -> bool:
+    """Whether a step's own loss is what evaluation would say of the same batch before it."""
+    return (
+        isinstance(module, LearningModule)
+        and type(module.loss) in LOSSES.values()
+        and all(type(part) in STEADY for part in parts(module.network))
+    )
 
 
 def _say(message: str) -> None:
@@ -327,6 +346,10 @@ def loss_of(trainer: Trainer, module: LightningModule, batches: list[Any]) -> Te
     """
     if not isinstance(module, LearningModule) or not batches:
         return None
-    with untouched(module), trainer.precision_plugin.forward_context():
+    with (
+        untouched(module.network),
+        untouched(module.loss),
+        trainer.precision_plugin.forward_context(),
+    ):
         losses = [module.loss(module.network(inputs), targets) for inputs, targets in batches]
     return torch.stack(losses).mean()

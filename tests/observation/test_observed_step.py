@@ -6,7 +6,8 @@ from torch import nn
 
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import MeanSquaredError
-from brainnet.observation.observed_step import ObservedStep, is_compiled
+from brainnet.observation.observed_step import ObservedStep
+from brainnet.observation.parts import is_compiled
 from brainnet.structure.network import Network
 
 INPUTS = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
