@@ -57,7 +57,7 @@ DATA = (
     Key("data.classes", whole(2), "how many classes to generate"),
     Key("data.turns", NOT_NEGATIVE, "how often each spiral winds around the middle"),
     Key("data.inputs", whole(1), "how many inputs to generate"),
-    Key("data.path", FILE, "the file with the rows"),
+    Key("data.path", FILE, "the file or folder with the rows"),
     Key("data.target", or_null(COLUMNS, null="null: asked for"), "what is to be predicted"),
     Key("data.columns", or_null(COLUMNS, null="null: all others"), "what to learn from"),
     Key("data.drop", COLUMNS, "columns to leave out"),
@@ -75,6 +75,18 @@ DATA = (
     ),
     Key("data.validation_path", or_null(FILE, null=NO_FILE), "a file of rows to validate on"),
     Key("data.test_path", or_null(FILE, null=NO_FILE), "a file of rows for the test"),
+    Key(
+        "data.size",
+        or_null(either(whole(1), list_of(whole(1), length=2)), null="null: as they are"),
+        "pixels of every picture: of its sides, or its height and its width",
+    ),
+    Key("data.colours", one_of("auto", "grey", "rgb"), "of pictures; auto: grey if all are"),
+    Key("data.broken", one_of("refuse", "skip"), "what becomes of files that are no pictures"),
+    Key(
+        "data.labels",
+        or_null(FILE, null="null: found by its name"),
+        "the file of labels that belongs to an IDX file of pictures",
+    ),
 )
 
 NETWORK = (

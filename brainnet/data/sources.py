@@ -2,7 +2,8 @@
 
 from brainnet.data.builtin import SOURCES as BUILTIN
 from brainnet.data.builtin import Source
+from brainnet.data.images import Images
 from brainnet.data.table import Table
 
-FILES: dict[str, type[Source]] = {"table": Table}
+FILES: dict[str, type[Source]] = {"images": Images, "table": Table}
 SOURCES: dict[str, type[Source]] = {**BUILTIN, **FILES}

@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -83,6 +84,10 @@ def test_every_file_builds(file, tmp_path):
         file = tmp_path / "rows.csv"
         file.write_text("size,kind\n" + "1.5,big\n2.5,small\n" * 5)
         words = [choice, f"data.path={file}", "data.target=kind"]
+    elif choice == "data=images":
+        rows = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
+        np.savez(tmp_path / "rows.npz", images=rows, labels=np.arange(10) % 2)
+        words = [choice, f"data.path={tmp_path / 'rows.npz'}"]
     elif choice in ("loss=mean_squared_error", "loss=mean_absolute_error", "loss=huber"):
         words = [choice, "data=diabetes"]
     else:
