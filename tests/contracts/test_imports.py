@@ -21,11 +21,15 @@ FLOORS = [
     "data",
     "observation",
     "worked_example",
+    "figures",
     "telling",
     "explanation",
     "watching",
+    "reasons",
+    "portrait",
     "building",
     "training",
+    "exporting",
     "cli",
     "__main__",
 ]
@@ -37,6 +41,7 @@ HOMES = {
     "omegaconf": {"cli"},
     "tensorboard": {"observation/writer.py", "observation/event_file.py"},
     "matplotlib": {"training/drawing.py"},
+    "onnx": {"exporting"},
     "sklearn": {"data/builtin.py"},
 }
 """Which framework may be imported where."""

@@ -1,0 +1,101 @@
+"""Answering: a run from its raw input to its answer as one module, for whoever traces it."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from brainnet.errors import InputError
+from brainnet.exporting.raw_input import Prepared, RawInput
+from brainnet.training.answers import answers, probabilities
+from brainnet.training.trained import Trained
+
+PREDICTION, CLASS_NAME, PROBABILITIES = "prediction", "class_name", "probabilities"
+
+
+class Answering(nn.Module):
+    """What `Trained.predict` does, in operations of tensors alone.
+
+    Args:
+        trained: the run. Its network is used as it is; one of half precision is copied and
+            computes in 32 bits, as few runtimes have 16 on a CPU.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.prepared = Prepared(trained.preparation)
+        self.network = trained.network
+        kinds = {weight.dtype for weight in self.network.parameters() if weight.is_floating_point()}
+        self.halved = bool(kinds & {torch.float16, torch.bfloat16})
+        if self.halved:
+            self.network = deepcopy(trained.network).float()
+        self.kind = torch.float64 if torch.float64 in kinds else torch.float32
+        self.trained = [trained]  # in a list: it is no part of the module
+
+    @property
+    def inputs(self) -> list[RawInput]:
+        """What it takes, in order."""
+        return self.prepared.raw
+
+    @property
+    def outputs(self) -> list[str]:
+        """What it gives, in order."""
+        with torch.no_grad():
+            given = self(*(raw.example for raw in self.inputs))
+        return [PREDICTION, PROBABILITIES][: len(given)]
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Prepare, scale, think, and say what the outputs stand for.
+
+        Returns:
+            Numbers in their own units, (batch, targets) float32; or the index of the class,
+            (batch,) int64, and, where the loss has them, the probabilities, (batch, classes).
+        """
+        (trained,) = self.trained
+        outputs = self.network(trained.scaling.apply(self.prepared(*given)).to(self.kind))
+        found = answers(outputs, trained.loss, trained.task)
+        if trained.task == "regression":
+            return (trained.target_scaling.undo(found).to(torch.float32),)
+        shares = probabilities(outputs, trained.loss, trained.task)
+        return (found,) if shares is None else (found, shares.to(torch.float32))
+
+
+def program_of(answering: Answering) -> ExportedProgram:
+    """Trace the module for batches of any size.
+
+    Raises:
+        InputError: where its network cannot be told in operations of tensors alone.
+    """
+    batch = Dim("batch")
+    examples = tuple(raw.example for raw in answering.inputs)
+    try:
+        with torch.no_grad(), own_warnings_left_out():
+            return torch.export.export(
+                answering.eval(),
+                examples,
+                dynamic_shapes=(tuple({0: batch} for _ in examples),),
+            )
+    except Exception as error:  # whatever a network of the user's may do
+        raise InputError(
+            f"{type(answering.network).__name__} cannot be exported: {_first_line(error)} An "
+            "exported network is a fixed list of operations on tensors: its forward must not "
+            "decide by the values in them or leave PyTorch, and must take batches of any size."
+        ) from error
+
+
+@contextmanager
+def own_warnings_left_out() -> Iterator[None]:
+    """Leave out what torch.export says of itself; what it says of the network is shown."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        yield
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[0] if lines else type(error).__name__
+    return line if line.endswith((".", "!", "?")) else f"{line}."

@@ -1,0 +1,141 @@
+"""Runs to export: made by hand, so that no test has to train one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from brainnet.data.columns import Column, Columns
+from brainnet.data.pixels import Pixels
+from brainnet.data.scaling import Scaling
+from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
+from brainnet.structure.network import Network
+from brainnet.training.run_folder import Run, RunFolder
+from brainnet.training.trained import Trained
+
+TOWNS = tuple(f"town {number}" for number in range(40))
+MIXED = Columns(
+    (
+        Column("price"),
+        Column("town", "category", TOWNS),
+        Column("colour", "category", ("", "blue", "red")),
+        Column("sold", "boolean", ("no", "yes")),
+        Column("born", "date", form="ISO8601", hours=True),
+        Column("rooms"),
+    ),
+    imputes=True,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run's folder with nothing in it."""
+    folder = tmp_path / "a run"
+    folder.mkdir()
+    return Run(RunFolder(folder))
+
+
+@pytest.fixture
+def trained(run: Run) -> Callable[..., Trained]:
+    """What makes a trained network, of random weights and likely scaling."""
+
+    def make(
+        task: Task = "multiclass",
+        *,
+        preparation: Columns | Pixels | None = None,
+        network: nn.Module | None = None,
+        loss: nn.Module | None = None,
+        outputs: int | None = None,
+        **others: Any,
+    ) -> Trained:
+        preparation = preparation or Columns.numbers(["a", "b", "c", "d"])
+        inputs, random = len(preparation.names), np.random.default_rng(1)
+        classes = {"multiclass": ("cat", "dög", 'a "bird"'), "binary": ("no", "yes")}.get(task, ())
+        outputs = outputs or {"multiclass": 3, "binary": 1, "regression": 2}[task]
+        shift, scale = random.normal(size=inputs) * 3, random.uniform(0.5, 2, size=inputs)
+        for column in preparation.embedded:
+            shift[column], scale[column] = 0.0, 1.0
+        fill = tuple(random.normal(size=inputs)) if preparation.imputes else ()
+        generator = torch.Generator().manual_seed(2)
+        settings = {
+            "checkpoint": run.folder.best,
+            "config": {"name": "mine"},
+            "class_names": classes,
+            "target_names": ("height", "weight")[:outputs] if task == "regression" else (),
+            "scaling": Scaling("standard", tuple(shift), tuple(scale), fill),
+            "target_scaling": Scaling("standard", (100.0, 5.0)[:outputs], (20.0, 3.0)[:outputs])
+            if task == "regression"
+            else Scaling("none", (0.0,), (1.0,)),
+        }
+        network = network or Network(
+            [inputs, 8, 6, outputs], embeddings=preparation.embedded, generator=generator
+        )
+        return Trained(
+            run=run,
+            network=network.eval(),
+            loss=loss or LOSSES[DEFAULT_LOSS[task]](),
+            task=task,
+            preparation=preparation,
+            **(settings | others),
+        )
+
+    return make
+
+
+class Mixed:
+    """A table with a column of each kind."""
+
+    columns = MIXED
+
+    @staticmethod
+    def rows(count: int) -> pd.DataFrame:
+        """Rows with words never seen, and some that are missing."""
+        random = np.random.default_rng(4)
+        seconds = random.integers(-(10**9), 2 * 10**9, count)
+        frame = pd.DataFrame(
+            {
+                "rooms": random.integers(1, 9, count).astype(np.float32),
+                "born": pd.to_datetime(seconds, unit="s"),
+                "price": random.normal(100, 30, count).astype(np.float32),
+                "town": random.choice([*TOWNS, "elsewhere"], count),
+                "colour": random.choice(["", "blue", "red", "pink"], count),
+                "sold": random.choice(["no", "yes", "Yes", "NO", ""], count),
+            }
+        )
+        frame.loc[::7, "price"] = np.nan
+        frame.loc[1::5, "born"] = pd.NaT
+        return frame
+
+    @staticmethod
+    def fed(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        """The columns as docs/export.md says a runtime of ONNX takes them."""
+        return {
+            "price": frame["price"].to_numpy("float32"),
+            "town": frame["town"].fillna("").to_numpy(object),
+            "colour": frame["colour"].fillna("").to_numpy(object),
+            "sold": frame["sold"].fillna("").to_numpy(object),
+            "born": frame["born"].to_numpy("datetime64[s]").astype("int64"),
+            "rooms": frame["rooms"].to_numpy("float32"),
+        }
+
+
+@pytest.fixture
+def mixed() -> type[Mixed]:
+    """A table with a column of each kind."""
+    return Mixed
+
+
+@pytest.fixture
+def numbers() -> Callable[..., np.ndarray]:
+    """What makes rows of numbers."""
+
+    def make(rows: int, columns: int = 4) -> np.ndarray:
+        found = np.random.default_rng(3).normal(size=(rows, columns)) * 3
+        return found.astype(np.float32)
+
+    return make

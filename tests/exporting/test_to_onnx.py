@@ -1,0 +1,226 @@
+"""ONNX: what a runtime answers to raw rows is what brainnet answers."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+import brainnet
+from brainnet.data.columns import Column, Columns
+from brainnet.data.pixels import Pixels
+from brainnet.errors import InputError
+from brainnet.exporting import to_onnx as module
+from brainnet.exporting.about import about
+from brainnet.exporting.answering import Answering
+from brainnet.exporting.to_onnx import to_onnx
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.network import Network
+from brainnet.training.trained import Trained
+
+Make = Callable[..., Trained]
+Numbers = Callable[..., np.ndarray]
+
+
+def exported(trained: Trained) -> tuple[onnx.ModelProto, onnxruntime.InferenceSession]:
+    answering = Answering(trained)
+    content = to_onnx(answering, about(trained, answering))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return onnx.load_from_string(content), session
+
+
+def shares_of(trained: Trained, rows: object) -> np.ndarray:
+    return trained.predict(rows).filter(like="probability").to_numpy()
+
+
+def test_answers_rows_of_numbers_in_batches_of_any_size(trained: Make, numbers: Numbers) -> None:
+    run = trained()
+    model, session = exported(run)
+    assert [(each.name, each.type, each.shape) for each in session.get_inputs()] == [
+        ("rows", "tensor(float)", ["batch", 4])
+    ]
+    for rows in (numbers(257), numbers(1)):
+        prediction, name, shares = session.run(None, {"rows": rows})
+        assert list(name) == list(run.predict(rows)["prediction"])
+        assert [run.class_names[index] for index in prediction] == list(name)
+        np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-6)
+    assert [len(part) for part in session.run(None, {"rows": numbers(0)})] == [0, 0, 0]
+    assert {node.domain for node in model.graph.node} == {""}
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["class_names"]) == list(run.class_names)
+    assert json.loads(told["columns"]) == ["a", "b", "c", "d"]
+    assert (told["brainnet"], told["run"], told["task"]) == (
+        brainnet.__version__,
+        "a run",
+        "multiclass",
+    )
+    assert str(sys.prefix) not in str(model)  # nor the paths of the machine it was made on
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_answers_numbers_in_their_own_units(trained: Make, outputs: int, numbers: Numbers) -> None:
+    run = trained("regression", outputs=outputs)
+    _, session = exported(run)
+    (found,) = session.run(None, {"rows": numbers(100)})
+    assert found.shape == (100, outputs)
+    np.testing.assert_allclose(found, run.predict(numbers(100)).to_numpy(), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_answers_yes_or_no(trained: Make, numbers: Numbers) -> None:
+    run = trained("binary")
+    _, session = exported(run)
+    prediction, name, shares = session.run(
+        ["prediction", "class_name", "probabilities"], {"rows": numbers(100)}
+    )
+    assert set(prediction) == {0, 1}
+    assert list(name) == list(run.predict(numbers(100))["prediction"])
+    np.testing.assert_allclose(shares, shares_of(run, numbers(100)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_answers_words_dates_and_missing_cells_column_by_column(trained: Make, mixed: Any) -> None:
+    run, rows = trained(preparation=mixed.columns), mixed.rows(400)
+    model, session = exported(run)
+    assert {each.name: each.type for each in session.get_inputs()} == {
+        "price": "tensor(float)",
+        "town": "tensor(string)",
+        "colour": "tensor(string)",
+        "sold": "tensor(string)",
+        "born": "tensor(int64)",
+        "rooms": "tensor(float)",
+    }
+    _, name, shares = session.run(None, mixed.fed(rows))
+    assert list(name) == list(run.predict(rows)["prediction"])
+    np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-5)
+    assert shares.std(axis=0).min() > 1e-3  # rows are told apart
+    domains = {node.op_type for node in model.graph.node if node.domain}
+    assert domains == {"LabelEncoder"}
+
+
+@pytest.mark.slow
+def test_columns_may_be_called_like_outputs(trained: Make) -> None:
+    names = ("prediction", "class_name", "Größe in m²")
+    preparation = Columns(tuple(Column(name, "boolean", ("no", "yes")) for name in names))
+    run = trained(preparation=preparation)
+    _, session = exported(run)
+    assert [each.name for each in session.get_inputs()] == [
+        "prediction (input)",
+        "class_name (input)",
+        "Größe in m²",
+    ]
+    words = np.array(["no", "YES", "Yes"], dtype=object)
+    found = session.run(["probabilities"], {each.name: words for each in session.get_inputs()})
+    rows = {name: list(words) for name in names}
+    np.testing.assert_allclose(found[0], shares_of(run, rows), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", [1, 3])
+def test_answers_pictures_as_they_are(trained: Make, channels: int) -> None:
+    run = trained(preparation=Pixels(5, 4, channels))
+    _, session = exported(run)
+    shape = (6, 5, 4, 3)[: 3 if channels == 1 else 4]
+    pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    apart = pictures if channels == 1 else np.moveaxis(pictures, 3, 1)
+    inputs = run.scaling.apply(torch.from_numpy(apart.reshape(6, -1).copy()))
+    _, _, shares = session.run(None, {"pixels": pictures})
+    expected = run.network(inputs).softmax(dim=1).detach().numpy()
+    np.testing.assert_allclose(shares, expected, rtol=0, atol=1e-5)
+
+
+RAMPS = {
+    "plain": ThresholdRamp(),
+    "numbers": ThresholdRamp(0.1, 2.0),
+    "leak": ThresholdRamp(0.1, 2.0, leak=0.25),
+    "per neuron": ThresholdRamp(torch.linspace(-0.5, 0.5, 6), leak=0.1, learn_width=True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch.export itself
+@pytest.mark.parametrize("name", RAMPS)
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_network_of_ours_is_standard_operations_for_the_plain_exporter(
+    name: str, grad: bool, numbers: Numbers
+) -> None:
+    network = Network([4, 6, 3], RAMPS[name]).eval()
+    rows = torch.from_numpy(numbers(64))
+    with torch.set_grad_enabled(grad), module._quiet():
+        program = torch.onnx.export(
+            network,
+            (rows,),
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    model = program.model_proto
+    assert {node.domain for node in model.graph.node} == {""}
+    assert not model.functions
+    if not grad and name != "plain":  # no more than the formula
+        assert [node.op_type for node in model.graph.node] == ["Gemm", "Sub", "Div", "Clip", "Gemm"]
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(None, {session.get_inputs()[0].name: rows.numpy()})
+    np.testing.assert_allclose(found, network(rows).detach().numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_half_precision_is_written_in_32_bits_and_double_stays(
+    trained: Make, numbers: Numbers
+) -> None:
+    for kind in (torch.bfloat16, torch.float64):
+        run = trained(network=Network([4, 8, 3]).to(kind))
+        model, session = exported(run)
+        _, _, shares = session.run(None, {"rows": numbers(50)})
+        assert shares.dtype == np.float32
+        near = 1e-6 if kind == torch.float64 else 2e-2
+        np.testing.assert_allclose(shares, run.probabilities(numbers(50)).float(), atol=near)
+        weights = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 2}
+        wanted = onnx.TensorProto.DOUBLE if kind == torch.float64 else onnx.TensorProto.FLOAT
+        assert weights == {wanted}
+        assert {weight.dtype for weight in run.network.parameters()} == {kind}
+
+
+def test_without_the_packages_there_is_a_line_to_type(
+    trained: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    answering = Answering(trained())
+    with pytest.raises(InputError, match=r'pip install "brainnet\[onnx\]"'):
+        to_onnx(answering, {})
+
+
+def test_what_no_file_can_hold_is_refused_at_once(
+    trained: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 100)
+    with pytest.raises(InputError, match=r"at most 2 GB.*--to torch"):
+        to_onnx(Answering(trained()), {})
+
+
+class Deciding(nn.Module):
+    """A network that looks at its own numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.layer(inputs)
+        return found if found.sum() > 0 else -found
+
+
+@pytest.mark.slow
+def test_a_network_that_decides_by_its_numbers_is_refused(trained: Make) -> None:
+    answering = Answering(trained(network=Deciding()))
+    with pytest.raises(InputError, match=r"Deciding cannot be exported: .*fixed list"):
+        to_onnx(answering, {})
