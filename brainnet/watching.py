@@ -66,7 +66,8 @@ def watch(
         model: any module.
         folder: where to write; what an earlier run has recorded there gives way.
         every: steps between two looks; "auto": as many as keep all looking within 3% of the time,
-            going by what looks and steps have taken so far.
+            going by what looks and steps have taken so far; two trainings alike may then be
+            looked at at different steps.
         optimizer: one or several; without it there is no learning rate, and gradients are seen
             only where they are still there when `step` is called.
         criterion: from outputs and targets to a loss; with `sample` it tells how far the loss
@@ -109,7 +110,7 @@ def watch(
     return Watching(
         model,
         Path(folder),
-        every=every if every == "auto" else check_stride(every, "every"),
+        every=check_stride(every, "every"),
         optimizers=optimizers,
         criterion=criterion,
         sample=sample,

@@ -186,7 +186,11 @@ TRAINER = (
 OBSERVE = (
     Key("observe._target_", or_null(CLASS, null="null: no look inside"), "the class that looks"),
     Key("observe.level", one_of("light", "full"), "how much is seen"),
-    Key("observe.every", whole(1), "steps between two looks"),
+    Key(
+        "observe.every",
+        either(whole(1), one_of("auto")),
+        "steps between two looks; auto: as many as keep looking within 3% of the time",
+    ),
 )
 
 CALLBACKS = (

@@ -17,6 +17,8 @@ BUDGET = 0.03
 REMEMBERED = 31
 """Steps of either kind from whose times the stride follows."""
 
+_UNKNOWN = 10**9  # the first, round ones come anyway
+
 
 def is_round(count: int) -> bool:
     """Whether a count is 0, 1, 2, 5, 10, 20, 50, 100 …: evenly spaced on a logarithmic scale.
@@ -66,23 +68,17 @@ class Pace:
 
     Args:
         every: the stride, or "auto".
+
+    Attributes:
+        stride: steps between two looks, as of now.
     """
 
     def __init__(self, every: Every) -> None:
-        self._given = None if every == "auto" else every
+        self._given = every != "auto"
+        self.stride: int = _UNKNOWN if every == "auto" else every
         self._steps: deque[float] = deque(maxlen=REMEMBERED)
         self._looks: deque[float] = deque(maxlen=REMEMBERED)
         self._last: float | None = None
-
-    @property
-    def stride(self) -> int:
-        """Steps between two looks, as of now."""
-        if self._given is not None:
-            return self._given
-        if not self._steps or not self._looks:
-            return 10**9  # the first, round ones come anyway
-        step = median(self._steps)
-        return stride_within(max(median(self._looks) - step, 0.0), step)
 
     def due(self, step: int) -> bool:
         """Whether to look at a step."""
@@ -95,15 +91,19 @@ class Pace:
             looked: whether it was looked at.
             besides: seconds that the look took elsewhere, in a thread that reads and writes.
         """
-        if self._given is not None:
+        if self._given:
             return
         now = perf_counter()
         if self._last is not None:
             (self._looks if looked else self._steps).append(now - self._last + besides)
         self._last = now
+        # Reckoned only where times have come that bear on it: most steps cost next to nothing.
+        if self._looks and self._steps and (looked or self.stride == _UNKNOWN):
+            step = median(self._steps)
+            self.stride = stride_within(max(median(self._looks) - step, 0.0), step)
 
 
-def check_stride(every: object, name: str) -> int:
+def check_stride(every: object, name: str) -> Every:
     """The stride itself, if it is one.
 
     Args:
@@ -111,11 +111,13 @@ def check_stride(every: object, name: str) -> int:
         name: how the user knows it, for the message.
 
     Raises:
-        InputError: where it is not a whole number of at least 1.
+        InputError: where it is neither a whole number of at least 1 nor "auto".
     """
+    if every == "auto":
+        return "auto"
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise InputError(
-            f"{name} needs a whole number of steps, 1 or more; got {every!r}. "
+            f"{name} needs a whole number of steps, 1 or more, or auto; got {every!r}. "
             f"Set {name}=50 to look at every fiftieth step."
         )
     return every

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from brainnet.errors import InputError
 from brainnet.learning.loss import LOSSES
-from brainnet.observation.cadence import check_stride, due
+from brainnet.observation.cadence import Every, Pace, check_stride, due
 from brainnet.observation.introduction import introduce
 from brainnet.observation.observed_step import ObservedStep
 from brainnet.observation.parts import STEADY, is_compiled, parts
@@ -58,7 +58,9 @@ class Observe(Callback):
     several devices (FSDP) turn it off.
 
     Args:
-        every: steps between two looks.
+        every: steps between two looks; "auto": as many as keep all looking within 3% of the time,
+            going by what looks and steps have taken so far. The same seed then learns the same, but
+            may be looked at at other steps.
         level: how much to look at, "light" or "full".
         folder: where to write; the folder of the trainer's TensorBoard logger where None, and
             where it has none, that of its first logger, or its `default_root_dir`.
@@ -77,7 +79,7 @@ class Observe(Callback):
     in_bursts = True
 
     def __init__(
-        self, every: int = 50, level: Level = "light", folder: Path | str | None = None
+        self, every: Every = 50, level: Level = "light", folder: Path | str | None = None
     ) -> None:
         if level not in get_args(Level):
             raise InputError(
@@ -85,6 +87,8 @@ class Observe(Callback):
                 "Set observe=light, observe=full or observe=off."
             )
         self.every = check_stride(every, "observe.every")
+        self._pace = Pace(self.every)
+        self._begun = self._looked_at = -1
         self.level: Level = level
         self.folder = None if folder is None else Path(folder)
         self.readings: list[Reading] = []
@@ -110,6 +114,7 @@ class Observe(Callback):
         """Open the file, and write the graph, the layout of the charts and the explanations."""
         resumed, self._resumed = self._resumed or {}, None
         self.readings, self._looking = [], None
+        self._pace, self._begun, self._looked_at = Pace(self.every), -1, -1
         self._directions = resumed.get("directions", {})
         self._watching = trainer.is_global_zero
         with self._careful():
@@ -134,7 +139,18 @@ class Observe(Callback):
 
     def needs_step(self, step: int) -> bool:
         """Whether a look is due, or has begun."""
-        return self._watching and (self._looking is not None or due(step, self.every))
+        return self._watching and (self._looking is not None or self._due(step))
+
+    def _due(self, step: int) -> bool:
+        """Whether to look at the step that begins."""
+        if self.every != "auto":
+            return due(step, self.every)
+        if step != self._begun:  # asked again, it is no other step
+            looked = self._begun == self._looked_at
+            aside = 0.0 if self._recorder is None or not looked else self._recorder.seconds
+            self._pace.passed(looked=looked, besides=aside)
+            self._begun = step
+        return self._pace.due(step)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
@@ -143,7 +159,7 @@ class Observe(Callback):
         if not self._watching:
             return
         step = trainer.global_step
-        if self._looking is None and not due(step, self.every):
+        if self._looking is None and not self._due(step):
             return
         with self._careful():
             if self._looking is None:
@@ -176,6 +192,7 @@ class Observe(Callback):
             if trainer.global_step == self._looking.step:
                 return  # gradients are still adding up
             looking, self._looking = self._looking, None
+            self._looked_at = looking.step
             unread = looking.finish(trainer, pl_module)
             self._directions = looking.observed.directions
             if self._recorder is None:

@@ -18,7 +18,7 @@ def test_round_counts_are_one_two_five_at_every_size():
     ]
 
 
-@pytest.mark.parametrize("every", [0, -1, 2.5, True, "often"])
+@pytest.mark.parametrize("every", [0, -1, 2.5, True, "often", None])
 def test_a_stride_that_is_none_is_refused_with_the_key_to_set(every):
     with pytest.raises(InputError, match=r"observe\.every=50"):
         check_stride(every, "observe.every")
@@ -50,3 +50,7 @@ def test_a_pace_follows_the_times_of_steps_and_looks(monkeypatch):
     for looked in (True, False, False, True, False):
         pace.passed(looked=looked, besides=0.5 if looked else 0.0)
     assert pace.stride == stride_within(3.0, 1.0) == 100
+    assert [step for step in range(301) if pace.due(step)] == [
+        *(0, 1, 2, 5, 10, 20, 50),
+        *(100, 200, 300),
+    ]

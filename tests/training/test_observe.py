@@ -9,6 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from brainnet.data.builtin import Moons
+from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.loss import BinaryCrossEntropy
 from brainnet.observation.recording import Recording, read_recording
@@ -397,3 +399,22 @@ def test_on_a_gpu_the_numbers_are_those_of_the_cpu(tmp_path, moons):
     assert cpu.keys() == gpu.keys()
     for tag in (tag for tag in cpu if not tag.endswith("/seconds")):
         assert gpu[tag] == pytest.approx(cpu[tag], rel=1e-3, abs=1e-6), tag
+
+
+@pytest.mark.parametrize("module", [ours, Theirs])
+def test_a_stride_of_its_own_follows_the_times_of_looks_and_steps(tmp_path, monkeypatch, module):
+    passed = []
+
+    def stride_within(look, step):
+        passed.append((look, step))
+        return 5
+
+    monkeypatch.setattr("brainnet.observation.cadence.stride_within", stride_within)
+    observe = Observe(every="auto")
+    data = DataModule(Moons(rows=170), batch_size=10) if module is ours else None
+    run(observe, tmp_path, module(), data)
+    steps = [reading.step for reading in observe.readings]
+    assert steps == [0, 1, 2, 5, *range(10, steps[-1] + 1, 5)]
+    assert len(steps) > 4
+    assert passed
+    assert all(step > 0 for _, step in passed)
