@@ -36,6 +36,14 @@ IN_SHORT: dict[Concept, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of an explanation under a heading of its own; `lines` are as in `Explanation`."""
+
+    heading: str
+    lines: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
     """What there is to say about one thing; `print` shows it, and so does a notebook.
@@ -45,30 +53,31 @@ class Explanation:
         concept: the concept that it is or embodies; None for the overview of all.
         text: the explanation in prose, one string per paragraph.
         lines: the numbers: a line that begins with a space is set as it stands, others are prose.
+        sections: more of them, under headings.
     """
 
     title: str
     concept: Concept | None
     text: tuple[str, ...]
     lines: tuple[str, ...]
+    sections: tuple[Section, ...] = ()
 
     def __str__(self) -> str:
         """The explanation as plain text, at most 80 characters wide."""
-        title = [self.title, "─" * len(self.title)]
-        paragraphs = [line for part in self.text for line in ("", *wrapped(part))]
-        return "\n".join([*title, *paragraphs, "", *wrapped(*self.lines)])
+        lines = [self.title, "─" * len(self.title)]
+        lines += [line for part in self.text for line in ("", *wrapped(part))]
+        lines += ["", *wrapped(*self.lines)] if self.lines else []
+        for section in self.sections:
+            lines += ["", section.heading, *wrapped(*section.lines)]
+        return "\n".join(lines)
 
     __repr__ = __str__
 
     def markdown(self) -> str:
         """The same as Markdown, with the numbers in code blocks."""
-        parts = [f"### {self.title}", *self.text]
-        for as_it_stands, lines in groupby(self.lines, key=_stands):
-            if as_it_stands:
-                block = textwrap.dedent("\n".join(lines))
-                parts.append(f"```\n{block}\n```")
-            else:
-                parts.append(" ".join(lines))
+        parts = [f"### {self.title}", *self.text, *_in_markdown(self.lines)]
+        for section in self.sections:
+            parts += [f"#### {section.heading}", *_in_markdown(section.lines)]
         return "\n\n".join(parts)
 
     _repr_markdown_ = markdown  # what a notebook asks for
@@ -123,6 +132,16 @@ def wrapped(*lines: str, width: int = WIDTH) -> list[str]:
             [line] if _stands(line) else textwrap.wrap(line, width, break_on_hyphens=False) or [""]
         )
     return broken
+
+
+def _in_markdown(lines: tuple[str, ...]) -> Iterator[str]:
+    """Prose as it is, and what is set as it stands in code blocks."""
+    for as_it_stands, part in groupby(lines, key=_stands):
+        if as_it_stands:
+            block = textwrap.dedent("\n".join(part))
+            yield f"```\n{block}\n```"
+        else:
+            yield " ".join(part)
 
 
 def _stands(line: str) -> bool:

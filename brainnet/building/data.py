@@ -1,0 +1,27 @@
+"""Data: the rows that a configuration describes, loaded, split and scaled as it says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from brainnet.building.build import Build, check_accepted
+from brainnet.data.module import DataModule
+
+# They go to the split and the batches, whatever the class of the data.
+ROWS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
+
+
+def data_from(config: Mapping[str, Any], build: Build) -> DataModule:
+    """Build the data of a configuration; the source's own keys stand beside those of the module.
+
+    Args:
+        config: its `data` group, and `seed`.
+        build: builds what it names.
+
+    Raises:
+        InputError: where a class is not allowed or refuses its keys, or the rows cannot be read.
+    """
+    options = dict(config["data"])
+    rows = {key: options.pop(key) for key in ROWS if key in options}
+    keys = [key for key in options if key != "_target_"]
+    check_accepted(keys, build.target(options, "data"), "data", beside=ROWS)
+    return DataModule(build.instance(options, "data"), seed=config["seed"], **rows)

@@ -1,0 +1,111 @@
+"""Subject: the one run that a portrait is drawn of, with all that is looked at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from brainnet.observation.reading import Reading
+from brainnet.observation.untouched import untouched
+from brainnet.reasons.reasons import Question
+from brainnet.structure.forward_pass import ForwardPass, trace
+
+Part = str
+"""Which rows: "train", "validation" or "test"."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Some rows of a run's data.
+
+    Attributes:
+        part: what the run used them for.
+        numbers: each row's number in the data, from 0, (rows,).
+        inputs: scaled, (rows, inputs).
+        targets: as the loss takes them.
+    """
+
+    part: Part
+    numbers: Tensor
+    inputs: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run's configuration and summary say of how it learned.
+
+    Attributes:
+        name: of the run.
+        optimizer: the class.
+        learning_rate: that it was given; None where nobody says.
+        schedule: the class, or None for a rate that stays.
+        batch_size: rows of a step.
+        steps: taken in all.
+        epochs: passes over the training rows.
+        metrics: what came of it, by tag.
+    """
+
+    name: str = "this run"
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    schedule: str | None = None
+    batch_size: int | None = None
+    steps: int | None = None
+    epochs: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A trained network, rows that it learned from and rows it did not, and how it learned.
+
+    Attributes:
+        network: any module from inputs to outputs; it is left as it is.
+        question: what it was asked.
+        facts: about the run.
+        rows: of each part, some; empty where they are not stored.
+        readings: what was seen during training; empty where nobody looked.
+    """
+
+    network: nn.Module
+    question: Question
+    facts: Facts = field(default_factory=Facts)
+    rows: tuple[Rows, ...] = ()
+    readings: tuple[Reading, ...] = ()
+
+    @cached_property
+    def learned(self) -> Rows | None:
+        """The training rows."""
+        return next((rows for rows in self.rows if rows.part == "train"), None)
+
+    @cached_property
+    def unseen(self) -> Rows | None:
+        """The rows that it never learned from: those of the test, else those of the validation."""
+        parts = {rows.part: rows for rows in self.rows}
+        return parts.get("test", parts.get("validation"))
+
+    @cached_property
+    def thought(self) -> ForwardPass | None:
+        """What the network makes of the training rows, layer by layer."""
+        return None if self.learned is None else self.thought_of(self.learned)
+
+    def thought_of(self, rows: Rows) -> ForwardPass:
+        """What the network makes of rows, layer by layer."""
+        with untouched(self.network):
+            like = next(self.network.parameters())
+            return trace(self.network, rows.inputs.to(like))
+
+    @cached_property
+    def loss_of_rows(self) -> dict[Part, Tensor]:
+        """The sting of each row, one by one, of every part."""
+        found = {}
+        with torch.no_grad():
+            for rows in self.rows:
+                output = self.thought_of(rows).output
+                pairs = zip(output.split(1), rows.targets.split(1), strict=True)
+                stings = [self.question.loss(said, right) for said, right in pairs]
+                found[rows.part] = torch.stack(stings)
+        return found

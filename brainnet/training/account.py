@@ -1,0 +1,335 @@
+"""Account: what a run has to say of itself: of each concept, and of why a row got its answer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from brainnet.building.build import Build
+from brainnet.building.data import data_from
+from brainnet.building.targets import Consent, allowed_roots
+from brainnet.data.columns import Columns
+from brainnet.data.module import DataModule, Part
+from brainnet.data.reading import open_rows
+from brainnet.errors import InputError
+from brainnet.observation.reading import Reading
+from brainnet.observation.recording import NAME, read_recording
+from brainnet.portrait.subject import Facts, Rows, Subject
+from brainnet.reasons.columns import by_column
+from brainnet.reasons.labels import Labels
+from brainnet.reasons.neighbours import Neighbour, nearest
+from brainnet.reasons.reasons import Question, reasons_for
+from brainnet.reasons.row import RowTold
+from brainnet.training.answers import answers, probabilities
+from brainnet.training.rows import frame_of
+from brainnet.training.trained import Trained
+
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+ROWS_LOOKED_AT = 4096
+"""Rows of each part on which neurons are watched; of a large table the first in random order."""
+
+_ROWS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Account:
+    """A trained network with the rows and the readings of its run.
+
+    Attributes:
+        trained: the network, and what it takes to answer raw rows.
+        consent: which classes the run may name, beside the built-in ones; those of the environment
+            variable BRAINNET_ALLOW where None.
+
+    Example:
+        >>> import tempfile
+        >>> from brainnet import Network, fit, load
+        >>> with tempfile.TemporaryDirectory() as runs:
+        ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
+        ...     told = Account(load(run.folder)).row(0)
+        >>> told.part, told.reasons.answer.right, len(told.columns)
+        ('train', 'setosa', 4)
+    """
+
+    trained: Trained
+    consent: Consent | None = None
+
+    @cached_property
+    def data(self) -> DataModule:
+        """The run's rows, split and scaled as it did.
+
+        Raises:
+            InputError: they were handed over in Python and are not stored, or are gone.
+        """
+        described = self.trained.config.get("data") or {}
+        if described.get("_target_") is None:
+            raise InputError(
+                f"the rows of this run ({described.get('name', 'arrays')}) were handed over in "
+                "Python and are not stored. A row can still be explained: with --input FILE from a "
+                "file of the same columns, in Python with explain(trained, row=ROW)."
+            )
+        build = Build(self.consent or Consent(roots=allowed_roots()))
+        data = data_from(self.trained.config, build)
+        if data.inputs != len(self.trained.scaling.shift):
+            raise InputError(
+                f"{data.dataset.name} has {data.inputs} inputs now, and the network learnt from "
+                f"{len(self.trained.scaling.shift)}: the data have changed since the run."
+            )
+        data.load_state_dict(
+            {
+                "scaling": self.trained.scaling.to_dict(),
+                "target_scaling": self.trained.target_scaling.to_dict(),
+            }
+        )
+        return data
+
+    @cached_property
+    def readings(self) -> tuple[Reading, ...]:
+        """What was seen during training; empty where nobody looked."""
+        folder = self.trained.run.folder.path
+        return tuple(read_recording(folder)) if (folder / NAME).exists() else ()
+
+    @cached_property
+    def question(self) -> Question:
+        """What the network was asked, and how its outputs are to be read."""
+        trained = self.trained
+        names = getattr(trained.preparation, "names", ())
+        regression = trained.task == "regression"
+        return Question(
+            task=trained.task,
+            loss=trained.loss,
+            labels=Labels(
+                tuple(names), trained.target_names if regression else trained.class_names
+            ),
+            answers=partial(answers, loss=trained.loss, task=trained.task),
+            probabilities=partial(probabilities, loss=trained.loss, task=trained.task),
+            target_scaling=trained.target_scaling if regression else None,
+            image_shape=None if trained.image_shape is None else tuple(trained.image_shape),
+            zero=_zero(trained),
+        )
+
+    @cached_property
+    def subject(self) -> Subject:
+        """All that a portrait of the run is drawn from; without rows where these are not stored."""
+        rows: tuple[Rows, ...] = ()
+        if self.has_rows:
+            parts = [(part, self.data.numbers(part)[:ROWS_LOOKED_AT]) for part in PARTS]
+            rows = tuple(
+                Rows(part, numbers, *self.data.gathered(numbers))
+                for part, numbers in parts
+                if len(numbers)
+            )
+        return Subject(self.trained.network, self.question, self.facts, rows, self.readings)
+
+    @property
+    def target_columns(self) -> list[str]:
+        """The columns of a table that hold the right answers, where the run learnt from one."""
+        described = (self.trained.config.get("data") or {}).get("target")
+        return [described] if isinstance(described, str) else list(described or ())
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the rows of the run can be had again."""
+        return (self.trained.config.get("data") or {}).get("_target_") is not None
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What configuration and summary say of how the network learned."""
+        config, folder = self.trained.config, self.trained.run.folder
+        summary: dict[str, Any] = folder.read_summary() if folder.began else {}
+        optimizer, schedule = config.get("optimizer") or {}, config.get("schedule") or {}
+        metrics = {
+            tag: value
+            for tag, value in (summary.get("metrics") or {}).items()
+            if isinstance(value, int | float)
+        }
+        return Facts(
+            name=str(folder.path),
+            optimizer=_last_word(optimizer.get("_target_") or optimizer.get("function")),
+            learning_rate=optimizer.get("lr"),
+            schedule=_last_word(schedule.get("_target_") or schedule.get("function")),
+            batch_size=(config.get("data") or {}).get("batch_size"),
+            steps=summary.get("steps"),
+            epochs=summary.get("epochs"),
+            metrics=metrics,
+        )
+
+    def row(self, number: int) -> RowTold:
+        """Tell why one row of the run's data got its answer.
+
+        Args:
+            number: from 0, in the order in which the data hold their rows, whatever part they are.
+
+        Raises:
+            InputError: there is no such row, or the rows are not stored.
+        """
+        rows = len(self.data.dataset)
+        if not 0 <= number < rows:
+            raise InputError(
+                f"{self.data.dataset.name} has rows 0 to {rows - 1}; got {number}. Rows are "
+                "counted from 0, in the order in which the data hold them."
+            )
+        place = torch.tensor([number])
+        inputs, target = self.data.gathered(place)
+        part = next(part for part in PARTS if bool((self.data.numbers(part) == number).any()))
+        measured = self.data.dataset.inputs[number].float()
+        return self._told(
+            inputs, measured, target, source=self.data.dataset.name, number=number, part=part
+        )
+
+    def row_of_file(self, path: Path, number: int) -> RowTold:
+        """Tell why one row of a file gets its answer.
+
+        Args:
+            path: a table with the columns that the run learnt from, and others where it likes; the
+                right answer is read from it where it stands there.
+            number: of the row, from 0.
+
+        Raises:
+            InputError: there is no such row, it lacks a column or a value, or the file is no table.
+        """
+        frame = row_of(path, number, self)
+        return self.raw_row(frame, source=str(path), number=number)
+
+    def raw_row(
+        self, rows: Any, *, source: str = "a row of yours", number: int | None = None
+    ) -> RowTold:
+        """Tell why a raw row gets its answer.
+
+        Args:
+            rows: one row in any form that `Trained.inputs` takes; of several the first.
+            source: where it is from.
+            number: which row it is there, from 0.
+
+        Raises:
+            InputError: it lacks a column or a value.
+        """
+        inputs = self.trained.inputs(rows)[:1]
+        preparation = self.trained.preparation
+        if isinstance(preparation, Columns):
+            raw, target = frame_of(rows, preparation.raw_names), self._right(rows)
+        else:
+            raw, target = rows, None
+        measured = torch.from_numpy(preparation.apply(raw))[0].float()
+        return self._told(inputs, measured, target, source=source, number=number, part=None)
+
+    def _told(
+        self,
+        inputs: Tensor,
+        measured: Tensor,
+        target: Tensor | None,
+        *,
+        source: str,
+        number: int | None,
+        part: Part | None,
+    ) -> RowTold:
+        like = next(self.trained.network.parameters())
+        values = tuple(None if each != each else each for each in measured.tolist())
+        reasons = reasons_for(
+            self.trained.network,
+            inputs.to(like),
+            self.question,
+            right=None if target is None else _like(target, like),
+            values=values,
+            neighbours=self._neighbours(inputs[0], number if part is not None else None),
+        )
+        preparation = self.trained.preparation
+        columns = preparation.columns if isinstance(preparation, Columns) else ()
+        return RowTold(
+            run=str(self.trained.run.folder.path),
+            source=source,
+            row=number,
+            rows=len(self.data.dataset) if part is not None else None,
+            part=part,
+            reasons=reasons,
+            columns=by_column(reasons.inputs, columns),
+        )
+
+    def _neighbours(self, row: Tensor, own: int | None) -> list[Neighbour]:
+        """The training rows nearest to a row, where they are stored."""
+        if not self.has_rows:
+            return []
+        codes = tuple(getattr(self.trained.preparation, "embedded", {}))
+        found = nearest(row, self._training(), codes=codes, without=own)
+        targets = self.data.dataset.targets
+        return [Neighbour(number, apart, self._name(targets[number])) for number, apart in found]
+
+    def _training(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for numbers in self.data.numbers("train").split(_ROWS_AT_ONCE):
+            yield numbers, self.data.gathered(numbers)[0]
+
+    def _name(self, target: Tensor) -> str:
+        """A right answer in words: its class, or its numbers in their own units."""
+        if self.trained.task != "regression":
+            return self.trained.class_names[int(target)]
+        return ", ".join(f"{value:.4g}" for value in target.tolist())
+
+    def _right(self, rows: Any) -> Tensor | None:  # noqa: ANN401
+        """The right answer to a raw row, where it stands beside its inputs and can be read."""
+        try:
+            found = [_first(rows[name]) for name in self.target_columns]
+        except (KeyError, IndexError, TypeError):
+            return None
+        if not found:
+            return None
+        if self.trained.task != "regression":
+            classes = self.trained.class_names
+            name = str(found[0])
+            return torch.tensor([classes.index(name)]) if name in classes else None
+        try:
+            numbers = torch.tensor([[float(each) for each in found]])
+        except (TypeError, ValueError):
+            return None
+        return (
+            self.trained.target_scaling.apply(numbers) if bool(numbers.isfinite().all()) else None
+        )
+
+
+def row_of(path: Path, number: int, account: Account) -> Any:  # noqa: ANN401 - a pandas DataFrame
+    """Read one row of a file of rows, as a table of one row.
+
+    Raises:
+        InputError: there is no such row, or the file is no table.
+    """
+    if number < 0:
+        raise InputError(f"rows are counted from 0; got {number}.")
+    trained = account.trained
+    texts = [*getattr(trained.preparation, "text_names", ())]
+    texts += account.target_columns if trained.task != "regression" else ()
+    rows = 0
+    for part in open_rows(path).chunks(text=texts):
+        if number < rows + len(part):
+            return part.iloc[[number - rows]]
+        rows += len(part)
+    raise InputError(
+        f"{path} has rows 0 to {rows - 1}; got {number}. Rows are counted from 0, without the line "
+        "that names the columns."
+    )
+
+
+def _like(target: Tensor, like: Tensor) -> Tensor:
+    """A target where the network computes, in its numbers; classes stay whole."""
+    return target.to(like) if target.is_floating_point() else target.to(like.device)
+
+
+def _first(values: Any) -> Any:  # noqa: ANN401 - a column of anything, or one value of it
+    """The first value of a column; a single value is itself."""
+    values = getattr(values, "iloc", values)
+    return values if isinstance(values, str | int | float) else values[0]
+
+
+def _zero(trained: Trained) -> str:
+    """What a row of zeros stands for, as the run scaled its inputs."""
+    kind = trained.scaling.kind
+    if kind == "standard":
+        return "an average row"
+    if trained.image_shape is not None:
+        return "an empty picture"
+    return "a row of the smallest values" if kind == "minmax" else "a row of zeros"
+
+
+def _last_word(path: object) -> str | None:
+    return None if path is None else str(path).rpartition(".")[2]
