@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brainnet.data.cells import Numbers, date_format, is_date, is_typed, numbers, words
-from brainnet.data.columns import Column, encoded, in_order, listed, refuse_cells
+from brainnet.data.cells import Numbers, coded, date_format, is_date, is_typed, numbers, words
+from brainnet.data.columns import Column, in_order, listed, refuse_cells
 from brainnet.data.dataset import classification_task
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 _MOST_CLASSES_OF_NUMBERS = 20
 _MOST_CLASSES = 100_000
 _SHARE_OF_NUMBERS = 0.8
+_HINT = (
+    "Correct the cell, or empty it and set data.missing=drop. Words can be told apart: one target "
+    "alone, with data.task=classification."
+)
 _NO_FRACTION = re.compile(r"[.,]0*$")
 _FEW_CLASSES = 20
 
@@ -97,15 +101,13 @@ class AnswerSurvey:
         return _numbers_of(frame, self._names)
 
     def _coded(self, cells: Any) -> Numbers:  # noqa: ANN401
-        import pandas
-
-        found, uniques = pandas.factorize(words(cells).fillna(""))
+        found, uniques = coded(cells)
         for value in uniques:
             if value:
                 self._codes.setdefault(value, len(self._codes))
         known = np.array([self._codes.get(value, np.nan) for value in uniques], np.float32)
-        coded: Numbers = known[found].reshape(-1, 1)
-        return coded
+        codes: Numbers = known[found].reshape(-1, 1)
+        return codes
 
     def _become_numbers(self) -> None:
         """Take back that the target are classes: there are too many, or they are no whole numbers.
@@ -187,7 +189,13 @@ class AnswerSurvey:
 def _numbers_of(frame: Any, names: Sequence[str]) -> Numbers:  # noqa: ANN401
     found = np.empty((len(frame), len(names)), np.float32)
     for place, name in enumerate(names):
-        found[:, place] = encoded(Column(name), frame[name])[0]
+        cells = frame[name]
+        values, wrong = numbers(cells)
+        refuse_cells(Column(name), cells, wrong, "numbers to predict", _HINT)
+        with np.errstate(over="ignore"):
+            found[:, place] = values
+        infinite = np.isinf(found[:, place])
+        refuse_cells(Column(name), cells, infinite, "finite numbers to predict", _HINT)
     return found
 
 
@@ -201,7 +209,7 @@ def _look_like_classes(cells: Any) -> bool:  # noqa: ANN401
     if cells.dtype.name in ("bool", "boolean"):
         return True
     values, wrong = numbers(cells)
-    there = values[~np.isnan(values)]
+    there = values[np.isfinite(values)]
     if not len(there) or len(there) < _SHARE_OF_NUMBERS * (len(there) + wrong.sum()):
         return True
     return not (there % 1).any() and len(np.unique(there)) <= _MOST_CLASSES_OF_NUMBERS

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from brainnet.data.row_file import CHUNK_ROWS, Frame
+from brainnet.data.row_file import Frame, rows_at_once
 from brainnet.errors import InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -24,7 +24,7 @@ class ArrayFile:
 
     def chunks(
         self,
-        rows: int = CHUNK_ROWS,
+        rows: int | None = None,
         *,
         text: Collection[str] = (),
         only: Collection[str] | None = None,
@@ -33,8 +33,9 @@ class ArrayFile:
         import pandas
 
         chosen = [name for name in self.columns if only is None or name in only]
-        for start in range(0, len(self.arrays[0]), rows):
-            parts = [pandas.DataFrame(array[start : start + rows]) for array in self.arrays]
+        step = rows_at_once(rows, len(chosen))
+        for start in range(0, len(self.arrays[0]), step):
+            parts = [pandas.DataFrame(array[start : start + step]) for array in self.arrays]
             part = pandas.concat(parts, axis=1)
             part.columns = list(self.columns)
             part.index = pandas.RangeIndex(start, start + len(part))
@@ -70,6 +71,8 @@ def npz_file(path: Path) -> ArrayFile:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: _table(path, name, stored[name]) for name in stored.files}
+    except InputError:
+        raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read as NumPy arrays: {error}") from error
     lengths = {name: len(array) for name, array in arrays.items()}

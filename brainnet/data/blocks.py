@@ -1,13 +1,13 @@
 """Blocks: rows that come a few at a time, in memory that is given back piece by piece."""
 
+import mmap
 from collections.abc import Iterator
 
 import numpy as np
 
 from brainnet.data.cells import Numbers
 
-# The C library returns memory to the system at once only for pieces of more than 32 MB.
-_BLOCK_BYTES = 1 << 26
+_BLOCK_BYTES = 1 << 24
 _ROWS_AT_ONCE = 65_536
 
 
@@ -39,7 +39,7 @@ class Blocks:
         self._rows += len(rows)
         while len(rows):
             if self._last == self._block_rows:
-                self._blocks.append(np.empty((self._block_rows, self.columns), np.float32))
+                self._blocks.append(_given_back(self._block_rows, self.columns))
                 self._last = 0
             fitting = rows[: self._block_rows - self._last]
             self._blocks[-1][self._last : self._last + len(fitting)] = fitting
@@ -56,3 +56,12 @@ class Blocks:
             for start in range(0, len(block), _ROWS_AT_ONCE):
                 yield block[start : start + _ROWS_AT_ONCE]
             del block
+
+
+def _given_back(rows: int, columns: int) -> Numbers:
+    """An empty table whose memory is the system's again as soon as it is let go of.
+
+    The C library would keep some for itself, up to 32 MB a piece.
+    """
+    memory = mmap.mmap(-1, max(1, 4 * rows * columns))
+    return np.frombuffer(memory, np.float32, rows * columns).reshape(rows, columns)

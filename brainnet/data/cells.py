@@ -60,8 +60,25 @@ def words(cells: Cells) -> Cells:
         there = cells.notna()
         told = cells[there].map(_told)
         return told.astype(object).reindex(cells.index)
+    if isinstance(cells.dtype, pandas.StringDtype):
+        return cells.str.strip()
     texts = cells.astype(object)
     return texts.map(lambda cell: cell.strip() if isinstance(cell, str) else str(cell), "ignore")
+
+
+def coded(cells: Cells) -> tuple[Numbers, list[str]]:
+    """Which of its words each cell holds (rows,), and the words as they first appear; `""` is none.
+
+    Example:
+        >>> import pandas
+        >>> codes, found = coded(pandas.Series(["b", None, "a", "b"]))
+        >>> codes.tolist(), found
+        ([0, 1, 2, 0], ['b', '', 'a'])
+    """
+    import pandas
+
+    codes, found = pandas.factorize(words(cells).fillna(""))
+    return codes, [str(word) for word in found]
 
 
 def _told(value: Any) -> str:  # noqa: ANN401 - a NumPy number

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from brainnet.data.cells import Cells, Numbers, booleans, date_numbers, dates, numbers, words
+from brainnet.data.cells import Cells, Numbers, booleans, coded, date_numbers, dates, numbers
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 
@@ -208,7 +208,8 @@ def encoded(column: Column, cells: Cells, unseen: Unseen = "other") -> list[Numb
     values, wrong = numbers(cells)
     refuse_cells(column, cells, wrong, "numbers")
     with np.errstate(over="ignore"):
-        refuse_cells(column, cells, np.isinf(values.astype(np.float32)), "finite numbers")
+        infinite = np.isinf(values.astype(np.float32))
+    refuse_cells(column, cells, infinite, "finite numbers", "Correct them, or empty the cells.")
     return [values]
 
 
@@ -231,9 +232,7 @@ def _size(value: str) -> float:
 
 
 def _codes(column: Column, cells: Cells, unseen: Unseen) -> Numbers:
-    import pandas
-
-    found, uniques = pandas.factorize(words(cells).fillna(""))
+    found, uniques = coded(cells)
     codes = {value: place + 1 for place, value in enumerate(column.values)}
     known = np.array([codes.get(value, 0) for value in uniques], dtype=np.int64)
     if unseen == "refuse":
@@ -241,7 +240,9 @@ def _codes(column: Column, cells: Cells, unseen: Unseen) -> Numbers:
     return known[found] if len(uniques) else np.zeros(0)
 
 
-def refuse_cells(column: Column, cells: Cells, wrong: Numbers, wanted: str) -> None:
+def refuse_cells(
+    column: Column, cells: Cells, wrong: Numbers, wanted: str, hint: str | None = None
+) -> None:
     """Raise an InputError that names the first wrong cells of a column, if there are any."""
     rows = np.flatnonzero(wrong)
     if not len(rows):
@@ -251,9 +252,9 @@ def refuse_cells(column: Column, cells: Cells, wrong: Numbers, wanted: str) -> N
         for row in rows[:_CELLS_NAMED]
     )
     more = ", ..." if len(rows) > _CELLS_NAMED else ""
-    hint = (
+    hint = hint or (
         f"Correct {'it' if len(rows) == 1 else 'them'}, empty the cell if its value is unknown, or "
-        f"leave the column out; if these are words, name it: data.categories=[{column.name}]."
+        f"leave the column out; if its cells are words, name it: data.categories=[{column.name}]."
     )
     raise InputError(
         f"column {column.name!r} holds {wanted}, but not in {named}{more}; rows count from 1, "

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainnet.data.row_file import CHUNK_ROWS, Frame
+from brainnet.data.row_file import Frame, rows_at_once
 from brainnet.errors import InputError
 
 
@@ -17,7 +17,7 @@ class ParquetFile:
 
     def chunks(
         self,
-        rows: int = CHUNK_ROWS,
+        rows: int | None = None,
         *,
         text: Collection[str] = (),
         only: Collection[str] | None = None,
@@ -31,7 +31,9 @@ class ParquetFile:
         start = 0
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(batch_size=rows, columns=chosen):
+                for batch in file.iter_batches(
+                    batch_size=rows_at_once(rows, len(chosen)), columns=chosen
+                ):
                     # The schema's notes for pandas would make a column its index.
                     part = batch.replace_schema_metadata(None).to_pandas()
                     part.index = pandas.RangeIndex(start, start + len(part))

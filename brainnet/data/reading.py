@@ -1,13 +1,10 @@
 """Reading: which kind of file of rows a path leads to, by what stands in it."""
 
-import bz2
-import gzip
-import lzma
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from brainnet.data.array_files import npy_file, npz_file
+from brainnet.data.packed import BROKEN, is_packed, open_bytes
 from brainnet.data.parquet_files import parquet_file
 from brainnet.data.recognition import SAMPLE_BYTES
 from brainnet.data.row_file import RowFile
@@ -16,7 +13,6 @@ from brainnet.errors import InputError
 
 _ENDINGS = {".parquet": "Parquet", ".pq": "Parquet", ".npy": "NumPy", ".npz": "NumPy"}
 _TEXTS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
-_PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _OTHERS = (
     (b"PK\x03\x04", "a zip archive (an Excel workbook is one): unpack it, or save it as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as CSV"),
@@ -59,7 +55,7 @@ def open_rows(path: Path | str, *, header: bool | None = None) -> RowFile:
             f"{path} ends in {ending} and holds no {_ENDINGS[ending]} file; it begins with "
             f"{shown!r}. Name it by what it is ({READABLE}), or write it again."
         )
-    found = text_file(path, sample, header=header, packed=ending in _PACKED)
+    found = text_file(path, sample, header=header, packed=is_packed(path))
     if found is None:
         raise InputError(f"{path} is neither text nor a table. It must be {READABLE}.")
     return found
@@ -74,11 +70,10 @@ def _sample(path: Path) -> bytes:
         )
     if not path.exists():
         raise InputError(f"there is no file {path}. data.path is looked for from {Path.cwd()}.")
-    opened = _PACKED.get(path.suffix.lower(), open)
     try:
-        with opened(path, "rb") as file:
-            sample: bytes = file.read(SAMPLE_BYTES)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+        with open_bytes(path) as file:
+            sample = file.read(SAMPLE_BYTES)
+    except BROKEN as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     if not sample:
         raise InputError(f"{path} is empty. It must be {READABLE}.")

@@ -2,17 +2,20 @@
 
 import codecs
 import csv
+import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from brainnet.errors import InputError
 
 SAMPLE_BYTES = 1 << 20
 _SCANNED_AT_ONCE = 1 << 22
-_LINES_LOOKED_AT = 1000
+_ROWS_LOOKED_AT = 1000
 
 # Sooner ones first: a comma within a line of semicolons is common, the reverse is not.
 _SEPARATORS = ("\t", ";", "|", ",")
@@ -41,6 +44,8 @@ class Writing:
     groups: str | None = None
     skipped: int = 0
     """Lines before the first one of the table."""
+    blank_after: bool = False
+    """Whether a quote may follow the separator after a blank; to look for it costs a fourth."""
 
 
 def encoding_of(path: Path, sample: bytes, *, whole: bool) -> str | None:
@@ -107,37 +112,39 @@ def writing_of(path: Path, text: str, encoding: str) -> Writing:
     if told:  # a line that Excel writes for itself
         text, skipped = text[told.end() :], 1
     separator = told[1] if told else _separator(text)
-    rows = rows_of(text, separator)
+    rows = first_rows(text, separator)
     check_even(path, rows, separator, skipped)
     decimal, groups = _signs([cell for _, row in rows for cell in row], separator)
-    return Writing(encoding, separator, decimal, groups, skipped)
+    blank_after = separator != BLANKS and re.search(rf'{re.escape(separator)} +"', text) is not None
+    return Writing(encoding, separator, decimal, groups, skipped, blank_after)
 
 
-def rows_of(text: str, separator: str) -> list[tuple[int, list[str]]]:
-    """The first rows of a text, each with the number of its (last) line, without empty lines."""
-    lines = text.splitlines(keepends=True)
+def rows_of(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of cells, each with the number of its last line, without empty lines.
+
+    A quote that is never closed makes one enormous cell, at which they end.
+    """
     if separator == BLANKS:
-        return [
-            (i, line.split()) for i, line in enumerate(lines[:_LINES_LOOKED_AT], 1) if line.strip()
-        ]
-    reader = csv.reader(lines, delimiter=separator)
-    rows = []
-    try:
+        yield from ((i, line.split()) for i, line in enumerate(lines, 1) if line.strip())
+        return
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    with suppress(csv.Error):
         for row in reader:
             if row and not (len(row) == 1 and not row[0].strip()):
-                rows.append((reader.line_num, row))
-            if len(rows) == _LINES_LOOKED_AT:
-                break
-    except csv.Error:  # a quote that is never closed makes one enormous cell
-        return rows
-    return rows
+                yield reader.line_num, row
+
+
+def first_rows(text: str, separator: str) -> list[tuple[int, list[str]]]:
+    """The first rows of a text, as of `rows_of`."""
+    # str.splitlines knows other ends of lines as well.
+    return list(islice(rows_of(io.StringIO(text, newline=""), separator), _ROWS_LOOKED_AT))
 
 
 def _separator(text: str) -> str:
     """The sign that divides the lines most evenly; a comma where none divides anything."""
     best, share = ",", 0.0
     for sign in (*_SEPARATORS, BLANKS):
-        rows = [row for _, row in rows_of(text, sign)]
+        rows = [row for _, row in first_rows(text, sign)]
         if not rows or len(rows[0]) < 2:
             continue
         even = sum(len(row) == len(rows[0]) for row in rows) / len(rows)

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-CHUNK_ROWS = 65_536
+_CHUNK_ROWS = 65_536
+_CHUNK_CELLS = 1 << 21
 
 Frame = Any  # a pandas DataFrame
 
@@ -24,7 +25,7 @@ class RowFile(Protocol):
 
     def chunks(
         self,
-        rows: int = CHUNK_ROWS,
+        rows: int | None = None,
         *,
         text: Collection[str] = (),
         only: Collection[str] | None = None,
@@ -32,7 +33,7 @@ class RowFile(Protocol):
         """Yield pandas DataFrames of at most so many rows, indexed by the rows of the file from 0.
 
         Args:
-            rows: of a part.
+            rows: of a part; None takes as many as are quick to read, and fit into little memory.
             text: columns to read as texts, where the file itself does not say what they are.
             only: columns to read; all of them by default.
 
@@ -40,3 +41,8 @@ class RowFile(Protocol):
             InputError: a row cannot be read.
         """
         ...
+
+
+def rows_at_once(rows: int | None, columns: int) -> int:
+    """How many rows a part has: those asked for, or fewer the wider they are."""
+    return rows or max(1, min(_CHUNK_ROWS, _CHUNK_CELLS // max(1, columns)))

@@ -10,6 +10,7 @@ from brainnet.data.cells import (
     ISO,
     YES_AND_NO,
     Numbers,
+    coded,
     date_format,
     dates,
     is_date,
@@ -58,6 +59,7 @@ class Survey:
         self._columns = [
             Column(name, "category") if name in categories else kind_of(name, head[name])
             for name in names
+            if chosen or name in categories or not _is_empty(name, head[name])
         ]
         self._chosen = chosen
         self._kept = set(categories) | (set(names) if chosen else set())
@@ -104,17 +106,15 @@ class Survey:
 
     def _grown(self, codes: dict[str, int], cells: Any) -> Numbers:  # noqa: ANN401
         """The code of each word, from 1 as they first appear; 0 beyond the most."""
-        import pandas
-
-        found, uniques = pandas.factorize(words(cells).fillna(""))
+        found, uniques = coded(cells)
         for value in uniques:
             if value not in codes and len(codes) <= _MOST_WORDS and (value or not self._wordless):
                 codes[value] = len(codes) + 1
         known = np.array([codes.get(value, 0) for value in uniques], dtype=np.float32)
-        if self._wordless:
-            known[uniques == ""] = np.nan
-        coded: Numbers = known[found]
-        return coded
+        if self._wordless and "" in uniques:
+            known[uniques.index("")] = np.nan
+        grown: Numbers = known[found]
+        return grown
 
     def count(self, found: Numbers) -> None:
         """Take note of rows that are kept, as `encode` made them."""
@@ -240,11 +240,26 @@ def _has_hours(moments: Any) -> bool:  # noqa: ANN401
     return bool((there != there.dt.normalize()).any())
 
 
+def _is_empty(name: str, cells: Any) -> bool:  # noqa: ANN401
+    """Whether nothing stands in the first cells of a column, which is told then."""
+    told = words(cells).fillna("")
+    if not (told == "").all():
+        return False
+    log.warning(
+        "column %r is empty in the first %s rows: it is left out. (data.columns keeps what it "
+        "names.)",
+        name,
+        f"{len(cells):,}",
+    )
+    return True
+
+
 def _counts(column: Column, cells: Any) -> bool:  # noqa: ANN401
     """Whether a column goes up by one from row to row."""
     if column.kind != "number" or len(cells) < _ROWS_TO_COUNT:
         return False
-    return bool((np.diff(numbers(cells)[0]) == 1).all())
+    few, all_rows = cells.iloc[:_ROWS_TO_COUNT], cells
+    return all(bool((np.diff(numbers(part)[0]) == 1).all()) for part in (few, all_rows))
 
 
 def _bare(name: str) -> str:

@@ -139,7 +139,8 @@ def _tell(left_out: int, kept: int, file: RowFile) -> None:
             "data.missing=impute fills in the mean; data.drop leaves out a column that is empty."
         )
     if left_out:
-        log.warning("%s rows of %s have empty cells and are left out.", f"{left_out:,}", file.path)
+        rows = "1 row" if left_out == 1 else f"{left_out:,} rows"
+        log.warning("%s of %s left out for an empty cell.", rows, file.path)
 
 
 def _expanded(encoded: Iterable[Iterator[Numbers]], rows: int, columns: Columns) -> Tensor:

@@ -3,20 +3,25 @@
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from brainnet.data.cells import MISSING_NUMBERS
+from brainnet.data.packed import BROKEN, open_text
 from brainnet.data.recognition import (
     SAMPLE_BYTES,
     Writing,
     encoding_of,
+    first_rows,
     is_number,
     ragged,
     rows_of,
     writing_of,
 )
-from brainnet.data.row_file import CHUNK_ROWS, Frame
+from brainnet.data.row_file import Frame, rows_at_once
 from brainnet.errors import InputError
+
+_MISSING = sorted(MISSING_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class TextFile:
 
     def chunks(
         self,
-        rows: int = CHUNK_ROWS,
+        rows: int | None = None,
         *,
         text: Collection[str] = (),
         only: Collection[str] | None = None,
@@ -49,19 +54,23 @@ class TextFile:
                 skiprows=self.writing.skipped,
                 header=0 if self.header else None,
                 names=list(self.columns),
-                usecols=None if only is None else chosen,
-                dtype={name: str for name in chosen if name in text},
+                # No usecols: pandas would pass over cells too many in a line.
+                dtype={name: str for name in self.columns if name in text},
                 keep_default_na=False,
-                na_values={
-                    name: [""] if name in text else sorted(MISSING_NUMBERS) for name in chosen
-                },
-                skipinitialspace=True,
+                na_values={name: [""] if name in text else _MISSING for name in self.columns},
+                skipinitialspace=self.writing.blank_after,
                 index_col=False,
                 low_memory=False,
-                chunksize=rows,
+                chunksize=rows_at_once(rows, len(self.columns)),
             ) as parts:
+                suspected = True
                 for part in parts:
+                    if suspected and part.iloc[:, -1].isna().any():
+                        self._check_full(part.index[-1] + 1)
+                        suspected = False
                     yield part[chosen] if only is not None else part
+        except BROKEN as error:
+            raise InputError(f"{self.path} cannot be read to its end: {error}") from error
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{self.path} is no text in {self.writing.encoding.upper()} throughout: {error}. "
@@ -69,6 +78,20 @@ class TextFile:
             ) from error
         except pandas.errors.ParserError as error:
             raise InputError(self._explained(str(error))) from error
+
+    def _check_full(self, rows: int) -> None:
+        """Refuse lines with fewer cells than columns among the first rows.
+
+        pandas fills such lines up; an empty cell at the end of one gives it away.
+        """
+        separator, width = self.writing.separator, len(self.columns)
+        with open_text(self.path, self.writing.encoding) as file:
+            for _ in range(self.writing.skipped):
+                file.readline()
+            for line, row in islice(rows_of(file, separator), rows + self.header):
+                if len(row) < width:
+                    line += self.writing.skipped
+                    raise InputError(ragged(self.path, line, len(row), width, separator))
 
     def _explained(self, error: str) -> str:
         uneven = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", error)
@@ -105,7 +128,7 @@ def text_file(path: Path, sample: bytes, *, header: bool | None, packed: bool) -
         raise InputError(f"{path} is empty: it needs a line of names and a line for each row.")
     writing = writing_of(path, text, encoding)
     body = text.split("\n", writing.skipped)[-1]
-    rows = [row for _, row in rows_of(body, writing.separator)]
+    rows = [row for _, row in first_rows(body, writing.separator)]
     names = _names(path, rows, header)
     return TextFile(path, names, writing, header=header is not False)
 
