@@ -95,6 +95,32 @@ Keys
   paths.runs=FOLDER          where latest is looked for
 """
 
+EXPORT_HELP = """\
+brainnet export RUN --to onnx|torch|json [options]
+
+Writes the best checkpoint of a run as one file that needs nothing of brainnet: raw rows go in,
+neither scaled nor encoded, and the answer comes out. docs/export.md says how to use each.
+RUN is a run's folder, latest, or a checkpoint file.
+
+Examples
+  brainnet export latest --to onnx
+  brainnet export latest --to torch --output iris.pt2
+  brainnet export runs/iris/2026-01-31_12-00-00 --to json --overwrite
+
+Options
+  --to onnx                  for any runtime of ONNX; words go in as strings, names of classes come
+                             out. It takes two packages more: pip install "brainnet[onnx]"
+  --to torch                 a program of torch.export, for PyTorch alone
+  --to json                  numbers and words to read, which 30 lines of NumPy run; layers of
+                             neurons alone
+  --output FILE              without it network.onnx, .pt2 or .json in the run's folder
+  --overwrite                replace the file where it is there already
+
+Keys
+  network._target_=CLASS     consent to a class of the run's own, as for activation and loss
+  paths.runs=FOLDER          where latest is looked for
+"""
+
 
 def train_help() -> str:
     """The page of `brainnet train --help`."""

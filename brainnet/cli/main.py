@@ -14,6 +14,7 @@ brainnet: neural networks as a glass box, every part named, watched and explaine
   brainnet train [key=value ...]           train a network; -m tries several values
   brainnet evaluate RUN [key=value ...]    judge a run's best checkpoint on rows it never saw
   brainnet predict RUN --input FILE        answer the rows of a file, with probabilities
+  brainnet export RUN --to onnx|torch|json take the network out, for other programs
   brainnet explain [CONCEPT]               what a concept means, its formula, where it is in code
   brainnet kernels build|status|clean      the fast C++ path: build it, ask for it, remove it
 
@@ -115,6 +116,17 @@ def _predict(words: list[str], debug: bool) -> int:
     return run(words)
 
 
+def _export(words: list[str], debug: bool) -> int:
+    if "--help" in words or "-h" in words:
+        from brainnet.cli.help import EXPORT_HELP
+
+        sys.stdout.write(EXPORT_HELP)
+        return 0
+    from brainnet.cli.export import run
+
+    return run(words)
+
+
 def _explain(words: list[str], debug: bool) -> int:
     from brainnet.cli.explain import run
 
@@ -140,6 +152,7 @@ COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "export": _export,
     "explain": _explain,
     "kernels": _kernels,
 }

@@ -10,13 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast, get_args
 
-from brainnet.building.targets import Consent, allowed_roots
 from brainnet.cli.flags import Flags, read
+from brainnet.cli.named_run import trained_of
 from brainnet.cli.outcome import TERMINATED, tell
 from brainnet.data.columns import Columns, Unseen
 from brainnet.data.reading import open_rows
 from brainnet.errors import InputError
-from brainnet.suggestion import did_you_mean
 from brainnet.training.answer_file import Form, form_of, writer_to, written_whole
 from brainnet.training.prediction import (
     Part,
@@ -25,8 +24,7 @@ from brainnet.training.prediction import (
     unused,
     write_predictions,
 )
-from brainnet.training.run_folder import find_run
-from brainnet.training.trained import Trained, load
+from brainnet.training.trained import Trained
 
 OPTIONS = {
     "--input": "FILE",
@@ -36,8 +34,6 @@ OPTIONS = {
     "--unseen": "other|refuse",
 }
 SWITCHES = ("--overwrite", "--no-header")
-OWN = ("network._target_", "activation._target_", "loss._target_")
-RUNS = "paths.runs"
 UNSEEN = get_args(Unseen)
 STANDARD = "-"
 NAMED = 5
@@ -53,7 +49,7 @@ def run(words: Sequence[str]) -> int:
             left of the output.
     """
     typed = read("predict", words, OPTIONS, SWITCHES)
-    trained = trained_of(typed)
+    trained = trained_of("predict", typed, NEEDS)
     if "--input" not in typed.values:
         raise InputError(f"predict needs rows to answer.\n{NEEDS}")
     output = output_of(typed)
@@ -73,35 +69,6 @@ def run(words: Sequence[str]) -> int:
     if output is not None:
         tell(f"{told:,} {'row' if told == 1 else 'rows'} answered in {output}")
     return 0
-
-
-def trained_of(typed: Flags) -> Trained:
-    """The run that was named, with consent to the classes that were typed.
-
-    Raises:
-        InputError: when no run is named, or something else is typed.
-    """
-    names = [word for word in typed.words if "=" not in word or Path(word).exists()]
-    if len(names) != 1:
-        raise InputError(
-            f"predict needs one run: its folder, latest, or a checkpoint file; got "
-            f"{' '.join(names) or 'none'}.\n{NEEDS}"
-        )
-    given = dict(word.split("=", 1) for word in typed.words if word != names[0])
-    for key in given:
-        if key not in (*OWN, RUNS):
-            raise InputError(
-                f"predict answers with the network as it was trained: {key} has no place here."
-                f"{did_you_mean(key, (*OWN, RUNS))}"
-            )
-    runs = Path(given.pop(RUNS, "runs"))
-    consent = Consent(typed=frozenset(given.values()), roots=allowed_roots())
-    trained = load(find_run(names[0], runs), consent=consent)
-    for key, value in given.items():
-        stored = trained.config.get(key.partition(".")[0], {}).get("_target_")
-        if value != stored:
-            raise InputError(f"{key}={value}: the run was trained with {stored}. Leave it out.")
-    return trained
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""`brainnet export`: a run as one file, and every slip told."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from brainnet import load
+from brainnet.cli.main import main
+from brainnet.data.builtin import Iris
+from brainnet.exporting import to_onnx
+
+ROWS = Iris().load(0).inputs.numpy()
+
+
+def refused(capsys, *words):
+    assert main(["export", *words]) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    return told
+
+
+def test_json_is_written_into_the_runs_folder(capsys, run):
+    assert main(["export", "latest", "--to", "json"]) == 0
+    assert "exported to" in capsys.readouterr().err
+    told = json.loads((run / "network.json").read_text(encoding="utf-8"))
+    assert told["class_names"] == ["setosa", "versicolor", "virginica"]
+    assert [each["name"] for each in told["inputs"]] == list(load(run).preparation.names)
+    assert told["run"] == run.name
+    assert "is there already" in refused(capsys, "latest", "--to", "json")
+    assert main(["export", "latest", "--to", "json", "--overwrite"]) == 0
+
+
+@pytest.mark.slow
+def test_onnx_answers_as_predict_does(run):
+    assert main(["export", str(run), "--to", "onnx", "--output", "iris.onnx"]) == 0
+    session = onnxruntime.InferenceSession("iris.onnx", providers=["CPUExecutionProvider"])
+    _, name, shares = session.run(None, {"rows": ROWS})
+    expected = load(run).predict(ROWS)
+    assert list(name) == list(expected["prediction"])
+    np.testing.assert_allclose(shares, expected.iloc[:, 1:], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch.export itself
+def test_a_program_of_torch_answers_as_predict_does(run):
+    assert main(["export", "latest", "--to", "torch", "--output", "iris.pt2"]) == 0
+    index, shares = torch.export.load("iris.pt2").module()(torch.from_numpy(ROWS))
+    expected = load(run).predict(ROWS)
+    names = np.array(load(run).class_names)[index.numpy()]
+    assert list(names) == list(expected["prediction"])
+    np.testing.assert_allclose(shares.detach(), expected.iloc[:, 1:], rtol=0, atol=1e-5)
+
+
+def test_slips_are_told_and_nothing_is_written(capsys, run, monkeypatch):
+    before = sorted(Path().rglob("*"))
+    assert "export needs to know what to write" in refused(capsys, "latest")
+    assert "export needs one run" in refused(capsys, "--to", "onnx")
+    assert "Did you mean onnx?" in refused(capsys, "latest", "--to", "onxx")
+    assert "Did you mean --output?" in refused(capsys, "latest", "--to", "json", "--ouput", "x")
+    assert "there is no run" in refused(capsys, "nowhere", "--to", "json")
+    assert "no folder" in refused(capsys, "latest", "--to", "json", "--output", "no/where.json")
+    told = refused(capsys, "latest", "--to", "json", "optimizer.lr=3")
+    assert "export takes the network as it was trained: optimizer.lr has no place" in told
+    monkeypatch.setattr(to_onnx, "find_spec", lambda name: None)
+    assert 'pip install "brainnet[onnx]"' in refused(capsys, "latest", "--to", "onnx")
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_help_waits_for_nobodys_torch():
+    program = (
+        "import sys\nfrom brainnet.cli.main import main\n"
+        "assert main(['export', '--help']) == 0\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "--to onnx" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"
