@@ -109,7 +109,7 @@ class Writer:
 
     def picture(self, tag: str, png: bytes, size: tuple[int, int], step: int) -> None:
         """A picture, already a PNG file, of (width, height) pixels."""
-        image = Summary.Image(width=size[0], height=size[1], colorspace=4, encoded_image_string=png)
+        image = Summary.Image(width=size[0], height=size[1], colorspace=3, encoded_image_string=png)
         described = self._described_by(image_metadata, tag, converted_to_tensor=False)
         self._add([Summary.Value(tag=tag, image=image, metadata=described)], step)
 

@@ -1,103 +1,61 @@
 """Drawing: pictures as PNG files, made to be read at the size of a card in TensorBoard."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
-from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainnet.observation.hill import Hill
+from brainnet.training.paper import (
+    GAP,
+    HEIGHT,
+    INK,
+    PAPER,
+    QUIET,
+    WIDTH,
+    Box,
+    Paper,
+    Picture,
+    Word,
+)
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-INK, QUIET, GAP, PAPER = "#1f2933", "#7b8794", "#cbd2d9", "#ffffff"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 CLASS_COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#555555")
 """Colours that differ for colour-blind eyes too (Okabe & Ito, 2008)."""
 
 LABEL = 12  # letters of a class's name
-WIDTH, HEIGHT, DOTS_PER_INCH = 4.8, 4.1, 110
 CAPTION_COLUMNS = 58
-STYLE: dict[Any, Any] = {
-    "font.size": 11,
-    "axes.titlesize": 12.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "figure.facecolor": PAPER,
-}
 
 Numbers = NDArray[np.floating[Any]]
 
 
-@dataclass(slots=True)
-class Picture:
-    """A picture that is ready to be stored.
-
-    Attributes:
-        png: the file's content.
-        size: (width, height) in pixels.
-    """
-
-    png: bytes = b""
-    size: tuple[int, int] = (0, 0)
-
-
-@contextmanager
-def canvas(picture: Picture, caption: str = "") -> Iterator["Axes"]:
-    """One pair of axes to draw on; on leaving, the picture is made."""
-    # Here, not above: matplotlib takes a third of a second, and many runs draw nothing.
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DOTS_PER_INCH)
-        agg = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.19, 0.25, 0.77, 0.65))
-        if caption:
-            figure.text(0.03, 0.03, caption, fontsize=10.5, va="bottom", linespacing=1.35)
-        yield axes
-        file = BytesIO()
-        # Lightly compressed: a third faster, for pictures of a few tens of kilobytes.
-        agg.print_png(file, pil_kwargs={"compress_level": 1})  # type: ignore[no-untyped-call]
-        picture.png, picture.size = file.getvalue(), agg.get_width_height()
-
-
 def draw_hill(hill: Hill, step: int) -> Picture:
     """The loss along a step: where it began, the slope there, and where it ended."""
-    picture = Picture()
-    with canvas(picture, fill(hill.verdict, CAPTION_COLUMNS)) as axes:
-        axes.set_title(f"The hill under step {step}")
-        axes.plot(hill.positions, hill.losses, color=INK, linewidth=2)
-        falls = [position for position in hill.positions if position >= 0]
-        slope = [hill.start + hill.slope * position for position in falls]
-        axes.plot(falls, slope, "--", color=QUIET, linewidth=1.2, label="slope at the start")
-        axes.plot([0], [hill.start], "o", color=ORANGE, markersize=10, label="start of the step")
-        axes.plot([1], [hill.end], "o", color=BLUE, markersize=10, label="its end")
-        low, high = min(hill.losses), max(hill.losses)
-        if low < high:
-            room = 0.1 * (high - low)
-            axes.set_ylim(low - room, high + room)
-        axes.locator_params(nbins=5)
-        axes.set_xlabel("how far, in lengths of this step")
-        axes.set_ylabel("loss")
-        axes.legend(loc="upper right", fontsize=9.5, frameon=False)
-    return picture
+    paper = Paper(_box(0.19, 0.25, 0.77, 0.65))
+    low, high = min(hill.losses), max(hill.losses)
+    room = 0.1 * (high - low) or 0.05 * abs(high) or 1.0
+    first, last = hill.positions[0], hill.positions[-1]
+    margin = 0.05 * (last - first)
+    paper.spans((first - margin, last + margin), (low - room, high + room))
+    paper.title(f"The hill under step {step}")
+    paper.scales()
+    slope = [(0.0, hill.start), (last, hill.start + hill.slope * last)]
+    paper.line(slope, QUIET, 2, dashed=True)
+    paper.line(list(zip(hill.positions, hill.losses, strict=True)), INK, 3, dashed=False)
+    paper.dot(0.0, hill.start, ORANGE, 7.5)
+    paper.dot(1.0, hill.end, BLUE, 7.5)
+    paper.axis_names("how far, in lengths of this step", "loss", 0.145 * WIDTH)
+    paper.legend(
+        [
+            ("slope at the start", QUIET, 0),
+            ("start of the step", ORANGE, 7.5),
+            ("its end", BLUE, 7.5),
+        ]
+    )
+    paper.caption(wrap(hill.verdict, CAPTION_COLUMNS))
+    return paper.picture()
 
 
 def draw_confusion(counts: NDArray[np.integer[Any]], names: Sequence[str], rows: str) -> Picture:
@@ -108,35 +66,31 @@ def draw_confusion(counts: NDArray[np.integer[Any]], names: Sequence[str], rows:
         names: what the classes are called.
         rows: which rows were asked, such as "validation".
     """
-    picture = Picture()
-    right, total = int(np.trace(counts)), int(counts.sum())
+    right, total, classes = int(np.trace(counts)), int(counts.sum()), len(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    diagonal = np.eye(len(counts), dtype=bool)
-    colours = np.where(diagonal[..., None], _tint(share, BLUE), _tint(np.sqrt(share), ORANGE))
-    with canvas(picture, f"{right} of {total} {rows} rows right.") as axes:
-        axes.set_title("What is taken for what")
-        axes.imshow(colours, aspect="auto")
-        for truth, answer in zip(*np.nonzero(counts), strict=True):
-            dark = share[truth, answer] > 0.5
-            axes.text(
-                answer,
-                truth,
-                str(counts[truth, answer]),
-                ha="center",
-                va="center",
-                fontsize=10 if len(names) <= 12 else 7,
-                color=PAPER if dark else INK,
-            )
-        labels = [name if len(name) <= LABEL else f"{name[: LABEL - 1]}…" for name in names]
-        room = 0.1 + 0.017 * max(map(len, labels))
-        axes.set_position((room, 0.2, 0.97 - room, 0.69))
-        crowded = sum(map(len, labels)) > 40
-        axes.set_xticks(range(len(names)), labels, rotation=20 if crowded else 0)
-        axes.set_yticks(range(len(names)), labels)
-        axes.set_xlabel("answer")
-        axes.set_ylabel("truth")
-        axes.tick_params(length=0)
-    return picture
+    diagonal = np.eye(classes, dtype=bool)
+    labels = [name if len(name) <= LABEL else f"{name[: LABEL - 1]}…" for name in names]
+    room = 0.1 + 0.017 * max(map(len, labels))
+    paper = Paper(_box(room, 0.2, 0.97 - room, 0.69))
+    paper.spans((-0.5, classes - 0.5), (classes - 0.5, -0.5))
+    paper.title("What is taken for what")
+    paper.colours(np.where(diagonal[..., None], _tint(share, BLUE), _tint(np.sqrt(share), ORANGE)))
+    left, top, _, bottom = paper.box
+    size = 10 if classes <= 12 else 7
+    for truth, answer in zip(*np.nonzero(counts), strict=True):
+        x, y = paper.at(answer, truth)
+        colour = PAPER if share[truth, answer] > 0.5 else INK
+        number = str(counts[truth, answer])
+        paper.write(Word(number, (left + x, top + y), size, colour, anchor="mm"))
+    crowded = sum(map(len, labels)) > 40
+    for place, label in enumerate(labels):
+        x, y = paper.at(place, place)
+        turned: dict[str, Any] = {"anchor": "rt", "angle": 20} if crowded else {"anchor": "ma"}
+        paper.write(Word(label, (left + x + 8 * crowded, bottom + 7), 10, QUIET, **turned))
+        paper.write(Word(label, (left - 7, top + y), 10, QUIET, anchor="rm"))
+    paper.axis_names("answer", "truth", (room - 0.035) * WIDTH)
+    paper.caption([f"{right} of {total} {rows} rows right."])
+    return paper.picture()
 
 
 def draw_weights(
@@ -150,7 +104,6 @@ def draw_weights(
             coloured ones: their weights are shown as colours, grey where there is none.
         place: the layer's name.
     """
-    picture = Picture()
     shown = weights[: 10 * 10].reshape(-1, *shape)
     largest = max(float(np.abs(weights).max()), 1e-12)
     coloured = len(shape) == 3 and shape[0] == 3
@@ -166,12 +119,15 @@ def draw_weights(
         colours = np.where(on, _tint(strength, BLUE), _tint(-strength, ORANGE))
         meaning = "Blue draws it on, orange holds it back."
     more = "" if len(shown) == len(weights) else f" (the first {len(shown)} of {len(weights)})"
-    with canvas(picture, f"One square a neuron{more}. {meaning}") as axes:
-        axes.set_position((0.03, 0.11, 0.94, 0.78))
-        axes.set_title(f"What {place} looks for")
-        axes.imshow(np.where(gap[..., None], np.array(_rgb(GAP)), colours), interpolation="nearest")
-        axes.set_axis_off()
-    return picture
+    sheet = np.where(gap[..., None], np.array(_rgb(GAP)), colours)
+    left, top, right, bottom = _box(0.03, 0.11, 0.94, 0.78)
+    size = min((right - left) / sheet.shape[1], (bottom - top) / sheet.shape[0])
+    left += (right - left - size * sheet.shape[1]) / 2
+    paper = Paper((left, top, left + size * sheet.shape[1], top + size * sheet.shape[0]))
+    paper.colours(sheet)
+    paper.title(f"What {place} looks for")
+    paper.caption([f"One square a neuron{more}. {meaning}"])
+    return paper.picture()
 
 
 def draw_boundary(
@@ -192,25 +148,24 @@ def draw_boundary(
         names: what the classes are called.
         axis_names: what the two inputs are called.
     """
-    picture = Picture()
+    paper = Paper(_box(0.15, 0.14, 0.81, 0.75))
     palette = np.array([_rgb(CLASS_COLOURS[i % len(CLASS_COLOURS)]) for i in range(len(names))])
-    land = 1 - (1 - answers @ palette) * 0.45
-    with canvas(picture) as axes:
-        axes.set_position((0.15, 0.14, 0.81, 0.75))
-        axes.imshow(land.clip(0, 1), origin="lower", extent=extent, aspect="auto")
-        for index, name in enumerate(names):
-            here = points[classes == index]
-            colour = CLASS_COLOURS[index % len(CLASS_COLOURS)]
-            axes.scatter(
-                here[:, 0], here[:, 1], s=14, color=colour, edgecolor=PAPER, lw=0.4, label=name
-            )
-        axes.set_title("What it would answer at every point")
-        axes.set_xlim(extent[:2])
-        axes.set_ylim(extent[2:])
-        axes.set_xlabel(axis_names[0])
-        axes.set_ylabel(axis_names[1])
-        axes.legend(loc="upper right", fontsize=9, framealpha=0.85, edgecolor="none")
-    return picture
+    paper.spans(extent[:2], extent[2:])
+    paper.colours((1 - (1 - answers @ palette) * 0.45)[::-1], smooth=True)
+    shown = [CLASS_COLOURS[index % len(CLASS_COLOURS)] for index in range(len(names))]
+    for (x, y), index in zip(points.tolist(), classes.tolist(), strict=True):
+        paper.dot(x, y, shown[index], 3.6, edge=PAPER)
+    paper.title("What it would answer at every point")
+    paper.scales()
+    paper.axis_names(axis_names[0], axis_names[1], 0.115 * WIDTH)
+    paper.legend([(name, colour, 3.6) for name, colour in zip(names, shown, strict=True)])
+    return paper.picture()
+
+
+def _box(left: float, bottom: float, width: float, height: float) -> Box:
+    """Edges in pixels of what is given in shares of the sheet, from its lower left corner."""
+    top = 1 - bottom - height
+    return left * WIDTH, top * HEIGHT, (left + width) * WIDTH, (1 - bottom) * HEIGHT
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:

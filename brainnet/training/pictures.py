@@ -19,7 +19,6 @@ from brainnet.observation.untouched import untouched
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.drawing import (
-    Picture,
     draw_boundary,
     draw_confusion,
     draw_hill,
@@ -27,6 +26,7 @@ from brainnet.training.drawing import (
 )
 from brainnet.training.module import LearningModule
 from brainnet.training.observe import writer_for
+from brainnet.training.paper import Picture
 
 log = logging.getLogger(__name__)
 
