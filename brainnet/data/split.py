@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from brainnet.data.dataset import Dataset
 from brainnet.data.randomness import Stream, generator, row_type
 from brainnet.errors import InputError
+
+_ROWS_AT_ONCE = 65536
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,12 +48,8 @@ def split(dataset: Dataset, *, validation: float, test: float, seed: int) -> Spl
     random = generator(seed, Stream.SPLIT)
     rows, *given = dataset.parts or (len(dataset), 0, 0)
     wanted = (0.0 if given[0] else validation, 0.0 if given[1] else test)
-    parts: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
-    for label, members in _groups(dataset, rows):
-        sizes = _sizes(len(members), *wanted, label)
-        for part, chosen in zip(parts, torch.split(_mixed(members, random), sizes), strict=True):
-            part.append(chosen)
-    train, *others = (_mixed(torch.cat(part), random) for part in parts)
+    divided = _divided(dataset, rows, wanted, random)
+    train, *others = (_mixed(part, random) for part in divided)
     ends = (rows + given[0], len(dataset))
     apart = (
         torch.arange(end - there, end, dtype=row_type(len(dataset)))
@@ -79,24 +78,55 @@ def check_fractions(validation: float, test: float) -> None:
         )
 
 
+def _divided(
+    dataset: Dataset, rows: int, wanted: tuple[float, float], random: torch.Generator
+) -> list[Tensor]:
+    """Return the rows to train, validate and test on, group after group."""
+    parts: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
+    for label, members in _groups(dataset, rows):
+        sizes = _sizes(len(members), *wanted, label)
+        for part, chosen in zip(parts, torch.split(_mixed(members, random), sizes), strict=True):
+            part.append(chosen)
+    return [torch.cat(part) for part in parts]
+
+
 def _groups(dataset: Dataset, rows: int) -> Iterator[tuple[str, Tensor]]:
     """Yield what is divided on its own: each class that has rows, or all rows of a regression."""
     if dataset.task == "regression":
         yield "the data", torch.arange(rows, dtype=row_type(len(dataset)))
         return
-    # Sorted once, whatever the number of classes; NumPy sorts 16 bits in a single sweep.
-    labels = dataset.targets[:rows].numpy()
-    narrow = labels.astype(np.uint16) if len(dataset.class_names) <= 1 << 16 else labels
-    order = torch.from_numpy(narrow.argsort(kind="stable")).to(row_type(len(dataset)))
-    counts = np.bincount(labels, minlength=len(dataset.class_names)).tolist()
-    for name, members in zip(dataset.class_names, order.split(counts), strict=True):
+    labels, classes = dataset.targets[:rows].numpy(), len(dataset.class_names)
+    counts = np.bincount(labels, minlength=classes)
+    order = _sorted_by_class(labels, counts).split(counts.tolist())
+    for name, members in zip(dataset.class_names, order, strict=True):
         if len(members):
             yield f"class {name!r}", members
 
 
+def _sorted_by_class(labels: NDArray[np.int64], counts: NDArray[np.intp]) -> Tensor:
+    """Return the numbers of all rows, those of the first class first, each class in its order.
+
+    By parts, so that it takes hardly more memory than what it returns.
+    """
+    order = np.empty(len(labels), np.int32 if row_type(len(labels)) == torch.int32 else np.int64)
+    free = np.concatenate([[0], counts.cumsum()[:-1]])
+    for start in range(0, len(labels), _ROWS_AT_ONCE):
+        part = labels[start : start + _ROWS_AT_ONCE]
+        # NumPy sorts 16 bits in a single sweep.
+        narrow = part.astype(np.uint16) if len(counts) <= 1 << 16 else part
+        found = np.bincount(part, minlength=len(counts))
+        before = found.cumsum() - found
+        places = np.repeat(free - before, found) + np.arange(len(part))
+        order[places] = narrow.argsort(kind="stable") + start
+        free += found
+    return torch.from_numpy(order)
+
+
 def _mixed(rows: Tensor, random: torch.Generator) -> Tensor:
     order = torch.randperm(len(rows), generator=random, dtype=rows.dtype)
-    return rows.index_select(0, order)
+    for part in order.split(_ROWS_AT_ONCE):
+        part.copy_(rows.index_select(0, part))
+    return order
 
 
 def _sizes(rows: int, validation: float, test: float, label: str) -> list[int]:
