@@ -1,25 +1,17 @@
 """Explanation: a concept, a neuron, a layer or a whole thought told in words and numbers."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept, find_concept
-from brainnet.telling import STORY, bar, number, tell
-
-if TYPE_CHECKING:  # a part is asked for what it has: explaining a concept imports no torch
-    from torch import Tensor
-
-    from brainnet.structure.forward_pass import ForwardPass, LayerPass
-    from brainnet.structure.layer import Layer
-    from brainnet.structure.network import Network
-    from brainnet.structure.neuron import Neuron
+from brainnet.own_numbers import lines_of, title_of
+from brainnet.telling import STORY, tell
 
 WIDTH = 80
-STRONGEST = 5  # connections told of one neuron
 
 IN_SHORT: dict[Concept, str] = {
     concepts.LAYERS: "stages: taking in, recognising, understanding",
@@ -83,17 +75,26 @@ class Explanation:
     _repr_markdown_ = markdown  # what a notebook asks for
 
 
-def explain(thing: object = None) -> Explanation:
+def explain(
+    thing: object = None,
+    concept: str | Concept | None = None,
+    *,
+    row: Any = None,  # noqa: ANN401 - a number, or a row in any form that holds one
+) -> Explanation:
     """Tell what something is, in words and numbers.
 
     Args:
         thing: the name of a concept, as in `explain("weights")`; a neuron, a layer, a network, a
             forward pass (`explain(network.trace(inputs))`) or anything else that embodies a
-            concept, with numbers of its own; None for all eleven concepts.
+            concept, with numbers of its own; a trained network (`brainnet.load(RUN)`); None for all
+            eleven concepts.
+        concept: of a trained network: one of the eleven, with the numbers of its run.
+        row: of a trained network: why this row got its answer. The number of a row of the run's
+            data, from 0, or a raw row: a list of values, a mapping of columns, a DataFrame.
 
     Raises:
-        InputError: no concept has that name.
-        TypeError: the thing embodies no concept.
+        InputError: no concept has that name, or there is no such row.
+        TypeError: the thing embodies no concept, or knows no rows.
 
     Example:
         >>> explain("learning rate").text[0]
@@ -101,22 +102,37 @@ def explain(thing: object = None) -> Explanation:
         >>> print(explain("loss").lines[1])
           loss = -ln 0.214 = 1.543
     """
+    own = getattr(thing, "explanation", None)
+    if callable(own) and not isinstance(thing, type):
+        told: Explanation = own(concept, row=row)
+        return told
+    if concept is not None or row is not None:
+        raise TypeError(
+            "concept and row are asked of a trained network: explain(brainnet.load(RUN), row=3); "
+            f"got {type(thing).__name__}."
+        )
     if thing is None:
         return _overview()
     if isinstance(thing, str):
         return _explain_concept(find_concept(thing))
     if isinstance(thing, Concept):
         return _explain_concept(thing)
-    concept = getattr(thing, "concept", None)
-    if not isinstance(concept, Concept):
+    embodied = getattr(thing, "concept", None)
+    if not isinstance(embodied, Concept):
         raise TypeError(
-            "explain tells of a concept's name, a neuron, a layer, a network, a forward pass or "
-            f"another part of brainnet; got {type(thing).__name__}. For a model of another make, "
-            "explain its forward pass: explain(brainnet.structure.forward_pass.trace(model, x))."
+            "explain tells of a concept's name, a neuron, a layer, a network, a forward pass, a "
+            f"trained network or another part of brainnet; got {type(thing).__name__}. For a model "
+            "of another make, explain its forward pass: "
+            "explain(brainnet.structure.forward_pass.trace(model, x))."
         )
     if isinstance(thing, type):
-        return _explain_concept(concept)
-    return _explain_part(thing, concept)
+        return _explain_concept(embodied)
+    return Explanation(
+        title_of(thing, embodied),
+        embodied,
+        (embodied.definition,),
+        tuple(lines_of(thing, embodied)),
+    )
 
 
 def wrapped(*lines: str, width: int = WIDTH) -> list[str]:
@@ -171,139 +187,3 @@ def _explain_concept(concept: Concept) -> Explanation:
         f"For example: {STORY}",
     )
     return Explanation(concept.name, concept, text, tell(concept))
-
-
-def _explain_part(part: object, concept: Concept) -> Explanation:
-    """A live object: its concept, then its own numbers."""
-    lines: Iterable[str]
-    if concept is concepts.NEURONS:
-        neuron = cast("Neuron", part)
-        title, lines = f"neuron {neuron.index}", _neuron(neuron)
-    elif concept is concepts.LAYERS and hasattr(part, "layers"):
-        title, lines = "network", _network(cast("Network", part))
-    elif concept is concepts.LAYERS:
-        layer = cast("Layer", part)
-        title, lines = layer.name, _layer(layer)
-    elif concept is concepts.FORWARD_PASS:
-        title, lines = concept.name, _thought(cast("ForwardPass", part))
-    else:
-        title, lines = type(part).__name__, [f"  {line}" for line in str(part).splitlines()]
-    return Explanation(title, concept, (concept.definition,), tuple(lines))
-
-
-def _tendency(bias: float) -> str:
-    """A bias in a word."""
-    word = "jumpy" if bias > 0 else "calm" if bias < 0 else "without a tendency"
-    return f"{number(bias, 3)}, {word}"
-
-
-def _neuron(neuron: "Neuron") -> Iterator[str]:
-    """The connections a neuron listens to most, its bias, and what it says to silence."""
-    weights, bias = neuron.weights.detach(), neuron.bias
-    inputs = len(weights)
-    strongest = weights.abs().argsort(descending=True, stable=True)[:STRONGEST].tolist()
-    largest = abs(weights[strongest[0]].item()) or 1.0  # every weight may be zero
-    most = "" if inputs <= STRONGEST else f"; the {STRONGEST} it listens to most"
-    yield f"It has {_count(inputs, 'input')}{most}:"
-    for i in strongest:
-        weight = weights[i].item()
-        yield f"  input {i:<5} weight {number(weight, 3):>7}  {bar(abs(weight) / largest)}"
-    tendency = "none" if bias is None else _tendency(bias.item())
-    answer = neuron(weights.new_zeros(1, inputs)).item()
-    yield f"Its bias: {tendency}. When no signal comes in at all it answers {number(answer, 3)}."
-
-
-def _layer(layer: "Layer") -> Iterator[str]:
-    """The sizes of a layer, its strongest connection, its jumpiest and its calmest neuron."""
-    weights = layer.weights.value.detach()
-    learned = sum(parameter.numel() for parameter in layer.parameters())
-    yield (
-        f"It has {_count(layer.inputs, 'input')} and {_count(layer.neurons, 'neuron')}, and "
-        f"{learned:,} numbers that learn."
-    )
-    neuron, source = divmod(int(weights.abs().argmax()), layer.inputs)
-    strongest = number(weights[neuron, source].item(), 3)
-    yield f"  strongest connection  input {source} → neuron {neuron}, weight {strongest}"
-    if layer.bias is None:
-        yield "  no biases"
-        return
-    biases = layer.bias.value.detach()
-    for title, index in (("highest bias", biases.argmax()), ("lowest bias", biases.argmin())):
-        yield f"  {title:20}  neuron {int(index)}, {_tendency(biases[index].item())}"
-
-
-def _network(network: "Network") -> Iterator[str]:
-    """Every layer with its sizes."""
-    total = sum(parameter.numel() for parameter in network.parameters())
-    sizes = " → ".join(map(str, network.sizes))
-    yield f"From the senses to the answer {sizes} cells, with {total:,} numbers that learn:"
-    for layer in cast("list[Layer]", network.layers):
-        learned = sum(parameter.numel() for parameter in layer.parameters())
-        yield (
-            f"  {layer.name:10} {_count(layer.inputs, 'input')} → "
-            f"{_count(layer.neurons, 'neuron')}, {learned:,} numbers"
-        )
-
-
-def _thought(thought: "ForwardPass") -> Iterator[str]:
-    """How each layer reacted to the first row, and how its loudest neuron came to its answer."""
-    rows = len(thought.inputs) if thought.inputs.ndim > 1 else 1
-    if rows == 0:
-        yield "No row came in."
-        return
-    if rows > 1:
-        yield f"The first of {rows} rows:"
-    for layer in thought.layers:
-        yield from _layer_pass(layer)
-    answer = _first_row(thought.output)
-    largest = int(answer.argmax())
-    yield (
-        f"The answer has {_count(len(answer), 'number')}; the largest is number {largest}, "
-        f"{number(answer[largest].item(), 3)}."
-    )
-
-
-def _layer_pass(layer: "LayerPass") -> Iterator[str]:
-    output = _first_row(layer.output)
-    yield f"  {layer.name}, {_count(len(output), 'neuron')}{_reactions(layer, output)}"
-    loudest = int(output.argmax())
-    yield f"    neuron {loudest} answers most, {number(output[loudest].item(), 3)}"
-    looked_up = getattr(layer.place.module, "concept", None) is concepts.WEIGHTS  # no sum at all
-    dense = layer.place.weights.ndim == 2 and layer.inputs.ndim <= 2  # and one row is one sum
-    if dense and not looked_up:
-        yield f"      its sum: {_sum(layer, loudest)}"
-
-
-def _reactions(layer: "LayerPass", output: "Tensor") -> str:
-    """How many neurons keep quiet and how many fire, where there is an activation at all."""
-    if layer.output is layer.pre_activation:
-        return ""
-    quiet, firing = int((output == 0).sum()), int((output != 0).sum())
-    if getattr(layer.place.activation, "concept", None) is concepts.ACTIVATION_FUNCTION:
-        full, between = int((output == 1).sum()), int(((output > 0) & (output < 1)).sum())
-        return f": {quiet} quiet, {between} on the ramp, {full} fully firing"
-    return f": {quiet} quiet, {firing} answering"
-
-
-def _sum(layer: "LayerPass", neuron: int) -> str:
-    """The sum of one neuron: its two largest products, the others together, and the bias."""
-    place = layer.place
-    products = place.weights[neuron].detach() * _first_row(layer.inputs)
-    largest = products.abs().argsort(descending=True, stable=True)[:2].tolist()
-    total = _first_row(layer.pre_activation)[neuron].item()
-    bias = 0.0 if place.bias is None else place.bias[neuron].item()
-    others = total - bias - sum(products[i].item() for i in largest)
-    terms = [f"{number(products[i].item())} (input {i})" for i in largest]
-    terms += [f"{number(others)} (others)"] if len(products) > len(largest) else []
-    terms += [] if place.bias is None else [f"{number(bias)} (bias)"]
-    return f"{' + '.join(terms)} = {number(total)}".replace("+ -", "- ")
-
-
-def _first_row(values: "Tensor") -> "Tensor":
-    """The numbers of the first row, whatever shape the batch has."""
-    values = values.detach()
-    return values if values.ndim == 1 else values[0].flatten()
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -197,6 +197,7 @@ class LayerActivation:
 
     Attributes:
         name: the layer's.
+        neurons: that react by it.
         activation: the class.
         threshold: where a ramp begins, the lowest and the highest of the layer; else None.
         width: how wide it is, the lowest and the highest; else None.
@@ -205,6 +206,7 @@ class LayerActivation:
     """
 
     name: str
+    neurons: int
     activation: str
     threshold: tuple[float, float] | None
     width: tuple[float, float] | None
@@ -342,7 +344,8 @@ def activations_of(subject: Subject) -> Activations:
             full = float((output == upper_end(activation)).double().mean())
         threshold = None if ramp is None else _ends(ramp.threshold)
         width = None if ramp is None else _ends(ramp.width)
-        layers.append(LayerActivation(place.name, name, threshold, width, silent, full))
+        neurons = len(place.weights)
+        layers.append(LayerActivation(place.name, neurons, name, threshold, width, silent, full))
     learned = subject.learned
     return Activations(0 if learned is None else len(learned.inputs), tuple(layers))
 

@@ -39,6 +39,7 @@ class Facts:
 
     Attributes:
         name: of the run.
+        checkpoint: the file of the weights.
         optimizer: the class.
         learning_rate: that it was given; None where nobody says.
         schedule: the class, or None for a rate that stays.
@@ -49,6 +50,7 @@ class Facts:
     """
 
     name: str = "this run"
+    checkpoint: str | None = None
     optimizer: str | None = None
     learning_rate: float | None = None
     schedule: str | None = None

@@ -1,10 +1,10 @@
 """Account: what a run has to say of itself: of each concept, and of why a row got its answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,21 +12,27 @@ from torch import Tensor
 from brainnet.building.build import Build
 from brainnet.building.data import data_from
 from brainnet.building.targets import Consent, allowed_roots
+from brainnet.concepts import Concept, find_concept
 from brainnet.data.columns import Columns
 from brainnet.data.module import DataModule, Part
 from brainnet.data.reading import open_rows
 from brainnet.errors import InputError
+from brainnet.explanation import Explanation
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import NAME, read_recording
 from brainnet.portrait.subject import Facts, Rows, Subject
+from brainnet.portrait.telling import overview_of, portrait_of
 from brainnet.reasons.columns import by_column
 from brainnet.reasons.labels import Labels
 from brainnet.reasons.neighbours import Neighbour, nearest
 from brainnet.reasons.reasons import Question, reasons_for
 from brainnet.reasons.row import RowTold
+from brainnet.reasons.telling import tell_row
 from brainnet.training.answers import answers, probabilities
 from brainnet.training.rows import frame_of
-from brainnet.training.trained import Trained
+
+if TYPE_CHECKING:  # which gives an account of itself
+    from brainnet.training.trained import Trained
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 ROWS_LOOKED_AT = 4096
@@ -54,7 +60,7 @@ class Account:
         ('train', 'setosa', 4)
     """
 
-    trained: Trained
+    trained: "Trained"
     consent: Consent | None = None
 
     @cached_property
@@ -148,6 +154,7 @@ class Account:
         }
         return Facts(
             name=str(folder.path),
+            checkpoint=self.trained.checkpoint.name,
             optimizer=_last_word(optimizer.get("_target_") or optimizer.get("function")),
             learning_rate=optimizer.get("lr"),
             schedule=_last_word(schedule.get("_target_") or schedule.get("function")),
@@ -155,6 +162,28 @@ class Account:
             steps=summary.get("steps"),
             epochs=summary.get("epochs"),
             metrics=metrics,
+        )
+
+    def explanation(
+        self,
+        concept: Concept | str | None = None,
+        *,
+        row: Any = None,  # noqa: ANN401
+    ) -> Explanation:
+        """Tell of the run in words; see `brainnet.explain`.
+
+        Raises:
+            InputError: there is no such concept or row.
+        """
+        if row is not None:
+            if concept is not None:
+                raise InputError("a row is explained as a whole: give a row, or a concept.")
+            whole = isinstance(row, int) and not isinstance(row, bool)
+            return tell_row(self.row(row) if whole else self.raw_row(_alone(row)))
+        if concept is None:
+            return overview_of(self.subject)
+        return portrait_of(
+            self.subject, find_concept(concept) if isinstance(concept, str) else concept
         )
 
     def row(self, number: int) -> RowTold:
@@ -195,7 +224,11 @@ class Account:
         return self.raw_row(frame, source=str(path), number=number)
 
     def raw_row(
-        self, rows: Any, *, source: str = "a row of yours", number: int | None = None
+        self,
+        rows: Any,  # noqa: ANN401
+        *,
+        source: str = "a row of yours",
+        number: int | None = None,
     ) -> RowTold:
         """Tell why a raw row gets its answer.
 
@@ -310,6 +343,15 @@ def row_of(path: Path, number: int, account: Account) -> Any:  # noqa: ANN401 - 
     )
 
 
+def _alone(row: Any) -> Any:  # noqa: ANN401 - whatever somebody holds a row in
+    """A row given as plain values, as a table of one."""
+    numbers = getattr(row, "ndim", None) == 1 and not hasattr(row, "to_frame")
+    if hasattr(row, "to_frame") and getattr(row, "ndim", None) == 1:  # of a DataFrame
+        return row.to_frame().T
+    plain = isinstance(row, list | tuple) and row and not isinstance(row[0], Sequence | Mapping)
+    return [row] if numbers or plain else row
+
+
 def _like(target: Tensor, like: Tensor) -> Tensor:
     """A target where the network computes, in its numbers; classes stay whole."""
     return target.to(like) if target.is_floating_point() else target.to(like.device)
@@ -321,7 +363,7 @@ def _first(values: Any) -> Any:  # noqa: ANN401 - a column of anything, or one v
     return values if isinstance(values, str | int | float) else values[0]
 
 
-def _zero(trained: Trained) -> str:
+def _zero(trained: "Trained") -> str:
     """What a row of zeros stands for, as the run scaled its inputs."""
     kind = trained.scaling.kind
     if kind == "standard":

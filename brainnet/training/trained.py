@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from brainnet.building.build import Build
 from brainnet.building.network import network_from
 from brainnet.building.targets import ROOTS, Consent, allowed_roots, under
+from brainnet.concepts import Concept
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import ImageShape
 from brainnet.data.preparation import Preparation, preparation_from_dict
 from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
+from brainnet.explanation import Explanation
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
+from brainnet.training.account import Account
 from brainnet.training.answers import PREDICTION, PROBABILITY, answers, outputs_of, probabilities
 from brainnet.training.checkpoint import (
     NETWORK,
@@ -168,6 +171,23 @@ class Trained:
             for column, name in enumerate(self.class_names):
                 columns[PROBABILITY + name] = shares[:, column].numpy()
         return columns
+
+    def explanation(
+        self,
+        concept: Concept | str | None = None,
+        *,
+        row: Any = None,  # noqa: ANN401
+    ) -> Explanation:
+        """Tell of the run in words and its own numbers; see `brainnet.explain`.
+
+        Args:
+            concept: one of the eleven; a line of each where None.
+            row: a row of the run's data by its number, or a raw row: why it gets its answer.
+
+        Raises:
+            InputError: there is no such concept or row.
+        """
+        return Account(self).explanation(concept, row=row)
 
 
 def load(

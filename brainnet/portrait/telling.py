@@ -1,0 +1,507 @@
+"""Telling: a run's own numbers for each concept, in words, tables and small pictures."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from brainnet import concepts
+from brainnet.concepts import CONCEPTS, GROUPS, Concept
+from brainnet.explanation import Explanation, Section
+from brainnet.figures import (
+    clipped,
+    figure,
+    picture,
+    side_by_side,
+    signed_bar,
+    sparkline,
+)
+from brainnet.portrait.learning import (
+    BlameTold,
+    Curve,
+    DescentTold,
+    GradientTold,
+    LossTold,
+    RateTold,
+)
+from brainnet.portrait.portrait import PORTRAYED, Thought
+from brainnet.portrait.structure import (
+    Activations,
+    Biases,
+    Connection,
+    Layers,
+    Neurons,
+    NeuronTold,
+    NeuronWeights,
+    WeightsTold,
+)
+from brainnet.portrait.subject import Subject
+from brainnet.reasons.damage import Damage
+from brainnet.reasons.telling import answer_lines, heading_of
+from brainnet.telling import bar
+
+Lines = Iterator[str]
+NAMED = 8
+"""Numbers of neurons that are listed."""
+
+NO_ROWS = (
+    "That takes the rows of the run, and these are not stored: they were handed over in Python, or "
+    "are gone."
+)
+NO_READINGS = (
+    "Nobody looked on while it learned (observe=off), so that little is known of the way here."
+)
+
+
+def tell_portrait(concept: Concept, told: Any) -> tuple[str, ...]:  # noqa: ANN401 - of PORTRAYED
+    """Tell what `PORTRAYED[concept]` found.
+
+    Lines that begin with a space are drawings and sums, at most 60 characters wide; the others are
+    prose, to be wrapped to any width.
+    """
+    return (NO_ROWS,) if told is None else tuple(_TELLERS[concept](told))
+
+
+def portrait_of(subject: Subject, concept: Concept) -> Explanation:
+    """Explain a concept with a run's own numbers."""
+    lines = tell_portrait(concept, PORTRAYED[concept](subject))
+    named = tuple(line.replace("--run RUN", f"--run {subject.facts.name}") for line in lines)
+    title = f"{concept.name} of {subject.facts.name}"
+    return Explanation(title, concept, (concept.definition,), named)
+
+
+def overview_of(subject: Subject) -> Explanation:
+    """All concepts with a run's own numbers, in a line each."""
+    sections = []
+    for group in GROUPS:
+        members = [concept for concept in CONCEPTS if concept.group == group]
+        told = [(each.name, in_short(each, PORTRAYED[each](subject))) for each in members]
+        sections.append(
+            Section(f"The {group}", tuple(f"  {name:20} {line}" for name, line in told))
+        )
+    weights = "" if facts.checkpoint is None else f"; its weights are those of {facts.checkpoint}"
+    text = (f"What {facts.name} has to say of itself{weights}.",)
+    return Explanation(facts.name, None, text, (), tuple(sections))
+
+
+def in_short(concept: Concept, told: Any) -> str:  # noqa: ANN401 - of PORTRAYED
+    """What `PORTRAYED[concept]` found, in a few words."""
+    return "not known without its rows" if told is None else _IN_SHORT[concept](told)
+
+
+def _layers(told: Layers) -> Lines:
+    ends = ""
+    if told.inputs is not None and told.outputs is not None:
+        ends = f"{_count(told.inputs, 'input')} in, {_count(told.outputs, 'output')} out: "
+    yield f"{ends}{_count(len(told.layers), 'layer')} with {told.numbers:,} numbers that learn."
+    known = told.measure is not None
+    yield f"  {'':12}{'signals':>8}{'neurons':>9}{'numbers':>10}" + ("  readable" if known else "")
+    if told.before is not None and told.inputs is not None:
+        yield f"  {'inputs':<12}{told.inputs:>8,}{'':19}{told.before:>10.1%}"
+    for each in told.layers:
+        line = f"  {clipped(each.name, 12):<12}{each.inputs:>8,}{each.neurons:>9,}"
+        line += f"{each.numbers:>10,}"
+        yield line + ("" if each.readable is None else f"{each.readable:>10.1%}")
+    kinds = {each.activation for each in told.layers if each.activation is not None}
+    if kinds:
+        yield f"The hidden layers react by {' and '.join(sorted(kinds))}; the output adds up alone."
+    if told.measure == "nearest class mean":
+        yield (
+            "`readable` is what each stage has understood: the share of rows, never learned from, "
+            "whose signals there are nearest to the mean of their own class."
+        )
+    elif known:
+        yield (
+            "`readable` is what each stage has understood: the share of the targets' variance (R²) "
+            "that the best plain sum of its signals explains, on rows never learned from."
+        )
+
+
+def _neurons(told: Neurons) -> Lines:
+    yield f"Over {told.rows:,} training rows, a hidden neuron fires, that is, answers above 0, on:"
+    for each in told.layers:
+        name = f"{clipped(each.name, 14)}, {_count(each.neurons, 'neuron')}"
+        yield f"  {name:<28}{each.firing_rate:6.1%} of rows  {bar(each.firing_rate, 10)}"
+    classes = any(each.most_for is not None for each in told.busiest)
+    most = ", with the classes for which they fire most and least, on average" if classes else ""
+    yield f"The busiest{most}:"
+    yield from map(_neuron, told.busiest)
+    yield "The quietest of those that fire at all:"
+    yield from map(_neuron, told.quietest)
+    for each in told.layers:
+        if each.never:
+            yield f"Of {each.name}, {_numbered(each.never)} never fire on any of them."
+        if each.always:
+            yield f"Of {each.name}, {_numbered(each.always)} fire on all of them."
+
+
+def _neuron(each: NeuronTold) -> str:
+    line = f"  {clipped(each.name, 14):<14}{each.firing_rate:7.1%} {bar(each.firing_rate, 8)}"
+    if each.most_for is None or each.least_for is None:
+        return f"{line}  {figure(each.mean, 2)} on average"
+    most, least = each.most_for, each.least_for
+    return (
+        f"{line}  {clipped(most[0], 8)} {figure(most[1], 2)}, "
+        f"{clipped(least[0], 8)} {figure(least[1], 2)}"
+    )
+
+
+def _weights(told: WeightsTold) -> Lines:
+    for each in told.layers:
+        yield (
+            f"{each.name}: {_count(each.count, 'weight')} of size {figure(each.mean_size, 3)} on "
+            "average. The strongest:"
+        )
+        yield from _connections(each.strongest)
+    if told.neuron is not None:
+        yield from _listens(told.neuron, told.image_shape)
+
+
+def _listens(neuron: NeuronWeights, image_shape: tuple[int, ...] | None) -> Lines:
+    """One neuron and what it listens to."""
+    yield (
+        f"The next layer listens most to {neuron.name}. What this neuron itself listens to, and "
+        "what speaks against it (░):"
+    )
+    yield from _connections(neuron.strongest)
+    if neuron.bias is not None:
+        yield f"  {'its bias':<40}{figure(neuron.bias, 2, sign=True):>7}"
+    if image_shape is not None:
+        speaks = [max(each, 0.0) for each in neuron.weights]
+        against = [max(-each, 0.0) for each in neuron.weights]
+        drawn = [("stirred by", picture(speaks, image_shape))]
+        drawn += [("calmed by", picture(against, image_shape))]
+        yield from (f"  {line}" for line in side_by_side(drawn, 58))
+
+
+def _connections(found: Sequence[Connection]) -> Lines:
+    largest = max((abs(each.weight) for each in found), default=0.0)
+    for each in found:
+        yield (
+            f"  {_connection(each):<40}{figure(each.weight, 2, sign=True):>7}  "
+            f"{signed_bar(each.weight, largest, 8)}".rstrip()
+        )
+
+
+def _biases(told: Biases) -> Lines:
+    if not told.layers:
+        yield "Its neurons have none: they have no tendencies of their own."
+    for each in told.layers:
+        yield (
+            f"{each.name}: {each.jumpy:,} jumpy (above 0), {each.calm:,} calm (below), "
+            f"{figure(each.mean_size, 3)} in size on average."
+        )
+        rows = {"the jumpiest": each.jumpiest, "the calmest": each.calmest}
+        largest = max(abs(bias) for _, bias in rows.values())
+        for word, (name, bias) in rows.items() if each.jumpy + each.calm > 1 else ():
+            yield (
+                f"  {word:<14}{clipped(name, 24):<26}{figure(bias, 2, sign=True):>7}  "
+                f"{signed_bar(bias, largest, 8)}".rstrip()
+            )
+
+
+def _activations(told: Activations) -> Lines:
+    if not told.layers:
+        yield "None of its layers has one that is known here: each gives out its sums as they are."
+        return
+    for each in told.layers:
+        settings = _settings(each.threshold, "threshold") + _settings(each.width, "width")
+        yield f"{each.name}: {each.activation}{', '.join(['', *settings])}."
+        if each.silent is None:
+            continue
+        shares = {"silent": each.silent}
+        if each.full is None:
+            shares["answering"] = 1 - each.silent
+        else:
+            shares |= {"on the ramp": 1 - each.silent - each.full, "fully firing": each.full}
+        for word, share in shares.items():
+            yield f"  {word:<14}{share:7.1%}  {bar(share)}"
+    if told.rows:
+        yield (
+            f"Shares of all answers to {told.rows:,} training rows. Off the ramp a small change "
+            "changes nothing, and so a neuron learns nothing from that row."
+        )
+    else:
+        yield NO_ROWS
+
+
+def _settings(ends: tuple[float, float] | None, name: str) -> list[str]:
+    if ends is None:
+        return []
+    low, high = ends
+    return [f"{name} {figure(low)}" + ("" if low == high else f" to {figure(high)}")]
+
+
+def _forward_pass(told: Thought) -> Lines:
+    yield f"Row {told.row} of the {told.part} rows, thought through:"
+    for layer in told.reasons.layers:
+        yield f"  {heading_of(layer)}"
+    yield from answer_lines(told.reasons.answer)
+    if told.seconds is not None:
+        yield f"A batch took {figure(told.seconds * 1000)} ms to think through in training."
+    yield f"Sum by sum: brainnet explain --run RUN --row {told.row}"
+
+
+def _loss(told: LossTold) -> Lines:
+    yield f"It is judged by {told.name}."
+    rows = {
+        "always the same answer": told.guessing,
+        "the first batch, untrained": told.first,
+        "the last batch looked at": told.last,
+        "a typical row, never learned": told.typical,
+    }
+    rows |= {tag: value for tag, value in told.metrics.items() if tag.startswith("loss/")}
+    known = {word: value for word, value in rows.items() if value is not None}
+    largest = max(known.values(), default=0.0)
+    for word, value in known.items():
+        share = value / largest if largest > 0 else 0.0
+        yield f"  {word:<29}{figure(value):>9}  {bar(share, 16)}"
+    yield from _drawn(told.curve, "the loss of the batches")
+    scores = [f"{tag} {figure(v)}" for tag, v in told.metrics.items() if not tag.startswith("loss")]
+    if scores:
+        yield f"At the end: {', '.join(scores)}."
+    if told.worst and told.worst_share is not None:
+        yield (
+            f"Of the rows it never learned from, these {len(told.worst)} sting most; they have "
+            f"{told.worst_share:.0%} of all the sting:"
+        )
+        for each in told.worst:
+            yield f"  {f'row {each.row}, {each.part}':<29}{figure(each.loss):>9}"
+        yield f"Why: brainnet explain --run RUN --row {told.worst[0].row}"
+    if not told.worst:
+        yield NO_ROWS
+
+
+def _blame(told: BlameTold) -> Lines:
+    if told.layers:
+        yield "Each layer's share of the blame: at the first look, at the last, and as it is now:"
+        yield f"  {'':14}{'first':>8}{'last':>8}{'now':>8}"
+        for each in told.layers:
+            cells = "".join(_share(value) for value in (each.first, each.last, each.now))
+            now = each.last if each.now is None else each.now
+            yield f"  {clipped(each.name, 14):<14}{cells}  {bar(now or 0.0, 16)}"
+    if not told.rows:
+        yield NO_ROWS
+        return
+    yield (
+        f"Now is on {told.rows:,} training rows together, with a loss of {figure(told.loss)}. The "
+        "weights with the largest part in it:"
+    )
+    for weight in told.weights:
+        yield f"  {_connection(weight):<40}{weight.blame:7.2%}"
+
+
+def _share(value: float | None) -> str:
+    return f"{'':8}" if value is None else f"{value:8.1%}"
+
+
+def _gradient(told: GradientTold) -> Lines:
+    yield from _drawn(told.curve, "how steep it was")
+    if told.layers:
+        yield "Layer by layer: at the first look, at the last, and as it is now:"
+        yield f"  {'':14}{'first':>10}{'last':>10}{'now':>10}"
+        for each in told.layers:
+            found = [each.first, each.last, each.now]
+            cells = "".join(f"{'' if value is None else figure(value):>10}" for value in found)
+            yield f"  {clipped(each.name, 14):<14}{cells}"
+    if told.now is None:
+        yield NO_ROWS
+        return
+    yield (
+        f"Now is the slope of the loss on {told.rows:,} training rows together: "
+        f"{figure(told.now)} steep. Steepest, and which way is down:"
+    )
+    for weight in told.weights:
+        down = "less" if weight.gradient > 0 else "more"
+        yield f"  {_connection(weight):<40}{figure(weight.gradient, sign=True):>11}  {down}"
+
+
+def _connection(each: Connection | Damage, room: int = 20) -> str:
+    return f"{clipped(each.source, room)} → {clipped(each.target, min(room, 16))}"
+
+
+def _descent(told: DescentTold) -> Lines:
+    epochs = "" if told.epochs is None else f" in {_count(told.epochs, 'epoch')}"
+    steps = "An unknown number of steps" if told.steps is None else _count(told.steps, "step")
+    by = "" if told.optimizer is None else f", taken by {told.optimizer}"
+    yield f"{steps} downhill{epochs}{by}."
+    if told.layers:
+        yield "How far a typical step moved the weights, as a share of their own length:"
+        largest = max(each.update_ratio for each in told.layers)
+        for each in told.layers:
+            share = each.update_ratio / largest if largest > 0 else 0.0
+            yield f"  {clipped(each.name, 14):<14}{each.update_ratio:9.3%}  {bar(share, 16)}"
+        yield "About 0.1% is usual: far less hardly learns, far more tears down what was learned."
+    if told.promised is None or told.kept is None or told.downhill is None:
+        yield NO_READINGS
+        return
+    yield (
+        f"Of the {_count(told.looks, 'step')} looked at closely, {told.downhill:.0%} led downhill. "
+        "All together, on their own rows:"
+    )
+    yield f"  {'the slope promised':<29}{figure(told.promised):>9}"
+    yield f"  {'the loss fell by':<29}{figure(told.kept):>9}"
+
+
+def _rate(told: RateTold) -> Lines:
+    given = "is not known" if told.value is None else f"is {figure(told.value)}"
+    stays = "stays as it is" if told.schedule is None else f"follows {told.schedule}"
+    yield f"The learning rate {given} and {stays}."
+    values = told.curve.values
+    if values and min(values) != max(values):
+        yield from _drawn(told.curve, "the learning rate")
+    if told.update_ratio is not None:
+        ratio = f"{told.update_ratio:.2%}"
+        yield f"At that, a typical step moved the weights by {ratio} of their length."
+    if told.kept is None or told.overshot is None:
+        yield NO_READINGS
+        return
+    yield (
+        f"A typical step brought {told.kept:.0%} of what the slope promised, and "
+        f"{told.overshot:.0%} of the steps looked at ended higher than they began. {_verdict(told)}"
+    )
+
+
+def _verdict(told: RateTold) -> str:
+    """What the promises kept say of the size of the step."""
+    kept, overshot = told.kept or 0.0, told.overshot or 0.0
+    if overshot > 0.25 or kept < 0.25:
+        return "It overshoots: try a smaller one."
+    if kept > 0.9 and overshot < 0.1:
+        return "The ground was as straight as it looked: larger steps might do as well."
+    return "The steps are large enough to feel the curve of the ground, and still go down."
+
+
+def _layers_in_short(told: Layers) -> str:
+    sizes = [each.neurons for each in told.layers]
+    ends = [*([told.inputs] if told.inputs is not None else []), *sizes]
+    return f"{' → '.join(map(str, ends))}: {told.numbers:,} numbers that learn"
+
+
+def _neurons_in_short(told: Neurons) -> str:
+    count = sum(each.neurons for each in told.layers)
+    never = sum(len(each.never) for each in told.layers)
+    fires = sum(each.neurons * each.firing_rate for each in told.layers) / max(1, count)
+    return f"fire on {fires:.0%} of the rows; {never} of {count:,} never {'does' if never == 1 else 'do'}"
+
+
+def _weights_in_short(told: WeightsTold) -> str:
+    found = [each for layer in told.layers for each in layer.strongest[:1]]
+    if not found:
+        return "none that can be told one by one"
+    top = max(found, key=lambda each: abs(each.weight))
+    return f"strongest: {_connection(top, 12)}, {figure(top.weight, 2, sign=True)}"
+
+
+def _biases_in_short(told: Biases) -> str:
+    if not told.layers:
+        return "none"
+    low = min(each.calmest[1] for each in told.layers)
+    high = max(each.jumpiest[1] for each in told.layers)
+    jumpy, calm = (sum(getattr(each, word) for each in told.layers) for word in ("jumpy", "calm"))
+    return f"{figure(low, 2)} to {figure(high, 2)}; {jumpy:,} jumpy, {calm:,} calm"
+
+
+def _activations_in_short(told: Activations) -> str:
+    kinds = " and ".join(sorted({each.activation for each in told.layers})) or "none"
+    known = [each for each in told.layers if each.silent is not None]
+    count = sum(each.neurons for each in known)
+    if not count:
+        return kinds
+    silent = sum(each.neurons * (each.silent or 0.0) for each in known) / count
+    ended = [each for each in known if each.full is not None]
+    if len(ended) < len(known):
+        return f"{kinds}: {silent:.0%} silent"
+    full = sum(each.neurons * (each.full or 0.0) for each in ended) / count
+    return f"{kinds}: {silent:.0%} silent, {full:.0%} fully firing"
+
+
+def _forward_pass_in_short(told: Thought) -> str:
+    answer = told.reasons.answer
+    if answer.numbers:
+        first = answer.numbers[0]
+        return f"row {told.row}: {figure(first.value)}; right would be {figure(first.right)}"
+    first_class = answer.classes[0]
+    sure = "" if first_class.probability is None else f", {first_class.probability:.1%} sure"
+    verdict = "" if answer.correct is None else f", {'right' if answer.correct else 'wrong'}"
+    return f"row {told.row}: {first_class.name}{sure}{verdict}"
+
+
+def _loss_in_short(told: LossTold) -> str:
+    way = "" if told.first is None else f"{figure(told.first)} → {figure(told.last)}"
+    guessing = "" if told.guessing is None else f"guessing costs {figure(told.guessing)}"
+    return "; ".join(part for part in (way, guessing) if part) or told.name
+
+
+def _blame_in_short(told: BlameTold) -> str:
+    shares = {each.name: each.last if each.now is None else each.now for each in told.layers}
+    known = {name: share for name, share in shares.items() if share is not None}
+    if not known:
+        return "not known"
+    most = max(known, key=lambda name: known[name])
+    return f"{most} carries {known[most]:.0%} of the blame"
+
+
+def _gradient_in_short(told: GradientTold) -> str:
+    values = told.curve.values
+    if values:
+        return f"{figure(values[0])} steep at first, {figure(values[-1])} at last"
+    return "not known" if told.now is None else f"{figure(told.now)} steep"
+
+
+def _descent_in_short(told: DescentTold) -> str:
+    steps = "steps" if told.steps is None else _count(told.steps, "step")
+    return steps if told.optimizer is None else f"{steps} by {told.optimizer}"
+
+
+def _rate_in_short(told: RateTold) -> str:
+    value = "not known" if told.value is None else figure(told.value)
+    schedule = "" if told.schedule is None else f" by {told.schedule}"
+    kept = "" if told.kept is None else f"; steps keep {told.kept:.0%} of what they promise"
+    return f"{value}{schedule}{kept}"
+
+
+def _drawn(curve: Curve, name: str) -> Lines:
+    """A curve, with where it begins and ends."""
+    if len(curve.values) < 2:
+        return
+    ends = f"{figure(curve.values[0])} → {figure(curve.values[-1])}"
+    yield f"  {sparkline(curve.values)}  {ends}"
+    first, last = curve.steps[0], curve.steps[-1]
+    yield f"That is {name}, at {len(curve.steps)} steps from {first:,} to {last:,}."
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _numbered(numbers: Sequence[int]) -> str:
+    shown = ", ".join(f"#{each}" for each in numbers[:NAMED])
+    return shown + (f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else "")
+
+
+_TELLERS: dict[Concept, Callable[..., Lines]] = {
+    concepts.LAYERS: _layers,
+    concepts.NEURONS: _neurons,
+    concepts.WEIGHTS: _weights,
+    concepts.BIASES: _biases,
+    concepts.ACTIVATION_FUNCTION: _activations,
+    concepts.FORWARD_PASS: _forward_pass,
+    concepts.LOSS_FUNCTION: _loss,
+    concepts.BACKPROPAGATION: _blame,
+    concepts.GRADIENT: _gradient,
+    concepts.GRADIENT_DESCENT: _descent,
+    concepts.LEARNING_RATE: _rate,
+}
+
+_IN_SHORT: dict[Concept, Callable[..., str]] = {
+    concepts.LAYERS: _layers_in_short,
+    concepts.NEURONS: _neurons_in_short,
+    concepts.WEIGHTS: _weights_in_short,
+    concepts.BIASES: _biases_in_short,
+    concepts.ACTIVATION_FUNCTION: _activations_in_short,
+    concepts.FORWARD_PASS: _forward_pass_in_short,
+    concepts.LOSS_FUNCTION: _loss_in_short,
+    concepts.BACKPROPAGATION: _blame_in_short,
+    concepts.GRADIENT: _gradient_in_short,
+    concepts.GRADIENT_DESCENT: _descent_in_short,
+    concepts.LEARNING_RATE: _rate_in_short,
+}
