@@ -70,13 +70,11 @@ def portrait_of(subject: Subject, concept: Concept) -> Explanation:
 
 def overview_of(subject: Subject) -> Explanation:
     """All concepts with a run's own numbers, in a line each."""
-    sections = []
+    facts, sections = subject.facts, []
     for group in GROUPS:
         members = [concept for concept in CONCEPTS if concept.group == group]
-        told = [(each.name, in_short(each, PORTRAYED[each](subject))) for each in members]
-        sections.append(
-            Section(f"The {group}", tuple(f"  {name:20} {line}" for name, line in told))
-        )
+        lines = [f"  {each.name:20} {in_short(each, PORTRAYED[each](subject))}" for each in members]
+        sections.append(Section(f"The {group}", tuple(lines)))
     weights = "" if facts.checkpoint is None else f"; its weights are those of {facts.checkpoint}"
     text = (f"What {facts.name} has to say of itself{weights}.",)
     return Explanation(facts.name, None, text, (), tuple(sections))
@@ -380,7 +378,8 @@ def _neurons_in_short(told: Neurons) -> str:
     count = sum(each.neurons for each in told.layers)
     never = sum(len(each.never) for each in told.layers)
     fires = sum(each.neurons * each.firing_rate for each in told.layers) / max(1, count)
-    return f"fire on {fires:.0%} of the rows; {never} of {count:,} never {'does' if never == 1 else 'do'}"
+    do = "does" if never == 1 else "do"
+    return f"fire on {fires:.0%} of the rows; {never} of {count:,} never {do}"
 
 
 def _weights_in_short(told: WeightsTold) -> str:
