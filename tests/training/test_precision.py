@@ -1,3 +1,4 @@
+import functools
 import logging
 
 import pytest
@@ -26,18 +27,22 @@ def run(precision, folder, data="moons", optimizer="sgd"):
     )
 
 
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory):
+    """Trains in 32 bits, once for each kind of data."""
+    return functools.cache(lambda data: run("32-true", tmp_path_factory.mktemp(data) / "run", data))
+
+
 @pytest.mark.parametrize("data", ["moons", "diabetes"])
 @pytest.mark.parametrize("precision", [each for each in PRECISIONS if each != "16-mixed"])
-def test_every_precision_trains_and_draws(tmp_path, caplog, precision, data):
-    exact = run("32-true", tmp_path / "exact", data)
-    caplog.clear()
+def test_every_precision_trains_and_draws(tmp_path, caplog, exact, precision, data):
     with caplog.at_level(logging.WARNING, "brainnet.training.pictures"):
         result = run(precision, tmp_path / "run", data)
     assert result.state == "finished"
     assert not [each for each in caplog.records if "pictures" in each.name]
     numbers = NUMBERS.get(precision, torch.float32)
     assert {weight.dtype for weight in result.network.parameters()} == {numbers}
-    assert result.metrics["loss/test"] == pytest.approx(exact.metrics["loss/test"], rel=0.05)
+    assert result.metrics["loss/test"] == pytest.approx(exact(data).metrics["loss/test"], rel=0.05)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
