@@ -1,6 +1,6 @@
 """Network: the one that a configuration describes, with sizes that follow from its data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ def network_from(
     inputs: int,
     outputs: int,
     embeddings: Mapping[int, int] | None = None,
+    image_shape: Sequence[int] | None = None,
 ) -> nn.Module:
     """Build the network of a configuration; the same seed gives the same first weights.
 
@@ -27,6 +28,9 @@ def network_from(
         inputs: how many numbers a row has.
         outputs: how many numbers the network gives for it.
         embeddings: the number of codes of each input that is a code, by its position.
+        image_shape: (height, width) or (channels, height, width) where a row is a picture. A class
+            with an argument of this name is always told of three: rows come to it flat, and it
+            may view them so.
 
     Raises:
         InputError: where a class is not allowed or refuses its keys, or where the network cannot
@@ -44,6 +48,8 @@ def network_from(
         check_memory(offered["sizes"])
     offered["generator"] = torch.Generator().manual_seed(seed)
     offered["activation"] = config["activation"]
+    if image_shape:
+        offered["image_shape"] = (1, *image_shape)[-3:]
     if embeddings:
         offered["embeddings"] = dict(embeddings)
     taken = {key: value for key, value in offered.items() if accepts(target, key)}

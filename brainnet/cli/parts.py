@@ -143,6 +143,7 @@ def network_of(filled: Config, data: DataModule, loss: nn.Module, build: Build) 
         inputs=sizes["inputs"],
         outputs=sizes["outputs"],
         embeddings=data.preparation.embedded,
+        image_shape=data.image_shape,
     )
     if isinstance(network, Network) and network.embeddings is not None:
         filled["network"]["embeddings"] = network.embeddings.codes
