@@ -16,6 +16,7 @@ brainnet: neural networks as a glass box, every part named, watched and explaine
   brainnet predict RUN --input FILE        answer the rows of a file, with probabilities
   brainnet export RUN --to onnx|torch|json take the network out, for other programs
   brainnet explain [CONCEPT]               what a concept means, its formula, where it is in code
+  brainnet explain --run RUN [--row N]     a run's own numbers; why a row got its answer
   brainnet kernels build|status|clean      the fast C++ path: build it, ask for it, remove it
 
   brainnet COMMAND --help                  what a command takes, with examples
@@ -29,6 +30,7 @@ Try:
   brainnet evaluate latest
   brainnet predict latest --input rows.csv --output answers.csv
   brainnet explain weights
+  brainnet explain --run latest --row 0
   tensorboard --logdir runs
 
 RUN is a run's folder, latest, or a checkpoint file.

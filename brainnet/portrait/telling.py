@@ -119,27 +119,31 @@ def _neurons(told: Neurons) -> Lines:
         name = f"{clipped(each.name, 14)}, {_count(each.neurons, 'neuron')}"
         yield f"  {name:<28}{each.firing_rate:6.1%} of rows  {bar(each.firing_rate, 10)}"
     classes = any(each.most_for is not None for each in told.busiest)
-    most = ", with the classes for which they fire most and least, on average" if classes else ""
+    most = ", and the classes for which they fire most and least" if classes else ""
     yield f"The busiest{most}:"
-    yield from map(_neuron, told.busiest)
+    yield from _behaving(told.busiest)
     yield "The quietest of those that fire at all:"
-    yield from map(_neuron, told.quietest)
+    yield from _behaving(told.quietest)
     for each in told.layers:
         if each.never:
-            yield f"Of {each.name}, {_numbered(each.never)} never fire on any of them."
+            do = "never fires" if len(each.never) == 1 else "never fire"
+            yield f"Of {each.name}, {_numbered(each.never)} {do} on any of them."
         if each.always:
-            yield f"Of {each.name}, {_numbered(each.always)} fire on all of them."
+            do = "fires" if len(each.always) == 1 else "fire"
+            yield f"Of {each.name}, {_numbered(each.always)} {do} on all of them."
 
 
-def _neuron(each: NeuronTold) -> str:
-    line = f"  {clipped(each.name, 14):<14}{each.firing_rate:7.1%} {bar(each.firing_rate, 8)}"
-    if each.most_for is None or each.least_for is None:
-        return f"{line}  {figure(each.mean, 2)} on average"
-    most, least = each.most_for, each.least_for
-    return (
-        f"{line}  {clipped(most[0], 8)} {figure(most[1], 2)}, "
-        f"{clipped(least[0], 8)} {figure(least[1], 2)}"
-    )
+def _behaving(neurons: Sequence[NeuronTold]) -> Lines:
+    """How often neurons fire, how strongly, and for what."""
+    classes = any(each.most_for is not None for each in neurons)
+    heads = f"{'most for':>18}{'least for':>18}" if classes else ""
+    yield f"  {'':14}{'fires on':>9}{'mean':>7}{heads}"
+    for each in neurons:
+        line = f"  {clipped(each.name, 14):<14}{each.firing_rate:>9.1%}{figure(each.mean, 2):>7}"
+        for found in (each.most_for, each.least_for):
+            if found is not None:
+                line += f"{clipped(found[0], 11):>13} {figure(found[1], 2):>4}"
+        yield line
 
 
 def _weights(told: WeightsTold) -> Lines:

@@ -10,9 +10,11 @@ import pytest
 
 from brainnet.cli.arguments import parse
 from brainnet.cli.composition import Composer
+from brainnet.cli.concept_page import OVERRIDES, TAGS, page_of
 from brainnet.cli.configuration import check, plain
-from brainnet.cli.explain import HELP, OVERRIDES, TAGS, Page, run
+from brainnet.cli.explain import HELP, run
 from brainnet.cli.main import main
+from brainnet.cli.page import Page
 from brainnet.concepts import CONCEPTS, WEIGHTS
 from brainnet.errors import InputError
 from brainnet.observation.tags import Tag
@@ -89,7 +91,7 @@ def test_help_is_shown(option, capsys):
         (["wieghts"], "got 'wieghts'. Did you mean weights?"),
         (["squirrel"], "Choose one of: layers, neurons"),
         (["weights", "biases"], "got 'weights biases'"),
-        (["--jsno"], "there is no option --jsno. Did you mean --json?"),
+        (["--jsno"], "explain has no option --jsno. Did you mean --json?"),
     ],
 )
 def test_wrong_input_ends_with_code_2_and_one_message(typed, answer, capsys):
@@ -107,14 +109,14 @@ def test_prose_fits_the_width_and_only_drawings_and_commands_stand_out(concept, 
     drawings = {line for line in tell(concept) if line.startswith(" ")}
     terms = {f"  brainnet train {override}" for override in OVERRIDES[concept]}
     terms |= {f"  {tag.at('hidden_1')}" for tag in TAGS[concept]}
-    broad = {line for line in Page(width).of_concept(concept) if len(line) > width}
+    broad = {line for line in page_of(concept, Page(width)) if len(line) > width}
     assert {line for line in broad if " " in line.strip()} <= drawings | terms
 
 
 def test_colours_change_nothing_but_the_colours():
-    coloured = list(Page(80, colours=True).of_concept(WEIGHTS))
-    assert coloured != list(Page(80).of_concept(WEIGHTS))
-    assert [ANSI.sub("", line) for line in coloured] == list(Page(80).of_concept(WEIGHTS))
+    coloured = list(page_of(WEIGHTS, Page(80, colours=True)))
+    assert coloured != list(page_of(WEIGHTS, Page(80)))
+    assert [ANSI.sub("", line) for line in coloured] == list(page_of(WEIGHTS, Page(80)))
 
 
 def test_a_terminal_gets_colours_and_its_own_width(monkeypatch):
