@@ -3,12 +3,14 @@
 from typing import Any
 
 from brainnet import __version__
+from brainnet.data.columns import Columns
 from brainnet.exporting.answering import Answering
 from brainnet.training.trained import Trained
 
 
 def about(trained: Trained, answering: Answering) -> dict[str, Any]:
     """Return where the network came from, what it takes and what its answers mean."""
+    preparation = answering.prepared.preparation
     return {
         "brainnet": __version__,
         "run": trained.run.folder.path.name,
@@ -16,7 +18,7 @@ def about(trained: Trained, answering: Answering) -> dict[str, Any]:
         "checkpoint": trained.checkpoint.name,
         "task": trained.task,
         "inputs": [raw.told() for raw in answering.inputs],
-        "columns": list(answering.prepared.preparation.names),
+        "columns": list(preparation.names) if isinstance(preparation, Columns) else [],
         "class_names": list(trained.class_names),
         "target_names": list(trained.target_names),
     }

@@ -22,18 +22,18 @@ class Answering(nn.Module):
 
     Args:
         trained: the run. Its network is used as it is; one of half precision is copied and
-            computes in 32 bits, as few runtimes have 16 on a CPU.
+            computes in 32 bits, as few runtimes have 16 on a CPU, and one elsewhere is copied here.
     """
 
     def __init__(self, trained: Trained) -> None:
         super().__init__()
         self.prepared = Prepared(trained.preparation)
-        self.network = trained.network
-        kinds = {weight.dtype for weight in self.network.parameters() if weight.is_floating_point()}
-        self.halved = bool(kinds & {torch.float16, torch.bfloat16})
-        if self.halved:
-            self.network = deepcopy(trained.network).float()
+        held = [*trained.network.parameters(), *trained.network.buffers()]
+        kinds = {tensor.dtype for tensor in held if tensor.is_floating_point()}
         self.kind = torch.float64 if torch.float64 in kinds else torch.float32
+        self.network = trained.network
+        if kinds - {self.kind} or any(tensor.device.type != "cpu" for tensor in held):
+            self.network = deepcopy(trained.network).to("cpu", self.kind)
         self.trained = [trained]  # in a list: it is no part of the module
 
     @property

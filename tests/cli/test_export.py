@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 
@@ -55,6 +56,37 @@ def test_a_program_of_torch_answers_as_predict_does(run):
     names = np.array(load(run).class_names)[index.numpy()]
     assert list(names) == list(expected["prediction"])
     np.testing.assert_allclose(shares.detach(), expected.iloc[:, 1:], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_table_of_all_kinds_of_columns_is_answered_as_predict_does(empty_folder):
+    random, count = np.random.default_rng(0), 600
+    seconds = random.integers(0, 16 * 10**8, count)
+    frame = pd.DataFrame(
+        {
+            "price": random.normal(100, 20, count),
+            "town": random.choice([f"town {number}" for number in range(50)], count),
+            "colour": random.choice(["red", "blue"], count),
+            "sold": random.choice(["yes", "no"], count),
+            "born": pd.to_datetime(seconds, unit="s").strftime("%Y-%m-%d %H:%M"),
+        }
+    )
+    frame["kind"] = np.where(frame["price"] > 100, "dear", "cheap")
+    frame.loc[::7, "price"] = np.nan
+    frame.to_csv("mine.csv", index=False)
+    data = ("data=table", "data.path=mine.csv", "data.target=kind", "data.missing=impute")
+    assert main(["train", *data, "network.hidden=[4]", "trainer.max_epochs=1", "trainer=cpu"]) == 0
+    assert main(["export", "latest", "--to", "onnx", "--output", "mine.onnx"]) == 0
+    session = onnxruntime.InferenceSession("mine.onnx", providers=["CPUExecutionProvider"])
+    rows, run = frame.drop(columns="kind"), load("latest")
+    fed = {name: rows[name].to_numpy(object) for name in ("town", "colour", "sold")}
+    fed["price"] = rows["price"].to_numpy("float32")
+    fed["born"] = pd.to_datetime(rows["born"]).to_numpy("datetime64[s]").astype("int64")
+    _, name, shares = session.run(None, fed)
+    expected = run.predict(rows)
+    assert list(name) == list(expected["prediction"])
+    np.testing.assert_allclose(shares, expected.iloc[:, 1:], rtol=0, atol=1e-5)
+    assert run.network.embeddings.codes == {1: 51}
 
 
 def test_slips_are_told_and_nothing_is_written(capsys, run, monkeypatch):

@@ -129,11 +129,8 @@ def test_answers_pictures_as_they_are(trained: Make, channels: int) -> None:
     _, session = exported(run)
     shape = (6, 5, 4, 3)[: 3 if channels == 1 else 4]
     pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    apart = pictures if channels == 1 else np.moveaxis(pictures, 3, 1)
-    inputs = run.scaling.apply(torch.from_numpy(apart.reshape(6, -1).copy()))
     _, _, shares = session.run(None, {"pixels": pictures})
-    expected = run.network(inputs).softmax(dim=1).detach().numpy()
-    np.testing.assert_allclose(shares, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(shares, shares_of(run, pictures), rtol=0, atol=1e-5)
 
 
 RAMPS = {
@@ -205,6 +202,38 @@ def test_what_no_file_can_hold_is_refused_at_once(
     monkeypatch.setattr(module, "MOST_BYTES", 100)
     with pytest.raises(InputError, match=r"at most 2 GB.*--to torch"):
         to_onnx(Answering(trained()), {})
+
+
+class Seeing(nn.Module):
+    """A small network of convolutions, as somebody else would write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            ThresholdRamp(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(),
+            nn.Linear(36, 3),
+        )
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.stages(inputs.reshape(-1, 1, 6, 6))
+        return found
+
+
+@pytest.mark.slow
+def test_networks_of_others_are_exported_as_well(trained: Make, numbers: Numbers) -> None:
+    columns = Columns.numbers([f"pixel {place}" for place in range(36)])
+    network = Seeing()
+    network(torch.from_numpy(numbers(64, 36)))  # so that the normalisation has seen something
+    run = trained(network=network, preparation=columns, loss=nn.CrossEntropyLoss())
+    _, session = exported(run)
+    for rows in (numbers(50, 36), numbers(1, 36)):
+        _, _, shares = session.run(None, {"rows": rows})
+        np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-5)
 
 
 class Deciding(nn.Module):
