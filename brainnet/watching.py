@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from brainnet.errors import InputError
 from brainnet.observation.cadence import Every, Pace, check_stride
 from brainnet.observation.introduction import introduce
-from brainnet.observation.judge import Judge
+from brainnet.observation.judge import Judge, enough
 from brainnet.observation.look_in_a_loop import LookInALoop
 from brainnet.observation.observed_step import ObservedStep
 from brainnet.observation.parts import is_compiled, uncompiled
@@ -73,7 +73,8 @@ def watch(
         criterion: from outputs and targets to a loss; with `sample` it tells how far the loss
             really falls in a step.
         sample: inputs and targets of a few fixed rows, a batch or so, to ask about before and after
-            each step that is looked at, in evaluation mode.
+            each step that is looked at, in evaluation mode; of a large network (from a million
+            weights on) only about the first 16.
         level: how much to look at, "light" or "full", as in `Observe`.
         first_step: steps taken before, of a training that goes on: what was recorded until then
             stays, and the counting goes on from there.
@@ -294,13 +295,18 @@ class Watching:
             return None
         if isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module  # the others would wait for their part of a backward pass
-        judge = Judge(model, criterion, *sample)
-        try:
-            judge.loss()
-        except Exception as error:
-            self._say(f"the sample cannot be judged: {type(error).__name__}: {error}")
-            return None
-        return judge
+        inputs, targets = sample
+        # All of them, where a part alone is nothing that the model takes.
+        for rows in (enough(len(inputs), model), len(inputs)):
+            judge = Judge(model, criterion, inputs[:rows], targets[:rows])
+            try:
+                judge.loss()
+            except Exception as error:
+                failure = error
+            else:
+                return judge
+        self._say(f"the sample cannot be judged: {type(failure).__name__}: {failure}")
+        return None
 
     def _make_recorder(
         self, folder: Path, first_step: int, criterion: Criterion | None

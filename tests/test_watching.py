@@ -679,3 +679,26 @@ def test_on_a_gpu_a_look_never_waits_for_it(tmp_path):
             torch.cuda.set_sync_debug_mode("default")
     assert watching.left_out[1:] == []
     assert len(watching.readings) == 3
+
+
+def test_a_sample_that_only_fits_whole_is_asked_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainnet.observation.judge.WEIGHTS_TIMES_ROWS", 0)
+    asked = []
+
+    class Whole(nn.Linear):
+        def forward(self, inputs):
+            asked.append(len(inputs))
+            return super().forward(inputs.reshape(20, 4))
+
+    model = Whole(4, 2)
+    optimizer = sgd(model)
+    sample = (torch.randn(20, 4), torch.randn(20, 2))
+    with watch(model, tmp_path, 50, optimizer, CRITERION, sample) as watching:
+        optimizer.zero_grad()
+        loss = CRITERION(model(torch.randn(20, 4)), torch.randn(20, 2))
+        loss.backward()
+        optimizer.step()
+        watching.step(loss)
+    assert asked[:2] == [16, 20]
+    assert watching.readings[0].actual_decrease is not None
+    assert watching.left_out == []

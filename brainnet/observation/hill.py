@@ -14,6 +14,9 @@ NEAREST, FARTHEST = 3.0, 24.0
 POINTS_AHEAD, POINTS_BEHIND = 36, 12
 """Where the loss is measured: this many points on either side of the start."""
 
+LARGE, FEWER = 2**20, 3
+"""Of a network with more weights than this, only every third of these points is measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hill:
@@ -91,16 +94,19 @@ def hill(
         >>> round(found.slope, 3), found.bottom, found.verdict
         (-8.0, 1.0, 'About right: the step ends near the bottom of its slope.')
     """
+    moved = {name: torch.empty_like(each) for name, each in start.items()}
 
     def loss_at(position: float) -> float:
-        moved = {name: start[name].lerp(end[name], position) for name in start}
+        for name, place in moved.items():
+            torch.lerp(start[name], end[name], position, out=place)
         return float(judge(functional_call(network, moved, inputs)))
 
     reach, lowest = NEAREST, loss_at(1.0)
     while reach < FARTHEST and (ahead := loss_at(reach)) < lowest:
         reach, lowest = 2 * reach, ahead
-    positions = tuple(
-        reach * point / POINTS_AHEAD for point in range(-POINTS_BEHIND, POINTS_AHEAD + 1)
-    )
+    stride = FEWER if sum(each.numel() for each in start.values()) > LARGE else 1
+    points = {-1, 1, *range(-POINTS_BEHIND, POINTS_AHEAD + 1, stride)}  # 0's own neighbours always
+    positions = tuple(reach * point / POINTS_AHEAD for point in sorted(points))
     losses = tuple(loss_at(position) for position in positions)
-    return Hill(positions, losses, start=loss_at(0.0), end=loss_at(1.0))
+    start_loss, end_loss = losses[positions.index(0.0)], loss_at(1.0)
+    return Hill(positions, losses, start=start_loss, end=end_loss)

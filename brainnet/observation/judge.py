@@ -4,8 +4,26 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from brainnet.observation.untouched import untouched
+
+WEIGHTS_TIMES_ROWS = 2**24
+"""How much may be asked of a network at each question: so many rows, times its weights."""
+
+LEAST = 16
+"""Rows that it is asked about at least, however large it is."""
+
+
+def enough(rows: int, model: nn.Module) -> int:
+    """How many of some rows to ask about, so that asking takes no longer than learning.
+
+    Example:
+        >>> enough(256, nn.Linear(10, 10)), enough(256, nn.Linear(2048, 2048))
+        (256, 16)
+    """
+    weights = sum(0 if is_lazy(weight) else weight.numel() for weight in model.parameters())
+    return min(rows, max(LEAST, WEIGHTS_TIMES_ROWS // max(weights, 1)))
 
 
 class Judge:

@@ -15,6 +15,7 @@ from brainnet.data.module import DataModule
 from brainnet.observation import tags
 from brainnet.observation.cadence import is_round
 from brainnet.observation.hill import Hill, hill
+from brainnet.observation.judge import enough
 from brainnet.observation.untouched import untouched
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
@@ -204,7 +205,8 @@ def _moved(module: LearningModule, *rows: Tensor) -> list[Tensor]:
 
 
 def _hill(module: LearningModule, data: DataModule, before: dict[str, Tensor]) -> Hill:
-    inputs, targets = _moved(module, *data.sample)
+    rows = enough(len(data.sample[0]), module.network)
+    inputs, targets = _moved(module, *(part[:rows] for part in data.sample))
     return hill(
         module.network,
         lambda outputs: module.loss(outputs, targets),

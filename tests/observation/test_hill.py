@@ -59,3 +59,13 @@ def test_a_hill_is_plain_numbers():
     found = square_hill(0.5)
     assert isinstance(found, Hill)
     assert all(isinstance(loss, float) for loss in found.losses)
+
+
+def test_of_a_large_network_fewer_points_are_measured_and_the_slope_is_as_exact(monkeypatch):
+    every = square_hill(0.5)
+    monkeypatch.setattr("brainnet.observation.hill.LARGE", 0)
+    fewer = square_hill(0.5)
+    assert len(fewer.positions) < len(every.positions) / 2
+    assert set(fewer.positions) < set(every.positions)
+    assert (fewer.slope, fewer.start, fewer.end) == (every.slope, every.start, every.end)
+    assert (fewer.bottom, fewer.verdict) == (every.bottom, every.verdict)
