@@ -49,6 +49,7 @@ def watch(
     level: Level = "light",
     *,
     first_step: int = 0,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> "Watching":
     """Watch a network learn, in any loop: into TensorBoard, a file, and plain data.
 
@@ -78,6 +79,8 @@ def watch(
         level: how much to look at, "light" or "full", as in `Observe`.
         first_step: steps taken before, of a training that goes on: what was recorded until then
             stays, and the counting goes on from there.
+        scaler: the `GradScaler` that multiplies the loss before its backward pass, if one does;
+            gradients are free of it anyway, and with it so is the blame of each neuron (`full`).
 
     Raises:
         InputError: where what is given cannot be meant.
@@ -117,6 +120,7 @@ def watch(
         sample=sample,
         level=level,
         first_step=first_step,
+        scaler=scaler,
     )
 
 
@@ -138,10 +142,11 @@ class Watching:
         sample: tuple[Tensor, Tensor] | None,
         level: Level,
         first_step: int,
+        scaler: torch.amp.GradScaler | None,
     ) -> None:
         self.left_out: list[str] = []
         self._model, self._pace, self._level = model, Pace(every), level
-        self._optimizers = tuple(optimizers)
+        self._optimizers, self._scaler = tuple(optimizers), scaler
         self._step = first_step
         self._readings: list[Reading] = []
         self._recorder: Recorder | None = None
@@ -225,7 +230,9 @@ class Watching:
         if self._looking is None and self._pace.due(self._step):
             self._notice_changes()
             observed = ObservedStep(self._model, level=self._level, previous=self._directions)
-            self._looking = LookInALoop(observed, self._model, self._optimizers, self._judge)
+            self._looking = LookInALoop(
+                observed, self._model, self._optimizers, self._judge, self._scaler
+            )
 
     def _keep(self, looking: LookInALoop) -> None:
         unread = looking.finish(self._step)

@@ -702,3 +702,23 @@ def test_a_sample_that_only_fits_whole_is_asked_whole(tmp_path, monkeypatch):
     assert asked[:2] == [16, 20]
     assert watching.readings[0].actual_decrease is not None
     assert watching.left_out == []
+
+
+def test_the_blame_of_each_neuron_is_free_of_a_scale_that_is_told(tmp_path):
+    found = []
+    for name, scaler in (("plain", None), ("scaled", torch.amp.GradScaler("cpu", 1024.0))):
+        model = ours()
+        optimizer, folder = sgd(model), tmp_path / name
+        with watch(model, folder, 50, optimizer, level="full", scaler=scaler) as watching:
+            loss = CRITERION(model(INPUTS), TARGETS)
+            (loss if scaler is None else scaler.scale(loss)).backward()
+            if scaler is None:
+                optimizer.step()
+            else:
+                scaler.step(optimizer)
+            watching.step(loss)
+        place = watching.readings[0].layers[0].place
+        found.append(events(folder).Histograms(f"backpropagation/{place}")[0].histogram_value)
+    assert found[0].sum > 0
+    assert found[1].sum == pytest.approx(found[0].sum, rel=1e-4)
+    assert found[1].max == pytest.approx(found[0].max, rel=1e-4)

@@ -22,6 +22,7 @@ class LookInALoop:
         model: what learns.
         optimizers: those that move it; without any, where the weights are is remembered now.
         judge: what asks it about fixed rows before and after the step.
+        scaler: what multiplies the loss for the backward pass, where something does.
 
     Attributes:
         observed: the step.
@@ -33,10 +34,12 @@ class LookInALoop:
         model: nn.Module,
         optimizers: Sequence[Optimizer],
         judge: Judge | None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self.observed = observed
         self._model, self._optimizers = model, optimizers
         self._judge = judge
+        self._scaler = scaler
         self._failure: Exception | None = None
         self._losses: list[Tensor] = []
         self._learning_rate: float | None = None
@@ -141,9 +144,12 @@ class LookInALoop:
             self._failure = error
 
     def _read(self, optimizer: Optimizer) -> None:
-        # Set by a GradScaler where the optimizer itself is to free the gradients of the scale.
+        parameters = parameters_of(optimizer)
         self.observed.before_update(
-            parameters_of(optimizer), divisor=getattr(optimizer, "grad_scale", None)
+            parameters,
+            scale=scale_of(self._scaler, parameters[0].device),
+            # Set by a GradScaler where the optimizer itself is to free the gradients of the scale.
+            divisor=getattr(optimizer, "grad_scale", None),
         )
 
     def _ask(self) -> None:
@@ -152,6 +158,13 @@ class LookInALoop:
             self.observed.deaf = True
             self._before, self._slopes = self._judge.slope(self._model.parameters())
             self.observed.deaf = False
+
+
+def scale_of(scaler: torch.amp.GradScaler | None, device: torch.device) -> Tensor | None:
+    """What a scaler multiplies a loss by, (), where it does so; nothing waits for its device."""
+    if scaler is None or not scaler.is_enabled():
+        return None
+    return scaler.scale(torch.ones((), device=device))
 
 
 def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:

@@ -150,7 +150,7 @@ class ObservedStep:
     def before_update(
         self,
         parameters: Iterable[nn.Parameter],
-        scale: float = 1.0,
+        scale: Tensor | None = None,
         *,
         keep_gradients: bool = False,
         divisor: Tensor | None = None,
@@ -161,7 +161,7 @@ class ObservedStep:
             parameters: those that the optimizer is about to move. With several optimizers, call
                 once for each; of a parameter that comes again only the first time counts.
             scale: what the loss was multiplied by for the backward pass (automatic mixed
-                precision); the gradients must be free of it already.
+                precision), (); the gradients must be free of it already.
             keep_gradients: whether they may be changed before the step is done, by clipping, say.
             divisor: what the gradients are still multiplied by, where the optimizer itself is to
                 free them of it.
@@ -180,8 +180,8 @@ class ObservedStep:
             if not self._remembers:
                 self._before[parameter] = parameter.detach().clone()
         for layer in self.layers:
-            if "delta" in layer.tallies and scale != 1:
-                layer.tallies["delta"] /= scale
+            if "delta" in layer.tallies and scale is not None:
+                layer.tallies["delta"] /= scale.to(layer.tallies["delta"])
         self._stopwatch.stepping()
 
     def _weigh(self, gradients: Mapping[Tensor, Tensor]) -> None:

@@ -16,6 +16,7 @@ from brainnet.errors import InputError
 from brainnet.learning.loss import LOSSES
 from brainnet.observation.cadence import Every, Pace, check_stride, due
 from brainnet.observation.introduction import introduce
+from brainnet.observation.look_in_a_loop import scale_of
 from brainnet.observation.observed_step import ObservedStep
 from brainnet.observation.parts import STEADY, is_compiled, parts
 from brainnet.observation.reading import Reading
@@ -286,7 +287,7 @@ class _Looking:
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         self.observed.before_update(
             [parameter for group in optimizer.param_groups for parameter in group["params"]],
-            scale=1.0 if scaler is None else scaler.get_scale(),
+            scale=scale_of(scaler, module.device),
             # Clipping comes after this, and in manual optimization whatever their step does.
             keep_gradients=bool(trainer.gradient_clip_val) or not module.automatic_optimization,
         )

@@ -293,7 +293,7 @@ def test_a_scaled_loss_does_not_scale_the_deltas():
     (loss_of(scaled) * 1024).backward()
     for parameter in scaled.parameters():
         parameter.grad /= 1024
-    observed.before_update(scaled.parameters(), scale=1024.0)
+    observed.before_update(scaled.parameters(), scale=torch.tensor(1024.0))
     found = observed.finish(step=0, epoch=0).look().histograms["backpropagation/hidden_1"]
     assert found.maximum == pytest.approx(expected.maximum)
 
