@@ -45,7 +45,7 @@ def network_from(
     offered: dict[str, Any] = {"inputs": inputs, "outputs": outputs}
     if target is Network:
         offered = {"sizes": [inputs, *options.pop("hidden", []), outputs]}
-        check_memory(offered["sizes"])
+        check_memory(offered["sizes"], embeddings)
     offered["generator"] = torch.Generator().manual_seed(seed)
     offered["activation"] = config["activation"]
     if image_shape:

@@ -18,6 +18,14 @@ def test_weights_and_gradients_are_counted(monkeypatch):
         check_memory([3, 5, 2])
 
 
+def test_embeddings_are_counted(monkeypatch):
+    # 12 codes of 6 numbers; the first layer sees 2 inputs and those 6: (8 + 1) * 5 + (5 + 1) * 2
+    monkeypatch.setattr(memory, "machine_memory", lambda: 8 * (72 + 57) - 1)
+    with pytest.raises(InputError, match="needs 1 kB of memory"):
+        check_memory([3, 5, 2], {1: 12})
+    check_memory([3, 5, 2])
+
+
 def test_where_the_system_does_not_tell_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "machine_memory", lambda: None)
     check_memory([10**12, 10**12])
