@@ -48,13 +48,10 @@ def channels_last(values: NDArray[Any], name: str) -> NDArray[Any]:
         return values
     if len(shape) == 4 and shape[1] in (1, 3):
         return values.transpose(0, 2, 3, 1)
-    if len(shape) == 4 and (shape[3] in (2, 4) or shape[1] in (2, 4)):
-        channels = shape[3] if shape[3] in (2, 4) else shape[1]
-        raise InputError(
-            f"{name} must have 1 channel (grey) or 3 (red, green, blue); these have {channels}. "
-            "Leave out what is not a colour, such as transparency."
-        )
-    raise InputError(f"{name} must have the shape {_FORMS}; got {shape}.")
+    hint = ""
+    if len(shape) == 4:
+        hint = " A picture has 1 channel or 3: leave out what is no colour, such as transparency."
+    raise InputError(f"{name} must have the shape {_FORMS}; got {shape}.{hint}")
 
 
 def rows_of(values: Bytes, height: int, width: int, channels: int) -> Bytes:

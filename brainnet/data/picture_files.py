@@ -116,7 +116,8 @@ def _sized(
 
 def _of_npz(path: Path) -> PictureArrays:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a file that is no archive NumPy would leave it open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = _pairs(file.files, path)
             arrays = {name: file[name] for pair in names if pair for name in pair}
     except InputError:

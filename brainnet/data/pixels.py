@@ -127,16 +127,22 @@ class Pixels:
         name = "pictures"
         if values.ndim == 2 and values.shape[1] == self.inputs and values.shape != self.shape:
             return as_bytes(values, name)
-        if values.ndim == 2 or (values.ndim == 3 and self._is_one(values.shape)):
+        if self._is_one(values.shape):
             values = values[None]
+        if values.ndim == 2:
+            raise InputError(
+                f"the network learnt from pictures of {self.height} x {self.width} (height x "
+                f"width), so a row must have {self.inputs} numbers; got {values.shape[1]}."
+            )
         return rows_of(
             channels_last(as_bytes(values, name), name), self.height, self.width, self.channels
         )
 
     def _is_one(self, shape: tuple[int, ...]) -> bool:
-        """Whether three sizes are those of one picture in colours, not of grey ones."""
+        """Whether a shape is that of one picture, not of several grey ones or of rows."""
         sides = (self.height, self.width)
-        return self.channels == 3 and shape in ((3, *sides), (*sides, 3))
+        in_colours = self.channels == 3 and shape in ((3, *sides), (*sides, 3))
+        return shape == sides or in_colours
 
 
 def _array(rows: Any) -> NDArray[Any]:  # noqa: ANN401

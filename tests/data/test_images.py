@@ -1,0 +1,257 @@
+"""Whether pictures come out of files as they are, with their classes, and bad ones are told of."""
+
+import gzip
+import re
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from brainnet.data.images import Images
+from brainnet.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(values, np.uint8)).save(path)
+
+
+def folder_of_classes(folder, colours=False, count=4):
+    """Pictures of 3 x 2 whose first byte tells which they are."""
+    for label, name in enumerate(("ape", "bee")):
+        for number in range(count):
+            values = np.zeros((3, 2, 3) if colours else (3, 2))
+            values[0, 0] = 10 * label + number
+            save(folder / name / f"{number}.png", values)
+    return folder
+
+
+def idx(values, kind=8):
+    values = np.asarray(values, np.uint8)
+    sizes = struct.pack(f">{values.ndim}I", *values.shape)
+    return b"\0\0" + bytes([kind, values.ndim]) + sizes + values.tobytes()
+
+
+@pytest.fixture
+def mnist(here):
+    """A folder of IDX files with ten pictures of two classes."""
+    folder = here / "mnist"
+    folder.mkdir()
+    (folder / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((10, 3, 3))))
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(10) % 2))
+    return folder
+
+
+def test_a_folder_for_each_class(here):
+    data = Images(folder_of_classes(here / "zoo")).load(0)
+    assert (data.name, data.task, data.class_names) == ("zoo", "binary", ("ape", "bee"))
+    assert (data.image_shape, data.parts) == ((3, 2), None)
+    assert data.inputs.dtype == torch.uint8
+    assert data.inputs[:, 0].tolist() == [0, 1, 2, 3, 10, 11, 12, 13]
+    assert data.targets.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert data.input_names[1] == "row 0 column 1"
+
+
+def test_colours_come_channel_by_channel(here):
+    for number, name in enumerate(("ape", "bee")):
+        values = np.arange(3 * 2 * 3).reshape(3, 2, 3) + number
+        save(here / "zoo" / name / "1.png", values)
+    data = Images("zoo").load(0)
+    assert data.image_shape == (3, 3, 2)
+    assert data.inputs[0].reshape(3, 3, 2)[1].tolist() == [[1, 4], [7, 10], [13, 16]]
+    assert data.input_names[6] == "green row 0 column 0"
+    grey = Images("zoo", colours="grey").load(0)
+    assert grey.image_shape == (3, 2)
+    assert Images("zoo", size=(2, 5)).load(0).image_shape == (3, 2, 5)
+
+
+def test_one_picture_in_colour_makes_all_coloured(here):
+    folder_of_classes(here / "zoo")
+    save(here / "zoo" / "bee" / "z.png", np.full((3, 2, 3), 7))
+    data = Images("zoo").load(0)
+    assert data.image_shape == (3, 3, 2)
+    assert data.inputs[1].reshape(3, -1)[:, 0].tolist() == [1, 1, 1]
+
+
+def test_folders_of_parts(here):
+    folder_of_classes(here / "zoo" / "train")
+    folder_of_classes(here / "zoo" / "val", count=1)
+    folder_of_classes(here / "zoo" / "test", count=2)
+    data = Images("zoo").load(0)
+    assert data.parts == (8, 2, 4)
+    assert data.targets.tolist() == [0] * 4 + [1] * 4 + [0, 1] + [0, 0, 1, 1]
+
+
+def test_a_class_may_be_called_like_a_part(here):
+    folder_of_classes(here / "zoo")
+    (here / "zoo" / "ape").rename(here / "zoo" / "train")
+    assert Images("zoo").load(0).class_names == ("bee", "train")
+
+
+def test_what_programs_leave_behind_is_no_picture(here):
+    folder_of_classes(here / "zoo")
+    (here / "zoo" / ".cache").mkdir()
+    (here / "zoo" / "ape" / ".DS_Store").write_bytes(b"1")
+    (here / "zoo" / "ape" / "Thumbs.db").write_bytes(b"1")
+    (here / "zoo" / "about.txt").write_text("apes and bees")
+    assert len(Images("zoo").load(0)) == 8
+
+
+def test_what_is_broken_is_left_out(here, caplog):
+    folder_of_classes(here / "zoo")
+    (here / "zoo" / "ape" / "1.png").write_bytes(b"nothing")
+    whole = (here / "zoo" / "bee" / "2.png").read_bytes()
+    (here / "zoo" / "bee" / "2.png").write_bytes(whole[:-30])  # its head is sound
+    data = Images("zoo", broken="skip").load(0)
+    assert data.inputs[:, 0].tolist() == [0, 2, 3, 10, 11, 13]
+    assert data.targets.tolist() == [0, 0, 0, 1, 1, 1]
+    assert "zoo/ape/1.png (it is no picture)" in caplog.text
+    assert "zoo/bee/2.png" in caplog.text
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_idx_files(mnist, zipped):
+    pictures = np.arange(5 * 9).reshape(5, 3, 3)
+    ending, pack = (".gz", gzip.compress) if zipped else ("", bytes)
+    (mnist / f"t10k-images-idx3-ubyte{ending}").write_bytes(pack(idx(pictures)))
+    (mnist / f"t10k-labels-idx1-ubyte{ending}").write_bytes(pack(idx([0, 1, 1, 0, 1])))
+    data = Images(mnist).load(0)
+    assert data.parts == (10, 0, 5)
+    assert data.inputs[10:].tolist() == pictures.reshape(5, 9).tolist()
+    assert data.targets[10:].tolist() == [0, 1, 1, 0, 1]
+    alone = Images(mnist / f"t10k-images-idx3-ubyte{ending}").load(0)
+    assert (len(alone), alone.parts, alone.name) == (5, None, "t10k-images-idx3-ubyte")
+
+
+def test_labels_of_another_name(mnist):
+    (mnist / "train-labels-idx1-ubyte").rename(mnist / "answers")
+    file = mnist / "train-images-idx3-ubyte"
+    assert Images(file, labels=mnist / "answers").load(0).targets.sum() == 5
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("images", "labels"), ("x_train", "y_train"), ("X", "y")]
+)
+def test_npz_files(images, labels):
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 3, 2), dtype=np.uint8)
+    np.savez("rows.npz", **{images: pictures, labels: np.array(["no", "yes", "no"] * 2)})
+    data = Images("rows.npz").load(0)
+    assert data.class_names == ("no", "yes")
+    assert data.targets.tolist() == [0, 1, 0] * 2
+    assert data.inputs.tolist() == pictures.reshape(6, 6).tolist()
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2)])
+def test_npz_in_colour(axes):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 5, 2, 3), dtype=np.uint8)
+    np.savez("rows.npz", images=pictures.transpose(axes) / 255, labels=np.arange(4) % 2)
+    data = Images("rows.npz").load(0)
+    assert data.image_shape == (3, 5, 2)
+    assert data.inputs.tolist() == pictures.transpose(0, 3, 1, 2).reshape(4, -1).tolist()
+
+
+def test_labels_need_not_begin_at_zero(mnist):
+    (mnist / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(10) % 3 * 5 + 1))
+    data = Images(mnist).load(0)
+    assert data.class_names == ("1", "6", "11")
+    assert data.targets[:4].tolist() == [0, 1, 2, 0]
+
+
+def test_arrays_are_brought_to_a_size():
+    flat = np.repeat(np.arange(4)[:, None, None], 4, axis=1).repeat(6, axis=2) * 50
+    np.savez("rows.npz", images=flat.astype(np.uint8), labels=np.arange(4) % 2)
+    data = Images("rows.npz", size=(2, 3), colours="rgb").load(0)
+    assert data.image_shape == (3, 2, 3)
+    assert data.inputs.tolist() == [[50 * row] * 18 for row in range(4)]
+
+
+def test_pictures_that_cannot_fit_are_refused(here, monkeypatch):
+    folder_of_classes(here / "zoo")
+    monkeypatch.setattr("brainnet.data.images.os.sysconf", lambda name: 6)
+    with pytest.raises(InputError, match=r"8 pictures of 3 x 2 need .* GB of memory"):
+        Images("zoo").load(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("images-idx3", b"", "it begins with nothing"),
+        ("images-idx3", b"PNG and so on", "it begins with 50 4e 47 20"),
+        ("images-idx3", idx(np.zeros((10, 3, 3)), kind=13), "it holds type 0d"),
+        ("images-idx3", idx(np.zeros((10, 3, 3)))[:-1], "10 x 3 x 3 = 90 bytes by its own head"),
+        ("images-idx3", idx(np.zeros((10, 3, 3))) + b"1", "it holds more"),
+        ("images-idx3", b"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01", "it holds 0"),
+        ("images-idx3", gzip.compress(idx(np.zeros((10, 3, 3))))[:-9], "damaged gzip file"),
+        ("images-idx3", idx(np.arange(10)), "must hold pictures, an array of 3 or 4 sizes"),
+        ("images-idx3", idx(np.zeros((9, 3, 3))), "there are 9 pictures but 10 labels"),
+        ("labels-idx1", idx(np.zeros((10, 3, 3))), "pictures and labels exchanged?"),
+        ("labels-idx1", idx(np.zeros(10)), "all 10 labels in"),
+    ],
+)
+def test_idx_files_that_are_none(mnist, name, content, said):
+    (mnist / f"train-{name}-ubyte").write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(said)):
+        Images(mnist).load(0)
+
+
+def test_idx_files_need_their_labels(mnist):
+    (mnist / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(InputError, match="train-images-idx3-ubyte are missing"):
+        Images(mnist).load(0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"numbers": np.zeros(3)}, "must hold the arrays images and labels"),
+        ({"images": np.zeros((4, 2, 2, 5)), "labels": np.arange(4)}, "must have the shape"),
+        (
+            {"images": np.zeros((4, 2, 2, 4)), "labels": np.arange(4)},
+            "A picture has 1 channel or 3",
+        ),
+        ({"images": np.zeros((4, 4)), "labels": np.arange(4)}, "must have the shape"),
+        ({"images": np.full((4, 2, 2), -1.0), "labels": np.arange(4)}, "numbers from -1 to -1"),
+        ({"images": np.full((4, 2, 2), np.nan), "labels": np.arange(4)}, "numbers from nan"),
+        ({"images": np.full((4, 2, 2), "a"), "labels": np.arange(4)}, "must be numbers"),
+        ({"images": np.zeros((4, 2, 2)), "labels": np.arange(3)}, "4 pictures but 3 labels"),
+        ({"images": np.zeros((4, 2, 2)), "labels": np.zeros((4, 2))}, "one number or word for"),
+        ({"images": np.zeros((0, 2, 2)), "labels": np.zeros(0)}, "holds no pictures"),
+        ({"images": np.array([None] * 4), "labels": np.arange(4)}, "cannot be read as an .npz"),
+        (
+            {
+                "x_train": np.zeros((9, 2, 2)),
+                "y_train": np.arange(9) % 2,
+                "x_test": np.zeros((2, 3, 2)),
+                "y_test": np.arange(2),
+            },
+            "have the sizes 2 x 2 and 3 x 2",
+        ),
+        (
+            {
+                "x_train": np.zeros((9, 2, 2)),
+                "y_train": np.arange(9) % 2,
+                "x_test": np.zeros((2, 2, 2)),
+                "y_test": np.arange(2) + 1,
+            },
+            "have the class 2, which those to train on do not have",
+        ),
+    ],
+)
+def test_arrays_that_hold_no_pictures(arrays, said):
+    np.savez("rows.npz", **arrays)
+    with pytest.raises(InputError, match=re.escape(said)):
+        Images("rows.npz").load(0)
+
+
+def test_an_npz_that_is_none(here):
+    (here / "rows.npz").write_bytes(b"PK\x03\x04 and nothing more")
+    with pytest.raises(InputError, match=r"rows\.npz cannot be read as an \.npz file"):
+        Images("rows.npz").load(0)
