@@ -21,16 +21,21 @@ import torch
 
 from brainnet.errors import InputError
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("threshold_ramp.cpp", "statistics.cpp"))
+SOURCES = tuple(
+    Path(__file__).with_name(f"{name}.cpp")
+    for name in ("threshold_ramp", "ramp_loops", "statistics")
+)
+HEADERS = tuple(Path(__file__).with_name(f"{name}.h") for name in ("ramp_loops", "lanes"))
 # No contraction into fused multiply-adds: the kernel equals the ATen reference to the last bit.
 FLAGS = (
     "-std=c++20",
-    "-O3",
+    "-O2",  # the loops are written in lanes: there is nothing left to vectorise
     "-march=native",
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fPIC",
+    "-fvisibility=hidden",
 )
 LIBRARY = "kernels.so"
 
@@ -119,7 +124,9 @@ def clean() -> list[Path]:
 
 def _fitting() -> str:
     """What a library must fit: PyTorch's version, the processor, the sources and their flags."""
-    text = b"".join(source.read_bytes() for source in SOURCES) + " ".join(FLAGS).encode()
+    text = (
+        b"".join(source.read_bytes() for source in (*SOURCES, *HEADERS)) + " ".join(FLAGS).encode()
+    )
     return f"torch-{torch.__version__}-{_short(_processor())}-{_short(text)}"
 
 
