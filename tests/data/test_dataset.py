@@ -1,9 +1,12 @@
 """Whether a data set accepts what fits together, and says clearly what does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 from brainnet.errors import InputError
 
@@ -37,6 +40,18 @@ def test_counts_follow_from_the_tensors():
         ({"inputs": torch.zeros(2, 3, device="meta")}, "lies on the CPU"),
         ({"input_names": ("a",)}, "3 inputs need as many input_names; got 1"),
         ({"image_shape": (2, 2)}, "2 x 2 makes 4 inputs, but a row has 3"),
+        ({"image_shape": (3, 2, 2)}, "3 x 2 x 2 makes 12 inputs, but a row has 3"),
+        ({"parts": (1, 1, 1)}, r"2 together; got \(1, 1, 1\)"),
+        ({"parts": (0, 1, 1)}, r"got \(0, 1, 1\)"),
+        (
+            {
+                "task": "regression",
+                "targets": torch.zeros(2, 1),
+                "class_names": (),
+                "target_names": ("a", "b"),
+            },
+            "1 targets need as many target_names; got 2",
+        ),
         ({"targets": torch.tensor([0, 1, 1])}, "2 rows of inputs and 3 of targets"),
         ({"targets": torch.tensor([0.0, 1.0])}, "must be int64"),
         ({"targets": torch.tensor([0, 2])}, "from 0 to 1; got 0 to 2"),
@@ -131,3 +146,27 @@ def test_later_changes_of_the_array_stay_outside():
 def test_arrays_that_are_no_data_set_are_refused(inputs, targets, words):
     with pytest.raises(InputError, match=words):
         Dataset.from_arrays(inputs, targets)
+
+
+def test_pictures_may_stay_bytes():
+    made = dataset(inputs=torch.zeros(2, 3, dtype=torch.uint8), image_shape=(3, 1, 1))
+    assert made.inputs.dtype == torch.uint8
+
+
+def test_numbers_may_be_missing_where_they_are_imputed():
+    inputs = torch.tensor([[1.0, torch.nan, 3.0], [4.0, 5.0, 6.0]])
+    columns = Columns.numbers("abc")
+    with pytest.raises(InputError, match=r"row 0 column 'b' \(nan\)"):
+        dataset(inputs=inputs, preparation=columns)
+    imputing = replace(columns, imputes=True)
+    assert dataset(inputs=inputs, preparation=imputing).inputs is inputs
+    inputs[1, 2] = torch.inf
+    with pytest.raises(InputError, match=r"1 of 6 cells are not: row 1 column 'c' \(inf\)"):
+        dataset(inputs=inputs, preparation=imputing)
+
+
+def test_bad_cells_of_a_long_table_are_named_by_their_row():
+    inputs = torch.zeros(70_000, 1)
+    inputs[69_999] = torch.nan
+    with pytest.raises(InputError, match="row 69999 column 'a'"):
+        dataset(inputs=inputs, targets=torch.arange(70_000) % 2, input_names=("a",))

@@ -124,6 +124,30 @@ def test_bad_options_are_refused():
         loader(2, world_size=4)
 
 
+def test_a_part_is_gathered_from_the_rows_of_all():
+    part = torch.tensor([8, 2, 5, 3], dtype=torch.int32)
+    assert seen(loader(part=part)) == [8, 2, 5, 3]
+    shuffled = loader(part=part, shuffle=True)
+    assert sorted(seen(shuffled)) == [2, 3, 5, 8]
+    assert len(shuffled) == 2
+    with pytest.raises(InputError, match="4 rows cannot be shared out among 5 processes"):
+        loader(part=part, world_size=5)
+
+
+def test_rows_are_made_ready_many_at_once():
+    calls = []
+
+    def ready(inputs, targets):
+        calls.append(len(inputs))
+        return inputs.mul_(2), targets
+
+    batches = loader(400, ready=ready)
+    for inputs, targets in batches:
+        assert inputs.flatten().tolist() == [2 * target for target in targets.tolist()]
+    assert calls == [192, 192, 16]
+    assert batches.inputs[1].item() == 1
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_batches_lie_on_the_gpu_in_the_order_of_the_cpu():

@@ -1,5 +1,6 @@
 """Whether the data module splits, scales and serves as it promises, alone and under a Trainer."""
 
+import hashlib
 import io
 import warnings
 
@@ -9,8 +10,13 @@ import pytest
 import torch
 
 from brainnet.data.builtin import Moons
+from brainnet.data.columns import Column, Columns
 from brainnet.data.dataset import Dataset
 from brainnet.data.module import DataModule
+from brainnet.data.pixels import Pixels
+from brainnet.data.preparation import preparation_from_dict
+from brainnet.data.randomness import Stream, generator
+from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -295,3 +301,205 @@ def test_a_data_set_that_was_checked_is_taken_as_it_is():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert DataModule(dataset).dataset is dataset
+
+
+@pytest.mark.parametrize(
+    ("source", "recorded"),
+    [
+        ("digits", "fa01f8a9f709ae90"),
+        ("iris", "a8c0f96040ec34e8"),
+        ("moons", "c6ebc8a867968e52"),
+    ],
+)
+def test_the_order_of_the_rows_stays_as_it_was_recorded(source, recorded):
+    data, found = DataModule(source, seed=3), hashlib.sha256()
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        for epoch in range(2):
+            loader.sampler.set_epoch(epoch)
+            for _, targets in loader:
+                found.update(bytes(targets.tolist()))
+    assert found.hexdigest()[:16] == recorded
+
+
+@pytest.mark.parametrize("source", ["digits", "diabetes", "spirals"])
+@pytest.mark.parametrize("normalize", ["standard", "minmax"])
+def test_batches_are_to_the_bit_those_of_parts_that_are_scaled_as_a_whole(source, normalize):
+    data = DataModule(source, normalize=normalize, seed=1)
+    dataset = DataModule(source, seed=1).dataset
+    rows = data.numbers("train").long()
+    inputs = dataset.inputs[rows].double()
+    low, high = inputs.amin(dim=0), inputs.amax(dim=0)
+    if normalize == "standard":
+        shift, scale = inputs.mean(dim=0), inputs.std(dim=0, correction=0)
+    else:
+        shift, scale = low, high - low
+    shift, scale = torch.where(low == high, low, shift), torch.where(low == high, 1.0, scale)
+    expected = (dataset.inputs[rows] - shift.float()) / scale.float()
+    loader = data.train_dataloader()
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        order = torch.randperm(len(rows), generator=generator(1, Stream.ORDER, epoch))
+        assert torch.equal(torch.cat([inputs for inputs, _ in loader]), expected[order])
+
+
+def test_all_parts_are_gathered_from_one_copy():
+    data = DataModule("iris")
+    loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+    assert {loader.inputs.data_ptr() for loader in loaders} == {data.dataset.inputs.data_ptr()}
+    assert {loader.targets.data_ptr() for loader in loaders} == {data.dataset.targets.data_ptr()}
+    assert len(torch.cat([data.numbers(part) for part in PARTS]).unique()) == 150
+
+
+def test_a_part_is_the_same_before_and_after_it_is_scaled_in_place():
+    for source in ("iris", "diabetes"):
+        data = DataModule(source)
+        before = [data.train, data.first("validation", 3), data.sample, *data.batches("test", 20)]
+        raw = data.dataset.inputs.clone()
+        data.train_dataloader()
+        assert not torch.equal(data.dataset.inputs, raw)
+        data.val_dataloader()  # scales no second time
+        after = [data.train, data.first("validation", 3), data.sample, *data.batches("test", 20)]
+        for old, new in zip(before, after, strict=True):
+            assert torch.equal(old[0], new[0])
+            assert torch.equal(old[1], new[1])
+
+
+class Keeper:
+    """A source of the user's, which hands over the same rows each time."""
+
+    def __init__(self):
+        self.dataset = Dataset.from_arrays(rows(), rows()[:, :1])
+
+    def load(self, seed):
+        return self.dataset
+
+
+@pytest.mark.parametrize("wrap", [lambda keeper: keeper, lambda keeper: keeper.dataset])
+def test_rows_of_the_users_are_never_changed(wrap):
+    keeper = Keeper()
+    inputs, targets = keeper.dataset.inputs.clone(), keeper.dataset.targets.clone()
+    own = DataModule((rows(), rows()[:, :1]))
+    data = DataModule(wrap(keeper))
+    for batch, expected in zip(data.train_dataloader(), own.train_dataloader(), strict=True):
+        assert torch.equal(batch[0], expected[0])
+        assert torch.equal(batch[1], expected[1])
+    assert torch.equal(keeper.dataset.inputs, inputs)
+    assert torch.equal(keeper.dataset.targets, targets)
+
+
+def test_another_scaling_comes_in_when_rows_are_scaled_in_place_already():
+    data, other = DataModule("diabetes"), DataModule("diabetes", normalize="minmax")
+    data.train_dataloader()
+    data.load_state_dict(other.state_dict())
+    assert torch.equal(data.train[0], other.train[0])
+    assert torch.equal(data.train[1], other.train[1])
+    for batch, expected in zip(data.train_dataloader(), other.train_dataloader(), strict=True):
+        assert torch.equal(batch[0], expected[0])
+
+
+def pictures(count=60, channels=3):
+    pixels = Pixels(2, 2, channels)
+    draw = torch.Generator().manual_seed(0)
+    values = torch.randint(0, 256, (count, pixels.inputs), generator=draw, dtype=torch.uint8)
+    return Dataset(
+        "pictures",
+        "binary",
+        values,
+        torch.arange(count) % 2,
+        pixels.names,
+        ("no", "yes"),
+        pixels.shape,
+        pixels,
+    )
+
+
+def test_pictures_stay_bytes_and_come_as_floats():
+    dataset = pictures()
+    data = DataModule(dataset, normalize="minmax")
+    loader = data.train_dataloader()
+    assert loader.inputs.dtype == torch.uint8
+    inputs, _ = next(iter(loader))
+    assert inputs.dtype == torch.float32
+    numbers = data.numbers("train")
+    expected = data.scaling.apply(dataset.inputs[numbers.long()].float())
+    assert torch.equal(data.train[0], expected)
+    assert data.image_shape == (3, 2, 2)
+
+
+def test_pixels_of_a_channel_share_one_scale():
+    dataset = pictures()
+    dataset.inputs[:, 4:8] //= 4  # green is darker
+    data = DataModule(dataset, normalize="standard")
+    shift = torch.tensor(data.scaling.shift).reshape(3, 4)
+    assert (shift == shift[:, :1]).all()
+    train = dataset.inputs[data.numbers("train").long()].double().reshape(-1, 3, 4)
+    torch.testing.assert_close(shift[:, 0].double(), train.mean(dim=(0, 2)))
+    torch.testing.assert_close(
+        torch.tensor(data.scaling.scale).double()[::4],
+        train.transpose(0, 1).reshape(3, -1).std(1, correction=0),
+    )
+
+
+def test_missing_numbers_become_the_mean_of_the_training_rows():
+    inputs = rows()
+    inputs[::7, 1] = torch.nan
+    columns = Columns((Column("a"), Column("b"), Column("c")), imputes=True)
+    names = ("a", "b", "c")
+    dataset = Dataset(
+        "holes", "binary", inputs, torch.arange(100) % 2, names, ("no", "yes"), preparation=columns
+    )
+    data = DataModule(dataset)
+    train = dataset.inputs[data.numbers("train").long()]
+    assert data.scaling.fill[1] == pytest.approx(train[:, 1].nanmean().item())
+    holes = dataset.inputs.isnan()
+    assert holes.any()
+    for part in PARTS:
+        found = holes[data.numbers(part).long()]
+        assert (getattr(data, part)[0][found].abs() < 1e-6).all()
+    assert data.train[0][:, 1].std() < 1  # what is filled in stands in the middle
+    again = Scaling.from_dict(data.state_dict()["scaling"])
+    assert again == data.scaling
+    assert torch.equal(again.apply(dataset.inputs[data.numbers("test").long()]), data.test[0])
+
+
+def test_codes_of_categories_are_not_scaled():
+    words = tuple(f"town {number}" for number in range(40))
+    columns = Columns((Column("size"), Column("town", "category", words)))
+    codes = torch.arange(100) % 41
+    inputs = torch.stack([rows()[:, 0], codes.float()], dim=1)
+    dataset = Dataset(
+        "towns", "regression", inputs, rows()[:, :1], columns.names, preparation=columns
+    )
+    data = DataModule(dataset)
+    for part in PARTS:
+        assert torch.equal(getattr(data, part)[0][:, 1], codes[data.numbers(part).long()].float())
+
+
+def test_parts_that_came_apart_stay_apart():
+    dataset = Dataset(
+        "files",
+        "binary",
+        rows(),
+        torch.arange(100) % 2,
+        ("a", "b", "c"),
+        ("no", "yes"),
+        parts=(70, 0, 30),
+    )
+    data = DataModule(dataset)
+    assert data.numbers("test").tolist() == list(range(70, 100))
+    assert len(data.numbers("validation")) == 8  # a tenth of each class
+    assert sorted([*data.numbers("train").tolist(), *data.numbers("validation").tolist()]) == list(
+        range(70)
+    )
+
+
+def test_its_state_tells_what_raw_rows_need():
+    state = DataModule("iris").state_dict()
+    assert preparation_from_dict(state["preparation"]).names == DataModule("iris").input_names
+    assert state["task"] == "multiclass"
+    assert state["class_names"] == ["setosa", "versicolor", "virginica"]
+    assert (state["target_names"], state["image_shape"]) == ([], None)
+    assert DataModule("digits").state_dict()["image_shape"] == [8, 8]
+    assert regression().state_dict()["target_names"] == ["target_0"]
+    old = {key: state[key] for key in ("scaling", "target_scaling")}
+    DataModule("iris", seed=4).load_state_dict(old)

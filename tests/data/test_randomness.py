@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from brainnet.data.randomness import Stream, generator
+from brainnet.data.randomness import Stream, generator, row_type
 from brainnet.errors import InputError
 
 
@@ -23,3 +23,14 @@ def test_seeds_streams_and_epochs_do_not_meet():
 def test_a_negative_seed_is_refused():
     with pytest.raises(InputError, match="seed must be a whole number"):
         generator(-1, Stream.SPLIT)
+
+
+def test_the_order_is_the_same_in_either_type_of_row_numbers():
+    for rows in (10, 100_003):
+        small, large = (
+            torch.randperm(rows, generator=generator(1, Stream.ORDER), dtype=kind)
+            for kind in (row_type(rows), torch.int64)
+        )
+        assert small.dtype == torch.int32
+        assert torch.equal(small.long(), large)
+    assert row_type(2**31) == torch.int64

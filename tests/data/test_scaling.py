@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 
-from brainnet.data.scaling import Scaling
+from brainnet.data.scaling import Scaler, Scaling
 from brainnet.errors import InputError
 
 COLUMNS = torch.tensor([[1.0, 5.0, -2.0], [3.0, 5.0, 2.0], [5.0, 5.0, 6.0]])
@@ -67,3 +67,69 @@ def test_other_columns_are_refused():
 def test_an_unknown_kind_gets_the_nearest():
     with pytest.raises(InputError, match=r"got \'standart\'\. Did you mean standard\?"):
         Scaling.fit(COLUMNS, "standart")
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax"])
+def test_rows_measured_by_parts_give_what_the_whole_gives(kind, monkeypatch):
+    values = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0)) * 1000 + 1e5
+    values[17, 1] = torch.nan
+    chosen = torch.arange(0, 1000, 3, dtype=torch.int32)
+    whole = Scaling.fit(values, kind, rows=chosen, impute=True)
+    monkeypatch.setattr("brainnet.data.scaling._CELLS_AT_ONCE", 30)
+    parts = Scaling.fit(values, kind, rows=chosen, impute=True)
+    for numbers in ("shift", "scale", "fill"):
+        assert getattr(parts, numbers) == pytest.approx(getattr(whole, numbers), rel=1e-12)
+    alone = Scaling.fit(values[::3], kind, impute=True)
+    assert alone.scale == pytest.approx(whole.scale, rel=1e-12)
+
+
+def test_missing_numbers_are_measured_around_and_filled_in():
+    values = COLUMNS.clone()
+    values[1] = torch.nan
+    scaling = Scaling.fit(values, "standard", impute=True)
+    assert scaling.fill == scaling.shift == (3, 5, 2)
+    assert scaling.scale == (2, 1, 4)
+    assert scaling.apply(values).tolist() == [[-1, 0, -1], [0, 0, 0], [1, 0, 1]]
+    minmax = Scaling.fit(values, "minmax", impute=True)
+    assert minmax.apply(values)[1].tolist() == [0.5, 0, 0.5]
+    assert Scaling.from_dict(scaling.to_dict()) == scaling
+    assert "fill" not in Scaling.fit(COLUMNS, "none").to_dict()
+
+
+def test_a_column_without_any_number_becomes_zeros():
+    values = COLUMNS.clone()
+    values[:, 0] = torch.nan
+    for kind in ("standard", "minmax", "none"):
+        assert Scaling.fit(values, kind, impute=True).apply(values)[:, 0].tolist() == [0, 0, 0]
+
+
+def test_channels_are_measured_as_one_and_codes_are_left_alone():
+    values = torch.tensor([[0, 10, 100, 100], [20, 30, 100, 100]], dtype=torch.uint8)
+    scaling = Scaling.fit(values, "minmax", channels=2)
+    assert scaling.shift == (0, 0, 100, 100)
+    assert scaling.scale == (30, 30, 1, 1)
+    assert scaling.apply(values).tolist() == [
+        [0, pytest.approx(1 / 3), 0, 0],
+        [pytest.approx(2 / 3), 1, 0, 0],
+    ]
+    codes = Scaling.fit(COLUMNS, "standard", codes=[1, 2])
+    assert torch.equal(codes.apply(COLUMNS)[:, 1:], COLUMNS[:, 1:])
+
+
+def test_rows_are_scaled_where_they_lie():
+    scaling = Scaling.fit(COLUMNS, "standard", impute=True)
+    scaler = Scaler(scaling.columns_like(COLUMNS), None)
+    values, targets = COLUMNS.clone(), torch.tensor([0, 1, 2])
+    values[0, 0] = torch.nan
+    expected = scaling.apply(values)
+    found, same = scaler.to(torch.device("cpu"))(values, targets)
+    assert found is values
+    assert same is targets
+    assert torch.equal(found, expected)
+    as_bytes = torch.tensor([[1, 5, 2]], dtype=torch.uint8)
+    assert torch.equal(scaler(as_bytes, targets)[0], scaling.apply(as_bytes))
+    numbers = Scaler(
+        scaling.columns_like(COLUMNS),
+        Scaling("minmax", (1.0,), (2.0,)).columns_like(torch.zeros(1, 1)),
+    )
+    assert numbers(COLUMNS.clone(), torch.tensor([[5.0]]))[1].tolist() == [[2]]

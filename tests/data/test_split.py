@@ -1,10 +1,13 @@
 """Whether the split is fair, complete, without overlap and the same for the same seed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from brainnet.data.builtin import Digits
 from brainnet.data.dataset import Dataset
+from brainnet.data.randomness import Stream, generator
 from brainnet.data.split import split
 from brainnet.errors import InputError
 
@@ -93,3 +96,39 @@ def test_too_few_rows_of_a_class_name_the_class():
         parts_of(classes(9, 2))
     with pytest.raises(InputError, match="the data has 1 row: too few"):
         parts_of(Dataset.from_arrays([[1.0]], [0.5]))
+
+
+def test_parts_that_came_apart_stay_in_their_order():
+    targets = torch.tensor([0, 1] * 30)
+    made = Dataset.from_arrays(torch.arange(60.0).unsqueeze(1), targets)
+    apart = replace(made, parts=(30, 10, 20))
+    train, validation, test = parts_of(apart)
+    assert sorted(train.tolist()) == list(range(30))
+    assert validation.tolist() == list(range(30, 40))
+    assert test.tolist() == list(range(40, 60))
+    train, validation, test = parts_of(replace(made, parts=(50, 10, 0)))
+    assert validation.tolist() == list(range(50, 60))
+    assert len(test) == 10
+    assert made.targets[test].tolist().count(0) == 5
+    assert sorted([*train.tolist(), *test.tolist()]) == list(range(50))
+
+
+def test_a_part_that_came_apart_asks_for_fewer_rows():
+    made = Dataset.from_arrays(torch.arange(8.0).unsqueeze(1), [0, 1, 0, 1, 0, 1, 0, 1])
+    assert len(parts_of(replace(made, parts=(2, 2, 4)))[0]) == 2
+    with pytest.raises(InputError, match=r"too few to train and test \(fraction 0.2\) on"):
+        parts_of(replace(made, parts=(2, 6, 0)))
+
+
+def test_many_rows_are_divided_as_one_by_one(monkeypatch):
+    targets = torch.randint(0, 5, (1000,), generator=torch.Generator().manual_seed(0))
+    dataset = Dataset.from_arrays(torch.zeros(1000, 1), targets)
+    whole = parts_of(dataset)
+    monkeypatch.setattr("brainnet.data.split._ROWS_AT_ONCE", 64)
+    for part, expected in zip(parts_of(dataset), whole, strict=True):
+        assert torch.equal(part, expected)
+    random = generator(0, Stream.SPLIT)
+    members = (targets == 0).nonzero().flatten()
+    first = members[torch.randperm(len(members), generator=random)]
+    test = max(1, round(len(members) * 0.2))
+    assert set(first[-test:].tolist()) == {row for row in whole[2].tolist() if targets[row] == 0}
