@@ -55,7 +55,9 @@ class Answers:
         places = {label: float(place) for place, label in enumerate(self.class_names)}
         found: Numbers = labels.map(places).to_numpy(dtype=np.float64)
         wrong = np.isnan(found) & (told.fillna("") != "").to_numpy(dtype=bool)
-        refuse_cells(Column(name), told, wrong, f"the classes {listed(self.class_names, 6)}")
+        known = f"the classes {listed(self.class_names, 6)}"
+        hint = "The network knows no others: correct them, or leave these rows out."
+        refuse_cells(Column(name), told, wrong, known, hint)
         return found.reshape(-1, 1)
 
 
@@ -140,6 +142,9 @@ class AnswerSurvey:
         self._parts.clear()
         if self.classes:
             return self._classes(found[:, 0].astype(np.int64), list(self._codes))
+        for name, values in zip(self._names, found.T, strict=True):
+            if (values == values[0]).all():
+                self._refuse_constant(name, f"{values[0]:g}", len(values))
         return Answers("regression", torch.from_numpy(found), (), self._names)
 
     def _classes(self, found: Numbers, labels: list[str]) -> Answers:
@@ -169,13 +174,16 @@ class AnswerSurvey:
 
     def _check_classes(self, order: Sequence[str], rows: int) -> None:
         if len(order) == 1:
-            raise InputError(
-                f"the target {self._names[0]!r} is {order[0]!r} in all {rows} rows of {self._path}:"
-                " with one class only there is nothing to tell apart. Add rows of another class, "
-                "or choose another target (data.target=...)."
-            )
+            self._refuse_constant(self._names[0], order[0], rows)
         if len(order) > max(rows / 2, min(_FEW_CLASSES, rows - 1)):
             self._refuse_classes(len(order), rows)
+
+    def _refuse_constant(self, name: str, value: str, rows: int) -> None:
+        raise InputError(
+            f"the target {name!r} is {value} in {f'all {rows:,} rows' if rows > 1 else 'the row'} "
+            f"of {self._path}: where there is one answer only, nothing can be learnt. Add rows "
+            "with another one, or choose another target (data.target=...)."
+        )
 
     def _refuse_classes(self, different: int, rows: int) -> None:
         shown = listed(list(self._codes)[:3])

@@ -25,7 +25,16 @@ _GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 
-_DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y")
+_DAYS = (
+    "%Y-%m-%d",
+    "%d.%m.%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%Y/%m/%d",
+    "%d-%m-%Y",
+    "%d.%m.%y",
+    "%m/%d/%y",
+)
 _NAMED_DAYS = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y")
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 ISO = "ISO8601"
@@ -90,7 +99,7 @@ def _told(value: Any) -> str:  # noqa: ANN401 - a NumPy number
 
 
 def numbers(cells: Cells) -> tuple[Numbers, Numbers]:
-    """The cells as float64 (rows,), NaN where nothing stands, and where there is no number (rows,).
+    """The cells as numbers (rows,), NaN where nothing stands, and where there is no number (rows,).
 
     Signs of currency and percent are taken off, digits in groups are read as one number.
 
@@ -103,7 +112,8 @@ def numbers(cells: Cells) -> tuple[Numbers, Numbers]:
     import pandas
 
     if is_typed(cells):
-        values = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+        plain = isinstance(cells.dtype, np.dtype)  # then there is nothing to look for and copy
+        values = cells.to_numpy() if plain else cells.to_numpy(np.float64, na_value=np.nan)
         return values, np.zeros(len(values), dtype=bool)
     texts = words(cells)
     texts = texts.where(~texts.isin(MISSING_NUMBERS))

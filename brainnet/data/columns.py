@@ -17,6 +17,11 @@ Unseen = Literal["other", "refuse"]
 # one input for each of 5,000 towns would be nearly all zeros.
 MOST_INPUTS_OF_A_CATEGORY = 32
 _CELLS_NAMED = 3
+_CORRECT = "Correct them, or leave these rows out."
+_UNSEEN = (
+    "Leave these rows out; or take such a word for none of those: --unseen other (in Python: "
+    'unseen="other").'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +129,9 @@ class Columns:
         """Make of each raw cell its numbers, with one code for a category: 0, or 1 + its place."""
         frame = _with_text_names(frame)
         found = np.empty((len(frame), sum(column.width for column in self.columns)), np.float32)
-        position = 0
-        for column in self.columns:
-            cells = frame[column.name]
-            for values in encoded(column, cells, unseen):
-                found[:, position] = values
-                position += 1
+        parts = (encoded(column, frame[column.name], unseen) for column in self.columns)
+        fill(found, (values for part in parts for values in part))
+        check_finite(found, frame, self.columns)
         return found
 
     def expand(self, encoded: Numbers) -> Numbers:
@@ -193,24 +195,53 @@ def _with_text_names(frame: Any) -> Any:  # noqa: ANN401
     return frame.rename(columns=str)
 
 
-def encoded(column: Column, cells: Cells, unseen: Unseen = "other") -> list[Numbers]:
-    """The numbers of one raw column, one array (rows,) for each of its `width`."""
+def encoded(column: Column, cells: Cells, unseen: Unseen | None = None) -> list[Numbers]:
+    """The numbers of one raw column, one array (rows,) for each of its `width`.
+
+    `unseen` is None while it is still learnt what the column holds.
+    """
+    hint = None if unseen is None else _CORRECT
     if column.kind == "category":
         return [_codes(column, cells, unseen)]
     if column.kind == "date":
         moments, wrong = dates(cells, column.form)
-        refuse_cells(column, cells, wrong, "dates")
+        refuse_cells(column, cells, wrong, "dates", hint)
         return date_numbers(moments, hours=column.hours)
     if column.kind == "boolean":
         values, wrong = booleans(cells, (column.values[0], column.values[1]))
-        refuse_cells(column, cells, wrong, " and ".join(column.values))
+        refuse_cells(column, cells, wrong, " and ".join(column.values), hint)
         return [values]
     values, wrong = numbers(cells)
-    refuse_cells(column, cells, wrong, "numbers")
-    with np.errstate(over="ignore"):
-        infinite = np.isinf(values.astype(np.float32))
-    refuse_cells(column, cells, infinite, "finite numbers", "Correct them, or empty the cells.")
+    refuse_cells(column, cells, wrong, "numbers", hint)
     return [values]
+
+
+def fill(found: Numbers, columns: Iterable[Numbers]) -> None:
+    """Put columns (rows,) into a table (rows, columns); too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        for place, values in enumerate(columns):
+            found[:, place] = values
+
+
+def check_finite(found: Numbers, frame: Any, columns: Sequence[Column]) -> None:  # noqa: ANN401
+    """Refuse infinite numbers among encoded rows, by the names of their columns.
+
+    Raises:
+        InputError: there is one, or one is too large for float32.
+    """
+    if all_finite(found):
+        return
+    position = 0
+    for column in columns:
+        wrong, cells = np.isinf(found[:, position]), frame[column.name]
+        refuse_cells(column, cells, wrong, "finite numbers", "Correct them, or empty the cells.")
+        position += column.width
+
+
+def all_finite(found: Numbers) -> bool:
+    """Whether no number is infinite or NaN; where it says no, look closer: a sum may overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(found.sum()))
 
 
 def in_order(values: Iterable[str]) -> list[str]:
@@ -231,12 +262,12 @@ def _size(value: str) -> float:
     return np.inf if np.isnan(size) else size
 
 
-def _codes(column: Column, cells: Cells, unseen: Unseen) -> Numbers:
+def _codes(column: Column, cells: Cells, unseen: Unseen | None) -> Numbers:
     found, uniques = coded(cells)
     codes = {value: place + 1 for place, value in enumerate(column.values)}
     known = np.array([codes.get(value, 0) for value in uniques], dtype=np.int64)
     if unseen == "refuse":
-        refuse_cells(column, cells, known[found] == 0, "words seen in training")
+        refuse_cells(column, cells, known[found] == 0, "words seen in training", _UNSEEN)
     return known[found] if len(uniques) else np.zeros(0)
 
 

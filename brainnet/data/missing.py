@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from brainnet.data.cells import Numbers
-from brainnet.data.columns import listed, row_number
+from brainnet.data.columns import all_finite, listed, row_number
 from brainnet.errors import InputError
 
 Missing = Literal["refuse", "drop", "impute"]
@@ -35,6 +35,8 @@ def kept_rows(
     Raises:
         InputError: a cell is missing, and that is to be refused.
     """
+    if all_finite(inputs[0]) and all_finite(targets[0]):
+        return np.ones(len(index), dtype=bool)
     asked, told = np.isnan(inputs[0]), np.isnan(targets[0])
     if missing == "refuse":
         for lacking, names, what in ((told, targets[1], "target"), (asked, inputs[1], "column")):

@@ -1,11 +1,12 @@
 """Row file: a file of rows that is read a part at a time, in its own order."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 _CHUNK_ROWS = 65_536
-_CHUNK_CELLS = 1 << 21
+_CHUNK_CELLS = 1 << 20
 
 Frame = Any  # a pandas DataFrame
 
@@ -46,3 +47,18 @@ class RowFile(Protocol):
 def rows_at_once(rows: int | None, columns: int) -> int:
     """How many rows a part has: those asked for, or fewer the wider they are."""
     return rows or max(1, min(_CHUNK_ROWS, _CHUNK_CELLS // max(1, columns)))
+
+
+def ahead(parts: Iterable[Frame]) -> Iterator[Frame]:
+    """Yield the parts, each read while the one before it is worked on: pandas lets threads go on.
+
+    Example:
+        >>> list(ahead(iter([1, 2, 3])))
+        [1, 2, 3]
+    """
+    source, end = iter(parts), object()
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, source, end)
+        while (part := coming.result()) is not end:
+            coming = reader.submit(next, source, end)
+            yield part

@@ -18,7 +18,7 @@ from brainnet.data.cells import (
     numbers,
     words,
 )
-from brainnet.data.columns import Column, Columns, encoded, in_order
+from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order
 from brainnet.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -67,8 +67,9 @@ class Survey:
         self._wordless = wordless
         self._codes: list[dict[str, int]] = [{} for _ in self._columns]
         self._rows = 0
-        self._low = np.full(self.width, np.inf, np.float32)
-        self._high = np.full(self.width, -np.inf, np.float32)
+        # What each number was first, and whether it was ever another one; NaN is none.
+        self._first = np.full(self.width, np.nan, np.float32)
+        self._varied = np.zeros(self.width, dtype=bool)
         self._counting = {c.name for c in self._columns if _counts(c, head[c.name])}
 
     @property
@@ -88,15 +89,14 @@ class Survey:
             InputError: a cell contradicts the kind of its column, or is infinite.
         """
         found = np.empty((len(frame), self.width), np.float32)
-        position = 0
-        for column, codes in zip(self._columns, self._codes, strict=True):
-            cells = frame[column.name]
-            parts = (
-                [self._grown(codes, cells)] if column.kind == "category" else encoded(column, cells)
-            )
-            for values in parts:
-                found[:, position] = values
-                position += 1
+        parts = (
+            [self._grown(codes, frame[column.name])]
+            if column.kind == "category"
+            else encoded(column, frame[column.name])
+            for column, codes in zip(self._columns, self._codes, strict=True)
+        )
+        fill(found, (values for part in parts for values in part))
+        check_finite(found, frame, self._columns)
         return found
 
     @property
@@ -119,9 +119,12 @@ class Survey:
     def count(self, found: Numbers) -> None:
         """Take note of rows that are kept, as `encode` made them."""
         self._rows += len(found)
-        if len(found):
-            self._low = np.fmin(self._low, np.fmin.reduce(found))
-            self._high = np.fmax(self._high, np.fmax.reduce(found))
+        for position in np.flatnonzero(~self._varied):
+            values = found[:, position]
+            values = values[~np.isnan(values)]
+            if len(values) and np.isnan(self._first[position]):
+                self._first[position] = values[0]
+            self._varied[position] = bool((values != self._first[position]).any())
 
     def finish(self) -> tuple[Columns, "Recoding"]:
         """Return what was learnt, and how to turn what `encode` made into its inputs' codes.
@@ -157,8 +160,8 @@ class Survey:
         """Whether something can be learnt from a column; if not, or if in doubt, it is told."""
         named = column.name in self._kept
         outcome = "It is kept, as you named it." if named else "It is left out."
-        if (self._low[own] >= self._high[own]).all():
-            told = "is the same in every row" if np.isfinite(self._low[own[0]]) else "is empty"
+        if not self._varied[own].any():
+            told = "is empty" if np.isnan(self._first[own[0]]) else "is the same in every row"
             log.warning("column %r %s. %s", column.name, told, outcome)
             return named
         if column.kind == "category":

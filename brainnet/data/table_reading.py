@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from brainnet.data.cells import Numbers
 from brainnet.data.columns import Columns, check_present
 from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
-from brainnet.data.row_file import RowFile
+from brainnet.data.row_file import RowFile, ahead
 from brainnet.data.survey import Survey
 from brainnet.errors import InputError
 
@@ -97,8 +98,10 @@ class Reader:
         blocks = Blocks(survey.width)
         text = {*survey.draft.text_names, *answers.text_names}
         left_out = 0
-        for frame in self._file.chunks(text=text, only=[*survey.draft.raw_names, *self._targets]):
-            found, truths = survey.encode(frame), answers.encode(frame)
+        names = [*survey.draft.raw_names, *self._targets]
+        for frame in ahead(self._file.chunks(text=text, only=names)):
+            with _named(self._file):
+                found, truths = survey.encode(frame), answers.encode(frame)
             inputs, targets = (found, survey.owners), (truths, self._targets)
             kept = kept_rows(frame.index, inputs, targets, self._missing, self._file.path)
             if not kept.all():
@@ -121,8 +124,9 @@ def _others(
     text = {*columns.text_names, *(answers.names if answers.class_names else ())}
     owners = [column.name for column in columns.columns for _ in range(column.width)]
     blocks, parts, left_out = Blocks(len(owners)), [], 0
-    for frame in file.chunks(text=text, only=names):
-        found, truths = columns.encode(frame), answers.encode(frame)
+    for frame in ahead(file.chunks(text=text, only=names)):
+        with _named(file):
+            found, truths = columns.encode(frame), answers.encode(frame)
         kept = kept_rows(frame.index, (found, owners), (truths, answers.names), missing, file.path)
         left_out += int((~kept).sum())
         blocks.add(found[kept])
@@ -130,6 +134,15 @@ def _others(
     _tell(left_out, len(blocks), file)
     targets = torch.from_numpy(np.concatenate(parts))
     return blocks, targets[:, 0].long() if answers.class_names else targets.float()
+
+
+@contextmanager
+def _named(file: RowFile) -> Iterator[None]:
+    """Put the name of the file before what is wrong with its cells."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{file.path}: {error}") from error
 
 
 def _tell(left_out: int, kept: int, file: RowFile) -> None:
