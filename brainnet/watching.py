@@ -1,6 +1,7 @@
 """Watching: any network in any training loop, seen now and then and otherwise left alone."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +108,12 @@ def watch(
         )
     if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
         raise InputError(f"first_step is a number of steps, 0 or more; got {first_step!r}.")
+    if not isinstance(folder, str | os.PathLike):
+        raise InputError(f"watch needs a folder to write to; got {folder!r}.")
+    if sample is not None and not (isinstance(sample, tuple | list) and len(sample) == 2):
+        raise InputError(
+            f"sample is a pair (inputs, targets) of tensors; got {type(sample).__name__}."
+        )
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     for each in optimizers:
         if not isinstance(each, Optimizer):
@@ -331,7 +338,8 @@ class Watching:
                 optimizer=names[-1] if self._optimizers else "optimizer",
             )
         except (InputError, OSError) as error:
-            self._say(f"nothing is written to {folder}: {error}")
+            reason = getattr(error, "strerror", None) or error
+            self._say(f"nothing is written to {folder}: {reason}")
         return Recorder(self._readings, recording, writer, said=self._say, with_loss=True)
 
     def _notice_changes(self) -> None:

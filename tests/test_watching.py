@@ -722,3 +722,25 @@ def test_the_blame_of_each_neuron_is_free_of_a_scale_that_is_told(tmp_path):
     assert found[0].sum > 0
     assert found[1].sum == pytest.approx(found[0].sum, rel=1e-4)
     assert found[1].max == pytest.approx(found[0].max, rel=1e-4)
+
+
+def test_an_optimizer_that_steps_no_more_is_told(tmp_path, caplog):
+    model = ours()
+    with watch(model, tmp_path, optimizer=sgd(model)) as watching:
+        train(model, sgd(model), 25, watching)  # another one
+    assert watching.readings == []
+    assert caplog.text.count("took no step in 20 calls") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"folder": None}, "a folder to write to; got None"),
+        ({"sample": torch.zeros(3, 4)}, "a pair .* got Tensor"),
+        ({"sample": (torch.zeros(3, 4),)}, "a pair .* got tuple"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path, wrong, message):
+    model = ours()
+    with pytest.raises(InputError, match=message):
+        watch(model, **{"folder": tmp_path, "criterion": CRITERION, **wrong})

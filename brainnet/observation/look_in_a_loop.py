@@ -13,6 +13,9 @@ from brainnet.observation.observed_step import ObservedStep, is_readable
 from brainnet.observation.parts import is_compiled
 from brainnet.observation.unread_look import UnreadLook
 
+PATIENCE = 20
+"""Calls of `step` without one of the optimizer: a GradScaler's first ones may well be skipped."""
+
 
 class LookInALoop:
     """One look as it happens: hooks on the model, and on the optimizers around their step.
@@ -46,6 +49,7 @@ class LookInALoop:
         self._before: Tensor | None = None
         self._slopes: dict[Tensor, Tensor] | None = None
         self._open = True
+        self._waited = 0
         self._moved_unseen = False
         self._handles: list[Any] = []
         for optimizer in optimizers:
@@ -81,6 +85,12 @@ class LookInALoop:
             stepped = self.observed.heard
         if stepped:
             return True
+        self._waited += 1
+        if self._optimizers and self._waited == PATIENCE:
+            say(
+                f"the optimizer that watch was given took no step in {PATIENCE} calls of step(); "
+                "where another one steps now, nothing is seen. Watch anew, with that one."
+            )
         if not self.observed.heard and not is_compiled(self._model):
             say("step() was called before any forward pass; there was nothing to look at yet.")
             return False

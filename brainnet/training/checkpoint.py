@@ -1,6 +1,7 @@
 """Checkpoint: the state of a run on disk, of tensors and plain values alone, never half written."""
 
 import io
+import logging
 import pickle
 import time
 import warnings
@@ -22,6 +23,8 @@ from brainnet.observation.parts import uncompiled
 from brainnet.training.randomness import random_state, set_random_state
 from brainnet.training.run_folder import plain, write_whole
 
+log = logging.getLogger(__name__)
+
 OURS = "brainnet"
 FORMAT = 1
 NETWORK = "network."
@@ -38,20 +41,29 @@ DAMAGED = (
 _SHARE_OF_TIME = 0.05
 _BYTES_IN_MEMORY = 2**28
 
+# After one that could not be written.
+_SECONDS_BETWEEN_TRIES = 10.0
+
 # Weights that do not fit are named up to this many.
 _NAMED = 4
+
+
+class NotStored(TrainingFailure):
+    """What was learned could not be written."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints whole or not at all, and not more often than pays.
 
     An epoch of a small network takes less time than a file, so that a checkpoint which replaces
-    one just written waits in memory until writing is due, or until `flush`.
+    one just written waits in memory until writing is due, or until `flush`. One that cannot be
+    written, as on a full disk, waits as well, and is tried again: the training goes on.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[Path, dict[str, Any]] = {}
         self._due = 0.0
+        self._said = False
 
     def save_checkpoint(
         self,
@@ -65,10 +77,40 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             self._waiting |= dict.fromkeys(paths, _copied(checkpoint))
             return
         self._waiting |= dict.fromkeys(paths, checkpoint)
-        self.flush()
+        try:
+            self.flush()
+        except OSError as error:
+            self._put_off(error)
+
+    def _put_off(self, error: OSError) -> None:
+        """Keep what could not be written, for later."""
+        if _bytes_of(list(self._waiting.values())) >= _BYTES_IN_MEMORY:
+            raise NotStored(_not_written(error)) from error
+        copies = {id(each): _copied(each) for each in self._waiting.values()}
+        self._waiting = {path: copies[id(each)] for path, each in self._waiting.items()}
+        self._due = time.monotonic() + _SECONDS_BETWEEN_TRIES
+        if not self._said:
+            self._said = True
+            # A log, not a warning: where warnings are errors, that would raise.
+            log.warning("%s; it is kept in memory and tried again.", _not_written(error))
+
+    def finish(self) -> None:
+        """Write what waits, for the last time.
+
+        Raises:
+            NotStored: it cannot be written.
+        """
+        try:
+            self.flush()
+        except OSError as error:
+            raise NotStored(_not_written(error)) from error
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits.
+
+        Raises:
+            OSError: it cannot be written, and waits on.
+        """
         start = time.monotonic()
         packed: dict[int, bytes] = {}
         for path, checkpoint in list(self._waiting.items()):
@@ -155,13 +197,18 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what waits."""
-        self._store.flush()
+        self._store.finish()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Write what waits: it was sound when it was stored."""
-        self._store.flush()
+        if isinstance(exception, NotStored):
+            return
+        try:
+            self._store.flush()
+        except OSError as error:
+            log.warning("%s.", _not_written(error))
 
     def _is_best(self, trainer: Trainer) -> bool:
         """Whether the network is better than it ever was, which is noted, so that one asks once."""
@@ -281,6 +328,11 @@ def load_scaling(data: DataModule, checkpoint: Mapping[str, Any]) -> None:
             "the checkpoint does not say how its data were scaled, and without that the network "
             "cannot be judged. Train the run anew."
         ) from error
+
+
+def _not_written(error: OSError) -> str:
+    where = f" in {Path(error.filename).parent}" if error.filename else ""
+    return f"the checkpoint{where} cannot be written: {error.strerror or error}"
 
 
 def _packed(checkpoint: Mapping[str, Any]) -> bytes:

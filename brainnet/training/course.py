@@ -1,5 +1,6 @@
 """Course: a run under way, from its first step to its test, and how it ended."""
 
+import contextlib
 from signal import Signals
 from typing import Any, NoReturn
 
@@ -8,7 +9,7 @@ from lightning.pytorch import Trainer
 
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError, TrainingFailure
-from brainnet.training.checkpoint import load_checkpoint, load_network
+from brainnet.training.checkpoint import NotStored, load_checkpoint, load_network
 from brainnet.training.curves import Curves
 from brainnet.training.interruption import Interrupted, Interruption
 from brainnet.training.journal import Journal
@@ -42,8 +43,14 @@ class Course:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=path, weights_only=True)
             self._note()
             self._test()
+        except NotStored as error:
+            self._fail(error, "Free some room there, and go on with resume=latest.")
         except TrainingFailure as error:
-            self._fail(error)
+            self._fail(
+                error,
+                "Try a smaller step (optimizer.lr a tenth of what it is), "
+                "trainer.gradient_clip_val=1, or data.normalize=standard.",
+            )
         except MisconfigurationException as error:
             self._refuse(error, began=found is not None or self.trainer.global_step > 0)
         except BaseException as error:
@@ -109,12 +116,11 @@ class Course:
             self.journal.folder.abandon()
         raise InputError(f"Lightning cannot train so: {error}") from error
 
-    def _fail(self, error: TrainingFailure) -> NoReturn:
+    def _fail(self, error: TrainingFailure, advice: str) -> NoReturn:
         self._note()
-        self.journal.write("failed", reason=str(error))
+        with contextlib.suppress(OSError):  # of a full disk it is said already
+            self.journal.write("failed", reason=str(error))
         folder = self.journal.folder
-        kept = f" The last good checkpoint is {folder.last}." if folder else ""
-        raise TrainingFailure(
-            f"{error}.{kept} Try a smaller step (optimizer.lr a tenth of what it is), "
-            "trainer.gradient_clip_val=1, or data.normalize=standard."
-        ) from None
+        there = folder is not None and folder.last.exists()
+        kept = f" The last good checkpoint is {folder.last}." if folder and there else ""
+        raise TrainingFailure(f"{error}.{kept} {advice}") from None

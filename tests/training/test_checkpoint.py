@@ -1,15 +1,18 @@
 import io
+import json
 import pickle
 import time
 import zipfile
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from brainnet.data.builtin import Moons
 from brainnet.data.module import DataModule
-from brainnet.errors import InputError
+from brainnet.errors import InputError, TrainingFailure
 from brainnet.structure.network import Network
+from brainnet.training import checkpoint as checkpoint_module
 from brainnet.training.checkpoint import (
     AtomicCheckpointIO,
     load_checkpoint,
@@ -132,3 +135,55 @@ def test_writes_no_more_often_than_pays_and_nothing_is_lost(tmp_path):
     store.flush()
     assert torch.load(path, weights_only=True)["value"].tolist() == [1, 1, 1]
     assert list(tmp_path.iterdir()) == [path]
+
+
+class Disk:
+    """Writes whole files, while there is room."""
+
+    def __init__(self, monkeypatch):
+        self.full, self.asked = False, 0
+        self._write = checkpoint_module.write_whole
+        monkeypatch.setattr(checkpoint_module, "write_whole", self.write)
+        monkeypatch.setattr(checkpoint_module, "_SHARE_OF_TIME", 1e9)  # each one is due
+        monkeypatch.setattr(checkpoint_module, "_SECONDS_BETWEEN_TRIES", 0.0)
+
+    def write(self, path, content):
+        self.asked += 1
+        if self.full:
+            raise OSError(28, "No space left on device", str(path))
+        self._write(path, content)
+
+
+class FillsUp(Callback):
+    """Has the disk full from the end of one epoch to that of another."""
+
+    def __init__(self, disk, first, last):
+        self.disk, self.first, self.last = disk, first, last
+
+    def on_train_epoch_start(self, trainer, *_):
+        self.disk.full = self.first <= trainer.current_epoch < self.last
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing(start, monkeypatch, caplog):
+    expected = start(trainer={"max_epochs": 4})
+    disk = Disk(monkeypatch)
+    result = start(trainer={"max_epochs": 4}, callbacks=[FillsUp(disk, 1, 3)])
+    assert result.state == "finished"
+    assert disk.asked > 5
+    assert caplog.text.count("No space left on device") == 1
+    one, other = (
+        load_checkpoint(each.folder / "checkpoints" / "last.ckpt") for each in (result, expected)
+    )
+    assert one["global_step"] == other["global_step"]
+    for name, value in other["state_dict"].items():
+        assert torch.equal(one["state_dict"][name], value)
+
+
+def test_a_disk_that_stays_full_fails_the_run_in_words(start, monkeypatch, tmp_path):
+    disk = Disk(monkeypatch)
+    with pytest.raises(TrainingFailure, match=r"No space left on device.*last\.ckpt.*resume="):
+        start(folder=tmp_path / "run", trainer={"max_epochs": 3}, callbacks=[FillsUp(disk, 1, 9)])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["state"] == "failed"
+    assert "No space left" in summary["reason"]
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["epoch"] == 0
