@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -9,10 +10,13 @@ from torch import nn
 
 from brainnet.building import targets
 from brainnet.building.build import Build
+from brainnet.building.targets import Consent
 from brainnet.cli.arguments import parse
 from brainnet.cli.composition import Composer
 from brainnet.cli.configuration import Config, check, plain
 from brainnet.cli.consent import consent_of
+from brainnet.cli.judgement import Judgement
+from brainnet.cli.other_data import is_other_file, judged_by_file, keep_reading, own_choice, runs_of
 from brainnet.cli.parts import data_of, loss_of, network_of
 from brainnet.cli.resume import (
     check_rebuildable,
@@ -23,8 +27,8 @@ from brainnet.cli.resume import (
 )
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
-from brainnet.training.evaluation import Evaluation, evaluate
-from brainnet.training.run_folder import find_run
+from brainnet.training.evaluation import evaluate
+from brainnet.training.run_folder import Run, find_run
 from brainnet.training.sizes import outputs_for
 
 # All that a judgement follows from; of the rest of a run nothing needs to be built.
@@ -33,6 +37,7 @@ JUDGED = ("data", "network", "activation", "loss")
 SPLIT = ("data.validation", "data.test", "data.rows")
 # The run's own scaling is used, and no batches are made.
 OF_TRAINING = ("data.batch_size", "data.normalize", "data.normalize_targets")
+JSON = "--json"
 NEEDS_RUN = (
     "evaluate needs a run: its folder, latest, or a checkpoint file, as in brainnet evaluate latest"
 )
@@ -44,7 +49,7 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     Raises:
         InputError: when there is no such run, or what was typed does not fit it.
     """
-    typed = parse(words)
+    typed = parse([word for word in words if word != JSON])
     if typed.multirun or typed.shows:
         raise InputError(f"evaluate takes no {typed.flags[0]}: a run, and key=value, alone.")
     names = [word for word in typed.overrides if "=" not in word or Path(word).exists()]
@@ -53,21 +58,42 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     overrides = tuple(word for word in typed.overrides if word != names[0])
     composer = Composer.over(typed)
     parsed = composer.parsed(overrides)
-    composed = plain(composer.compose(overrides))
-    found = find_run(names[0], Path(str(composed["paths"]["runs"])))
-    stored = {key: stored_config(found).get(key) for key in ("seed", *JUDGED)}
+    found = find_run(names[0], runs_of(parsed))
+    learnt = stored_config(found)
+    composed = plain(composer.compose([*own_choice(parsed, learnt), *overrides]))
+    stored = {key: deepcopy(learnt.get(key)) for key in ("seed", *JUDGED)}
     config = with_typed(stored, composed, parsed)
+    keep_reading(config, learnt, parsed)
+    judgement = judged(found, config, learnt, consent_of(parsed))
+    sys.stdout.write(judgement.as_json() if JSON in words else judgement.told())
+    return 0
+
+
+def judged(run: Run, config: Config, learnt: Config, consent: Consent) -> Judgement:
+    """Judge a run by the test rows of its own data, or by all rows of another file.
+
+    Args:
+        run: the run.
+        config: its configuration, with the data that were typed.
+        learnt: its configuration as it was trained.
+        consent: which classes the words allow.
+
+    Raises:
+        InputError: when the data cannot be read, or do not fit the network.
+    """
+    if is_other_file(config, learnt):
+        check({"data": config["data"]}, ("data",))
+        return judged_by_file(run, config, consent)
     check_rebuildable(config)
     check(config, JUDGED)
-    consent = consent_of(parsed)
     targets.check(config, consent)
     build = Build(consent)
     data = data_of(config, build)
     loss = loss_of(config, data, build)
     check_alike(config, data, loss)
     network = network_of(config, data, loss, build)
-    sys.stdout.write(told(evaluate(found, network, data, loss), data.dataset.name))
-    return 0
+    rows = f"rows of {data.dataset.name}, kept for the test"
+    return Judgement(evaluate(run, network, data, loss), rows, data.class_names)
 
 
 def with_typed(stored: Config, composed: Config, overrides: Sequence[Override]) -> Config:
@@ -144,13 +170,3 @@ def counted(answers: object, task: str) -> str:
     if task == "regression":
         return "1 number to predict" if answers == 1 else f"{answers} numbers to predict"
     return f"{answers} classes"
-
-
-def told(evaluation: Evaluation, name: str) -> str:
-    """The result in a few lines."""
-    lines = [f"{tag:<15}{value:.4g}" for tag, value in sorted(evaluation.metrics.items())]
-    lines += [
-        f"{'judged by':<15}{len(evaluation.truths)} rows of {name}, kept for the test",
-        f"{'checkpoint':<15}{evaluation.checkpoint}",
-    ]
-    return "\n".join(lines) + "\n"

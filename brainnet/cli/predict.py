@@ -13,10 +13,12 @@ from typing import BinaryIO, cast, get_args
 from brainnet.cli.flags import Flags, read
 from brainnet.cli.named_run import trained_of
 from brainnet.cli.outcome import TERMINATED, tell
-from brainnet.data.columns import Columns, Unseen
+from brainnet.data.columns import Unseen, listed
+from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
 from brainnet.errors import InputError
 from brainnet.training.answer_file import Form, form_of, writer_to, written_whole
+from brainnet.training.picture_rows import parts_of_pictures
 from brainnet.training.prediction import (
     Part,
     parts_of_table,
@@ -33,7 +35,9 @@ OPTIONS = {
     "--keep": "COLUMN,...",
     "--unseen": "other|refuse",
 }
-SWITCHES = ("--overwrite", "--no-header")
+NO_HEADER = "--no-header"
+SWITCHES = ("--overwrite", NO_HEADER)
+OF_TABLES = ("--keep", "--unseen", NO_HEADER)
 UNSEEN = get_args(Unseen)
 STANDARD = "-"
 NAMED = 5
@@ -75,7 +79,10 @@ def run(words: Sequence[str]) -> int:
 def source_of(typed: str) -> Iterator[Path]:
     """The file to read; what comes through a pipe is put into one first, to be looked at twice."""
     if typed != STANDARD:
-        yield Path(typed).expanduser()
+        path = Path(typed).expanduser()
+        if not path.exists():
+            raise InputError(f"there is no file {path}; it is looked for from {Path.cwd()}.")
+        yield path
         return
     with tempfile.NamedTemporaryFile(prefix="standard-input-") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
@@ -89,12 +96,30 @@ def parts_of(trained: Trained, source: Path, keep: Sequence[str], typed: Flags) 
     Raises:
         InputError: they cannot be read, or are of another kind.
     """
-    columns = trained.preparation
-    if not isinstance(columns, Columns):
-        raise InputError("pictures")
-    file = open_rows(source, header=False if "--no-header" in typed.switches else None)
-    note_unused(unused(trained, columns, file, keep), source)
-    return parts_of_table(columns, file, keep=keep)
+    learnt = trained.preparation
+    if isinstance(learnt, Pixels):
+        for option in OF_TABLES:
+            if option in typed.values or option in typed.switches:
+                raise InputError(f"{option} is for tables; this network learnt from pictures.")
+        return parts_of_pictures(learnt, source)
+    if source.is_dir():
+        raise InputError(
+            f"{source} is a folder, and this network learnt from a table: name one file with the "
+            f"columns {listed(learnt.raw_names, NAMED)}."
+        )
+    header = (trained.config.get("data") or {}).get("header")
+    try:
+        file = open_rows(source, header=False if NO_HEADER in typed.switches else header)
+    except InputError as error:
+        said, asks, _ = str(error).partition("If it is a row, set data.header=false")
+        if not asks:
+            raise
+        raise InputError(
+            f"{said}If it is a row, add {NO_HEADER}: the columns then come in the order of "
+            f"training, {listed(learnt.raw_names, NAMED)}."
+        ) from error
+    note_unused(unused(trained, learnt, file, keep), source)
+    return parts_of_table(learnt, file, keep=keep)
 
 
 def unseen_of(typed: Flags) -> Unseen:

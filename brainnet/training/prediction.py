@@ -109,14 +109,17 @@ def check_kept(keep: Sequence[str], there: Sequence[str]) -> None:
 
 
 def unused(trained: Trained, columns: Columns, file: RowFile, keep: Sequence[str]) -> list[str]:
-    """Return the columns of a file that training did not see, neither as input nor as target."""
-    names = columns.raw_names
-    if nameless(names) and len(names) == len(file.columns):
-        return []
+    """Return the columns of a file that training knew nothing of, if only to leave them out.
+
+    Raises:
+        InputError: a column is missing.
+    """
     data = trained.config.get("data") or {}
-    target = data.get("target") or ()
-    known = {*names, *keep, *([target] if isinstance(target, str | int) else target)}
-    return [name for name in file.columns if name not in set(map(str, known))]
+    known = {*_columns_of(file, columns.raw_names), *keep}
+    for key in ("target", "drop"):
+        told = data.get(key) or ()
+        known |= set(map(str, [told] if isinstance(told, str | int) else told))
+    return [name for name in file.columns if name not in known]
 
 
 def _columns_of(file: RowFile, names: Sequence[str]) -> list[str]:

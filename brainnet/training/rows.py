@@ -95,8 +95,8 @@ def check_complete(measured: NDArray[np.generic], columns: Columns, labels: Sequ
     raise InputError(
         f"column {name!r} is empty in row {row_number(labels[row])}, and the network learnt from "
         f"complete rows alone ({int(missing.any(axis=1).sum()):,} of these {len(measured):,} are "
-        "not). Fill it in or leave the row out; a network trained with data.missing=impute would "
-        "fill in the mean."
+        "not). Fill it in or leave the row out; a network trained with data.missing=impute fills "
+        "in the mean."
     )
 
 

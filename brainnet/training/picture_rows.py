@@ -1,0 +1,90 @@
+"""Picture rows: pictures to be answered, from a folder, a file, or a file of many."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainnet.data.class_folders import files_in
+from brainnet.data.columns import listed
+from brainnet.data.idx import is_idx, read_idx
+from brainnet.data.pixels import Pixels
+from brainnet.errors import InputError
+from brainnet.training.answers import ROWS_AT_ONCE
+
+FILE = "file"
+"""The column that names the picture, where each is a file of its own."""
+
+_FILES_AT_ONCE = 1024
+_ARRAYS = (".npy", ".npz")
+_IMAGES = ("images", "x_test", "x", "x_train", "pictures", "inputs", "data", "arr_0")
+
+
+def parts_of_pictures(
+    pixels: Pixels, source: Path, *, unnamed: bool = False
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield pictures as rows of inputs, each part with the names of its files, if they have some.
+
+    Args:
+        pixels: the size and the colours that the run learnt from; others are brought to them.
+        source: a folder, with pictures in it or in folders in it; one picture; an IDX file; or an
+            array in an .npy or .npz file.
+        unnamed: leave the names out.
+
+    Raises:
+        InputError: there are no pictures, or one cannot be read.
+    """
+    if source.is_dir():
+        files = list(files_in(source))
+        if not files:
+            raise InputError(f"{source} holds no files. Name a folder of pictures, or a picture.")
+        return _of_files(pixels, files, source, unnamed=unnamed)
+    if is_idx(source):
+        return _of_array(pixels, read_idx(source))
+    if source.suffix.lower() in _ARRAYS:
+        return _of_array(pixels, _loaded(source))
+    return _of_files(pixels, [source], source.parent, unnamed=unnamed)
+
+
+def _of_files(
+    pixels: Pixels, files: list[Path], folder: Path, *, unnamed: bool
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    for start in range(0, len(files), _FILES_AT_ONCE):
+        part = files[start : start + _FILES_AT_ONCE]
+        rows, broken = pixels.read(part)
+        if broken:
+            told = listed([f"{part[place]} ({why})" for place, why in broken.items()], 3)
+            raise InputError(
+                f"{told} cannot be read as {'a picture' if len(broken) == 1 else 'pictures'}. "
+                "Replace or remove what is broken."
+            )
+        names = np.array([file.relative_to(folder).as_posix() for file in part], dtype=object)
+        yield ({} if unnamed else {FILE: names}), rows
+
+
+def _of_array(pixels: Pixels, values: NDArray[Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+    if not len(values):
+        raise InputError("there are no pictures in it: an array of none.")
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        yield {}, pixels.apply(values[start : start + ROWS_AT_ONCE])
+
+
+def _loaded(path: Path) -> NDArray[Any]:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            name = next((name for name in _IMAGES if name in found.files), None)
+            if name is None:
+                raise InputError(
+                    f"{path} holds {listed(found.files)}, and none of them is known to be "
+                    f"pictures. Name the array images: numpy.savez(path, images=...)."
+                )
+            array: NDArray[Any] = found[name]
+            return array
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as an array of pictures: {error}.") from error
