@@ -1,8 +1,11 @@
 """Answering: a run from its raw input to its answer as one module, for whoever traces it."""
 
+import io
+import re
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from copy import deepcopy
 
 import torch
@@ -72,19 +75,26 @@ def program_of(answering: Answering) -> ExportedProgram:
     """
     batch = Dim("batch")
     examples = tuple(raw.example for raw in answering.inputs)
+    said = io.StringIO()  # where tracing fails, PyTorch prints all it traced so far
     try:
-        with torch.no_grad(), own_warnings_left_out():
-            return torch.export.export(
+        with torch.no_grad(), own_warnings_left_out(), redirect_stderr(said):
+            program = torch.export.export(
                 answering.eval(),
                 examples,
                 dynamic_shapes=(tuple({0: batch} for _ in examples),),
             )
     except Exception as error:  # whatever a network of the user's may do
         raise InputError(
-            f"{type(answering.network).__name__} cannot be exported: {_first_line(error)} An "
-            "exported network is a fixed list of operations on tensors: its forward must not "
-            "decide by the values in them or leave PyTorch, and must take batches of any size."
+            f"{type(answering.network).__name__} cannot be exported: {_why(error)} An exported "
+            "network is a fixed list of operations on tensors: its forward must not decide by the "
+            "values in them or leave PyTorch, and must take batches of any size."
         ) from error
+    sys.stderr.write(said.getvalue())
+    # What was to learn is to answer now; the network itself stays as it is.
+    for name, tensor in program.state_dict.items():
+        if isinstance(tensor, nn.Parameter):
+            program.state_dict[name] = nn.Parameter(tensor.detach(), requires_grad=False)
+    return program
 
 
 @contextmanager
@@ -95,7 +105,20 @@ def own_warnings_left_out() -> Iterator[None]:
         yield
 
 
-def _first_line(error: Exception) -> str:
+def _why(error: Exception) -> str:
+    """What stopped the tracing, in a sentence, and where in the user's file where that is known."""
+    text = str(error)
+    if "Constraints violated" in text:
+        return "it works only for as many rows as it was shown."
+    if "data-dependent" in text:
+        place = re.search(r'raised this error:\s*File "(.*?)", line (\d+)', text)
+        where = f" ({place[1]}, line {place[2]})" if place else ""
+        return f"it decides by the values in its tensors{where}."
+    return first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, as a sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
     return line if line.endswith((".", "!", "?")) else f"{line}."

@@ -15,13 +15,14 @@ from brainnet.exporting.answering import (
     CLASS_NAME,
     PREDICTION,
     Answering,
+    first_line,
     own_warnings_left_out,
     program_of,
 )
 from brainnet.exporting.raw_input import RawInput
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
 # onnx and onnxscript are imported inside the functions: they are an extra that few will need.
 
@@ -49,8 +50,9 @@ def to_onnx(answering: Answering, about: Mapping[str, Any]) -> bytes:
     import onnx
 
     model = _traced(answering)
+    for part in (model.graph, *model.functions):
+        _forget_origins(part)
     graph = model.graph
-    _forget_origins(graph)
     words = [raw for raw in answering.inputs if raw.kind in ("category", "boolean")]
     if answering.inputs[0].kind not in ("rows", "pixels"):
         model = _within(model)
@@ -108,7 +110,7 @@ def _traced(answering: Answering) -> "ModelProto":
     except Exception as error:  # an operation that ONNX has no word for comes in many classes
         raise InputError(
             f"{type(answering.network).__name__} cannot be told in ONNX: "
-            f"{str(error).strip().splitlines()[0]} Export it with --to torch."
+            f"{first_line(_root(error))} Export it with --to torch."
         ) from error
     assert exported is not None, "dynamo was asked for"
     model: ModelProto = exported.model_proto
@@ -117,13 +119,24 @@ def _traced(answering: Answering) -> "ModelProto":
     return model
 
 
-def _forget_origins(graph: "GraphProto") -> None:
+def _root(error: BaseException) -> BaseException:
+    """What went wrong at the bottom: which operation it was."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _forget_origins(part: "GraphProto | FunctionProto") -> None:
     """Take out where in whose files each operation was written, which the exporter notes."""
-    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
-        del part.metadata_props[:]
-    del graph.value_info[:]  # sizes in the middle, which every runtime finds for itself
-    for tensor in graph.initializer:
-        del tensor.metadata_props[:]
+    held = (*part.input, *part.output, *part.initializer) if hasattr(part, "initializer") else ()
+    for noted in (part, *part.node, *held):
+        del noted.metadata_props[:]
+    del part.value_info[:]  # sizes in the middle, which every runtime finds for itself
+    for node in part.node:
+        for attribute in node.attribute:
+            # Asked first: to touch a graph that is not there would put one there.
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                _forget_origins(inner)
 
 
 def _within(model: "ModelProto") -> "ModelProto":
@@ -164,8 +177,9 @@ def _feed(graph: "GraphProto", raw: RawInput, inner: str) -> None:
 
 
 def _free(name: str, graph: "GraphProto") -> str:
-    """The name, or where an output has it already, one beside it."""
-    taken = {value.name for value in (*graph.input, *graph.output)} | {CLASS_NAME}
+    """The name, or where another value has it already, one beside it."""
+    taken = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    taken |= {CLASS_NAME, *(name for node in graph.node for name in node.output)}
     while name in taken:
         name = f"{name} (input)"
     return name

@@ -248,8 +248,35 @@ class Deciding(nn.Module):
         return found if found.sum() > 0 else -found
 
 
+class Fixed(nn.Linear):
+    """A network for two rows alone."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs.reshape(2, 4))
+
+
+class Bessel(nn.Linear):
+    """A network of an operation that ONNX has not."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(super().forward(inputs))
+
+
 @pytest.mark.slow
-def test_a_network_that_decides_by_its_numbers_is_refused(trained: Make) -> None:
-    answering = Answering(trained(network=Deciding()))
-    with pytest.raises(InputError, match=r"Deciding cannot be exported: .*fixed list"):
+@pytest.mark.parametrize(
+    ("network", "match"),
+    [
+        (Deciding(), r"Deciding cannot be exported: it decides by the values.*test_to_onnx\.py"),
+        (Fixed(4, 3), "Fixed cannot be exported: it works only for as many rows"),
+        (Bessel(4, 3), r"Bessel cannot be told in ONNX: .*bessel_j0.*--to torch"),
+    ],
+    ids=["decides", "two rows", "operation"],
+)
+def test_what_cannot_be_exported_is_refused_in_a_few_words(
+    trained: Make, capsys: pytest.CaptureFixture[str], network: nn.Module, match: str
+) -> None:
+    answering = Answering(trained(network=network))
+    with pytest.raises(InputError, match=match) as refused:
         to_onnx(answering, {})
+    assert len(str(refused.value)) < 500
+    assert capsys.readouterr().err == ""
