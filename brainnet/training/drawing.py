@@ -111,7 +111,7 @@ def draw_weights(
         channels = [_tiled(shown[:, channel]) for channel in range(3)]
         colours = 0.5 + 0.5 * np.stack(channels, axis=-1) / largest
         gap = np.isnan(channels[0])
-        meaning = "Brighter than grey draws it on, darker holds it back."
+        meaning = "Bright draws it on, dark holds it back."
     else:
         tiles = _tiled(shown.reshape(-1, *shape[-2:]))
         strength, gap = np.nan_to_num(tiles) / largest, np.isnan(tiles)
@@ -120,13 +120,15 @@ def draw_weights(
         meaning = "Blue draws it on, orange holds it back."
     more = "" if len(shown) == len(weights) else f" (the first {len(shown)} of {len(weights)})"
     sheet = np.where(gap[..., None], np.array(_rgb(GAP)), colours)
-    left, top, right, bottom = _box(0.03, 0.11, 0.94, 0.78)
+    caption = wrap(f"A square a neuron{more}. {meaning}", CAPTION_COLUMNS)
+    foot = 0.11 + 0.05 * (len(caption) - 1)
+    left, top, right, bottom = _box(0.03, foot, 0.94, 0.89 - foot)
     size = min((right - left) / sheet.shape[1], (bottom - top) / sheet.shape[0])
     left += (right - left - size * sheet.shape[1]) / 2
     paper = Paper((left, top, left + size * sheet.shape[1], top + size * sheet.shape[0]))
     paper.colours(sheet)
     paper.title(f"What {place} looks for")
-    paper.caption([f"One square a neuron{more}. {meaning}"])
+    paper.caption(caption)
     return paper.picture()
 
 

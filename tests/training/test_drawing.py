@@ -21,6 +21,12 @@ PICTURES = {
     "long names": lambda: draw_confusion(np.eye(3, dtype=int), ["a long name"] * 3, "test"),
     "an empty class": lambda: draw_confusion(np.array([[0, 0], [1, 4]]), ["no", "yes"], "test"),
     "weights": lambda: draw_weights(np.linspace(-1, 1, 7 * 6).reshape(7, 6), (2, 3), "hidden_1"),
+    "weights of colours": lambda: draw_weights(
+        np.linspace(-1, 1, 7 * 18).reshape(7, 18), (3, 2, 3), "hidden_1"
+    ),
+    "weights of two channels": lambda: draw_weights(
+        np.linspace(-1, 1, 7 * 12).reshape(7, 12), (2, 2, 3), "hidden_1"
+    ),
     "no weights yet": lambda: draw_weights(np.zeros((1, 6)), (2, 3), "hidden_1"),
     "boundary": lambda: draw_boundary(
         PLANE, (0, 1, 0, 1), np.random.rand(9, 2), np.arange(9) % 2, ["a", "b"], ["x", "y"]
@@ -49,3 +55,11 @@ def test_right_answers_are_blue_and_mistakes_orange():
     assert area(right, orange) == 0
     assert area(wrong, orange) > 1000
     assert area(wrong, blue) == 0
+
+
+def test_weights_of_colours_are_drawn_in_these_colours():
+    weights = np.zeros((1, 3, 4, 4))
+    weights[0, 0] = 1  # looks for red all over
+    picture = draw_weights(weights.reshape(1, -1), (3, 4, 4), "hidden_1")
+    pixels = np.asarray(Image.open(BytesIO(picture.png)))[..., :3].astype(int)
+    assert (np.abs(pixels - (255, 127, 127)).max(axis=-1) <= 1).sum() > 10_000
