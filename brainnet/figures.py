@@ -115,13 +115,13 @@ def side_by_side(pictures: Sequence[tuple[str, Sequence[str]]], width: int) -> l
 
     Example:
         >>> side_by_side([("a", ["##", "##"]), ("b", ["..", ".."])], 10)
-        ['a    b', '##   ..', '##   ..']
+        ['a   b', '##  ..', '##  ..']
     """
     lines: list[str] = []
     row: list[tuple[str, Sequence[str]]] = []
     for title, drawn in [*pictures, ("", [])]:
         size = [max(len(name), *map(len, body)) for name, body in [*row, (title, drawn)] if body]
-        if drawn and (not row or sum(size) + 3 * len(row) <= width):
+        if drawn and (not row or sum(size) + 2 * len(row) <= width):
             row.append((title, drawn))
             continue
         columns = [[name, *body] for name, body in row]
@@ -129,7 +129,7 @@ def side_by_side(pictures: Sequence[tuple[str, Sequence[str]]], width: int) -> l
         for place in range(max(map(len, columns), default=0)):
             cells = [column[place] if place < len(column) else "" for column in columns]
             padded = [cell.ljust(size) for cell, size in zip(cells, room, strict=True)]
-            lines.append("   ".join(padded).rstrip())
+            lines.append("  ".join(padded).rstrip())
         row = [(title, drawn)]
     return lines
 

@@ -10,7 +10,7 @@ from brainnet.concepts import CONCEPTS, find_concept
 from brainnet.errors import InputError
 
 HELP = """\
-brainnet explain [CONCEPT] [--run RUN [--row N [--input FILE]]] [--json]
+brainnet explain [CONCEPT] [--run RUN [--row N] [--input FILE]] [--json]
 
 Tells what a concept means: in a brain, in plain words, in mathematics, in the numbers of a small
 worked example; where it is in code and in TensorBoard, and what to type to change it.
@@ -25,11 +25,13 @@ Examples
   brainnet explain neurons --run runs/digits/2026-01-31_12-00-00
   brainnet explain --run latest --row 3
   brainnet explain --run latest --row 0 --input new.csv
+  brainnet explain --run latest --input squirrel.png
 
 Options
   --run RUN       a run's folder, latest, or a checkpoint file; its best weights are told
   --row N         row N of the run's data, counted from 0 as the data have them, whichever part
-  --input FILE    row N of this file instead; the right answer is read where it stands there
+  --input FILE    row N of this file instead, or this picture; the right answer is read where it
+                  stands in the file
   --json          the same for programs: one JSON object (without a run and CONCEPT, a list)
   paths.runs=FOLDER, network._target_=..., data._target_=...    as for brainnet predict
 

@@ -34,7 +34,7 @@ def run(typed: Flags) -> int:
     concept = find_concept(name) if name else None
     number = _row_of(typed, concept)
     account = _account_of(typed)
-    told = None if number is None else _told(account, number, typed.values.get("--input"))
+    told = _told(account, number, typed.values.get("--input"))
     if "--json" in typed.switches:
         found = _data(account, concept) if told is None else _plain(told)
         print(json.dumps(found, indent=2, allow_nan=False))
@@ -51,12 +51,10 @@ def _row_of(typed: Flags, concept: Concept | None) -> int | None:
     Raises:
         InputError: when it is no whole number, or goes with something else that was typed.
     """
+    if concept is not None and {"--row", "--input"} & set(typed.values):
+        raise InputError(f"a row is explained as a whole: leave {concept.slug} out, or the row.")
     if "--row" not in typed.values:
-        if "--input" in typed.values:
-            raise InputError("--input needs --row N: which row of the file to explain, from 0.")
         return None
-    if concept is not None:
-        raise InputError(f"a row is explained as a whole: leave {concept.slug} out, or --row.")
     try:
         return int(typed.values["--row"])
     except ValueError as error:
@@ -74,10 +72,10 @@ def _account_of(typed: Flags) -> Account:
     return Account(trained, Consent(typed=named, roots=allowed_roots()))
 
 
-def _told(account: Account, number: int, file: str | None) -> RowTold:
-    if file is None:
-        return account.row(number)
-    return account.row_of_file(Path(file).expanduser(), number)
+def _told(account: Account, number: int | None, file: str | None) -> RowTold | None:
+    if file is not None:
+        return account.row_of_file(Path(file).expanduser(), number)
+    return None if number is None else account.row(number)
 
 
 def _explained(account: Account, concept: Concept | None) -> Explanation:

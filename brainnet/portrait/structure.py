@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from brainnet.learning.loss import Task
+from brainnet.observation.slopes import CONVOLUTIONS, FLAT, slope
 from brainnet.portrait.subject import Rows, Subject
 from brainnet.reasons.labels import sources_of, targets_of
 from brainnet.reasons.sums import RAMPS, strongest, upper_end
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.anatomy import Place, places
+from brainnet.structure.embedding import Embedding
 from brainnet.structure.forward_pass import LayerPass
 
 SHOWN = 3
@@ -20,13 +22,18 @@ STRONGEST = 5
 """Weights of one layer, or of one neuron, that are told."""
 
 
+RIDGE = 0.1
+"""What holds the sums of `straight line` small, as a share of the signals' mean square."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayerTold:
     """One layer.
 
     Attributes:
         name: the layer's.
-        inputs: signals that it reads, or their channels.
+        kind: its class.
+        inputs: signals that it reads, or their channels, or the codes that it knows.
         neurons: neurons that it has.
         numbers: how many numbers of it learn.
         activation: the class, or None where its sums are its answers.
@@ -35,6 +42,7 @@ class LayerTold:
     """
 
     name: str
+    kind: str
     inputs: int
     neurons: int
     numbers: int
@@ -53,7 +61,8 @@ class Layers:
         layers: one by one.
         measure: what `readable` counts: "nearest class mean" (the share of rows nearer to the mean
             of their own class than to that of another), or "straight line" (R² of the best sum of
-            the layer's answers), learned on the training rows and judged on rows never seen.
+            its signals, by ridge regression), learned on the training rows and judged on rows
+            never seen.
         before: the same of the inputs as they come in.
     """
 
@@ -140,12 +149,14 @@ class NeuronWeights:
         weights: all of them, in the order of what it listens to.
         strongest: the strongest.
         bias: its own, or None.
+        heard: whether it is told for being the one that the next layer listens to most.
     """
 
     name: str
     weights: tuple[float, ...]
     strongest: tuple[Connection, ...]
     bias: float | None
+    heard: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +214,7 @@ class LayerActivation:
         width: how wide it is, the lowest and the highest; else None.
         silent: share of answers that are exactly 0; None without rows.
         full: share at the upper end; None where there is none.
+        flat: share at which its slope is under a tenth of its steepest; None where it has none.
     """
 
     name: str
@@ -212,6 +224,7 @@ class LayerActivation:
     width: tuple[float, float] | None
     silent: float | None
     full: float | None
+    flat: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +253,7 @@ def layers_of(subject: Subject) -> Layers:
     told = tuple(
         LayerTold(
             name=place.name,
+            kind=type(place.module).__name__,
             inputs=place.weights.shape[1] if place.weights.ndim > 1 else 1,
             neurons=len(place.weights),
             numbers=_learning(place),
@@ -249,8 +263,9 @@ def layers_of(subject: Subject) -> Layers:
         for place in found
     )
     numbers = sum(each.numel() for each in subject.network.parameters() if each.requires_grad)
-    inputs = None if learned is None else learned.inputs.shape[1]
-    outputs = None if subject.thought is None else subject.thought.output.shape[-1]
+    sketch = subject.sketch
+    inputs = None if sketch is None else sketch.inputs.shape[-1]
+    outputs = None if sketch is None else sketch.output.shape[-1]
     return Layers(inputs, outputs, numbers, told, measure, before)
 
 
@@ -261,16 +276,17 @@ def neurons_of(subject: Subject) -> Neurons | None:
         return None
     layers, told = [], []
     for layer in subject.thought.layers:
-        if _activation_name(layer.place) is None or layer.output.ndim != 2:
+        if _activation_name(layer.place) is None:
             continue
-        fires = (layer.output > 0).double().mean(dim=0)
+        answers = _by_neuron(layer)
+        fires = (answers > 0).double().mean(dim=(0, 2))
         never = (fires == 0).nonzero().flatten().tolist()
         always = (fires == 1).nonzero().flatten().tolist()
         layers.append(
             LayerNeurons(layer.name, len(fires), float(fires.mean()), tuple(never), tuple(always))
         )
         told += [
-            _neuron(layer, number, float(rate), learned, subject)
+            _neuron(f"{layer.name} #{number}", answers[:, number], float(rate), subject)
             for number, rate in enumerate(fires)
         ]
     told.sort(key=lambda each: (-each.firing_rate, -each.mean))
@@ -281,27 +297,27 @@ def neurons_of(subject: Subject) -> Neurons | None:
 
 
 def weights_of(subject: Subject) -> WeightsTold:
-    """The strongest connections, by name."""
-    layers, neuron = [], None
-    dense = [place for place in places(subject.network) if place.weights.ndim == 2]
-    names = _names(subject, dense)
-    for depth, place in enumerate(dense):
-        sources, targets = names[depth]
+    """The strongest connections, by name; of a convolution, whose weights have none, their size."""
+    layers, neuron, shape = [], None, None
+    found = places(subject.network)
+    names = _names(subject, found)
+    for place, (sources, targets) in zip(found, names, strict=True):
         values = place.weights.detach()
-        chosen = [divmod(at, values.shape[1]) for at in strongest(values.flatten(), STRONGEST)]
-        layers.append(
-            LayerWeights(
-                place.name,
-                values.numel(),
-                float(values.abs().mean()),
-                tuple(Connection(sources[s], targets[n], float(values[n, s])) for n, s in chosen),
-            )
-        )
-    if dense:
-        number = int(dense[1].weights.detach().abs().sum(dim=0).argmax()) if len(dense) > 1 else 0
-        number = min(number, len(dense[0].weights) - 1)
-        neuron = _listens(dense[0], number, *names[0])
-    return WeightsTold(tuple(layers), neuron, subject.question.image_shape)
+        told: tuple[Connection, ...] = ()
+        if values.ndim == 2:
+            chosen = [divmod(at, values.shape[1]) for at in strongest(values.flatten(), STRONGEST)]
+            told = tuple(Connection(sources[s], targets[n], float(values[n, s])) for n, s in chosen)
+        layers.append(LayerWeights(place.name, values.numel(), float(values.abs().mean()), told))
+    summing = [
+        depth
+        for depth, place in enumerate(found)
+        if place.weights.ndim == 2 and not isinstance(place.module, Embedding)
+    ]
+    if summing:
+        neuron = _most_heard([found[depth] for depth in summing], *names[summing[0]])
+        if names[summing[0]][0] == subject.question.labels.inputs:  # it looks at the pixels
+            shape = subject.question.image_shape
+    return WeightsTold(tuple(layers), neuron, shape)
 
 
 def biases_of(subject: Subject) -> Biases:
@@ -312,7 +328,8 @@ def biases_of(subject: Subject) -> Biases:
         if place.bias is None:
             continue
         values = place.bias.detach()
-        names = targets_of(place, subject.question.labels, last=depth == len(found) - 1)
+        last = depth == len(found) - 1
+        names = targets_of(subject.network, place, subject.question.labels, last=last)
         high, low = int(values.argmax()), int(values.argmin())
         layers.append(
             LayerBiases(
@@ -330,22 +347,27 @@ def biases_of(subject: Subject) -> Biases:
 def activations_of(subject: Subject) -> Activations:
     """Threshold, width, and where the training rows fall."""
     thought = subject.thought
-    outputs = {} if thought is None else {each.name: each.output for each in thought.layers}
+    passes = {} if thought is None else {each.name: each for each in thought.layers}
     layers = []
     for place in places(subject.network):
         name = _activation_name(place)
         if name is None:
             continue
-        output, activation = outputs.get(place.name), place.activation
+        seen, activation = passes.get(place.name), place.activation
         ramp = activation if isinstance(activation, ThresholdRamp) else None
-        silent = None if output is None else float((output == 0).double().mean())
-        full = None
-        if output is not None and isinstance(activation, RAMPS):
-            full = float((output == upper_end(activation)).double().mean())
+        silent = full = flat = None
+        if seen is not None:
+            silent = _share(seen.output == 0)
+            if isinstance(activation, RAMPS):
+                full = _share(seen.output == upper_end(activation))
+            slopes = slope(activation, seen.pre_activation)
+            flat = None if slopes is None else _share(slopes < FLAT)
         threshold = None if ramp is None else _ends(ramp.threshold)
         width = None if ramp is None else _ends(ramp.width)
         neurons = len(place.weights)
-        layers.append(LayerActivation(place.name, neurons, name, threshold, width, silent, full))
+        layers.append(
+            LayerActivation(place.name, neurons, name, threshold, width, silent, full, flat)
+        )
     learned = subject.learned
     return Activations(0 if learned is None else len(learned.inputs), tuple(layers))
 
@@ -361,62 +383,77 @@ def _readable(seen: Tensor, new: Tensor, learned: Rows, unseen: Rows, task: Task
 
 
 def _straight_line(seen: Tensor, new: Tensor, targets: Tensor, right: Tensor) -> float:
-    """R² on new rows of the best sum of signals for the seen ones."""
-    ones = torch.ones(len(seen), 1, dtype=torch.float64)
-    fitted = torch.linalg.lstsq(
-        torch.cat([seen.double(), ones], dim=1), targets.double(), driver="gelsd"
-    ).solution
-    ones = torch.ones(len(new), 1, dtype=torch.float64)
-    wrong = torch.cat([new.double(), ones], dim=1) @ fitted - right.double()
-    spread = right.double() - right.double().mean(dim=0)
-    return float(1 - wrong.square().sum() / spread.square().sum().clamp(min=1e-12))
+    """R² on new rows of the best sum of signals for the seen ones, by ridge regression."""
+    mean, middle = seen.double().mean(dim=0), targets.double().mean(dim=0)
+    signals = seen.double() - mean
+    spread = signals.T @ signals
+    small = RIDGE * spread.diagonal().mean().clamp(min=1e-12)
+    # Held small: with more signals than a few, a plain fit would learn the training rows by heart.
+    system = spread + small * torch.eye(len(spread), dtype=torch.float64)
+    factors = torch.linalg.solve(system, signals.T @ (targets.double() - middle))
+    wrong = (new.double() - mean) @ factors + middle - right.double()
+    around = right.double() - right.double().mean(dim=0)
+    return float(1 - wrong.square().sum() / around.square().sum().clamp(min=1e-12))
 
 
-def _neuron(
-    layer: LayerPass, number: int, rate: float, learned: Rows, subject: Subject
-) -> NeuronTold:
-    """One neuron's behaviour, and the classes it prefers and avoids."""
-    answers = layer.output[:, number]
+def _neuron(name: str, answers: Tensor, rate: float, subject: Subject) -> NeuronTold:
+    """One neuron's behaviour, (rows, places), and the classes it prefers and avoids."""
     most = least = None
-    if subject.question.task != "regression":
-        classes = subject.question.labels.classes(int(learned.targets.max()) + 1)
-        there = learned.targets.unique().tolist()
-        means = [float(answers[learned.targets == each].mean()) for each in there]
+    mean = answers.double().mean(dim=1)
+    if subject.question.task != "regression" and subject.learned is not None:
+        targets = subject.learned.targets
+        classes = subject.question.labels.classes(int(targets.max()) + 1)
+        there = targets.unique().tolist()
+        means = [float(mean[targets == each].mean()) for each in there]
         high, low = means.index(max(means)), means.index(min(means))
         most, least = (classes[there[high]], means[high]), (classes[there[low]], means[low])
-    return NeuronTold(f"{layer.name} #{number}", rate, float(answers.mean()), most, least)
+    return NeuronTold(name, rate, float(mean.mean()), most, least)
 
 
-def _names(subject: Subject, dense: list[Place]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """What each layer with plain weights listens to, and what its neurons are called."""
-    labels = subject.question.labels
-    if subject.thought is not None:
-        named = zip(subject.thought.layers, sources_of(subject.thought, labels), strict=True)
+def _by_neuron(layer: LayerPass) -> Tensor:
+    """A layer's answers as (rows, neurons, places): a channel of a convolution is a neuron."""
+    output = layer.output
+    if not isinstance(layer.place.module, CONVOLUTIONS):
+        output = output.movedim(-1, 1)
+    return output.reshape(*output.shape[:2], -1)
+
+
+def _names(subject: Subject, found: list[Place]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """What each layer listens to, and what its neurons are called."""
+    labels, sketch = subject.question.labels, subject.sketch
+    known: dict[str, tuple[str, ...]] = {}
+    if sketch is not None:
+        named = zip(sketch.layers, sources_of(sketch, labels), strict=True)
         known = {layer.name: sources for layer, sources in named}
-    else:
-        known = {}
-    found = []
-    for depth, place in enumerate(dense):
+    names = []
+    for depth, place in enumerate(found):
         count = place.weights.shape[1]
         sources = known.get(place.name, ())
         if len(sources) != count:
             sources = tuple(f"signal {number}" for number in range(count))
-            if depth == 0:
-                sources = labels.of_signals(subject.network, count)
-        found.append((sources, targets_of(place, labels, last=depth == len(dense) - 1)))
-    return found
+        last = depth == len(found) - 1
+        names.append((sources, targets_of(subject.network, place, labels, last=last)))
+    return names
 
 
-def _listens(
-    place: Place, number: int, sources: tuple[str, ...], targets: tuple[str, ...]
+def _most_heard(
+    summing: list[Place], sources: tuple[str, ...], targets: tuple[str, ...]
 ) -> NeuronWeights:
+    """The neuron of the first layer that the second listens to most, and what it listens to."""
+    place, number = summing[0], 0
+    heard = len(summing) > 1 and summing[1].weights.shape[1] == len(place.weights)
+    if heard:
+        number = int(summing[1].weights.detach().abs().sum(dim=0).argmax())
     row = place.weights.detach()[number]
-    chosen = strongest(row, STRONGEST)
     return NeuronWeights(
-        targets[number],
-        tuple(row.tolist()),
-        tuple(Connection(sources[s], targets[number], float(row[s])) for s in chosen),
-        None if place.bias is None else float(place.bias.detach()[number]),
+        name=targets[number],
+        weights=tuple(row.tolist()),
+        strongest=tuple(
+            Connection(sources[each], targets[number], float(row[each]))
+            for each in strongest(row, STRONGEST)
+        ),
+        bias=None if place.bias is None else float(place.bias.detach()[number]),
+        heard=heard,
     )
 
 
@@ -427,6 +464,10 @@ def _activation_name(place: Place) -> str | None:
 
 def _learning(place: Place) -> int:
     return sum(each.numel() for each in place.module.parameters() if each.requires_grad)
+
+
+def _share(found: Tensor) -> float:
+    return float(found.double().mean())
 
 
 def _ends(value: float | Tensor) -> tuple[float, float]:

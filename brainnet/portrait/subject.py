@@ -94,6 +94,19 @@ class Subject:
         """What the network makes of the training rows, layer by layer."""
         return None if self.learned is None else self.thought_of(self.learned)
 
+    @cached_property
+    def sketch(self) -> ForwardPass | None:
+        """One forward pass that shows which layer reads which, of rows or of anything; else None.
+
+        Random numbers, so that no two layers say the same by chance.
+        """
+        inputs = len(self.question.labels.inputs)
+        if self.thought is not None or not inputs:
+            return self.thought
+        row = torch.randn(1, inputs, generator=torch.Generator().manual_seed(0))
+        with untouched(self.network):
+            return trace(self.network, row.to(next(self.network.parameters())))
+
     def thought_of(self, rows: Rows) -> ForwardPass:
         """What the network makes of rows, layer by layer."""
         with untouched(self.network):

@@ -35,13 +35,27 @@ from brainnet.portrait.structure import (
 )
 from brainnet.portrait.subject import Subject
 from brainnet.reasons.damage import Damage
-from brainnet.reasons.telling import answer_lines, heading_of
+from brainnet.reasons.telling import answer_lines
 from brainnet.telling import bar
 
 Lines = Iterator[str]
 NAMED = 8
 """Numbers of neurons that are listed."""
 
+SHORT_STEP = 0.001
+"""Of the weights' own length: what a typical step is known to move them by where all is well."""
+
+NO_ACTIVATION = (
+    "None of its layers is followed by an activation that can be seen: a module of its own, such "
+    "as torch.nn.ReLU(), would be; a call of torch.relu() in forward is not."
+)
+OFF_RAMP = (
+    "Off the ramp a small change changes nothing, and so a neuron learns nothing from that row."
+)
+FLAT = (
+    "Where it is flat, its slope under a tenth of its steepest, a small change changes little, and "
+    "so a neuron learns little from that row."
+)
 NO_ROWS = (
     "That takes the rows of the run, and these are not stored: they were handed over in Python, or "
     "are gone."
@@ -114,6 +128,9 @@ def _layers(told: Layers) -> Lines:
 
 
 def _neurons(told: Neurons) -> Lines:
+    if not told.layers:
+        yield NO_ACTIVATION
+        return
     yield f"Over {told.rows:,} training rows, a hidden neuron fires, that is, answers above 0, on:"
     for each in told.layers:
         name = f"{clipped(each.name, 14)}, {_count(each.neurons, 'neuron')}"
@@ -150,7 +167,7 @@ def _weights(told: WeightsTold) -> Lines:
     for each in told.layers:
         yield (
             f"{each.name}: {_count(each.count, 'weight')} of size {figure(each.mean_size, 3)} on "
-            "average. The strongest:"
+            f"average{'. The strongest:' if each.strongest else ', in small windows.'}"
         )
         yield from _connections(each.strongest)
     if told.neuron is not None:
@@ -159,10 +176,8 @@ def _weights(told: WeightsTold) -> Lines:
 
 def _listens(neuron: NeuronWeights, image_shape: tuple[int, ...] | None) -> Lines:
     """One neuron and what it listens to."""
-    yield (
-        f"The next layer listens most to {neuron.name}. What this neuron itself listens to, and "
-        "what speaks against it (░):"
-    )
+    most = f"The next layer listens most to {neuron.name}. " if neuron.heard else ""
+    yield f"{most}What {neuron.name} itself listens to, and what speaks against it (░):"
     yield from _connections(neuron.strongest)
     if neuron.bias is not None:
         yield f"  {'its bias':<40}{figure(neuron.bias, 2, sign=True):>7}"
@@ -202,7 +217,7 @@ def _biases(told: Biases) -> Lines:
 
 def _activations(told: Activations) -> Lines:
     if not told.layers:
-        yield "None of its layers has one that is known here: each gives out its sums as they are."
+        yield NO_ACTIVATION
         return
     for each in told.layers:
         settings = _settings(each.threshold, "threshold") + _settings(each.width, "width")
@@ -211,15 +226,22 @@ def _activations(told: Activations) -> Lines:
             continue
         shares = {"silent": each.silent}
         if each.full is None:
-            shares["answering"] = 1 - each.silent
+            shares |= {} if each.flat is None else {"flat": each.flat}
         else:
             shares |= {"on the ramp": 1 - each.silent - each.full, "fully firing": each.full}
         for word, share in shares.items():
             yield f"  {word:<14}{share:7.1%}  {bar(share)}"
     if told.rows:
+        ramps = all(each.full is not None for each in told.layers)
+        flat = (
+            "Off the ramp"
+            if ramps
+            else "Where it is flat (its slope under a tenth of its steepest)"
+        )
         yield (
-            f"Shares of all answers to {told.rows:,} training rows. Off the ramp a small change "
-            "changes nothing, and so a neuron learns nothing from that row."
+            f"Shares of all answers to {told.rows:,} training rows. {flat} a small change changes "
+            f"{'nothing' if ramps else 'little'}, and so a neuron learns "
+            f"{'nothing' if ramps else 'little'} from that row."
         )
     else:
         yield NO_ROWS
@@ -234,8 +256,14 @@ def _settings(ends: tuple[float, float] | None, name: str) -> list[str]:
 
 def _forward_pass(told: Thought) -> Lines:
     yield f"Row {told.row} of the {told.part} rows, thought through:"
+    yield f"  {'':14}{'signals':>8}{'neurons':>9}{'silent':>8}{'ramp':>6}{'full':>6}"
     for layer in told.reasons.layers:
-        yield f"  {heading_of(layer)}"
+        line = f"  {clipped(layer.name, 14):<14}{layer.inputs:>8,}{layer.neurons:>9,}"
+        if layer.silent is not None:
+            line += f"{layer.silent:>8,}"
+        if layer.silent is not None and layer.full is not None:
+            line += f"{layer.neurons - layer.silent - layer.full:>6,}{layer.full:>6,}"
+        yield line
     yield from answer_lines(told.reasons.answer)
     if told.seconds is not None:
         yield f"A batch took {figure(told.seconds * 1000)} ms to think through in training."
@@ -303,17 +331,17 @@ def _gradient(told: GradientTold) -> Lines:
         for each in told.layers:
             found = [each.first, each.last, each.now]
             cells = "".join(f"{'' if value is None else figure(value):>10}" for value in found)
-            yield f"  {clipped(each.name, 14):<14}{cells}"
+            yield f"  {clipped(each.name, 14):<14}{cells}".rstrip()
     if told.now is None:
         yield NO_ROWS
         return
     yield (
         f"Now is the slope of the loss on {told.rows:,} training rows together: "
-        f"{figure(told.now)} steep. Steepest, and which way is down:"
+        f"{figure(told.now)} steep. The steepest weights, and which way is down:"
     )
     for weight in told.weights:
-        down = "less" if weight.gradient > 0 else "more"
-        yield f"  {_connection(weight):<40}{figure(weight.gradient, sign=True):>11}  {down}"
+        down = "lower" if weight.gradient > 0 else "higher"
+        yield f"  {_connection(weight):<39}{figure(weight.gradient, sign=True):>11}  {down}"
 
 
 def _connection(each: Connection | Damage, room: int = 20) -> str:
@@ -367,21 +395,23 @@ def _verdict(told: RateTold) -> str:
     kept, overshot = told.kept or 0.0, told.overshot or 0.0
     if overshot > 0.25 or kept < 0.25:
         return "It overshoots: try a smaller one."
-    if kept > 0.9 and overshot < 0.1:
-        return "The ground was as straight as it looked: larger steps might do as well."
-    return "The steps are large enough to feel the curve of the ground, and still go down."
+    if kept > 0.9 and overshot < 0.1 and (told.update_ratio or 1.0) < SHORT_STEP:
+        return "The ground was as straight as it looked, and the steps short: try a larger one."
+    return "The steps suit the ground."
 
 
 def _layers_in_short(told: Layers) -> str:
-    sizes = [each.neurons for each in told.layers]
+    sizes = [each.neurons for each in told.layers if each.kind != "Embedding"]
     ends = [*([told.inputs] if told.inputs is not None else []), *sizes]
     return f"{' → '.join(map(str, ends))}: {told.numbers:,} numbers that learn"
 
 
 def _neurons_in_short(told: Neurons) -> str:
     count = sum(each.neurons for each in told.layers)
+    if not count:
+        return "none with an activation that can be seen"
     never = sum(len(each.never) for each in told.layers)
-    fires = sum(each.neurons * each.firing_rate for each in told.layers) / max(1, count)
+    fires = sum(each.neurons * each.firing_rate for each in told.layers) / count
     do = "does" if never == 1 else "do"
     return f"fire on {fires:.0%} of the rows; {never} of {count:,} never {do}"
 
@@ -404,7 +434,9 @@ def _biases_in_short(told: Biases) -> str:
 
 
 def _activations_in_short(told: Activations) -> str:
-    kinds = " and ".join(sorted({each.activation for each in told.layers})) or "none"
+    kinds = (
+        " and ".join(sorted({each.activation for each in told.layers})) or "none that can be seen"
+    )
     known = [each for each in told.layers if each.silent is not None]
     count = sum(each.neurons for each in known)
     if not count:

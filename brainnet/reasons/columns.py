@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from brainnet.data.columns import Column
 from brainnet.reasons.influence import Influence
@@ -60,6 +61,8 @@ def cell_of(column: Column, values: Sequence[Cell]) -> Cell:
         'never seen'
         >>> cell_of(Column("member", "boolean", ("no", "yes")), [1.0])
         'yes'
+        >>> cell_of(Column("born", "date"), [2024.16, 60.0, 3.0])
+        '2024-02-29'
     """
     numbers = [each for each in values if isinstance(each, int | float)]
     if len(numbers) < len(values) or not numbers:
@@ -72,8 +75,9 @@ def cell_of(column: Column, values: Sequence[Cell]) -> Cell:
     if column.kind == "boolean" and column.values:
         return column.values[int(numbers[0] > 0.5)]
     if column.kind == "date":
-        names = ("year", "day", "weekday", "hour")
-        return ", ".join(f"{name} {int(each)}" for name, each in zip(names, numbers, strict=False))
+        # A year and the day in it; what else was made of the date follows from these.
+        day = date(int(numbers[0]), 1, 1) + timedelta(days=round(numbers[1]) - 1)
+        return day.isoformat()
     return numbers[0]
 
 

@@ -59,7 +59,8 @@ def most_damaging(
         place = layer.place
         if place.weights.ndim != 2 or layer.inputs.ndim > 2:
             continue
-        targets = targets_of(place, labels, last=depth == len(thought.layers) - 1)
+        last = depth == len(thought.layers) - 1
+        targets = targets_of(thought.model, place, labels, last=last)
         found += [
             Damage(
                 layer=place.name,

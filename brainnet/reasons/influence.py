@@ -173,7 +173,7 @@ def on_the_way(
         for before, after, slope in zip(
             *(end.layers for end in ends), slopes[1 + len(signals) :], strict=True
         ):
-            risen = after.output.double() - before.output.double()
+            risen = after.output.detach().double() - before.output.detach().double()
             if len(risen) == len(middle):  # else the first dimension is none of rows
                 ran = (risen * slope).sum(dim=0).cpu()
                 layers[before.name] = layers.get(before.name, 0.0) + ran

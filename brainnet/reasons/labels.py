@@ -1,6 +1,7 @@
 """Labels: what the signals of a network are called, from the columns of a row to its answers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -18,10 +19,12 @@ class Labels:
     Attributes:
         inputs: one for each input; others are numbered.
         outputs: one for each output: the classes, or the numbers to predict.
+        words: for inputs that are codes, by their position, the word of each code from 1 on.
     """
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    words: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     def of_inputs(self, count: int) -> tuple[str, ...]:
         """Names of so many inputs.
@@ -63,6 +66,25 @@ class Labels:
                 signals += [f"{names[column]} #{number}" for number in range(width)]
         return tuple(signals)
 
+    def of_codes(self, model: nn.Module, part: nn.Module) -> tuple[tuple[str, ...], str]:
+        """The names of the codes that an embedding looks up, and of the column that they stand in.
+
+        Example:
+            >>> embeddings = Embeddings(2, {1: 3})
+            >>> Labels(("age", "town"), (), {1: ("Bern", "Rome")}).of_codes(
+            ...     embeddings, next(iter(embeddings))
+            ... )
+            (('never seen', 'Bern', 'Rome'), 'town')
+        """
+        codes: int = getattr(part, "codes", 0)
+        for found in (each for each in model.modules() if isinstance(each, Embeddings)):
+            for column, own in found.columns.items():
+                if own is part:
+                    name = self.of_inputs(found.inputs)[int(column)]
+                    words = ("never seen", *self.words.get(int(column), ()))
+                    return _fitting(words, codes, f"{name} code {{}}"), name
+        return _fitting((), codes, "code {}"), getattr(part, "name", "")
+
 
 def sources_of(thought: ForwardPass, labels: Labels) -> list[tuple[str, ...]]:
     """For each layer of a thought, the names of the signals that it received.
@@ -79,7 +101,7 @@ def sources_of(thought: ForwardPass, labels: Labels) -> list[tuple[str, ...]]:
         count = layer.inputs.shape[-1] if layer.inputs.ndim else 1
         before = next((each for each in reversed(earlier) if _same(each, layer)), None)
         if isinstance(layer.place.module, Embedding):
-            found.append(tuple(f"code {code}" for code in range(layer.place.module.codes)))
+            found.append(labels.of_codes(thought.model, layer.place.module)[0])
             continue
         if before is not None:
             found.append(neurons_of(before.name, count))
@@ -101,9 +123,11 @@ def neurons_of(layer: str, count: int) -> tuple[str, ...]:
     return tuple(f"{layer} #{number}" for number in range(count))
 
 
-def targets_of(place: Place, labels: Labels, *, last: bool) -> tuple[str, ...]:
+def targets_of(model: nn.Module, place: Place, labels: Labels, *, last: bool) -> tuple[str, ...]:
     """What the neurons of a layer are called: by what they answer, in the last one."""
     count = len(place.weights)
+    if isinstance(place.module, Embedding):
+        return neurons_of(labels.of_codes(model, place.module)[1], count)
     return labels.of_outputs(count) if last else neurons_of(place.name, count)
 
 

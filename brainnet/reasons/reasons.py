@@ -123,6 +123,7 @@ def reasons_for(
     right: Tensor | None = None,
     values: Sequence[float | str | None] = (),
     neighbours: Sequence[Neighbour] = (),
+    untold: Sequence[str] = (),
 ) -> Reasons:
     """Follow one row through a network to its answer, and back from there to what it came from.
 
@@ -135,6 +136,7 @@ def reasons_for(
         right: the target, as the loss takes it, where it is known: (1,) or (1, targets).
         values: the row as measured.
         neighbours: the training rows most like it.
+        untold: what could not be found out, in sentences.
 
     Raises:
         ValueError: where no layer with weights took part.
@@ -176,7 +178,7 @@ def reasons_for(
         blame=blame,
         nearest=tuple(neighbours),
         image_shape=question.image_shape,
-        untold=_untold(steps),
+        untold=tuple(untold),
     )
 
 
@@ -260,7 +262,7 @@ def _steps(
     steps = []
     for depth, (layer, zero) in enumerate(zip(thought.layers, before.layers, strict=True)):
         last = depth == len(thought.layers) - 1 and layer.output.shape == thought.output.shape
-        targets = targets_of(layer.place, labels, last=last)
+        targets = targets_of(thought.model, layer.place, labels, last=last)
         ran = carried.layers.get(layer.name, torch.zeros(layer.output.shape[1:]))
         chosen = aim.compete if last else None
         steps.append(steps_of(layer, zero, sources[depth], targets, ran, chosen))
@@ -300,7 +302,3 @@ def _numbers(outputs: Tensor, question: Question, right: Tensor | None) -> tuple
     told = [(each if scaling is None else scaling.undo(each)).tolist() for each in pair]
     known = told[1] if right is not None else [None] * len(names)
     return tuple(Number(*each) for each in zip(names, told[0], known, strict=True))
-
-
-def _untold(steps: tuple[LayerSteps, ...]) -> tuple[str, ...]:
-    return tuple(f"{layer.name}: {layer.untold}." for layer in steps if layer.untold)

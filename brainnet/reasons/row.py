@@ -17,6 +17,7 @@ class RowTold:
         rows: how many rows there are; None where that was not counted.
         part: "train", "validation" or "test": what the run used it for; None for rows from
             elsewhere.
+        note: how rows are counted, where that is not plain.
         reasons: the row's way through the network, and back.
         columns: each raw column's part in the answer, in the order of the columns; empty for
             pictures.
@@ -28,4 +29,5 @@ class RowTold:
     rows: int | None
     part: str | None
     reasons: Reasons
+    note: str | None = None
     columns: tuple[ColumnPart, ...] = ()

@@ -189,7 +189,7 @@ def upper_end(activation: nn.Module | None) -> float:
 def _untold(layer: LayerPass) -> str | None:
     """Why the sums of a layer cannot be written as one line of products, where that is so."""
     if isinstance(layer.place.module, Embedding):
-        return "it sums nothing up: the code of a category is looked up, and comes back as signals"
+        return "it sums nothing up: it looks the code of a category up, and signals come back"
     if layer.place.weights.ndim != 2:
         return "its neurons look at many small windows of their input, each with a sum of its own"
     if layer.inputs.ndim != 2 or layer.pre_activation.ndim != 2:

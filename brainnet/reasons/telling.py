@@ -85,7 +85,8 @@ def _where_from(told: RowTold) -> Iterator[str]:
         yield f"How the network of {told.run} answers it."
         return
     counted = f"Rows are counted from 0 to {told.rows - 1:,}." if told.rows else ""
-    yield f"How the network of {told.run} answers it. {PARTS[told.part]} {counted}".rstrip()
+    words = ("How the network of", told.run, "answers it.", PARTS[told.part], counted, told.note)
+    yield " ".join(word for word in words if word)
 
 
 def answer_lines(answer: Answer) -> Iterator[str]:
@@ -157,7 +158,7 @@ def input_lines(told: RowTold) -> Iterator[str]:
     yield f"  {clipped(score.zero, 27):<28}{figure(score.start, digits, sign=True):>9}"
     for each in shown:
         yield (
-            f"  {clipped(each.name, 18):<18}{clipped(figure(each.value), 9):>10}"
+            f"  {clipped(each.name, 17):<17}{clipped(figure(each.value), 10):>11}"
             f"{figure(each.carried, digits, sign=True):>9}  "
             f"{signed_bar(each.carried, largest, 8)}{figure(each.spoke, digits, sign=True):>9}"
         )
@@ -204,7 +205,7 @@ def _pictures(reasons: Reasons) -> Iterator[str]:
         (f"for {reasons.score.answer}", picture([max(each, 0.0) for each in carried], shape)),
         (against, picture([max(-each, 0.0) for each in carried], shape)),
     ]
-    yield from (f"  {line}" for line in side_by_side(drawn, ROOM - 2))
+    yield from (f"  {line}" for line in side_by_side(drawn, ROOM))
     yield " "
 
 
@@ -222,8 +223,8 @@ def heading_of(layer: LayerSteps) -> str:
 
 def layer_lines(layer: LayerSteps, reasons: Reasons) -> Iterator[str]:
     """The sums of the neurons that carried most, or of the answers that compete."""
-    if not layer.shown:
-        return
+    if layer.untold is not None:
+        yield f"{layer.untold[0].upper()}{layer.untold[1:]}."
     score = reasons.score
     digits = digits_for([score.value, score.start])
     last = layer is reasons.layers[-1]
@@ -285,14 +286,14 @@ def damage_lines(reasons: Reasons) -> Iterator[str]:
     for each in reasons.damage:
         yield _damaging(each)
     yield (
-        "The slope is how the loss changes with the weight: where it is above 0, less of the "
-        "weight would have helped, and below 0 more."
+        "The slope is how the loss changes with the weight: where it is above 0, a lower weight "
+        "would have helped, and below 0 a higher one."
     )
 
 
 def _damaging(each: Damage) -> str:
     name = f"{clipped(each.source, 15)} → {clipped(each.target, 13)}"
-    better = "less" if each.gradient > 0 else "more"
+    better = "lower" if each.gradient > 0 else "higher"
     return (
         f"  {name:<32}{figure(each.weight, 2):>7}"
         f"{figure(each.gradient, digits_for([each.gradient]), sign=True):>8}  {better}"

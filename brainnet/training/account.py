@@ -1,7 +1,8 @@
 """Account: what a run has to say of itself: of each concept, and of why a row got its answer."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from brainnet.building.targets import Consent, allowed_roots
 from brainnet.concepts import Concept, find_concept
 from brainnet.data.columns import Columns
 from brainnet.data.module import DataModule, Part
+from brainnet.data.pixels import Pixels
+from brainnet.data.preparation import Preparation
 from brainnet.data.reading import open_rows
 from brainnet.errors import InputError
 from brainnet.explanation import Explanation
@@ -28,7 +31,9 @@ from brainnet.reasons.neighbours import Neighbour, nearest
 from brainnet.reasons.reasons import Question, reasons_for
 from brainnet.reasons.row import RowTold
 from brainnet.reasons.telling import tell_row
+from brainnet.structure.anatomy import places
 from brainnet.training.answers import answers, probabilities
+from brainnet.training.checkpoint import NETWORK
 from brainnet.training.rows import frame_of
 
 if TYPE_CHECKING:  # which gives an account of itself
@@ -38,7 +43,10 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 ROWS_LOOKED_AT = 4096
 """Rows of each part on which neurons are watched; of a large table the first in random order."""
 
+NO_NEIGHBOURS = "Which training rows are most like it: the rows of the run cannot be had again."
+
 _ROWS_AT_ONCE = 16_384
+_PIXEL = re.compile(r"row (\d+) column (\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,20 +104,36 @@ class Account:
     def readings(self) -> tuple[Reading, ...]:
         """What was seen during training; empty where nobody looked."""
         folder = self.trained.run.folder.path
-        return tuple(read_recording(folder)) if (folder / NAME).exists() else ()
+        if not (folder / NAME).exists():
+            return ()
+        # The module that trains has the network in it, and its layers by such names.
+        own = {f"{NETWORK}{place.name}": place.name for place in places(self.trained.network)}
+        return tuple(
+            replace(
+                reading,
+                layers=tuple(
+                    replace(layer, place=own.get(layer.place, layer.place))
+                    for layer in reading.layers
+                ),
+            )
+            for reading in read_recording(folder)
+        )
 
     @cached_property
     def question(self) -> Question:
         """What the network was asked, and how its outputs are to be read."""
         trained = self.trained
-        names = getattr(trained.preparation, "names", ())
+        names, words = _short(trained.preparation), {}
+        if isinstance(trained.preparation, Columns):
+            coded = [column for column in trained.preparation.columns if column.embedded]
+            places = sorted(trained.preparation.embedded)
+            words = {place: each.values for place, each in zip(places, coded, strict=True)}
         regression = trained.task == "regression"
+        outputs = trained.target_names if regression else trained.class_names
         return Question(
             task=trained.task,
             loss=trained.loss,
-            labels=Labels(
-                tuple(names), trained.target_names if regression else trained.class_names
-            ),
+            labels=Labels(names, outputs, words),
             answers=partial(answers, loss=trained.loss, task=trained.task),
             probabilities=partial(probabilities, loss=trained.loss, task=trained.task),
             target_scaling=trained.target_scaling if regression else None,
@@ -121,7 +145,7 @@ class Account:
     def subject(self) -> Subject:
         """All that a portrait of the run is drawn from; without rows where these are not stored."""
         rows: tuple[Rows, ...] = ()
-        if self.has_rows:
+        if self.without_rows is None:
             parts = [(part, self.data.numbers(part)[:ROWS_LOOKED_AT]) for part in PARTS]
             rows = tuple(
                 Rows(part, numbers, *self.data.gathered(numbers))
@@ -136,10 +160,13 @@ class Account:
         described = (self.trained.config.get("data") or {}).get("target")
         return [described] if isinstance(described, str) else list(described or ())
 
-    @property
-    def has_rows(self) -> bool:
-        """Whether the rows of the run can be had again."""
-        return (self.trained.config.get("data") or {}).get("_target_") is not None
+    @cached_property
+    def without_rows(self) -> str | None:
+        """Why the rows of the run cannot be had again; None where they can."""
+        try:
+            return None if len(self.data.dataset) else "there are none"
+        except InputError as error:
+            return str(error)
 
     @cached_property
     def facts(self) -> Facts:
@@ -209,19 +236,27 @@ class Account:
             inputs, measured, target, source=self.data.dataset.name, number=number, part=part
         )
 
-    def row_of_file(self, path: Path, number: int) -> RowTold:
+    def row_of_file(self, path: Path, number: int | None = None) -> RowTold:
         """Tell why one row of a file gets its answer.
 
         Args:
             path: a table with the columns that the run learnt from, and others where it likes; the
-                right answer is read from it where it stands there.
-            number: of the row, from 0.
+                right answer is read from it where it stands there. Of a run on pictures, a picture.
+            number: of the row, from 0; of a picture None.
 
         Raises:
-            InputError: there is no such row, it lacks a column or a value, or the file is no table.
+            InputError: there is no such row, it lacks a column or a value, or the file is of
+                another kind.
         """
-        frame = row_of(path, number, self)
-        return self.raw_row(frame, source=str(path), number=number)
+        if isinstance(self.trained.preparation, Pixels):
+            if number is not None:
+                raise InputError(
+                    f"the run learnt from pictures, and {path} is one: no row {number}."
+                )
+            return self.raw_row(path, source=str(path))
+        if number is None:
+            raise InputError(f"which row of {path}? Say --row N (in Python, number), from 0.")
+        return self.raw_row(row_of(path, number, self), source=str(path), number=number)
 
     def raw_row(
         self,
@@ -268,6 +303,7 @@ class Account:
             right=None if target is None else _like(target, like),
             values=values,
             neighbours=self._neighbours(inputs[0], number if part is not None else None),
+            untold=() if self.without_rows is None else (NO_NEIGHBOURS,),
         )
         preparation = self.trained.preparation
         columns = preparation.columns if isinstance(preparation, Columns) else ()
@@ -278,12 +314,22 @@ class Account:
             rows=len(self.data.dataset) if part is not None else None,
             part=part,
             reasons=reasons,
+            note=self._note() if part is not None else None,
             columns=by_column(reasons.inputs, columns),
         )
 
+    def _note(self) -> str | None:
+        """How the rows of the run are counted, where its files hold others, or several do."""
+        described = self.trained.config.get("data") or {}
+        if described.get("missing") == "drop":
+            return "Rows that were dropped as they lack a value are not counted."
+        if described.get("validation_path") or described.get("test_path"):
+            return "The files are counted through: for training, validation, test."
+        return None
+
     def _neighbours(self, row: Tensor, own: int | None) -> list[Neighbour]:
         """The training rows nearest to a row, where they are stored."""
-        if not self.has_rows:
+        if self.without_rows is not None:
             return []
         codes = tuple(getattr(self.trained.preparation, "embedded", {}))
         found = nearest(row, self._training(), codes=codes, without=own)
@@ -341,6 +387,15 @@ def row_of(path: Path, number: int, account: Account) -> Any:  # noqa: ANN401 - 
         f"{path} has rows 0 to {rows - 1}; got {number}. Rows are counted from 0, without the line "
         "that names the columns."
     )
+
+
+def _short(preparation: Preparation) -> tuple[str, ...]:
+    """The names of the inputs; those of pixels so short that they fit beside a number."""
+    names = preparation.names
+    if isinstance(preparation, Pixels):
+        short = (_PIXEL.sub(r"\1,\2", name) for name in names)
+        return tuple(name if name[0].isalpha() else f"pixel {name}" for name in short)
+    return names
 
 
 def _alone(row: Any) -> Any:  # noqa: ANN401 - whatever somebody holds a row in
