@@ -203,7 +203,8 @@ class Composer:
         loaded = self.hydra.config_loader.load_configuration(
             config_name=self.config_name, overrides=[f"{group}={option}"], run_mode=RunMode.RUN
         )
-        return name in (loaded.get(group) or {})
+        # As plain data: OmegaConf denies holding a key whose value must be given, `???`.
+        return f"{group}.{name}" in nodes(OmegaConf.to_container(loaded, resolve=False))
 
 
 def nodes(tree: object, place: str = "") -> Iterable[str]:

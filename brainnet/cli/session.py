@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -21,12 +22,14 @@ from brainnet.cli.conf_folder import conf_folder
 from brainnet.cli.configuration import Config, check, check_hidden, plain
 from brainnet.cli.consent import consent_of
 from brainnet.cli.hydra_targets import check_hydra
+from brainnet.cli.kinds import name
 from brainnet.cli.other_class import without_leftovers
 from brainnet.cli.resume import resumed
 from brainnet.errors import InputError
 from brainnet.training.run_folder import Run
 
 Task = Callable[[DictConfig], float | None]
+NAME = name()
 RUN_DIR = "hydra.run.dir"
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -95,7 +98,7 @@ class Session:
         typed = self.composer.parsed(self.arguments.overrides)
         own = without_leftovers(own, typed, self.consent)
         if own["name"] is None:
-            own["name"] = str(choices["data"])
+            own["name"] = name_of(own["data"], str(choices["data"]))
         return Job(own, run)
 
     def jobs(self) -> list[Job]:
@@ -145,6 +148,18 @@ class Session:
         job_folder = quoted("${hydra.sweep.dir}/${hydra.sweep.subdir}")
         sweep = f"hydra.sweep.dir={quoted(str(folder))}"
         return [sweep, f"{RUN_DIR}={job_folder}"]
+
+
+def name_of(data: Mapping[str, Any], choice: str) -> str:
+    """What a run is called that was given no name: after the file it learns from, if there is one.
+
+    Example:
+        >>> name_of({"path": "houses/prices 2025.csv"}, "table")
+        'prices 2025'
+    """
+    path = data.get("path")
+    stem = Path(str(path)).resolve().name.partition(".")[0] if path else ""
+    return stem if NAME.accepts(stem) else choice
 
 
 def show(arguments: Arguments) -> int:

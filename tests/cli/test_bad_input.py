@@ -40,6 +40,7 @@ def refused(capsys, *words):
         ("train batch_size=8", "Did you mean data.batch_size?"),
         ("train +whatever=1", "there is no key whatever"),
         ("train optimizer.momentum=0.9", "momentum belongs to optimizer=rmsprop|sgd"),
+        ("train data.path=my.csv", "path belongs to data=images|table"),
         ("train data.rows=10", "data=blobs|circles|moons"),
         ("train +optimizer.speed=3", "Adam has no such key"),
         ("train +trainer.max_epoch=3", "max_epochs"),
