@@ -1,6 +1,7 @@
 """`brainnet export`: a run as one file, and every slip told."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,23 @@ def test_a_table_of_all_kinds_of_columns_is_answered_as_predict_does(empty_folde
     assert list(name) == list(expected["prediction"])
     np.testing.assert_allclose(shares, expected.iloc[:, 1:], rtol=0, atol=1e-5)
     assert run.network.embeddings.codes == {1: 51}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch.export itself
+def test_the_page_on_exporting_runs(capsys, run):
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    for form, ending in (("torch", "pt2"), ("json", "json")):
+        assert main(["export", "latest", "--to", form, "--output", f"iris.{ending}"]) == 0
+    page_itself = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, page_itself)
+    answered = load(run).predict([[5.1, 3.5, 1.4, 0.2]])
+    assert capsys.readouterr().out.split() == list(answered["prediction"])
+    shares = answered.iloc[:, 1:].to_numpy()
+    np.testing.assert_allclose(page_itself["shares"], shares, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(page_itself["probabilities"], shares, rtol=0, atol=1e-5)
+    assert "brainnet.json" in page_itself["told"]
 
 
 def test_slips_are_told_and_nothing_is_written(capsys, run, monkeypatch):
