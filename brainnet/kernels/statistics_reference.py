@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -47,12 +48,26 @@ def row(tensor: Tensor) -> Tensor:
         values = values.float()
     if values.numel() == 0:
         return empty_table(1, values.device)[0]
-    finite = values.isfinite()
-    counts = histogram(values, finite)
+    counts = histogram(values)
     sizes = torch.stack([counts.sum(), counts[-1]])
-    spans = has_float64(values.device)
-    moments = float64_moments(values, finite) if spans else integer_moments(values, finite)
+    # Asked only where the answer lies in memory: elsewhere it would mean to wait for the device.
+    finite = None if _may_ask(values) and not counts[-1] else values.isfinite()
+    if has_float64(values.device):
+        moments = float64_moments(values, finite)
+    else:
+        moments = integer_moments(values, values.isfinite())
     return torch.cat([sizes, moments, counts[:-1]])
+
+
+def _may_ask(values: Tensor) -> bool:
+    """Whether a number may decide what is computed: on the CPU, and while nobody traces."""
+    return (
+        values.device.type == "cpu"
+        and type(values) is Tensor
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+    )
 
 
 def empty_table(rows: int, device: torch.device) -> Tensor:
@@ -63,30 +78,72 @@ def empty_table(rows: int, device: torch.device) -> Tensor:
     return table
 
 
-def histogram(values: Tensor, finite: Tensor) -> Tensor:
-    """Counts of all bins, read off the bits of the floats, and of non-finite values at the end."""
+def histogram(values: Tensor) -> Tensor:
+    """Counts of all bins, read off the bits of the floats, and of non-finite values at the end.
+
+    Sign, exponent and the two top bits of the mantissa, read as one number, are counted as they
+    come; what falls into which bin is looked up for these few thousand numbers, not for each value.
+    """
     wide = values.dtype == torch.float64
     bits = values.view(torch.int64 if wide else torch.int32)
-    magnitude = bits & (2**63 - 1 if wide else 2**31 - 1)
-    bias, mantissa = (1023, 52) if wide else (127, 23)
-    # Exponent and two bits of mantissa, read as one number, count quarters of an octave.
-    step = (magnitude >> (mantissa - 2)) - (bias + LAYOUT.lowest) * LAYOUT.per_octave
-    distance = (step.clamp(-1, LAYOUT.steps) + 2) * (magnitude != 0)
-    bin = torch.where(bits < 0, -distance, distance) + (LAYOUT.steps + 2)
-    bin = torch.where(finite, bin, LAYOUT.bins).long()
-    if bin.device.type == "cpu":
-        return torch.bincount(bin, minlength=LAYOUT.bins + 1)
-    # Elsewhere bincount waits for the device.
-    counts = torch.zeros(LAYOUT.bins + 1, dtype=torch.int64, device=bin.device)
-    return counts.scatter_add_(0, bin, torch.ones_like(bin))
+    half = 2**13 if wide else 2**10
+    places = (bits >> (50 if wide else 21)) + half
+    if places.device.type == "cpu":
+        raw = torch.bincount(places, minlength=2 * half)
+    else:  # there bincount waits for the device
+        places = places.long()
+        raw = torch.zeros(2 * half, dtype=torch.int64, device=places.device)
+        raw = raw.scatter_add_(0, places, torch.ones_like(places))
+    counts = torch.zeros(LAYOUT.bins + 1, dtype=torch.int64, device=raw.device)
+    # What is made while somebody traces is not to be kept.
+    bins = _kept_bins(wide=wide) if _may_ask(values) else _bins(raw.device, wide=wide)
+    counts = counts.index_add_(0, bins, raw)
+    # Zeros came with the smallest values of their sign. By their bits: a processor may be set to
+    # take the smallest values for zeros.
+    positive = bits.numel() - torch.count_nonzero(bits)
+    negative = bits.numel() - torch.count_nonzero(bits ^ torch.iinfo(bits.dtype).min)
+    middle = LAYOUT.zeros - LAYOUT.first_bin
+    counts[middle - 1 : middle + 2] += torch.stack([-negative, negative + positive, -positive])
+    return counts
 
 
-def float64_moments(values: Tensor, finite: Tensor) -> Tensor:
-    """Minimum, maximum, sum and sum of squares of the finite values, as bits of float64."""
-    kept = torch.where(finite, values, 0.0).double()
-    low = torch.where(finite, values, torch.inf).amin().double() + 0.0  # of two zeros, the positive
-    high = torch.where(finite, values, -torch.inf).amax().double() + 0.0
-    moments = torch.stack([low, high, ordered_sum(kept), ordered_sum(kept.square())])
+@functools.cache
+def _kept_bins(*, wide: bool) -> Tensor:
+    return _bins(torch.device("cpu"), wide=wide)
+
+
+def _bins(device: torch.device, *, wide: bool) -> Tensor:
+    """The bin of each sign, exponent and quarter of an octave; one after the last: not finite."""
+    bias, exponents = (1023, 2**11) if wide else (127, 2**8)
+    half = exponents * LAYOUT.per_octave
+    place = torch.arange(half, device=device)
+    step = place - (bias + LAYOUT.lowest) * LAYOUT.per_octave
+    distance = step.clamp(-1, LAYOUT.steps) + 2
+    finite = place < half - LAYOUT.per_octave
+    middle = LAYOUT.steps + 2
+    upward = torch.where(finite, middle + distance, LAYOUT.bins)
+    # Negative numbers come first, read as integers in two's complement, the smallest foremost.
+    downward = torch.where(finite, middle - distance, LAYOUT.bins)
+    return torch.cat([downward, upward])
+
+
+def float64_moments(values: Tensor, finite: Tensor | None) -> Tensor:
+    """Minimum, maximum, sum and sum of squares of the finite values, as bits of float64.
+
+    Args:
+        values: of which
+        finite: these count; None where all do.
+    """
+    if finite is None:
+        low, high = values.aminmax()
+        kept = values.double()
+    else:
+        kept = torch.where(finite, values, 0.0).double()
+        low = torch.where(finite, values, torch.inf).amin()
+        high = torch.where(finite, values, -torch.inf).amax()
+    # Of two zeros the positive one is told.
+    ends = [low.double() + 0.0, high.double() + 0.0]
+    moments = torch.stack([*ends, ordered_sum(kept), ordered_sum(kept * kept)])
     return moments.view(torch.int64)
 
 
