@@ -270,7 +270,9 @@ def test_the_best_is_judged_again_with_the_same_result(run, summary, capsys):
     assert main(["evaluate", "latest"]) == 0
     out = capsys.readouterr().out
     wanted = summary(run)["metrics"]
-    told = dict(line.split(maxsplit=1) for line in out.splitlines())
+    figures, _, confusion = out.partition("\n\n")
+    told = dict(line.split(maxsplit=1) for line in figures.splitlines())
+    assert "setosa" in confusion
     assert float(told["accuracy/test"]) == pytest.approx(wanted["accuracy/test"], rel=1e-3)
     assert float(told["loss/test"]) == pytest.approx(wanted["loss/test"], rel=1e-3)
 
