@@ -69,7 +69,7 @@ def npz_file(path: Path) -> ArrayFile:
         InputError: the file is broken, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: _table(path, name, stored[name]) for name in stored.files}
     except InputError:
         raise

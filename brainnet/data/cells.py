@@ -39,6 +39,7 @@ _NAMED_DAYS = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 ISO = "ISO8601"
 DATE_FORMATS = (ISO, *(day + time for day in _DAYS + _NAMED_DAYS for time in _TIMES))
+_LIKE_A_DATE = re.compile(r"\d\D+\d")
 _ISO_DATE = re.compile(
     r"\d{4}-\d\d(-\d\d([ T]\d\d:\d\d(:\d\d([.,]\d+)?)?\s?(Z|[-+]\d\d:?\d\d)?)?)?"
 )
@@ -169,11 +170,13 @@ def date_format(cells: Cells, share: float = 1.0) -> str | None:
         >>> date_format(pandas.Series(["24.12.2025", "01.02.2026"]))
         '%d.%m.%Y'
     """
+    # A few cells first: most columns of words are no dates in any way.
+    few = words(cells.iloc[[0, len(cells) // 2, -1]])
+    if not few.map(lambda text: bool(_LIKE_A_DATE.search(str(text)))).any():
+        return None
     most = (1 - share) * len(cells)
     for form in DATE_FORMATS:
-        # One cell first: most columns of words are no dates in any way.
-        tried = cells.iloc[: 1 + int(most)]
-        if not dates(tried, form)[1].all() and dates(cells, form)[1].sum() <= most:
+        if not dates(few, form)[1].all() and dates(cells, form)[1].sum() <= most:
             return form
     return None
 

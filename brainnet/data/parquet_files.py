@@ -66,4 +66,6 @@ def parquet_file(path: Path) -> ParquetFile:
             f"{path}: column {nested[0]!r} holds lists or records in its cells, and a table has "
             "one number or word in each. Spread it over columns of their own, or leave it out."
         )
-    return ParquetFile(path, tuple(schema.names))
+    # What pandas counted the rows by is no column of theirs.
+    names = [name for name in schema.names if not name.startswith("__index_level_")]
+    return ParquetFile(path, tuple(names))

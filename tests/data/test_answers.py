@@ -1,0 +1,104 @@
+"""What is to be learnt follows from the target, and classes keep their names."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainnet.data.answers import AnswerSurvey
+from brainnet.errors import InputError
+
+
+def answered(*columns, task=None, parts=1):
+    frame = pd.DataFrame({f"y{place}": cells for place, cells in enumerate(columns)})
+    survey = AnswerSurvey(frame.head(40), list(frame.columns), task, Path("rows.csv"))
+    for part in np.array_split(np.arange(len(frame)), parts):
+        survey.count(survey.encode(frame.iloc[part]))
+    return survey.finish()
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "class_names", "targets"),
+    [
+        (["b", "a", "b"] * 4, "binary", ("a", "b"), [1, 0, 1]),
+        (["None", "NA", "Mild"] * 4, "multiclass", ("Mild", "NA", "None"), [2, 1, 0]),
+        (["No", "Yes"] * 4, "binary", ("No", "Yes"), [0, 1]),
+        ([True, False] * 4, "binary", ("False", "True"), [1, 0]),
+        (["1", "0"] * 4, "binary", ("0", "1"), [1, 0]),
+        (["10", "9.0", "9"] * 4, "binary", ("9", "10"), [1, 0, 0]),
+        (["007", "008"] * 4, "binary", ("007", "008"), [0, 1]),
+        ([2, 1, 0] * 4, "multiclass", ("0", "1", "2"), [2, 1, 0]),
+        ([1.0, 0.0] * 4, "binary", ("0", "1"), [1, 0]),
+    ],
+)
+def test_words_and_few_whole_numbers_are_classes(cells, task, class_names, targets):
+    found = answered(cells)
+    assert (found.task, found.class_names) == (task, class_names)
+    assert found.targets[: len(targets)].tolist() == targets
+    assert found.targets.dtype.is_signed
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1.5", "2.5", "1.5"] * 4,
+        [place * 7 for place in range(30)],
+        ["$1,200", "$3,000.50", "$7"] * 4,
+        [1.25, 2.5] * 4,
+    ],
+)
+def test_other_numbers_are_predicted(cells):
+    found = answered(cells)
+    assert (found.task, found.class_names, found.names) == ("regression", (), ("y0",))
+    assert found.targets.shape == (len(cells), 1)
+
+
+def test_many_rows_may_take_back_that_numbers_are_classes():
+    cells = [str(place // 40) for place in range(4000)]  # one only among the first
+    found = answered(cells, parts=7)
+    assert found.task == "regression"
+    assert found.targets[:, 0].tolist() == list(map(float, cells))
+    assert answered(["1", "2"] * 20 + ["1.5"], parts=3).task == "regression"
+
+
+def test_several_numbers_are_predicted_at_once():
+    found = answered(["1", "2", "1"], [0.5, 1.5, 2.5])
+    assert (found.task, found.names) == ("regression", ("y0", "y1"))
+    assert found.targets.tolist() == [[1, 0.5], [2, 1.5], [1, 2.5]]
+
+
+def test_the_task_can_be_asked_for():
+    assert answered([1, 2, 1, 2], task="regression").targets.tolist() == [[1], [2], [1], [2]]
+    assert answered([0.5, 1.5] * 3, task="classification").class_names == ("0.5", "1.5")
+    assert answered(["a", "b"] * 3, task="multiclass").task == "multiclass"
+
+
+@pytest.mark.parametrize(
+    ("columns", "task", "said"),
+    [
+        ([["a"] * 5], None, "is a in all 5 rows of rows.csv"),
+        ([[1.5] * 5], None, "is 1.5 in all 5 rows"),
+        ([[f"word {place}" for place in range(30)]], None, "30 different values in 30 rows"),
+        ([["2024-01-05", "2024-02-05"] * 5], None, "holds dates"),
+        ([["a", "b", "c"] * 5], "binary", "has 3: a, b, c"),
+        ([["a", "b"] * 5], "regression", r"numbers to predict, but not in row 1 \('a'\)"),
+        ([["1.5"] * 9 + ["tall"]], None, r"numbers to predict, but not in row 10 \('tall'\)"),
+        ([["1.5"] * 9 + ["inf"]], None, r"finite numbers to predict, but not in row 10"),
+        ([["1"] * 5, ["a"] * 5], None, r"'y1' holds numbers to predict"),
+        ([["1", "2"], ["1", "2"]], "binary", "data.task=binary answers one question; got 2"),
+    ],
+)
+def test_what_cannot_be_learnt_is_told_of(columns, task, said):
+    with pytest.raises(InputError, match=said):
+        answered(*columns, task=task)
+
+
+def test_other_rows_are_answered_with_the_same_classes():
+    found = answered(["9.0", "10", "9"] * 3)
+    other = pd.DataFrame({"y0": ["10.0", "9", None]})
+    codes = found.encode(other)[:, 0]
+    assert codes[:2].tolist() == [1, 0]
+    assert np.isnan(codes[2])
+    with pytest.raises(InputError, match=r"the classes 9, 10, but not in row 1 \('11'\)"):
+        found.encode(pd.DataFrame({"y0": ["11"]}))
