@@ -86,6 +86,11 @@ def _network(network: "Network") -> Iterator[str]:
     total = sum(parameter.numel() for parameter in network.parameters())
     sizes = " → ".join(map(str, network.sizes))
     yield f"From the senses to the answer {sizes} cells, with {total:,} numbers that learn:"
+    for embedding in network.embeddings or ():
+        yield (
+            f"  {embedding.name:10} {_count(embedding.codes, 'code')} looked up → "
+            f"{_count(embedding.neurons, 'signal')}, {embedding.value.numel():,} numbers"
+        )
     for layer in cast("list[Layer]", network.layers):
         learned = sum(parameter.numel() for parameter in layer.parameters())
         yield (

@@ -126,6 +126,15 @@ def test_a_network_tells_its_layers():
     ]
 
 
+def test_a_network_tells_its_embeddings_first():
+    told = said(Network([3, 2, 2], embeddings={1: 12})).splitlines()
+    assert told[0].endswith("with 96 numbers that learn:")
+    assert told[1:3] == [
+        "  embedding_1 12 codes looked up → 6 signals, 72 numbers",
+        "  hidden_1   8 inputs → 2 neurons, 18 numbers",
+    ]
+
+
 def test_a_thought_tells_who_fired_and_by_which_sum():
     network = small_network()
     thought = network.trace(torch.tensor([[0.4, 0.8, 1.0], [0.0, 0.0, 0.0]]))

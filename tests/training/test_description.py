@@ -1,12 +1,18 @@
 import pytest
+import torch
+import yaml
 from torch import nn
 
+from brainnet.building.build import Build
+from brainnet.building.network import network_from
+from brainnet.building.targets import Consent
 from brainnet.data.builtin import Spirals
 from brainnet.data.module import DataModule
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
 from brainnet.structure.network import Network
 from brainnet.training.description import describe_data, describe_module, describe_network
+from brainnet.training.run_folder import plain
 
 
 def test_data_are_told_with_every_option_that_the_split_follows_from():
@@ -59,3 +65,12 @@ def test_a_network_is_told_by_its_sizes():
 def test_a_network_of_others_is_told_by_its_class():
     told = describe_network(nn.Sequential(nn.Linear(2, 1)))
     assert told["network"]["_target_"] == "torch.nn.modules.container.Sequential"
+
+
+def test_embeddings_are_told_so_that_the_network_can_be_built_again():
+    network = Network([4, 6, 2], ThresholdRamp(0.25), embeddings={1: 3, 3: 50})
+    told = yaml.safe_load(yaml.safe_dump(plain({"seed": 0, **describe_network(network)})))
+    again = network_from(told, Build(Consent()), inputs=4, outputs=2)
+    again.load_state_dict(network.state_dict())
+    rows = torch.tensor([[0.5, 2.0, -1.0, 49.0], [0.0, 0.0, 1.0, 7.0]])
+    assert torch.equal(again(rows), network(rows))
