@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DECLARED = [Requirement(line) for line in PROJECT["dependencies"]]
-TOOLS = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+TOOLS = [Requirement(line) for extra in PROJECT["optional-dependencies"].values() for line in extra]
 
 # Triton is none of ours to ask for: PyTorch brings it where it has a GPU to compile for.
 BROUGHT_BY_TORCH = {"triton"}
