@@ -1,7 +1,7 @@
 """What a training step costs beside a loop by hand and Lightning's: checked first, then measured.
 
-    python scripts/benchmarks/loop.py                               # the default run's network
-    python scripts/benchmarks/loop.py --sizes 784-1600-2048-256-10 --epochs 12 --repeats 1
+    python scripts/benchmarks/loop.py                             # 6,570 and 5 million parameters
+    python scripts/benchmarks/loop.py --sizes 4096-8192-8192-10   # 100 million: ten minutes
     python scripts/benchmarks/loop.py --device cuda
 
 All contenders train the same network on the same rows in the same order; unless their weights are
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -55,8 +56,7 @@ from brainnet.training.run import train
 from brainnet.training.trainer import quiet
 
 CHECKS = ["tests/training/test_burst.py"]
-SIZES = "64-64-32-10"
-ROWS = 1797  # as many as the digits have
+SIZES = "64-64-32-10,784-1600-2048-256-10"
 LEARNING_RATE = 0.003
 BY_HAND, BARE = "by hand, DataLoader", "Lightning, in memory"
 
@@ -196,6 +196,26 @@ class Usual(Bare):
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """How much training there is to measure; of large networks each step costs more."""
+
+    rows: int
+    epochs: int  # more than ten, as pictures are drawn in epochs 0, 1, 2, 5 and 10
+    repeats: int
+
+    @classmethod
+    def for_network(cls, sizes: str, epochs: int, repeats: int) -> Effort:
+        """What can be waited for, and no more than was asked for."""
+        widths = [int(size) for size in sizes.split("-")]
+        weights = sum(a * b for a, b in itertools.pairwise(widths))
+        if weights < 1_000_000:
+            return cls(1797, epochs, repeats)  # as many rows as the digits have
+        if weights < 20_000_000:
+            return cls(640, min(epochs, 12), min(repeats, 2))
+        return cls(92, min(epochs, 12), 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
     """One network, its rows, and how long to train it."""
 
@@ -205,13 +225,15 @@ class Bench:
     device: str
 
     @classmethod
-    def of(cls, sizes: str, batch_size: int, epochs: int, device: str) -> Bench:
+    def of(cls, sizes: str, batch_size: int, effort: Effort, device: str) -> Bench:
         """A network of these sizes on rows of noise: how fast it learns them is nobody's matter."""
         counts = [int(size) for size in sizes.split("-")]
         drawn = torch.Generator().manual_seed(0)
-        inputs = torch.randn(ROWS, counts[0], generator=drawn)
-        targets = torch.randint(counts[-1], (ROWS,), generator=drawn)
-        return cls(counts, DataModule((inputs, targets), batch_size=batch_size), epochs, device)
+        inputs = torch.randn(effort.rows, counts[0], generator=drawn)
+        targets = torch.randint(counts[-1], (effort.rows,), generator=drawn)
+        return cls(
+            counts, DataModule((inputs, targets), batch_size=batch_size), effort.epochs, device
+        )
 
     @property
     def steps(self) -> int:
@@ -451,18 +473,19 @@ def calm() -> Iterator[None]:
 def main() -> None:
     """Check, measure, print, and add to the tables."""
     parser = measuring.commands(__doc__, threads=1, repeats=5)
-    parser.add_argument("--sizes", default=SIZES, help="inputs-neurons-..., separated by commas")
+    parser.add_argument("--sizes", default=SIZES, help=f"of layers; default: {SIZES}")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=30, help="at most; large networks: 12")
     parser.add_argument("--starts", type=int, default=3, help="of the command; 0 for none")
     choices = parser.parse_args()
     measuring.pin_threads(choices.threads)
     measuring.check(CHECKS, choices.device)
     for sizes in choices.sizes.split(","):
         circumstances = Circumstances.now(choices.device)
-        bench = Bench.of(sizes, choices.batch_size, choices.epochs, choices.device)
+        effort = Effort.for_network(sizes, choices.epochs, choices.repeats)
+        bench = Bench.of(sizes, choices.batch_size, effort, choices.device)
         with calm():
-            figures = table(bench, measure(bench, choices.repeats))
+            figures = table(bench, measure(bench, effort.repeats))
         report(circumstances, figures)
         measuring.add_to_table(choices.results / "loop.csv", circumstances, figures)
     if choices.starts:
