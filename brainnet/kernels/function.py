@@ -84,15 +84,21 @@ class ThresholdRampFunction(torch.autograd.Function):
         return ThresholdRampFunction.apply(input, threshold, width, leak), 0
 
 
-class FixedRampFunction(torch.autograd.Function):
-    """The ramp without a leak, outside every transform, where threshold and width are to stay.
+class RampFunction(torch.autograd.Function):
+    """The same outside every transform.
 
     Few kernels of ATen each way, one for a ramp from 0 to 1; and what it leaves out makes a call on
     a small tensor a third as long.
     """
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, threshold: Parameter, width: Parameter) -> Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        input: Tensor,
+        threshold: Parameter,
+        width: Parameter,
+        leak: float,
+    ) -> Tensor:
         """The output, which is all that is kept."""
         output = reference.forward(input, threshold, width)
         if isinstance(width, Tensor):
@@ -100,20 +106,41 @@ class FixedRampFunction(torch.autograd.Function):
         else:
             ctx.save_for_backward(output)
             ctx.width = width
+        ctx.low = (threshold.shape, threshold.dtype) if isinstance(threshold, Tensor) else None
+        ctx.leak = leak
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        """The input's gradient, differentiable again."""
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        """Gradients of input, threshold and width, differentiable again."""
         output, *widths = ctx.saved_tensors
         width = widths[0] if widths else ctx.width
-        d_input: Tensor = _hardtanh_backward(grad, output, 0.0, 1.0)
-        if not widths and width == 1.0:
-            return d_input, None, None
-        dtype = reference.compute_dtype(output.dtype)
-        if dtype is output.dtype:  # a conversion to the same costs as much as a small kernel
-            return d_input.div_(reference.cast(width, dtype)), None, None
-        return d_input.to(dtype).div_(reference.cast(width, dtype)).to(output.dtype), None, None
+        if ctx.leak:
+            moved = reference.times_slope(grad, output, width, ctx.leak)
+        else:
+            moved = _times_slope(grad, output, width)
+        d_low = d_wide = None
+        if any(ctx.needs_input_grad[1:3]):
+            exact = _as(moved, reference.compute_dtype(output.dtype))
+            if ctx.needs_input_grad[1]:
+                d_low = reference.negative_sum(exact, *ctx.low)
+            if ctx.needs_input_grad[2]:
+                d_wide = reference.negative_sum(output * exact, width.shape, width.dtype)
+        return _as(moved, output.dtype), d_low, d_wide, None
+
+
+def _times_slope(grad: Tensor, output: Tensor, width: Parameter) -> Tensor:
+    """`reference.times_slope` without a leak, by the one kernel that ATen has; the same bits."""
+    inside: Tensor = _hardtanh_backward(grad, output, 0.0, 1.0)
+    if not isinstance(width, Tensor) and width == 1.0:
+        return inside
+    dtype = reference.compute_dtype(output.dtype)
+    return _as(inside, dtype).div_(reference.cast(width, dtype))
+
+
+def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in that dtype; a conversion to the same costs as much as a small kernel."""
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
 def _saved(ctx: Any) -> tuple[Tensor, Parameter, Parameter]:  # noqa: ANN401

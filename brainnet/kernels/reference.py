@@ -83,27 +83,34 @@ def gradients(
     moved = times_slope(grad, output, width, leak)
     d_threshold = d_width = None
     if wanted[0] and isinstance(threshold, Tensor):
-        d_threshold = -moved.sum_to_size(threshold.shape).to(threshold.dtype)
+        d_threshold = negative_sum(moved, threshold.shape, threshold.dtype)
     if wanted[1] and isinstance(width, Tensor):
-        d_width = -(output.to(moved.dtype) * moved).sum_to_size(width.shape).to(width.dtype)
+        d_width = negative_sum(output * moved, width.shape, width.dtype)
     return moved.to(output.dtype), d_threshold, d_width
+
+
+def negative_sum(values: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """What all elements together give a parameter of that shape, taken away from it."""
+    total = values.sum_to_size(shape).neg()
+    return total if total.dtype is dtype else total.to(dtype)
 
 
 def differentiable(input: Tensor, threshold: Parameter, width: Parameter, leak: float) -> Tensor:
     """The same ramp from differentiable ATen operations alone, with nothing of ours in the graph.
 
     For exporters, and for a compiler that traces a function transform: neither can take a custom
-    derivative. Its values and first derivatives are those of the Function: the slope is chosen by
-    the rounded output, not by the kinks of `clamp`.
+    derivative. And for small inputs, where a call of Python in backward costs more than the rest.
+    Its values and first derivatives are those of the Function: the slope is chosen by the rounded
+    output, not by the kinks of `clamp`.
     """
-    dtype = compute_dtype(input.dtype)
-    threshold, width = cast(threshold, dtype), cast(width, dtype)
     if not leak and plain(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)
+    dtype = compute_dtype(input.dtype)
+    threshold, width = cast(threshold, dtype), cast(width, dtype)
+    if not leak and dtype is input.dtype:  # not rounded, so the kinks of both lie alike
+        return functional.hardtanh((input - threshold) / width, 0.0, 1.0)
     distance = input.to(dtype) - threshold
     line = distance / width
-    if not leak and dtype == input.dtype:  # not rounded, so the kinks of both lie alike
-        return functional.hardtanh(line, 0.0, 1.0)
     output = line.detach().clamp(0.0, 1.0).to(input.dtype)
     flat = output.to(dtype)
     if leak:

@@ -16,7 +16,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from brainnet.errors import InputError
 from brainnet.kernels import operator, paths, reference
 from brainnet.kernels.counters import count
-from brainnet.kernels.function import FixedRampFunction, ThresholdRampFunction
+from brainnet.kernels.function import RampFunction, ThresholdRampFunction
 
 _PLAIN = (Tensor, torch.nn.Parameter)  # what a kernel may read as memory; no other subclass
 
@@ -33,7 +33,8 @@ def threshold_ramp(
 ) -> Tensor:
     r"""How strongly each neuron fires: `clamp((input - threshold) / width, 0, 1)`.
 
-    Only the output is kept for backward. With y the output, g its gradient and s = 1 / width where
+    Only the output is kept for backward (without a compiled kernel, a small input leaves a second
+    small tensor, where that is quicker). With y the output, g its gradient and s = 1 / width where
     0 < y < 1, else `leak`: d_input = s g, d_threshold = -sum(s g), d_width = -sum(s y g). An
     output of exactly 0 or 1 counts as outside, as in :func:`torch.nn.functional.hardtanh` (whose
     clamp this is for threshold 0 and width 1). NaN in gives NaN out. The output has the input's
@@ -99,16 +100,27 @@ def threshold_ramp(
             _check_counters(input, dim, counters)
         return _triton(input, threshold, width, float(leak), dim, reuse_input, counters)
     output: Tensor
-    if not leak and _stays(low) and _stays(wide) and not _transformed():
-        output = FixedRampFunction.apply(input, low, wide)
-    else:
+    if _transformed():
         output = ThresholdRampFunction.apply(input, low, wide, float(leak))
+    elif not leak and _is_small(input) and _stays(wide) and not reference.plain(low, wide):
+        output = reference.differentiable(input, low, wide, 0.0)
+    else:
+        output = RampFunction.apply(input, low, wide, float(leak))
     if counters is not None:
         _count(input, output, dim, counters)
     return output
 
 
 _NOTHING = (None, None)
+_SMALL = 32768  # elements: with fewer, calling Python in backward costs more than all kernels
+
+
+def _is_small(input: Tensor) -> bool:
+    """Whether PyTorch's own nodes are quicker, though they keep the ramp's line beside the output.
+
+    Not for the half types: their line would be float32, and its kinks not those of the output.
+    """
+    return input.numel() < _SMALL and input.dtype in (torch.float32, torch.float64)
 
 
 def _native(

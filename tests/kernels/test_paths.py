@@ -255,7 +255,9 @@ def counted_by_hand(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("dim", [-1, 1])
 def test_counters(on, choice, dtype, dim):
     on(choice)
-    for shape in [(3, 7), (33, 65), (4097, 33), (2, 3, 5, 7), (0, 5), (7, 5, 400)]:
+    # Up to more neurons, and more of one neuron, than are counted side by side.
+    shapes = [(3, 7), (33, 65), (4097, 33), (2, 3, 5, 7), (0, 5), (7, 5, 400), (90, 1100)]
+    for shape in shapes:
         x, neurons = awkward(shape, dtype), shape[dim]
         t, w = ramps(neurons)["per_neuron"]
         counters = new_counters(neurons)
@@ -278,6 +280,31 @@ def test_counters_of_the_plain_ramp_and_of_one_number(on):
     threshold_ramp(torch.tensor([[-1.0, 0.5, float("nan")], [2.0, 0.25, 1.0]]), counters=counters)
     assert counters[0].tolist() == [[1, 0, 0], [0, 2, 0], [1, 0, 1], [0, 0, 1]]
     assert counters[1][0].tolist() == [1.0, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_counting_changes_no_output_in_place(on, dtype):
+    on("auto")
+    for (name, (t, w)), shape in itertools.product(ramps(50).items(), [(70, 50), (5, 50, 300)]):
+        x, dim = awkward(shape, dtype), 1
+        fresh, inside = new_counters(50), new_counters(50)
+        expected = threshold_ramp(x, t, w, dim=dim)
+        counted = threshold_ramp(x, t, w, dim=dim, counters=fresh)
+        in_place = threshold_ramp(x.clone(), t, w, dim=dim, counters=inside, reuse_input=True)
+        assert torch.equal(bits(counted), bits(expected)), name
+        assert torch.equal(bits(in_place), bits(expected)), name
+        assert all(torch.equal(a, b) for a, b in zip(fresh, inside, strict=True)), name
+
+
+def test_without_a_compiler_small_and_large_are_alike(on):
+    on("reference")
+    large, (t, w) = awkward((600, 65), torch.float32).nan_to_num(), ramps(65)["per_neuron"]
+    of_all, of_some = run(large, t, w, 0.0, -1), run(large[:30], t, w, 0.0, -1)
+    g = torch.randn(600, 65, generator=torch.Generator().manual_seed(2))[:30]
+    x = large[:30].clone().requires_grad_()
+    assert torch.equal(bits(of_some[0]), bits(of_all[0][:30]))
+    (d_x,) = torch.autograd.grad(threshold_ramp(x, t, w), x, g)
+    assert torch.equal(bits(d_x), bits(of_all[1][:30]))
 
 
 def test_counters_refuse_a_function_transform(on):
