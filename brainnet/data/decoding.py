@@ -75,8 +75,9 @@ def fitted(image: "Image.Image", height: int, width: int, channels: int) -> Byte
     """Return a picture in memory as bytes of this size, (channels, height, width)."""
     from PIL import Image, ImageOps
 
+    turned = _orientation(image) > 1
     image.load()
-    if _orientation(image) > 1:
+    if turned:
         image = ImageOps.exif_transpose(image)
     image = _plain(image).convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
@@ -110,6 +111,8 @@ def _plain(image: "Image.Image") -> "Image.Image":
 
 def _orientation(image: "Image.Image") -> int:
     """Return how the camera was held; 1, upright, where the file does not tell, or not soundly."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode all of it to look behind the pixels
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # whatever a damaged note in a sound picture leads to

@@ -16,6 +16,7 @@ from brainnet.data.loader import InMemoryLoader
 from brainnet.data.pixels import Pixels
 from brainnet.data.preparation import Preparation, told_numbers
 from brainnet.data.scaling import Kind, Scaler, Scaling, check_kind
+from brainnet.data.sources import SOURCES
 from brainnet.data.split import check_fractions, split
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
@@ -25,8 +26,8 @@ SAMPLE_ROWS = 256
 Rows = tuple[Tensor, Tensor]
 Part = Literal["train", "validation", "test"]
 
-_OUR_DATA = "brainnet.data."
 _ROWS_AT_ONCE = 65536
+_CELLS_AT_ONCE = 1 << 24
 
 
 class DataModule(LightningDataModule):
@@ -167,8 +168,12 @@ class DataModule(LightningDataModule):
         return self.gathered(self.numbers(part)[:rows])
 
     def batches(self, part: Part, rows: int) -> Iterator[Rows]:
-        """Yield a part in order, so many rows at a time, scaled: (inputs, targets)."""
-        return map(self.gathered, self.numbers(part).split(rows))
+        """Yield a part in order, at most so many rows at a time, scaled: (inputs, targets).
+
+        Fewer where they are large: each time 64 MB at most.
+        """
+        fitting = max(1, min(rows, _CELLS_AT_ONCE // self.inputs))
+        return map(self.gathered, self.numbers(part).split(fitting))
 
     def numbers(self, part: Part) -> Tensor:
         """Return which rows of the data set a part consists of, (rows,)."""
@@ -312,9 +317,7 @@ class DataModule(LightningDataModule):
 
 def _is_own(source: object) -> bool:
     """Whether loading makes rows that nobody else holds; a source of the user's may keep them."""
-    if isinstance(source, Dataset):
-        return False
-    return isinstance(source, str | tuple | list) or type(source).__module__.startswith(_OUR_DATA)
+    return isinstance(source, str | tuple | list) or type(source) in SOURCES.values()
 
 
 def _load(source: Source | Dataset | str | tuple[Any, Any], seed: int) -> Dataset:

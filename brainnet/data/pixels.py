@@ -13,7 +13,7 @@ from brainnet.data.decoding import BrokenPictureError, Bytes, decoded, quiet_pil
 from brainnet.data.picture_arrays import as_bytes, channels_last, rows_of
 from brainnet.errors import InputError
 
-_FILES_AT_ONCE = 256
+_FILES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,17 @@ class Pixels:
         found = np.zeros((len(files), self.inputs), np.uint8)
         broken: dict[int, str] = {}
 
-        def read(place: int) -> None:
-            try:
-                picture = decoded(files[place], self.height, self.width, self.channels)
-                found[place] = picture.reshape(-1)
-            except BrokenPictureError as error:
-                broken[place] = str(error)
+        def read(start: int) -> None:
+            for place in range(start, min(start + _FILES_AT_ONCE, len(files))):
+                try:
+                    picture = decoded(files[place], self.height, self.width, self.channels)
+                    found[place] = picture.reshape(-1)
+                except BrokenPictureError as error:
+                    broken[place] = str(error)
 
         # Pillow decodes without holding up other threads.
         with quiet_pillow(), ThreadPoolExecutor() as pool:
-            for start in range(0, len(files), _FILES_AT_ONCE):
-                list(pool.map(read, range(start, min(start + _FILES_AT_ONCE, len(files)))))
+            list(pool.map(read, range(0, len(files), _FILES_AT_ONCE)))
         return found, dict(sorted(broken.items()))
 
     def to_dict(self) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _hill(module: LearningModule, data: DataModule, before: dict[str, Tensor]) -
 
 
 def _confusion(module: LearningModule, data: DataModule) -> Picture:
-    inputs, targets = _moved(module, *data.first("validation", ROWS))
+    inputs, targets = _moved(module, *next(data.batches("validation", ROWS)))
     answers = module.answer(module.network(inputs))
     counts = multiclass_confusion_matrix(answers, targets, len(data.class_names))
     return draw_confusion(counts.cpu().numpy(), data.class_names, "validation")
