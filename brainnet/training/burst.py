@@ -134,7 +134,8 @@ class Burst:
             self._zero_grad()
             zeroed.increment_completed()
             loss.backward()
-            seen.append(loss.detach())
+            if told:
+                seen.append(loss.detach())
             for one in told:
                 one.on_before_optimizer_step(trainer, module, self._optimizer)
             return loss

@@ -67,9 +67,9 @@ class LearningModule(LightningModule):
         self.loss = loss
         self.task = task
         self.targets = targets
-        self.train_tally = Tally(task, targets)
-        self.validation_tally = Tally(task, targets)
-        self.test_tally = Tally(task, targets, confusion=True)
+        self.train_tally = Tally(task, targets, answer=self.answer)
+        self.validation_tally = Tally(task, targets, answer=self.answer)
+        self.test_tally = Tally(task, targets, confusion=True, answer=self.answer)
         self.curves: dict[str, float] = {}
         self.untrained_loss: float | None = None
         self.confusion: Tensor | None = None
@@ -182,7 +182,7 @@ class LearningModule(LightningModule):
             if own == 0:  # thought all the same, as processes may exchange something in between
                 return outputs.new_zeros(())
         loss: Tensor = self.loss(outputs, targets)
-        self._tally(stage).add(loss.detach(), self.answer(outputs.detach()), targets)
+        self._tally(stage).add(loss.detach(), outputs.detach(), targets)
         return loss
 
     def _guess(self, stage: Stage, loader: Any) -> None:  # noqa: ANN401

@@ -1,5 +1,7 @@
 """Tally: what a stage has answered so far, kept on the device and read once."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, SumMetric
@@ -25,6 +27,7 @@ class Tally(nn.Module):
             accuracy.
         targets: number of classes, or of numbers to predict.
         confusion: whether to count which class was taken for which.
+        answer: makes answers of what is added, many batches at a time; None where they are some.
 
     Example:
         >>> tally = Tally("multiclass", targets=3)
@@ -34,8 +37,16 @@ class Tally(nn.Module):
         {'loss': 0.5, 'accuracy': 0.75}
     """
 
-    def __init__(self, task: Task, targets: int, *, confusion: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        targets: int,
+        *,
+        confusion: bool = False,
+        answer: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__()
+        self._answer = answer
         # "disable": a loss that is not finite must show, not be dropped. Two sums, because with
         # it torchmetrics' MeanMetric (1.9) forgets its weights.
         self.loss = SumMetric(nan_strategy="disable")
@@ -60,8 +71,8 @@ class Tally(nn.Module):
 
         Args:
             loss: its mean, one number.
-            answers: classes (batch,), or numbers (batch, targets).
-            truths: what would have been right, in the same form.
+            answers: classes (batch,), or numbers (batch, targets); or what `answer` makes them of.
+            truths: classes or numbers that would have been right.
         """
         self._losses.append(loss)
         self._answers.append(answers)
@@ -107,6 +118,8 @@ class Tally(nn.Module):
         losses = torch.stack(self._losses).float()
         weights = torch.tensor(sizes, dtype=torch.float32).to(losses.device, non_blocking=True)
         answers, truths = torch.cat(self._answers), torch.cat(self._truths)
+        if self._answer is not None:
+            answers = self._answer(answers)
         self._forget_batches()
         self._empty = False
         self.loss.update(losses * weights)
