@@ -98,7 +98,7 @@ class Dataset:
             >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0.5, 1.5]).targets.shape
             torch.Size([2, 1])
         """
-        table = _tensor("inputs", inputs).float()
+        table = _tensor("inputs", inputs, torch.float32)
         answers = _tensor("targets", targets)
         if 0 in (*table.shape[:1], *answers.shape[:1]):
             raise InputError(
@@ -208,19 +208,21 @@ def classification_task(classes: int) -> Task:
     return "binary" if classes == 2 else "multiclass"
 
 
-def _tensor(name: str, values: Any) -> Tensor:  # noqa: ANN401
+def _tensor(name: str, values: Any, dtype: torch.dtype | None = None) -> Tensor:  # noqa: ANN401
+    """Return a copy as a tensor: later changes of the caller's must not reach the data set."""
     if isinstance(values, Tensor):
         if values.is_complex():
             raise InputError(f"{name} must be real numbers; got {values.dtype}.")
-        return values.detach().cpu().clone()
+        return values.detach().to("cpu", dtype or values.dtype, copy=True)
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} must be numbers; got {_read(array)}. {_AS_NUMBERS[name]}")
-    # A copy: the caller's later changes to the array must not reach the data set.
-    return torch.tensor(array.astype(array.dtype.newbyteorder("=")))
+    wanted = np.float32 if dtype == torch.float32 else array.dtype.newbyteorder("=")
+    with np.errstate(over="ignore"):  # an infinity is told of by its row and column
+        return torch.from_numpy(array.astype(wanted, order="C"))
 
 
 def _read(array: np.ndarray[Any, Any]) -> str:
