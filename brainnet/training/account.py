@@ -33,8 +33,8 @@ from brainnet.reasons.row import RowTold
 from brainnet.reasons.telling import tell_row
 from brainnet.structure.anatomy import places
 from brainnet.training.answers import answers, probabilities
-from brainnet.training.checkpoint import NETWORK
 from brainnet.training.rows import frame_of
+from brainnet.training.stored import NETWORK
 
 if TYPE_CHECKING:  # which gives an account of itself
     from brainnet.training.trained import Trained

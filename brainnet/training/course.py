@@ -9,13 +9,14 @@ from lightning.pytorch import Trainer
 
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError, TrainingFailure
-from brainnet.training.checkpoint import NotStored, load_checkpoint, load_network
+from brainnet.training.checkpoint import NotStored
 from brainnet.training.curves import Curves
 from brainnet.training.interruption import Interrupted, Interruption
 from brainnet.training.journal import Journal
 from brainnet.training.module import LearningModule
 from brainnet.training.result import RunResult, State
 from brainnet.training.run_folder import Run
+from brainnet.training.stored import load_checkpoint, load_network
 
 
 class Course:

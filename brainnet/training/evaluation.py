@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from brainnet.data.module import DataModule
 from brainnet.observation.untouched import untouched
 from brainnet.training.answers import answers
-from brainnet.training.checkpoint import load_checkpoint, load_network, load_scaling
 from brainnet.training.run_folder import Run, find_run
 from brainnet.training.sizes import check_sizes
+from brainnet.training.stored import load_checkpoint, load_network, load_scaling
 from brainnet.training.tally import Tally
 
 _ROWS_AT_ONCE = 8192

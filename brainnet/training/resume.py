@@ -8,8 +8,8 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from brainnet.errors import InputError
-from brainnet.training.checkpoint import check_weights, load_checkpoint
 from brainnet.training.run_folder import Run
+from brainnet.training.stored import check_weights, load_checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Trained: a run's network with all it takes to answer raw rows, as at the end of its training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -20,17 +20,10 @@ from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 from brainnet.explanation import Explanation
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
-from brainnet.training.account import Account
 from brainnet.training.answers import PREDICTION, PROBABILITY, answers, outputs_of, probabilities
-from brainnet.training.checkpoint import (
-    NETWORK,
-    OURS,
-    SCALING,
-    load_checkpoint,
-    load_network,
-)
 from brainnet.training.rows import check_complete, frame_of
 from brainnet.training.run_folder import Run, find_run
+from brainnet.training.stored import NETWORK, OURS, SCALING, load_checkpoint, load_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,6 +180,9 @@ class Trained:
         Raises:
             InputError: there is no such concept or row.
         """
+        # Here, not above: it looks at the run's own data, and these bring Lightning.
+        from brainnet.training.account import Account
+
         return Account(self).explanation(concept, row=row)
 
 
@@ -233,7 +229,8 @@ def load(
     scaling = Scaling.from_dict(state["scaling"])
     preparation = _preparation(state, scaling)
     judged = loss or _loss(config, state, build)
-    made = network or _network(config, build, len(scaling.shift), preparation.embedded)
+    shape = state.get("image_shape")
+    made = network or _network(config, build, len(scaling.shift), preparation.embedded, shape)
     weights = [value for key, value in stored["state_dict"].items() if key.startswith(NETWORK)]
     numbers = next((value.dtype for value in weights if value.is_floating_point()), None)
     made = made.to(numbers)  # as trained: float64 weights would lose bits
@@ -241,7 +238,6 @@ def load(
     outputs = int(config["network"].get("outputs") or 0)
     task = state.get("task") or _task(judged, outputs)
     classes = () if task == "regression" else tuple(map(str, range(max(2, outputs))))
-    shape = state.get("image_shape")
     return Trained(
         run=found,
         checkpoint=path,
@@ -292,7 +288,11 @@ def _loss(config: Mapping[str, Any], state: Mapping[str, Any], build: Build) -> 
 
 
 def _network(
-    config: Mapping[str, Any], build: Build, inputs: int, embedded: Mapping[int, int]
+    config: Mapping[str, Any],
+    build: Build,
+    inputs: int,
+    embedded: Mapping[int, int],
+    image_shape: Sequence[int] | None,
 ) -> nn.Module:
     options = config.get("network") or {}
     _check_own("network", options, build.consent)
@@ -303,7 +303,12 @@ def _network(
             "brainnet.load(RUN, network=...)."
         )
     return network_from(
-        config, build, inputs=inputs, outputs=options["outputs"], embeddings=embedded
+        config,
+        build,
+        inputs=inputs,
+        outputs=options["outputs"],
+        embeddings=embedded,
+        image_shape=image_shape,
     )
 
 

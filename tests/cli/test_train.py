@@ -15,8 +15,8 @@ from lightning.pytorch import Callback
 from brainnet.cli import train as command
 from brainnet.cli.main import main
 from brainnet.errors import TrainingFailure
-from brainnet.training.checkpoint import load_checkpoint
 from brainnet.training.run import RunResult
+from brainnet.training.stored import load_checkpoint
 
 SMALL = ("data=iris", "network.hidden=[4]", "trainer.max_epochs=2", "trainer=cpu")
 

@@ -19,11 +19,12 @@ from brainnet.data.module import DataModule
 from brainnet.errors import TrainingFailure
 from brainnet.learning.learning_rate import WarmupCosine
 from brainnet.training.burst import Burst, Selective, selects
-from brainnet.training.checkpoint import Checkpoints, load_checkpoint
+from brainnet.training.checkpoint import Checkpoints
 from brainnet.training.interruption import Interruption
 from brainnet.training.observe import Observe
 from brainnet.training.pictures import Pictures
 from brainnet.training.progress import Progress
+from brainnet.training.stored import load_checkpoint
 
 
 class EachStep(Callback):

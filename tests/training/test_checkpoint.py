@@ -13,12 +13,8 @@ from brainnet.data.module import DataModule
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.structure.network import Network
 from brainnet.training import checkpoint as checkpoint_module
-from brainnet.training.checkpoint import (
-    AtomicCheckpointIO,
-    load_checkpoint,
-    load_network,
-    load_scaling,
-)
+from brainnet.training.checkpoint import AtomicCheckpointIO
+from brainnet.training.stored import load_checkpoint, load_network, load_scaling
 
 
 def plain_leaves(value):

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from brainnet.errors import InputError
-from brainnet.training.checkpoint import load_checkpoint
 from brainnet.training.compilation import compile_network
 from brainnet.training.observe import Observe
+from brainnet.training.stored import load_checkpoint
 
 # What takes apart what is compiled, without a C++ compiler.
 NO_COMPILER = "aot_eager"
