@@ -153,13 +153,15 @@ def _neurons(told: Neurons) -> Lines:
 def _behaving(neurons: Sequence[NeuronTold]) -> Lines:
     """How often neurons fire, how strongly, and for what."""
     classes = any(each.most_for is not None for each in neurons)
-    heads = f"{'most for':>18}{'least for':>18}" if classes else ""
-    yield f"  {'':14}{'fires on':>9}{'mean':>7}{heads}"
+    heads = f"{'most for':>17}{'least for':>17}" if classes else f"{'mean':>8}"
+    yield f"  {'':14}{'fires on':>9}{heads}"
     for each in neurons:
-        line = f"  {clipped(each.name, 14):<14}{each.firing_rate:>9.1%}{figure(each.mean, 2):>7}"
+        line = f"  {clipped(each.name, 14):<14}{each.firing_rate:>9.1%}"
+        if not classes:
+            line += f"{figure(each.mean, 2):>8}"
         for found in (each.most_for, each.least_for):
             if found is not None:
-                line += f"{clipped(found[0], 11):>13} {figure(found[1], 2):>4}"
+                line += f"{clipped(found[0], 10):>11} {figure(found[1], 2):>5}"
         yield line
 
 

@@ -124,14 +124,14 @@ def _classes(answer: Answer) -> Iterator[str]:
 
 
 def _numbers(answer: Answer) -> Iterator[str]:
-    room = min(24, max(len(each.name) for each in answer.numbers))
+    room = min(24, max(5, *(len(each.name) for each in answer.numbers)))
     for each in answer.numbers:
-        line = f"  {clipped(each.name, room):<{room}}  {figure(each.value):>10}"
+        yield f"  {clipped(each.name, room):<{room}}  {figure(each.value):>12}"
         if each.right is not None:
             apart = each.value - each.right
             word = "too high" if apart > 0 else "too low"
-            line += f"   right: {figure(each.right)}, so {figure(abs(apart))} {word}"
-        yield line
+            off = f", {figure(abs(apart))} {word}" if apart else ""
+            yield f"  {'right':<{room}}  {figure(each.right):>12}{off}"
 
 
 def _mattered(score: Score) -> str:

@@ -1,0 +1,90 @@
+"""Figures: short numbers, curves and pictures say what they are made of."""
+
+import math
+
+import pytest
+
+from brainnet.figures import (
+    clipped,
+    digits_for,
+    figure,
+    picture,
+    side_by_side,
+    signed_bar,
+    sparkline,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (0.0, "0"),
+        (-0.5, "-0.5"),
+        (3.14159, "3.142"),
+        (999.96, "1000"),
+        (12345.678, "12,346"),
+        (-12345.678, "-12,346"),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        ("red", "red"),
+        (None, "missing"),
+    ],
+)
+def test_a_number_is_as_short_as_its_size_allows(value, told):
+    assert figure(value) == told
+
+
+def test_signs_are_shown_where_asked_for_and_zero_has_none():
+    assert [figure(each, 2, sign=True) for each in (1.0, -1.0, 0.0, -0.001)] == [
+        "+1.00",
+        "-1.00",
+        "0.00",
+        "0.00",
+    ]
+    assert figure(0.0, sign=True) == "0"
+
+
+@pytest.mark.parametrize(
+    ("largest", "digits"),
+    [(0.0, 2), (0.05, 3), (0.0005, 5), (0.5, 2), (50.0, 2), (500.0, 1), (5000.0, 0)],
+)
+def test_a_column_has_digits_by_its_largest_number(largest, digits):
+    assert digits_for([largest / 3, -largest, math.inf]) == digits
+
+
+def test_a_curve_keeps_its_ends_when_it_is_thinned():
+    rising = sparkline(list(range(1000)), width=10)
+    assert len(rising) == 10
+    assert (rising[0], rising[-1]) == ("▁", "█")
+    assert list(rising) == sorted(rising)
+    assert sparkline([math.nan, 1.0, 2.0]) == "▁█"
+
+
+def test_a_bar_is_never_longer_than_its_room():
+    assert signed_bar(10.0, 1.0, 4) == "████"
+    assert signed_bar(-1.0, 2.0, 4) == "░░  "
+
+
+def test_a_large_picture_is_made_smaller_and_keeps_its_place():
+    pixels = [1.0 if x >= 32 and y < 32 else 0.0 for y in range(64) for x in range(64)]
+    lines = picture(pixels, (64, 64))
+    assert {len(line) for line in lines} == {32}
+    assert len(lines) == 16
+    assert lines[0] == " " * 16 + "█" * 16
+    assert lines[-1] == " " * 32
+
+
+def test_the_channels_of_a_coloured_picture_become_their_mean():
+    assert picture([1, 0, 0, 0, 1, 0, 0, 0], (2, 2, 2)) == ["██  ", "    "]
+    assert picture([0, 0, 0, 0], (2, 2)) == ["    ", "    "]
+
+
+def test_pictures_that_do_not_fit_stand_below_each_other():
+    drawn = [("a", ["####"]), ("b", ["...."]), ("c", ["++++"])]
+    assert side_by_side(drawn, 10) == ["a     b", "####  ....", "c", "++++"]
+    assert side_by_side(drawn, 3) == ["a", "####", "b", "....", "c", "++++"]
+
+
+def test_a_long_name_is_cut_with_a_mark():
+    assert clipped("abcdef", 4) == "abc…"
+    assert clipped("abcd", 4) == "abcd"
