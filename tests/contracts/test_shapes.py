@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import brainnet
+from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 from brainnet.data.loader import InMemoryLoader
 from brainnet.data.scaling import Scaling
@@ -23,6 +24,8 @@ from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 from brainnet.structure.neuron import Neuron
 from brainnet.structure.weights import Weights
+from brainnet.training.run_folder import Run, RunFolder
+from brainnet.training.trained import Trained
 
 ROOT = Path(brainnet.__file__).parent
 ENTRY = re.compile(r"^(\w+):\s*\(([^)]*)\)\s*(\w*)")
@@ -45,6 +48,23 @@ def classes() -> Values:
 
 def numbers() -> Values:
     return {"outputs": torch.randn(5, 2), "targets": torch.randn(5, 2)}
+
+
+def answered() -> Values:
+    trained = Trained(
+        run=Run(RunFolder(Path("run"))),
+        checkpoint=Path("best.ckpt"),
+        config={},
+        network=Network([3, 4, 1]).eval(),
+        loss=loss.BinaryCrossEntropy(),
+        task="binary",
+        class_names=("no", "yes"),
+        target_names=(),
+        preparation=Columns.numbers(("a", "b", "c")),
+        scaling=Scaling.fit(TABLE, "standard"),
+        target_scaling=Scaling("none", (0.0,), (1.0,)),
+    )
+    return {name: getattr(trained, name)(TABLE) for name in ("inputs", "outputs", "probabilities")}
 
 
 SIGNALS = torch.randn(5, 3)
@@ -76,6 +96,7 @@ RUNS: dict[str, Callable[[], Values]] = {
     "structure/layer.py:Layer.collect": lambda: called(Layer(3, 4).collect, signals=SIGNALS),
     "structure/network.py:Network": lambda: called(Network([3, 4, 2]), inputs=SIGNALS),
     "structure/network.py:Network.trace": lambda: {"inputs": Network([3, 2]).trace(SIGNALS).inputs},
+    "training/trained.py:Trained": answered,
     "learning/loss.py:CrossEntropy": lambda: called(loss.CrossEntropy(), **classes()),
     "learning/loss.py:BinaryCrossEntropy": lambda: called(
         loss.BinaryCrossEntropy(), outputs=torch.randn(5, 1), targets=torch.tensor([0, 1, 1, 0, 1])
