@@ -26,6 +26,7 @@ from brainnet.training.prediction import (
     unused,
     write_predictions,
 )
+from brainnet.training.threads import leaving_a_thread
 from brainnet.training.trained import Trained
 
 OPTIONS = {
@@ -65,6 +66,7 @@ def run(words: Sequence[str]) -> int:
         check_output(output, source, form, overwrite="--overwrite" in typed.switches)
         parts = parts_of(trained, source, keep, typed)
         stack.enter_context(left_by_terminating())
+        stack.enter_context(leaving_a_thread())
         to = stack.enter_context(output_to(output))
         answered = write_predictions(
             predictions(trained, parts, unseen=unseen), writer_to(to, form)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from brainnet.structure.network import Network
-from brainnet.training.threads import fitting_threads
+from brainnet.training.threads import fitting_threads, leaving_a_thread
 
 CPU = torch.device("cpu")
 
@@ -39,3 +39,20 @@ def test_a_number_that_was_chosen_stays(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     with fitting_threads(Network([2, 1]), 1, CPU):
         assert torch.get_num_threads() == 3
+
+
+def test_a_thread_is_left_to_reading_and_writing(monkeypatch):
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    before = torch.get_num_threads()
+    try:
+        for threads, left in ((1, 1), (2, 1), (4, 3)):
+            torch.set_num_threads(threads)
+            with leaving_a_thread():
+                assert torch.get_num_threads() == left
+            assert torch.get_num_threads() == threads
+        monkeypatch.setenv("OMP_NUM_THREADS", "4")
+        with leaving_a_thread():
+            assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
