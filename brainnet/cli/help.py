@@ -47,21 +47,30 @@ Environment
 """
 
 EVALUATE_HELP = """\
-brainnet evaluate RUN [key=value ...]
+brainnet evaluate RUN [key=value ...] [--json]
 
-Judges the best checkpoint of a run on the rows that were kept for the test, or on other data.
+Judges the best checkpoint of a run on the rows that were kept for the test, or on other data: by
+how many answers are right, and which class was taken for which.
 RUN is a run's folder, latest, or a checkpoint file.
 
 Examples
   brainnet evaluate latest
-  brainnet evaluate runs/digits/2026-01-31_12-00-00
+  brainnet evaluate latest data.path=other.csv
+  brainnet evaluate runs/digits/2026-01-31_12-00-00 --json
   brainnet evaluate runs/moons/2026-01-31_12-00-00/checkpoints/last.ckpt
   brainnet evaluate latest data=moons data.noise=0.3
 
 Keys
+  data.path=FILE             all rows of another table, or all pictures of another folder, read as
+                             the run read its own: columns and classes go by name
+  data.target=COLUMN         where the right answers are called otherwise
+  data.missing=drop          leave out rows with empty cells
   data=..., data.*           other rows to judge by, scaled as those it was trained on
   seed=...                   draw other rows, where they are drawn
   paths.runs=FOLDER          where latest is looked for
+
+Options
+  --json                     the same for programs: one JSON object
 """
 
 PREDICT_HELP = """\
@@ -79,7 +88,8 @@ Examples
   cat rows.csv | brainnet predict latest --input - --to jsonl
 
 Options
-  --input FILE               CSV, TSV and the like, Parquet, .npy or .npz; - is the standard input
+  --input FILE               CSV, TSV and the like, Parquet, .npy or .npz; - is the standard input.
+                             For a network of pictures: a folder, a picture, IDX, .npy or .npz
   --output FILE              .csv, .jsonl or .parquet; without it CSV to the standard output. It
                              appears once it is whole
   --to csv|jsonl|parquet     where the ending of the output does not say it. Texts have six
