@@ -1,0 +1,214 @@
+"""A run gives account of itself: of its concepts, of its rows, and of rows from elsewhere."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from brainnet import explain, load
+from brainnet.concepts import CONCEPTS
+from brainnet.data.table import Table
+from brainnet.errors import InputError
+from brainnet.structure.network import Network
+from brainnet.training.account import Account
+from brainnet.training.run import fit
+
+COLOURS = ("red", "green", "blue")
+
+
+def fitted(folder, network, data, **options):
+    return fit(network, data, folder=folder / "run", progress=False, **{"epochs": 3, **options})
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory):
+    run = fitted(tmp_path_factory.mktemp("iris"), Network([4, 8, 3]), "iris", epochs=8)
+    return Account(load(run.folder))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table with numbers that may be missing, few words and many; and the file."""
+    folder, random = tmp_path_factory.mktemp("table"), np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": random.normal(50, 10, 120).round(1),
+            "colour": random.choice(COLOURS, 120),
+            "town": [f"town {place % 40}" for place in range(120)],
+        }
+    )
+    frame["verdict"] = np.where(frame["age"] > 50, "old", "young")
+    frame.loc[7, "age"] = np.nan
+    frame.to_csv(folder / "rows.csv", index=False)
+    network = Network([5, 6, 1], embeddings={4: 41})
+    data = Table(folder / "rows.csv", "verdict", missing="impute")
+    return Account(load(fitted(folder, network, data).folder)), folder / "rows.csv", frame
+
+
+def test_a_row_is_told_with_its_part_and_its_right_answer(iris):
+    for part in ("train", "validation", "test"):
+        number = int(iris.data.numbers(part)[0])
+        told = iris.row(number)
+        assert (told.part, told.row, told.rows, told.source) == (part, number, 150, "iris")
+        names = iris.trained.class_names
+        assert told.reasons.answer.right == names[int(iris.data.dataset.targets[number])]
+
+
+def test_a_row_gets_the_answer_that_predict_gives(iris):
+    raw = iris.data.dataset.inputs[:150:29]
+    said = iris.trained.predict(raw.double().numpy())
+    for place, number in enumerate(range(0, 150, 29)):
+        answer = iris.row(number).reasons.answer
+        assert answer.classes[0].name == said["prediction"][place]
+        shares = {each.name: each.probability for each in answer.classes}
+        for name in iris.trained.class_names:
+            assert shares[name] == pytest.approx(said[f"probability {name}"][place], abs=1e-6)
+
+
+def test_the_columns_hold_what_was_measured(iris):
+    told = iris.row(50)
+    assert [each.name for each in told.columns] == list(iris.data.input_names)
+    raw = iris.data.dataset.inputs[50].tolist()
+    assert [each.value for each in told.columns] == raw
+    assert [each.scaled for each in told.reasons.inputs] == pytest.approx(
+        iris.trained.scaling.apply(torch.tensor([raw]))[0].tolist()
+    )
+
+
+def test_the_neighbours_are_training_rows_and_never_the_row_itself(iris):
+    number = int(iris.data.numbers("train")[3])
+    found = iris.row(number).reasons.nearest
+    training = set(iris.data.numbers("train").tolist())
+    assert len(found) == 5
+    assert {each.row for each in found} <= training - {number}
+    inputs, targets = iris.data.gathered(torch.arange(150))
+    apart = (inputs.double() - inputs[number].double()).norm(dim=1)
+    for each in found:
+        assert each.distance == pytest.approx(float(apart[each.row]))
+        assert each.right == iris.trained.class_names[int(targets[each.row])]
+
+
+@pytest.mark.parametrize("number", [-1, 150])
+def test_a_row_that_is_not_there_is_refused_with_the_range(iris, number):
+    with pytest.raises(InputError, match=f"iris has rows 0 to 149; got {number}"):
+        iris.row(number)
+
+
+def test_a_row_of_a_file_is_that_of_the_data_and_its_right_answer_is_read(table):
+    account, path, frame = table
+    for number in (0, 7, 119):
+        own, told = account.row(number), account.row_of_file(path, number)
+        assert told.part is None
+        assert told.reasons.answer == own.reasons.answer
+        assert told.reasons.answer.right == frame["verdict"][number]
+        assert told.columns == own.columns
+    assert account.row_of_file(path, 0).columns[1].value == frame["colour"][0]
+    assert account.row_of_file(path, 0).columns[2].value == frame["town"][0]
+
+
+def test_a_missing_number_is_told_as_missing_and_carries_nothing(table):
+    age = table[0].row(7).columns[0]
+    assert (age.value, age.spoke, age.carried) == (None, 0.0, 0.0)
+
+
+def test_the_parts_of_a_words_inputs_are_added_up(table):
+    told = table[0].row(3)
+    colours = [each for each in told.reasons.inputs if each.name.startswith("colour=")]
+    assert len(colours) == 3
+    assert told.columns[1].carried == pytest.approx(sum(each.carried for each in colours))
+    assert told.columns[1].inputs == 3
+
+
+def test_weights_of_looked_up_words_are_called_by_them(table):
+    account, _, _ = table
+    told = str(account.explanation("weights"))
+    assert "town 1" in told
+    assert "→ town #" in told
+
+
+def test_a_file_without_the_answers_leaves_them_out(table, tmp_path):
+    account, _, frame = table
+    frame.drop(columns="verdict").to_csv(tmp_path / "new.csv", index=False)
+    answer = account.row_of_file(tmp_path / "new.csv", 2).reasons.answer
+    assert (answer.right, answer.correct, answer.loss) == (None, None, None)
+
+
+def test_files_that_do_not_fit_are_refused(table, tmp_path, iris):
+    account, path, frame = table
+    frame.drop(columns="colour").to_csv(tmp_path / "lacking.csv", index=False)
+    with pytest.raises(InputError, match="lack the column colour"):
+        account.row_of_file(tmp_path / "lacking.csv", 0)
+    with pytest.raises(InputError, match="has rows 0 to 119; got 120"):
+        account.row_of_file(path, 120)
+    with pytest.raises(InputError, match="counted from 0; got -2"):
+        account.row_of_file(path, -2)
+    with pytest.raises(InputError, match="Say --row N"):
+        account.row_of_file(path)
+    holes = pd.DataFrame([[1.0, np.nan, 2.0, 3.0]], columns=list(iris.data.input_names))
+    holes.to_csv(tmp_path / "holes.csv", index=False)
+    with pytest.raises(InputError, match="sepal width"):
+        iris.row_of_file(tmp_path / "holes.csv", 0)
+
+
+def test_python_asks_by_explain(iris):
+    trained = iris.trained
+    raw = [5.1, 3.5, 1.4, 0.2]
+    forms = [
+        raw,
+        np.array(raw),
+        torch.tensor(raw),
+        [raw],
+        dict(zip(iris.data.input_names, raw, strict=True)),
+        pd.Series(raw, index=list(iris.data.input_names)),
+        pd.DataFrame([raw], columns=list(iris.data.input_names)),
+    ]
+    told = {str(explain(trained, row=form)).split("What mattered")[0] for form in forms}
+    assert len(told) == 1
+    assert explain(trained, row=3).title.startswith("row 3 of iris")
+    assert explain(trained, "weights").concept is not None
+    assert "numbers that learn" in str(explain(trained))
+    with pytest.raises(InputError, match="Did you mean weights"):
+        explain(trained, "wieghts")
+    with pytest.raises(InputError, match="a row is explained as a whole"):
+        explain(trained, "weights", row=3)
+    with pytest.raises(TypeError, match=r"explain\(brainnet.load\(RUN\), row=3\)"):
+        explain(Network([2, 1]), row=3)
+
+
+def test_a_run_on_arrays_tells_what_can_be_told(tmp_path):
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(60, 3)).astype(np.float32)
+    run = fitted(tmp_path, Network([3, 4, 1]), (inputs, (inputs[:, 0] > 0).astype(int)))
+    account = Account(load(run.folder))
+    with pytest.raises(InputError, match=r"handed over in\s+Python and are not stored"):
+        account.row(0)
+    told = account.raw_row(inputs[:1])
+    assert told.reasons.nearest == ()
+    assert "cannot be had again" in told.reasons.untold[0]
+    for concept in CONCEPTS:
+        assert account.explanation(concept).lines
+    assert "not known without its rows" in str(account.explanation())
+
+
+def test_data_that_are_gone_or_others_now_are_no_secret(table, tmp_path):
+    account, path, _ = table
+    data = account.trained.config["data"] | {"path": str(tmp_path / "gone.csv")}
+    config = account.trained.config | {"data": data}
+    moved = Account(replace(account.trained, config=config))
+    with pytest.raises(InputError, match=r"gone\.csv"):
+        moved.row(0)
+    told = moved.row_of_file(path, 0)
+    assert told.reasons.nearest == ()
+    assert told.reasons.answer == account.row_of_file(path, 0).reasons.answer
+
+
+def test_the_layers_of_a_network_of_ones_own_keep_their_names(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    run = fitted(tmp_path, model, "iris")
+    account = Account(load(run.folder, network=nn.Sequential(*model)))
+    assert [layer.place for layer in account.readings[0].layers] == ["0", "2"]
+    assert "0" in str(account.explanation("backpropagation"))
+    assert account.row(0).reasons.layers[0].shown[0].name.startswith("0 #")
