@@ -13,7 +13,7 @@ from brainnet.errors import InputError
 # Rows are gathered for this many batches at once: 2.6 us a batch of 32 x 64 on a CPU, against 7.5
 # when each batch is gathered alone, and yet no second copy of a large data set.
 _BATCHES_PER_GATHER = 64
-_CELLS_PER_GATHER = 1 << 22  # 16 MB of float32
+_CELLS_PER_GATHER = 1 << 20  # 4 MB of float32
 
 
 class ShuffledOrder:
