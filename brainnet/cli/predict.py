@@ -4,7 +4,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -68,12 +70,12 @@ def run(words: Sequence[str]) -> int:
         stack.enter_context(left_by_terminating())
         stack.enter_context(leaving_a_thread())
         to = stack.enter_context(output_to(output))
-        answered = write_predictions(
-            predictions(trained, parts, unseen=unseen), writer_to(to, form)
-        )
-        told = shown(answered)
+        strange: Counter[str] = Counter()
+        answers = predictions(trained, parts, unseen=unseen, strange=strange)
+        told = shown(write_predictions(answers, writer_to(to, form)))
+    note_strange(strange)
     if output is not None:
-        tell(f"{told:,} {'row' if told == 1 else 'rows'} answered in {output}")
+        tell(f"{counted(told)} answered in {output}")
     return 0
 
 
@@ -183,6 +185,9 @@ def left_by_terminating() -> Iterator[None]:
     def leave(*_: object) -> None:
         raise SystemExit(TERMINATED)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
@@ -199,6 +204,25 @@ def note_unused(names: Sequence[str], source: Path) -> None:
             f"note: {source.name} has {what} that the network did not learn from, left out here: "
             f"{', '.join(names[:NAMED])}{more}. (--keep COLUMN puts one before each answer.)"
         )
+
+
+def note_strange(strange: Counter[str]) -> None:
+    """Say which columns held words that training never saw, and in how many rows."""
+    told = [
+        f"{name} in {rows:,} {'row' if rows == 1 else 'rows'}"
+        for name, rows in strange.items()
+        if rows
+    ]
+    if told:
+        tell(
+            f"note: words that training never saw, taken for none of those it saw: "
+            f"{listed(told, NAMED)}. (--unseen refuse stops at the first.)"
+        )
+
+
+def counted(rows: int) -> str:
+    """So many rows, as people say it."""
+    return f"{rows:,} {'row' if rows == 1 else 'rows'}"
 
 
 def shown(answered: Iterator[int]) -> int:

@@ -243,6 +243,8 @@ def _texts(values: NDArray[Any], form: Form) -> Cells:
     """Return texts as a line holds them; each different one is put in quotes but once."""
     import pandas  # here, not above: half a second, and `train` needs none of it
 
+    if values.dtype.kind in "mM":  # as objects these would be numbers
+        values = pandas.Series(values).astype(str).where(~pandas.isna(values)).to_numpy()
     codes, texts = pandas.factorize(values.astype(object))
     told = [_quoted(text) if form == "csv" else _json(text) for text in texts]
     table = np.array([*told, b"" if form == "csv" else b"null"])

@@ -1,15 +1,18 @@
 """Prediction: a file of rows answered part by part; the next is read while one is computed."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from torch import Tensor
 
 from brainnet.data.columns import Columns, Unseen, listed
 from brainnet.data.row_file import RowFile
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 from brainnet.training.answer_file import Writer
-from brainnet.training.answers import PREDICTION, PROBABILITY, ROWS_AT_ONCE
+from brainnet.training.answers import PREDICTION, PROBABILITY, ROWS_AT_ONCE, outputs_of
 from brainnet.training.rows import check_there, nameless
 from brainnet.training.trained import Trained
 
@@ -23,7 +26,11 @@ Part = tuple[dict[str, Any], Any]
 
 
 def predictions(
-    trained: Trained, parts: Iterator[Part], *, unseen: Unseen = "other"
+    trained: Trained,
+    parts: Iterator[Part],
+    *,
+    unseen: Unseen = "other",
+    strange: Counter[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the answers to rows, part by part, in their order; the next part is read meanwhile.
 
@@ -33,6 +40,7 @@ def predictions(
         trained: what answers.
         parts: raw rows, each part with the columns to put before its answers.
         unseen: what to do with a category that training never saw: "other" or "refuse".
+        strange: counts, by column, the rows that hold such a category.
 
     Yields:
         Arrays (rows,) by the name of the column.
@@ -45,7 +53,29 @@ def predictions(
         while (part := coming.result()) is not None:
             coming = reading.submit(next, parts, None)
             kept, rows = part
-            yield kept | trained.answer(rows, unseen=unseen)
+            measured = trained.measured(rows, unseen=unseen)
+            if strange is not None and isinstance(trained.preparation, Columns):
+                strange.update(never_seen(trained.preparation, measured))
+            outputs = outputs_of(trained.network, trained.scaling.apply(measured))
+            yield kept | trained.told(outputs)
+
+
+def never_seen(columns: Columns, measured: Tensor) -> Counter[str]:
+    """Count, by column, the rows that hold a word which training never saw.
+
+    Args:
+        columns: what was learnt.
+        measured: what it made of raw rows, (rows, inputs): zeros, or code 0, for such a word.
+    """
+    found: Counter[str] = Counter()
+    place = 0
+    for column in columns.columns:
+        width = len(column.inputs)
+        if column.kind == "category":
+            none = (measured[:, place : place + width] == 0).all(dim=1)
+            found[column.name] = int(none.sum())
+        place += width
+    return found
 
 
 def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ()) -> Iterator[Part]:
@@ -60,7 +90,7 @@ def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ())
         InputError: a column is missing, or a row cannot be read.
     """
     names = columns.raw_names
-    needed = _columns_of(file, names)
+    needed = _columns_of(file, names, keep)
     check_kept(keep, file.columns)
     texts = [there for there, name in zip(needed, names, strict=True) if name in columns.text_names]
     for frame in file.chunks(rows_at_once(len(names)), text=[*texts, *keep], only=[*needed, *keep]):
@@ -115,20 +145,20 @@ def unused(trained: Trained, columns: Columns, file: RowFile, keep: Sequence[str
         InputError: a column is missing.
     """
     data = trained.config.get("data") or {}
-    known = {*_columns_of(file, columns.raw_names), *keep}
+    known = {*_columns_of(file, columns.raw_names, keep), *keep}
     for key in ("target", "drop"):
         told = data.get(key) or ()
         known |= set(map(str, [told] if isinstance(told, str | int) else told))
     return [name for name in file.columns if name not in known]
 
 
-def _columns_of(file: RowFile, names: Sequence[str]) -> list[str]:
+def _columns_of(file: RowFile, names: Sequence[str], keep: Sequence[str]) -> list[str]:
     """Return which column of the file is which of the network's: by name.
 
     By position where the file, or the run, has no names but numbers.
     """
-    there = list(file.columns)
-    numbered = there == [str(place) for place in range(len(there))]
+    numbered = list(file.columns) == [str(place) for place in range(len(file.columns))]
+    there = [name for name in file.columns if name not in keep or name in names]
     if set(names) <= set(there):
         return list(names)
     if len(there) == len(names) and (nameless(names) or numbered):

@@ -1,7 +1,7 @@
 """Trained: a run's network with all it takes to answer raw rows, as at the end of its training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -13,7 +13,7 @@ from brainnet.building.build import Build
 from brainnet.building.network import network_from
 from brainnet.building.targets import ROOTS, Consent, allowed_roots, under
 from brainnet.concepts import Concept
-from brainnet.data.columns import Columns
+from brainnet.data.columns import Columns, Unseen
 from brainnet.data.dataset import ImageShape
 from brainnet.data.preparation import Preparation, preparation_from_dict
 from brainnet.data.scaling import Scaling
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Trained:
     """A trained network that answers raw rows; several threads may ask at once.
 
@@ -62,18 +62,24 @@ class Trained:
 
     run: Run
     checkpoint: Path
-    config: dict[str, Any] = field(repr=False)
-    network: nn.Module = field(repr=False)
+    config: dict[str, Any]
+    network: nn.Module
     loss: nn.Module
     task: Task
     class_names: tuple[str, ...]
     target_names: tuple[str, ...]
-    preparation: Preparation = field(repr=False)
-    scaling: Scaling = field(repr=False)
-    target_scaling: Scaling = field(repr=False)
+    preparation: Preparation
+    scaling: Scaling
+    target_scaling: Scaling
     image_shape: ImageShape | None = None
 
-    def inputs(self, rows: Any, *, unseen: Literal["other", "refuse"] = "other") -> Tensor:  # noqa: ANN401
+    def __repr__(self) -> str:
+        """Return where it came from, the task, and how much goes in and comes out."""
+        inputs, classes = len(self.scaling.shift), len(self.class_names)
+        answers = f"{classes} classes" if classes else f"{len(self.target_names)} targets"
+        return f"Trained({self.checkpoint}: {self.task}, {inputs} inputs, {answers})"
+
+    def inputs(self, rows: Any, *, unseen: Unseen = "other") -> Tensor:  # noqa: ANN401
         """Return raw rows as the network reads them: encoded and scaled.
 
         Args:
@@ -84,15 +90,19 @@ class Trained:
         Raises:
             InputError: a column is missing, or a cell cannot be read.
         """
+        return self.scaling.apply(self.measured(rows, unseen=unseen))
+
+    def measured(self, rows: Any, *, unseen: Unseen = "other") -> Tensor:  # noqa: ANN401
+        """Return raw rows as inputs before they are scaled; see `inputs`."""
         if isinstance(self.preparation, Columns):
             frame = frame_of(rows, self.preparation.raw_names)
-            measured = self.preparation.apply(frame, unseen=unseen)
+            found = self.preparation.apply(frame, unseen=unseen)
             if not self.preparation.imputes:
-                check_complete(measured, self.preparation, frame.index)
+                check_complete(found, self.preparation, frame.index)
         else:
-            measured = self.preparation.apply(rows)
+            found = self.preparation.apply(rows)
         # Row by row in memory, as training had it: a product of other strides rounds otherwise.
-        return self.scaling.apply(torch.from_numpy(np.require(measured, requirements=("C", "W"))))
+        return torch.from_numpy(np.require(found, requirements=("C", "W")))
 
     def outputs(self, rows: Any) -> Tensor:  # noqa: ANN401
         """Return what the network gives for raw rows, as its loss takes it, on the CPU."""
@@ -106,7 +116,7 @@ class Trained:
         self,
         rows: Any,  # noqa: ANN401
         *,
-        unseen: Literal["other", "refuse"] = "other",
+        unseen: Unseen = "other",
     ) -> "pd.DataFrame":
         """Return an answer for each row.
 
@@ -140,7 +150,7 @@ class Trained:
         self,
         rows: Any,  # noqa: ANN401
         *,
-        unseen: Literal["other", "refuse"] = "other",
+        unseen: Unseen = "other",
     ) -> dict[str, Any]:
         """Return the same as `predict`, as arrays (rows,) by the name of the column."""
         return self.told(outputs_of(self.network, self.inputs(rows, unseen=unseen)))

@@ -104,6 +104,31 @@ def test_rows_without_names_come_in_the_order_of_training(capsys, run, rows):
     assert "5 columns without names; the network learnt from 4" in capsys.readouterr().err
 
 
+def test_a_column_to_keep_may_stand_among_rows_without_names(capsys, run, rows):
+    expected = predicted(capsys, "--input", "rows.csv").splitlines()[1:]
+    rows.to_csv("bare.csv", index=False, header=False)
+    found = predicted(capsys, "--input", "bare.csv", "--no-header", "--keep", "0").splitlines()
+    assert found[0].startswith("0,prediction,")
+    assert found[1:] == [f"{name},{line}" for name, line in zip(rows["id"], expected, strict=True)]
+
+
+def test_words_that_training_never_saw_are_counted_or_refused(capsys, rows):
+    rows["colour"] = np.where(rows.index % 2, "red", "blue")
+    rows["species"] = np.where(rows.index > 75, "one", "other")
+    rows.to_csv("seen.csv", index=False)
+    words = ["data=table", "data.path=seen.csv", "data.target=species", "data.drop=[id]"]
+    assert main(["train", *words, "trainer.max_epochs=1", "trainer=cpu", "observe=off"]) == 0
+    rows.loc[3, "colour"] = "pink"
+    rows.to_csv("pink.csv", index=False)
+    capsys.readouterr()
+    assert main(["predict", "latest", "--input", "pink.csv", "--output", "a.csv"]) == 0
+    assert "taken for none of those it saw: colour in 1 row. (--unseen" in capsys.readouterr().err
+    words = ["--input", "pink.csv", "--output", "b.csv", "--unseen", "refuse"]
+    assert main(["predict", "latest", *words]) == 2
+    assert "row 4 ('pink')" in capsys.readouterr().err
+    assert not Path("b.csv").exists()
+
+
 def test_a_run_on_arrays_takes_columns_by_position(capsys, rows):
     data = Iris().load(0)
     fit(Network([4, 3]), (data.inputs, data.targets), epochs=1, folder="run", progress=False)

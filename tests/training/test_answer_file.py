@@ -100,6 +100,23 @@ def test_what_is_no_number_is_left_empty(form, lines):
     assert written(form, columns).decode().splitlines() == lines
 
 
+def test_kept_columns_of_any_kind_are_written_as_they_read():
+    columns = {
+        "day": np.array(["2026-01-31", "NaT"], dtype="datetime64[ns]"),
+        "yes": np.array([True, False]),
+        "count": np.array([7, None], dtype=object),
+        "wide": np.array([0.1, 1e300]),
+    }
+    assert written("csv", columns).decode().splitlines()[1:] == [
+        "2026-01-31,True,7,0.1",
+        ",False,,1e+300",
+    ]
+    assert [json.loads(line) for line in written("jsonl", columns).decode().splitlines()] == [
+        {"day": "2026-01-31", "yes": True, "count": 7, "wide": 0.1},
+        {"day": None, "yes": False, "count": None, "wide": 1e300},
+    ]
+
+
 def test_every_share_is_rounded_as_python_rounds():
     table = _all_shares()
     assert len(table) == 1_000_001

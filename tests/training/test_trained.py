@@ -139,6 +139,16 @@ def test_many_threads_are_answered_as_one(iris):
     assert not trained.network.training
 
 
+def test_no_rows_have_no_answers(trained, rows):
+    found = trained.predict(rows[:0])
+    assert found.shape == (0, 4)
+    assert list(found.columns) == list(trained.predict(rows).columns)
+
+
+def test_is_shown_in_a_line(trained):
+    assert repr(trained).endswith("best.ckpt: multiclass, 4 inputs, 3 classes)")
+
+
 def test_the_last_checkpoint_and_a_file_are_loaded_as_well(iris, rows):
     last = load(iris.folder, checkpoint="last")
     assert last.checkpoint.name == "last.ckpt"
