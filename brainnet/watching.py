@@ -60,6 +60,9 @@ def watch(
     changes no weight and draws no random number; where it cannot see or cannot go on, it says so
     once in the log and in `left_out`, and leaves the training alone.
 
+    Of several processes that train together the first one looks: at its own rows, and at gradients
+    that all have added to. Of parameters sharded over them (`fully_shard`) only answers are seen.
+
     Call `step` once for each step of the optimizer, after it; gradients may add up over several
     forward passes before. Use it in a `with`, or `close` it: then everything is on disk, also when
     the training ends by Ctrl-C, SIGTERM or an exception.
