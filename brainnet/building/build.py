@@ -11,6 +11,8 @@ from brainnet.suggestion import did_you_mean
 
 Options = Mapping[str, Any]
 PLAIN_START = "torch.nn.modules.module.Module.__init__"
+# Keys of `data` that go to the split and the batches, whatever the class of the data.
+ROWS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)

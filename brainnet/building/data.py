@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from brainnet.building.build import Build, check_accepted
+from brainnet.building.build import ROWS, Build, check_accepted
 from brainnet.data.module import DataModule
-
-# They go to the split and the batches, whatever the class of the data.
-ROWS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 
 
 def data_from(config: Mapping[str, Any], build: Build) -> DataModule:

@@ -10,6 +10,7 @@ from torch import nn
 
 from brainnet.building import targets
 from brainnet.building.build import Build
+from brainnet.building.data import data_from
 from brainnet.building.targets import Consent
 from brainnet.cli.arguments import parse
 from brainnet.cli.composition import Composer
@@ -17,7 +18,7 @@ from brainnet.cli.configuration import Config, check, plain
 from brainnet.cli.consent import consent_of
 from brainnet.cli.judgement import Judgement
 from brainnet.cli.other_data import is_other_file, judged_by_file, keep_reading, own_choice, runs_of
-from brainnet.cli.parts import data_of, loss_of, network_of
+from brainnet.cli.parts import loss_of, network_of
 from brainnet.cli.resume import (
     check_rebuildable,
     look_up,
@@ -88,7 +89,7 @@ def judged(run: Run, config: Config, learnt: Config, consent: Consent) -> Judgem
     check(config, JUDGED)
     targets.check(config, consent)
     build = Build(consent)
-    data = data_of(config, build)
+    data = data_from(config, build)
     loss = loss_of(config, data, build)
     check_alike(config, data, loss)
     network = network_of(config, data, loss, build)

@@ -4,12 +4,9 @@ from collections.abc import Iterable
 
 from hydra.core.override_parser.types import Override
 
-from brainnet.building.build import accepted
+from brainnet.building.build import ROWS, accepted
 from brainnet.building.targets import FAMILY_OF_GROUP, Consent, joined, resolve
 from brainnet.cli.configuration import Config
-
-# They go to the split and the batches, whatever the class of the data.
-ROWS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 
 
 def without_leftovers(config: Config, overrides: Iterable[Override], consent: Consent) -> Config:

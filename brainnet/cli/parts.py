@@ -9,10 +9,10 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from brainnet.building.build import Build, check_accepted
+from brainnet.building.build import Build
+from brainnet.building.data import data_from
 from brainnet.building.network import network_from
 from brainnet.cli.configuration import Config
-from brainnet.cli.other_class import ROWS
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.learning_rate import settings_of_run
@@ -68,7 +68,7 @@ def parts_of(config: Config, build: Build, folder: Path) -> Parts:
         InputError: where parts do not fit together, or a class refuses its keys.
     """
     filled = deepcopy(config)
-    data = data_of(config, build)
+    data = data_from(config, build)
     loss = loss_of(filled, data, build)
     network = network_of(filled, data, loss, build)
     optimizer = optimizer_of(config, build)
@@ -95,15 +95,6 @@ def trainer_of(config: Config, folder: Path) -> dict[str, Any]:
     if options.get("profiler") is not None:
         options["profiler"] = profiler_for(options["profiler"], folder)
     return options
-
-
-def data_of(config: Config, build: Build) -> DataModule:
-    """The rows, split and scaled; the source's own keys stand beside those of the module."""
-    options = dict(config["data"])
-    rows = {key: options.pop(key) for key in ROWS if key in options}
-    keys = [key for key in options if key != "_target_"]
-    check_accepted(keys, build.target(options, "data"), "data", beside=ROWS)
-    return DataModule(build.instance(options, "data"), seed=config["seed"], **rows)
 
 
 def loss_of(filled: Config, data: DataModule, build: Build) -> nn.Module:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from brainnet.building.build import Build
+from brainnet.building.build import ROWS, Build
 from brainnet.building.targets import Consent, resolve
 from brainnet.building.targets import check as check_targets
 from brainnet.cli.arguments import parse
@@ -15,7 +15,7 @@ from brainnet.cli.composition import Composer
 from brainnet.cli.conf_folder import conf_folder
 from brainnet.cli.configuration import check, leaves, plain
 from brainnet.cli.keys import BY_PATH, KEYS
-from brainnet.cli.parts import ROWS, parts_of
+from brainnet.cli.parts import parts_of
 from brainnet.data.module import DataModule
 from brainnet.data.sources import SOURCES
 from brainnet.learning.gradient_descent import OPTIMIZERS
