@@ -177,10 +177,10 @@ def _compiled(
     low, wide = _aligned(input, threshold, width, leak, dim)
     # An exporter wants a graph that needs nothing of ours; and a transform inside a compiled
     # region would take the registered op's tangents for zeros.
-    taken_out = torch.compiler.is_exporting() or is_tracing()
-    if taken_out and not torch.is_grad_enabled() and not _transformed():
+    exporting = torch.compiler.is_exporting()
+    if exporting and not torch.is_grad_enabled() and not _transformed():
         output = reference.forward(input, low, wide)  # nobody will learn from that graph
-    elif taken_out or _transformed():
+    elif exporting or is_tracing() or _transformed():
         output = reference.differentiable(input, low, wide, float(leak))
     else:
         output = operator.threshold_ramp(input, low, wide, float(leak))
