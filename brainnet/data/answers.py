@@ -1,6 +1,5 @@
 """Answers: what the rows of a table are to be answered with, classes or numbers."""
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from torch import Tensor
 from brainnet.data.cells import Numbers, coded, date_format, is_date, is_typed, numbers, words
 from brainnet.data.columns import Column, in_order, listed, refuse_cells
 from brainnet.data.dataset import classification_task
+from brainnet.data.notes import note
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
-
-log = logging.getLogger(__name__)
 
 # Whole numbers are taken for classes where there are no more different ones than this.
 _MOST_CLASSES_OF_NUMBERS = 20
@@ -157,11 +155,9 @@ class AnswerSurvey:
         if task is None or task == "classification":
             task = classification_task(len(order))
         if self._undecided and len(order) > 2 and _are_numbers(order):
-            log.warning(
-                "the target %r has %d whole numbers, taken as classes; data.task=regression "
-                "predicts the number.",
-                self._names[0],
-                len(order),
+            note(
+                f"the target {self._names[0]!r} has {len(order)} whole numbers, taken as classes; "
+                "data.task=regression predicts the number."
             )
         if task == "binary" and len(order) != 2:
             raise InputError(

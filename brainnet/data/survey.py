@@ -1,6 +1,5 @@
 """Survey: what the columns of a table hold, found out while its rows are read once."""
 
-import logging
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -19,9 +18,8 @@ from brainnet.data.cells import (
     words,
 )
 from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order
+from brainnet.data.notes import note
 from brainnet.errors import InputError
-
-log = logging.getLogger(__name__)
 
 # A column with fewer strays than one in five is a column of numbers with slips in it.
 _SHARE_OF_A_KIND = 0.8
@@ -162,18 +160,15 @@ class Survey:
         outcome = "It is kept, as you named it." if named else "It is left out."
         if not self._varied[own].any():
             told = "is empty" if np.isnan(self._first[own[0]]) else "is the same in every row"
-            log.warning("column %r %s. %s", column.name, told, outcome)
+            note(f"column {column.name!r} {told}. {outcome}")
             return named
         if column.kind == "category":
             different = len(column.values)
             if different > _MOST_WORDS or different > max(_FEW_WORDS, self._rows / 2):
-                log.warning(
-                    "column %r has %s different words in %s rows: too many to learn each. %s%s",
-                    column.name,
-                    f"{different:,}",
-                    f"{self._rows:,}",
-                    outcome,
-                    "" if named else f" (data.categories=[{column.name}] keeps it.)",
+                hint = "" if named else f" (data.categories=[{column.name}] keeps it.)"
+                note(
+                    f"column {column.name!r} has {different:,} different words in "
+                    f"{self._rows:,} rows: too many to learn each. {outcome}{hint}"
                 )
                 return named
         if column.name in self._counting and not named:
@@ -181,15 +176,15 @@ class Survey:
         return True
 
     def _tells_of_count(self, column: Column) -> bool:
-        hint = f"data.drop=[{column.name}] leaves it out"
         if _bare(column.name) in _COUNTING:
-            log.warning(
-                "column %r counts the rows. It is left out. (data.columns keeps what it names.)",
-                column.name,
+            note(
+                f"column {column.name!r} counts the rows. It is left out. (data.columns keeps what "
+                "it names.)"
             )
             return False
-        log.warning(
-            "column %r rises by one from row to row: if it only counts them, %s.", column.name, hint
+        note(
+            f"column {column.name!r} rises by one from row to row: if it only counts them, "
+            f"data.drop=[{column.name}] leaves it out."
         )
         return True
 
@@ -248,11 +243,9 @@ def _is_empty(name: str, cells: Any) -> bool:  # noqa: ANN401
     told = words(cells).fillna("")
     if not (told == "").all():
         return False
-    log.warning(
-        "column %r is empty in the first %s rows: it is left out. (data.columns keeps what it "
-        "names.)",
-        name,
-        f"{len(cells):,}",
+    note(
+        f"column {name!r} is empty in the first {len(cells):,} rows. It is left out. (data.columns "
+        "keeps what it names.)"
     )
     return True
 

@@ -1,6 +1,5 @@
 """Table reading: the files of a table, each read once, become one data set."""
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,11 +14,10 @@ from brainnet.data.cells import Numbers
 from brainnet.data.columns import Columns, check_present
 from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
+from brainnet.data.notes import note
 from brainnet.data.row_file import RowFile, ahead
 from brainnet.data.survey import Survey
 from brainnet.errors import InputError
-
-log = logging.getLogger(__name__)
 
 _HEAD_ROWS = 10_000
 
@@ -153,7 +151,7 @@ def _tell(left_out: int, kept: int, file: RowFile) -> None:
         )
     if left_out:
         rows = "1 row" if left_out == 1 else f"{left_out:,} rows"
-        log.warning("%s of %s left out for an empty cell.", rows, file.path)
+        note(f"{rows} of {file.path} left out for an empty cell.")
 
 
 def _expanded(encoded: Iterable[Iterator[Numbers]], rows: int, columns: Columns) -> Tensor:
