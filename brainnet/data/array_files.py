@@ -1,5 +1,6 @@
 """Array files: tables stored by NumPy, as one array (.npy) or several (.npz)."""
 
+import mmap
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class ArrayFile:
             part.columns = list(self.columns)
             part.index = pandas.RangeIndex(start, start + len(part))
             yield part if only is None else part[chosen]
+            for array in self.arrays:
+                _let_go(array)
 
 
 def npy_file(path: Path) -> ArrayFile:
@@ -93,6 +96,13 @@ def _array_columns(arrays: Mapping[str, Array]) -> list[str]:
         else:
             names += [f"{name} {i}" if len(wide) > 1 else str(i) for i in range(array.shape[1])]
     return names
+
+
+def _let_go(array: Array) -> None:
+    """Take what was read of a mapped file out of memory; asked for again, it is read again."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # Windows has no such call
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _table(path: Path, name: str, array: Array) -> Array:
