@@ -88,10 +88,14 @@ def source_of(typed: str) -> Iterator[Path]:
             raise InputError(f"there is no file {path}; it is looked for from {Path.cwd()}.")
         yield path
         return
-    with tempfile.NamedTemporaryFile(prefix="standard-input-") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.flush()
-        yield Path(file.name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "standard input"
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            yield path
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), "the standard input")) from error
 
 
 def parts_of(trained: Trained, source: Path, keep: Sequence[str], typed: Flags) -> Iterator[Part]:

@@ -101,15 +101,17 @@ def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ())
 def write_predictions(parts: Iterator[dict[str, Any]], writer: Writer) -> Iterator[int]:
     """Write answers as they come, while the next are computed; yields how many rows are done."""
     done = 0
-    with ThreadPoolExecutor(1, "writing") as writing:
-        written = writing.submit(lambda: None)
-        for columns in parts:
+    try:
+        with ThreadPoolExecutor(1, "writing") as writing:
+            written = writing.submit(lambda: None)
+            for columns in parts:
+                written.result()
+                written = writing.submit(writer.write, columns)
+                done += len(next(iter(columns.values())))
+                yield done
             written.result()
-            written = writing.submit(writer.write, columns)
-            done += len(next(iter(columns.values())))
-            yield done
-        written.result()
-    writer.close()
+    finally:
+        writer.close()
 
 
 def rows_at_once(columns: int) -> int:

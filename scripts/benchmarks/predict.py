@@ -138,12 +138,27 @@ def measured(command: list[str]) -> tuple[float, float, float]:
     environment = {**os.environ, "PYTHONPATH": str(measuring.ROOT)}
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    memory = 0.0
+    while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+        memory = max(memory, in_use(process.pid))
+        time.sleep(0.02)
     clock = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
     if process.returncode:
         sys.exit(f"{' '.join(command[:4])} ... left with {process.returncode}.")
-    return clock, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000
+    return clock, ended[2].ru_utime + ended[2].ru_stime, memory
+
+
+def in_use(process: int) -> float:
+    """Megabytes that a process used at most so far, where the system tells; else 0.
+
+    What `wait4` tells of it is that of whoever started it, if that had more.
+    """
+    status = Path(f"/proc/{process}/status")
+    if not status.exists():
+        return 0.0
+    told = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+    return int(told.get("VmHWM", "0").split()[0]) / 1000
 
 
 def check_alike(ours: Path, by_hand: Path) -> None:

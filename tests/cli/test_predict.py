@@ -95,6 +95,22 @@ def test_the_standard_input_is_read(capsys, run, rows, monkeypatch):
     assert predicted(capsys, "--input", "-") == expected
 
 
+def test_what_is_wrong_with_the_standard_input_is_told_of_it(capsys, run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert main(["predict", "latest", "--input", "-"]) == 2
+    assert "error: the standard input is empty" in capsys.readouterr().err
+
+
+def test_a_row_that_is_wrong_far_down_leaves_no_parquet_behind(capsys, run, rows, monkeypatch):
+    monkeypatch.setattr(prediction, "_MOST_ROWS", 100)
+    monkeypatch.setattr(prediction, "_CELLS_AT_ONCE", 100)
+    rows.loc[140, "petal width (cm)"] = None
+    rows.to_csv("rows.csv", index=False)
+    assert main(["predict", "latest", "--input", "rows.csv", "--output", "a.parquet"]) == 2
+    assert "is empty in row 141" in capsys.readouterr().err
+    assert not list(Path.cwd().glob("a.parquet*"))
+
+
 def test_rows_without_names_come_in_the_order_of_training(capsys, run, rows):
     expected = predicted(capsys, "--input", "rows.csv")
     rows.drop(columns="id").to_csv("bare.csv", index=False, header=False)
