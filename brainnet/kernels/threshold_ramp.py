@@ -102,7 +102,7 @@ def threshold_ramp(
     output: Tensor
     if _transformed():
         output = ThresholdRampFunction.apply(input, low, wide, float(leak))
-    elif not leak and _is_small(input) and _stays(wide) and not reference.plain(low, wide):
+    elif _is_small(input) and not leak and _stay(low, wide) and not reference.plain(low, wide):
         output = reference.differentiable(input, low, wide, 0.0)
     else:
         output = RampFunction.apply(input, low, wide, float(leak))
@@ -210,9 +210,9 @@ def _check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, Tens
         )
 
 
-def _stays(parameter: reference.Parameter) -> bool:
+def _stay(*parameters: reference.Parameter) -> bool:
     """Whether nobody asks for the gradient of a threshold or a width."""
-    return not isinstance(parameter, Tensor) or not parameter.requires_grad
+    return not any(isinstance(each, Tensor) and each.requires_grad for each in parameters)
 
 
 def _transformed() -> bool:

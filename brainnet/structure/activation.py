@@ -186,7 +186,9 @@ class ThresholdRamp(nn.Module):
             buffer.zero_()
 
     def _counting(self) -> tuple[Tensor, Tensor] | None:
-        return None if self.counts is None or self.sums is None else (self.counts, self.sums)
+        buffers = self._buffers  # where `self.counts` is found at last: every call asks
+        counts, sums = buffers["counts"], buffers["sums"]
+        return None if counts is None or sums is None else (counts, sums)
 
     def _asked_for(self) -> tuple[Tensor, Tensor]:
         counters = self._counting()

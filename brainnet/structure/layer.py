@@ -106,14 +106,16 @@ class Layer(nn.Module):
         is asked for whoever may be handed the sums on their way: hooks on a module, a module of
         somebody else's, a method that was replaced.
         """
-        weights, activation = self.weights, self.activation
+        # Asked of the dictionary that a module keeps: `self.weights` takes a search each time.
+        modules = self._modules
+        weights, activation = modules["weights"], modules["activation"]
         if torch.compiler.is_compiling() or type(activation) is not ThresholdRamp:
             return False  # a compiler finds out for itself
         return (
             type(sums) is Tensor
             and type(weights) is Weights
             and type(self).collect is Layer.collect
-            and "collect" not in vars(self)
+            and "collect" not in self.__dict__
             and not _has_any_global_hook()
             and not _is_watched(weights)
             and not _is_watched(activation)
@@ -135,10 +137,11 @@ class Layer(nn.Module):
 
 def _is_watched(module: nn.Module) -> bool:
     """Whether anybody listens to the module, in either direction, or has put himself in its way."""
+    own = module.__dict__
     return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in vars(module)
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+        or "forward" in own
     )
