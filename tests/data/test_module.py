@@ -2,13 +2,18 @@
 
 import hashlib
 import io
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
 
+import brainnet
 from brainnet.data.builtin import Moons
 from brainnet.data.columns import Column, Columns
 from brainnet.data.dataset import Dataset
@@ -503,3 +508,42 @@ def test_its_state_tells_what_raw_rows_need():
     assert regression().state_dict()["target_names"] == ["target_0"]
     old = {key: state[key] for key in ("scaling", "target_scaling")}
     DataModule("iris", seed=4).load_state_dict(old)
+
+
+MEASURED = """
+import resource
+from pathlib import Path
+import matplotlib, numpy, pandas, sklearn
+from brainnet.data.module import DataModule
+from brainnet.data.table import Table
+from brainnet.structure.network import Network
+from brainnet.training.run import fit
+
+fit(Network([4, 3]), "iris", epochs=1, folder="small", progress=False)
+status = Path("/proc/self/status").read_text().splitlines()
+before = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+data = DataModule(Table("rows.npy", "20", task="regression"), batch_size=8192)
+fit(Network([20, 8, 1]), data, epochs=1, folder="large", progress=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's account of memory")
+def test_a_large_table_trains_in_little_more_than_its_own_size(tmp_path):
+    count = 5_000_000
+    table = np.random.default_rng(0).standard_normal((count, 21), dtype=np.float32)
+    np.save(tmp_path / "rows.npy", table)
+    size = table.nbytes
+    del table
+    found_here = {"PYTHONPATH": str(Path(brainnet.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED],
+        cwd=tmp_path,
+        env=os.environ | found_here,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kilobytes = int(done.stdout.split()[-1])  # above what the interpreter held before
+    assert 0.9 < kilobytes * 1024 / size < 1.3
