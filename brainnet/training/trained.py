@@ -157,6 +157,8 @@ class Trained:
 
     def told(self, outputs: Tensor) -> dict[str, Any]:
         """Return what outputs (rows, outputs) say, as named columns; see `predict`."""
+        if outputs.dtype in (torch.bfloat16, torch.float16):  # which NumPy or pandas do not know
+            outputs = outputs.float()
         found = answers(outputs, self.loss, self.task)
         if self.task == "regression":
             numbers = self.target_scaling.undo(found).numpy()

@@ -170,6 +170,14 @@ def test_weights_of_64_bits_keep_them(tmp_path, rows):
     assert torch.equal(trained.outputs(raw), expected)
 
 
+def test_weights_of_16_bits_answer_in_numbers_that_pandas_knows(tmp_path, rows):
+    result = fitted(tmp_path, Network([4, 5, 3]), "iris", trainer={"precision": "bf16-true"})
+    trained = load(result.folder)
+    assert trained.outputs(rows).dtype == torch.bfloat16
+    found = trained.predict(rows)
+    assert found.iloc[:, 1:].to_numpy().sum(axis=1) == pytest.approx(1.0)
+
+
 def test_a_network_of_ones_own_is_handed_over(tmp_path, rows):
     def own():
         return nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.ReLU(), nn.Linear(6, 3))

@@ -1,0 +1,73 @@
+"""What outputs say: classes, numbers, probabilities; the same to the bit for the same rows."""
+
+import pytest
+import torch
+from torch import nn
+
+from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from brainnet.structure.network import Network
+from brainnet.training.answers import ROWS_AT_ONCE, answers, outputs_of, probabilities
+
+LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 3.0]])
+YES = torch.tensor([[2.0], [-1.0]])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss", "task", "expected"),
+    [
+        (LOGITS, CrossEntropy(), "multiclass", [0, 2]),
+        (LOGITS, nn.CrossEntropyLoss(), "multiclass", [0, 2]),
+        (YES, BinaryCrossEntropy(), "binary", [1, 0]),
+        (YES, nn.BCEWithLogitsLoss(), "binary", [1, 0]),
+        (LOGITS, MeanSquaredError(), "regression", LOGITS.tolist()),
+        (LOGITS, nn.L1Loss(), "regression", LOGITS.tolist()),
+    ],
+)
+def test_answers_have_the_form_of_the_targets(outputs, loss, task, expected):
+    assert answers(outputs, loss, task).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss", "task", "expected"),
+    [
+        (LOGITS, CrossEntropy(), "multiclass", LOGITS.softmax(1)),
+        (LOGITS, nn.CrossEntropyLoss(), "multiclass", LOGITS.softmax(1)),
+        (LOGITS.log_softmax(1), nn.NLLLoss(), "multiclass", LOGITS.softmax(1)),
+        (YES, BinaryCrossEntropy(), "binary", torch.cat([1 - YES.sigmoid(), YES.sigmoid()], 1)),
+        (YES, nn.BCEWithLogitsLoss(), "binary", torch.cat([1 - YES.sigmoid(), YES.sigmoid()], 1)),
+    ],
+)
+def test_probabilities_are_those_that_the_loss_means(outputs, loss, task, expected):
+    found = probabilities(outputs, loss, task)
+    assert torch.allclose(found, expected)
+    assert torch.allclose(found.sum(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("loss", "task"),
+    [
+        (nn.MultiMarginLoss(), "multiclass"),
+        (MeanSquaredError(), "regression"),
+        (nn.MSELoss(), "regression"),
+    ],
+)
+def test_where_nobody_says_what_outputs_mean_there_are_no_probabilities(loss, task):
+    assert probabilities(LOGITS, loss, task) is None
+
+
+def test_outputs_of_many_rows_are_those_of_their_parts():
+    random = torch.Generator().manual_seed(0)
+    network = Network([10, 50, 7, 2], generator=random).eval()
+    inputs = torch.randn(2 * ROWS_AT_ONCE + 100, 10, generator=random)
+    found = outputs_of(network, inputs)
+    assert not found.requires_grad
+    parts = [outputs_of(network, part) for part in inputs.split(ROWS_AT_ONCE)]
+    assert torch.equal(found, torch.cat(parts))
+    columns_first = inputs.T.contiguous().T
+    assert torch.equal(outputs_of(network, columns_first), found)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert torch.equal(outputs_of(network, inputs), found)
+    finally:
+        torch.set_num_threads(before)

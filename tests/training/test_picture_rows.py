@@ -1,0 +1,64 @@
+"""Pictures to be answered: folders, single files, arrays; what is broken is named."""
+
+import gzip
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainnet.data.pixels import Pixels
+from brainnet.errors import InputError
+from brainnet.training.picture_rows import parts_of_pictures
+
+PIXELS = Pixels(2, 2)
+
+
+def collected(source):
+    parts = list(parts_of_pictures(PIXELS, source))
+    names = [name for kept, _ in parts for name in kept.get("file", [])]
+    return names, np.concatenate([rows for _, rows in parts]).tolist()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    Image.new("L", (2, 2), 7).save(tmp_path / "in" / "b.png")
+    Image.new("L", (4, 4), 9).save(tmp_path / "in" / "deep" / "a.png")
+    return tmp_path / "in"
+
+
+def test_a_folder_is_read_by_name_at_the_size_of_the_run(folder):
+    assert collected(folder) == (["b.png", "deep/a.png"], [[7] * 4, [9] * 4])
+
+
+def test_a_single_picture_is_a_row(folder):
+    assert collected(folder / "b.png") == (["b.png"], [[7] * 4])
+
+
+def test_arrays_of_pictures_are_read(tmp_path):
+    pictures = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    np.save(tmp_path / "a.npy", pictures)
+    np.savez(tmp_path / "a.npz", other=np.zeros(3), images=pictures)
+    head = b"\0\0\x08\x03" + np.array([3, 2, 2], ">u4").tobytes()
+    with gzip.open(tmp_path / "t10k-images-idx3-ubyte.gz", "wb") as file:
+        file.write(head + pictures.tobytes())
+    for name in ("a.npy", "a.npz", "t10k-images-idx3-ubyte.gz"):
+        assert collected(tmp_path / name) == ([], pictures.reshape(3, 4).tolist())
+
+
+def test_what_is_no_picture_is_named(folder, tmp_path):
+    (folder / "deep" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken\.png \(it is no picture\) cannot be read"):
+        collected(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no files"):
+        collected(tmp_path / "empty")
+    np.savez(tmp_path / "odd.npz", numbers=np.zeros(3))
+    with pytest.raises(InputError, match="holds numbers, and none of them"):
+        collected(tmp_path / "odd.npz")
+    (tmp_path / "bad.npy").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="cannot be read as an array"):
+        collected(tmp_path / "bad.npy")
+    np.save(tmp_path / "none.npy", np.zeros((0, 2, 2), np.uint8))
+    with pytest.raises(InputError, match="an array of none"):
+        collected(tmp_path / "none.npy")

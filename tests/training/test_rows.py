@@ -1,0 +1,67 @@
+"""Rows as people hold them become a table with the columns of the run."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from brainnet.data.columns import Column, Columns
+from brainnet.errors import InputError
+from brainnet.training.rows import check_complete, frame_of, nameless
+
+TABLE = [[1.0, 2.0], [3.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        TABLE,
+        np.array(TABLE),
+        torch.tensor(TABLE, requires_grad=True),
+        {"b": [2.0, 4.0], "a": [1.0, 3.0], "more": ["x", "y"]},
+        {"b": torch.tensor([2.0, 4.0]), "a": np.array([1.0, 3.0])},
+        [{"b": 2.0, "a": 1.0}, {"a": 3.0, "b": 4.0}],
+        pd.DataFrame({"more": [0, 0], "b": [2.0, 4.0], "a": [1.0, 3.0]}),
+    ],
+    ids=["list", "array", "tensor", "columns", "mixed", "records", "frame"],
+)
+def test_columns_go_by_name_and_arrays_by_position(rows):
+    found = frame_of(rows, ["a", "b"])
+    assert list(found.columns) == ["a", "b"]
+    assert found.to_numpy().tolist() == TABLE
+
+
+def test_columns_called_by_numbers_are_found_by_their_names():
+    found = frame_of(pd.DataFrame(TABLE, columns=[1, 0]), ["0", "1"])
+    assert found.to_numpy().tolist() == [[2.0, 1.0], [4.0, 3.0]]
+
+
+def test_a_run_on_arrays_takes_as_many_columns_by_position():
+    assert nameless(["input_0", "input_1"])
+    found = frame_of(pd.DataFrame(TABLE, columns=["x", "y"]), ["input_0", "input_1"])
+    assert found.to_numpy().tolist() == TABLE
+    with pytest.raises(InputError, match="lack the columns input_0, input_1"):
+        frame_of(pd.DataFrame(TABLE, columns=["x", "y"])[["x"]], ["input_0", "input_1"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"a": [1]}, "lack the column b, which the network learnt from; they have a"),
+        ([1.0, 2.0], r"\[row\]"),
+        (3.0, r"got \(\)"),
+        ("rows.csv", r"got \(\)"),
+        ([[1.0], [2.0, 3.0]], "NumPy cannot read"),
+    ],
+)
+def test_what_is_no_such_table_is_told(rows, said):
+    with pytest.raises(InputError, match=said):
+        frame_of(rows, ["a", "b"])
+
+
+def test_a_missing_number_is_named_by_its_raw_column_and_row():
+    columns = Columns((Column("c", "category", ("x", "y")), Column("n")))
+    measured = np.array([[1, 0, 5], [0, 1, np.nan], [0, 1, np.nan]], np.float32)
+    check_complete(measured[:1], columns, [0])
+    with pytest.raises(InputError, match=r"column 'n' is empty in row 12, .*\(2 of these 3"):
+        check_complete(measured, columns, [10, 11, 12])
