@@ -6,15 +6,13 @@ from statistics import median
 
 from brainnet import concepts
 from brainnet.concepts import Concept
-from brainnet.portrait.learning import blame_of, descent_of, gradient_of, loss_of, rate_of
-from brainnet.portrait.structure import (
-    activations_of,
-    biases_of,
-    layers_of,
-    neurons_of,
-    weights_of,
-)
+from brainnet.portrait.blame import blame_of, gradient_of
+from brainnet.portrait.descent import descent_of, rate_of
+from brainnet.portrait.layers import layers_of
+from brainnet.portrait.loss import loss_of
+from brainnet.portrait.neurons import activations_of, neurons_of
 from brainnet.portrait.subject import Subject
+from brainnet.portrait.weights import biases_of, weights_of
 from brainnet.reasons.reasons import Reasons, reasons_for
 
 

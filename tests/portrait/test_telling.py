@@ -3,8 +3,9 @@
 import pytest
 
 from brainnet.concepts import CONCEPTS, find_concept
+from brainnet.portrait.in_short import in_short
 from brainnet.portrait.portrait import PORTRAYED, thought_of
-from brainnet.portrait.telling import in_short, overview_of, portrait_of, tell_portrait
+from brainnet.portrait.telling import overview_of, portrait_of, tell_portrait
 
 EACH = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
 KINDS = ("classes", "numbers", "without_rows", "unobserved", "smooth")

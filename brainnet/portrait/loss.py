@@ -1,0 +1,97 @@
+"""Loss: the first sting of a run and its last, what guessing would cost, and who stings most."""
+
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from brainnet.portrait.curves import Curve, curve_of
+from brainnet.portrait.subject import Subject
+
+WORST = 3
+"""Rows that are told, with the largest stings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sting:
+    """One row that stings: its number in the data, and how much."""
+
+    row: int
+    part: str
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class LossTold:
+    """The loss, from the first guess to the end.
+
+    Attributes:
+        name: the class.
+        curve: that of the batches that were looked at.
+        first: of the first batch, before anything was learned.
+        last: of the last batch that was looked at.
+        guessing: what it would cost on the training rows to give always the same answer: the share
+            of each class, or the mean of each number. None without rows.
+        metrics: losses at the end, by tag.
+        typical: the median sting of the rows never learned from.
+        worst: of these, the rows that sting most.
+        worst_share: share of all their stings that these rows have.
+    """
+
+    name: str
+    curve: Curve
+    first: float | None
+    last: float | None
+    guessing: float | None
+    metrics: dict[str, float]
+    typical: float | None
+    worst: tuple[Sting, ...]
+    worst_share: float | None
+
+
+def loss_of(subject: Subject) -> LossTold:
+    """The first sting, the last, and who stings most now."""
+    curve = curve_of(subject.readings, lambda each: each.loss)
+    unseen = [rows for rows in subject.rows if rows.part != "train"]
+    stings = [
+        Sting(number, rows.part, loss)
+        for rows in unseen
+        for number, loss in zip(
+            rows.numbers.tolist(), subject.loss_of_rows[rows.part].tolist(), strict=True
+        )
+    ]
+    stings.sort(key=lambda each: -each.loss)
+    total = sum(each.loss for each in stings)
+    worst = tuple(stings[:WORST])
+    return LossTold(
+        name=type(subject.question.loss).__name__,
+        curve=curve,
+        first=curve.values[0] if curve.values else None,
+        last=curve.values[-1] if curve.values else None,
+        guessing=None if subject.learned is None else guessing(subject),
+        metrics=dict(sorted(subject.facts.metrics.items())),
+        typical=median(each.loss for each in stings) if stings else None,
+        worst=worst,
+        worst_share=sum(each.loss for each in worst) / total if total > 0 else None,
+    )
+
+
+def guessing(subject: Subject) -> float | None:
+    """What it costs to give always the same answer, the best that knows no row.
+
+    Of classes that is the share of each among the training rows, of numbers their mean.
+    """
+    rows, question = subject.learned, subject.question
+    if rows is None:
+        return None
+    with torch.no_grad():
+        if question.task == "regression":
+            always = rows.targets.mean(dim=0, keepdim=True)
+        else:
+            counts = torch.bincount(rows.targets, minlength=max(2, len(question.labels.outputs)))
+            shares = (counts.double() / counts.sum()).clamp(min=1e-12).float()
+            outputs = 1 if subject.thought is None else subject.thought.output.shape[-1]
+            always = shares.log().unsqueeze(0)
+            if outputs == 1:
+                always = (shares[1].log() - shares[0].log()).reshape(1, 1)
+        return float(question.loss(always.expand(len(rows.targets), -1), rows.targets))

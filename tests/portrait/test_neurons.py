@@ -1,0 +1,58 @@
+"""The neurons of a run: who fires, how often and for what, counted again by hand."""
+
+import pytest
+import torch
+
+from brainnet.portrait.neurons import activations_of, neurons_of
+
+
+def outputs(subject):
+    with torch.no_grad():
+        return subject.network.layers[0](subject.learned.inputs)
+
+
+def test_neurons_fire_as_often_as_counted(classes):
+    told, fires = neurons_of(classes), outputs(classes) > 0
+    rates = fires.double().mean(dim=0)
+    (layer,) = told.layers
+    assert (told.rows, layer.neurons) == (40, 6)
+    assert layer.firing_rate == pytest.approx(float(rates.mean()))
+    assert layer.never == tuple((rates == 0).nonzero().flatten().tolist())
+    assert layer.always == tuple((rates == 1).nonzero().flatten().tolist())
+    assert [each.firing_rate for each in told.busiest] == pytest.approx(
+        rates.sort(descending=True).values[:3].tolist()
+    )
+    quiet = rates[rates > 0].sort().values[:3]
+    assert [each.firing_rate for each in told.quietest] == pytest.approx(quiet.tolist())
+
+
+def test_a_neuron_prefers_the_class_on_which_its_mean_is_highest(classes):
+    answers, targets = outputs(classes), classes.learned.targets
+    for each in neurons_of(classes).busiest:
+        mine = answers[:, int(each.name.split("#")[1])]
+        means = {name: float(mine[targets == c].mean()) for c, name in enumerate(("low", "high"))}
+        assert each.most_for == (max(means, key=means.get), pytest.approx(max(means.values())))
+        assert each.least_for == (min(means, key=means.get), pytest.approx(min(means.values())))
+        assert each.mean == pytest.approx(float(mine.mean()))
+
+
+def test_of_numbers_no_class_is_preferred(numbers):
+    assert {each.most_for for each in neurons_of(numbers).busiest} == {None}
+
+
+def test_the_activation_is_silent_on_the_ramp_or_full_as_counted(classes):
+    (told,) = activations_of(classes).layers
+    answers = outputs(classes)
+    assert told.silent == pytest.approx(float((answers == 0).double().mean()))
+    assert told.full == pytest.approx(float((answers == 1).double().mean()))
+    assert (told.threshold, told.width) == ((0.0, 0.0), (1.0, 1.0))
+    assert told.flat == pytest.approx(told.silent + told.full)
+
+
+def test_a_smooth_activation_has_no_ends_but_flat_ground(smooth):
+    (told,) = activations_of(smooth).layers
+    with torch.no_grad():
+        sums = smooth.network.layers[0].collect(smooth.learned.inputs)
+    slopes = 1 - sums.tanh().square()
+    assert (told.activation, told.threshold, told.full) == ("Tanh", None, None)
+    assert told.flat == pytest.approx(float((slopes < 0.1).double().mean()))

@@ -1,0 +1,35 @@
+"""A portrait of what is there: without rows, and of a network of one's own."""
+
+import pytest
+import torch
+from torch import nn
+
+from brainnet.portrait.layers import layers_of
+from brainnet.portrait.neurons import activations_of, neurons_of
+from brainnet.portrait.subject import Subject
+from brainnet.portrait.weights import weights_of
+
+
+def test_without_rows_the_numbers_of_the_network_are_left(without_rows):
+    assert neurons_of(without_rows) is None
+    assert layers_of(without_rows).before is None
+    assert layers_of(without_rows).inputs == 3
+    assert activations_of(without_rows).layers[0].silent is None
+    assert {each.source for each in weights_of(without_rows).layers[1].strongest} <= {
+        f"hidden_1 #{each}" for each in range(6)
+    }
+
+
+def test_a_network_of_ones_own_is_told_as_far_as_it_can_be_seen(classes):
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)
+    ).eval()
+    subject = Subject(model, classes.question, classes.facts, classes.rows, classes.readings)
+    with torch.no_grad():
+        answers = model[:3](subject.learned.inputs)
+    told = neurons_of(subject)
+    rates = (answers > 0).double().mean(dim=(0, 2))
+    assert told.layers[0].neurons == 2
+    assert told.layers[0].firing_rate == pytest.approx(float(rates.mean()))
+    assert [each.strongest == () for each in weights_of(subject).layers] == [True, False]
+    assert not weights_of(subject).neuron.heard
