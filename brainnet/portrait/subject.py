@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from brainnet.observation.reading import Reading
 from brainnet.observation.untouched import untouched
-from brainnet.reasons.reasons import Question
+from brainnet.reasons.answer import Question
 from brainnet.structure.forward_pass import ForwardPass, trace
 
 Part = str

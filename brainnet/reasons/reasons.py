@@ -1,15 +1,14 @@
 """Reasons: why a network gave one row its answer; plain numbers, to be told or stored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from brainnet.data.scaling import Scaling
 from brainnet.learning.backpropagation import backpropagate
-from brainnet.learning.loss import Task
+from brainnet.reasons.answer import Answer, Question, answer_of
 from brainnet.reasons.damage import Damage, LayerDamage, most_damaging, shares
 from brainnet.reasons.influence import (
     Carried,
@@ -23,44 +22,6 @@ from brainnet.reasons.labels import Labels, sources_of, targets_of
 from brainnet.reasons.neighbours import Neighbour
 from brainnet.reasons.sums import LayerSteps, steps_of
 from brainnet.structure.forward_pass import ForwardPass, trace
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How sure the network is of one class, from 0 to 1; None where it only says which it is."""
-
-    name: str
-    probability: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """One number of a prediction, in the units of the data; `right` where that is known."""
-
-    name: str
-    value: float
-    right: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the network said, and what would have been right.
-
-    Attributes:
-        outputs: of the network, as they are.
-        classes: of a classification, each class, the most probable first.
-        numbers: of a regression, each target.
-        right: the right class, where it is known.
-        correct: whether that was the answer; None where it is not known, or of numbers.
-        loss: how much the mistake stings; None where the right answer is not known.
-    """
-
-    outputs: tuple[float, ...]
-    classes: tuple[Share, ...]
-    numbers: tuple[Number, ...]
-    right: str | None
-    correct: bool | None
-    loss: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +49,6 @@ class Reasons:
     nearest: tuple[Neighbour, ...] = ()
     image_shape: tuple[int, ...] | None = None
     untold: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """All that is known of what a network was asked, besides the row.
-
-    Attributes:
-        task: what it is to learn.
-        loss: from outputs and targets to one number.
-        labels: names of inputs, and of the classes or the numbers to predict.
-        answers: from outputs (rows, outputs) to classes (rows,) or numbers (rows, targets).
-        probabilities: from outputs to shares (rows, classes); None where there are none.
-        target_scaling: how the numbers of a regression were scaled.
-        image_shape: of a row that is a picture.
-        zero: what a row of zeros stands for, scaled.
-    """
-
-    task: Task
-    loss: nn.Module
-    labels: Labels
-    answers: Callable[[Tensor], Tensor]
-    probabilities: Callable[[Tensor], Tensor | None]
-    target_scaling: Scaling | None = None
-    image_shape: tuple[int, ...] | None = None
-    zero: str = "a row of zeros"
 
 
 def reasons_for(
@@ -163,7 +99,7 @@ def reasons_for(
         before = trace(own, torch.zeros_like(row))  # code 0 brings zeros as well
         steps = _steps(thought, before, question.labels, aim, carried)
         stung = None if right is None else question.loss(thought.output, right)
-        answer = _answer(thought, question, right, stung)
+        answer = answer_of(thought, question, right, stung)
         damage: tuple[Damage, ...] = ()
         blame: tuple[LayerDamage, ...] = ()
         if stung is not None and answer.correct is not True and stung.requires_grad:
@@ -267,38 +203,3 @@ def _steps(
         chosen = aim.compete if last else None
         steps.append(steps_of(layer, zero, sources[depth], targets, ran, chosen))
     return tuple(steps)
-
-
-def _answer(
-    thought: ForwardPass, question: Question, right: Tensor | None, stung: Tensor | None
-) -> Answer:
-    outputs = thought.output.detach()
-    loss = None if stung is None else float(stung.detach())
-    told = tuple(outputs.flatten().tolist())
-    if question.task == "regression":
-        return Answer(told, (), _numbers(outputs.flatten(), question, right), None, None, loss)
-    said, sure = int(question.answers(outputs)), question.probabilities(outputs)
-    names = question.labels.classes(max(2, len(told)))
-    classes = [Share(names[said], None)]
-    if sure is not None:
-        pairs = sorted(zip(sure.flatten().tolist(), names, strict=True), key=lambda pair: -pair[0])
-        classes = [Share(name, probability) for probability, name in pairs]
-    known = None if right is None else int(right)
-    return Answer(
-        outputs=told,
-        classes=tuple(classes),
-        numbers=(),
-        right=None if known is None else names[known],
-        correct=None if known is None else known == said,
-        loss=loss,
-    )
-
-
-def _numbers(outputs: Tensor, question: Question, right: Tensor | None) -> tuple[Number, ...]:
-    """The predicted numbers in units of the data, beside the right ones."""
-    names = question.labels.of_outputs(len(outputs))
-    scaling = question.target_scaling
-    pair = [outputs] if right is None else [outputs, right.flatten()]
-    told = [(each if scaling is None else scaling.undo(each)).tolist() for each in pair]
-    known = told[1] if right is not None else [None] * len(names)
-    return tuple(Number(*each) for each in zip(names, told[0], known, strict=True))

@@ -1,9 +1,10 @@
 """Account: what a run has to say of itself: of each concept, and of why a row got its answer."""
 
-import re
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +18,20 @@ from brainnet.concepts import Concept, find_concept
 from brainnet.data.columns import Columns
 from brainnet.data.module import DataModule, Part
 from brainnet.data.pixels import Pixels
-from brainnet.data.preparation import Preparation
 from brainnet.data.reading import open_rows
+from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 from brainnet.explanation import Explanation
-from brainnet.observation.reading import Reading
-from brainnet.observation.recording import NAME, read_recording
-from brainnet.portrait.subject import Facts, Rows, Subject
+from brainnet.portrait.subject import Rows, Subject
 from brainnet.portrait.telling import overview_of, portrait_of
+from brainnet.reasons.answer import Question
 from brainnet.reasons.columns import by_column
-from brainnet.reasons.labels import Labels
 from brainnet.reasons.neighbours import Neighbour, nearest
-from brainnet.reasons.reasons import Question, reasons_for
+from brainnet.reasons.reasons import reasons_for
 from brainnet.reasons.row import RowTold
 from brainnet.reasons.telling import tell_row
-from brainnet.structure.anatomy import places
-from brainnet.training.answers import answers, probabilities
+from brainnet.training.asked import facts_of, question_of, readings_of
 from brainnet.training.rows import frame_of
-from brainnet.training.stored import NETWORK
 
 if TYPE_CHECKING:  # which gives an account of itself
     from brainnet.training.trained import Trained
@@ -46,7 +43,6 @@ ROWS_LOOKED_AT = 4096
 NO_NEIGHBOURS = "Which training rows are most like it: the rows of the run cannot be had again."
 
 _ROWS_AT_ONCE = 16_384
-_PIXEL = re.compile(r"row (\d+) column (\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +88,13 @@ class Account:
                 f"{data.dataset.name} has {data.inputs} inputs now, and the network learnt from "
                 f"{len(self.trained.scaling.shift)}: the data have changed since the run."
             )
+        if data.class_names != self.trained.class_names:
+            raise InputError(
+                f"{data.dataset.name} has the classes {', '.join(data.class_names)} now, and the "
+                f"network learnt {', '.join(self.trained.class_names)}: the data have changed "
+                "since the run."
+            )
+        self.__dict__["changed"] = not _alike(data.scaling, self.trained.scaling)
         data.load_state_dict(
             {
                 "scaling": self.trained.scaling.to_dict(),
@@ -101,45 +104,9 @@ class Account:
         return data
 
     @cached_property
-    def readings(self) -> tuple[Reading, ...]:
-        """What was seen during training; empty where nobody looked."""
-        folder = self.trained.run.folder.path
-        if not (folder / NAME).exists():
-            return ()
-        # The module that trains has the network in it, and its layers by such names.
-        own = {f"{NETWORK}{place.name}": place.name for place in places(self.trained.network)}
-        return tuple(
-            replace(
-                reading,
-                layers=tuple(
-                    replace(layer, place=own.get(layer.place, layer.place))
-                    for layer in reading.layers
-                ),
-            )
-            for reading in read_recording(folder)
-        )
-
-    @cached_property
     def question(self) -> Question:
         """What the network was asked, and how its outputs are to be read."""
-        trained = self.trained
-        names, words = _short(trained.preparation), {}
-        if isinstance(trained.preparation, Columns):
-            coded = [column for column in trained.preparation.columns if column.embedded]
-            places = sorted(trained.preparation.embedded)
-            words = {place: each.values for place, each in zip(places, coded, strict=True)}
-        regression = trained.task == "regression"
-        outputs = trained.target_names if regression else trained.class_names
-        return Question(
-            task=trained.task,
-            loss=trained.loss,
-            labels=Labels(names, outputs, words),
-            answers=partial(answers, loss=trained.loss, task=trained.task),
-            probabilities=partial(probabilities, loss=trained.loss, task=trained.task),
-            target_scaling=trained.target_scaling if regression else None,
-            image_shape=None if trained.image_shape is None else tuple(trained.image_shape),
-            zero=_zero(trained),
-        )
+        return question_of(self.trained)
 
     @cached_property
     def subject(self) -> Subject:
@@ -152,7 +119,13 @@ class Account:
                 for part, numbers in parts
                 if len(numbers)
             )
-        return Subject(self.trained.network, self.question, self.facts, rows, self.readings)
+        return Subject(
+            self.trained.network,
+            self.question,
+            facts_of(self.trained),
+            rows,
+            readings_of(self.trained),
+        )
 
     @property
     def target_columns(self) -> list[str]:
@@ -168,29 +141,6 @@ class Account:
         except InputError as error:
             return str(error)
 
-    @cached_property
-    def facts(self) -> Facts:
-        """What configuration and summary say of how the network learned."""
-        config, folder = self.trained.config, self.trained.run.folder
-        summary: dict[str, Any] = folder.read_summary() if folder.began else {}
-        optimizer, schedule = config.get("optimizer") or {}, config.get("schedule") or {}
-        metrics = {
-            tag: value
-            for tag, value in (summary.get("metrics") or {}).items()
-            if isinstance(value, int | float)
-        }
-        return Facts(
-            name=str(folder.path),
-            checkpoint=self.trained.checkpoint.name,
-            optimizer=_last_word(optimizer.get("_target_") or optimizer.get("function")),
-            learning_rate=optimizer.get("lr"),
-            schedule=_last_word(schedule.get("_target_") or schedule.get("function")),
-            batch_size=(config.get("data") or {}).get("batch_size"),
-            steps=summary.get("steps"),
-            epochs=summary.get("epochs"),
-            metrics=metrics,
-        )
-
     def explanation(
         self,
         concept: Concept | str | None = None,
@@ -205,8 +155,8 @@ class Account:
         if row is not None:
             if concept is not None:
                 raise InputError("a row is explained as a whole: give a row, or a concept.")
-            whole = isinstance(row, int) and not isinstance(row, bool)
-            return tell_row(self.row(row) if whole else self.raw_row(_alone(row)))
+            whole = hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0
+            return tell_row(self.row(index(row)) if whole else self.raw_row(_alone(row)))
         if concept is None:
             return overview_of(self.subject)
         return portrait_of(
@@ -320,6 +270,11 @@ class Account:
 
     def _note(self) -> str | None:
         """How the rows of the run are counted, where its files hold others, or several do."""
+        if self.__dict__.get("changed"):
+            return (
+                "The data have changed since the run: its training rows are others now, and so "
+                "may be what it used this row for."
+            )
         described = self.trained.config.get("data") or {}
         if described.get("missing") == "drop":
             return "Rows that were dropped as they lack a value are not counted."
@@ -389,15 +344,6 @@ def row_of(path: Path, number: int, account: Account) -> Any:  # noqa: ANN401 - 
     )
 
 
-def _short(preparation: Preparation) -> tuple[str, ...]:
-    """The names of the inputs; those of pixels so short that they fit beside a number."""
-    names = preparation.names
-    if isinstance(preparation, Pixels):
-        short = (_PIXEL.sub(r"\1,\2", name) for name in names)
-        return tuple(name if name[0].isalpha() else f"pixel {name}" for name in short)
-    return names
-
-
 def _alone(row: Any) -> Any:  # noqa: ANN401 - whatever somebody holds a row in
     """A row given as plain values, as a table of one."""
     numbers = getattr(row, "ndim", None) == 1 and not hasattr(row, "to_frame")
@@ -418,15 +364,10 @@ def _first(values: Any) -> Any:  # noqa: ANN401 - a column of anything, or one v
     return values if isinstance(values, str | int | float) else values[0]
 
 
-def _zero(trained: "Trained") -> str:
-    """What a row of zeros stands for, as the run scaled its inputs."""
-    kind = trained.scaling.kind
-    if kind == "standard":
-        return "an average row"
-    if trained.image_shape is not None:
-        return "an empty picture"
-    return "a row of the smallest values" if kind == "minmax" else "a row of zeros"
-
-
-def _last_word(path: object) -> str | None:
-    return None if path is None else str(path).rpartition(".")[2]
+def _alike(one: Scaling, other: Scaling) -> bool:
+    """Whether the same rows were measured, give or take the rounding of another machine."""
+    numbers = [(*each.shift, *each.scale) for each in (one, other)]
+    return one.kind == other.kind and all(
+        math.isclose(mine, theirs, rel_tol=1e-4, abs_tol=1e-6)
+        for mine, theirs in zip(*numbers, strict=True)
+    )

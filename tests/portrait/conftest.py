@@ -6,8 +6,8 @@ import torch
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 from brainnet.observation.reading import LayerReading, Reading
 from brainnet.portrait.subject import Facts, Rows, Subject
+from brainnet.reasons.answer import Question
 from brainnet.reasons.labels import Labels
-from brainnet.reasons.reasons import Question
 from brainnet.structure.network import Network
 
 

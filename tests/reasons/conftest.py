@@ -5,8 +5,8 @@ import torch
 
 from brainnet.data.scaling import Scaling
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from brainnet.reasons.answer import Question
 from brainnet.reasons.labels import Labels
-from brainnet.reasons.reasons import Question
 from brainnet.structure.network import Network
 
 INPUTS = ("a", "b", "c", "d")

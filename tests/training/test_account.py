@@ -209,6 +209,28 @@ def test_the_layers_of_a_network_of_ones_own_keep_their_names(tmp_path):
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
     run = fitted(tmp_path, model, "iris")
     account = Account(load(run.folder, network=nn.Sequential(*model)))
-    assert [layer.place for layer in account.readings[0].layers] == ["0", "2"]
+    assert [layer.place for layer in account.subject.readings[0].layers] == ["0", "2"]
     assert "0" in str(account.explanation("backpropagation"))
     assert account.row(0).reasons.layers[0].shown[0].name.startswith("0 #")
+
+
+def test_data_that_changed_since_the_run_are_told_as_such(table, tmp_path):
+    account, _, frame = table
+
+    def moved(rows):
+        path = tmp_path / "changed.csv"
+        rows.to_csv(path, index=False)
+        data = account.trained.config["data"] | {"path": str(path)}
+        return Account(replace(account.trained, config=account.trained.config | {"data": data}))
+
+    older = frame.assign(age=frame["age"] + 20)
+    told = moved(older).row(0)
+    assert "The data have changed since the run" in str(told.note)
+    assert account.row(0).note is None
+    others = frame.assign(verdict=frame["verdict"].str.upper())
+    with pytest.raises(InputError, match="has the classes OLD, YOUNG now"):
+        moved(others).row(0)
+
+
+def test_a_row_number_of_numpy_is_a_number(iris):
+    assert str(iris.explanation(row=np.int64(3))) == str(iris.explanation(row=3))
