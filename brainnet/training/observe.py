@@ -6,29 +6,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 from torch.optim import Optimizer
 
 from brainnet.errors import InputError
-from brainnet.learning.loss import LOSSES
 from brainnet.observation.cadence import Every, Pace, check_stride, due
 from brainnet.observation.introduction import introduce
-from brainnet.observation.look_in_a_loop import scale_of
 from brainnet.observation.observed_step import ObservedStep
-from brainnet.observation.parts import STEADY, is_compiled, parts
+from brainnet.observation.parts import is_compiled
 from brainnet.observation.reading import Reading
 from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import Recording, length_before, read_recording
 from brainnet.observation.tags import Level
-from brainnet.observation.unread_look import UnreadLook
-from brainnet.observation.untouched import untouched
 from brainnet.observation.visibility import is_flattened, is_sharded
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.curves import Curves
+from brainnet.training.look_in_training import LookInTraining
 from brainnet.training.module import LearningModule
 
 log = logging.getLogger(__name__)
@@ -97,7 +93,7 @@ class Observe(Callback):
         self._recorded = 0
         self._resumed: Mapping[str, Any] | None = None
         self._watching = False
-        self._looking: _Looking | None = None
+        self._looking: LookInTraining | None = None
         self._directions: Mapping[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,7 +161,7 @@ class Observe(Callback):
         with self._careful():
             if self._looking is None:
                 observed = ObservedStep(pl_module, level=self.level, previous=self._directions)
-                self._looking = _Looking(observed, step, trainer.current_epoch)
+                self._looking = LookInTraining(observed, step, trainer.current_epoch)
             self._looking.batches.append(batch)
 
     def on_before_optimizer_step(
@@ -262,68 +258,6 @@ class Observe(Callback):
             self._recorder = None
 
 
-class _Looking:
-    """One look as it happens: what the hooks observe, and what only the training loop knows."""
-
-    def __init__(self, observed: ObservedStep, step: int, epoch: int) -> None:
-        self.observed = observed
-        self.step = step
-        self.epoch = epoch
-        self.batches: list[object] = []
-        self.loss: Tensor | None = None
-        self.loss_before: Tensor | None = None
-        self.steady = False  # whether the loss of the step is already that of evaluation
-        self.learning_rate: float | None = None
-
-    def before_update(
-        self, trainer: Trainer, module: LightningModule, optimizer: Optimizer
-    ) -> None:
-        """Read the gradients, the learning rate and, where it can be told, the loss once more."""
-        if self.learning_rate is None:
-            self.learning_rate = float(optimizer.param_groups[0]["lr"])
-            self.steady = len(self.batches) == 1 and _is_steady(module)
-            if not self.steady:
-                self.loss_before = loss_of(trainer, module, self.batches)
-        scaler = getattr(trainer.precision_plugin, "scaler", None)
-        self.observed.before_update(
-            [parameter for group in optimizer.param_groups for parameter in group["params"]],
-            scale=scale_of(scaler, module.device),
-            # Clipping comes after this, and in manual optimization whatever their step does.
-            keep_gradients=bool(trainer.gradient_clip_val) or not module.automatic_optimization,
-        )
-
-    def add_loss(self, outputs: Tensor | Mapping[str, Any] | None) -> None:
-        """Add the loss of one batch; Lightning has divided it by the batches of the step."""
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if isinstance(loss, Tensor) and loss.numel() == 1:
-            loss = loss.detach()
-            self.loss = loss if self.loss is None else self.loss + loss
-
-    def finish(self, trainer: Trainer, module: LightningModule) -> UnreadLook:
-        """Bring home what was seen."""
-        self.observed.after_update()
-        if self.steady:
-            self.loss_before = self.loss
-        after = None if self.loss_before is None else loss_of(trainer, module, self.batches)
-        return self.observed.finish(
-            self.step,
-            self.epoch,
-            learning_rate=self.learning_rate,
-            loss=self.loss,
-            before=self.loss_before,
-            after=after,
-        )
-
-
-def _is_steady(module: LightningModule) -> bool:
-    """Whether a step's own loss is what evaluation would say of the same batch before it."""
-    return (
-        isinstance(module, LearningModule)
-        and type(module.loss) in LOSSES.values()
-        and all(type(part) in STEADY for part in parts(module.network))
-    )
-
-
 def _say(message: str) -> None:
     # A log, not a warning: where warnings are errors, that would raise.
     log.warning("Observe: %s", message)
@@ -354,20 +288,3 @@ def _folder_of(logger: Logger) -> str | None:
 def _rehearsal(trainer: Trainer) -> bool:
     """Whether this is Lightning's `fast_dev_run`, which leaves nothing behind."""
     return bool(getattr(trainer, "fast_dev_run", False))
-
-
-def loss_of(trainer: Trainer, module: LightningModule, batches: list[Any]) -> Tensor | None:
-    """The loss of some batches as the network stands, in evaluation mode and without a trace.
-
-    Returns:
-        None for a module that is not brainnet's own: its `training_step` may do more than judge.
-    """
-    if not isinstance(module, LearningModule) or not batches:
-        return None
-    with (
-        untouched(module.network),
-        untouched(module.loss),
-        trainer.precision_plugin.forward_context(),
-    ):
-        losses = [module.loss(module.network(inputs), targets) for inputs, targets in batches]
-    return torch.stack(losses).mean()

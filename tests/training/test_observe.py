@@ -418,3 +418,25 @@ def test_a_stride_of_its_own_follows_the_times_of_looks_and_steps(tmp_path, monk
     assert len(steps) > 4
     assert passed
     assert all(step > 0 for _, step in passed)
+
+
+def lbfgs(parameters):
+    return torch.optim.LBFGS(parameters, lr=0.05, max_iter=3)
+
+
+@pytest.mark.parametrize("optimizer", [None, lbfgs])
+def test_the_loss_before_a_step_is_that_of_its_batch_however_it_is_known(
+    tmp_path, monkeypatch, optimizer
+):
+    found = []
+    for folder in ("known", "asked"):
+        module, data = ours(), DataModule(Moons(rows=170), batch_size=10)
+        if optimizer is not None:
+            module._make_optimizer = optimizer
+        observe = Observe(every=1)
+        run(observe, tmp_path / folder, module, data, max_epochs=1)
+        found.append([reading.actual_decrease for reading in observe.readings])
+        # The second time the network is asked once more, as one with dropout would be.
+        monkeypatch.setattr("brainnet.training.look_in_training.STEADY", set())
+    assert found[0] == found[1]
+    assert all(found[0])
