@@ -160,9 +160,18 @@ def check_even(
     if not rows:
         return
     usual = Counter(len(row) for _, row in rows).most_common(1)[0][0]
+    begun = 0
     for line, row in rows:
+        if len(row) != usual and line == rows[-1][0] and any("\n" in cell for cell in row):
+            raise InputError(unclosed(path, begun + skipped + 1))
+        begun = line
         if len(row) != usual:
             raise InputError(ragged(path, line + skipped, len(row), usual, separator))
+
+
+def unclosed(path: Path, line: int) -> str:
+    """What is said of a quote that makes one cell of the rest of a file."""
+    return f"{path}: a quote that opens in line {line} is never closed. Close it, or remove it."
 
 
 def ragged(path: Path, line: int, came: int, wanted: int, separator: str) -> str:

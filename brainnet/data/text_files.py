@@ -16,6 +16,7 @@ from brainnet.data.recognition import (
     is_number,
     ragged,
     rows_of,
+    unclosed,
     writing_of,
 )
 from brainnet.data.row_file import Frame, rows_at_once
@@ -98,10 +99,9 @@ class TextFile:
         if uneven:
             wanted, line, came = map(int, uneven.groups())
             return ragged(self.path, line, came, wanted, self.writing.separator)
-        if "EOF inside string" in error:
-            line_of = re.search(r"row (\d+)", error)
-            where = f" from row {int(line_of[1]) + 1} on" if line_of else ""
-            return f"{self.path}: a quote is never closed{where}. Close it, or remove it."
+        opened = re.search(r"EOF inside string starting at row (\d+)", error)
+        if opened:
+            return unclosed(self.path, int(opened[1]) + 1)
         return f"{self.path} cannot be read as a table: {error.strip()}"
 
 

@@ -125,6 +125,7 @@ def test_without_names_columns_have_numbers(tmp_path):
         ('a,b\n1,"x\ny"\n3,4,5\n6,7\n', "line 4 has 3 cells"),
         ("a,b\n" + "1,2\n" * 3000 + "1,2,3\n", "line 3002 has 3 cells, the others have 2"),
         ("a,b\n" + "1,2\n" * 3000 + "1\n", "line 3002 has 1 cell, the others have 2"),
+        ('a,b\n1,x\n2,"y\n' + "3,z\n" * 9, r"a quote that opens in line 3 is never closed"),
         ("# mine\na,b\n1,2\n3,4\n", "line 1 has 1 cell, the others have 2"),
     ],
 )
