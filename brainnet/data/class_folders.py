@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainnet.data.columns import listed
+from brainnet.data.columns import in_order, listed
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 
@@ -79,6 +79,8 @@ def is_clutter(path: Path) -> bool:
 def files_in(folder: Path) -> Iterator[Path]:
     """Yield all files in a folder and the folders in it, by name."""
     for path in shown(folder):
+        if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
+            continue  # it leads back up, round and round
         if path.is_dir():
             yield from files_in(path)
         else:
@@ -86,7 +88,7 @@ def files_in(folder: Path) -> Iterator[Path]:
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    names = tuple(path.name for path in subfolders(folder))
+    names = tuple(in_order({path.name for path in subfolders(folder)}))
     if len(names) >= 2:
         return names
     loose = [path.name for path in shown(folder) if path.is_file()]

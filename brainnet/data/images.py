@@ -77,7 +77,7 @@ class Images:
                 f"data.path={self.path}: there is no such folder or file."
                 f"{did_you_mean(path.name, near)}"
             )
-        found = find_arrays(path, None if self.labels is None else Path(self.labels))
+        found = find_arrays(path, None if self.labels is None else Path(self.labels).expanduser())
         return self._of_files(path) if found is None else self._of_arrays(found, path)
 
     def _of_files(self, folder: Path) -> Dataset:

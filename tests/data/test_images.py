@@ -105,6 +105,19 @@ def test_what_programs_leave_behind_is_no_picture(here):
     assert len(Images("zoo").load(0)) == 8
 
 
+def test_classes_that_are_numbers_come_in_their_order(here):
+    for number in (10, 9, 2):
+        save(here / "zoo" / str(number) / "1.png", [[number]])
+    assert Images("zoo").load(0).class_names == ("2", "9", "10")
+    assert Images("zoo").load(0).inputs.flatten().tolist() == [2, 9, 10]
+
+
+def test_links_that_lead_back_up_are_not_followed(here):
+    folder_of_classes(here / "zoo")
+    (here / "zoo" / "ape" / "up").symlink_to(here / "zoo", target_is_directory=True)
+    assert len(Images("zoo").load(0)) == 8
+
+
 def test_what_is_broken_is_left_out(here, caplog):
     folder_of_classes(here / "zoo")
     (here / "zoo" / "ape" / "1.png").write_bytes(b"nothing")
