@@ -13,6 +13,7 @@ from brainnet.explanation import Explanation, wrapped
 
 _BLOCKS = re.compile("█+")
 _PALE = re.compile("░+")
+_COLUMN = re.compile(r" +\S+(?: \S+)*  +")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Page:
 
     def of_explanation(self, told: Explanation) -> Iterator[str]:
         """What there is to say about one thing, section by section."""
-        yield self.bold(told.title)
+        yield from map(self.bold, wrapped(told.title, width=self.width))
         for part in told.text:
             yield from ("", *map(self.dim, wrapped(part, width=self.width)))
         if told.lines:
@@ -52,7 +53,20 @@ class Page:
     def of_lines(self, lines: tuple[str, ...]) -> Iterator[str]:
         """Prose broken to the width; drawings as they stand, with their blocks in colour."""
         for line in wrapped(*lines, width=self.width):
-            yield self.drawn(line) if line.startswith(" ") else line
+            if not line.startswith(" "):
+                yield line
+            elif len(line) <= self.width:
+                yield self.drawn(line)
+            else:
+                yield from map(self.drawn, self._hanging(line))
+
+    def _hanging(self, line: str) -> list[str]:
+        """A line of a table that is too long, continued in its last column."""
+        column = _COLUMN.match(line)
+        margin = " " * min(column.end() if column else 4, self.width // 2)
+        return textwrap.wrap(
+            line, self.width, subsequent_indent=margin, break_long_words=False
+        ) or [line]
 
     def drawn(self, line: str) -> str:
         """A drawing with its full blocks to be noticed, and its pale ones to stand back."""

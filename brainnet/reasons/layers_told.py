@@ -36,10 +36,9 @@ def layer_lines(layer: LayerSteps, reasons: Reasons) -> Iterator[str]:
             yield f"  {clipped(fires, 38):<39}{carried:>17}"
         yield from sum_lines(each)
         if last and score.factor not in (None, 1.0):
-            yield (
-                f"    {f'in units of {clipped(each.name, 15)}':<29}"
-                f"{f'· {figure(score.factor)} + {figure(score.shift)} = {figure(score.value)}':>21}"
-            )
+            sum_of = f"· {figure(score.factor)} + {figure(score.shift)} = {figure(score.value)}"
+            told = f"in units of {clipped(each.name, 15)}"
+            yield f"    {told:<29}{sum_of.replace('+ -', '- '):>21}"
 
 
 def role_of(name: str, reasons: Reasons) -> str:

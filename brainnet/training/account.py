@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index
@@ -120,7 +121,7 @@ class Account:
                 if len(numbers)
             )
         return Subject(
-            self.trained.network,
+            deepcopy(self.trained.network),  # which others may be asking meanwhile
             self.question,
             facts_of(self.trained),
             rows,

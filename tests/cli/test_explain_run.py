@@ -127,7 +127,7 @@ def test_it_fits_the_terminal_with_colours_or_without(capsys, run, monkeypatch, 
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    pages = [["--run", str(run), "--row", "77"], ["neurons", "--run", str(run)]]
+    pages = [["--run", "latest", "--row", "77"], ["neurons", "--run", "latest"]]
     for words in pages:
         coloured = shown(capsys, *words)
         assert "\033[1m" in coloured
