@@ -40,6 +40,10 @@ def threshold_ramp(
     clamp this is for threshold 0 and width 1). NaN in gives NaN out. The output has the input's
     dtype; float16 and bfloat16 are computed in float32 and rounded once.
 
+    Inductor drops that rounding within what it fuses. So in a compiled region, gradients and
+    counters of the half types take an output that would round to 1 for one on the ramp, unless
+    `torch._inductor.config.emulate_precision_casts = True`.
+
     A learning threshold repeats what the bias does, and a learning width repeats the scale of the
     neuron's weights: they exist to be looked at.
 
