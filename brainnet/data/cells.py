@@ -21,6 +21,10 @@ YES_AND_NO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", 
 
 _CURRENCY = "$€£¥"
 _MARKED = re.compile(rf"([-+]?)[{_CURRENCY}]?([-+]?[\d.,'\u2019\u00a0\u202f ]+)[{_CURRENCY}%]?")
+# Blanks and apostrophes stand between thousands, or it is a telephone number.
+_IN_GROUPS = re.compile(
+    r"[^'\u2019\u00a0\u202f ]+|[-+]?\d{1,3}(['\u2019\u00a0\u202f ]\d{3})+([.,]\d*)?"
+)
 _GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
@@ -128,8 +132,8 @@ def numbers(cells: Cells) -> tuple[Numbers, Numbers]:
 
 def _unmarked(text: str) -> float:
     """The number in a text such as `$1,200.50`, `1.200,50`, `1 200` or `12 %`; NaN for others."""
-    marked = _MARKED.fullmatch(text)
-    if marked is None:
+    marked = _MARKED.fullmatch(text.replace("\u2212", "-"))  # the minus sign of typesetters
+    if marked is None or not _IN_GROUPS.fullmatch(marked[2].strip()):
         return np.nan
     bare = marked[1] + re.sub(r"['\u2019\u00a0\u202f ]", "", marked[2])
     if _GROUPS_BY_COMMA.fullmatch(bare):

@@ -14,6 +14,9 @@ from brainnet.errors import InputError
 _ENDINGS = {".parquet": "Parquet", ".pq": "Parquet", ".npy": "NumPy", ".npz": "NumPy"}
 _TEXTS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
 _OTHERS = (
+    (b"{", "JSON: save it as CSV"),
+    (b"[", "JSON: save it as CSV"),
+    (b"<", "HTML or XML: save its table as CSV"),
     (b"PK\x03\x04", "a zip archive (an Excel workbook is one): unpack it, or save it as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as CSV"),
     (b"SQLite format 3", "an SQLite database: export its table as CSV"),
@@ -47,7 +50,7 @@ def open_rows(path: Path | str, *, header: bool | None = None) -> RowFile:
     if sample.startswith(b"PK\x03\x04") and ending == ".npz":
         return npz_file(path)
     for mark, what in _OTHERS:
-        if sample.startswith(mark):
+        if sample.lstrip().startswith(mark):
             raise InputError(f"{path} is {what}. A table is read from {READABLE}.")
     if ending in _ENDINGS:
         shown = sample[:40].decode("ascii", errors="replace").splitlines()[0]

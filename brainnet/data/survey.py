@@ -17,7 +17,7 @@ from brainnet.data.cells import (
     numbers,
     words,
 )
-from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order
+from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order, listed
 from brainnet.data.notes import note
 from brainnet.errors import InputError
 
@@ -54,16 +54,24 @@ class Survey:
         imputes: bool = False,
         wordless: bool = False,
     ) -> None:
+        kept = set(categories) | (set(names) if chosen else set())
+        empty = [name for name in names if name not in kept and _is_empty(head[name])]
+        if empty:
+            note(
+                f"in the first {len(head):,} rows nothing stands in {listed(empty, 6)}: left out. "
+                "(data.columns keeps what it names.)"
+            )
         self._columns = [
             Column(name, "category") if name in categories else kind_of(name, head[name])
             for name in names
-            if chosen or name in categories or not _is_empty(name, head[name])
+            if name not in empty
         ]
         self._chosen = chosen
-        self._kept = set(categories) | (set(names) if chosen else set())
+        self._kept = kept
         self._imputes = imputes
         self._wordless = wordless
         self._codes: list[dict[str, int]] = [{} for _ in self._columns]
+        self._constant: list[str] = []
         self._rows = 0
         # What each number was first, and whether it was ever another one; NaN is none.
         self._first = np.full(self.width, np.nan, np.float32)
@@ -147,6 +155,7 @@ class Survey:
                 positions += own
             else:
                 orders.pop(len(positions), None)
+        self._tell_constant()
         if not kept:
             raise InputError(
                 "no column is left to learn from: each is the same in every row, or another word "
@@ -159,8 +168,7 @@ class Survey:
         named = column.name in self._kept
         outcome = "It is kept, as you named it." if named else "It is left out."
         if not self._varied[own].any():
-            told = "is empty" if np.isnan(self._first[own[0]]) else "is the same in every row"
-            note(f"column {column.name!r} {told}. {outcome}")
+            self._constant.append(column.name)
             return named
         if column.kind == "category":
             different = len(column.values)
@@ -174,6 +182,20 @@ class Survey:
         if column.name in self._counting and not named:
             return self._tells_of_count(column)
         return True
+
+    def _tell_constant(self) -> None:
+        """Name the columns that never change; a table of pixels has many."""
+        for names, outcome in (
+            ([name for name in self._constant if name not in self._kept], "left out"),
+            ([name for name in self._constant if name in self._kept], "kept, as you named it"),
+        ):
+            if len(names) == 1:
+                note(f"column {names[0]!r} is the same in every row. It is {outcome}.")
+            elif names:
+                note(
+                    f"{len(names)} columns are the same in every row ({listed(names, 6)}). They "
+                    f"are {outcome.replace('named it', 'named them')}."
+                )
 
     def _tells_of_count(self, column: Column) -> bool:
         if _bare(column.name) in _COUNTING:
@@ -238,16 +260,9 @@ def _has_hours(moments: Any) -> bool:  # noqa: ANN401
     return bool((there != there.dt.normalize()).any())
 
 
-def _is_empty(name: str, cells: Any) -> bool:  # noqa: ANN401
-    """Whether nothing stands in the first cells of a column, which is told then."""
-    told = words(cells).fillna("")
-    if not (told == "").all():
-        return False
-    note(
-        f"column {name!r} is empty in the first {len(cells):,} rows. It is left out. (data.columns "
-        "keeps what it names.)"
-    )
-    return True
+def _is_empty(cells: Any) -> bool:  # noqa: ANN401
+    """Whether nothing stands in the first cells of a column."""
+    return bool((words(cells).fillna("") == "").all())
 
 
 def _counts(column: Column, cells: Any) -> bool:  # noqa: ANN401

@@ -20,6 +20,7 @@ from brainnet.data.cells import booleans, date_format, date_numbers, dates, numb
         ("1 234", 1234),
         ("1'234", 1234),
         ("12 %", 12),
+        ("\u22123.5", -3.5),
         ("1,234,567", 1234567),
     ],
 )
@@ -36,7 +37,9 @@ def test_a_number_may_be_missing(written):
     assert not wrong.any()
 
 
-@pytest.mark.parametrize("written", ["tall", "1.2.3", "12 cm", "--1", "1,23,4", "2020-01-05"])
+@pytest.mark.parametrize(
+    "written", ["tall", "1.2.3", "12 cm", "--1", "1,23,4", "+49 170 123456", "2020-01-05"]
+)
 def test_what_is_no_number_is_told(written):
     values, wrong = numbers(pd.Series(["1", written]))
     assert wrong.tolist() == [False, True]

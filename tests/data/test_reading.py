@@ -152,6 +152,8 @@ def test_an_empty_cell_at_the_end_is_no_missing_one(tmp_path):
         ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read as a NumPy array"),
         ("a.npz", b"PK\x03\x04xx", "cannot be read as NumPy arrays"),
         ("a.xlsx", b"PK\x03\x04xx", "Excel workbook.*save it as CSV"),
+        ("a.csv", b'\n{"a": 1, "b": 2}', "JSON: save it as CSV"),
+        ("a.csv", b"<!DOCTYPE html><html>", "HTML or XML"),
         ("a.csv", b"SQLite format 3\0", "SQLite database"),
         ("a.csv", b"\x89PNG\r\n", "data=images"),
         ("a.pkl", b"\x80\x04\x95", "pickle, which may run anything"),
