@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -258,7 +259,8 @@ def test_an_interruption_leaves_nothing_behind(run, rows, empty_folder, sent, co
     pd.concat([rows] * 4000).to_csv("many.csv", index=False)
     before = sorted(empty_folder.iterdir())
     words = ["predict", "latest", "--input", "many.csv", "--output", "answers.csv"]
-    process = subprocess.Popen([sys.executable, "-m", "brainnet", *words])
+    environment = os.environ | {"PYTHONPATH": str(Path(predict.__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, "-m", "brainnet", *words], env=environment)
     for _ in range(600):
         time.sleep(0.05)
         if list(empty_folder.glob("answers.csv.*.part")):
