@@ -35,7 +35,8 @@ _NAMED = 3
 class Images:
     """Pictures from files: a folder for each class, IDX files as MNIST's, or arrays in an .npz.
 
-    They stay bytes in memory and become numbers by the batch, where training computes.
+    They stay bytes in memory and become numbers by the batch, where training computes. All pixels
+    of a colour share one scale, so that none that is hardly ever inked is blown up.
 
     A folder holds a folder of pictures for each class; or folders `train` and `test` (and
     `validation`) which hold these; or IDX files: `train-images-idx3-ubyte`, `train-labels-...`,
