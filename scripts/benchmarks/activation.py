@@ -91,9 +91,13 @@ def contenders(neurons: int, device: str) -> dict[str, Contender]:
         "ours": threshold_ramp,
         "ours per neuron": lambda x: threshold_ramp(x, low, wide),
         "ours per neuron, learning": lambda x: threshold_ramp(x, *learning),
+        "ours, counting": lambda x: threshold_ramp(x, counters=counters),
         "ours per neuron, counting": lambda x: threshold_ramp(x, low, wide, counters=counters),
         "ours in place": lambda x: threshold_ramp(x, reuse_input=True),
         "ours per neuron, in place": lambda x: threshold_ramp(x, low, wide, reuse_input=True),
+        "ours per neuron, in place, counting": lambda x: threshold_ramp(
+            x, low, wide, reuse_input=True, counters=counters
+        ),
         "relu": functional.relu,
         "hardsigmoid": functional.hardsigmoid,
         "composition": composition,
@@ -203,13 +207,13 @@ def report(circumstances: Circumstances, figures: list[Figure]) -> None:
     print(f"\n{figures[0].size} {figures[0].dtype}, {circumstances}")
     print("to hardtanh: by the clock (by the processor's time); copy: share of its bandwidth")
     heads = ("forward µs", "to hardtanh", "both µs", "to hardtanh")
-    print(" " * 28 + "".join(f"{head:>15}" for head in heads) + "   copy")
+    print(" " * 36 + "".join(f"{head:>15}" for head in heads) + "   copy")
     both = {figure.contender: figure for figure in figures if figure.part == "both"}
     for figure in (each for each in figures if each.part == "forward"):
         pair = both[figure.contender]
         ratios = [f"{each.to_hardtanh:.2f} ({each.cpu_to_hardtanh:.2f})" for each in (figure, pair)]
         print(
-            f"{figure.contender:28}{figure.microseconds:15.1f}{ratios[0]:>15}"
+            f"{figure.contender:36}{figure.microseconds:15.1f}{ratios[0]:>15}"
             f"{pair.microseconds:15.1f}{ratios[1]:>15}{pair.share_of_copy:7.0%}"
         )
 
