@@ -19,10 +19,14 @@ STRAIGHT = (
 )
 """Activations made of straight pieces: around a row, a network of these is a plain sum."""
 
-STEPS = 256
-"""Steps on the way from a row of zeros to the row in question."""
+STEPS = 1024
+"""Steps on the way from a row of zeros to the row in question, of rows up to `MANY` inputs."""
 
-_STEPS_AT_ONCE = 64
+MANY = 4096
+FEWER_STEPS = 128
+"""Steps for larger rows, each of which takes its time."""
+
+_AT_ONCE = (256, 2**22)  # steps, and numbers of their rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +141,23 @@ def influences(
     return tuple(Influence(*part) for part in parts)
 
 
-def on_the_way(
-    model: nn.Module, row: Tensor, score_of: Callable[[Tensor], Tensor], *, steps: int = STEPS
-) -> Carried:
+def on_the_way(model: nn.Module, row: Tensor, score_of: Callable[[Tensor], Tensor]) -> Carried:
     """Follow the score from that of a row of zeros to that of a row.
 
-    Signals that are looked up for codes grow from zero as the inputs do.
+    In many small steps, with the gradient in the middle of each. Signals that are looked up for
+    codes grow from zero as the inputs do.
 
     Args:
         model: in evaluation mode.
         row: scaled, (1, inputs).
         score_of: from outputs (rows, outputs) to scores (rows,).
-        steps: on the way; gradients are taken in the middle of each.
     """
     codes = _codes(model)
     inputs = torch.zeros(row.shape[1:].numel(), dtype=torch.float64)
     layers: dict[str, Tensor] = {}
-    for middle in ((torch.arange(steps, dtype=torch.float64) + 0.5) / steps).split(_STEPS_AT_ONCE):
+    steps = STEPS if row.numel() <= MANY else FEWER_STEPS
+    at_once = max(1, min(_AT_ONCE[0], _AT_ONCE[1] // row.numel()))
+    for middle in ((torch.arange(steps, dtype=torch.float64) + 0.5) / steps).split(at_once):
         with torch.enable_grad():
             thought, signals = _along(model, row, middle)
             score = score_of(thought.output).sum()
