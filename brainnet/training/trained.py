@@ -76,7 +76,7 @@ class Trained:
     def __repr__(self) -> str:
         """Return where it came from, the task, and how much goes in and comes out."""
         inputs, classes = len(self.scaling.shift), len(self.class_names)
-        answers = f"{classes} classes" if classes else f"{len(self.target_names)} targets"
+        answers = f"{classes} classes" if classes else ", ".join(self.target_names)
         return f"Trained({self.checkpoint}: {self.task}, {inputs} inputs, {answers})"
 
     def inputs(self, rows: Any, *, unseen: Unseen = "other") -> Tensor:  # noqa: ANN401
