@@ -88,7 +88,10 @@ class Diabetes:
         found = load_diabetes(scaled=False)
         inputs = torch.from_numpy(found.data).float()
         targets = torch.from_numpy(found.target).float().unsqueeze(1)
-        return Dataset("diabetes", "regression", inputs, targets, tuple(found.feature_names))
+        names = tuple(found.feature_names)
+        return Dataset(
+            "diabetes", "regression", inputs, targets, names, target_names=("progression",)
+        )
 
 
 @dataclass(frozen=True, slots=True)
