@@ -7,6 +7,9 @@ import numpy as np
 
 from brainnet.data.cells import Numbers
 
+CELLS_AT_ONCE = 1 << 24
+"""Inputs that are made of stored rows at a time, as float32: 64 MB."""
+
 _BLOCK_BYTES = 1 << 24
 _ROWS_AT_ONCE = 65_536
 

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from brainnet.data.blocks import CELLS_AT_ONCE
 from brainnet.data.builtin import Source, find_source
 from brainnet.data.checks import check_seed, check_whole_number
 from brainnet.data.columns import Columns
@@ -27,7 +28,6 @@ Rows = tuple[Tensor, Tensor]
 Part = Literal["train", "validation", "test"]
 
 _ROWS_AT_ONCE = 65536
-_CELLS_AT_ONCE = 1 << 24
 
 
 class DataModule(LightningDataModule):
@@ -172,7 +172,7 @@ class DataModule(LightningDataModule):
 
         Fewer where they are large: each time 64 MB at most.
         """
-        fitting = max(1, min(rows, _CELLS_AT_ONCE // self.inputs))
+        fitting = max(1, min(rows, CELLS_AT_ONCE // self.inputs))
         return map(self.gathered, self.numbers(part).split(fitting))
 
     def numbers(self, part: Part) -> Tensor:

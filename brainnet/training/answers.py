@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from brainnet.data.blocks import CELLS_AT_ONCE
 from brainnet.learning.loss import Task
 
 ROWS_AT_ONCE = 8192
@@ -68,8 +69,20 @@ def probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor | None
     return None
 
 
+def rows_of_a_pass(inputs: int) -> int:
+    """Return how many rows of so many inputs to ask a network about at a time.
+
+    Fewer where they are large, as `DataModule.batches` has it.
+
+    Example:
+        >>> rows_of_a_pass(64), rows_of_a_pass(3 * 224 * 224)
+        (8192, 111)
+    """
+    return max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // inputs))
+
+
 def outputs_of(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Ask a network for its outputs, 8,192 rows at a time, without gradients.
+    """Ask a network for its outputs, `rows_of_a_pass` at a time, without gradients.
 
     The same rows in the same order give the same outputs, to the bit.
 
@@ -82,5 +95,6 @@ def outputs_of(network: nn.Module, inputs: Tensor) -> Tensor:
     """
     like = next(network.parameters())
     with torch.no_grad():
-        found = [network(rows.to(like)).cpu() for rows in inputs.contiguous().split(ROWS_AT_ONCE)]
+        passes = inputs.contiguous().split(rows_of_a_pass(inputs.shape[1]))
+        found = [network(rows.to(like)).cpu() for rows in passes]
     return torch.cat(found)

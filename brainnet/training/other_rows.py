@@ -14,7 +14,7 @@ from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
 from brainnet.data.row_file import RowFile
 from brainnet.errors import InputError
-from brainnet.training.answers import ROWS_AT_ONCE, answers, outputs_of
+from brainnet.training.answers import ROWS_AT_ONCE, answers, outputs_of, rows_of_a_pass
 from brainnet.training.evaluation import Evaluation
 from brainnet.training.prediction import rows_at_once
 from brainnet.training.rows import check_complete, check_there
@@ -53,9 +53,8 @@ def judge_pictures(trained: Trained, pictures: Dataset) -> Evaluation:
             f"know: it knows {listed(trained.class_names, 6)}. Leave their pictures out."
         )
     places = torch.tensor([known[name] for name in pictures.class_names])
-    rows = zip(
-        pictures.inputs.split(ROWS_AT_ONCE), pictures.targets.split(ROWS_AT_ONCE), strict=True
-    )
+    fitting = rows_of_a_pass(pictures.inputs.shape[1])
+    rows = zip(pictures.inputs.split(fitting), pictures.targets.split(fitting), strict=True)
     return _judged(
         trained,
         ((trained.scaling.apply(inputs), places[targets]) for inputs, targets in rows),

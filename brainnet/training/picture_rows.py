@@ -13,7 +13,7 @@ from brainnet.data.columns import listed
 from brainnet.data.idx import is_idx, read_idx
 from brainnet.data.pixels import Pixels
 from brainnet.errors import InputError
-from brainnet.training.answers import ROWS_AT_ONCE
+from brainnet.training.answers import rows_of_a_pass
 
 FILE = "file"
 """The column that names the picture, where each is a file of its own."""
@@ -68,8 +68,9 @@ def _of_files(
 def _of_array(pixels: Pixels, values: NDArray[Any]) -> Iterator[tuple[dict[str, Any], Any]]:
     if not len(values):
         raise InputError("there are no pictures in it: an array of none.")
-    for start in range(0, len(values), ROWS_AT_ONCE):
-        yield {}, pixels.apply(values[start : start + ROWS_AT_ONCE])
+    rows = rows_of_a_pass(values[0].size)
+    for start in range(0, len(values), rows):
+        yield {}, pixels.apply(values[start : start + rows])
 
 
 def _loaded(path: Path) -> NDArray[Any]:

@@ -34,15 +34,19 @@ def folder(tmp_path_factory):
     return folder
 
 
+def network_of(*sizes):
+    return Network(sizes, generator=torch.Generator().manual_seed(0))
+
+
 def trained_on(folder, target, drop, network):
     data = Table(folder / "fruit.csv", target, drop=drop)
-    run = fit(network, data, epochs=8, folder=folder / target, observe="off", progress=False)
+    run = fit(network, data, epochs=20, folder=folder / target, observe="off", progress=False)
     return load(run.folder)
 
 
 @pytest.fixture(scope="module")
 def classes(folder):
-    return trained_on(folder, "fruit", "price", Network([4, 8, 3]))
+    return trained_on(folder, "fruit", "price", network_of(4, 8, 3))
 
 
 def judged(trained, tmp_path, frame, target, **options):
@@ -69,7 +73,7 @@ def test_a_class_that_does_not_occur_is_no_harm(classes, tmp_path):
 
 
 def test_numbers_are_judged_in_the_runs_own_scale(folder, tmp_path):
-    trained = trained_on(folder, "price", "fruit", Network([4, 8, 1]))
+    trained = trained_on(folder, "price", "fruit", network_of(4, 8, 1))
     other = fruit(80, 2)
     found = judged(trained, tmp_path, other, "price")
     answers = trained.predict(other)["prediction"].to_numpy()
