@@ -43,7 +43,7 @@ from brainnet.data.table import Table
 from brainnet.structure.network import Network
 from brainnet.training.run import fit
 
-CHECKS = ["tests/data/test_table.py", "tests/data/test_reading.py"]
+CHECKS = ["tests/data/test_table.py"]
 ROWS_OF_A_BLOCK = 50_000
 READ = "pandas.read_csv"
 MB = 1e6
