@@ -223,7 +223,7 @@ class Watching:
         """Curves of rows kept aside: `loss=…` becomes `loss/validation`, and so on."""
         with self._careful():
             if self._recorder is not None:
-                points = {f"{name}/validation": float(each) for name, each in scalars.items()}
+                points = {f"{name}/validation": _number(each) for name, each in scalars.items()}
                 self._recorder.scalars(points, self._step)
 
     def close(self) -> None:
@@ -357,3 +357,8 @@ class Watching:
                 "is that of the new ones."
             )
         self._shapes = shapes
+
+
+def _number(value: float | Tensor) -> float:
+    """A single number; a loss may still hold on to its graph."""
+    return float(value.detach() if isinstance(value, Tensor) else value)

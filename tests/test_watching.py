@@ -200,6 +200,17 @@ def test_all_of_it_is_in_the_folder(tmp_path):
     assert read_recording(tmp_path / "runs" / "mine") == watching.readings
 
 
+def test_a_loss_that_holds_on_to_its_graph_is_taken_as_it_is(tmp_path):
+    model = ours()
+    with watch(model, tmp_path / "mine", optimizer=sgd(model)) as watching:
+        loss = CRITERION(model(INPUTS), TARGETS)
+        watching.validation(loss=loss)  # a warning is an error here
+    assert watching.left_out == [] or not any("no more" in said for said in watching.left_out)
+    assert events(tmp_path / "mine").Scalars("loss/validation")[0].value == pytest.approx(
+        loss.item()
+    )
+
+
 def test_readings_as_a_table(tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     model = ours()

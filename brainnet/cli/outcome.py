@@ -1,8 +1,11 @@
 """How a command ends: what is said of an error, and with which exit code."""
 
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from brainnet.errors import InputError, TrainingFailure
 
@@ -13,18 +16,27 @@ TRAINING_FAILED = 3
 INTERRUPTED = 130
 TERMINATED = 143
 CODES = (DONE, BUG, WRONG_INPUT, TRAINING_FAILED, INTERRUPTED, TERMINATED)
+CANNOT_WRITE = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed",
+    errno.EROFS: "it is read-only",
+}
 
 
 def reported(action: Callable[[], int], *, debug: bool) -> int:
     """Run an action; what it raises is told on stderr and becomes an exit code."""
     try:
-        return action()
+        code = action()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what cannot be written is told here, not by Python at its end
+        return code
     except KeyboardInterrupt:
         tell("interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output left (`brainnet --help | head`): that is no fault of anyone's.
-        sys.stderr.close()
+        drop_output()
         return DONE
     except SystemExit as leaving:  # of a parser that showed what it was asked for, or of others
         return left_with(leaving.code)
@@ -42,6 +54,11 @@ def told(error: Exception) -> int:
     if isinstance(error, TrainingFailure):
         tell(f"the training failed: {error}")
         return TRAINING_FAILED
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
+        drop_output()
+        place = f" {error.filename}" if error.filename else ""
+        tell(f"error: cannot write{place}: {CANNOT_WRITE[error.errno]}.")
+        return WRONG_INPUT
     if out_of_memory(error):
         tell(
             "error: there is not enough memory for that. Set fewer neurons (network.hidden), fewer "
@@ -64,6 +81,14 @@ def out_of_memory(error: Exception) -> bool:
         isinstance(error, RuntimeError)
         and ("DefaultCPUAllocator" in words or "out of memory" in words)
     )
+
+
+def drop_output() -> None:
+    """Let what still waits for stdout go nowhere; Python would try again, and fail, at its end."""
+    with suppress(OSError, ValueError, AttributeError):  # of a stdout that is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def left_with(code: object) -> int:

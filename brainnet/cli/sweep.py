@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from brainnet.cli.outcome import BUG, DONE, INTERRUPTED, TERMINATED, TRAINING_FAILED, WRONG_INPUT
 from brainnet.errors import InputError
@@ -20,10 +21,10 @@ SHOWN = ("accuracy/test", "r2/test", "loss/test")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one job ended: its folder, the words that made it differ, its exit code."""
+    """How one job ended: its folder, the words it was run with, its exit code."""
 
     folder: RunFolder
-    words: str
+    words: tuple[str, ...]
     code: int
 
     def summary(self) -> dict[str, Any]:
@@ -41,21 +42,29 @@ def worst(endings: Sequence[Ending]) -> int:
 
 
 def tell_table(endings: Sequence[Ending]) -> None:
-    """Show one line for each job on stdout."""
+    """Show on stdout what all jobs have in common, then one line for each with what differs."""
+    if not endings:
+        return
+    common = [word for word in endings[0].words if all(word in each.words for each in endings)]
+    place = _common_folder([ending.folder.path for ending in endings])
     summaries = [ending.summary() for ending in endings]
     metrics = [summary.get("metrics") or {} for summary in summaries]
     tags = [tag for tag in SHOWN if any(tag in found for found in metrics)]
-    table = Table("job", "overrides", "state", *tags, "folder", box=None, pad_edge=False)
+    # Words are the user's: a bracket in them is no markup, and none of them is cut.
+    folded = [Column(name, overflow="fold") for name in ("overrides", "state", *tags, "folder")]
+    table = Table(Column("job", no_wrap=True), *folded, box=None, pad_edge=False)
     for number, (ending, summary, found) in enumerate(
         zip(endings, summaries, metrics, strict=True)
     ):
+        own = " ".join(word for word in ending.words if word not in common)
         scores = [f"{found[tag]:.4g}" if found.get(tag) is not None else "" for tag in tags]
-        state = str(summary["state"])
-        table.add_row(str(number), ending.words, state, *scores, str(ending.folder.path))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200  # a file has no edge to wrap at
+        cells = (number, own, summary["state"], *scores, ending.folder.path.relative_to(place))
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    console = Console(highlight=False)
     console.print()
+    for name, words in (("all jobs", " ".join(common)), ("folder", str(place))):
+        if words:
+            console.print(Text(f"{name}: {words}"), soft_wrap=True)
     console.print(table)
 
 
@@ -63,3 +72,10 @@ def tidy(folder: Path) -> None:
     """Take back what Hydra noted of a sweep of which no job began."""
     if folder.is_dir() and [path.name for path in folder.iterdir()] == [SWEEP]:
         (folder / SWEEP).unlink()
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    """The deepest folder that holds all of them."""
+    return next(
+        folder for folder in paths[0].parents if all(folder in path.parents for path in paths)
+    )

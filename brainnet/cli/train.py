@@ -85,10 +85,10 @@ class Training:
         running = HydraConfig.get()
         self.place = RunFolder(as_typed(Path(running.runtime.output_dir)), self.runs)
         made_by_hydra = self.place.path
-        words = " ".join(running.overrides.task)
+        words = tuple(running.overrides.task)
         self.metric = None
         if self.session.sweeps:
-            say(f"\njob {running.job.num}: {words}")
+            say(f"\njob {running.job.num}: {' '.join(words)}")
         with left_alone():
             code = reported(lambda: self._train(config), debug=self.debug)
         remove_empty([made_by_hydra])

@@ -1,5 +1,11 @@
 """Every end of a command has one of its exit codes."""
 
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from brainnet.cli.outcome import reported
@@ -12,6 +18,8 @@ from brainnet.errors import InputError, TrainingFailure
         (InputError("no"), 2),
         (TrainingFailure("no"), 3),
         (KeyError("no"), 1),
+        (OSError(errno.ENOSPC, "full"), 2),
+        (OSError(errno.EACCES, "no"), 1),
         (KeyboardInterrupt(), 130),
         (SystemExit(), 0),
         (SystemExit(0), 0),
@@ -29,3 +37,18 @@ def test_whatever_is_raised_has_its_code(capsys, raised, code):
     assert reported(action, debug=False) == code
     told = capsys.readouterr().err
     assert code != 1 or str(raised.args[0]) in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_device_is_said_in_words():
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "brainnet", "explain", "weights"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == "brainnet: error: cannot write: no space left on the device.\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from brainnet.cli.sweep import Ending, worst
+from brainnet.cli.sweep import Ending, tell_table, worst
 from brainnet.training.run_folder import RunFolder
 
 
@@ -22,4 +22,30 @@ from brainnet.training.run_folder import RunFolder
     ],
 )
 def test_the_gravest_code_is_returned(codes, gravest):
-    assert worst([Ending(RunFolder(Path()), "", code) for code in codes]) == gravest
+    assert worst([Ending(RunFolder(Path()), (), code) for code in codes]) == gravest
+
+
+def test_the_table_shows_what_differs_and_every_sign_of_it(capsys):
+    common = ("data=table", "data.path=a/long/path/to/some/file/of/prices.csv", "data.drop=[id]")
+    tell_table(
+        [
+            Ending(RunFolder(Path(f"runs/[b]/x/{number}")), (*common, word), 2)
+            for number, word in enumerate(["data.columns=[date]", "data.columns=[/bold,red]"])
+        ]
+    )
+    told = capsys.readouterr().out
+    assert told.count("data.drop=[id]") == 1
+    assert f"all jobs: {' '.join(common)}\n" in told
+    assert "folder: runs/[b]/x\n" in told
+    flat = "".join(told.split())
+    assert "data.columns=[date]notstarted0" in flat
+    assert "data.columns=[/bold,red]notstarted1" in flat
+
+
+def test_the_table_folds_on_a_narrow_terminal_and_cuts_nothing(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    words = [f"optimizer.lr=0.{number}0000000000000000000000000000001" for number in (1, 2)]
+    tell_table([Ending(RunFolder(Path(f"runs/x/{word[-3:]}")), (word,), 0) for word in words])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert "…" not in "".join(lines)
