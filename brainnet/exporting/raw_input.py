@@ -28,12 +28,14 @@ class RawInput:
         kind: what it holds.
         shape: of one row of it, without the batch.
         values: words of a category in their order, or those for no and yes of a boolean.
+        form: how the run's own file wrote a date, as `strptime` has it, or ISO8601.
     """
 
     name: str
     kind: Kind
     shape: tuple[int, ...] = ()
     values: tuple[str, ...] = ()
+    form: str = ""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -55,6 +57,7 @@ class RawInput:
             "type": kind,
             "shape": ["batch", *self.shape],
             **({"values": list(self.values)} if self.values else {}),
+            **({"form": self.form} if self.form else {}),
         }
 
 
@@ -63,7 +66,7 @@ def raw_inputs(preparation: Columns | Pixels) -> list[RawInput]:
 
     Example:
         >>> raw_inputs(Columns.numbers(["age", "height"]))
-        [RawInput(name='rows', kind='rows', shape=(2,), values=())]
+        [RawInput(name='rows', kind='rows', shape=(2,), values=(), form='')]
         >>> mixed = Columns((Column("age"), Column("colour", "category", ("blue", "red"))))
         >>> [(each.name, each.kind) for each in raw_inputs(mixed)]
         [('age', 'number'), ('colour', 'category')]
@@ -74,7 +77,9 @@ def raw_inputs(preparation: Columns | Pixels) -> list[RawInput]:
     columns = preparation.columns
     if all(column.kind == "number" for column in columns):
         return [RawInput("rows", "rows", (len(columns),))]
-    return [RawInput(column.name, column.kind, (), column.values) for column in columns]
+    return [
+        RawInput(column.name, column.kind, (), column.values, column.form) for column in columns
+    ]
 
 
 class Prepared(nn.Module):

@@ -74,7 +74,7 @@ def _column(column: Column) -> dict[str, Any]:
     if column.kind == "category":
         told["as"] = "code" if column.embedded else "one input for each value"
     if column.kind == "date":
-        told["as"] = list(column.inputs)
+        told |= {"form": column.form, "as": list(column.inputs)}
     return told
 
 

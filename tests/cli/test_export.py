@@ -17,6 +17,7 @@ from brainnet.cli.main import main
 from brainnet.data.builtin import Iris
 from brainnet.exporting import to_onnx
 
+PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
 ROWS = Iris().load(0).inputs.numpy()
 
 
@@ -72,32 +73,37 @@ def test_a_table_of_all_kinds_of_columns_is_answered_as_predict_does(empty_folde
             "born": pd.to_datetime(seconds, unit="s").strftime("%Y-%m-%d %H:%M"),
         }
     )
+    frame["met"] = pd.to_datetime(seconds[::-1], unit="s").strftime("%d.%m.%Y")
+    frame["size"] = random.choice([1.0, 2.0, 3.0, np.nan], count)
+    frame["paid"] = random.random(count) > 0.5  # written True and False
     frame["kind"] = np.where(frame["price"] > 100, "dear", "cheap")
     frame.loc[::7, "price"] = np.nan
     frame.to_csv("mine.csv", index=False)
     data = ("data=table", "data.path=mine.csv", "data.target=kind", "data.missing=impute")
+    data += ("data.categories=[size]",)
     assert main(["train", *data, "network.hidden=[4]", "trainer.max_epochs=1", "trainer=cpu"]) == 0
     assert main(["export", "latest", "--to", "onnx", "--output", "mine.onnx"]) == 0
     session = onnxruntime.InferenceSession("mine.onnx", providers=["CPUExecutionProvider"])
-    rows, run = frame.drop(columns="kind"), load("latest")
-    fed = {name: rows[name].to_numpy(object) for name in ("town", "colour", "sold")}
-    fed["price"] = rows["price"].to_numpy("float32")
-    fed["born"] = pd.to_datetime(rows["born"]).to_numpy("datetime64[s]").astype("int64")
-    _, name, shares = session.run(None, fed)
-    expected = run.predict(rows)
-    assert list(name) == list(expected["prediction"])
-    np.testing.assert_allclose(shares, expected.iloc[:, 1:], rtol=0, atol=1e-5)
+    by_page, run = {}, load("latest")
+    for block in re.findall(r"<!-- (?:words|onnx) -->\n```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(block, by_page)
+    columns = json.loads(session.get_modelmeta().custom_metadata_map["inputs"])
+    assert main(["predict", "latest", "--input", "mine.csv", "--output", "answers.csv"]) == 0
+    expected = pd.read_csv("answers.csv")
+    for rows in (frame, by_page["rows_of"]("mine.csv", columns)):
+        _, name, shares = by_page["answered_by_onnx"](session, rows)
+        assert list(name) == list(expected["prediction"])
+        np.testing.assert_allclose(shares, expected.iloc[:, 1:], rtol=0, atol=1e-5)
     assert run.network.embeddings.codes == {1: 51}
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch.export itself
 def test_the_page_on_exporting_runs(capsys, run):
-    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
     for form, ending in (("torch", "pt2"), ("json", "json")):
         assert main(["export", "latest", "--to", form, "--output", f"iris.{ending}"]) == 0
     page_itself = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(block, page_itself)
     answered = load(run).predict([[5.1, 3.5, 1.4, 0.2]])
     assert capsys.readouterr().out.split() == list(answered["prediction"])

@@ -1,5 +1,6 @@
 """Runs to export: made by hand, so that no test has to train one."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,20 @@ from brainnet.training.run_folder import Run, RunFolder
 from brainnet.training.trained import Trained
 
 TOWNS = tuple(f"town {number}" for number in range(40))
+PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+
+
+def lines_of(mark: str) -> str:
+    """The lines of the page on exporting below a mark."""
+    found = re.search(rf"<!-- {mark} -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None, mark
+    return found[1]
+
+
+LINES = {mark: lines_of(mark) for mark in ("words", "onnx", "torch", "numpy", "numbers")}
+BY_PAGE: dict[str, Any] = {"lines": LINES}
+exec("\n".join(LINES.values()), BY_PAGE)
+
 MIXED = Columns(
     (
         Column("price"),
@@ -111,17 +126,11 @@ class Mixed:
         frame.loc[1::5, "born"] = pd.NaT
         return frame
 
-    @staticmethod
-    def fed(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-        """The columns as docs/export.md says a runtime of ONNX takes them."""
-        return {
-            "price": frame["price"].to_numpy("float32"),
-            "town": frame["town"].fillna("").to_numpy(object),
-            "colour": frame["colour"].fillna("").to_numpy(object),
-            "sold": frame["sold"].fillna("").to_numpy(object),
-            "born": frame["born"].to_numpy("datetime64[s]").astype("int64"),
-            "rooms": frame["rooms"].to_numpy("float32"),
-        }
+
+@pytest.fixture
+def page() -> dict[str, Any]:
+    """What the lines of docs/export.md define, and `lines` themselves by their marks."""
+    return BY_PAGE
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Raw input: the calendar of pandas and the columns of the data, by tensors alone."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 
 from brainnet.data.cells import date_numbers as by_pandas
 from brainnet.data.columns import Column, Columns
+from brainnet.data.reading import open_rows
 from brainnet.exporting.raw_input import NOT_A_TIME, Prepared, date_numbers, raw_inputs
+from brainnet.exporting.to_json import _column
 
 
 def test_the_calendar_is_that_of_pandas() -> None:
@@ -33,20 +36,68 @@ def test_a_date_that_is_missing_is_no_number() -> None:
         assert part.isnan().tolist() == [True, False]
 
 
-def test_prepares_what_columns_prepare(mixed: Any) -> None:
+def by_page(columns: Columns, rows: pd.DataFrame, page: dict[str, Any]) -> np.ndarray:
+    """What an exported program makes of rows that are given as the page on exporting says."""
+    told = (raw.told() for raw in raw_inputs(columns))
+    given = (page["cells_for_torch"](column, rows[column["name"]]) for column in told)
+    return Prepared(columns)(*given).numpy()
+
+
+def test_prepares_what_columns_prepare(mixed: Any, page: dict[str, Any]) -> None:
     rows = mixed.rows(100)
-    fed = mixed.fed(rows)
-    given = []
-    for raw in raw_inputs(mixed.columns):
-        cells = fed[raw.name]
-        if raw.kind == "category":
-            codes = {word: 1 + place for place, word in enumerate(raw.values)}
-            cells = np.array([codes.get(cell, 0) for cell in cells])
-        elif raw.kind == "boolean":
-            cells = np.array([{"no": 0.0, "yes": 1.0}.get(cell.lower(), np.nan) for cell in cells])
-        given.append(torch.tensor(cells, dtype=raw.dtype))
-    found = Prepared(mixed.columns)(*given)
-    np.testing.assert_array_equal(found.numpy(), mixed.columns.apply(rows))
+    found = by_page(mixed.columns, rows, page)
+    np.testing.assert_array_equal(found, mixed.columns.apply(rows))
+
+
+ODD = Columns(
+    (
+        Column("size", "category", ("", "1", "2", "2.5")),
+        Column("born", "date", form="%d.%m.%Y"),
+        Column("met", "date", form="ISO8601", hours=True),
+        Column("sold", "boolean", ("false", "true")),
+        Column("paid", "boolean", ("no", "yes")),
+    ),
+    imputes=True,
+)
+
+
+WORDS = ("", "007", "12", "NA", "None")
+
+
+def odd_rows() -> pd.DataFrame:
+    """A float category with gaps, German dates, dates of a time zone, booleans written True."""
+    return pd.DataFrame(
+        {
+            "size": [1.0, 2.0, None, 2.5, 7.0],
+            "born": ["26.08.2024", "01.02.1999", None, "31.12.2000", " 05.06.2007 "],
+            "met": ["2024-08-26T01:30+02:00", "2024-01-01", "1999-12-31 23:59:58", None, None],
+            "sold": [True, False, None, "TRUE", "false "],
+            "paid": [True, False, True, False, True],
+        }
+    )
+
+
+def test_the_page_gives_odd_columns_as_columns_reads_them(page: dict[str, Any]) -> None:
+    rows = odd_rows()
+    np.testing.assert_array_equal(by_page(ODD, rows, page), ODD.apply(rows))
+
+
+def test_the_page_reads_a_file_as_brainnet_reads_it(page: dict[str, Any], tmp_path: Path) -> None:
+    file, columns = tmp_path / "odd.csv", Columns((*ODD.columns, Column("room", "category", WORDS)))
+    sizes, rooms = ["1", " 2", "", "2.5", "7"], [*WORDS[:-1], " None"]
+    odd_rows().assign(size=sizes, room=rooms, paid="Yes").to_csv(file, index=False)
+    told = [raw.told() for raw in raw_inputs(columns)]
+    (frame,) = open_rows(file).chunks(text=columns.text_names)
+    expected = columns.apply(frame)
+    np.testing.assert_array_equal(by_page(columns, page["rows_of"](file, told), page), expected)
+    assert expected[:, -len(WORDS) :].sum() == len(frame)  # each room was seen
+
+
+def test_numpy_reads_odd_columns_as_columns_does(page: dict[str, Any]) -> None:
+    rows = odd_rows()
+    network = {"inputs": [_column(column) for column in ODD.columns]}
+    found = page["numbers_of"](network, rows.astype(object).to_dict("records"))
+    np.testing.assert_allclose(found, ODD.apply(rows), rtol=1e-7)
 
 
 @pytest.mark.parametrize(

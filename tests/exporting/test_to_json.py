@@ -1,9 +1,7 @@
 """JSON: the lines of NumPy in the documentation answer what brainnet answers."""
 
 import json
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +21,7 @@ from brainnet.training.trained import Trained
 
 Make = Callable[..., Trained]
 Numbers = Callable[..., np.ndarray]
-
-PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
-LINES = {
-    mark: re.search(rf"<!-- {mark} -->\n```python\n(.*?)```", PAGE, re.DOTALL)[1]
-    for mark in ("numpy", "numbers")
-}
-BY_HAND: dict[str, Any] = {}
-exec(LINES["numpy"] + LINES["numbers"], BY_HAND)
+Page = dict[str, Any]
 
 
 def told(trained: Trained) -> dict[str, Any]:
@@ -39,8 +30,8 @@ def told(trained: Trained) -> dict[str, Any]:
     return found
 
 
-def test_the_lines_are_thirty() -> None:
-    assert len([line for line in LINES["numpy"].splitlines() if line.strip()]) <= 30
+def test_the_lines_are_thirty(page: Page) -> None:
+    assert len([line for line in page["lines"]["numpy"].splitlines() if line.strip()]) <= 30
 
 
 SHAPES = {
@@ -59,27 +50,27 @@ SHAPES = {
     ids=[*ACTIVATIONS, *SHAPES],
 )
 def test_numpy_answers_rows_of_numbers(
-    trained: Make, numbers: Numbers, activation: str | nn.Module
+    trained: Make, numbers: Numbers, page: Page, activation: str | nn.Module
 ) -> None:
     generator = torch.Generator().manual_seed(5)
     run = trained(network=Network([4, 6, 6, 3], activation, generator=generator))
-    found = BY_HAND["answer"](told(run), numbers(100))
+    found = page["answer"](told(run), numbers(100))
     expected = run.predict(numbers(100))
     np.testing.assert_allclose(found, expected.filter(like="probability"), rtol=0, atol=1e-5)
 
 
 def test_numpy_answers_yes_or_no_and_numbers_in_their_own_units(
-    trained: Make, numbers: Numbers
+    trained: Make, numbers: Numbers, page: Page
 ) -> None:
     run = trained("binary")
-    found = BY_HAND["answer"](told(run), numbers(100))
+    found = page["answer"](told(run), numbers(100))
     np.testing.assert_allclose(found, run.predict(numbers(100)).iloc[:, 1:], rtol=0, atol=1e-5)
     run = trained("regression")
-    found = BY_HAND["answer"](told(run), numbers(100))
+    found = page["answer"](told(run), numbers(100))
     np.testing.assert_allclose(found, run.predict(numbers(100)), rtol=1e-5)
 
 
-def test_numpy_answers_words_dates_and_missing_cells(trained: Make, mixed: Any) -> None:
+def test_numpy_answers_words_dates_and_missing_cells(trained: Make, mixed: Any, page: Page) -> None:
     run, rows = trained(preparation=mixed.columns), mixed.rows(200)
     network = told(run)
     given = [
@@ -88,7 +79,7 @@ def test_numpy_answers_words_dates_and_missing_cells(trained: Make, mixed: Any) 
             born=rows["born"].dt.strftime("%Y-%m-%dT%H:%M:%S"), sold=rows["sold"].str.lower()
         ).to_dict("records")
     ]
-    found = BY_HAND["answer"](network, BY_HAND["numbers_of"](network, given))
+    found = page["answer"](network, page["numbers_of"](network, given))
     expected = run.predict(rows).filter(like="probability")
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert list(network["embeddings"]) == ["1"]
@@ -114,23 +105,23 @@ def test_reads_as_layers_of_neurons(trained: Make) -> None:
     assert [each["name"] for each in found["inputs"]] == ["a", "b", "c", "d"]
 
 
-def test_a_stack_of_pytorchs_is_told_as_well(trained: Make, numbers: Numbers) -> None:
+def test_a_stack_of_pytorchs_is_told_as_well(trained: Make, numbers: Numbers, page: Page) -> None:
     run = trained(
         network=nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)),
         loss=nn.CrossEntropyLoss(),
     )
-    found = BY_HAND["answer"](told(run), numbers(20))
+    found = page["answer"](told(run), numbers(20))
     np.testing.assert_allclose(
         found, run.predict(numbers(20)).filter(like="probability"), rtol=0, atol=1e-5
     )
 
 
-def test_pictures_are_rows_of_their_pixels(trained: Make) -> None:
+def test_pictures_are_rows_of_their_pixels(trained: Make, page: Page) -> None:
     run = trained(preparation=Pixels(3, 2))
     pixels = np.arange(24, dtype=float).reshape(4, 6)
     expected = run.network(run.scaling.apply(torch.from_numpy(pixels).float())).softmax(dim=1)
     network = told(run)
-    found = BY_HAND["answer"](network, pixels)
+    found = page["answer"](network, pixels)
     np.testing.assert_allclose(found, expected.detach(), rtol=0, atol=1e-5)
     assert network["inputs"][0]["shape"] == ["batch", 3, 2]
 

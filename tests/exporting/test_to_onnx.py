@@ -86,7 +86,9 @@ def test_answers_yes_or_no(trained: Make, numbers: Numbers) -> None:
 
 
 @pytest.mark.slow
-def test_answers_words_dates_and_missing_cells_column_by_column(trained: Make, mixed: Any) -> None:
+def test_answers_words_dates_and_missing_cells_column_by_column(
+    trained: Make, mixed: Any, page: dict[str, Any]
+) -> None:
     run, rows = trained(preparation=mixed.columns), mixed.rows(400)
     model, session = exported(run)
     assert {each.name: each.type for each in session.get_inputs()} == {
@@ -97,7 +99,7 @@ def test_answers_words_dates_and_missing_cells_column_by_column(trained: Make, m
         "born": "tensor(int64)",
         "rooms": "tensor(float)",
     }
-    _, name, shares = session.run(None, mixed.fed(rows))
+    _, name, shares = page["answered_by_onnx"](session, rows)
     assert list(name) == list(run.predict(rows)["prediction"])
     np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-5)
     assert shares.std(axis=0).min() > 1e-3  # rows are told apart

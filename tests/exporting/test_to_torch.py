@@ -61,22 +61,12 @@ def test_runs_where_brainnet_cannot_be_imported(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch.export itself
 def test_takes_words_as_codes_and_dates_as_seconds(
-    trained: Make, mixed: Any, tmp_path: Path
+    trained: Make, mixed: Any, page: dict[str, Any], tmp_path: Path
 ) -> None:
     run, rows = trained(preparation=mixed.columns), mixed.rows(200)
     (tmp_path / "network.pt2").write_bytes(content_of(run))
     told = {ABOUT: ""}
-    program = torch.export.load(tmp_path / "network.pt2", extra_files=told).module()
-    fed, given = mixed.fed(rows), []
-    for column in json.loads(told[ABOUT])["inputs"]:
-        cells, words = fed[column["name"]], column.get("values", [])
-        codes = [words.index(cell) + 1 if cell in words else 0 for cell in cells]
-        if column["kind"] == "category":
-            cells = np.array(codes)
-        elif column["kind"] == "boolean":
-            codes = [{"no": 0.0, "yes": 1.0}.get(cell.lower(), np.nan) for cell in cells]
-            cells = np.array(codes, dtype=np.float32)
-        given.append(torch.tensor(cells))
-    _, shares = program(*given)
+    program = torch.export.load(tmp_path / "network.pt2", extra_files=told)
+    _, shares = page["answered_by_torch"](program, told, rows)
     expected = run.predict(rows).filter(like="probability").to_numpy()
     np.testing.assert_allclose(shares, expected, rtol=0, atol=1e-5)
