@@ -94,7 +94,9 @@ def judged(run: Run, config: Config, learnt: Config, consent: Consent) -> Judgem
     check_alike(config, data, loss)
     network = network_of(config, data, loss, build)
     rows = f"rows of {data.dataset.name}, kept for the test"
-    return Judgement(evaluate(run, network, data, loss), rows, data.class_names)
+    own = look_up(config, "data._target_") == look_up(learnt, "data._target_")
+    evaluation = evaluate(run, network, data, loss, unchanged=own)
+    return Judgement(evaluation, rows, data.class_names)
 
 
 def with_typed(stored: Config, composed: Config, overrides: Sequence[Override]) -> Config:

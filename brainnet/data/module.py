@@ -9,15 +9,16 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from brainnet.data.blocks import CELLS_AT_ONCE
-from brainnet.data.builtin import Source, find_source
+from brainnet.data.builtin import Source
 from brainnet.data.checks import check_seed, check_whole_number
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset, ImageShape
+from brainnet.data.identity import check_same_meaning, check_same_rows, told_of
 from brainnet.data.loader import InMemoryLoader
-from brainnet.data.pixels import Pixels
-from brainnet.data.preparation import Preparation, told_numbers
+from brainnet.data.loading import is_own, loaded
+from brainnet.data.measuring import scaling_of_inputs, scaling_of_targets
+from brainnet.data.preparation import Preparation
 from brainnet.data.scaling import Kind, Scaler, Scaling, check_kind
-from brainnet.data.sources import SOURCES
 from brainnet.data.split import check_fractions, split
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
@@ -92,13 +93,14 @@ class DataModule(LightningDataModule):
         self.source = source
         self.fractions = (validation, test)
         self.normalize_targets = normalize_targets
-        self.dataset = _load(source, self.seed)
+        self.dataset = loaded(source, self.seed)
         self._split = split(self.dataset, validation=validation, test=test, seed=self.seed)
         self._scaled = False
         self._there: tuple[torch.device, Rows] | None = None
         self._use(
-            scaling or self._scaling_of_inputs(normalize),
-            target_scaling or self._scaling_of_targets(normalize_targets),
+            scaling or scaling_of_inputs(self.dataset, self._split.train, normalize),
+            target_scaling
+            or scaling_of_targets(self.dataset, self._split.train, scaled=normalize_targets),
         )
 
     @property
@@ -217,19 +219,36 @@ class DataModule(LightningDataModule):
         return {
             "scaling": self.scaling.to_dict(),
             "target_scaling": self.target_scaling.to_dict(),
-            **self._told,
+            **self.told,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Scale all parts by what another run measured.
+        """Go on from where a run was with these very data: scale all parts as it did.
 
         Raises:
-            InputError: that run's data had other columns.
+            InputError: the data are no longer those of that run.
         """
-        self._use(
-            Scaling.from_dict(state_dict["scaling"]),
-            Scaling.from_dict(state_dict["target_scaling"]),
-        )
+        self.scale_as(state_dict)
+        self.check_unchanged(state_dict)
+
+    def scale_as(self, state: Mapping[str, Any]) -> None:
+        """Scale all parts as the run did that told this `state_dict`, be the rows its own or not.
+
+        Raises:
+            InputError: inputs or answers mean something else than in that run.
+        """
+        scaling = Scaling.from_dict(state["scaling"])
+        if len(scaling.shift) == self.inputs:  # or the scaling itself says what does not fit
+            check_same_meaning(state, self.told, self.dataset.name)
+        self._use(scaling, Scaling.from_dict(state["target_scaling"]))
+
+    def check_unchanged(self, state: Mapping[str, Any]) -> None:
+        """Hold the rows against those of the run that told this `state_dict`.
+
+        Raises:
+            InputError: they were read from files, and these hold others now.
+        """
+        check_same_rows(state, self.told, self.dataset.name)
 
     def __repr__(self) -> str:
         """Return the data, the task, and how many rows each part has."""
@@ -245,39 +264,18 @@ class DataModule(LightningDataModule):
         return repr(self)
 
     @cached_property  # written with every checkpoint, and never changed
-    def _told(self) -> dict[str, Any]:
-        preparation = self.dataset.preparation
-        return {
-            "preparation": preparation.to_dict() if preparation else told_numbers(self.input_names),
-            "task": self.task,
-            "class_names": list(self.class_names),
-            "target_names": list(self.target_names),
-            "image_shape": self.image_shape and list(self.image_shape),
-        }
-
-    def _scaling_of_inputs(self, kind: Kind) -> Scaling:
-        preparation = self.dataset.preparation
-        return Scaling.fit(
-            self.dataset.inputs,
-            kind,
-            rows=self._split.train,
-            channels=preparation.channels if isinstance(preparation, Pixels) else None,
-            codes=() if preparation is None else preparation.embedded,
-            impute=preparation is not None and preparation.imputes,
-        )
-
-    def _scaling_of_targets(self, scaled: bool) -> Scaling:
-        if self.task != "regression":  # one column, which is never scaled
-            return Scaling("none", (0.0,), (1.0,))
-        kind: Kind = "standard" if scaled else "none"
-        return Scaling.fit(self.dataset.targets, kind, rows=self._split.train)
+    def told(self) -> dict[str, Any]:
+        """What the data are, apart from how they are scaled, as primitives and lists of them."""
+        return told_of(self.dataset, self.target_names)
 
     def _use(self, scaling: Scaling, target_scaling: Scaling) -> None:
         """Scale by these from now on; rows that were scaled in place are loaded anew."""
         if self._scaled and (scaling, target_scaling) == (self.scaling, self.target_scaling):
             return
         if self._scaled:
-            self.dataset, self._scaled = _load(self.source, self.seed), False
+            again = loaded(self.source, self.seed)
+            check_same_rows(self.told, told_of(again, self.target_names), again.name)
+            self.dataset, self._scaled = again, False
         self._there = None
         inputs, targets = self.dataset.inputs[:0].float(), self.dataset.targets[:0]
         of_targets = target_scaling.columns_like(targets) if self.task == "regression" else None
@@ -288,8 +286,9 @@ class DataModule(LightningDataModule):
     def _scale_in_place(self) -> None:
         """Scale the rows where they lie, if they are the module's own and floats."""
         rows = (self.dataset.inputs, self.dataset.targets)
-        if self._scaled or not _is_own(self.source) or not rows[0].is_floating_point():
+        if self._scaled or not is_own(self.source) or not rows[0].is_floating_point():
             return
+        _ = self.told  # of the rows as they were measured
         for part in zip(*(each.split(_ROWS_AT_ONCE) for each in rows), strict=True):
             self._scaler(*part)
         self._scaled = True
@@ -313,23 +312,3 @@ class DataModule(LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-
-
-def _is_own(source: object) -> bool:
-    """Whether loading makes rows that nobody else holds; a source of the user's may keep them."""
-    return isinstance(source, str | tuple | list) or type(source) in SOURCES.values()
-
-
-def _load(source: Source | Dataset | str | tuple[Any, Any], seed: int) -> Dataset:
-    if isinstance(source, Dataset):
-        return source
-    if isinstance(source, str):
-        return find_source(source)().load(seed)
-    if isinstance(source, tuple | list) and len(source) == 2:
-        return Dataset.from_arrays(*source)
-    if hasattr(source, "load"):
-        return source.load(seed)
-    raise InputError(
-        "data must be a built-in data set or its name, a Dataset, or a pair (inputs, targets); "
-        f"got {type(source).__name__}."
-    )

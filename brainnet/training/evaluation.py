@@ -39,7 +39,12 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run | Path | str, network: nn.Module, data: DataModule, loss: nn.Module
+    run: Run | Path | str,
+    network: nn.Module,
+    data: DataModule,
+    loss: nn.Module,
+    *,
+    unchanged: bool = False,
 ) -> Evaluation:
     """Judge a run's best weights by the test rows, scaled as the run scaled its own.
 
@@ -50,6 +55,8 @@ def evaluate(
         network: one as the run trained it.
         data: the run's data, or other data with the same columns.
         loss: from outputs and targets to one number.
+        unchanged: whether the data are to be the run's own: where its files hold other rows now,
+            some that it was trained on would come into the test.
 
     Raises:
         InputError: there is no such run, or the network or the data do not fit it.
@@ -58,7 +65,7 @@ def evaluate(
     checkpoint = load_checkpoint(found.best)
     check_sizes(network, data, loss)
     load_network(network, checkpoint)
-    load_scaling(data, checkpoint)
+    load_scaling(data, checkpoint, unchanged=unchanged)
     return judge(network, data, loss, checkpoint=found.best)
 
 

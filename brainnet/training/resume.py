@@ -7,9 +7,16 @@ from typing import Any, Self
 from lightning.pytorch import Trainer
 from torch import nn
 
+from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.training.run_folder import Run
-from brainnet.training.stored import check_weights, load_checkpoint
+from brainnet.training.stored import (
+    OURS,
+    SCALING,
+    check_weights,
+    load_checkpoint,
+    load_scaling,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +38,22 @@ class Start:
     metrics: dict[str, float]
 
     @classmethod
-    def find(cls, run: Run, module: nn.Module) -> Self:
+    def find(cls, run: Run, module: nn.Module, data: DataModule) -> Self:
         """Read how far a run has come.
 
         Args:
             run: the run.
             module: what goes on with it, and takes over its weights.
+            data: what it goes on to learn from: the run's own.
 
         Raises:
-            InputError: it holds the weights of another network, or cannot be read.
+            InputError: it holds the weights of another network, its data are no longer the same,
+                or it cannot be read.
         """
         checkpoint = load_checkpoint(run.last)
         check_weights(module, checkpoint["state_dict"])
+        if checkpoint[OURS].get(SCALING):  # the first runs did not tell
+            load_scaling(data, checkpoint, unchanged=True)
         summary = run.folder.read_summary()
         return cls(
             run=run,

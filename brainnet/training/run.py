@@ -91,7 +91,7 @@ def train(
         network, loss, task=data.task, targets=data.targets, optimizer=optimizer, schedule=schedule
     )
     found = resume if isinstance(resume, Run | None) else find_run(resume)
-    start = None if found is None else Start.find(found, module)
+    start = None if found is None else Start.find(found, module, data)
     with ExitStack() as stack:
         for context in (quiet(), restored_determinism(), seeded(seed)):
             stack.enter_context(context)

@@ -112,15 +112,19 @@ def check_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
         )
 
 
-def load_scaling(data: "DataModule", checkpoint: Mapping[str, Any]) -> None:
-    """Scale the data as the run scaled its own.
+def load_scaling(
+    data: "DataModule", checkpoint: Mapping[str, Any], *, unchanged: bool = False
+) -> None:
+    """Scale the data as the run scaled its own; `unchanged` says that they must be its own.
 
     Raises:
-        InputError: the run's data had other columns, or the checkpoint does not tell.
+        InputError: the run's data had other columns or answers, or the checkpoint does not tell.
     """
     try:
         state = checkpoint[OURS][SCALING]
-        data.load_state_dict(state)
+        data.scale_as(state)
+        if unchanged:
+            data.check_unchanged(state)
     except (LookupError, TypeError) as error:
         raise InputError(
             "the checkpoint does not say how its data were scaled, and without that the network "

@@ -1,7 +1,7 @@
 """Trained: a run's network with all it takes to answer raw rows, as at the end of its training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -58,6 +58,7 @@ class Trained:
         scaling: how these were scaled.
         target_scaling: how the numbers to predict were scaled.
         image_shape: where a row is a picture.
+        learnt: what the checkpoint tells of the data, these among it; see `DataModule.state_dict`.
     """
 
     run: Run
@@ -72,6 +73,7 @@ class Trained:
     scaling: Scaling
     target_scaling: Scaling
     image_shape: ImageShape | None = None
+    learnt: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return where it came from, the task, and how much goes in and comes out."""
@@ -263,6 +265,7 @@ def load(
         scaling=scaling,
         target_scaling=Scaling.from_dict(state["target_scaling"]),
         image_shape=None if shape is None else cast(ImageShape, tuple(shape)),
+        learnt=state,
     )
 
 
