@@ -25,7 +25,11 @@ _HINT = (
     "Correct the cell, or empty it and set data.missing=drop. Words can be told apart: one target "
     "alone, with data.task=classification."
 )
-_NO_FRACTION = re.compile(r"[.,]0*$")
+_NO_FRACTION = {
+    "": re.compile(r"[.,]0?$"),
+    ".": re.compile(r"\.0*$"),
+    ",": re.compile(r",0*$"),
+}
 _FEW_CLASSES = 20
 
 
@@ -37,6 +41,8 @@ class Answers:
     targets: Tensor
     class_names: tuple[str, ...]
     names: tuple[str, ...]
+    decimal: str = ""
+    """The decimal sign of texts, where it is known."""
 
     def encode(self, frame: Any) -> Numbers:  # noqa: ANN401
         """Make numbers of the targets of other rows, float64 (rows, targets); NaN where missing.
@@ -45,11 +51,12 @@ class Answers:
             InputError: a class is none of these, or a cell no finite number.
         """
         if not self.class_names:
-            return _numbers_of(frame, self.names)
+            return _numbers_of(frame, self.names, self.decimal)
         name = self.names[0]
-        told = words(frame[name])
-        labels = told.map(lambda label: _NO_FRACTION.sub("", label), "ignore")
-        labels = told.where(told.isin(self.class_names), labels)
+        labels = told = words(frame[name])
+        if _are_numbers(self.class_names, self.decimal):
+            labels = told.map(lambda label: _whole(label, self.decimal), "ignore")
+            labels = told.where(told.isin(self.class_names), labels)
         places = {label: float(place) for place, label in enumerate(self.class_names)}
         found: Numbers = labels.map(places).to_numpy(dtype=np.float64)
         wrong = np.isnan(found) & (told.fillna("") != "").to_numpy(dtype=bool)
@@ -67,9 +74,18 @@ class AnswerSurvey:
         names: of the target columns.
         task: what somebody asked for: "classification" or a Task; None follows from the cells.
         path: of the file, for messages.
+        decimal: the decimal sign of texts, "" where it is not known.
     """
 
-    def __init__(self, head: Any, names: Sequence[str], task: str | None, path: Path) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        head: Any,  # noqa: ANN401
+        names: Sequence[str],
+        task: str | None,
+        path: Path,
+        decimal: str = "",
+    ) -> None:
+        self._decimal = decimal
         self._names = tuple(names)
         self._task = task
         self._path = path
@@ -80,7 +96,7 @@ class AnswerSurvey:
                 f"({listed(names)}). Name one, or set data.task=regression to predict numbers."
             )
         if self.classes and task is None:
-            self.classes = _look_like_classes(head[names[0]])
+            self.classes = _look_like_classes(head[names[0]], decimal)
         self._undecided = self.classes and task is None
         self._codes: dict[str, int] = {}
         self._parts: list[Numbers] = []
@@ -98,7 +114,7 @@ class AnswerSurvey:
         """
         if self.classes:
             return self._coded(frame[self._names[0]])
-        return _numbers_of(frame, self._names)
+        return _numbers_of(frame, self._names, self._decimal)
 
     def _coded(self, cells: Any) -> Numbers:  # noqa: ANN401
         found, uniques = coded(cells)
@@ -114,10 +130,18 @@ class AnswerSurvey:
 
         A file in the order of its target has few of them at first.
         """
-        values = _values(list(self._codes)).astype(np.float32)
+        values = _values(list(self._codes), self._decimal).astype(np.float32)
         known = [part[:, 0] for part in self._parts]
         self._parts = [values[part.astype(np.int64)].reshape(-1, 1) for part in known]
         self._codes, self.classes = {}, False
+
+    def _few_whole_numbers(self, rows: int) -> bool:
+        """Whether the labels may be those of classes: words, or a few whole numbers."""
+        values = _values(list(self._codes), self._decimal)
+        if not len(values) or np.isnan(values).any():
+            return True
+        most = min(_MOST_CLASSES_OF_NUMBERS, max(2, rows / 2))
+        return not (values % 1).any() and len(np.unique(values)) <= most
 
     def count(self, found: Numbers) -> None:
         """Keep the answers to rows that are kept, as `encode` made them."""
@@ -125,7 +149,7 @@ class AnswerSurvey:
         if not self.classes:
             return
         rows, different = sum(map(len, self._parts)), len(self._codes)
-        if self._undecided and not _few_whole_numbers(list(self._codes), rows):
+        if self._undecided and not self._few_whole_numbers(rows):
             self._become_numbers()
         elif different > _MOST_CLASSES:
             self._refuse_classes(different, rows)
@@ -143,10 +167,10 @@ class AnswerSurvey:
         for name, values in zip(self._names, found.T, strict=True):
             if (values == values[0]).all():
                 self._refuse_constant(name, f"{values[0]:g}", len(values))
-        return Answers("regression", torch.from_numpy(found), (), self._names)
+        return Answers("regression", torch.from_numpy(found), (), self._names, self._decimal)
 
     def _classes(self, found: Numbers, labels: list[str]) -> Answers:
-        names = _class_names(labels)
+        names = _class_names(labels, self._decimal)
         order = in_order(set(names))
         places = {name: place for place, name in enumerate(order)}
         self._check_classes(order, len(found))
@@ -154,7 +178,7 @@ class AnswerSurvey:
         task = self._task
         if task is None or task == "classification":
             task = classification_task(len(order))
-        if self._undecided and len(order) > 2 and _are_numbers(order):
+        if self._undecided and len(order) > 2 and _are_numbers(order, self._decimal):
             note(
                 f"the target {self._names[0]!r} has {len(order)} whole numbers, taken as classes; "
                 "data.task=regression predicts the number."
@@ -164,9 +188,8 @@ class AnswerSurvey:
                 f"data.task=binary tells two classes apart; the target {self._names[0]!r} has "
                 f"{len(order)}: {listed(order, 6)}. Leave data.task out."
             )
-        return Answers(
-            "binary" if task == "binary" else "multiclass", codes, tuple(order), self._names
-        )
+        told: Task = "binary" if task == "binary" else "multiclass"
+        return Answers(told, codes, tuple(order), self._names, self._decimal)
 
     def _check_classes(self, order: Sequence[str], rows: int) -> None:
         if len(order) == 1:
@@ -190,11 +213,11 @@ class AnswerSurvey:
         )
 
 
-def _numbers_of(frame: Any, names: Sequence[str]) -> Numbers:  # noqa: ANN401
+def _numbers_of(frame: Any, names: Sequence[str], decimal: str) -> Numbers:  # noqa: ANN401
     found = np.empty((len(frame), len(names)), np.float32)
     for place, name in enumerate(names):
         cells = frame[name]
-        values, wrong = numbers(cells)
+        values, wrong = numbers(cells, decimal)
         refuse_cells(Column(name), cells, wrong, "numbers to predict", _HINT)
         with np.errstate(over="ignore"):
             found[:, place] = values
@@ -203,7 +226,7 @@ def _numbers_of(frame: Any, names: Sequence[str]) -> Numbers:  # noqa: ANN401
     return found
 
 
-def _look_like_classes(cells: Any) -> bool:  # noqa: ANN401
+def _look_like_classes(cells: Any, decimal: str) -> bool:  # noqa: ANN401
     """Whether a target is rather told apart than predicted, by its first cells."""
     if is_date(cells) or (not is_typed(cells) and _are_dates(cells)):
         raise InputError(
@@ -212,7 +235,7 @@ def _look_like_classes(cells: Any) -> bool:  # noqa: ANN401
         )
     if cells.dtype.name in ("bool", "boolean"):
         return True
-    values, wrong = numbers(cells)
+    values, wrong = numbers(cells, decimal)
     there = values[np.isfinite(values)]
     if not len(there) or len(there) < _SHARE_OF_NUMBERS * (len(there) + wrong.sum()):
         return True
@@ -225,26 +248,24 @@ def _are_dates(cells: Any) -> bool:  # noqa: ANN401
     return len(there) > 0 and bool(numbers(there)[1].all()) and date_format(there) is not None
 
 
-def _few_whole_numbers(labels: Sequence[str], rows: int) -> bool:
-    """Whether labels may be those of classes: words, or a few whole numbers."""
-    if not _are_numbers(labels):
-        return True
-    values = _values(labels)
-    most = min(_MOST_CLASSES_OF_NUMBERS, max(2, rows / 2))
-    return not (values % 1).any() and len(np.unique(values)) <= most
+def _are_numbers(labels: Sequence[str], decimal: str) -> bool:
+    return bool(labels) and not np.isnan(_values(labels, decimal)).any()
 
 
-def _are_numbers(labels: Sequence[str]) -> bool:
-    return bool(labels) and not np.isnan(_values(labels)).any()
-
-
-def _values(labels: Sequence[str]) -> Numbers:
+def _values(labels: Sequence[str], decimal: str) -> Numbers:
     """The numbers that labels are; NaN for words."""
     import pandas
 
-    return numbers(pandas.Series(list(labels), dtype=object))[0]
+    return numbers(pandas.Series(list(labels), dtype=object), decimal)[0]
 
 
-def _class_names(labels: Sequence[str]) -> list[str]:
+def _class_names(labels: Sequence[str], decimal: str) -> list[str]:
     """What classes are called: as they are written; whole numbers without a decimal point."""
-    return [_NO_FRACTION.sub("", label) for label in labels] if _are_numbers(labels) else [*labels]
+    return (
+        [_whole(label, decimal) for label in labels] if _are_numbers(labels, decimal) else [*labels]
+    )
+
+
+def _whole(label: str, decimal: str) -> str:
+    """A number without a fraction of zeros; 1,000 is more than one where it may be."""
+    return _NO_FRACTION[decimal].sub("", label)

@@ -103,10 +103,14 @@ def _told(value: Any) -> str:  # noqa: ANN401 - a NumPy number
     )
 
 
-def numbers(cells: Cells) -> tuple[Numbers, Numbers]:
+def numbers(cells: Cells, decimal: str = "") -> tuple[Numbers, Numbers]:
     """The cells as numbers (rows,), NaN where nothing stands, and where there is no number (rows,).
 
     Signs of currency and percent are taken off, digits in groups are read as one number.
+
+    Args:
+        cells: of one column.
+        decimal: the decimal sign of texts; where it is not known, "", each cell is judged alone.
 
     Example:
         >>> import pandas
@@ -122,24 +126,31 @@ def numbers(cells: Cells) -> tuple[Numbers, Numbers]:
         return values, np.zeros(len(values), dtype=bool)
     texts = words(cells)
     texts = texts.where(~texts.isin(MISSING_NUMBERS))
-    found = pandas.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, copy=True)
+    plain = texts
+    if decimal == ",":  # a point is no decimal sign then: 1.234 is more than a thousand
+        plain = texts.map(
+            lambda text: None if "." in text else text.replace(",", "."), na_action="ignore"
+        )
+    found = pandas.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64, copy=True)
     left = np.flatnonzero(np.isnan(found) & texts.notna().to_numpy())
-    found[left] = [_unmarked(text) for text in texts.iloc[left]]
+    found[left] = [_unmarked(text, decimal) for text in texts.iloc[left]]
     wrong = np.zeros(len(found), dtype=bool)
     wrong[left] = np.isnan(found[left])
     return found, wrong
 
 
-def _unmarked(text: str) -> float:
+def _unmarked(text: str, decimal: str) -> float:
     """The number in a text such as `$1,200.50`, `1.200,50`, `1 200` or `12 %`; NaN for others."""
     marked = _MARKED.fullmatch(text.replace("\u2212", "-"))  # the minus sign of typesetters
     if marked is None or not _IN_GROUPS.fullmatch(marked[2].strip()):
         return np.nan
     bare = marked[1] + re.sub(r"['\u2019\u00a0\u202f ]", "", marked[2])
-    if _GROUPS_BY_COMMA.fullmatch(bare):
+    if decimal != "," and _GROUPS_BY_COMMA.fullmatch(bare):
         bare = bare.replace(",", "")
-    elif _GROUPS_BY_POINT.fullmatch(bare) or _DECIMAL_COMMA.fullmatch(bare):
+    elif decimal != "." and (_GROUPS_BY_POINT.fullmatch(bare) or _DECIMAL_COMMA.fullmatch(bare)):
         bare = bare.replace(".", "").replace(",", ".")
+    elif decimal == "," and "." in bare:
+        return np.nan
     try:
         return float(bare)
     except ValueError:

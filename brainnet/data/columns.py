@@ -6,9 +6,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from brainnet.data.cells import Cells, Numbers, booleans, coded, date_numbers, dates, numbers
+from brainnet.data.cells import Cells, Numbers, booleans, coded, date_numbers, dates, numbers, words
 from brainnet.errors import InputError
-from brainnet.suggestion import did_you_mean
+from brainnet.suggestion import did_you_mean, override
 
 ColumnKind = Literal["number", "boolean", "category", "date"]
 Unseen = Literal["other", "refuse"]
@@ -29,7 +29,8 @@ class Column:
     """One raw column and what its cells mean.
 
     `values` are the words of a category in their order (the empty one stands for cells where
-    nothing is written), or the words for 0 and 1 of a boolean. `form` is how a date is written.
+    nothing is written), or the words for 0 and 1 of a boolean. `form` is how a date is written,
+    `decimal` the decimal sign of its texts where it is not that of the other columns.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column:
     values: tuple[str, ...] = ()
     form: str = ""
     hours: bool = False
+    decimal: str = ""
 
     @property
     def embedded(self) -> bool:
@@ -66,7 +68,8 @@ class Columns:
     Numbers stay what they are, booleans become 0 and 1, a date becomes a few numbers, a category
     one input for each of its words (1 where it stands) or, with many words, one code that an
     embedding reads (0: never seen). `imputes` says that missing numbers are filled in later, by the
-    mean of the training rows.
+    mean of the training rows; `decimal` and `groups` are the signs by which their file wrote
+    numbers, "" where it does not show.
 
     Example:
         >>> import pandas
@@ -79,6 +82,8 @@ class Columns:
 
     columns: tuple[Column, ...]
     imputes: bool = False
+    decimal: str = ""
+    groups: str = ""
 
     @classmethod
     def numbers(cls, names: Sequence[str]) -> Self:
@@ -98,7 +103,7 @@ class Columns:
     @property
     def text_names(self) -> tuple[str, ...]:
         """The raw columns that a file must be read as texts for: `007` is no 7."""
-        return tuple(column.name for column in self.columns if column.kind != "number")
+        return tuple(c.name for c in self.columns if c.kind != "number" or c.decimal)
 
     @property
     def embedded(self) -> dict[int, int]:
@@ -125,11 +130,25 @@ class Columns:
         check_present(self.raw_names, list(map(str, frame.columns)))
         return self.expand(self.encode(frame, unseen=unseen))
 
-    def encode(self, frame: Any, *, unseen: Unseen = "other") -> Numbers:  # noqa: ANN401
-        """Make of each raw cell its numbers, with one code for a category: 0, or 1 + its place."""
+    def encode(
+        self,
+        frame: Any,  # noqa: ANN401
+        *,
+        unseen: Unseen = "other",
+        wordless: bool = False,
+    ) -> Numbers:
+        """Make of each raw cell its numbers, with one code for a category: 0, or 1 + its place.
+
+        Where `wordless`, NaN stands for a word that is missing, as for a number.
+        """
         frame = _with_text_names(frame)
         found = np.empty((len(frame), sum(column.width for column in self.columns)), np.float32)
-        parts = (encoded(column, frame[column.name], unseen) for column in self.columns)
+        parts = (
+            _missed(column, frame[column.name])
+            if wordless and column.kind == "category"
+            else encoded(column, frame[column.name], unseen, self.decimal)
+            for column in self.columns
+        )
         fill(found, (values for part in parts for values in part))
         check_finite(found, frame, self.columns)
         return found
@@ -154,7 +173,13 @@ class Columns:
     def to_dict(self) -> dict[str, Any]:
         """Return the columns as primitives and lists, which any checkpoint can hold."""
         columns = [asdict(column) | {"values": list(column.values)} for column in self.columns]
-        return {"kind": "columns", "columns": columns, "imputes": self.imputes}
+        return {
+            "kind": "columns",
+            "columns": columns,
+            "imputes": self.imputes,
+            "decimal": self.decimal,
+            "groups": self.groups,
+        }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
@@ -163,7 +188,8 @@ class Columns:
             Column(**(dict(entry) | {"values": tuple(entry["values"])}))
             for entry in stored["columns"]
         )
-        return cls(tuple(columns), bool(stored["imputes"]))
+        signs = stored.get("decimal", ""), stored.get("groups", "")
+        return cls(tuple(columns), bool(stored["imputes"]), *signs)
 
 
 def check_present(wanted: Sequence[str], there: Sequence[str], of: str = "") -> None:
@@ -195,10 +221,13 @@ def _with_text_names(frame: Any) -> Any:  # noqa: ANN401
     return frame.rename(columns=str)
 
 
-def encoded(column: Column, cells: Cells, unseen: Unseen | None = None) -> list[Numbers]:
+def encoded(
+    column: Column, cells: Cells, unseen: Unseen | None = None, decimal: str = ""
+) -> list[Numbers]:
     """The numbers of one raw column, one array (rows,) for each of its `width`.
 
-    `unseen` is None while it is still learnt what the column holds.
+    `unseen` is None while it is still learnt what the column holds; `decimal` is the decimal sign
+    of texts in all columns that have none of their own.
     """
     hint = None if unseen is None else _CORRECT
     if column.kind == "category":
@@ -211,7 +240,7 @@ def encoded(column: Column, cells: Cells, unseen: Unseen | None = None) -> list[
         values, wrong = booleans(cells, (column.values[0], column.values[1]))
         refuse_cells(column, cells, wrong, " and ".join(column.values), hint)
         return [values]
-    values, wrong = numbers(cells)
+    values, wrong = numbers(cells, column.decimal or decimal)
     refuse_cells(column, cells, wrong, "numbers", hint)
     return [values]
 
@@ -271,6 +300,13 @@ def _codes(column: Column, cells: Cells, unseen: Unseen | None) -> Numbers:
     return known[found] if len(uniques) else np.zeros(0)
 
 
+def _missed(column: Column, cells: Cells) -> list[Numbers]:
+    """The codes of a category, NaN where nothing stands."""
+    (codes,) = encoded(column, cells, "other")
+    there = words(cells).fillna("") != ""
+    return [np.where(there.to_numpy(), codes, np.nan)]
+
+
 def refuse_cells(
     column: Column, cells: Cells, wrong: Numbers, wanted: str, hint: str | None = None
 ) -> None:
@@ -285,7 +321,8 @@ def refuse_cells(
     more = ", ..." if len(rows) > _CELLS_NAMED else ""
     hint = hint or (
         f"Correct {'it' if len(rows) == 1 else 'them'}, empty the cell if its value is unknown, or "
-        f"leave the column out; if its cells are words, name it: data.categories=[{column.name}]."
+        "leave the column out; if its cells are words, name it: "
+        f"{override('data.categories', [column.name])}."
     )
     raise InputError(
         f"column {column.name!r} holds {wanted}, but not in {named}{more}; rows count from 1, "

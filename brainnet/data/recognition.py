@@ -5,7 +5,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -32,6 +32,15 @@ _POINT = re.compile(r"[-+]?\d*\.\d+")
 _COMMA = re.compile(r"[-+]?\d*,\d+")
 _GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+,\d+")
+# What could be one group of three as well, 1.234, shows nothing.
+_SURE = {
+    sign: re.compile(
+        rf"[-+]?(?![1-9]\d{{0,2}}\{sign}\d{{3}}$)\d*\{sign}\d+([eE][-+]?\d+)?"
+        rf"|[-+]?[1-9]\d{{0,2}}(\{other}\d{{3}})+\{sign}\d+"
+        rf"|[-+]?[1-9]\d{{0,2}}(\{other}\d{{3}}){{2,}}"
+    )
+    for sign, other in ((".", ","), (",", "."))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,11 @@ class Writing:
     """Lines before the first one of the table."""
     blank_after: bool = False
     """Whether a quote may follow the separator after a blank; to look for it costs a fourth."""
+    shown: str = ""
+    """The decimal sign that cells show beyond doubt, as in 1.5; none where there are no such cells,
+    or some of either kind."""
+    known: str = ""
+    """The decimal sign, if there is any cell to know it by."""
 
 
 def encoding_of(path: Path, sample: bytes, *, whole: bool) -> str | None:
@@ -114,9 +128,17 @@ def writing_of(path: Path, text: str, encoding: str) -> Writing:
     separator = told[1] if told else _separator(text)
     rows = first_rows(text, separator)
     check_even(path, rows, separator, skipped)
-    decimal, groups = _signs([cell for _, row in rows for cell in row], separator)
+    cells = [cell.strip() for _, row in rows for cell in row]
+    marked = [cell for cell in cells if "." in cell or "," in cell]
+    sure = {sign: sum(map(bool, map(form.fullmatch, marked))) for sign, form in _SURE.items()}
+    decimal, groups = _signs(marked, separator, sure)
+    shown = [sign for sign, count in sure.items() if count]
+    known = bool(shown) or groups is not None or any(map(_POINT.fullmatch, marked))
     blank_after = separator != BLANKS and re.search(rf'{re.escape(separator)} +"', text) is not None
-    return Writing(encoding, separator, decimal, groups, skipped, blank_after)
+    only = shown[0] if len(shown) == 1 else ""
+    return Writing(
+        encoding, separator, decimal, groups, skipped, blank_after, only, decimal if known else ""
+    )
 
 
 def rows_of(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -184,15 +206,23 @@ def ragged(path: Path, line: int, came: int, wanted: int, separator: str) -> str
     )
 
 
-def _signs(cells: Sequence[str], separator: str) -> tuple[str, str | None]:
-    """The decimal sign and, if there is one, the sign between thousands."""
-    told = [cell.strip() for cell in cells]
-    points = sum(_POINT.fullmatch(cell) is not None for cell in told)
-    by_comma = sum(_GROUPS_BY_COMMA.fullmatch(cell) is not None for cell in told)
-    commas = sum(_COMMA.fullmatch(cell) is not None for cell in told)
+def _signs(cells: Sequence[str], separator: str, sure: Mapping[str, int]) -> tuple[str, str | None]:
+    """The decimal sign and, if there is one, the sign between thousands.
+
+    Args:
+        cells: those with a point or a comma in them.
+        separator: of the cells of a line.
+        sure: how many of them show beyond doubt that a sign is the decimal one.
+    """
+    points = sum(_POINT.fullmatch(cell) is not None for cell in cells)
+    by_comma = sum(_GROUPS_BY_COMMA.fullmatch(cell) is not None for cell in cells)
+    commas = sum(_COMMA.fullmatch(cell) is not None for cell in cells)
     # 1,234 may be either; lines of semicolons come from where the comma is the decimal sign.
-    if commas > (by_comma if separator == "," else 0) and commas > points:
-        groups = any(_GROUPS_BY_POINT.fullmatch(cell) for cell in told)
+    by_commas = commas > (by_comma if separator == "," else 0) and commas > points
+    if sure[","] != sure["."]:
+        by_commas = sure[","] > sure["."]
+    if by_commas:
+        groups = any(map(_GROUPS_BY_POINT.fullmatch, cells))
         return ",", "." if groups else None
     return ".", "," if by_comma else None
 

@@ -20,6 +20,7 @@ from brainnet.data.cells import (
 from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order, listed
 from brainnet.data.notes import note
 from brainnet.errors import InputError
+from brainnet.suggestion import override
 
 # A column with fewer strays than one in five is a column of numbers with slips in it.
 _SHARE_OF_A_KIND = 0.8
@@ -42,6 +43,7 @@ class Survey:
         chosen: whether somebody named the columns: then none is left out.
         imputes: whether missing numbers are filled in.
         wordless: whether a missing word is no word of its own, and told as NaN.
+        signs: the decimal sign of texts and the one between thousands, "" where not known.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Survey:
         chosen: bool = False,
         imputes: bool = False,
         wordless: bool = False,
+        signs: tuple[str, str] = ("", ""),
     ) -> None:
         kept = set(categories) | (set(names) if chosen else set())
         empty = [name for name in names if name not in kept and _is_empty(head[name])]
@@ -62,13 +65,14 @@ class Survey:
                 "(data.columns keeps what it names.)"
             )
         self._columns = [
-            Column(name, "category") if name in categories else kind_of(name, head[name])
+            Column(name, "category") if name in categories else kind_of(name, head[name], signs[0])
             for name in names
             if name not in empty
         ]
         self._chosen = chosen
         self._kept = kept
         self._imputes = imputes
+        self._signs = signs
         self._wordless = wordless
         self._codes: list[dict[str, int]] = [{} for _ in self._columns]
         self._constant: list[str] = []
@@ -76,12 +80,12 @@ class Survey:
         # What each number was first, and whether it was ever another one; NaN is none.
         self._first = np.full(self.width, np.nan, np.float32)
         self._varied = np.zeros(self.width, dtype=bool)
-        self._counting = {c.name for c in self._columns if _counts(c, head[c.name])}
+        self._counting = {c.name for c in self._columns if _counts(c, head[c.name], signs[0])}
 
     @property
     def draft(self) -> Columns:
         """The columns as far as they are known; categories have no words yet."""
-        return Columns(tuple(self._columns), self._imputes)
+        return Columns(tuple(self._columns), self._imputes, *self._signs)
 
     @property
     def width(self) -> int:
@@ -98,7 +102,7 @@ class Survey:
         parts = (
             [self._grown(codes, frame[column.name])]
             if column.kind == "category"
-            else encoded(column, frame[column.name])
+            else encoded(column, frame[column.name], decimal=self._signs[0])
             for column, codes in zip(self._columns, self._codes, strict=True)
         )
         fill(found, (values for part in parts for values in part))
@@ -161,7 +165,8 @@ class Survey:
                 "no column is left to learn from: each is the same in every row, or another word "
                 "in each. data.columns=[NAME, ...] names those to learn from all the same."
             )
-        return Columns(tuple(kept), self._imputes), Recoding(positions, orders, self.width)
+        columns = Columns(tuple(kept), self._imputes, *self._signs)
+        return columns, Recoding(positions, orders, self.width)
 
     def _tells(self, column: Column, own: list[int]) -> bool:
         """Whether something can be learnt from a column; if not, or if in doubt, it is told."""
@@ -173,7 +178,7 @@ class Survey:
         if column.kind == "category":
             different = len(column.values)
             if different > _MOST_WORDS or different > max(_FEW_WORDS, self._rows / 2):
-                hint = "" if named else f" (data.categories=[{column.name}] keeps it.)"
+                hint = "" if named else f" ({override('data.categories', [column.name])} keeps it.)"
                 note(
                     f"column {column.name!r} has {different:,} different words in "
                     f"{self._rows:,} rows: too many to learn each. {outcome}{hint}"
@@ -206,7 +211,7 @@ class Survey:
             return False
         note(
             f"column {column.name!r} rises by one from row to row: if it only counts them, "
-            f"data.drop=[{column.name}] leaves it out."
+            f"{override('data.drop', [column.name])} leaves it out."
         )
         return True
 
@@ -229,8 +234,8 @@ class Recoding:
         return kept
 
 
-def kind_of(name: str, cells: Any) -> Column:  # noqa: ANN401
-    """What a column holds by its first cells."""
+def kind_of(name: str, cells: Any, decimal: str = "") -> Column:  # noqa: ANN401
+    """What a column holds by its first cells; `decimal` is the decimal sign of its file's texts."""
     if is_date(cells):
         return Column(name, "date", form=ISO, hours=_has_hours(dates(cells, ISO)[0]))
     if is_typed(cells):
@@ -243,16 +248,21 @@ def kind_of(name: str, cells: Any) -> Column:  # noqa: ANN401
     ) == len(cells):
         pair = next(pair for pair in YES_AND_NO if there.iloc[0].lower() in pair)
         return Column(name, "boolean", pair)
-    values, wrong = numbers(there)
-    if (
-        not len(there)
-        or (~np.isnan(values)).sum() >= _SHARE_OF_A_KIND * (~np.isnan(values) | wrong).sum() > 0
-    ):
+    if not len(there) or _are_mostly_numbers(there, decimal):
         return Column(name)
+    other = {",": ".", ".": ","}.get(decimal)
+    if other and _are_mostly_numbers(there, other):
+        return Column(name, decimal=other)
     form = date_format(there, _SHARE_OF_A_KIND)
     if form is not None:
         return Column(name, "date", form=form, hours=_has_hours(dates(there, form)[0]))
     return Column(name, "category")
+
+
+def _are_mostly_numbers(texts: Any, decimal: str) -> bool:  # noqa: ANN401
+    values, wrong = numbers(texts, decimal)
+    there = ~np.isnan(values)
+    return bool(there.sum() >= _SHARE_OF_A_KIND * (there | wrong).sum() > 0)
 
 
 def _has_hours(moments: Any) -> bool:  # noqa: ANN401
@@ -265,12 +275,12 @@ def _is_empty(cells: Any) -> bool:  # noqa: ANN401
     return bool((words(cells).fillna("") == "").all())
 
 
-def _counts(column: Column, cells: Any) -> bool:  # noqa: ANN401
+def _counts(column: Column, cells: Any, decimal: str) -> bool:  # noqa: ANN401
     """Whether a column goes up by one from row to row."""
     if column.kind != "number" or len(cells) < _ROWS_TO_COUNT:
         return False
     for part in (cells.iloc[:_ROWS_TO_COUNT], cells):  # most fail among the first already
-        values = numbers(part)[0]
+        values = numbers(part, column.decimal or decimal)[0]
         if values[0] % 1 or not (np.diff(values) == 1).all():
             return False
     return True

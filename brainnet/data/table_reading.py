@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
 from brainnet.data.notes import note
 from brainnet.data.row_file import RowFile, ahead
+from brainnet.data.signs import agreed, signs_of
 from brainnet.data.survey import Survey
 from brainnet.errors import InputError
 
@@ -52,7 +54,8 @@ class Reader:
         head = next(iter(file.chunks(_HEAD_ROWS, text=names, only=names)), None)
         if head is None:
             raise InputError(f"{file.path} has no rows below the names of its columns.")
-        self._answers = AnswerSurvey(head, targets, task, file.path)
+        signs = signs_of(file)
+        self._answers = AnswerSurvey(head, targets, task, file.path, signs[0])
         self._survey = Survey(
             head,
             inputs,
@@ -60,6 +63,7 @@ class Reader:
             chosen=chosen,
             imputes=missing == "impute",
             wordless=missing == "drop",
+            signs=signs,
         )
 
     def dataset(self, validation: RowFile | None, test: RowFile | None) -> Dataset:
@@ -118,13 +122,16 @@ def _others(
     """The rows of another file, with what was learnt of the first: encoded, and their answers."""
     for name in (*columns.raw_names, *answers.names):
         check_present([name], file.columns, of=f"in {file.path} ")
+    columns, file = agreed(columns, file)
+    answers = replace(answers, decimal=columns.decimal)
     names = [*columns.raw_names, *answers.names]
     text = {*columns.text_names, *(answers.names if answers.class_names else ())}
     owners = [column.name for column in columns.columns for _ in range(column.width)]
     blocks, parts, left_out = Blocks(len(owners)), [], 0
     for frame in ahead(file.chunks(text=text, only=names)):
         with _named(file):
-            found, truths = columns.encode(frame), answers.encode(frame)
+            found = columns.encode(frame, wordless=missing == "drop")
+            truths = answers.encode(frame)
         kept = kept_rows(frame.index, (found, owners), (truths, answers.names), missing, file.path)
         left_out += int((~kept).sum())
         blocks.add(found[kept])

@@ -13,6 +13,7 @@ from brainnet.data.columns import Columns, check_present, listed
 from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
 from brainnet.data.row_file import RowFile
+from brainnet.data.signs import agreed
 from brainnet.errors import InputError
 from brainnet.training.answers import ROWS_AT_ONCE, answers, outputs_of, rows_of_a_pass
 from brainnet.training.evaluation import Evaluation
@@ -106,14 +107,18 @@ def labelled(
         )
     check_there(file.columns, columns.raw_names)
     check_present(targets, file.columns, of=f"the right answers: in {file.path} ")
-    right = Answers(trained.task, torch.empty(0), trained.class_names, tuple(targets))
+    columns, file = agreed(columns, file)
+    classes = trained.class_names
+    right = Answers(trained.task, torch.empty(0), classes, tuple(targets), columns.decimal)
     texts = [*columns.text_names, *(targets if trained.class_names else ())]
     names = [*columns.raw_names, *targets]
     for frame in file.chunks(rows_at_once(len(names)), text=texts, only=names):
-        measured, truths = columns.apply(frame), right.encode(frame)
+        encoded = columns.encode(frame, wordless=missing == "drop")
+        measured, truths = columns.expand(encoded), right.encode(frame)
         if missing == "refuse" and not columns.imputes:
             check_complete(measured, columns, frame.index)
-        there = (measured, columns.names), (truths, targets)
+        owners = [column.name for column in columns.columns for _ in range(column.width)]
+        there = (encoded, owners), (truths, targets)
         kept = kept_rows(frame.index, *there, missing, file.path)
         if kept.any():
             inputs = trained.scaling.apply(torch.from_numpy(measured[kept]))

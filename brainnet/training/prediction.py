@@ -9,6 +9,7 @@ from torch import Tensor
 
 from brainnet.data.columns import Columns, Unseen, listed
 from brainnet.data.row_file import RowFile
+from brainnet.data.signs import agreed, typed
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 from brainnet.training.answer_file import Writer
@@ -93,9 +94,33 @@ def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ())
     needed = _columns_of(file, names, keep)
     check_kept(keep, file.columns)
     texts = [there for there, name in zip(needed, names, strict=True) if name in columns.text_names]
-    for frame in file.chunks(rows_at_once(len(names)), text=[*texts, *keep], only=[*needed, *keep]):
-        kept = {name: frame[name].to_numpy() for name in keep}
-        yield kept, frame[needed].set_axis(list(names), axis=1)
+    learnt = columns
+    columns, file = agreed(columns, file)
+    own = columns if columns is not learnt else None
+    rows = rows_at_once(len(names))
+    if not set(keep) & set(needed) - set(texts):
+        for frame in file.chunks(rows, text=[*texts, *keep], only=[*needed, *keep]):
+            yield _part(frame, frame, needed, names, keep, own)
+        return
+    # As a number for the network, as it is written for the answers: read twice.
+    inputs = file.chunks(rows, text=texts, only=needed)
+    kept = file.chunks(rows, text=keep, only=keep)
+    for frame, beside in zip(inputs, kept, strict=True):
+        yield _part(frame, beside, needed, names, keep, own)
+
+
+def _part(
+    frame: Any,  # noqa: ANN401 - a pandas DataFrame, and so is `beside`
+    beside: Any,  # noqa: ANN401
+    needed: Sequence[str],
+    names: Sequence[str],
+    keep: Sequence[str],
+    own: Columns | None,
+) -> Part:
+    """Columns to keep, and the inputs; numbers by the signs of the file where it has its own."""
+    kept = {name: beside[name].to_numpy() for name in keep}
+    rows = frame[list(needed)].set_axis(list(names), axis=1)
+    return kept, rows if own is None else typed(own, rows)
 
 
 def write_predictions(parts: Iterator[dict[str, Any]], writer: Writer) -> Iterator[int]:

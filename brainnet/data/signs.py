@@ -1,0 +1,60 @@
+"""Signs: how a file writes its numbers, held to what was learnt from another file."""
+
+from dataclasses import replace
+from typing import Any
+
+from brainnet.data.cells import is_typed, numbers
+from brainnet.data.columns import Columns
+from brainnet.data.notes import note
+from brainnet.data.row_file import RowFile
+from brainnet.data.text_files import TextFile
+
+_CALLED = {".": "a point", ",": "a comma"}
+
+
+def signs_of(file: RowFile) -> tuple[str, str]:
+    """The decimal sign and the one between thousands; "" where the file does not show them."""
+    if not isinstance(file, TextFile):
+        return "", ""
+    return file.writing.known, file.writing.groups or ""
+
+
+def typed(columns: Columns, frame: Any) -> Any:  # noqa: ANN401 - pandas DataFrames
+    """A frame whose columns of numbers hold numbers, where every cell is one."""
+    found = frame
+    for column in columns.columns:
+        cells = frame[column.name]
+        if column.kind == "number" and not is_typed(cells):
+            values, wrong = numbers(cells, column.decimal or columns.decimal)
+            if not wrong.any():  # else it is refused, with its row, where rows are encoded
+                found = found.assign(**{column.name: values})
+    return found
+
+
+def agreed(columns: Columns, file: RowFile) -> tuple[Columns, RowFile]:
+    """Columns and another file of rows that mean the same by a point and by a comma.
+
+    `1.234` alone is one number or another; the file that was learnt from says which. A file whose
+    cells are beyond doubt written the other way is read its own way, which is noted.
+    """
+    if not isinstance(file, TextFile):
+        return columns, file
+    writing = file.writing
+    if not columns.decimal:
+        return replace(columns, decimal=writing.known, groups=writing.groups or ""), file
+    if writing.shown and writing.shown != columns.decimal:
+        note(
+            f"{file.path} writes decimals with {_CALLED[writing.shown]}, the rows that were learnt "
+            f"from with {_CALLED[columns.decimal]}. Its numbers are read as it writes them."
+        )
+        own = replace(writing, decimal=writing.shown)
+        if writing.decimal != writing.shown:
+            own = replace(own, groups=None)
+        return (
+            replace(columns, decimal=own.decimal, groups=own.groups or ""),
+            replace(file, writing=own),
+        )
+    groups = columns.groups or None
+    if groups is None and writing.decimal == columns.decimal:
+        groups = writing.groups
+    return columns, replace(file, writing=replace(writing, decimal=columns.decimal, groups=groups))

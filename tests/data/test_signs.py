@@ -1,0 +1,127 @@
+"""A point and a comma mean in every file what they meant in the one that was learnt from."""
+
+import numpy as np
+import pytest
+
+from brainnet.data.cells import numbers
+from brainnet.data.columns import Columns
+from brainnet.data.reading import open_rows
+from brainnet.data.signs import agreed
+from brainnet.data.table import Table
+from brainnet.errors import InputError
+from brainnet.training.prediction import parts_of_table
+
+ROWS = 60
+
+
+@pytest.fixture
+def german(tmp_path):
+    """Rows with decimal commas, and thousands in groups by points."""
+    lines = [
+        f"{row % 7},25;{1 + row % 9}.{row:03}{',50' * (row % 7 == 0)};{'ab'[row % 2]}"
+        for row in range(ROWS)
+    ]
+    file = tmp_path / "german.csv"
+    file.write_text("\n".join(["x;big;y", *lines]))
+    return file
+
+
+def read(columns, file, keep=()):
+    """The inputs that a run makes of a file for its answers."""
+    parts = list(parts_of_table(columns, open_rows(file), keep=keep))
+    return np.concatenate([columns.apply(rows) for _, rows in parts]), parts
+
+
+def test_another_file_is_read_by_the_signs_that_were_learnt(german, tmp_path):
+    found = Table(german, "y").load(0)
+    assert found.preparation.decimal == ","
+    assert found.inputs[1, 1] == 2001
+    other = tmp_path / "other.csv"
+    other.write_text("x;big\n1;5.108\n2;7.375\n")
+    assert read(found.preparation, other)[0].tolist() == [[1, 5108], [2, 7375]]
+    held = Table(german, "y", validation_path=_with_answers(other)).load(0)
+    assert held.inputs[-2:, 1].tolist() == [5108, 7375]
+
+
+def _with_answers(file):
+    lines = file.read_text().splitlines()
+    answered = file.with_name("answered.csv")
+    answered.write_text(f"{lines[0]};y\n{lines[1]};a\n{lines[2]};b\n")
+    return answered
+
+
+def test_a_column_that_is_kept_is_read_as_without_keeping(german):
+    columns = Table(german, "y").load(0).preparation
+    alone, _ = read(columns, german)
+    beside, parts = read(columns, german, keep=["big"])
+    assert (alone == beside).all()
+    assert parts[0][0]["big"][:2].tolist() == ["1.000,50", "2.001"]
+
+
+def test_groups_far_down_a_file_are_read_as_those_at_its_start(tmp_path):
+    file = tmp_path / "late.csv"
+    rows = [f"{row % 7},5;{row % 11};{'ab'[row % 2]}" for row in range(3000)]
+    rows += ["1,5;3.361,50;a", "1,5;5.108;b"]
+    file.write_text("\n".join(["x;big;y", *rows]))
+    assert Table(file, "y").load(0).inputs[-2:, 1].tolist() == [3361.5, 5108]
+
+
+def test_a_file_that_is_surely_written_otherwise_is_read_its_own_way(german, tmp_path, caplog):
+    columns = Table(german, "y").load(0).preparation
+    other = tmp_path / "points.csv"
+    other.write_text("x;big\n1.25;5108.5\n2.5;7.375\n")
+    assert read(columns, other)[0].tolist() == [[1.25, 5108.5], [2.5, 7.375]]
+    assert "writes decimals with a point" in caplog.text
+
+
+def test_what_was_learnt_of_signs_is_stored():
+    columns = Columns.numbers(["x"])
+    stored = Columns(columns.columns, decimal=",", groups=".")
+    assert Columns.from_dict(stored.to_dict()) == stored
+    assert agreed(columns, None) == (columns, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "number"),
+    [
+        ("1.234", ",", 1234),
+        ("1.234", ".", 1.234),
+        ("1,234", ".", 1234),
+        ("1,234", ",", 1.234),
+        ("-1.234,5", ",", -1234.5),
+        ("1,5e3", ",", 1500),
+        ("1.5", ",", None),
+        ("1,5", ".", None),
+        ("1,5", "", 1.5),
+        ("$1,200.50", ".", 1200.5),
+    ],
+)
+def test_a_known_decimal_sign_decides(text, decimal, number):
+    import pandas
+
+    values, wrong = numbers(pandas.Series([text], dtype=object), decimal)
+    assert wrong[0] == (number is None)
+    assert number is None or values[0] == number
+
+
+def test_a_column_of_the_other_sign_keeps_its_own(tmp_path):
+    file = tmp_path / "mixed.csv"
+    rows = [
+        f"{row},25;{row},5;{1 + row % 9}.{row:03};1.{row % 10};{'ab'[row % 2]}"
+        for row in range(ROWS)
+    ]
+    file.write_text("\n".join(["x;z;big;lat;y", *rows]))
+    found = Table(file, "y").load(0)
+    assert found.inputs[11].tolist() == pytest.approx([11.25, 11.5, 3011, 1.1])
+    assert (read(found.preparation, file)[0] == found.inputs.numpy()).all()
+
+
+def test_missing_words_of_another_file_are_dropped_too(german, tmp_path):
+    rows = [f"{row}.5,{('red', 'blue')[row % 2]},{'ab'[row // 2 % 2]}" for row in range(40)]
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.write_text("\n".join(["x,colour,y", *rows]))
+    second.write_text("x,colour,y\n1.5,red,a\n2.5,,b\n3.5,blue,a\n")
+    found = Table(first, "y", missing="drop", test_path=second).load(0)
+    assert found.parts == (40, 0, 2)
+    with pytest.raises(InputError, match="colour"):
+        Table(first, "y", columns=["colour", "z"]).load(0)
