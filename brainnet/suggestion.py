@@ -1,7 +1,12 @@
 """A slip of the keys is met with the word that was probably meant."""
 
 import difflib
-from collections.abc import Iterable
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+_PLAIN_VALUE = re.compile(r"[\w./+-](?:[\w ./+-]*[\w./+-])?")
+_PLAIN_WORD = re.compile(r"[\w./+=,\[\]-]+")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -38,3 +43,27 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         endings = {known_word.rpartition(".")[2]: known_word for known_word in reversed(words)}
         near = [endings[end] for end in difflib.get_close_matches(last, endings, n=1, cutoff=0.75)]
     return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def override(key: str, value: str | Sequence[str]) -> str:
+    """What to type for a key, as a shell takes it: quoted where it must be.
+
+    Args:
+        key: dotted.
+        value: a text, or several for a list.
+
+    Example:
+        >>> print(override("data.drop", ["Größe", "Nr"]))
+        data.drop=[Größe,Nr]
+        >>> print(override("data.drop", ["size, in m"]))
+        'data.drop=["size, in m"]'
+    """
+    texts = [_in_quotes(text) for text in ([value] if isinstance(value, str) else value)]
+    joined = ",".join(texts)
+    word = f"{key}={joined}" if isinstance(value, str) else f"{key}=[{joined}]"
+    return word if _PLAIN_WORD.fullmatch(word) else shlex.quote(word)
+
+
+def _in_quotes(value: str) -> str:
+    escaped = value.replace('"', '\\"')
+    return value if _PLAIN_VALUE.fullmatch(value) else f'"{escaped}"'

@@ -1,8 +1,12 @@
-"""Slips of the keys."""
+"""Slips of the keys, and what to type instead."""
+
+import shlex
 
 import pytest
 
-from brainnet.suggestion import did_you_mean
+from brainnet.cli.arguments import parse
+from brainnet.cli.composition import Composer
+from brainnet.suggestion import did_you_mean, override
 
 KNOWN = ["optimizer", "optimizer.lr", "optimizer.eps", "seed", "data.batch_size"]
 
@@ -24,3 +28,14 @@ def test_finds_what_was_meant(word, meant):
 
 def test_says_nothing_where_nothing_comes_close():
     assert did_you_mean("zebra", KNOWN) == ""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["Größe", "Nr"], ["Größe (cm)"], ["a, b"], ['a "b"', "it's"], ["a=b"], ["x: y"], ["a;b", "&"]],
+)
+def test_what_is_suggested_can_be_typed_as_it_is_printed(names):
+    (word,) = shlex.split(override("data.drop", names))
+    typed = parse([word]).overrides
+    (read,) = Composer.over(parse([])).parsed(typed)
+    assert read.value() == names

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hydra._internal.utils import get_args_parser  # the parser that hydra.main itself uses
 
+from brainnet.cli.quotes import readable
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 
@@ -16,7 +17,7 @@ class Arguments:
     """What was typed.
 
     Attributes:
-        overrides: `key=value`, as typed.
+        overrides: `key=value` as typed, but for quotes that Hydra's grammar wants.
         multirun: whether `-m` asks for a sweep.
         shows: whether Hydra is only to show something (`--cfg`, `--info` ...), and nothing to run.
         flags: everything else that was typed.
@@ -70,7 +71,7 @@ def parse(argv: Sequence[str]) -> Arguments:
             "--experimental-rerun would load a pickle; use resume=RUN to go on with a run."
         )
     return Arguments(
-        overrides=tuple(typed.overrides),
+        overrides=tuple(map(readable, typed.overrides)),
         multirun=typed.multirun,
         shows=bool(typed.cfg or typed.info or typed.hydra_help or typed.shell_completion),
         flags=tuple(word for word in argv if word not in typed.overrides),

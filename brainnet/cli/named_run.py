@@ -4,6 +4,7 @@ from pathlib import Path
 
 from brainnet.building.targets import Consent, allowed_roots
 from brainnet.cli.flags import Flags
+from brainnet.cli.quotes import bare
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 from brainnet.training.run_folder import find_run
@@ -30,7 +31,8 @@ def trained_of(command: str, typed: Flags, usage: str) -> Trained:
             f"{command} needs one run: its folder, latest, or a checkpoint file; got "
             f"{' '.join(names) or 'none'}.\n{usage}"
         )
-    given = dict(word.split("=", 1) for word in typed.words if word != names[0])
+    pairs = (word.partition("=") for word in typed.words if word != names[0])
+    given = {key: bare(value) for key, _, value in pairs}
     for key in given:
         if key not in (*OWN, RUNS):
             raise InputError(

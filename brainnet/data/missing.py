@@ -9,6 +9,7 @@ import numpy as np
 from brainnet.data.cells import Numbers
 from brainnet.data.columns import all_finite, listed, row_number
 from brainnet.errors import InputError
+from brainnet.suggestion import override
 
 Missing = Literal["refuse", "drop", "impute"]
 MISSING: tuple[Missing, ...] = get_args(Missing)
@@ -58,7 +59,7 @@ def _refusal(index: Any, lacking: Numbers, names: Sequence[str], what: str, path
         "data.missing=drop leaves such rows out."
         if what == "target"
         else "data.missing=impute fills in the mean of the training rows, data.missing=drop leaves "
-        f"such rows out, data.drop=[{names[place]}] the column."
+        f"such rows out, {override('data.drop', [names[place]])} the column."
     )
     return (
         f"{path}: the {what} {names[place]!r} has empty cells{also}: row{'s' * (len(rows) > 1)} "

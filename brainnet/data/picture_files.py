@@ -13,6 +13,7 @@ from brainnet.data.class_folders import PARTS, shown
 from brainnet.data.columns import listed
 from brainnet.data.idx import is_idx, read_idx
 from brainnet.errors import InputError
+from brainnet.suggestion import override
 
 _IMAGES = ("images", "image", "x", "pictures", "data", "inputs", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target", "classes", "arr_1")
@@ -58,7 +59,8 @@ def _of_folder(files: Sequence[Path], folder: Path) -> PictureArrays:
         if len(fitting) > 1:
             raise InputError(
                 f"{folder} holds {listed([file.name for file in fitting])}, and each could be the "
-                f"pictures to {part} on. Leave one, or name the file: data.path={fitting[0]}."
+                f"pictures to {part} on. Leave one, or name the file: "
+                f"{override('data.path', str(fitting[0]))}."
             )
         if fitting:
             found[part] = fitting[0]
