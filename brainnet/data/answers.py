@@ -117,7 +117,7 @@ class AnswerSurvey:
         return _numbers_of(frame, self._names, self._decimal)
 
     def _coded(self, cells: Any) -> Numbers:  # noqa: ANN401
-        found, uniques = coded(cells)
+        found, uniques = coded(cells, written=True)
         for value in uniques:
             if value:
                 self._codes.setdefault(value, len(self._codes))

@@ -27,6 +27,7 @@ _IN_GROUPS = re.compile(
 )
 _GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?")
+_WHOLE = re.compile(r"^([-+]?\d+)\.0+$")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 
 _DAYS = (
@@ -71,36 +72,42 @@ def words(cells: Cells) -> Cells:
     if isinstance(cells.dtype, pandas.CategoricalDtype):
         cells = cells.astype(cells.cat.categories.dtype)
     if is_typed(cells):
-        there = cells.notna()
-        told = cells[there].map(_told)
-        return told.astype(object).reindex(cells.index)
+        told = np.full(len(cells), np.nan, dtype=object)
+        there = cells.notna().to_numpy()
+        told[there] = [_told(value) for value in cells[there]]
+        return pandas.Series(told, index=cells.index, name=cells.name, dtype=object)
     if isinstance(cells.dtype, pandas.StringDtype):
         return cells.str.strip()
     texts = cells.astype(object)
     return texts.map(lambda cell: cell.strip() if isinstance(cell, str) else str(cell), "ignore")
 
 
-def coded(cells: Cells) -> tuple[Numbers, list[str]]:
+def coded(cells: Cells, *, written: bool = False) -> tuple[Numbers, list[str]]:
     """Which of its words each cell holds (rows,), and the words as they first appear; `""` is none.
+
+    A word such as `1.0` is the word `1`, as which a number is told; if `written`, it is not.
 
     Example:
         >>> import pandas
-        >>> codes, found = coded(pandas.Series(["b", None, "a", "b"]))
+        >>> codes, found = coded(pandas.Series(["b", None, "1.0", "b", "1"]))
         >>> codes.tolist(), found
-        ([0, 1, 2, 0], ['b', '', 'a'])
+        ([0, 1, 2, 0, 2], ['b', '', '1'])
     """
     import pandas
 
     codes, found = pandas.factorize(words(cells).fillna(""))
-    return codes, [str(word) for word in found]
+    texts = [str(word) for word in found]
+    if written or not any(map(_WHOLE.fullmatch, texts)):
+        return codes, texts
+    plain = [_WHOLE.sub(r"\1", text) for text in texts]
+    places = {text: place for place, text in enumerate(dict.fromkeys(plain))}
+    return np.array([places[text] for text in plain])[codes], list(places)
 
 
 def _told(value: Any) -> str:  # noqa: ANN401 - a NumPy number
-    return (
-        str(int(value))
-        if not isinstance(value, bool | np.bool_) and value == int(value)
-        else str(value)
-    )
+    if isinstance(value, bool | np.bool_ | int | np.integer):
+        return str(value)
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def numbers(cells: Cells, decimal: str = "") -> tuple[Numbers, Numbers]:

@@ -6,7 +6,17 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from brainnet.data.cells import Cells, Numbers, booleans, coded, date_numbers, dates, numbers, words
+from brainnet.data.cells import (
+    Cells,
+    Numbers,
+    booleans,
+    coded,
+    date_numbers,
+    dates,
+    is_typed,
+    numbers,
+    words,
+)
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean, override
 
@@ -294,10 +304,27 @@ def _size(value: str) -> float:
 def _codes(column: Column, cells: Cells, unseen: Unseen | None) -> Numbers:
     found, uniques = coded(cells)
     codes = {value: place + 1 for place, value in enumerate(column.values)}
+    if is_typed(cells) and not all(value in codes for value in uniques):
+        codes = _sizes_among(column.values) | codes
+        uniques = [value if value in codes else _as_size(value) for value in uniques]
     known = np.array([codes.get(value, 0) for value in uniques], dtype=np.int64)
     if unseen == "refuse":
         refuse_cells(column, cells, known[found] == 0, "words seen in training", _UNSEEN)
     return known[found] if len(uniques) else np.zeros(0)
+
+
+def _as_size(value: str) -> str:
+    """A word that all words for the same number share."""
+    size = _size(value)
+    return value if np.isinf(size) else f"{size:.17g}\0"
+
+
+def _sizes_among(values: Sequence[str]) -> dict[str, int]:
+    """The codes of words that are numbers, by their size: 007 for a 7; the first of several."""
+    found: dict[str, int] = {}
+    for place, value in enumerate(values, 1):
+        found.setdefault(_as_size(value), place)
+    return found
 
 
 def _missed(column: Column, cells: Cells) -> list[Numbers]:

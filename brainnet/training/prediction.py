@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from torch import Tensor
-
 from brainnet.data.columns import Columns, Unseen, listed
 from brainnet.data.row_file import RowFile
 from brainnet.data.signs import agreed, typed
@@ -14,7 +12,7 @@ from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 from brainnet.training.answer_file import Writer
 from brainnet.training.answers import PREDICTION, PROBABILITY, ROWS_AT_ONCE, outputs_of
-from brainnet.training.rows import check_there, nameless
+from brainnet.training.rows import check_there, nameless, never_seen
 from brainnet.training.trained import Trained
 
 # Enough to make what is done once for a part cheap, and little for the memory of a laptop.
@@ -59,24 +57,6 @@ def predictions(
                 strange.update(never_seen(trained.preparation, measured))
             outputs = outputs_of(trained.network, trained.scaling.apply(measured))
             yield kept | trained.told(outputs)
-
-
-def never_seen(columns: Columns, measured: Tensor) -> Counter[str]:
-    """Count, by column, the rows that hold a word which training never saw.
-
-    Args:
-        columns: what was learnt.
-        measured: what it made of raw rows, (rows, inputs): zeros, or code 0, for such a word.
-    """
-    found: Counter[str] = Counter()
-    place = 0
-    for column in columns.columns:
-        width = len(column.inputs)
-        if column.kind == "category":
-            none = (measured[:, place : place + width] == 0).all(dim=1)
-            found[column.name] = int(none.sum())
-        place += width
-    return found
 
 
 def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ()) -> Iterator[Part]:

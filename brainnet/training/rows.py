@@ -1,5 +1,6 @@
 """Rows: whatever somebody holds them in, as a table whose columns are called as the run's."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainnet.data.columns import Columns, row_number
+from brainnet.data.columns import Columns, listed, row_number
+from brainnet.data.notes import note
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 
@@ -40,10 +42,9 @@ def frame_of(rows: Any, names: Sequence[str]) -> "pd.DataFrame":  # noqa: ANN401
     if isinstance(rows, pd.DataFrame):
         return named(rows, names)
     if isinstance(rows, Mapping):
-        alone = not any(np.ndim(column) for column in rows.values())
-        return named(pd.DataFrame([rows] if alone else dict(rows)), names)
+        return named(_of_columns(rows), names)
     if isinstance(rows, list | tuple) and rows and isinstance(rows[0], Mapping):
-        return named(pd.DataFrame(list(rows)), names)
+        return named(_of_records(rows), names)
     return pd.DataFrame(_table(rows, len(names)), columns=list(names))
 
 
@@ -53,6 +54,11 @@ def named(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
     Raises:
         InputError: one is missing; a run that learnt from arrays takes as many columns by position.
     """
+    if frame.columns.nlevels > 1:
+        raise InputError(
+            f"the columns of the rows have names of {frame.columns.nlevels} levels; the network "
+            f"learnt from {listed(names, _NAMED)}. Give each one name: frame.columns = [...]."
+        )
     frame = frame.rename(columns=str)
     there = list(frame.columns)
     if there == list(names):
@@ -60,6 +66,12 @@ def named(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
     if nameless(names) and len(there) == len(names) and not set(there) & set(names):
         return frame.set_axis(list(names), axis=1)
     check_there(there, names)
+    twice = [name for name in names if there.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"the rows have {there.count(twice[0])} columns that are called {twice[0]!r}. Which "
+            "one is meant? Rename or drop the others."
+        )
     return frame[list(names)]
 
 
@@ -100,9 +112,71 @@ def check_complete(measured: NDArray[np.generic], columns: Columns, labels: Sequ
     )
 
 
+def never_seen(columns: Columns, measured: Tensor) -> Counter[str]:
+    """Count, by column, the rows that hold a word which training never saw.
+
+    Args:
+        columns: what was learnt.
+        measured: what it made of raw rows, (rows, inputs): zeros, or code 0, for such a word.
+    """
+    found: Counter[str] = Counter()
+    place = 0
+    for column in columns.columns:
+        width = len(column.inputs)
+        if column.kind == "category":
+            none = (measured[:, place : place + width] == 0).all(dim=1)
+            found[column.name] = int(none.sum())
+        place += width
+    return found
+
+
+def note_never_seen(columns: Columns, measured: Tensor) -> None:
+    """Tell which columns hold words that training never saw, and in how many rows."""
+    told = [
+        f"{name} in {rows:,} {'row' if rows == 1 else 'rows'}"
+        for name, rows in never_seen(columns, measured).items()
+        if rows
+    ]
+    if told:
+        note(
+            "words that training never saw, taken for none of those it saw: "
+            f'{listed(told, _NAMED)}. (unseen="refuse" stops at the first.)'
+        )
+
+
 def nameless(names: Sequence[str]) -> bool:
     """Whether columns have only the numbers that arrays without names are given."""
     return all(name == f"input_{column}" for column, name in enumerate(names))
+
+
+def _of_columns(columns: Mapping[Any, Any]) -> "pd.DataFrame":
+    """Return a mapping of columns as a table; where all hold a single cell, as one row."""
+    import pandas as pd
+
+    try:
+        alone = not any(np.ndim(column) for column in columns.values())
+        return pd.DataFrame([columns] if alone else dict(columns))
+    except (TypeError, ValueError) as error:
+        lengths = ", ".join(
+            f"{name} {len(column) if hasattr(column, '__len__') else 1}"
+            for name, column in list(columns.items())[:_NAMED]
+        )
+        raise InputError(
+            f"rows must be columns of one length, each with a number or word for each row; got "
+            f"{lengths}{', ...' if len(columns) > _NAMED else ''} ({error})."
+        ) from error
+
+
+def _of_records(records: Sequence[Any]) -> "pd.DataFrame":
+    """Return a list of mappings, one for each row, as a table."""
+    import pandas as pd
+
+    strange = next((row for row in records if not isinstance(row, Mapping)), None)
+    if strange is not None:
+        raise InputError(
+            f"rows must all be mappings where the first is one; one is {type(strange).__name__}."
+        )
+    return pd.DataFrame(list(records))
 
 
 def _table(rows: Any, columns: int) -> Any:  # noqa: ANN401

@@ -21,7 +21,7 @@ from brainnet.errors import InputError
 from brainnet.explanation import Explanation
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.training.answers import PREDICTION, PROBABILITY, answers, outputs_of, probabilities
-from brainnet.training.rows import check_complete, frame_of
+from brainnet.training.rows import check_complete, frame_of, note_never_seen
 from brainnet.training.run_folder import Run, find_run
 from brainnet.training.stored import NETWORK, OURS, SCALING, load_checkpoint, load_network
 
@@ -146,7 +146,11 @@ class Trained:
         import pandas as pd
 
         index = rows.index if isinstance(rows, pd.DataFrame) else None
-        return pd.DataFrame(self.answer(rows, unseen=unseen), index=index)
+        measured = self.measured(rows, unseen=unseen)
+        if isinstance(self.preparation, Columns):
+            note_never_seen(self.preparation, measured)
+        outputs = outputs_of(self.network, self.scaling.apply(measured))
+        return pd.DataFrame(self.told(outputs), index=index)
 
     def answer(
         self,

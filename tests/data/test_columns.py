@@ -109,3 +109,21 @@ def test_many_finite_numbers_may_have_an_infinite_sum():
 
 def test_words_and_numbers_stand_in_order():
     assert in_order(["b", "", "10", "nan", "9", "a"]) == ["", "9", "10", "a", "b", "nan"]
+
+
+def test_a_number_finds_its_word_however_it_was_written():
+    codes = Columns((Column("code", "category", ("007", "1", "2.50", "red")),))
+    for cells in (["007", "1", "2.50"], ["007", "1.0", "2.50"], [7.0, 1.0, 2.5], [7, 1, 2.5]):
+        found = codes.apply(pd.DataFrame({"code": cells}))
+        assert found.argmax(axis=1).tolist() == [0, 1, 2]
+        assert found.sum() == 3
+    assert codes.apply(pd.DataFrame({"code": [9, np.inf]})).sum() == 0
+    assert codes.apply(pd.DataFrame({"code": ["7"]})).sum() == 0
+
+
+def test_rows_may_be_called_the_same():
+    rows = pd.concat([frame(), frame()])
+    assert len(COLUMNS.apply(rows)) == 2 * len(frame())
+    twice = pd.DataFrame({"code": [1.0, None]}, index=[0, 0])
+    codes = Columns((Column("code", "category", ("", "1")),))
+    assert codes.apply(twice).tolist() == [[0, 1], [1, 0]]

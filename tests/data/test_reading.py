@@ -208,3 +208,20 @@ def test_without_pyarrow_the_line_to_type_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r'pip install "brainnet\[parquet\]"'):
         open_rows(file)
+
+
+@pytest.mark.parametrize("place", [10, 2500])
+def test_a_short_line_is_found_after_a_last_cell_that_is_empty(tmp_path, place):
+    lines = [f"{row},w{row % 4}" for row in range(3000)]
+    lines[5] = "5,"
+    lines[place] = "5"
+    file = tmp_path / "short.csv"
+    file.write_text("\n".join(["a,b", *lines]))
+    with pytest.raises(InputError, match=f"line {place + 2} has 1 cell, the others have 2"):
+        list(open_rows(file).chunks(1000))
+
+
+def test_empty_last_cells_are_no_short_lines(tmp_path):
+    file = tmp_path / "gaps.csv"
+    file.write_text("sep=;\na;b\n" + "1;\n\n2;x\n" * 1500)
+    assert sum(len(part) for part in open_rows(file).chunks(1000)) == 3000

@@ -1,12 +1,10 @@
-"""Parts of a file: as many rows as fit, no word that was never seen uncounted."""
+"""Parts of a file: as many rows as fit; answers come in order."""
 
 import pytest
-import torch
 
-from brainnet.data.columns import Column, Columns
 from brainnet.errors import InputError
 from brainnet.training.answers import ROWS_AT_ONCE
-from brainnet.training.prediction import check_kept, never_seen, rows_at_once, write_predictions
+from brainnet.training.prediction import check_kept, rows_at_once, write_predictions
 
 
 @pytest.mark.parametrize(
@@ -15,15 +13,6 @@ from brainnet.training.prediction import check_kept, never_seen, rows_at_once, w
 )
 def test_parts_are_whole_blocks_that_fit_into_memory(columns, rows):
     assert rows_at_once(columns) == rows
-
-
-def test_words_never_seen_are_counted_by_column():
-    many = tuple(map(str, range(40)))
-    columns = Columns(
-        (Column("n"), Column("few", "category", ("x", "y")), Column("many", "category", many))
-    )
-    measured = torch.tensor([[0.0, 1, 0, 3], [0, 0, 0, 0], [5, 0, 1, 0], [5, 0, 0, 40]])
-    assert never_seen(columns, measured) == {"few": 2, "many": 2}
 
 
 def test_columns_to_keep_are_there_once_and_no_answers():

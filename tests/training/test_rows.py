@@ -7,7 +7,7 @@ import torch
 
 from brainnet.data.columns import Column, Columns
 from brainnet.errors import InputError
-from brainnet.training.rows import check_complete, frame_of, nameless
+from brainnet.training.rows import check_complete, frame_of, nameless, never_seen, note_never_seen
 
 TABLE = [[1.0, 2.0], [3.0, 4.0]]
 
@@ -52,8 +52,14 @@ def test_a_run_on_arrays_takes_as_many_columns_by_position():
         (3.0, r"got \(\)"),
         ("rows.csv", r"got \(\)"),
         ([[1.0], [2.0, 3.0]], "NumPy cannot read"),
+        ({"a": [1, 2], "b": [1]}, r"columns of one length.*got a 2, b 1 \("),
+        ({"a": [[1], [1, 2]], "b": [1, 2]}, "columns of one length"),
+        ([{"a": 1, "b": 2}, 3], "all be mappings where the first is one; one is int"),
+        (pd.DataFrame([[1, 2, 3]], columns=["a", "b", "b"]), "2 columns that are called 'b'"),
+        (pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", 0), ("b", 0)])),
+         r"names of 2 levels; the network learnt from a, b\."),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_such_table_is_told(rows, said):
     with pytest.raises(InputError, match=said):
         frame_of(rows, ["a", "b"])
@@ -65,3 +71,20 @@ def test_a_missing_number_is_named_by_its_raw_column_and_row():
     check_complete(measured[:1], columns, [0])
     with pytest.raises(InputError, match=r"column 'n' is empty in row 12, .*\(2 of these 3"):
         check_complete(measured, columns, [10, 11, 12])
+
+
+def test_words_never_seen_are_counted_by_column():
+    many = tuple(map(str, range(40)))
+    columns = Columns(
+        (Column("n"), Column("few", "category", ("x", "y")), Column("many", "category", many))
+    )
+    measured = torch.tensor([[0.0, 1, 0, 3], [0, 0, 0, 0], [5, 0, 1, 0], [5, 0, 0, 40]])
+    assert never_seen(columns, measured) == {"few": 2, "many": 2}
+
+
+def test_words_never_seen_are_told(caplog):
+    columns = Columns((Column("few", "category", ("x", "y")),))
+    note_never_seen(columns, torch.tensor([[0.0, 1]]))
+    assert not caplog.text
+    note_never_seen(columns, torch.tensor([[0.0, 1], [0, 0]]))
+    assert "taken for none of those it saw: few in 1 row." in caplog.text
