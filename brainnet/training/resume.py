@@ -74,9 +74,13 @@ class Start:
 
         A run that was stopped in its test, or just before, goes straight to the test.
         """
-        if not self.tested:
-            return
         most = trainer.max_epochs
+        if not self.tested:
+            if most is not None and 0 <= most < self.epochs:
+                raise InputError(_too_far("gone through", self.epochs, most, "epochs"))
+            if 0 <= trainer.max_steps < self.steps:
+                raise InputError(_too_far("taken", self.steps, trainer.max_steps, "steps"))
+            return
         if most is not None and 0 <= most <= self.epochs:
             raise InputError(_nothing_left("gone through", self.epochs, "epochs"))
         if 0 <= trainer.max_steps <= self.steps:
@@ -87,6 +91,13 @@ def _nothing_left(did: str, number: int, what: str) -> str:
     return (
         f"this run has {did} all of its {number} {what}; there is nothing to go on with. "
         f"Set trainer.max_{what}={2 * number} to train it longer."
+    )
+
+
+def _too_far(did: str, number: int, most: int, what: str) -> str:
+    return (
+        f"this run has {did} {number} {what} already, more than trainer.max_{what}={most}. Leave "
+        f"that out, or set trainer.max_{what}={2 * number} to train it longer."
     )
 
 

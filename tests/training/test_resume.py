@@ -88,3 +88,16 @@ def test_a_checkpoint_without_its_parts_is_said_in_words(start, part):
     with pytest.raises(InputError, match=r"no checkpoint of brainnet|does not say how far"):
         start(resume=first.folder, trainer={"max_epochs": 4})
     assert summary(first.folder)["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"max_epochs": 1}, r"gone through 2 epochs already, more than trainer\.max_epochs=1\."),
+        ({"max_epochs": 4, "max_steps": 3}, r"taken 14 steps already, more than .*max_steps=3\."),
+    ],
+)
+def test_a_run_that_came_further_than_asked_is_said_in_words(start, limit, said):
+    first = start(callbacks=[Signal("on_train_end")])
+    with pytest.raises(InputError, match=said):
+        start(resume=first.folder, trainer=limit)
