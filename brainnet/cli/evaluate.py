@@ -17,7 +17,15 @@ from brainnet.cli.composition import Composer
 from brainnet.cli.configuration import Config, check, plain
 from brainnet.cli.consent import consent_of
 from brainnet.cli.judgement import Judgement
-from brainnet.cli.other_data import is_other_file, judged_by_file, keep_reading, own_choice, runs_of
+from brainnet.cli.other_data import (
+    check_reading,
+    is_other_file,
+    judge_by_test_file,
+    judged_by_file,
+    keep_reading,
+    own_choice,
+    runs_of,
+)
 from brainnet.cli.parts import loss_of, network_of
 from brainnet.cli.resume import (
     check_rebuildable,
@@ -65,6 +73,8 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     stored = {key: deepcopy(learnt.get(key)) for key in ("seed", *JUDGED)}
     config = with_typed(stored, composed, parsed)
     keep_reading(config, learnt, parsed)
+    judge_by_test_file(config, learnt)
+    check_reading(config, learnt, parsed)
     judgement = judged(found, config, learnt, consent_of(parsed))
     sys.stdout.write(judgement.as_json() if JSON in words else judgement.told())
     return 0

@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.types import Override
 
+from brainnet.building.build import ROWS
+from brainnet.building.files import IMAGES, PATHS, TABLE, is_same
 from brainnet.building.targets import Consent
 from brainnet.cli.conf_folder import choices, conf_folder
 from brainnet.cli.configuration import Config
@@ -22,7 +24,11 @@ from brainnet.training.other_rows import judge_file, judge_pictures
 from brainnet.training.run_folder import Run
 from brainnet.training.trained import Trained, load
 
-TABLE, IMAGES = "brainnet.data.table.Table", "brainnet.data.images.Images"
+# What may be said of another file; all else is as it was in the run.
+OF_FILE = {
+    TABLE: ("path", "target", "missing", "header"),
+    IMAGES: ("path", "labels", "broken"),
+}
 AS_LEARNT = ("data.target", "data.missing", "data.header", "data.broken")
 
 
@@ -57,8 +63,52 @@ def keep_reading(config: Config, learnt: Config, overrides: Sequence[Override]) 
 def is_other_file(config: Config, learnt: Config) -> bool:
     """Whether rows from a file were typed that are not those the run learnt from."""
     kind, path = look_up(config, "data._target_"), look_up(config, "data.path")
-    same = kind == look_up(learnt, "data._target_") and path == look_up(learnt, "data.path")
-    return kind in (TABLE, IMAGES) and path is not None and not same
+    same = kind == look_up(learnt, "data._target_") and is_same(path, look_up(learnt, "data.path"))
+    return kind in OF_FILE and path is not None and not same
+
+
+def judge_by_test_file(config: Config, learnt: Config) -> None:
+    """Take a file of test rows that was typed, and that the run had not, for the one to judge by.
+
+    Beside the run's own file it leaves more rows to train on: all were split anew.
+    """
+    path, own = look_up(config, "data.test_path"), look_up(learnt, "data.test_path")
+    if path is None or is_other_file(config, learnt) or is_same(path, own):
+        return
+    put(config, "data.path", path)
+    put(config, "data.test_path", own)
+
+
+def check_reading(config: Config, learnt: Config, overrides: Sequence[Override]) -> None:
+    """Refuse words on files that change what inputs and answers mean, or which rows are whose.
+
+    Args:
+        config: with what was typed.
+        learnt: as the run was trained.
+        overrides: what was typed.
+
+    Raises:
+        InputError: at the first such word.
+    """
+    kind = look_up(config, "data._target_")
+    if kind not in OF_FILE:
+        return
+    other = is_other_file(config, learnt)
+    free = OF_FILE[kind] if other else ()
+    for override in overrides:
+        group, _, key = override.key_or_group.partition(".")
+        if group != "data" or key in ("", "_target_", *free, *ROWS):
+            continue
+        typed, there = look_up(config, f"data.{key}"), look_up(learnt, f"data.{key}")
+        if is_same(typed, there) if key in PATHS else typed == there:
+            continue
+        allowed = ", ".join(f"data.{name}" for name in OF_FILE[kind])
+        which = "another file is" if other else "its own data are"
+        raise InputError(
+            f"evaluate judges a network as it was trained, and {which} read as the run read its "
+            f"own: {override.input_line} has no place here. All rows of another file are judged, "
+            f"and of such a one may be said: {allowed}."
+        )
 
 
 def judged_by_file(run: Run, config: Config, consent: Consent) -> Judgement:
@@ -78,6 +128,7 @@ def judged_by_file(run: Run, config: Config, consent: Consent) -> Judgement:
             f"data.target must be given: which column of {data['path']} has the right answers?"
         )
     names = [str(target)] if isinstance(target, str | int) else [str(name) for name in target]
+    names = in_learnt_order(names, trained)
     missing: Missing = data.get("missing") or "refuse"
     if missing == "impute" and not trained.preparation.imputes:
         raise InputError(
@@ -88,6 +139,26 @@ def judged_by_file(run: Run, config: Config, consent: Consent) -> Judgement:
     evaluation = judge_file(trained, file, names, missing=missing)
     which = "without empty cells" if missing == "drop" else "all there are"
     return Judgement(evaluation, f"rows of {data['path']}, {which}", trained.class_names)
+
+
+def in_learnt_order(targets: Sequence[str], trained: Trained) -> list[str]:
+    """The columns of the right answers, in the order in which the network gives its own.
+
+    Raises:
+        InputError: they are not as many, one comes twice, or several are called otherwise.
+    """
+    learnt = list(trained.target_names)
+    wanted = 1 if trained.class_names else len(trained.target_scaling.shift)
+    if sorted(targets) == sorted(learnt):
+        return learnt
+    if len(targets) == wanted == 1:
+        return list(targets)
+    known = f": {', '.join(learnt)}" if learnt else ""
+    raise InputError(
+        f"data.target={','.join(targets)}: this network gives {wanted} "
+        f"{'answer' if wanted == 1 else 'answers'} to a row{known}. Name the columns of the right "
+        "answers, each once, as they were called in training."
+    )
 
 
 def judged_by_pictures(trained: Trained, data: Mapping[str, Any]) -> Evaluation:

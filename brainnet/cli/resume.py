@@ -1,15 +1,17 @@
 """Going on with a run: what it was run with, plus the few things that may change on the way."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from brainnet.building.files import located
 from brainnet.cli.configuration import Config, check, leaves
 from brainnet.errors import InputError
 from brainnet.training.run_folder import Run, find_run
 
+FILES = (TABLE, IMAGES)
 DEVICE = ("accelerator", "devices", "strategy")
 FREE_GROUPS = ("observe", "logger", "callbacks")
 NOT_OF_THE_RUN = ("resume", "paths", "hydra")
@@ -33,8 +35,9 @@ def resumed(config: Config, overrides: Iterable[Override]) -> tuple[Config, Run]
     stored.setdefault("paths", config["paths"])  # a run from Python may lie anywhere
     check_rebuildable(stored)
     check(stored)
-    for override in overrides:
-        apply(override, config, stored)
+    typed = list(overrides)
+    for override in typed:
+        apply(override, config, stored, [other.key_or_group for other in typed])
     check_length(stored, run)
     return stored, run
 
@@ -83,8 +86,14 @@ def _handed_over(part: str, name: object, why: str) -> str:
     )
 
 
-def apply(override: Override, config: Config, stored: Config) -> None:
+def apply(override: Override, config: Config, stored: Config, keys: Sequence[str]) -> None:
     """Carry one typed word over into the stored configuration.
+
+    Args:
+        override: the word.
+        config: composed from all words.
+        stored: what the run was run with.
+        keys: of all words.
 
     Raises:
         InputError: when it would change what the run has learnt so far, or from what.
@@ -100,7 +109,9 @@ def apply(override: Override, config: Config, stored: Config) -> None:
         stored["trainer"] |= {name: chosen[name] for name in DEVICE if name in chosen}
     elif group in FREE_GROUPS or group == "trainer":
         put(stored, key, look_up(config, key))
-    elif not says_nothing_new(override, config, stored):
+    elif not (
+        says_nothing_new(override, config, stored) or chosen_again(key, config, stored, keys)
+    ):
         raise InputError(
             f"resume goes on with the same network on the same data: {override.input_line} would "
             "change that. What may change is trainer.*, observe, logger and callbacks; for "
@@ -113,7 +124,20 @@ def says_nothing_new(override: Override, config: Config, stored: Config) -> bool
     key = override.key_or_group
     if override.is_delete() or key in SEVERAL_AT_ONCE:
         return False
+    if key.partition(".")[0] == "data":  # a file is the same, from whatever folder it is named
+        config, stored = ({"data": located(each.get("data") or {})} for each in (config, stored))
     return agrees(look_up(config, key), look_up(stored, key))
+
+
+def chosen_again(group: str, config: Config, stored: Config, keys: Sequence[str]) -> bool:
+    """Whether a choice is that of the run; keys of it that were typed as well speak of themselves."""
+    chosen, there = look_up(config, group), look_up(stored, group)
+    if not isinstance(chosen, Mapping) or not isinstance(there, Mapping):
+        return False
+    if chosen.get("_target_") in FILES:  # which rows these are, the other words say
+        return chosen["_target_"] == there.get("_target_")
+    left = {name: value for name, value in chosen.items() if f"{group}.{name}" not in keys}
+    return agrees(left, there)
 
 
 def check_length(stored: Config, run: Run) -> None:

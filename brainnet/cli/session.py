@@ -2,19 +2,21 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from brainnet.building import targets
+from brainnet.building.files import located
 from brainnet.building.targets import Consent
 from brainnet.cli.arguments import Arguments
 from brainnet.cli.composition import VERSION_BASE, Composer
@@ -24,9 +26,10 @@ from brainnet.cli.consent import consent_of
 from brainnet.cli.hydra_targets import check_hydra
 from brainnet.cli.kinds import name
 from brainnet.cli.other_class import without_leftovers
-from brainnet.cli.resume import resumed
+from brainnet.cli.other_data import own_choice, runs_of
+from brainnet.cli.resume import resumed, stored_config
 from brainnet.errors import InputError
-from brainnet.training.run_folder import Run
+from brainnet.training.run_folder import Run, find_run
 
 Task = Callable[[DictConfig], float | None]
 NAME = name()
@@ -66,7 +69,9 @@ class Session:
             InputError: when it cannot be composed, or names what is not allowed.
         """
         composer = Composer.over(arguments)
-        consent = consent_of(composer.parsed(arguments.overrides))
+        parsed = composer.parsed(arguments.overrides)
+        arguments = replace(arguments, overrides=(*choice_of_run(parsed), *arguments.overrides))
+        consent = consent_of(parsed)
         config = composer.compose(arguments.overrides, sweep=arguments.multirun)
         check_hydra(config, consent)
         return cls(arguments, composer, config, consent)
@@ -97,6 +102,7 @@ class Session:
         targets.check(own, self.consent)
         typed = self.composer.parsed(self.arguments.overrides)
         own = without_leftovers(own, typed, self.consent)
+        own["data"] = located(own["data"])
         if own["name"] is None:
             own["name"] = name_of(own["data"], str(choices["data"]))
         return Job(own, run)
@@ -148,6 +154,18 @@ class Session:
         job_folder = quoted("${hydra.sweep.dir}/${hydra.sweep.subdir}")
         sweep = f"hydra.sweep.dir={quoted(str(folder))}"
         return [sweep, f"{RUN_DIR}={job_folder}"]
+
+
+def choice_of_run(overrides: Sequence[Override]) -> list[str]:
+    """The kind of data of the run that is gone on with: keys of these can be typed alone."""
+    named = [each for each in overrides if each.key_or_group == "resume"]
+    if not named or named[-1].is_sweep_override() or named[-1].value() is None:
+        return []
+    try:
+        run = find_run(str(named[-1].value()), runs_of(overrides))
+        return own_choice(overrides, stored_config(run))
+    except InputError:  # it is told where the run is needed
+        return []
 
 
 def name_of(data: Mapping[str, Any], choice: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from brainnet.building.files import located
 from brainnet.data.builtin import find_source
 from brainnet.data.module import DataModule
 from brainnet.data.sources import SOURCES
@@ -60,7 +61,7 @@ def describe_data(data: DataModule) -> dict[str, Any]:
     source = find_source(data.source)() if isinstance(data.source, str) else data.source
     told: dict[str, Any] = {"_target_": None, "name": data.dataset.name}
     if type(source) in SOURCES.values() and dataclasses.is_dataclass(source):
-        told = {"_target_": _path(type(source)), **dataclasses.asdict(source)}
+        told = located({"_target_": _path(type(source)), **dataclasses.asdict(source)})
     validation, test = data.fractions
     return {
         **told,
