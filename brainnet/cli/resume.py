@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from brainnet.building.files import located
+from brainnet.building.files import IMAGES, TABLE, located
 from brainnet.cli.configuration import Config, check, leaves
 from brainnet.errors import InputError
 from brainnet.training.run_folder import Run, find_run
@@ -130,12 +130,12 @@ def says_nothing_new(override: Override, config: Config, stored: Config) -> bool
 
 
 def chosen_again(group: str, config: Config, stored: Config, keys: Sequence[str]) -> bool:
-    """Whether a choice is that of the run; keys of it that were typed as well speak of themselves."""
+    """Whether a choice is that of the run; keys of it that were typed as well speak for it."""
     chosen, there = look_up(config, group), look_up(stored, group)
     if not isinstance(chosen, Mapping) or not isinstance(there, Mapping):
         return False
     if chosen.get("_target_") in FILES:  # which rows these are, the other words say
-        return chosen["_target_"] == there.get("_target_")
+        return bool(chosen["_target_"] == there.get("_target_"))
     left = {name: value for name, value in chosen.items() if f"{group}.{name}" not in keys}
     return agrees(left, there)
 
