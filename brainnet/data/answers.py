@@ -99,6 +99,7 @@ class AnswerSurvey:
             self.classes = _look_like_classes(head[names[0]], decimal)
         self._undecided = self.classes and task is None
         self._codes: dict[str, int] = {}
+        self._met: set[int] = set()  # codes of labels in rows that are kept
         self._parts: list[Numbers] = []
 
     @property
@@ -135,9 +136,14 @@ class AnswerSurvey:
         self._parts = [values[part.astype(np.int64)].reshape(-1, 1) for part in known]
         self._codes, self.classes = {}, False
 
+    @property
+    def _labels(self) -> list[str]:
+        """The labels of rows that are kept, as they first appear."""
+        return [label for label, code in self._codes.items() if code in self._met]
+
     def _few_whole_numbers(self, rows: int) -> bool:
         """Whether the labels may be those of classes: words, or a few whole numbers."""
-        values = _values(list(self._codes), self._decimal)
+        values = _values(self._labels, self._decimal)
         if not len(values) or np.isnan(values).any():
             return True
         most = min(_MOST_CLASSES_OF_NUMBERS, max(2, rows / 2))
@@ -148,7 +154,8 @@ class AnswerSurvey:
         self._parts.append(found)
         if not self.classes:
             return
-        rows, different = sum(map(len, self._parts)), len(self._codes)
+        self._met.update(np.unique(found).astype(np.int64).tolist())
+        rows, different = sum(map(len, self._parts)), len(self._met)
         if self._undecided and not self._few_whole_numbers(rows):
             self._become_numbers()
         elif different > _MOST_CLASSES:
@@ -163,18 +170,20 @@ class AnswerSurvey:
         found = np.concatenate(self._parts)
         self._parts.clear()
         if self.classes:
-            return self._classes(found[:, 0].astype(np.int64), list(self._codes))
+            return self._classes(found[:, 0].astype(np.int64))
         for name, values in zip(self._names, found.T, strict=True):
             if (values == values[0]).all():
                 self._refuse_constant(name, f"{values[0]:g}", len(values))
         return Answers("regression", torch.from_numpy(found), (), self._names, self._decimal)
 
-    def _classes(self, found: Numbers, labels: list[str]) -> Answers:
-        names = _class_names(labels, self._decimal)
+    def _classes(self, found: Numbers) -> Answers:
+        names = _class_names(self._labels, self._decimal)
         order = in_order(set(names))
         places = {name: place for place, name in enumerate(order)}
         self._check_classes(order, len(found))
-        codes = torch.from_numpy(np.array([places[name] for name in names])[found])
+        recoded = np.zeros(len(self._codes), dtype=np.int64)
+        recoded[sorted(self._met)] = [places[name] for name in names]
+        codes = torch.from_numpy(recoded[found])
         task = self._task
         if task is None or task == "classification":
             task = classification_task(len(order))
@@ -205,7 +214,7 @@ class AnswerSurvey:
         )
 
     def _refuse_classes(self, different: int, rows: int) -> None:
-        shown = listed(list(self._codes)[:3])
+        shown = listed(self._labels[:3])
         raise InputError(
             f"the target {self._names[0]!r} has {different:,} different values in {rows:,} rows "
             f"({shown}, ...): classes need several rows each to learn from. Choose another target, "

@@ -19,6 +19,7 @@ from brainnet.data.cells import (
 )
 from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order, listed
 from brainnet.data.notes import note
+from brainnet.data.spread import Spread
 from brainnet.errors import InputError
 from brainnet.suggestion import override
 
@@ -76,6 +77,7 @@ class Survey:
         self._wordless = wordless
         self._codes: list[dict[str, int]] = [{} for _ in self._columns]
         self._constant: list[str] = []
+        self._spreads = {c.name: Spread(c.name) for c in self._columns if c.kind == "number"}
         self._rows = 0
         # What each number was first, and whether it was ever another one; NaN is none.
         self._first = np.full(self.width, np.nan, np.float32)
@@ -102,11 +104,17 @@ class Survey:
         parts = (
             [self._grown(codes, frame[column.name])]
             if column.kind == "category"
-            else encoded(column, frame[column.name], decimal=self._signs[0])
+            else self._numbered(column, frame[column.name])
             for column, codes in zip(self._columns, self._codes, strict=True)
         )
         fill(found, (values for part in parts for values in part))
         check_finite(found, frame, self._columns)
+        return found
+
+    def _numbered(self, column: Column, cells: Any) -> list[Numbers]:  # noqa: ANN401
+        found = encoded(column, cells, decimal=self._signs[0])
+        if column.kind == "number":
+            self._spreads[column.name].add(found[0])
         return found
 
     @property
@@ -172,6 +180,10 @@ class Survey:
         """Whether something can be learnt from a column; if not, or if in doubt, it is told."""
         named = column.name in self._kept
         outcome = "It is kept, as you named it." if named else "It is left out."
+        merged = column.kind == "number" and self._spreads[column.name].is_merged
+        if merged:
+            self._spreads[column.name].tell()
+            return named or bool(self._varied[own].any())
         if not self._varied[own].any():
             self._constant.append(column.name)
             return named

@@ -102,3 +102,40 @@ def test_other_rows_are_answered_with_the_same_classes():
     assert np.isnan(codes[2])
     with pytest.raises(InputError, match=r"the classes 9, 10, but not in row 1 \('11'\)"):
         found.encode(pd.DataFrame({"y0": ["11"]}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "decimal", "names"),
+    [
+        (["1", "1,000", "500"], "", ("1", "500", "1,000")),
+        (["1", "1,000", "500"], ".", ("1", "500", "1,000")),
+        (["1.000", "2.000"], ",", ("1.000", "2.000")),
+        (["1.000", "2.000"], ".", ("1", "2")),
+        (["1,0", "2"], ",", ("1", "2")),
+        (["v1.0", "v2"], "", ("v1.0", "v2")),
+    ],
+)
+def test_thousands_are_no_fraction(labels, decimal, names):
+    frame = pd.DataFrame({"y": labels * 6})
+    survey = AnswerSurvey(frame, ["y"], "classification", Path("rows.csv"), decimal)
+    survey.count(survey.encode(frame))
+    found = survey.finish()
+    assert sorted(found.class_names) == sorted(names)
+    codes = found.encode(frame.head(len(labels)))[:, 0]
+    assert codes.tolist() == found.targets[: len(labels)].tolist()
+    assert len(set(codes)) == len(labels)
+
+
+def test_words_of_classes_are_taken_as_they_are_written():
+    found = answered(["v1", "v2"] * 6)
+    with pytest.raises(InputError, match=r"not in row 1 \('v1\.0'\)"):
+        found.encode(pd.DataFrame({"y0": ["v1.0"]}))
+
+
+def test_labels_of_rows_left_out_are_no_classes():
+    frame = pd.DataFrame({"y": ["ghost", *["b", "a"] * 6]})
+    survey = AnswerSurvey(frame, ["y"], None, Path("rows.csv"))
+    survey.count(survey.encode(frame)[1:])
+    found = survey.finish()
+    assert (found.task, found.class_names) == ("binary", ("a", "b"))
+    assert found.targets[:3].tolist() == [1, 0, 1]

@@ -122,3 +122,12 @@ def test_a_count_of_the_rows_is_left_out_by_its_name(name, kept, caplog):
 def test_nothing_left_is_an_error():
     with pytest.raises(InputError, match="no column is left to learn from"):
         surveyed({"x": ["a"] * MANY})
+
+
+def test_numbers_that_float32_merges_are_not_called_the_same(caplog):
+    seconds = 1_700_000_000 + np.arange(MANY) % 50
+    columns, _ = surveyed({"t": seconds, "a": cycle("1.5", "2")})
+    assert columns.raw_names == ("a",)
+    assert "'t' goes from 1700000000 to 1700000049" in caplog.text
+    assert "Subtract 1700000000" in caplog.text
+    assert "same in every row" not in caplog.text

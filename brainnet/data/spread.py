@@ -1,0 +1,59 @@
+"""Spread: which numbers lie so close together, far from 0, that float32 cannot tell them apart."""
+
+import numpy as np
+
+from brainnet.data.cells import Numbers
+from brainnet.data.notes import note
+
+# Numbers that take up fewer steps of float32 than this have lost what told them apart.
+_STEPS = 1024
+
+
+class Spread:
+    """How far apart the numbers of a column are, from all its rows.
+
+    Args:
+        name: of the column.
+
+    Example:
+        >>> seconds = Spread("seconds")
+        >>> seconds.add(1_700_000_000.0 + np.arange(50))
+        >>> seconds.is_merged
+        True
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._least, self._most = np.inf, -np.inf
+        self._inexact = False
+
+    def add(self, values: Numbers) -> None:
+        """Take note of numbers (rows,), NaN among them where one is missing."""
+        if not len(values) or values.dtype.itemsize < 8:
+            return
+        least, most = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+        self._least, self._most = min(self._least, least), max(self._most, most)
+        if self._is_narrow and not self._inexact:
+            there = values[~np.isnan(values)]
+            self._inexact = bool((there.astype(np.float32) != there).any())
+
+    @property
+    def _is_narrow(self) -> bool:
+        size = max(abs(self._least), abs(self._most))
+        if not np.isfinite(size) or size > float(np.finfo(np.float32).max):
+            return False
+        step = float(np.spacing(np.float32(size)))
+        return 0 < self._most - self._least < _STEPS * step
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether different numbers become one and the same."""
+        return self._inexact and self._is_narrow
+
+    def tell(self) -> None:
+        """Say so, and what helps."""
+        note(
+            f"column {self.name!r} goes from {self._least:.15g} to {self._most:.15g}, so close "
+            "together that numbers of 32 bits cannot tell all of them apart. Subtract "
+            f"{self._least:.15g} from it in the file to learn from the differences."
+        )
