@@ -53,6 +53,10 @@ def read(
             rest.append(word)
         elif word in switches:
             chosen.add(word)
+        elif name in switches:
+            raise InputError(
+                f"{name} takes no value; got {word}. Type {name} alone, or leave it out."
+            )
         elif name not in options:
             raise _unknown(command, name, [*options, *switches])
         elif name in values:

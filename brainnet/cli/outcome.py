@@ -59,6 +59,9 @@ def told(error: Exception) -> int:
         place = f" {error.filename}" if error.filename else ""
         tell(f"error: cannot write{place}: {CANNOT_WRITE[error.errno]}.")
         return WRONG_INPUT
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        tell(f"error: no file or folder can have so long a name: {error.filename}")
+        return WRONG_INPUT
     if out_of_memory(error):
         tell(
             "error: there is not enough memory for that. Set fewer neurons (network.hidden), fewer "

@@ -2,13 +2,14 @@
 
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast, get_args
 
@@ -19,7 +20,7 @@ from brainnet.data.columns import Unseen, listed
 from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
 from brainnet.errors import InputError
-from brainnet.training.answer_file import Form, form_of, writer_to, written_whole
+from brainnet.training.answer_file import Form, form_of, writer_to
 from brainnet.training.picture_rows import parts_of_pictures
 from brainnet.training.prediction import (
     Part,
@@ -30,6 +31,7 @@ from brainnet.training.prediction import (
 )
 from brainnet.training.threads import leaving_a_thread
 from brainnet.training.trained import Trained
+from brainnet.training.whole_file import written_whole
 
 OPTIONS = {
     "--input": "FILE",
@@ -81,21 +83,41 @@ def run(words: Sequence[str]) -> int:
 
 @contextmanager
 def source_of(typed: str) -> Iterator[Path]:
-    """The file to read; what comes through a pipe is put into one first, to be looked at twice."""
+    """The file to read; what comes through a pipe is put into one first, to be looked at twice.
+
+    Raises:
+        InputError: there is none, or it cannot be opened.
+    """
     if typed != STANDARD:
         path = Path(typed).expanduser()
-        if not path.exists():
-            raise InputError(f"there is no file {path}; it is looked for from {Path.cwd()}.")
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "standard input"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
         try:
+            plain = stat.S_IFMT(path.stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR)
+        except OSError as error:
+            why = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror})"
+            raise InputError(
+                f"there is no file {path}{why}; it is looked for from {Path.cwd()}."
+            ) from error
+        if plain:
             yield path
+            return
+    with tempfile.TemporaryDirectory() as folder:
+        name = "the standard input" if typed == STANDARD else typed
+        copy = Path(folder) / ("standard input" if typed == STANDARD else Path(typed).name)
+        try:
+            with nullcontext(sys.stdin.buffer) if typed == STANDARD else path.open("rb") as given:
+                copied(given, copy)
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
+        try:
+            yield copy
         except InputError as error:
-            raise InputError(str(error).replace(str(path), "the standard input")) from error
+            raise InputError(str(error).replace(str(copy), name)) from error
+
+
+def copied(given: BinaryIO, copy: Path) -> None:
+    """Put all that comes into a file."""
+    with copy.open("wb") as file:
+        shutil.copyfileobj(given, file)
 
 
 def parts_of(trained: Trained, source: Path, keep: Sequence[str], typed: Flags) -> Iterator[Part]:
@@ -142,12 +164,16 @@ def output_of(typed: Flags) -> Path | None:
     """The file to write to; None for the standard output.
 
     Raises:
-        InputError: it is a folder.
+        InputError: it is a folder, or no file can be called so.
     """
     if "--output" not in typed.values:
         return None
     output = Path(typed.values["--output"]).expanduser()
-    if output.is_dir():
+    try:
+        folder = output.is_dir()
+    except OSError as error:  # a name of more letters than there can be
+        raise InputError(f"--output {output}: {error.strerror}. Name it otherwise.") from error
+    if folder:
         raise InputError(f"--output {output} is a folder; name a file in it.")
     return output
 
@@ -167,7 +193,7 @@ def check_output(output: Path | None, source: Path, form: Form, *, overwrite: bo
     if output.exists():
         if source.exists() and output.samefile(source):
             raise InputError(f"--output {output} is the input. Write the answers to another file.")
-        if not overwrite:
+        if output.is_file() and not overwrite:  # a pipe or a device loses nothing
             raise InputError(f"--output {output} is there already. Add --overwrite to replace it.")
 
 
@@ -175,8 +201,11 @@ def check_output(output: Path | None, source: Path, form: Form, *, overwrite: bo
 def output_to(output: Path | None) -> Iterator[BinaryIO]:
     """Where answers go to: a file that appears once it is whole, or the standard output."""
     if output is not None:
-        with written_whole(output) as file:
-            yield file
+        try:
+            with written_whole(output) as file:
+                yield file
+        except OSError as error:
+            raise InputError(f"{output} cannot be written: {error.strerror or error}.") from error
         return
     yield sys.stdout.buffer
     sys.stdout.buffer.flush()

@@ -1,6 +1,8 @@
 """Picture files: where arrays of pictures and their labels lie, in IDX files or in one .npz."""
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,10 @@ from brainnet.data.columns import listed
 from brainnet.data.idx import is_idx, read_idx
 from brainnet.errors import InputError
 from brainnet.suggestion import override
+
+# What NumPy raises where an array is damaged, packed as nobody packs it, or locked by a password.
+DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, RuntimeError)
+DAMAGED += (tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 _IMAGES = ("images", "image", "x", "pictures", "data", "inputs", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target", "classes", "arr_1")
@@ -124,7 +130,7 @@ def _of_npz(path: Path) -> PictureArrays:
             arrays = {name: file[name] for pair in names if pair for name in pair}
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(
             f"{path} cannot be read as an .npz file: {error}. Write it by numpy.savez(path, "
             "images=..., labels=...), with arrays of numbers or words."
@@ -171,6 +177,19 @@ def _pairs(names: Sequence[str], path: Path) -> list[tuple[str, str] | None]:
             f"y_test; it holds {listed(names) or 'none'}."
         )
     return found
+
+
+def pictures_in(names: Sequence[str]) -> str | None:
+    """Return which array of a file holds pictures to be answered, without their labels.
+
+    Example:
+        >>> pictures_in(["y_test", "x_test", "x_train"])
+        'x_test'
+    """
+    lower = {name.lower(): name for name in names}
+    prefixes = [*_PREFIXES["test"], *_PREFIXES["train"]]
+    parts = [each for p in prefixes for w in _IMAGES for each in (f"{p}_{w}", f"{w}_{p}")]
+    return _first(lower, [*_IMAGES, *parts])
 
 
 def _first(there: Mapping[str, str], wanted: Iterable[str]) -> str | None:

@@ -10,8 +10,8 @@ from brainnet.exporting.to_json import to_json
 from brainnet.exporting.to_onnx import to_onnx
 from brainnet.exporting.to_torch import to_torch
 from brainnet.suggestion import did_you_mean
-from brainnet.training.run_folder import write_whole
 from brainnet.training.trained import Trained
+from brainnet.training.whole_file import write_whole
 
 Form = Literal["onnx", "torch", "json"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -76,7 +76,7 @@ def _check_place(file: Path, overwrite: bool) -> None:
         raise InputError(
             f"there is no folder {file.parent} to write {file.name} to. Make it first."
         )
-    if file.exists() and not overwrite:
+    if file.is_file() and not overwrite:
         raise InputError(
             f"{file} is there already. Choose another with --output FILE, or replace it with "
             "--overwrite."

@@ -1,10 +1,7 @@
 """Answer file: predictions written as they come, as CSV, JSON lines or Parquet."""
 
 import json
-import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, get_args
@@ -29,8 +26,9 @@ ENDINGS: dict[str, Form] = {
 DECIMALS = 6
 """Of a probability in a text; Parquet keeps every digit."""
 
-# Cells lie beside each other at the width of the widest, so that one long text widens them all.
 _ROWS_AT_ONCE = 8192
+# Cells lie beside each other at the width of the widest: beside a long text there are fewer.
+_BYTES_AT_ONCE = 2**26
 
 Columns = Mapping[str, Any]
 Cells = NDArray[np.bytes_]
@@ -85,26 +83,6 @@ def writer_to(file: BinaryIO, form: Form) -> Writer:
     return ParquetAnswers(file) if form == "parquet" else TextAnswers(file, form)
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name once it is complete, and of which else nothing stays.
-
-    Raises:
-        InputError: it cannot be written there.
-    """
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with beside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 class TextAnswers:
     """Writes CSV with a line of names, or JSON lines: one object for each row.
 
@@ -126,11 +104,20 @@ class TextAnswers:
         between = _between(list(columns), self.form)
         rows = len(next(iter(columns.values())))
         for start in range(0, rows, _ROWS_AT_ONCE):
-            stop = min(start + _ROWS_AT_ONCE, rows)
-            cells = [
-                _cells(name, column[start:stop], self.form) for name, column in columns.items()
-            ]
-            self.file.write(_lines(cells, between))
+            self._write(columns, between, start, min(start + _ROWS_AT_ONCE, rows))
+
+    def _write(self, columns: Columns, between: Sequence[bytes], start: int, stop: int) -> None:
+        """Write the rows from start to stop, by halves where their cells are too wide for all."""
+        cells: list[Cells] = []
+        for name, column in columns.items():
+            found = _cells(name, column[start:stop], self.form)
+            if found is None:
+                middle = (start + stop) // 2
+                self._write(columns, between, start, middle)
+                self._write(columns, between, middle, stop)
+                return
+            cells.append(found)
+        self.file.write(_lines(cells, between))
 
     def close(self) -> None:
         """Nothing is left: the file is its owner's to close."""
@@ -198,8 +185,11 @@ def _lines(cells: Sequence[Cells], between: Sequence[bytes]) -> bytes:
     return lines
 
 
-def _cells(name: str, column: Any, form: Form) -> Cells:  # noqa: ANN401 - an array or a Series
-    """Return the cells of a column as bytes (rows,), filled up with zeros to the widest."""
+def _cells(name: str, column: Any, form: Form) -> Cells | None:  # noqa: ANN401 - array or Series
+    """Return the cells of a column as bytes (rows,), filled up with zeros to the widest.
+
+    None where that takes too much memory, and fewer rows would take less.
+    """
     values = np.asarray(column)
     if values.dtype.kind == "f":
         missing = b"null" if form == "jsonl" else b""
@@ -239,7 +229,7 @@ def _all_shares() -> Cells:
     return found
 
 
-def _texts(values: NDArray[Any], form: Form) -> Cells:
+def _texts(values: NDArray[Any], form: Form) -> Cells | None:
     """Return texts as a line holds them; each different one is put in quotes but once."""
     import pandas  # here, not above: half a second, and `train` needs none of it
 
@@ -247,6 +237,8 @@ def _texts(values: NDArray[Any], form: Form) -> Cells:
         values = pandas.Series(values).astype(str).where(~pandas.isna(values)).to_numpy()
     codes, texts = pandas.factorize(values.astype(object))
     told = [_quoted(text) if form == "csv" else _json(text) for text in texts]
+    if len(codes) > 1 and len(codes) * max(map(len, told), default=0) > _BYTES_AT_ONCE:
+        return None
     table = np.array([*told, b"" if form == "csv" else b"null"])
     found: Cells = table[codes]  # -1, which stands for nothing, is the last
     return found

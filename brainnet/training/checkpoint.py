@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from brainnet.data.module import DataModule
 from brainnet.errors import TrainingFailure
 from brainnet.training.randomness import random_state, set_random_state
-from brainnet.training.run_folder import plain, write_whole
+from brainnet.training.run_folder import plain
 from brainnet.training.stored import FORMAT, OURS, SCALING
+from brainnet.training.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """Picture rows: pictures to be answered, from a folder, a file, or a file of many."""
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from brainnet.data.class_folders import files_in
 from brainnet.data.columns import listed
 from brainnet.data.idx import is_idx, read_idx
+from brainnet.data.picture_files import DAMAGED, pictures_in
 from brainnet.data.pixels import Pixels
 from brainnet.errors import InputError
 from brainnet.training.answers import rows_of_a_pass
@@ -20,7 +20,6 @@ FILE = "file"
 
 _FILES_AT_ONCE = 1024
 _ARRAYS = (".npy", ".npz")
-_IMAGES = ("images", "x_test", "x", "x_train", "pictures", "inputs", "data", "arr_0")
 
 
 def parts_of_pictures(
@@ -79,7 +78,7 @@ def _loaded(path: Path) -> NDArray[Any]:
         if isinstance(found, np.ndarray):
             return found
         with found:
-            name = next((name for name in _IMAGES if name in found.files), None)
+            name = pictures_in(found.files)
             if name is None:
                 raise InputError(
                     f"{path} holds {listed(found.files)}, and none of them is known to be "
@@ -87,5 +86,7 @@ def _loaded(path: Path) -> NDArray[Any]:
                 )
             array: NDArray[Any] = found[name]
             return array
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except DAMAGED as error:
         raise InputError(f"{path} cannot be read as an array of pictures: {error}.") from error

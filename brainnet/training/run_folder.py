@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import yaml
 
 from brainnet.errors import InputError
 from brainnet.training.fresh_folder import clear, make_first_free, missing, remove_empty
+from brainnet.training.whole_file import write_whole
 
 LATEST = "latest"
 CONFIG = "config.yaml"
@@ -210,6 +210,8 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
     if str(run) == LATEST and not Path(run).is_dir():
         return Run(_latest(runs))
     path = Path(run).expanduser()
+    if path.name == LATEST and path.is_file():
+        return Run(_latest(path.parent))
     if path.is_file() and path.suffix == ".ckpt":
         inside = path.parent.name == CHECKPOINTS
         return Run(RunFolder(path.parent.parent if inside else path.parent), path)
@@ -217,22 +219,8 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
         raise InputError(f"there is no run {path}. {_how_to_name(runs)}")
     folder = RunFolder(path)
     if not path.is_dir() or not (folder.path / SUMMARY).is_file():
-        raise InputError(f"{path} is no run: it has no {SUMMARY}. {_how_to_name(runs)}")
+        raise InputError(f"{path} is no run: it has no {SUMMARY}. {_inside(path, runs)}")
     return Run(folder)
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never a half."""
-    # Not by tempfile, whose files nobody else may read; of its own name all the same.
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with beside.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - anything a config can hold
@@ -279,6 +267,15 @@ def _latest(runs: Path) -> RunFolder:
             f"the latest run, {folder.path}, is gone or is no run. Name the folder of another."
         )
     return folder
+
+
+def _inside(folder: Path, runs: Path) -> str:
+    """What to name instead of a folder that is no run: the newest run in it, if it holds any."""
+    held = [file.parent for file in folder.glob(f"*/{SUMMARY}")] if folder.is_dir() else []
+    if not held:
+        return _how_to_name(runs)
+    newest = max(held, key=lambda run: (run.stat().st_mtime, run.name))
+    return f"It holds {'one' if len(held) == 1 else f'{len(held):,}'}: name {newest}, the newest."
 
 
 def _how_to_name(runs: Path) -> str:

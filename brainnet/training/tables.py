@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from brainnet.training.run_folder import plain, write_whole
+from brainnet.training.run_folder import plain
+from brainnet.training.whole_file import write_whole
 
 # Lightning warns of any file in the folder, where but one of them is in danger.
 _WARNING = r".*Experiment logs directory .* exists and is not empty.*"

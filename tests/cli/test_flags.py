@@ -25,7 +25,7 @@ def test_values_switches_and_words_are_told_apart():
         (["--input", "--force"], "--input needs a value"),
         (["--input="], "--input needs a value"),
         (["--input", "a", "--input=b"], "--input is given twice"),
-        (["--force=yes"], "no option --force"),
+        (["--force=yes"], "--force takes no value; got --force=yes. Type --force alone"),
     ],
 )
 def test_a_slip_is_told(words, said):

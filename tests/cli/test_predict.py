@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -102,6 +103,41 @@ def test_what_is_wrong_with_the_standard_input_is_told_of_it(capsys, run, monkey
     assert "error: the standard input is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_is_no_regular_file_is_read_once(capsys, run, rows, ending):
+    expected = predicted(capsys, "--input", "rows.csv")
+    rows.to_parquet("rows.parquet")
+    pipe, content = Path("a pipe"), Path(f"rows.{ending}").read_bytes()
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(content))
+    writer.start()
+    assert predicted(capsys, "--input", str(pipe)) == expected
+    writer.join(10)
+
+
+def test_what_is_wrong_with_a_pipe_is_told_of_it(capsys, run):
+    assert main(["predict", "latest", "--input", "/dev/null"]) == 2
+    assert "error: /dev/null is empty" in capsys.readouterr().err
+
+
+def test_answers_go_through_a_link_or_a_pipe(capsys, run, rows):
+    expected = predicted(capsys, "--input", "rows.csv")
+    Path("real.csv").write_text("before")
+    Path("link.csv").symlink_to("real.csv")
+    words = ["predict", "latest", "--input", "rows.csv", "--output"]
+    assert main([*words, "link.csv"]) == 2
+    assert main([*words, "link.csv", "--overwrite"]) == 0
+    assert Path("link.csv").is_symlink()
+    assert Path("real.csv").read_text() == expected
+    os.mkfifo("pipe.csv")
+    found = []
+    reader = threading.Thread(target=lambda: found.append(Path("pipe.csv").read_text()))
+    reader.start()
+    assert main([*words, "pipe.csv"]) == 0
+    reader.join(10)
+    assert found == [expected]
+
+
 def test_a_row_that_is_wrong_far_down_leaves_no_parquet_behind(capsys, run, rows, monkeypatch):
     monkeypatch.setattr(prediction, "_MOST_ROWS", 100)
     monkeypatch.setattr(prediction, "_CELLS_AT_ONCE", 100)
@@ -191,6 +227,10 @@ def test_rows_that_cannot_be_answered_leave_nothing_behind(
         (["latest", "runs", "--input", "rows.csv"], "needs one run"),
         (["nothing", "--input", "rows.csv"], "there is no run nothing"),
         (["latest", "--input", "no.csv"], "there is no file no.csv"),
+        (["latest", "--input", "n" * 300], "(File name too long)"),
+        (["n" * 300, "--input", "rows.csv"], "can have so long a name: nnn"),
+        (["latest", "--input", "rows.csv", "--output", "n" * 300 + ".csv"], "File name too long"),
+        (["latest", "--input", "rows.csv", "--overwrite=1"], "--overwrite takes no value"),
         (["latest", "--input", "rows.csv", "--output", "rows.csv"], "is the input"),
         (["latest", "--input", "rows.csv", "--output", "there.csv"], "Add --overwrite"),
         (["latest", "--input", "rows.csv", "--output", "runs"], "is a folder"),

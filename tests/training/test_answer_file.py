@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from brainnet.errors import InputError
-from brainnet.training.answer_file import _all_shares, form_of, writer_to, written_whole
+from brainnet.training.answer_file import _all_shares, form_of, writer_to
 
 ROWS = 20_000
 RANDOM = np.random.default_rng(0)
@@ -145,29 +146,22 @@ def test_an_unknown_ending_or_form_is_told():
         form_of(None, "parqet")
 
 
-def test_a_file_appears_once_it_is_whole(tmp_path):
-    path = tmp_path / "answers.csv"
-    with written_whole(path) as file:
-        file.write(b"1")
-        assert not path.exists()
-    assert path.read_bytes() == b"1"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError("no"), SystemExit(143)])
-def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path, error):
-    path = tmp_path / "answers.csv"
-    path.write_bytes(b"before")
-    with pytest.raises(BaseException), written_whole(path) as file:  # noqa: B017, PT011, PT012
-        file.write(b"1")
-        raise error
-    assert path.read_bytes() == b"before"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
-    with (
-        pytest.raises(InputError, match="cannot be written: No such file"),
-        written_whole(tmp_path / "no" / "a.csv") as file,
-    ):
-        file.write(b"")
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_one_long_text_does_not_widen_all_rows(form):
+    texts = np.array([f"text {row}" for row in range(8192)], dtype=object)
+    texts[5000] = "long" * 250_000
+    tracemalloc.start()
+    try:
+        lines = written(form, {"note": texts, "prediction": np.arange(8192)}).decode().splitlines()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * 2**26  # and not 8192 times the longest
+    rows = lines[1:] if form == "csv" else lines
+    assert rows[4999:5002:2] == (
+        ["text 4999,4999", "text 5001,5001"]
+        if form == "csv"
+        else [f'{{"note": "text {row}", "prediction": {row}}}' for row in (4999, 5001)]
+    )
+    assert len(rows) == 8192
+    assert "long" * 250_000 in rows[5000]

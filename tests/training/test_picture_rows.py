@@ -39,10 +39,11 @@ def test_arrays_of_pictures_are_read(tmp_path):
     pictures = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
     np.save(tmp_path / "a.npy", pictures)
     np.savez(tmp_path / "a.npz", other=np.zeros(3), images=pictures)
+    np.savez(tmp_path / "b.npz", labels=np.zeros(3), Image=pictures)
     head = b"\0\0\x08\x03" + np.array([3, 2, 2], ">u4").tobytes()
     with gzip.open(tmp_path / "t10k-images-idx3-ubyte.gz", "wb") as file:
         file.write(head + pictures.tobytes())
-    for name in ("a.npy", "a.npz", "t10k-images-idx3-ubyte.gz"):
+    for name in ("a.npy", "a.npz", "b.npz", "t10k-images-idx3-ubyte.gz"):
         assert collected(tmp_path / name) == ([], pictures.reshape(3, 4).tolist())
 
 
@@ -59,6 +60,12 @@ def test_what_is_no_picture_is_named(folder, tmp_path):
     (tmp_path / "bad.npy").write_bytes(b"rubbish")
     with pytest.raises(InputError, match="cannot be read as an array"):
         collected(tmp_path / "bad.npy")
+    np.savez_compressed(tmp_path / "damaged.npz", images=np.zeros((9, 99, 99)))
+    content = bytearray((tmp_path / "damaged.npz").read_bytes())
+    content[100:160] = b"?" * 60
+    (tmp_path / "damaged.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged\.npz cannot be read as an array"):
+        collected(tmp_path / "damaged.npz")
     np.save(tmp_path / "none.npy", np.zeros((0, 2, 2), np.uint8))
     with pytest.raises(InputError, match="an array of none"):
         collected(tmp_path / "none.npy")

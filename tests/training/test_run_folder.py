@@ -1,5 +1,6 @@
 import json
 import math
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from brainnet.errors import InputError
-from brainnet.training.run_folder import Run, RunFolder, find_run, plain, write_whole
+from brainnet.training.run_folder import Run, RunFolder, find_run, plain
+from brainnet.training.whole_file import write_whole
 
 NOON = datetime(2026, 1, 31, 12, 0, 0)
 
@@ -186,3 +188,18 @@ def test_a_file_is_as_readable_as_any_other(tmp_path):
     write_whole(tmp_path / "whole", "")
     (tmp_path / "other").write_text("")
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_the_file_that_names_the_newest_is_followed(tmp_path):
+    folder = RunFolder.plan(tmp_path, "iris").claim()
+    folder.write_summary({})
+    assert find_run(tmp_path / "latest").folder.path == folder.path
+
+
+def test_of_a_folder_of_runs_the_newest_is_named(tmp_path):
+    for name in ("2026-01-31_12-00-00", "2026-02-01_12-00-00"):
+        folder = RunFolder(tmp_path / "two" / name, tmp_path).claim()
+        folder.write_summary({})
+        os.utime(folder.path, (1, 1))
+    with pytest.raises(InputError, match=r"It holds 2: name .*2026-02-01_12-00-00, the newest"):
+        find_run(tmp_path / "two", tmp_path)
