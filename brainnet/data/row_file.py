@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 _CHUNK_ROWS = 65_536
-_CHUNK_CELLS = 1 << 20
+_CHUNK_CELLS = 1 << 18
 
 Frame = Any  # a pandas DataFrame
 

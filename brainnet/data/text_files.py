@@ -1,14 +1,18 @@
 """Text files: tables as CSV, TSV and the like, however they are encoded and separated."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from brainnet.data.cells import MISSING_NUMBERS
-from brainnet.data.packed import BROKEN, open_text
+from brainnet.data.packed import BROKEN, is_packed, open_text
+from brainnet.data.parallel_text import ENCODINGS, Feed, first_lines, parsed, threads
 from brainnet.data.recognition import (
+    BLANKS,
     SAMPLE_BYTES,
     Writing,
     encoding_of,
@@ -45,31 +49,14 @@ class TextFile:
         import pandas
 
         chosen = [name for name in self.columns if only is None or name in only]
+        lines, looked_at = self._lines(), 0
         try:
-            with pandas.read_csv(
-                self.path,
-                sep=self.writing.separator,
-                encoding=self.writing.encoding,
-                decimal=self.writing.decimal,
-                thousands=self.writing.groups,
-                skiprows=self.writing.skipped,
-                header=0 if self.header else None,
-                names=list(self.columns),
-                # No usecols: pandas would pass over cells too many in a line.
-                dtype={name: str for name in self.columns if name in text},
-                keep_default_na=False,
-                na_values={name: [""] if name in text else _MISSING for name in self.columns},
-                skipinitialspace=self.writing.blank_after,
-                index_col=False,
-                low_memory=False,
-                chunksize=rows_at_once(rows, len(self.columns)),
-            ) as parts:
-                suspected = True
-                for part in parts:
-                    if suspected and part.iloc[:, -1].isna().any():
-                        self._check_full(part.index[-1] + 1)
-                        suspected = False
-                    yield part[chosen] if only is not None else part
+            for part in self._parts(rows_at_once(rows, len(self.columns)), text):
+                if part.iloc[:, -1].isna().any():
+                    rows = part.index[-1] + 1
+                    self._check_full(islice(lines, rows - looked_at))
+                    looked_at = rows
+                yield part[chosen] if only is not None else part
         except BROKEN as error:
             raise InputError(f"{self.path} cannot be read to its end: {error}") from error
         except UnicodeDecodeError as error:
@@ -80,19 +67,77 @@ class TextFile:
         except pandas.errors.ParserError as error:
             raise InputError(self._explained(str(error))) from error
 
-    def _check_full(self, rows: int) -> None:
-        """Refuse lines with fewer cells than columns among the first rows.
+    def _parts(self, rows: int, text: Collection[str]) -> Iterator[Frame]:
+        """Yield so many rows at a time, parsed by two threads as far as that goes."""
+        import pandas
 
-        pandas fills such lines up; an empty cell at the end of one gives it away.
-        """
-        separator, width = self.writing.separator, len(self.columns)
+        options = {
+            "sep": self.writing.separator,
+            "decimal": self.writing.decimal,
+            "thousands": self.writing.groups,
+            "names": list(self.columns),
+            # No usecols: pandas would pass over cells too many in a line.
+            "dtype": {name: str for name in self.columns if name in text},
+            "keep_default_na": False,
+            "na_values": {name: [""] if name in text else _MISSING for name in self.columns},
+            "skipinitialspace": self.writing.blank_after,
+            "index_col": False,
+            "low_memory": False,
+            "chunksize": rows,
+        }
+        given = yield from self._parsed_by_threads(
+            rows, partial(pandas.read_csv, header=0, **options)
+        )
+        if given is None:
+            return
+        with pandas.read_csv(
+            self.path,
+            encoding=self.writing.encoding,
+            skiprows=self.writing.skipped,
+            header=0 if self.header else None,
+            **options,
+        ) as parts:
+            yield from (part for part in parts if part.index[0] >= given)
+
+    def _parsed_by_threads(
+        self, rows: int, opened: Callable[[Feed], Any]
+    ) -> Generator[Frame, None, int | None]:
+        """As `parsed` does it, where each line of the file may be a row; else 0 rows are given."""
+        encoding = self.writing.encoding
+        if threads() < 2 or is_packed(self.path) or encoding not in ENCODINGS:
+            return 0
+        with self.path.open("rb") as file:
+            lines = first_lines(file, self.writing.skipped + self.header)
+            if lines is None:
+                return 0
+            if self.header and not self._are_names(lines[-1].decode(encoding, errors="replace")):
+                return 0
+            blank = self.writing.separator == BLANKS
+            row = (" " if blank else self.writing.separator).join("0" * len(self.columns)) + "\n"
+            return (yield from parsed(file, rows, encoding, opened, row.encode()))
+
+    def _are_names(self, line: str) -> bool:
+        """Whether a line is all of the names of the columns; quoted ones may go on in the next."""
+        rows = first_rows(line, self.writing.separator)
+        return len(rows) == 1 and _names_in(rows[0][1]) == self.columns
+
+    def _lines(self) -> Iterator[tuple[int, int]]:
+        """Yield of each row the number of its line and how many cells it has."""
         with open_text(self.path, self.writing.encoding) as file:
             for _ in range(self.writing.skipped):
                 file.readline()
-            for line, row in islice(rows_of(file, separator), rows + self.header):
-                if len(row) < width:
-                    line += self.writing.skipped
-                    raise InputError(ragged(self.path, line, len(row), width, separator))
+            for line, row in islice(rows_of(file, self.writing.separator), self.header, None):
+                yield line + self.writing.skipped, len(row)
+
+    def _check_full(self, lines: Iterator[tuple[int, int]]) -> None:
+        """Refuse lines with fewer cells than columns.
+
+        pandas fills such lines up; an empty cell at the end of one gives it away.
+        """
+        width = len(self.columns)
+        for line, cells in lines:
+            if cells < width:
+                raise InputError(ragged(self.path, line, cells, width, self.writing.separator))
 
     def _explained(self, error: str) -> str:
         uneven = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", error)
@@ -145,7 +190,7 @@ def _names(path: Path, rows: list[list[str]], header: bool | None) -> tuple[str,
             f"{values}. If it is a row, set data.header=false: the columns are then called 0, 1, "
             "2, ... (data.target=0). If these are names, set data.header=true."
         )
-    names = tuple(name or f"Unnamed: {place}" for place, name in enumerate(first))
+    names = _names_in(first)
     for place, name in enumerate(names):
         if name in names[:place]:
             raise InputError(
@@ -155,6 +200,11 @@ def _names(path: Path, rows: list[list[str]], header: bool | None) -> tuple[str,
     if len(rows) == 1:
         raise InputError(f"{path} has a line of names ({', '.join(names)}) and no rows below it.")
     return names
+
+
+def _names_in(first: list[str]) -> tuple[str, ...]:
+    """What columns are called by the cells of a first line."""
+    return tuple(cell.strip() or f"Unnamed: {place}" for place, cell in enumerate(first))
 
 
 def _values_in(first: list[str], below: list[list[str]]) -> str:
