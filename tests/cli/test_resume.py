@@ -1,0 +1,41 @@
+"""Going on with a run from the command line, by whatever words."""
+
+from pathlib import Path
+
+import pytest
+
+from brainnet.cli.main import main
+
+NET = ("network.hidden=[3]", "trainer=cpu", "observe=off")
+TABLE = ("data=table", "data.path=rows.csv", "data.target=bought", "data.missing=impute")
+
+
+@pytest.fixture
+def of_a_table():
+    lines = [f"{number % 7},{number % 3},{'yes' if number % 2 else 'no'}" for number in range(40)]
+    Path("rows.csv").write_text("\n".join(["age,cook,bought", *lines]) + "\n")
+    assert main(["train", *TABLE, *NET, "optimizer=sgd", "trainer.max_epochs=1"]) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*TABLE, *NET, "optimizer=sgd"],
+        ["data=table"],
+        ["data.target=bought"],
+        ["data.path=./rows.csv", "data.missing=impute"],
+        ["optimizer=sgd", "optimizer.lr=0.1"],
+    ],
+)
+def test_the_line_of_the_run_may_be_typed_again(of_a_table, words, summary):
+    assert main(["train", "resume=latest", "trainer.max_epochs=2", *words]) == 0
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    assert summary(run)["epochs"] == 2
+
+
+@pytest.mark.parametrize("word", ["data.target=cook", "data.missing=drop", "data=images"])
+def test_other_data_are_refused_as_such(of_a_table, capsys, word):
+    assert main(["train", "resume=latest", "trainer.max_epochs=2", word]) == 2
+    said = capsys.readouterr().err
+    assert "resume goes on with the same network on the same data" in said
+    assert word in said
