@@ -1,18 +1,31 @@
 """Array files: tables stored by NumPy, as one array (.npy) or several (.npz)."""
 
+import math
 import mmap
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import (
+    MAGIC_PREFIX,
+    read_array_header_1_0,
+    read_array_header_2_0,
+    read_magic,
+)
 
-from brainnet.data.row_file import Frame, rows_at_once
+from brainnet.data.row_file import Frame, check_unique, rows_at_once
 from brainnet.errors import InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+# What NumPy raises where a file is damaged, packed as nobody packs it, or locked by a password.
+_DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, RuntimeError)
+_DAMAGED += (MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +66,7 @@ def npy_file(path: Path) -> ArrayFile:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path} cannot be read as a NumPy array: {error}") from error
     if array.dtype.names:
         columns = tuple(array.dtype.names)
@@ -73,10 +86,11 @@ def npz_file(path: Path) -> ArrayFile:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            _check_sizes(path, stored.zip)
             arrays = {name: _table(path, name, stored[name]) for name in stored.files}
     except InputError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path} cannot be read as NumPy arrays: {error}") from error
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
@@ -84,7 +98,28 @@ def npz_file(path: Path) -> ArrayFile:
         raise InputError(
             f"the arrays of {path} need equally many rows to be one table; there are: {told}."
         )
-    return ArrayFile(path, tuple(_array_columns(arrays)), tuple(arrays.values()))
+    columns = tuple(_array_columns(arrays))
+    check_unique(path, columns)
+    return ArrayFile(path, columns, tuple(arrays.values()))
+
+
+def _check_sizes(path: Path, stored: zipfile.ZipFile) -> None:
+    """Refuse an array that is said to be larger than its file before memory is taken for it."""
+    headers = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+    for entry in stored.infolist():
+        with stored.open(entry) as file:
+            if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+                raise InputError(f"{path}: {entry.filename} is no array. Leave it out.")
+            file.seek(0)
+            header = headers.get(read_magic(file))
+            if header is None:
+                continue
+            shape, _, dtype = header(file)
+            if math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise InputError(
+                    f"{path}: {entry.filename} says that its shape is {shape}, and the file holds "
+                    f"only {entry.file_size:,} bytes of it. It is damaged: write it again."
+                )
 
 
 def _array_columns(arrays: Mapping[str, Array]) -> list[str]:

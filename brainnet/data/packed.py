@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -10,7 +11,7 @@ from typing import IO, Any
 _OPENED_BY: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 # What reading a broken one raises.
-BROKEN = (OSError, EOFError, lzma.LZMAError)
+BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)
 
 
 def is_packed(path: Path) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainnet.data.row_file import Frame, rows_at_once
+from brainnet.data.row_file import Frame, check_unique, rows_at_once
 from brainnet.errors import InputError
 
 
@@ -68,4 +68,5 @@ def parquet_file(path: Path) -> ParquetFile:
         )
     # What pandas counted the rows by is no column of theirs.
     names = [name for name in schema.names if not name.startswith("__index_level_")]
+    check_unique(path, names)
     return ParquetFile(path, tuple(names))

@@ -1,5 +1,6 @@
 """Reading: which kind of file of rows a path leads to, by what stands in it."""
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,13 +67,23 @@ def open_rows(path: Path | str, *, header: bool | None = None) -> RowFile:
 
 def _sample(path: Path) -> bytes:
     """The first bytes of a file, unpacked."""
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        why = "" if isinstance(error, FileNotFoundError | NotADirectoryError) else f" ({error})"
+        raise InputError(
+            f"there is no file {path}{why}. data.path is looked for from {Path.cwd()}."
+        ) from error
+    if stat.S_ISDIR(mode):
         raise InputError(
             f"{path} is a folder; a table is one file ({READABLE}). A folder of pictures is read "
             "with data=images."
         )
-    if not path.exists():
-        raise InputError(f"there is no file {path}. data.path is looked for from {Path.cwd()}.")
+    if not stat.S_ISREG(mode):
+        raise InputError(
+            f"{path} is a pipe or a device, which can be read once only; a table is read more than "
+            "once. Save it as a file first."
+        )
     try:
         with open_bytes(path) as file:
             sample = file.read(SAMPLE_BYTES)

@@ -127,6 +127,10 @@ def writing_of(path: Path, text: str, encoding: str) -> Writing:
         text, skipped = text[told.end() :], 1
     separator = told[1] if told else _separator(text)
     rows = first_rows(text, separator)
+    if not rows:
+        if '"' in text:
+            raise InputError(unclosed(path, text[: text.index('"')].count("\n") + skipped + 1))
+        raise InputError(f"{path} is empty: it needs a line of names and a line for each row.")
     check_even(path, rows, separator, skipped)
     cells = [cell.strip() for _, row in rows for cell in row]
     marked = [cell for cell in cells if "." in cell or "," in cell]

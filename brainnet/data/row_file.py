@@ -1,9 +1,11 @@
 """Row file: a file of rows that is read a part at a time, in its own order."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
+
+from brainnet.errors import InputError
 
 _CHUNK_ROWS = 65_536
 _CHUNK_CELLS = 1 << 18
@@ -47,6 +49,27 @@ class RowFile(Protocol):
 def rows_at_once(rows: int | None, columns: int) -> int:
     """How many rows a part has: those asked for, or fewer the wider they are."""
     return rows or max(1, min(_CHUNK_ROWS, _CHUNK_CELLS // max(1, columns)))
+
+
+def check_unique(path: Path, names: Sequence[str]) -> None:
+    """Raise an InputError where two columns have one name."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise InputError(
+                f"{path} has two columns called {name!r}, the {ordinal(names.index(name) + 1)} and "
+                f"the {ordinal(place + 1)}: give each column a name of its own."
+            )
+
+
+def ordinal(number: int) -> str:
+    """A place as people say it.
+
+    Example:
+        >>> [ordinal(place) for place in (1, 2, 3, 4, 11, 22)]
+        ['1st', '2nd', '3rd', '4th', '11th', '22nd']
+    """
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10)
+    return f"{number}{ending or 'th'}"
 
 
 def ahead(parts: Iterable[Frame]) -> Iterator[Frame]:
