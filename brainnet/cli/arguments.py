@@ -46,8 +46,13 @@ class Arguments:
         return flags
 
 
-def parse(argv: Sequence[str]) -> Arguments:
-    """Read the words behind the command.
+def parse(argv: Sequence[str], *, command: str = "train", more: Sequence[str] = ()) -> Arguments:
+    """Read the words behind a command.
+
+    Args:
+        argv: the words, without the options in `more`.
+        command: whose words they are.
+        more: options that only this command has, and takes out itself.
 
     Raises:
         InputError: for an unknown flag, a flag without its value, a folder that is not there.
@@ -58,13 +63,13 @@ def parse(argv: Sequence[str]) -> Arguments:
         # Intermixed: Hydra's own parser wants no flag between two overrides, people type it there.
         typed, unknown = parser.parse_known_intermixed_args(list(argv))
     except argparse.ArgumentError as error:
-        raise InputError(f"{error} (brainnet train --help lists them)") from error
+        raise InputError(f"{error} (brainnet {command} --help lists them)") from error
     unknown_flags = [word for word in unknown if word.startswith("-")]
     if unknown_flags:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
+        flags = [*more, *(flag for action in parser._actions for flag in action.option_strings)]
         raise InputError(
             f"there is no option {unknown_flags[0]}.{did_you_mean(unknown_flags[0], flags)} "
-            "brainnet train --help lists the options."
+            f"brainnet {command} --help lists the options."
         )
     if typed.experimental_rerun is not None:
         raise InputError(

@@ -35,6 +35,7 @@ from brainnet.cli.resume import (
     stored_config,
 )
 from brainnet.data.module import DataModule
+from brainnet.data.notes import told_before
 from brainnet.errors import InputError
 from brainnet.training.evaluation import evaluate
 from brainnet.training.run_folder import Run, find_run
@@ -58,7 +59,7 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     Raises:
         InputError: when there is no such run, or what was typed does not fit it.
     """
-    typed = parse([word for word in words if word != JSON])
+    typed = parse([word for word in words if word != JSON], command="evaluate", more=(JSON,))
     if typed.multirun or typed.shows:
         raise InputError(f"evaluate takes no {typed.flags[0]}: a run, and key=value, alone.")
     names = [word for word in typed.overrides if "=" not in word or Path(word).exists()]
@@ -99,7 +100,8 @@ def judged(run: Run, config: Config, learnt: Config, consent: Consent) -> Judgem
     check(config, JUDGED)
     targets.check(config, consent)
     build = Build(consent)
-    data = data_from(config, build)
+    with told_before():
+        data = data_from(config, build)
     loss = loss_of(config, data, build)
     check_alike(config, data, loss)
     network = network_of(config, data, loss, build)

@@ -1,6 +1,7 @@
 """An override that cannot be read: what Hydra's parser says of it, in plain words."""
 
 import re
+import shlex
 
 REASONS = (
     (r"token recognition error at: '(?P<at>[\"'].*)'", "a quote in {at} is not closed"),
@@ -35,14 +36,25 @@ def unreadable(word: str, reason: str) -> str:
 
 def _hint(word: str, reason: str) -> str:
     key, sign, value = word.partition("=")
-    if reason.endswith("needs quotes") and re.fullmatch(r"[\w.]+", key, re.ASCII) and sign:
-        bare = value.replace('"', "")
-        if bare[:1] not in ("[", "{"):
-            return (
-                "Signs and letters beyond English ones need quotes within quotes: "
-                f"'{key}=\"{bare}\"'."
-            )
-    return (
-        "An override is key=value, as in optimizer.lr=0.01; lists and spaces need quotes for the "
-        "shell: 'network.hidden=[64, 32]'."
-    )
+    plain = re.sub(r'(?<!\\)"', "", value).replace('\\"', '"')  # quotes may be put in by now
+    is_list = plain[:1] in ("[", "{") or plain[-1:] in ("]", "}")
+    if not sign or not plain or is_list or not re.fullmatch(r"[\w.]+", key, re.ASCII):
+        return (
+            "An override is key=value, as in optimizer.lr=0.01; lists and spaces need quotes for "
+            "the shell: 'network.hidden=[64, 32]'."
+        )
+    told = shlex.quote(f"{key}={_quoted(plain)}")
+    if reason.endswith("needs quotes"):
+        return f"Signs and letters beyond English ones need quotes within quotes: {told}."
+    return f"Of a file's name, or another text with such signs, type in the shell: {told}"
+
+
+def _quoted(text: str) -> str:
+    r"""A text in the double quotes of Hydra's grammar, in which a backslash escapes them alone.
+
+    Example:
+        >>> print(_quoted('my "file" (1).csv'))
+        "my \"file\" (1).csv"
+    """
+    doubled = re.sub(r'(\\+)("|$)', r"\1\1\2", text)
+    return '"' + doubled.replace('"', '\\"') + '"'

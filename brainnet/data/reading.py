@@ -72,7 +72,7 @@ def _sample(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         why = "" if isinstance(error, FileNotFoundError | NotADirectoryError) else f" ({error})"
         raise InputError(
-            f"there is no file {path}{why}. data.path is looked for from {Path.cwd()}."
+            f"there is no file {path}{why}; it is looked for from {Path.cwd()}."
         ) from error
     if stat.S_ISDIR(mode):
         raise InputError(

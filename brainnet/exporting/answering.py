@@ -14,10 +14,10 @@ from torch.export import Dim, ExportedProgram
 
 from brainnet.errors import InputError
 from brainnet.exporting.raw_input import Prepared, RawInput
-from brainnet.training.answers import answers, probabilities
+from brainnet.training.answers import PREDICTION, answers, probabilities
 from brainnet.training.trained import Trained
 
-PREDICTION, CLASS_NAME, PROBABILITIES = "prediction", "class_name", "probabilities"
+CLASS_NAME, PROBABILITIES = "class_name", "probabilities"
 
 
 class Answering(nn.Module):

@@ -13,13 +13,13 @@ from brainnet import __version__
 from brainnet.errors import InputError
 from brainnet.exporting.answering import (
     CLASS_NAME,
-    PREDICTION,
     Answering,
     first_line,
     own_warnings_left_out,
     program_of,
 )
 from brainnet.exporting.raw_input import RawInput
+from brainnet.training.answers import PREDICTION
 
 if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from brainnet.data.columns import Columns, Unseen, listed
-from brainnet.data.row_file import RowFile
+from brainnet.data.row_file import RowFile, ahead
 from brainnet.data.signs import agreed, typed
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
@@ -47,16 +47,12 @@ def predictions(
     Raises:
         InputError: a row cannot be read or answered.
     """
-    with ThreadPoolExecutor(1, "reading") as reading:
-        coming = reading.submit(next, parts, None)
-        while (part := coming.result()) is not None:
-            coming = reading.submit(next, parts, None)
-            kept, rows = part
-            measured = trained.measured(rows, unseen=unseen)
-            if strange is not None and isinstance(trained.preparation, Columns):
-                strange.update(never_seen(trained.preparation, measured))
-            outputs = outputs_of(trained.network, trained.scaling.apply(measured))
-            yield kept | trained.told(outputs)
+    for kept, rows in ahead(parts):
+        measured = trained.measured(rows, unseen=unseen)
+        if strange is not None and isinstance(trained.preparation, Columns):
+            strange.update(never_seen(trained.preparation, measured))
+        outputs = outputs_of(trained.network, trained.scaling.apply(measured))
+        yield kept | trained.told(outputs)
 
 
 def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ()) -> Iterator[Part]:

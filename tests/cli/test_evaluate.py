@@ -122,3 +122,10 @@ def test_what_a_judgement_does_not_need_may_be_missing(run):
         del config[key]
     path.write_text(yaml.safe_dump(config))
     assert main(["evaluate", "latest"]) == 0
+
+
+def test_an_option_that_is_none_is_told_by_its_own_help(capsys):
+    assert main(["evaluate", "latest", "--jsn"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no option --jsn. Did you mean --json?" in said
+    assert "brainnet evaluate --help" in said

@@ -1,5 +1,6 @@
 """What cannot be read is told in plain words, none of them the parser's own."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from brainnet.cli.arguments import parse
 from brainnet.cli.composition import Composer
 from brainnet.cli.main import main
+from brainnet.cli.quotes import readable
 from brainnet.errors import InputError
 
 
@@ -35,6 +37,19 @@ def test_tells_where_it_goes_wrong(composer, word, reason):
     with pytest.raises(InputError) as refused:
         composer.parsed([word])
     assert str(refused.value).splitlines()[0] == f"cannot read {word!r}: {reason}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["my file (1).csv", "a=b.csv", "it's (2).csv", 'say "hi" (1).csv', "ü (1).csv", "(x)\\"],
+)
+def test_a_file_of_an_odd_name_is_told_as_a_line_to_type(composer, name):
+    with pytest.raises(InputError) as refused:
+        composer.parsed([readable(f"data.path={name}")])
+    line = str(refused.value).splitlines()[1].partition(": ")[2]
+    (word,) = shlex.split(line)
+    (override,) = composer.parsed([readable(word)])
+    assert (override.key_or_group, override.value()) == ("data.path", name)
 
 
 @pytest.mark.parametrize("word", ['name="日本語"', "name=日本語"])
