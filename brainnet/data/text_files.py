@@ -23,7 +23,7 @@ from brainnet.data.recognition import (
     unclosed,
     writing_of,
 )
-from brainnet.data.row_file import Frame, rows_at_once
+from brainnet.data.row_file import Frame, check_unique, rows_at_once
 from brainnet.errors import InputError
 
 _MISSING = sorted(MISSING_NUMBERS)
@@ -191,12 +191,7 @@ def _names(path: Path, rows: list[list[str]], header: bool | None) -> tuple[str,
             "2, ... (data.target=0). If these are names, set data.header=true."
         )
     names = _names_in(first)
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise InputError(
-                f"{path} has two columns called {name!r}, the {ordinal(names.index(name) + 1)} and "
-                f"the {ordinal(place + 1)}: give each column a name of its own."
-            )
+    check_unique(path, names)
     if len(rows) == 1:
         raise InputError(f"{path} has a line of names ({', '.join(names)}) and no rows below it.")
     return names
@@ -217,14 +212,3 @@ def _values_in(first: list[str], below: list[list[str]]) -> str:
         if cell and again:
             return f"{cell!r} stands again further down in the same column"
     return ""
-
-
-def ordinal(number: int) -> str:
-    """A place as people say it.
-
-    Example:
-        >>> [ordinal(place) for place in (1, 2, 3, 4, 11, 22)]
-        ['1st', '2nd', '3rd', '4th', '11th', '22nd']
-    """
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10)
-    return f"{number}{ending or 'th'}"
