@@ -10,18 +10,23 @@ from torch import Tensor, nn
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.reasons.answer import Answer, Question, answer_of
 from brainnet.reasons.damage import Damage, LayerDamage, most_damaging, shares
-from brainnet.reasons.influence import (
-    Carried,
-    Influence,
-    Score,
-    influences,
-    is_straight,
-    on_the_way,
-)
+from brainnet.reasons.influence import Influence, Score, influences
 from brainnet.reasons.labels import Labels, sources_of, targets_of
 from brainnet.reasons.neighbours import Neighbour
 from brainnet.reasons.sums import LayerSteps, steps_of
+from brainnet.reasons.way import Carried, on_the_way
 from brainnet.structure.forward_pass import ForwardPass, trace
+
+CUT = (
+    "What each input carried, and what ran through the layers: no slope comes back from the answer "
+    "to the inputs. A part of the network computes without gradients (torch.no_grad, detach) or "
+    "answers in jumps."
+)
+COARSE = (
+    "All that each input carried, and all that ran through the layers: on the way to this row the "
+    "network jumps, turns more sharply than the smallest steps, or has a part that passes no "
+    "gradients back (torch.no_grad, detach)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +110,17 @@ def reasons_for(
         if stung is not None and answer.correct is not True and stung.requires_grad:
             traced = backpropagate(stung, thought)
             damage, blame = most_damaging(traced, thought, question.labels), shares(traced)
+    score = _score(aim, thought, before, parts, question.zero)
     return Reasons(
         answer=answer,
-        score=_score(aim, thought, before, parts, question.zero),
+        score=score,
         inputs=parts,
         layers=steps,
         damage=damage,
         blame=blame,
         nearest=tuple(neighbours),
         image_shape=question.image_shape,
-        untold=tuple(untold),
+        untold=(*untold, *_missed(score, carried)),
     )
 
 
@@ -144,7 +150,6 @@ def _score(
     with torch.no_grad():
         outputs = (thought.output, before.output)
         value, start = (float(aim.score(each)) + aim.shift for each in outputs)
-    from_inputs = sum(part.spoke for part in parts)
     return Score(
         answer=aim.answer,
         rival=aim.rival,
@@ -152,12 +157,18 @@ def _score(
         start=start,
         zero=zero,
         carried=sum(part.carried for part in parts),
-        from_inputs=from_inputs,
-        the_rest=value - from_inputs,
-        straight=is_straight(thought.model),
         factor=None if aim.rival is not None else sum(aim.factors),
         shift=None if aim.rival is not None else aim.shift,
     )
+
+
+def _missed(score: Score, carried: Carried) -> tuple[str, ...]:
+    """Why what the inputs carried is not what the score rose by, where it is not."""
+    if not score.missed:
+        return ()
+    if carried.cut:
+        return (CUT,)
+    return (COARSE,)
 
 
 def _aim(thought: ForwardPass, question: Question, right: Tensor | None) -> _Aim:

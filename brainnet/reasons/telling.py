@@ -171,6 +171,9 @@ def input_lines(told: RowTold) -> Iterator[str]:
             f"  {f'and {len(others):,} more':<28}{figure(carried, digits, sign=True):>9}  "
             f"{'':8}{figure(spoke, digits, sign=True):>9}"
         )
+    if round(score.missed, digits):
+        missed = figure(score.missed, digits, sign=True)
+        yield f"  {'what no slope shows':<28}{missed:>9}"
     yield f"  {'together':<28}{figure(score.value, digits, sign=True):>9}"
     yield from _how_to_read(score)
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.reasons.influence import influences, is_straight, on_the_way
+from brainnet.reasons.influence import influences
 from brainnet.reasons.labels import Labels
+from brainnet.reasons.way import on_the_way
 from brainnet.structure.forward_pass import trace
 from brainnet.structure.network import Network
 
@@ -63,7 +64,6 @@ def test_without_biases_gradient_times_input_is_the_whole_score_of_a_relu_networ
     model, row = network([6, 9, 7, 2], "relu", bias=False), inputs(6)
     score = float(first_over_second(model(row)).detach())
     assert sum(each.spoke for each in told(model, row)) == pytest.approx(score, abs=1e-6)
-    assert is_straight(model)
 
 
 def test_where_all_neurons_fire_fully_the_slope_is_nothing_and_the_way_here_is_not():
@@ -106,9 +106,3 @@ def test_another_makes_model_is_followed_as_well():
     assert float(carried.inputs.sum()) == pytest.approx(rose, abs=1e-3)
     assert carried.layers["1"].shape == (2, 2, 2)
     assert float(carried.layers["1"].sum()) == pytest.approx(rose, abs=1e-3)
-
-
-def test_smooth_activations_are_not_straight():
-    assert not is_straight(network([2, 3, 1], "gelu"))
-    assert is_straight(network([2, 3, 1], embeddings={0: 4}))
-    assert not is_straight(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))

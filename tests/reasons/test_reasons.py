@@ -51,8 +51,7 @@ def test_the_score_is_the_difference_of_the_outputs_and_falls_into_its_parts(cla
         start = dict(zip(outputs, model(torch.zeros(1, 4))[0].tolist(), strict=True))
     assert score.start == pytest.approx(start[score.answer] - start[score.rival], abs=1e-6)
     assert score.start + score.carried == pytest.approx(score.value, abs=3e-3)
-    assert score.from_inputs + score.the_rest == pytest.approx(score.value)
-    assert score.from_inputs == pytest.approx(sum(each.spoke for each in found.inputs))
+    assert score.missed == 0.0
     for layer in found.layers:
         assert layer.carried == pytest.approx(score.carried, abs=3e-3)
 
@@ -130,3 +129,71 @@ def test_reasons_are_primitives_all_the_way_down(classes, seeded, row):
     told = json.loads(json.dumps(asdict(found), allow_nan=False))
     assert told["score"]["zero"] == "nothing"
     assert told["layers"][0]["name"] == "hidden_1"
+
+
+class Unsloped(nn.Module):
+    """A network with a part that passes no slopes back, of one of three makes."""
+
+    def __init__(self, make):
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+        self.make, self.hidden, self.output = make, nn.Linear(4, 8), nn.Linear(8, 3)
+        for parameter in self.parameters():
+            parameter.data.normal_(generator=generator)
+
+    def forward(self, inputs):
+        if self.make == "no_grad":
+            with torch.no_grad():
+                said = self.hidden(inputs).relu()
+        else:
+            sums = self.hidden(inputs)
+            said = sums.detach().relu() if self.make == "detach" else (sums > 0).float()
+        return self.output(said)
+
+
+@pytest.mark.parametrize("make", ["no_grad", "detach", "jumps"])
+def test_a_network_without_slopes_is_told_and_what_is_missing_is_said(classes, row, make):
+    found = reasons_for(Unsloped(make), row(), classes, right=torch.tensor([0]))
+    rise = found.score.value - found.score.start
+    assert abs(rise) > 0.1
+    assert {each.carried for each in found.inputs} == {0.0}
+    assert found.score.missed == rise
+    (untold,) = found.untold
+    assert "no slope comes back from the answer to the inputs" in untold
+    assert found.layers[-1].carried == pytest.approx(rise, abs=1e-5)
+
+
+class HalfJumping(nn.Module):
+    """Half of what it says jumps, half does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.smooth = nn.Linear(4, 3)
+        self.smooth.weight.data.normal_(generator=torch.Generator().manual_seed(3))
+
+    def forward(self, inputs):
+        said = self.smooth(inputs)
+        return said + (inputs[:, :3].abs() > 0.1).float() * torch.tensor([4.0, 2.0, 1.0])
+
+
+def test_where_the_parts_do_not_add_up_the_rest_is_said(classes, row):
+    found = reasons_for(HalfJumping(), row(), classes)
+    score = found.score
+    assert score.carried != 0.0
+    assert abs(score.missed) > 0.1
+    assert score.start + score.carried + score.missed == pytest.approx(score.value)
+    assert any("the network jumps" in each for each in found.untold)
+
+
+def test_steps_are_cut_until_the_parts_of_a_steep_network_add_up(classes, seeded, row):
+    model = seeded([4, 32, 32, 3])
+    for layer in model.layers:
+        layer.weights.value.data.mul_(30)
+    found = reasons_for(model, 30 * row(), classes)
+    score = found.score
+    rise = score.value - score.start
+    assert abs(rise) > 1
+    assert score.carried == pytest.approx(rise, rel=5e-3)
+    assert (score.missed, found.untold) == (0.0, ())
+    for layer in found.layers:
+        assert layer.carried == pytest.approx(rise, rel=1e-2)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from brainnet.explanation import Explanation
 from brainnet.reasons.columns import ColumnPart
@@ -133,3 +134,23 @@ def test_a_picture_is_drawn_with_what_spoke_for_and_against(classes, told, seede
 def test_what_could_not_be_found_out_is_said(classes, told, seeded, row):
     explanation = told(classes, seeded([4, 8, 3]), untold=("The moon.",))
     assert section(explanation, "What cannot be told") == ("The moon.",)
+
+
+def test_what_no_slope_shows_stands_in_the_sum_of_the_inputs(told, classes, row):
+    class Jumps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sums = nn.Linear(4, 3)
+            self.sums.weight.data = torch.arange(12.0).reshape(3, 4) / 10
+
+        def forward(self, inputs):
+            return self.sums(inputs) + 3 * (inputs[:, :3] > torch.tensor([9.0, 0.1, -9.0]))
+
+    explanation = told(classes, Jumps())
+    lines = section(explanation, "What mattered")
+    first = next(n for n, line in enumerate(lines) if line.strip().startswith("nothing"))
+    last = next(n for n, line in enumerate(lines) if line.strip().startswith("together"))
+    assert "what no slope shows" in lines[last - 1]
+    carried = [float(line[30:39]) for line in lines[first:last]]
+    assert sum(carried) == pytest.approx(float(lines[last].split()[-1]), abs=0.031)
+    assert any("the network jumps" in line for line in section(explanation, "What cannot be told"))
