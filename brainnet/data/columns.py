@@ -40,7 +40,8 @@ class Column:
 
     `values` are the words of a category in their order (the empty one stands for cells where
     nothing is written), or the words for 0 and 1 of a boolean. `form` is how a date is written,
-    `decimal` the decimal sign of its texts where it is not that of the other columns.
+    `decimal` the decimal sign of its texts where it is not that of the other columns. `unlearnt`
+    are those of the words that no training row has: they count as never seen.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Column:
     form: str = ""
     hours: bool = False
     decimal: str = ""
+    unlearnt: tuple[str, ...] = ()
 
     @property
     def embedded(self) -> bool:
@@ -182,7 +184,10 @@ class Columns:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the columns as primitives and lists, which any checkpoint can hold."""
-        columns = [asdict(column) | {"values": list(column.values)} for column in self.columns]
+        columns = [
+            asdict(column) | {"values": list(column.values), "unlearnt": list(column.unlearnt)}
+            for column in self.columns
+        ]
         return {
             "kind": "columns",
             "columns": columns,
@@ -195,7 +200,12 @@ class Columns:
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Return the columns that `to_dict` stored."""
         columns = (
-            Column(**(dict(entry) | {"values": tuple(entry["values"])}))
+            Column(
+                **(
+                    dict(entry)
+                    | {name: tuple(entry.get(name, ())) for name in ("values", "unlearnt")}
+                )
+            )
             for entry in stored["columns"]
         )
         signs = stored.get("decimal", ""), stored.get("groups", "")
@@ -304,6 +314,7 @@ def _size(value: str) -> float:
 def _codes(column: Column, cells: Cells, unseen: Unseen | None) -> Numbers:
     found, uniques = coded(cells)
     codes = {value: place + 1 for place, value in enumerate(column.values)}
+    codes |= dict.fromkeys(column.unlearnt, 0)
     if is_typed(cells) and not all(value in codes for value in uniques):
         codes = _sizes_among(column.values) | codes
         uniques = [value if value in codes else _as_size(value) for value in uniques]

@@ -20,6 +20,7 @@ from brainnet.data.measuring import scaling_of_inputs, scaling_of_targets
 from brainnet.data.preparation import Preparation
 from brainnet.data.scaling import Kind, Scaler, Scaling, check_kind
 from brainnet.data.split import check_fractions, split
+from brainnet.data.unlearnt import without_unlearnt
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
 
@@ -93,8 +94,9 @@ class DataModule(LightningDataModule):
         self.source = source
         self.fractions = (validation, test)
         self.normalize_targets = normalize_targets
-        self.dataset = loaded(source, self.seed)
-        self._split = split(self.dataset, validation=validation, test=test, seed=self.seed)
+        rows = loaded(source, self.seed)
+        self._split = split(rows, validation=validation, test=test, seed=self.seed)
+        self.dataset = without_unlearnt(rows, self._split.train, own=is_own(source))
         self._scaled = False
         self._there: tuple[torch.device, Rows] | None = None
         self._use(
@@ -273,15 +275,21 @@ class DataModule(LightningDataModule):
         if self._scaled and (scaling, target_scaling) == (self.scaling, self.target_scaling):
             return
         if self._scaled:
-            again = loaded(self.source, self.seed)
-            check_same_rows(self.told, told_of(again, self.target_names), again.name)
-            self.dataset, self._scaled = again, False
+            self.dataset, self._scaled = self._loaded_again(), False
         self._there = None
         inputs, targets = self.dataset.inputs[:0].float(), self.dataset.targets[:0]
         of_targets = target_scaling.columns_like(targets) if self.task == "regression" else None
         self._scaler = Scaler(scaling.columns_like(inputs), of_targets)
         self.scaling: Scaling = scaling
         self.target_scaling: Scaling = target_scaling
+
+    def _loaded_again(self) -> Dataset:
+        """Return the rows as measured; a file that has changed meanwhile is refused."""
+        again = loaded(self.source, self.seed)
+        if len(again) == len(self.dataset):
+            again = without_unlearnt(again, self._split.train, own=True)
+        check_same_rows(self.told, told_of(again, self.target_names), again.name)
+        return again
 
     def _scale_in_place(self) -> None:
         """Scale the rows where they lie, if they are the module's own and floats."""

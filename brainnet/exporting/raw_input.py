@@ -119,6 +119,11 @@ def _inputs(column: Column, values: Tensor) -> Sequence[Tensor]:
     """The inputs that one raw column becomes, (batch, …) each."""
     if column.kind == "date":
         return [part.to(torch.float32).unsqueeze(1) for part in date_numbers(values, column.hours)]
+    if column.unlearnt:  # words that no training row had are as if never seen
+        known = [
+            place * (word not in column.unlearnt) for place, word in enumerate(column.values, 1)
+        ]
+        values = torch.tensor([0, *known], device=values.device)[values]
     if column.kind == "category" and not column.embedded:
         places = torch.arange(1, len(column.values) + 1, device=values.device)
         return [(values.unsqueeze(1) == places).to(torch.float32)]

@@ -70,7 +70,8 @@ def _inputs(answering: Answering) -> list[dict[str, Any]]:
 def _column(column: Column) -> dict[str, Any]:
     told: dict[str, Any] = {"name": column.name, "kind": column.kind}
     if column.values:
-        told["values"] = list(column.values)
+        # A word that no training row had stands for no input: none is ever null.
+        told["values"] = [None if word in column.unlearnt else word for word in column.values]
     if column.kind == "category":
         told["as"] = "code" if column.embedded else "one input for each value"
     if column.kind == "date":
