@@ -149,5 +149,7 @@ def _table(path: Path, name: str, array: Array) -> Array:
         )
     if array.dtype.kind == "c":
         raise InputError(f"{path}: {name} must be real numbers; got {array.dtype}.")
+    if array.dtype.kind == "S":  # texts of bytes
+        array = np.char.decode(array, "utf-8")
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     return native.reshape(len(native), -1)

@@ -79,7 +79,13 @@ def words(cells: Cells) -> Cells:
     if isinstance(cells.dtype, pandas.StringDtype):
         return cells.str.strip()
     texts = cells.astype(object)
-    return texts.map(lambda cell: cell.strip() if isinstance(cell, str) else str(cell), "ignore")
+    return texts.map(_word, na_action="ignore")
+
+
+def _word(cell: Any) -> str:  # noqa: ANN401 - whatever a frame holds
+    if isinstance(cell, bytes):
+        return cell.decode(errors="replace").strip()
+    return cell.strip() if isinstance(cell, str) else str(cell)
 
 
 def coded(cells: Cells, *, written: bool = False) -> tuple[Numbers, list[str]]:
@@ -130,6 +136,8 @@ def numbers(cells: Cells, decimal: str = "") -> tuple[Numbers, Numbers]:
     if is_typed(cells):
         plain = isinstance(cells.dtype, np.dtype)  # then there is nothing to look for and copy
         values = cells.to_numpy() if plain else cells.to_numpy(np.float64, na_value=np.nan)
+        if values.dtype.kind == "c":  # an imaginary part can go nowhere
+            return values.real, values.imag != 0
         return values, np.zeros(len(values), dtype=bool)
     texts = words(cells)
     texts = texts.where(~texts.isin(MISSING_NUMBERS))
@@ -169,7 +177,11 @@ def booleans(cells: Cells, pair: tuple[str, str]) -> tuple[Numbers, Numbers]:
     if is_typed(cells):
         values, _ = numbers(cells)
         return values, ~(np.isnan(values) | (values == 0) | (values == 1))
-    texts = words(cells).map(str.lower, "ignore")
+    if cells.dtype == object:  # True and False among cells where nothing stands
+        cells = cells.map(
+            lambda cell: pair[int(cell)] if isinstance(cell, bool | np.bool_) else cell
+        )
+    texts = words(cells).map(str.lower, na_action="ignore")
     found = texts.map({word: float(code) for code, word in enumerate(pair)})
     values = found.to_numpy(dtype=np.float64)
     return values, (texts.notna() & (texts != "") & found.isna()).to_numpy(dtype=bool)

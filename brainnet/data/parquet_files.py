@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from brainnet.data.row_file import Frame, check_unique, rows_at_once
 from brainnet.errors import InputError
@@ -36,11 +37,23 @@ class ParquetFile:
                 ):
                     # The schema's notes for pandas would make a column its index.
                     part = batch.replace_schema_metadata(None).to_pandas()
+                    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                        # As floats, which pandas takes for gaps, long numbers would lose digits.
+                        if column.null_count and pyarrow.types.is_integer(column.type):
+                            part[name] = _with_gaps(column)
                     part.index = pandas.RangeIndex(start, start + len(part))
                     start += len(part)
                     yield part
         except (pyarrow.ArrowException, OSError) as error:
             raise InputError(f"{self.path} cannot be read as Parquet: {error}") from error
+
+
+def _with_gaps(column: Any) -> Any:  # noqa: ANN401 - a pyarrow Array, a pandas IntegerArray
+    """Whole numbers of which some are missing, to their last digit."""
+    import pandas
+
+    values = column.fill_null(0).to_numpy(zero_copy_only=False).copy()
+    return pandas.arrays.IntegerArray(values, column.is_null().to_numpy(zero_copy_only=False))
 
 
 def parquet_file(path: Path) -> ParquetFile:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from brainnet.data.array_files import npy_file, npz_file
-from brainnet.data.packed import BROKEN, is_packed, open_bytes
+from brainnet.data.packed import BROKEN, open_bytes
 from brainnet.data.parquet_files import parquet_file
 from brainnet.data.recognition import SAMPLE_BYTES
 from brainnet.data.row_file import RowFile
@@ -59,7 +59,7 @@ def open_rows(path: Path | str, *, header: bool | None = None) -> RowFile:
             f"{path} ends in {ending} and holds no {_ENDINGS[ending]} file; it begins with "
             f"{shown!r}. Name it by what it is ({READABLE}), or write it again."
         )
-    found = text_file(path, sample, header=header, packed=is_packed(path))
+    found = text_file(path, sample, header=header)
     if found is None:
         raise InputError(f"{path} is neither text nor a table. It must be {READABLE}.")
     return found

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from brainnet.data.packed import BROKEN, open_bytes
 from brainnet.errors import InputError
 
 SAMPLE_BYTES = 1 << 20
@@ -62,7 +63,7 @@ class Writing:
     """The decimal sign, if there is any cell to know it by."""
 
 
-def encoding_of(path: Path, sample: bytes, *, whole: bool) -> str | None:
+def encoding_of(path: Path, sample: bytes) -> str | None:
     """The encoding of a text by its first bytes; None where these are no text.
 
     What is no UTF-8 anywhere in the file is taken for Windows-1252, of which Latin-1 is a part.
@@ -70,7 +71,6 @@ def encoding_of(path: Path, sample: bytes, *, whole: bool) -> str | None:
     Args:
         path: the file.
         sample: its first bytes, unpacked.
-        whole: whether to look through the file itself, which must not be packed.
     """
     for mark, name in _MARKS:
         if sample.startswith(mark):
@@ -79,7 +79,7 @@ def encoding_of(path: Path, sample: bytes, *, whole: bool) -> str | None:
         return _unmarked_utf16(sample)
     if sum(byte < 32 and byte not in b"\t\n\r\f\x1a" for byte in sample[:4096]) > 0:
         return None
-    return "utf-8" if _is_utf8(path, sample, whole=whole) else "cp1252"
+    return "utf-8" if _is_utf8(path) else "cp1252"
 
 
 def _unmarked_utf16(sample: bytes) -> str | None:
@@ -94,19 +94,18 @@ def _unmarked_utf16(sample: bytes) -> str | None:
     return None
 
 
-def _is_utf8(path: Path, sample: bytes, *, whole: bool) -> bool:
+def _is_utf8(path: Path) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        if not whole:
-            decoder.decode(sample)
-            return True
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             while part := file.read(_SCANNED_AT_ONCE):
                 if not part.isascii() or decoder.getstate()[0]:
                     decoder.decode(part)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
+    except BROKEN:  # told where the rows are read
+        return True
     return True
 
 

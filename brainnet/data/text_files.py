@@ -150,19 +150,18 @@ class TextFile:
         return f"{self.path} cannot be read as a table: {error.strip()}"
 
 
-def text_file(path: Path, sample: bytes, *, header: bool | None, packed: bool) -> TextFile | None:
+def text_file(path: Path, sample: bytes, *, header: bool | None) -> TextFile | None:
     """A table of text by its first bytes; None where they are no text.
 
     Args:
         path: the file.
         sample: its first bytes, unpacked.
         header: whether the first line names the columns; None recognises it.
-        packed: whether the file is compressed.
 
     Raises:
         InputError: there is no table in it, or its first line does not look like names.
     """
-    encoding = encoding_of(path, sample, whole=not packed)
+    encoding = encoding_of(path, sample)
     if encoding is None:
         return None
     text = sample.decode(encoding, errors="ignore").lstrip("\ufeff")

@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.data.cells import booleans, date_format, date_numbers, dates, numbers, words
+from brainnet.data.cells import (
+    YES_AND_NO,
+    booleans,
+    date_format,
+    date_numbers,
+    dates,
+    numbers,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +109,22 @@ def test_a_date_becomes_numbers_that_can_be_followed():
         [12, 0],
     )
     assert np.isnan([year[2], day[2], weekday[2], hour[2]]).all()
+
+
+def test_true_and_false_among_gaps_are_yes_and_no():
+    values, wrong = booleans(
+        pd.Series([True, None, np.False_, "yes", 3], dtype=object), YES_AND_NO[1]
+    )
+    assert values[[0, 2, 3]].tolist() == [1, 0, 1]
+    assert np.isnan(values[[1, 4]]).all()
+    assert wrong.tolist() == [False, False, False, False, True]
+
+
+def test_bytes_are_the_text_they_hold():
+    assert words(pd.Series([b"red ", "blue"], dtype=object)).tolist() == ["red", "blue"]
+
+
+def test_an_imaginary_part_is_no_number():
+    values, wrong = numbers(pd.Series([1 + 0j, 2 + 1j]))
+    assert values.tolist() == [1, 2]
+    assert wrong.tolist() == [False, True]

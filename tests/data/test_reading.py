@@ -225,3 +225,26 @@ def test_empty_last_cells_are_no_short_lines(tmp_path):
     file = tmp_path / "gaps.csv"
     file.write_text("sep=;\na;b\n" + "1;\n\n2;x\n" * 1500)
     assert sum(len(part) for part in open_rows(file).chunks(1000)) == 3000
+
+
+def test_whole_numbers_keep_their_digits_beside_gaps(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    large = 2**53 + 1
+    table = pyarrow.table({"id": pyarrow.array([large, None, 7])})
+    pyarrow.parquet.write_table(table, tmp_path / "ids.parquet")
+    found = read(tmp_path / "ids.parquet")["id"]
+    assert (found[0], found.isna().tolist()) == (large, [False, True, False])
+
+
+def test_texts_of_bytes_are_texts(tmp_path):
+    np.savez(tmp_path / "a.npz", y=np.array([b"red", "gr\u00fcn".encode()]))
+    assert read(tmp_path / "a.npz")["y"].tolist() == ["red", "gr\u00fcn"]
+
+
+def test_a_packed_text_is_looked_through_for_its_encoding(tmp_path):
+    rows = "".join(f"{row},word\n" for row in range(200_000)) + "1,gr\u00fcn\n"
+    file = tmp_path / "late.csv.gz"
+    file.write_bytes(gzip.compress(f"a,b\n{rows}".encode("cp1252")))
+    assert list(open_rows(file).chunks())[-1]["b"].iloc[-1] == "gr\u00fcn"
