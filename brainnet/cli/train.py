@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from brainnet.building.build import Build
 from brainnet.cli.arguments import parse
+from brainnet.cli.columns_told import columns_told
 from brainnet.cli.outcome import INTERRUPTED, TERMINATED, reported
 from brainnet.cli.parts import parts_of
 from brainnet.cli.processes import crowded, is_first, left_alone
@@ -104,6 +105,9 @@ class Training:
             warning = crowded(parts.trainer)
             if warning and is_first():
                 say(warning)
+            if is_first() and job.resume is None and not self.endings:
+                for line in columns_told(parts.data.dataset):
+                    say(line)
             result = train(
                 parts.network,
                 parts.data,

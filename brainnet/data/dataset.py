@@ -47,6 +47,7 @@ class Dataset:
         target_names: what each number to predict is called; empty where nobody said.
         parts: how many rows train, validate and test, where they came apart, stacked in this
             order; 0 for a part to be taken from the rows that train.
+        left_out: rows of its files that lack a value, and are not among these.
 
     Raises:
         InputError: the parts do not fit together, or a cell is not a finite number. An input may be
@@ -63,6 +64,7 @@ class Dataset:
     preparation: Preparation | None = None
     target_names: tuple[str, ...] = ()
     parts: tuple[int, int, int] | None = None
+    left_out: int = 0
 
     def __post_init__(self) -> None:
         """Check everything once, so that nobody downstream has to."""

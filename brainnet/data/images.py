@@ -1,6 +1,5 @@
 """Images: the user's own pictures, from a folder for each class, IDX files as MNIST's, or .npz."""
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -16,13 +15,12 @@ from brainnet.data.class_folders import Labelled, find_classes
 from brainnet.data.columns import listed
 from brainnet.data.dataset import Dataset, classification_task
 from brainnet.data.decoding import BrokenPictureError, Bytes, Look, look_at, quiet_pillow
+from brainnet.data.notes import note
 from brainnet.data.picture_arrays import as_bytes, channels_last, classes_of, labels_of, rows_of
 from brainnet.data.picture_files import PictureArrays, find_arrays
 from brainnet.data.pixels import Pixels
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
-
-log = logging.getLogger(__name__)
 
 Colours = Literal["auto", "grey", "rgb"]
 Broken = Literal["refuse", "skip"]
@@ -131,7 +129,8 @@ class Images:
                 f"{told} cannot be read as {'a picture' if len(broken) == 1 else 'pictures'}. "
                 "Replace or remove what is broken, or set data.broken=skip to leave it out."
             )
-        log.warning("%d files left out that cannot be read as pictures: %s", len(broken), told)
+        files = "1 file" if len(broken) == 1 else f"{len(broken):,} files"
+        note(f"{files} left out that cannot be read as pictures: {told}")
         kept = [
             [pair for pair in zip(part.files, part.labels, strict=True) if pair[0] not in broken]
             for part in parts
@@ -219,11 +218,12 @@ def _unequal(looks: dict[Path, Look], sizes: Counter[tuple[int, int]], folder: P
     other = next(file for file, look in looks.items() if (look.height, look.width) != common)
     strange = looks[other]
     usual = number > len(looks) / 2 and max(common) <= 128
+    size = _typed(common if usual else (32, 32))
     return (
         f"the {len(looks):,} pictures in {folder} have {len(sizes)} sizes, and a network reads "
-        f"one: {number:,} have {common[0]} x {common[1]} (height x width), but {other} has "
-        f"{strange.height} x {strange.width}. Set data.size={_typed(common if usual else (32, 32))}"
-        ", or another (height, width), and all are brought to it."
+        f"one: {number:,} {'has' if number == 1 else 'have'} {common[0]} x {common[1]} (height x "
+        f"width), but {other} has {strange.height} x {strange.width}. Set data.size={size}, "
+        "or another (height, width), and all are brought to it."
     )
 
 

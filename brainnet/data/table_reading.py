@@ -49,6 +49,7 @@ class Reader:
         chosen: bool,
     ) -> None:
         self._file, self._missing = file, missing
+        self._left_out = 0
         self._targets = tuple(targets)
         names = [*inputs, *targets]
         head = next(iter(file.chunks(_HEAD_ROWS, text=names, only=names)), None)
@@ -93,13 +94,13 @@ class Reader:
             preparation=columns,
             target_names=() if answers.class_names else answers.names,
             parts=(parts[0], parts[1], parts[2]) if any(parts[1:]) else None,
+            left_out=self._left_out + sum(other[2] for other in others if other is not None),
         )
 
     def _read(self) -> Blocks:
         survey, answers = self._survey, self._answers
         blocks = Blocks(survey.width)
         text = {*survey.draft.text_names, *answers.text_names}
-        left_out = 0
         names = [*survey.draft.raw_names, *self._targets]
         for frame in ahead(self._file.chunks(text=text, only=names)):
             with _named(self._file):
@@ -107,19 +108,22 @@ class Reader:
             inputs, targets = (found, survey.owners), (truths, self._targets)
             kept = kept_rows(frame.index, inputs, targets, self._missing, self._file.path)
             if not kept.all():
-                left_out += int((~kept).sum())
+                self._left_out += int((~kept).sum())
                 found, truths = found[kept], truths[kept]
             blocks.add(found)
             survey.count(found)
             answers.count(truths)
-        _tell(left_out, len(blocks), self._file)
+        _tell(self._left_out, len(blocks), self._file)
         return blocks
 
 
 def _others(
     file: RowFile, columns: Columns, answers: Answers, missing: Missing
-) -> tuple[Blocks, Tensor]:
-    """The rows of another file, with what was learnt of the first: encoded, and their answers."""
+) -> tuple[Blocks, Tensor, int]:
+    """The rows of another file, with what was learnt of the first: encoded, and their answers.
+
+    The last is how many of them were left out.
+    """
     for name in (*columns.raw_names, *answers.names):
         check_present([name], file.columns, of=f"in {file.path} ")
     columns, file = agreed(columns, file)
@@ -138,7 +142,8 @@ def _others(
         parts.append(truths[kept])
     _tell(left_out, len(blocks), file)
     targets = torch.from_numpy(np.concatenate(parts))
-    return blocks, targets[:, 0].long() if answers.class_names else targets.float()
+    right = targets[:, 0].long() if answers.class_names else targets.float()
+    return blocks, right, left_out
 
 
 @contextmanager
