@@ -148,10 +148,17 @@ class ParquetAnswers:
 
     def write(self, columns: Columns) -> None:
         """Write some rows."""
-        table = self._arrow.table(dict(columns))
+        table = self._arrow.table({name: self._array(cells) for name, cells in columns.items()})
         if self._writer is None:
             self._writer = self._arrow.parquet.ParquetWriter(self._file, table.schema)
         self._writer.write_table(table.cast(self._writer.schema))
+
+    def _array(self, cells: Any) -> Any:  # noqa: ANN401 - an array, and pyarrow's
+        if cells.dtype != object:
+            return cells
+        # Beside texts pandas writes NaN where nothing stands; of nothing at all, texts may follow.
+        found = self._arrow.array(cells, from_pandas=True)
+        return found.cast(self._arrow.string()) if found.null_count == len(found) else found
 
     def close(self) -> None:
         """Write the table of contents at the end of the file."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
 from brainnet.data.columns import Columns, Unseen, listed
 from brainnet.data.row_file import RowFile, ahead
 from brainnet.data.signs import agreed, typed
@@ -94,7 +96,9 @@ def _part(
     own: Columns | None,
 ) -> Part:
     """Columns to keep, and the inputs; numbers by the signs of the file where it has its own."""
-    kept = {name: beside[name].to_numpy() for name in keep}
+    # As objects where there is a type of pandas: whole numbers beside a gap would become floats.
+    kinds = {name: None if isinstance(beside[name].dtype, np.dtype) else object for name in keep}
+    kept = {name: beside[name].to_numpy(kind) for name, kind in kinds.items()}
     rows = frame[list(needed)].set_axis(list(names), axis=1)
     return kept, rows if own is None else typed(own, rows)
 

@@ -62,6 +62,19 @@ def test_answers_are_written_to_a_file_with_what_to_join_them_by(capsys, run, ro
     assert found["prediction"].tolist() == load(run).predict(rows)["prediction"].tolist()
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_number_to_join_by_stays_whole_beside_a_gap(capsys, run, rows, ending):
+    rows["id"] = pd.array([None if row == 7 else row for row in range(len(rows))], dtype="Int64")
+    rows.to_csv("rows.csv", index=False)
+    rows.to_parquet("rows.parquet")
+    words = ["--input", f"rows.{ending}", "--keep", "id"]
+    lines = predicted(capsys, *words).splitlines()
+    assert [line.partition(",")[0] for line in lines[7:10]] == ["6", "", "8"]
+    assert main(["predict", "latest", *words, "--output", "a.parquet"]) == 0
+    kept = pd.read_parquet("a.parquet", dtype_backend="pyarrow")["id"]
+    assert kept.dropna().astype(int).tolist() == rows["id"].dropna().tolist()
+
+
 def test_the_bits_do_not_depend_on_how_a_file_is_cut(tmp_path, monkeypatch):
     inputs = np.random.default_rng(0).standard_normal((40_000, 10)).astype(np.float32)
     network = Network([10, 50, 7, 2])

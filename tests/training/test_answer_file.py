@@ -70,6 +70,15 @@ def test_parquet_keeps_every_digit():
     assert found["probability c, d"].dtype == np.float32
 
 
+def test_parquet_keeps_texts_with_gaps_and_without_any():
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    gaps = {"id": np.array([None, np.nan], dtype=object), "n": np.array([7, None], dtype=object)}
+    more = {"id": np.array(["a", np.nan], dtype=object), "n": np.array([2**60 + 1, 9], np.int64)}
+    found = pd.read_parquet(io.BytesIO(written("parquet", gaps, more)), dtype_backend="pyarrow")
+    assert found["id"].fillna("").tolist() == ["", "", "a", ""]
+    assert found["n"].fillna(-1).tolist() == [7, -1, 2**60 + 1, 9]
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_numbers_in_a_text_are_the_shortest_that_are_read_as_the_same(form):
     text = written(form, *halves(NUMBERS))
