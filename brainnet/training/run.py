@@ -37,7 +37,7 @@ from brainnet.training.randomness import seeded
 from brainnet.training.result import RunResult as RunResult
 from brainnet.training.resume import Start
 from brainnet.training.run_folder import Run, RunFolder, find_run
-from brainnet.training.sizes import check_learns, check_sizes, outputs_of
+from brainnet.training.sizes import check_learns, check_sizes, outputs_of, tell_codes
 from brainnet.training.tables import begin_logging
 from brainnet.training.threads import fitting_threads
 from brainnet.training.trainer import make_trainer, quiet, restored_determinism
@@ -87,6 +87,7 @@ def train(
     network = compiled_in_place(network)
     check_sizes(network, data, loss)
     check_learns(network)
+    tell_codes(network, data)
     module = LearningModule(
         network, loss, task=data.task, targets=data.targets, optimizer=optimizer, schedule=schedule
     )

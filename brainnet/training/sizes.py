@@ -3,10 +3,13 @@
 import torch
 from torch import nn
 
+from brainnet.data.columns import listed
 from brainnet.data.module import DataModule
+from brainnet.data.notes import note
 from brainnet.errors import InputError
 from brainnet.learning.loss import LOSSES
 from brainnet.observation.untouched import untouched
+from brainnet.structure.embedding import Embeddings
 from brainnet.structure.network import Network
 
 
@@ -34,6 +37,20 @@ def check_learns(network: nn.Module) -> None:
             "every weight of the network is frozen (requires_grad=False), so there is nothing to "
             "learn. Leave some of them free, or judge it as it is."
         )
+
+
+def tell_codes(network: nn.Module, data: DataModule) -> None:
+    """Note where a network reads the codes of categories as if they were amounts."""
+    embedded = data.preparation.embedded
+    kinds = (Embeddings, nn.Embedding, nn.EmbeddingBag)
+    if not embedded or any(isinstance(part, kinds) for part in network.modules()):
+        return
+    names = listed([data.input_names[place] for place in embedded], 6)
+    note(
+        f"{names}: of so many words each is one code, and this {type(network).__name__} has no "
+        "embeddings, so that it takes codes for amounts. Give it some: "
+        "Network([...], embeddings=data.preparation.embedded)."
+    )
 
 
 def outputs_of(network: nn.Module, data: DataModule) -> int:

@@ -20,6 +20,7 @@ from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 from brainnet.explanation import Explanation
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
+from brainnet.structure.network import Network
 from brainnet.training.answers import PREDICTION, PROBABILITY, answers, outputs_of, probabilities
 from brainnet.training.rows import check_complete, frame_of, note_never_seen
 from brainnet.training.run_folder import Run, find_run
@@ -248,7 +249,9 @@ def load(
     preparation = _preparation(state, scaling)
     judged = loss or _loss(config, state, build)
     shape = state.get("image_shape")
-    made = network or _network(config, build, len(scaling.shift), preparation.embedded, shape)
+    embedded = preparation.embedded if _reads_codes(config, stored["state_dict"]) else {}
+    with torch.random.fork_rng(devices=[]):  # the random numbers of whoever loads stay as they are
+        made = network or _network(config, build, len(scaling.shift), embedded, shape)
     weights = [value for key, value in stored["state_dict"].items() if key.startswith(NETWORK)]
     numbers = next((value.dtype for value in weights if value.is_floating_point()), None)
     made = made.to(numbers)  # as trained: float64 weights would lose bits
@@ -271,6 +274,12 @@ def load(
         image_shape=None if shape is None else cast(ImageShape, tuple(shape)),
         learnt=state,
     )
+
+
+def _reads_codes(config: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:
+    """Whether the network had vectors for codes; one that was handed over may have had none."""
+    own = (config.get("network") or {}).get("_target_") == f"{Network.__module__}.Network"
+    return not own or any(key.startswith(f"{NETWORK}embeddings.") for key in weights)
 
 
 def _state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import nn
 from brainnet import load
 from brainnet.data.builtin import Diabetes, Digits, Iris, Moons
 from brainnet.data.module import DataModule
+from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
@@ -233,3 +234,29 @@ def test_a_damaged_or_missing_run_is_told(tmp_path, iris):
     broken.write_bytes((iris.folder / "checkpoints" / "best.ckpt").read_bytes()[:2000])
     with pytest.raises(InputError, match="damaged"):
         load(broken)
+
+
+def test_loading_leaves_the_random_numbers_of_the_caller_alone(tmp_path):
+    run = fit(Network([4, 3]), "iris", epochs=1, folder=tmp_path / "run", progress=False)
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
+    load(run.folder)
+    assert torch.equal(torch.rand(3), wanted)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_network_that_takes_codes_for_amounts_is_noted_and_loaded(tmp_path, caplog, own):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"town": [f"town {place % 40}" for place in range(400)]})
+    frame["answer"] = random.choice(["yes", "no"], 400)
+    frame.to_csv(tmp_path / "towns.csv", index=False)
+    network = nn.Sequential(nn.Linear(1, 2)) if own else Network([1, 2])
+    data = Table(tmp_path / "towns.csv", "answer")
+    run = fit(network, data, epochs=1, folder=tmp_path / "run", progress=False)
+    assert "takes codes for amounts" in caplog.text
+    trained = load(run.folder, network=nn.Sequential(nn.Linear(1, 2)) if own else None)
+    assert len(trained.predict(frame)) == 400
+    caplog.clear()
+    fit(Network([1, 2], embeddings={0: 41}), data, epochs=1, folder=tmp_path / "b", progress=False)
+    assert "takes codes for amounts" not in caplog.text
