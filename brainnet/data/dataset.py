@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from brainnet.data.columns import all_finite
 from brainnet.data.preparation import Preparation
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
@@ -252,13 +253,15 @@ def _check_finite(
     """Raise an InputError that names the first cells that are infinite or, unless allowed, NaN."""
     if not values.is_floating_point():
         return
-    # By parts: `isfinite` makes copies, and a table may fill half the memory.
+    # By parts: `isfinite` makes copies, and a table may fill half the memory. A sum first: it
+    # needs none, and no threads of torch's that wait for each other on a busy machine.
     bad = [
         found.nonzero() + torch.tensor([start, 0])
         for start, rows in zip(
             range(0, len(values), _ROWS_AT_ONCE), values.split(_ROWS_AT_ONCE), strict=True
         )
-        if (found := rows.isinf() if missing else ~rows.isfinite()).any()
+        if not all_finite(rows.detach().numpy())
+        and (found := rows.isinf() if missing else ~rows.isfinite()).any()
     ]
     if not bad:
         return
