@@ -86,7 +86,7 @@ def npz_file(path: Path) -> ArrayFile:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            _check_sizes(path, stored.zip)
+            check_sizes(path, stored.zip)
             arrays = {name: _table(path, name, stored[name]) for name in stored.files}
     except InputError:
         raise
@@ -103,7 +103,7 @@ def npz_file(path: Path) -> ArrayFile:
     return ArrayFile(path, columns, tuple(arrays.values()))
 
 
-def _check_sizes(path: Path, stored: zipfile.ZipFile) -> None:
+def check_sizes(path: Path, stored: zipfile.ZipFile) -> None:
     """Refuse an array that is said to be larger than its file before memory is taken for it."""
     headers = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
     for entry in stored.infolist():

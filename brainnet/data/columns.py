@@ -316,7 +316,7 @@ def _codes(column: Column, cells: Cells, unseen: Unseen | None) -> Numbers:
     codes = {value: place + 1 for place, value in enumerate(column.values)}
     codes |= dict.fromkeys(column.unlearnt, 0)
     if is_typed(cells) and not all(value in codes for value in uniques):
-        codes = _sizes_among(column.values) | codes
+        codes = _sizes_among(codes) | codes
         uniques = [value if value in codes else _as_size(value) for value in uniques]
     known = np.array([codes.get(value, 0) for value in uniques], dtype=np.int64)
     if unseen == "refuse":
@@ -330,11 +330,12 @@ def _as_size(value: str) -> str:
     return value if np.isinf(size) else f"{size:.17g}\0"
 
 
-def _sizes_among(values: Sequence[str]) -> dict[str, int]:
+def _sizes_among(codes: Mapping[str, int]) -> dict[str, int]:
     """The codes of words that are numbers, by their size: 007 for a 7; the first of several."""
     found: dict[str, int] = {}
-    for place, value in enumerate(values, 1):
-        found.setdefault(_as_size(value), place)
+    for value, code in codes.items():
+        if code:
+            found.setdefault(_as_size(value), code)
     return found
 
 
@@ -353,21 +354,33 @@ def refuse_cells(
     if not len(rows):
         return
     named = ", ".join(
-        f"row {row_number(cells.index[row])} ({str(cells.iloc[row])!r})"
+        f"row {row_called(cells.index, row)} ({str(cells.iloc[row])!r})"
         for row in rows[:_CELLS_NAMED]
     )
     more = ", ..." if len(rows) > _CELLS_NAMED else ""
+    counted = (
+        "; rows count from 1, the names of the columns not among them"
+        if counts(cells.index)
+        else "; rows are called as the index of the frame has it"
+    )
     hint = hint or (
         f"Correct {'it' if len(rows) == 1 else 'them'}, empty the cell if its value is unknown, or "
         "leave the column out; if its cells are words, name it: "
         f"{override('data.categories', [column.name])}."
     )
     raise InputError(
-        f"column {column.name!r} holds {wanted}, but not in {named}{more}; rows count from 1, "
-        f"the names of the columns not among them. {hint}"
+        f"column {column.name!r} holds {wanted}, but not in {named}{more}{counted}. {hint}"
     )
 
 
-def row_number(label: Any) -> Any:  # noqa: ANN401 - whatever a frame calls its rows
-    """What a row is called in a message: files count from 1."""
-    return int(label) + 1 if isinstance(label, int | np.integer) else label
+def row_called(index: Any, place: int) -> str:  # noqa: ANN401 - a pandas Index, or a sequence
+    """What a row is called in a message: files count from 1, labels of a frame are as they are."""
+    label = index[place]
+    return (
+        f"{label + 1}" if counts(index) else f"{label!r}" if isinstance(label, str) else f"{label}"
+    )
+
+
+def counts(index: Any) -> bool:  # noqa: ANN401
+    """Whether rows are called by their numbers from 0, as they come from a file."""
+    return type(index).__name__ == "RangeIndex" and index.step == 1

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from brainnet.data.cells import Numbers
-from brainnet.data.columns import all_finite, listed, row_number
+from brainnet.data.columns import all_finite, listed, row_called
 from brainnet.errors import InputError
 from brainnet.suggestion import override
 
@@ -51,7 +51,7 @@ def kept_rows(
 def _refusal(index: Any, lacking: Numbers, names: Sequence[str], what: str, path: Path) -> str:  # noqa: ANN401
     place = int(lacking.any(axis=0).argmax())
     rows = np.flatnonzero(lacking[:, place])
-    named = ", ".join(f"{row_number(index[row])}" for row in rows[:_ROWS_NAMED])
+    named = ", ".join(f"{row_called(index, row)}" for row in rows[:_ROWS_NAMED])
     more = ", ..." if len(rows) > _ROWS_NAMED else ""
     others = [n for n in dict.fromkeys(np.array(names)[lacking.any(axis=0)]) if n != names[place]]
     also = f" (and so have {listed(others, 5)})" if others else ""

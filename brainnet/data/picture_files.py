@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainnet.data.array_files import check_sizes
 from brainnet.data.class_folders import PARTS, shown
 from brainnet.data.columns import listed
 from brainnet.data.idx import is_idx, read_idx
@@ -19,7 +20,7 @@ from brainnet.suggestion import override
 
 # What NumPy raises where an array is damaged, packed as nobody packs it, or locked by a password.
 DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, RuntimeError)
-DAMAGED += (tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+DAMAGED += (MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 _IMAGES = ("images", "image", "x", "pictures", "data", "inputs", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target", "classes", "arr_1")
@@ -127,6 +128,7 @@ def _of_npz(path: Path) -> PictureArrays:
         # Opened here: of a file that is no archive NumPy would leave it open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = _pairs(file.files, path)
+            check_sizes(path, file.zip)
             arrays = {name: file[name] for pair in names if pair for name in pair}
     except InputError:
         raise

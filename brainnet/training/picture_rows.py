@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainnet.data.array_files import check_sizes
 from brainnet.data.class_folders import files_in
 from brainnet.data.columns import listed
 from brainnet.data.idx import is_idx, read_idx
+from brainnet.data.picture_arrays import are_fractions, as_bytes
 from brainnet.data.picture_files import DAMAGED, pictures_in
 from brainnet.data.pixels import Pixels
 from brainnet.errors import InputError
@@ -68,8 +70,10 @@ def _of_array(pixels: Pixels, values: NDArray[Any]) -> Iterator[tuple[dict[str, 
     if not len(values):
         raise InputError("there are no pictures in it: an array of none.")
     rows = rows_of_a_pass(values[0].size)
+    fractions = are_fractions(values)  # asked of all: a dark part of 0 to 255 may look like some
     for start in range(0, len(values), rows):
-        yield {}, pixels.apply(values[start : start + rows])
+        part = as_bytes(values[start : start + rows], "pictures", fractions=fractions)
+        yield {}, pixels.apply(part)
 
 
 def _loaded(path: Path) -> NDArray[Any]:
@@ -84,6 +88,7 @@ def _loaded(path: Path) -> NDArray[Any]:
                     f"{path} holds {listed(found.files)}, and none of them is known to be "
                     f"pictures. Name the array images: numpy.savez(path, images=...)."
                 )
+            check_sizes(path, found.zip)
             array: NDArray[Any] = found[name]
             return array
     except InputError:

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainnet.data.columns import Columns, listed, row_number
+from brainnet.data.columns import Columns, listed, row_called
 from brainnet.data.notes import note
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
@@ -105,7 +106,7 @@ def check_complete(measured: NDArray[np.generic], columns: Columns, labels: Sequ
     row, place = (int(found[0]) for found in np.nonzero(missing))
     name = [column.name for column in columns.columns for _ in column.inputs][place]
     raise InputError(
-        f"column {name!r} is empty in row {row_number(labels[row])}, and the network learnt from "
+        f"column {name!r} is empty in row {row_called(labels, row)}, and the network learnt from "
         f"complete rows alone ({int(missing.any(axis=1).sum()):,} of these {len(measured):,} are "
         "not). Fill it in or leave the row out; a network trained with data.missing=impute fills "
         "in the mean."
@@ -181,6 +182,17 @@ def _of_records(records: Sequence[Any]) -> "pd.DataFrame":
 
 def _table(rows: Any, columns: int) -> Any:  # noqa: ANN401
     """Return rows as an array (rows, columns)."""
+    if isinstance(rows, str | PurePath):
+        raise InputError(
+            f"rows must be a table of {columns} columns; got {str(rows)!r}. Read the file first: "
+            f"pandas.read_csv({str(rows)!r}); or on the command line, brainnet predict RUN --input "
+            f"{rows}."
+        )
+    if hasattr(rows, "to_frame") and getattr(rows, "ndim", None) == 1:  # a pandas.Series
+        raise InputError(
+            "a row of a DataFrame on its own is a Series, whose values are no longer of the kinds "
+            "of their columns. Take a table of one row: frame.iloc[[0]]."
+        )
     try:
         table = rows.detach().cpu().numpy() if isinstance(rows, Tensor) else np.asarray(rows)
     except (TypeError, ValueError) as error:

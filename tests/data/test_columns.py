@@ -1,6 +1,7 @@
 """Raw rows become the same inputs always, whatever order and type their columns come in."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -127,3 +128,19 @@ def test_rows_may_be_called_the_same():
     twice = pd.DataFrame({"code": [1.0, None]}, index=[0, 0])
     codes = Columns((Column("code", "category", ("", "1")),))
     assert codes.apply(twice).tolist() == [[0, 1], [1, 0]]
+
+
+def test_rows_are_called_as_their_frame_calls_them():
+    numbers = Columns.numbers(["a"])
+    for index, called in (
+        (None, "row 2 ('x'); rows count"),
+        ([7, 9], "row 9 ('x'); rows are"),
+        (["u", "v"], "row 'v' ('x'); rows are called as the index"),
+    ):
+        with pytest.raises(InputError, match=re.escape(called)):
+            numbers.apply(pd.DataFrame({"a": ["1", "x"]}, index=index))
+
+
+def test_a_number_whose_word_no_training_row_has_counts_as_never_seen():
+    codes = Columns((Column("code", "category", ("007", "8"), unlearnt=("007",)),))
+    assert codes.apply(pd.DataFrame({"code": [7, 8, 9]})).tolist() == [[0, 0], [0, 1], [0, 0]]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from brainnet.data.images import Images
 from brainnet.data.reading import open_rows
 from brainnet.data.table import Table
 from brainnet.errors import InputError
@@ -115,3 +116,12 @@ def test_a_pipe_is_no_table(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="a pipe or a device"):
         open_rows(tmp_path / "pipe")
+
+
+def test_an_array_of_pictures_is_no_larger_than_its_file(tmp_path):
+    file = tmp_path / "a.npz"
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("images.npy", header_of(10**13))
+        packed.writestr("labels.npy", header_of(10**13))
+    with pytest.raises(InputError, match="It is damaged"):
+        Images(file).load(0)

@@ -1,5 +1,7 @@
 """Rows as people hold them become a table with the columns of the run."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,9 +70,9 @@ def test_what_is_no_such_table_is_told(rows, said):
 def test_a_missing_number_is_named_by_its_raw_column_and_row():
     columns = Columns((Column("c", "category", ("x", "y")), Column("n")))
     measured = np.array([[1, 0, 5], [0, 1, np.nan], [0, 1, np.nan]], np.float32)
-    check_complete(measured[:1], columns, [0])
+    check_complete(measured[:1], columns, pd.RangeIndex(1))
     with pytest.raises(InputError, match=r"column 'n' is empty in row 12, .*\(2 of these 3"):
-        check_complete(measured, columns, [10, 11, 12])
+        check_complete(measured, columns, pd.RangeIndex(10, 13))
 
 
 def test_words_never_seen_are_counted_by_column():
@@ -88,3 +90,15 @@ def test_words_never_seen_are_told(caplog):
     assert not caplog.text
     note_never_seen(columns, torch.tensor([[0.0, 1], [0, 0]]))
     assert "taken for none of those it saw: few in 1 row." in caplog.text
+
+
+@pytest.mark.parametrize("rows", ["rows.csv", Path("rows.csv")])
+def test_the_name_of_a_file_is_met_with_how_to_read_it(rows):
+    with pytest.raises(InputError, match=r"pandas\.read_csv\('rows\.csv'\)"):
+        frame_of(rows, ["a", "b"])
+
+
+def test_a_series_is_met_with_how_to_take_a_row_of_a_table():
+    frame = pd.DataFrame({"a": [1.0], "b": ["x"]})
+    with pytest.raises(InputError, match=r"frame\.iloc\[\[0\]\]"):
+        frame_of(frame.iloc[0], ["a", "b"])
