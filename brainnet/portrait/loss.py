@@ -31,7 +31,8 @@ class LossTold:
         first: of the first batch, before anything was learned.
         last: of the last batch that was looked at.
         guessing: what it would cost on the training rows to give always the same answer: the share
-            of each class, or the mean of each number. None without rows.
+            of each class; of numbers their mean or their median, whichever costs less. None without
+            rows.
         metrics: losses at the end, by tag.
         typical: the median sting of the rows never learned from.
         worst: of these, the rows that sting most.
@@ -77,21 +78,24 @@ def loss_of(subject: Subject) -> LossTold:
 
 
 def guessing(subject: Subject) -> float | None:
-    """What it costs to give always the same answer, the best that knows no row.
+    """What it costs to give always the same answer, one that knows no row.
 
-    Of classes that is the share of each among the training rows, of numbers their mean.
+    Of classes that is the share of each among the training rows. Of numbers it is their mean, the
+    best guess where the square of a mistake counts, or their median, the best where its size does:
+    whichever costs less.
     """
     rows, question = subject.learned, subject.question
     if rows is None:
         return None
     with torch.no_grad():
         if question.task == "regression":
-            always = rows.targets.mean(dim=0, keepdim=True)
-        else:
-            counts = torch.bincount(rows.targets, minlength=max(2, len(question.labels.outputs)))
-            shares = (counts.double() / counts.sum()).clamp(min=1e-12).float()
-            outputs = 1 if subject.thought is None else subject.thought.output.shape[-1]
-            always = shares.log().unsqueeze(0)
-            if outputs == 1:
-                always = (shares[1].log() - shares[0].log()).reshape(1, 1)
+            middles = (rows.targets.mean(dim=0), rows.targets.median(dim=0).values)
+            costs = [question.loss(each.expand_as(rows.targets), rows.targets) for each in middles]
+            return min(map(float, costs))
+        counts = torch.bincount(rows.targets, minlength=max(2, len(question.labels.outputs)))
+        shares = (counts.double() / counts.sum()).clamp(min=1e-12).float()
+        outputs = 1 if subject.thought is None else subject.thought.output.shape[-1]
+        always = shares.log().unsqueeze(0)
+        if outputs == 1:
+            always = (shares[1].log() - shares[0].log()).reshape(1, 1)
         return float(question.loss(always.expand(len(rows.targets), -1), rows.targets))

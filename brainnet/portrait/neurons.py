@@ -162,7 +162,9 @@ def _neuron(name: str, answers: Tensor, rate: float, subject: Subject) -> Neuron
     mean = answers.double().mean(dim=1)
     if subject.question.task != "regression" and subject.learned is not None:
         targets = subject.learned.targets
-        classes = subject.question.labels.classes(int(targets.max()) + 1)
+        # The last classes may be missing among the rows.
+        labels = subject.question.labels
+        classes = labels.classes(max(len(labels.outputs), int(targets.max()) + 1))
         there = targets.unique().tolist()
         means = [float(mean[targets == each].mean()) for each in there]
         high, low = means.index(max(means)), means.index(min(means))

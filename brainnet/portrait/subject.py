@@ -15,6 +15,12 @@ from brainnet.structure.forward_pass import ForwardPass, trace
 Part = str
 """Which rows: "train", "validation" or "test"."""
 
+ROWS = 4096
+"""Rows of each part that are looked at; of a large table the first in random order."""
+
+SIGNALS = 1 << 27
+"""Numbers that all rows of a part may take on their way through the layers: 512 MB of float32."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
@@ -31,6 +37,26 @@ class Rows:
     numbers: Tensor
     inputs: Tensor
     targets: Tensor
+
+
+def rows_looked_at(network: nn.Module, row: Tensor) -> int:
+    """How many rows of a part to look at: `ROWS`, fewer where `SIGNALS` are not enough for them.
+
+    Args:
+        network: any module from inputs to outputs; it is left as it is.
+        row: one of them, scaled, (1, inputs).
+
+    Example:
+        >>> rows_looked_at(nn.Linear(3, 2), torch.zeros(1, 3))
+        4096
+        >>> rows_looked_at(nn.Linear(300_000, 2), torch.zeros(1, 300_000))
+        447
+    """
+    with untouched(network):
+        thought = trace(network, row.to(next(network.parameters())))
+    kept = [(each.inputs, each.pre_activation, each.output) for each in thought.layers]
+    numbers = sum({id(each): each.numel() for layer in kept for each in layer}.values())
+    return max(1, min(ROWS, SIGNALS // numbers))
 
 
 @dataclass(frozen=True, slots=True)

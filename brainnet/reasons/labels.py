@@ -42,8 +42,13 @@ class Labels:
         return _fitting(self.outputs, count, "output {}")
 
     def classes(self, count: int) -> tuple[str, ...]:
-        """Names of so many classes."""
-        return _fitting(self.outputs, count, "class {}")
+        """Names of so many classes, the first of them where there are more.
+
+        Example:
+            >>> Labels((), ("tea", "coffee", "milk")).classes(2), Labels().classes(2)
+            (('tea', 'coffee'), ('class 0', 'class 1'))
+        """
+        return _fitting(self.outputs[:count], count, "class {}")
 
     def of_signals(self, model: nn.Module, count: int) -> tuple[str, ...]:
         """Names of what the first layer receives: the inputs, with what embeddings make of codes.

@@ -1,12 +1,14 @@
 """The stings of a run, counted again by hand."""
 
 import math
+from dataclasses import replace
 from statistics import median
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from brainnet.learning.loss import MeanAbsoluteError
 from brainnet.portrait.loss import guessing, loss_of
 
 
@@ -35,3 +37,14 @@ def test_guessing_costs_the_entropy_of_the_classes(classes):
 
 def test_guessing_a_number_costs_its_variance(numbers):
     assert guessing(numbers) == pytest.approx(float(numbers.learned.targets.var(correction=0)))
+
+
+def test_guessing_costs_no_more_than_the_median_where_the_size_of_a_mistake_counts(numbers):
+    rows = numbers.learned
+    rows.targets[:3] = 40.0  # a few far off, which draw the mean to them
+    loss = MeanAbsoluteError()
+    subject = replace(numbers, question=replace(numbers.question, loss=loss))
+    middle = rows.targets.median(dim=0).values
+    median = float((rows.targets - middle).abs().mean())
+    assert guessing(subject) == pytest.approx(median)
+    assert median < 0.9 * float((rows.targets - rows.targets.mean()).abs().mean())

@@ -1,5 +1,7 @@
 """The neurons of a run: who fires, how often and for what, counted again by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -56,3 +58,10 @@ def test_a_smooth_activation_has_no_ends_but_flat_ground(smooth):
     slopes = 1 - sums.tanh().square()
     assert (told.activation, told.threshold, told.full) == ("Tanh", None, None)
     assert told.flat == pytest.approx(float((slopes < 0.1).double().mean()))
+
+
+def test_classes_keep_their_names_where_the_last_is_not_among_the_rows(classes):
+    labels = replace(classes.question.labels, outputs=("low", "high", "nowhere"))
+    told = neurons_of(replace(classes, question=replace(classes.question, labels=labels)))
+    assert {each.most_for[0] for each in told.busiest} <= {"low", "high"}
+    assert {each.least_for[0] for each in told.busiest} <= {"low", "high"}
