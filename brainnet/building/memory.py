@@ -1,9 +1,9 @@
 """Memory: whether a network can fit into this machine, asked before it is built."""
 
-import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from brainnet.data.machine import machine_memory
 from brainnet.errors import InputError
 from brainnet.structure.embedding import width_for
 
@@ -33,14 +33,6 @@ def check_memory(sizes: Sequence[int], embeddings: Mapping[int, int] | None = No
             f"that network needs {amount(needed)} of memory for its weights and their gradients; "
             f"this machine has {amount(there)}. Set network.hidden to fewer neurons."
         )
-
-
-def machine_memory() -> int | None:
-    """All memory of this machine in bytes; None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no such question
-        return None
 
 
 def amount(number: float) -> str:

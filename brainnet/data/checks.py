@@ -2,11 +2,13 @@
 
 import math
 import operator
+from collections.abc import Sequence
 from contextlib import suppress
 from numbers import Real
 from typing import SupportsIndex
 
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 
 # scikit-learn's generators take 32-bit seeds, so the whole of brainnet's data does.
 LARGEST_SEED = 2**32 - 1
@@ -46,3 +48,10 @@ def check_number(name: str, value: object, *, least: float) -> float:
 def check_seed(seed: object) -> int:
     """Return `seed` if every generator of random numbers here can take it."""
     return check_whole_number("seed", seed, least=0, most=LARGEST_SEED)
+
+
+def check_one_of(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise an InputError that names the known values unless `value` is one of them."""
+    if value not in known:
+        hint = did_you_mean(str(value), known)
+        raise InputError(f"{name} must be one of {', '.join(known)}; got {value!r}.{hint}")

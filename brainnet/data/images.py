@@ -1,6 +1,5 @@
 """Images: the user's own pictures, from a folder for each class, IDX files as MNIST's, or .npz."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from brainnet.data.checks import check_whole_number
+from brainnet.data.checks import check_one_of, check_whole_number
 from brainnet.data.class_folders import Labelled, find_classes
 from brainnet.data.columns import listed
 from brainnet.data.dataset import Dataset, classification_task
 from brainnet.data.decoding import BrokenPictureError, Bytes, Look, look_at, quiet_pillow
+from brainnet.data.machine import machine_memory
 from brainnet.data.notes import note
 from brainnet.data.picture_arrays import as_bytes, channels_last, classes_of, labels_of, rows_of
 from brainnet.data.picture_files import PictureArrays, find_arrays
@@ -61,8 +61,8 @@ class Images:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check_one_of("colours", self.colours, get_args(Colours))
-        _check_one_of("broken", self.broken, get_args(Broken))
+        check_one_of("data.colours", self.colours, get_args(Colours))
+        check_one_of("data.broken", self.broken, get_args(Broken))
         _sides(self.size)
 
     def load(self, seed: int) -> Dataset:
@@ -250,20 +250,10 @@ def _sides(size: object) -> tuple[int, int] | None:
 
 def _check_room(pictures: int, pixels: Pixels) -> None:
     """Raise an InputError where the pictures do not fit into this machine's memory."""
-    try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no such question
-        return
-    needed = pictures * pixels.inputs
-    if needed > there:
+    there, needed = machine_memory(), pictures * pixels.inputs
+    if there is not None and needed > there:
         raise InputError(
             f"{pictures:,} pictures of {pixels.height} x {pixels.width} need "
             f"{needed / 1e9:,.0f} GB of memory; this machine has {there / 1e9:,.0f} GB. Set "
             "data.size=64 or another size, and all are brought to it."
         )
-
-
-def _check_one_of(name: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        hint = did_you_mean(str(value), known)
-        raise InputError(f"data.{name} must be one of {', '.join(known)}; got {value!r}.{hint}")

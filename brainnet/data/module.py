@@ -10,7 +10,7 @@ from torch import Tensor
 
 from brainnet.data.blocks import CELLS_AT_ONCE
 from brainnet.data.builtin import Source
-from brainnet.data.checks import check_seed, check_whole_number
+from brainnet.data.checks import check_one_of, check_seed, check_whole_number
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset, ImageShape
 from brainnet.data.identity import check_same_meaning, check_same_rows, told_of
@@ -18,7 +18,7 @@ from brainnet.data.loader import InMemoryLoader
 from brainnet.data.loading import is_own, loaded
 from brainnet.data.measuring import scaling_of_inputs, scaling_of_targets
 from brainnet.data.preparation import Preparation
-from brainnet.data.scaling import Kind, Scaler, Scaling, check_kind
+from brainnet.data.scaling import KINDS, Kind, Scaler, Scaling
 from brainnet.data.split import check_fractions, split
 from brainnet.data.unlearnt import without_unlearnt
 from brainnet.errors import InputError
@@ -86,7 +86,7 @@ class DataModule(LightningDataModule):
         super().__init__()
         self.batch_size = check_whole_number("batch_size", batch_size, least=1)
         self.seed = check_seed(seed)
-        check_kind("normalize", normalize)
+        check_one_of("normalize", normalize, KINDS)
         check_fractions(validation, test)
         if not isinstance(normalize_targets, bool):
             raise InputError(f"normalize_targets must be true or false; got {normalize_targets!r}.")

@@ -12,8 +12,13 @@ from brainnet.errors import InputError
 _FORMS = "(pictures, height, width) if they are grey, (pictures, height, width, 3) in colour"
 
 
-def as_bytes(values: NDArray[Any], name: str) -> Bytes:
+def as_bytes(values: NDArray[Any], name: str, *, fractions: bool | None = None) -> Bytes:
     """Return pictures as bytes: fractions of 0 to 1 become 0 to 255.
+
+    Args:
+        values: the pictures.
+        name: of them, in messages.
+        fractions: whether they are such; None where these are all there are, and tell it.
 
     Raises:
         InputError: they are no numbers, or lie outside 0 to 1 and 0 to 255.
@@ -30,9 +35,15 @@ def as_bytes(values: NDArray[Any], name: str) -> Bytes:
             f"{name} must be bytes from 0 to 255, or fractions from 0 to 1; got numbers from "
             f"{low:g} to {high:g}. Undo what scaled them: brainnet scales them by itself."
         )
-    fractions = values.dtype.kind == "f" and high <= 1
+    if fractions is None:
+        fractions = are_fractions(values)
     found: Bytes = np.rint(values * 255 if fractions else values).astype(np.uint8)
     return found
+
+
+def are_fractions(values: NDArray[Any]) -> bool:
+    """Whether pictures are fractions from 0 to 1: floats of which none is larger."""
+    return values.dtype.kind == "f" and (not values.size or bool(values.max() <= 1))
 
 
 def channels_last(values: NDArray[Any], name: str) -> NDArray[Any]:

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from brainnet.data.checks import check_one_of
 from brainnet.errors import InputError
-from brainnet.suggestion import did_you_mean
 
 Kind = Literal["standard", "minmax", "none"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -75,7 +75,7 @@ class Scaling:
         Raises:
             InputError: the kind is not known.
         """
-        check_kind("normalize", kind)
+        check_one_of("normalize", kind, KINDS)
         columns = values.shape[1]
         groups = columns if channels is None else channels
         found = _Measures.of(_parts(values, rows, groups))
@@ -171,13 +171,6 @@ class Scaler:
                     torch.where(values.isnan(), fill, values, out=values)
                 values.sub_(shift).div_(scale)
         return inputs, targets
-
-
-def check_kind(name: str, kind: str) -> None:
-    """Raise an InputError that names the kinds unless `kind` is one of them."""
-    if kind not in KINDS:
-        hint = did_you_mean(str(kind), KINDS)
-        raise InputError(f"{name} must be one of {', '.join(KINDS)}; got {kind!r}.{hint}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from brainnet.data.checks import check_one_of
 from brainnet.data.columns import check_present, listed
 from brainnet.data.dataset import TASKS, Dataset
 from brainnet.data.missing import MISSING, Missing
@@ -11,7 +12,6 @@ from brainnet.data.reading import open_rows
 from brainnet.data.row_file import RowFile
 from brainnet.data.table_reading import Reader
 from brainnet.errors import InputError
-from brainnet.suggestion import did_you_mean
 
 ASKED_FOR = ("classification", *TASKS)
 
@@ -67,9 +67,9 @@ class Table:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check_one_of("missing", self.missing, MISSING)
+        check_one_of("data.missing", self.missing, MISSING)
         if self.task is not None:
-            _check_one_of("task", self.task, ASKED_FOR)
+            check_one_of("data.task", self.task, ASKED_FOR)
 
     def load(self, seed: int) -> Dataset:
         """Read the rows, whatever the seed, each file once and a part at a time."""
@@ -130,9 +130,3 @@ def _there(key: str, names: list[str], file: RowFile) -> list[str]:
         if name in names[:place]:
             raise InputError(f"{key} names the column {name!r} twice; once is enough.")
     return names
-
-
-def _check_one_of(name: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        hint = did_you_mean(str(value), known)
-        raise InputError(f"data.{name} must be one of {', '.join(known)}; got {value!r}.{hint}")

@@ -188,7 +188,7 @@ def test_arrays_are_brought_to_a_size():
 
 def test_pictures_that_cannot_fit_are_refused(here, monkeypatch):
     folder_of_classes(here / "zoo")
-    monkeypatch.setattr("brainnet.data.images.os.sysconf", lambda name: 6)
+    monkeypatch.setattr("brainnet.data.machine.os.sysconf", lambda name: 6)
     with pytest.raises(InputError, match=r"8 pictures of 3 x 2 need .* GB of memory"):
         Images("zoo").load(0)
 

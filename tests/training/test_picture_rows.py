@@ -69,3 +69,12 @@ def test_what_is_no_picture_is_named(folder, tmp_path):
     np.save(tmp_path / "none.npy", np.zeros((0, 2, 2), np.uint8))
     with pytest.raises(InputError, match="an array of none"):
         collected(tmp_path / "none.npy")
+
+
+def test_whether_pictures_are_fractions_is_asked_of_all_of_an_array(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainnet.training.picture_rows.rows_of_a_pass", lambda cells: 1)
+    pictures = np.array([[[0, 1], [1, 0]], [[0, 200], [7, 255]]], np.float32)
+    np.save(tmp_path / "a.npy", pictures)
+    assert collected(tmp_path / "a.npy")[1] == [[0, 1, 1, 0], [0, 200, 7, 255]]
+    np.save(tmp_path / "a.npy", pictures / 255)
+    assert collected(tmp_path / "a.npy")[1] == [[0, 1, 1, 0], [0, 200, 7, 255]]
