@@ -9,6 +9,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,12 +19,14 @@ from brainnet.building.targets import Consent, allowed_roots
 from brainnet.concepts import Concept, find_concept
 from brainnet.data.columns import Columns
 from brainnet.data.module import DataModule, Part
+from brainnet.data.notes import told_before
 from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
 from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 from brainnet.explanation import Explanation
-from brainnet.portrait.subject import Rows, Subject
+from brainnet.figures import figure
+from brainnet.portrait.subject import Rows, Subject, rows_looked_at
 from brainnet.portrait.telling import overview_of, portrait_of
 from brainnet.reasons.answer import Question
 from brainnet.reasons.columns import by_column
@@ -32,14 +35,13 @@ from brainnet.reasons.reasons import reasons_for
 from brainnet.reasons.row import RowTold
 from brainnet.reasons.telling import tell_row
 from brainnet.training.asked import facts_of, question_of, readings_of
+from brainnet.training.right_answer import right_answer
 from brainnet.training.rows import frame_of
 
 if TYPE_CHECKING:  # which gives an account of itself
     from brainnet.training.trained import Trained
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-ROWS_LOOKED_AT = 4096
-"""Rows of each part on which neurons are watched; of a large table the first in random order."""
 
 NO_NEIGHBOURS = "Which training rows are most like it: the rows of the run cannot be had again."
 
@@ -83,7 +85,8 @@ class Account:
                 "file of the same columns, in Python with explain(trained, row=ROW)."
             )
         build = Build(self.consent or Consent(roots=allowed_roots()))
-        data = data_from(self.trained.config, build)
+        with told_before():
+            data = data_from(self.trained.config, build)
         told = {
             **self.trained.learnt,
             "scaling": self.trained.scaling.to_dict(),
@@ -113,7 +116,9 @@ class Account:
         """All that a portrait of the run is drawn from; without rows where these are not stored."""
         rows: tuple[Rows, ...] = ()
         if self.without_rows is None:
-            parts = [(part, self.data.numbers(part)[:ROWS_LOOKED_AT]) for part in PARTS]
+            row, _ = self.data.gathered(torch.tensor([0]))
+            count = rows_looked_at(self.trained.network, row)
+            parts = [(part, self.data.numbers(part)[:count]) for part in PARTS]
             rows = tuple(
                 Rows(part, numbers, *self.data.gathered(numbers))
                 for part, numbers in parts
@@ -156,7 +161,11 @@ class Account:
             if concept is not None:
                 raise InputError("a row is explained as a whole: give a row, or a concept.")
             whole = hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0
-            return tell_row(self.row(index(row)) if whole else self.raw_row(_alone(row)))
+            if whole:
+                return tell_row(self.row(index(row)))
+            files = isinstance(self.trained.preparation, Pixels) and isinstance(row, list | tuple)
+            files = files and all(isinstance(each, str | Path) for each in row)
+            return tell_row(self.raw_row(row if files else _alone(row)))
         if concept is None:
             return overview_of(self.subject)
         return portrait_of(
@@ -175,7 +184,7 @@ class Account:
         rows = len(self.data.dataset)
         if not 0 <= number < rows:
             raise InputError(
-                f"{self.data.dataset.name} has rows 0 to {rows - 1}; got {number}. Rows are "
+                f"{self.data.dataset.name} has rows 0 to {rows - 1:,}; got {number}. Rows are "
                 "counted from 0, in the order in which the data hold them."
             )
         place = torch.tensor([number])
@@ -205,8 +214,13 @@ class Account:
                 )
             return self.raw_row(path, source=str(path))
         if number is None:
+            open_rows(path)  # which refuses what is no table, a picture say, in words of its own
             raise InputError(f"which row of {path}? Say --row N (in Python, number), from 0.")
-        return self.raw_row(row_of(path, number, self), source=str(path), number=number)
+        rows = row_of(path, number, self)
+        try:
+            return self.raw_row(rows, source=str(path), number=number)
+        except InputError as error:
+            raise InputError(f"{error} (--row counts from 0: this is --row {number}.)") from error
 
     def raw_row(
         self,
@@ -227,12 +241,14 @@ class Account:
         """
         inputs = self.trained.inputs(rows)[:1]
         preparation = self.trained.preparation
+        raw, target, untold = rows, None, None
         if isinstance(preparation, Columns):
-            raw, target = frame_of(rows, preparation.raw_names), self._right(rows)
-        else:
-            raw, target = rows, None
+            raw = frame_of(rows, preparation.raw_names)
+            target, untold = right_answer(self.trained, rows, self.target_columns)
         measured = torch.from_numpy(preparation.apply(raw))[0].float()
-        return self._told(inputs, measured, target, source=source, number=number, part=None)
+        return self._told(
+            inputs, measured, target, source=source, number=number, part=None, untold=untold
+        )
 
     def _told(
         self,
@@ -243,6 +259,7 @@ class Account:
         source: str,
         number: int | None,
         part: Part | None,
+        untold: str | None = None,
     ) -> RowTold:
         like = next(self.trained.network.parameters())
         values = tuple(None if each != each else each for each in measured.tolist())
@@ -253,7 +270,10 @@ class Account:
             right=None if target is None else _like(target, like),
             values=values,
             neighbours=self._neighbours(inputs[0], number if part is not None else None),
-            untold=() if self.without_rows is None else (NO_NEIGHBOURS,),
+            untold=[
+                *([] if untold is None else [untold]),
+                *([] if self.without_rows is None else [NO_NEIGHBOURS]),
+            ],
         )
         preparation = self.trained.preparation
         columns = preparation.columns if isinstance(preparation, Columns) else ()
@@ -276,11 +296,14 @@ class Account:
                 "may be what it used this row for."
             )
         described = self.trained.config.get("data") or {}
-        if described.get("missing") == "drop":
-            return "Rows that were dropped as they lack a value are not counted."
+        told: list[str] = []
+        if self.data.dataset.left_out:
+            left_out = self.data.dataset.left_out
+            are = "1 row is" if left_out == 1 else f"{left_out:,} rows are"
+            told.append(f"{are} not counted: the run left out what has an empty cell.")
         if described.get("validation_path") or described.get("test_path"):
-            return "The files are counted through: for training, validation, test."
-        return None
+            told.append("The files are counted through: for training, validation, test.")
+        return " ".join(told) or None
 
     def _neighbours(self, row: Tensor, own: int | None) -> list[Neighbour]:
         """The training rows nearest to a row, where they are stored."""
@@ -299,27 +322,7 @@ class Account:
         """A right answer in words: its class, or its numbers in their own units."""
         if self.trained.task != "regression":
             return self.trained.class_names[int(target)]
-        return ", ".join(f"{value:.4g}" for value in target.tolist())
-
-    def _right(self, rows: Any) -> Tensor | None:  # noqa: ANN401
-        """The right answer to a raw row, where it stands beside its inputs and can be read."""
-        try:
-            found = [_first(rows[name]) for name in self.target_columns]
-        except (KeyError, IndexError, TypeError):
-            return None
-        if not found:
-            return None
-        if self.trained.task != "regression":
-            classes = self.trained.class_names
-            name = str(found[0])
-            return torch.tensor([classes.index(name)]) if name in classes else None
-        try:
-            numbers = torch.tensor([[float(each) for each in found]])
-        except (TypeError, ValueError):
-            return None
-        return (
-            self.trained.target_scaling.apply(numbers) if bool(numbers.isfinite().all()) else None
-        )
+        return ", ".join(figure(value) for value in target.tolist())
 
 
 def row_of(path: Path, number: int, account: Account) -> Any:  # noqa: ANN401 - a pandas DataFrame
@@ -339,8 +342,8 @@ def row_of(path: Path, number: int, account: Account) -> Any:  # noqa: ANN401 - 
             return part.iloc[[number - rows]]
         rows += len(part)
     raise InputError(
-        f"{path} has rows 0 to {rows - 1}; got {number}. Rows are counted from 0, without the line "
-        "that names the columns."
+        f"{path} has rows 0 to {rows - 1:,}; got {number}. Rows are counted from 0, without the "
+        "line that names the columns."
     )
 
 
@@ -349,19 +352,21 @@ def _alone(row: Any) -> Any:  # noqa: ANN401 - whatever somebody holds a row in
     numbers = getattr(row, "ndim", None) == 1 and not hasattr(row, "to_frame")
     if hasattr(row, "to_frame") and getattr(row, "ndim", None) == 1:  # of a DataFrame
         return row.to_frame().T
-    plain = isinstance(row, list | tuple) and row and not isinstance(row[0], Sequence | Mapping)
-    return [row] if numbers or plain else row
+    if not isinstance(row, list | tuple) or not row:
+        return [row] if numbers else row
+    if any(isinstance(cell, str) for cell in row) and not any(map(_is_row, row)):
+        return [np.array(row, dtype=object)]  # as a plain array, its numbers would be words too
+    return row if _is_row(row[0]) else [row]
+
+
+def _is_row(cell: Any) -> bool:  # noqa: ANN401
+    several = isinstance(cell, Sequence | Mapping) and not isinstance(cell, str)
+    return several or getattr(cell, "ndim", 0) > 0
 
 
 def _like(target: Tensor, like: Tensor) -> Tensor:
     """A target where the network computes, in its numbers; classes stay whole."""
     return target.to(like) if target.is_floating_point() else target.to(like.device)
-
-
-def _first(values: Any) -> Any:  # noqa: ANN401 - a column of anything, or one value of it
-    """The first value of a column; a single value is itself."""
-    values = getattr(values, "iloc", values)
-    return values if isinstance(values, str | int | float) else values[0]
 
 
 def _alike(one: Scaling, other: Scaling) -> bool:

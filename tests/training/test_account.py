@@ -234,3 +234,36 @@ def test_data_that_changed_since_the_run_are_told_as_such(table, tmp_path):
 
 def test_a_row_number_of_numpy_is_a_number(iris):
     assert str(iris.explanation(row=np.int64(3))) == str(iris.explanation(row=3))
+
+
+@pytest.mark.parametrize("missing", ["impute", "drop"])
+def test_rows_that_were_left_out_are_told_and_notes_are_not_repeated(tmp_path, missing, caplog):
+    lines = [f"{row},{row % 5},1,{'' if row in (0, 3) else row / 7}" for row in range(40)]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["id,age,same,price", *lines]) + "\n")
+    data = Table(path, "price", missing=missing)
+    run = fitted(tmp_path, Network([1, 3, 1]), data)
+    assert "2 rows of" in caplog.text
+    assert "'same'" in caplog.text
+    caplog.clear()
+    told = Account(load(run.folder)).row(0)
+    assert "2 rows are not counted" in str(told.note)
+    assert "note" not in caplog.text
+
+
+def test_words_and_numbers_in_one_list_are_a_row(table):
+    account, _, frame = table
+    cells = [52.5, "red", "town 3"]
+    told = account.explanation(row=dict(zip(frame.columns, cells, strict=False)))
+    for row in (cells, tuple(cells), [cells], np.array(cells, dtype=object)):
+        assert str(account.explanation(row=row)) == str(told)
+
+
+def test_a_portrait_looks_at_fewer_rows_where_these_take_much_room(iris, monkeypatch):
+    number = 4 + 8 + 8 + 3  # inputs, sums, answers and outputs of one row
+    monkeypatch.setattr("brainnet.portrait.subject.SIGNALS", 20 * number + 1)
+    subject = Account(iris.trained).subject
+    own = [len(iris.data.numbers(rows.part)) for rows in subject.rows]
+    assert [len(rows.inputs) for rows in subject.rows] == [min(20, each) for each in own]
+    assert max(own) > 20
+    assert "20" in str(Account(iris.trained).explanation("neurons"))
