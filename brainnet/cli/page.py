@@ -1,5 +1,6 @@
 """Page: text that fits where it is shown, in as many columns and colours as there are."""
 
+import codecs
 import os
 import re
 import shutil
@@ -13,6 +14,13 @@ from brainnet.explanation import Explanation, wrapped
 
 _BLOCKS = re.compile("█+")
 _PALE = re.compile("░+")
+_ALIKE = "brainnet.alike"
+# One sign for each, so that columns stay what they are.
+_PLAIN = {
+    **dict(zip("█▓▒░", "#*:.", strict=True)),
+    **dict(zip("▁▂▃▄▅▆▇", "_.-~=+*", strict=True)),
+    **dict(zip("·…→←≈\N{MULTIPLICATION SIGN}\N{MINUS SIGN}", "*~><~x-", strict=True)),
+}
 _COLUMN = re.compile(r" +\S+(?: \S+)*  +")
 
 
@@ -105,9 +113,18 @@ class Page:
 
 
 def write(text: str) -> None:
-    """Print, with a question mark for what the terminal's encoding cannot show."""
+    """Print, with something alike for what the terminal's encoding cannot show."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, errors="replace").decode(encoding))
+    print(text.encode(encoding, errors=_ALIKE).decode(encoding))
+
+
+def _alike(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    signs = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign, "?") for sign in signs), error.end
+
+
+codecs.register_error(_ALIKE, _alike)
 
 
 def _block(text: str, width: int, *, margin: int) -> list[str]:

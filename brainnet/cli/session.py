@@ -1,6 +1,7 @@
 """One command line on its way to runs: composed, checked, and handed to Hydra job by job."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -174,9 +175,13 @@ def name_of(data: Mapping[str, Any], choice: str) -> str:
     Example:
         >>> name_of({"path": "houses/prices 2025.csv"}, "table")
         'prices 2025'
+        >>> name_of({"path": "Küche & co.csv"}, "table")
+        'Küche co'
     """
     path = data.get("path")
     stem = Path(str(path)).resolve().name.partition(".")[0] if path else ""
+    if not NAME.accepts(stem):
+        stem = " ".join(re.sub(r"[^\w .,=+-]|^\W+", " ", stem)[:100].split())
     return stem if NAME.accepts(stem) else choice
 
 

@@ -293,6 +293,12 @@ def find_source(name: str) -> type[Source]:
         Moons(rows=1000, noise=0.2)
     """
     if name not in SOURCES:
+        if "." in name or "/" in name:
+            raise InputError(
+                f"{name!r} is no built-in data set. For a file of your own: "
+                f"brainnet.data.table.Table({name!r}, TARGET), where TARGET names the column with "
+                "the answers; for pictures brainnet.data.images.Images(FOLDER)."
+            )
         raise InputError(
             f"there is no built-in data set {name!r}.{did_you_mean(name, SOURCES)} "
             f"There are: {', '.join(SOURCES)}."

@@ -1,6 +1,6 @@
 """Split: which rows teach, which choose the best moment, and which judge at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from brainnet.data.randomness import Stream, generator, row_type
 from brainnet.errors import InputError
 
 _ROWS_AT_ONCE = 65536
+_ALL = "the data"
+_GROUPS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +85,10 @@ def _divided(
 ) -> list[Tensor]:
     """Return the rows to train, validate and test on, group after group."""
     parts: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
-    for label, members in _groups(dataset, rows):
-        sizes = _sizes(len(members), *wanted, label)
+    groups = list(_groups(dataset, rows))
+    _check_groups([(label, len(members)) for label, members in groups], *wanted)
+    for _, members in groups:
+        sizes = _sizes(len(members), *wanted)
         for part, chosen in zip(parts, torch.split(_mixed(members, random), sizes), strict=True):
             part.append(chosen)
     return [torch.cat(part) for part in parts]
@@ -93,7 +97,7 @@ def _divided(
 def _groups(dataset: Dataset, rows: int) -> Iterator[tuple[str, Tensor]]:
     """Yield what is divided on its own: each class that has rows, or all rows of a regression."""
     if dataset.task == "regression":
-        yield "the data", torch.arange(rows, dtype=row_type(len(dataset)))
+        yield _ALL, torch.arange(rows, dtype=row_type(len(dataset)))
         return
     labels, classes = dataset.targets[:rows].numpy(), len(dataset.class_names)
     counts = np.bincount(labels, minlength=classes)
@@ -129,18 +133,35 @@ def _mixed(rows: Tensor, random: torch.Generator) -> Tensor:
     return order
 
 
-def _sizes(rows: int, validation: float, test: float, label: str) -> list[int]:
+def _sizes(rows: int, validation: float, test: float) -> list[int]:
     """Divide the rows of a group; a fraction of 0 is of a part that came apart."""
     validation_rows = max(1, round(rows * validation)) if validation else 0
     test_rows = max(1, round(rows * test)) if test else 0
-    train_rows = rows - validation_rows - test_rows
-    if train_rows < 1:
-        jobs = ["train"]
-        jobs += [f"validate (fraction {validation:g})"] * bool(validation)
-        jobs += [f"test (fraction {test:g})"] * bool(test)
-        raise InputError(
-            f"{label} has {rows} {'row' if rows == 1 else 'rows'}: too few to "
-            f"{', '.join(jobs[:-1])} and {jobs[-1]} on. It takes at least {len(jobs)}, one "
-            "for each part: add rows, or make the fractions smaller."
-        )
-    return [train_rows, validation_rows, test_rows]
+    return [rows - validation_rows - test_rows, validation_rows, test_rows]
+
+
+def _check_groups(groups: Sequence[tuple[str, int]], validation: float, test: float) -> None:
+    """Raise an InputError where a group has too few rows for every part to have one of them."""
+    small = [group for group in groups if _sizes(group[1], validation, test)[0] < 1]
+    if not small:
+        return
+    jobs = ["train"]
+    jobs += [f"validate (fraction {validation:g})"] * bool(validation)
+    jobs += [f"test (fraction {test:g})"] * bool(test)
+    (label, rows), *others = small
+    more = f", ... ({len(others)} in all)" if len(others) > _GROUPS_NAMED else ""
+    named = ", ".join(f"{name} ({_counted(count)})" for name, count in others[:_GROUPS_NAMED])
+    advice = "add rows, or make the fractions smaller"
+    if rows < len(jobs):
+        advice = "add rows" if label == _ALL else "add rows of it, or leave these out"
+        advice += ", or give rows to validate and test on apart (data.validation_path and "
+        advice += "data.test_path)"
+    raise InputError(
+        f"{label} has {_counted(rows)}: too few to {', '.join(jobs[:-1])} and {jobs[-1]} on. It "
+        f"takes at least {len(jobs)}, one for each part: {advice}."
+        + (f" The same goes for {named}{more}." if others else "")
+    )
+
+
+def _counted(rows: int) -> str:
+    return f"{rows:,} {'row' if rows == 1 else 'rows'}"

@@ -52,6 +52,7 @@ def export(
         )
     file = trained.run.folder.path / f"network{ENDINGS[form]}" if path is None else Path(path)
     file = file.expanduser()
+    _check_ending(file, form)
     _check_place(file, overwrite)
     answering = Answering(trained)
     told = about(trained, answering)
@@ -66,6 +67,16 @@ def export(
             f"{file} cannot be written: {error.strerror}. Choose another with --output FILE."
         ) from error
     return file
+
+
+def _check_ending(file: Path, form: Form) -> None:
+    """Raise an InputError where the name of a file says that it is of another form."""
+    said = next((other for other, end in ENDINGS.items() if end == file.suffix.lower()), form)
+    if said != form:
+        raise InputError(
+            f"{file} ends as a file of {said}, and {form} was asked for. Say --to {said}, or name "
+            f"it {file.stem}{ENDINGS[form]}."
+        )
 
 
 def _check_place(file: Path, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from brainnet.cli.concept_page import OVERRIDES, TAGS, page_of
 from brainnet.cli.configuration import check, plain
 from brainnet.cli.explain import HELP, run
 from brainnet.cli.main import main
-from brainnet.cli.page import Page
+from brainnet.cli.page import Page, write
 from brainnet.concepts import CONCEPTS, WEIGHTS
 from brainnet.errors import InputError
 from brainnet.observation.tags import Tag
@@ -138,12 +138,20 @@ def test_a_pipe_gets_plain_text():
     assert Page.fitting(io.StringIO()) == Page(80, colours=False)
 
 
-def test_an_old_encoding_gets_question_marks_and_no_crash(monkeypatch):
+def test_an_old_encoding_gets_what_is_alike_or_question_marks_and_no_crash(monkeypatch):
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", narrow)
     assert run(["weights"]) == 0
     narrow.flush()
     assert b"z = ?? w? x?" in narrow.buffer.getvalue()
+
+
+def test_an_old_encoding_still_draws(monkeypatch):
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    write("a ███░░ ▁▄█ → b")
+    narrow.flush()
+    assert narrow.buffer.getvalue() == b"a ###.. _~# > b\n"
 
 
 @EACH

@@ -147,3 +147,9 @@ def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(InputError) as raised:
         find_source("xyzzy")
     assert "Did you mean" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["my.csv", "folder/my"])
+def test_a_file_in_the_place_of_a_name_is_met_with_how_to_learn_from_it(name):
+    with pytest.raises(InputError, match=r"brainnet\.data\.table\.Table\('[a-z./]+', TARGET\)"):
+        find_source(name)

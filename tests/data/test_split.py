@@ -132,3 +132,16 @@ def test_many_rows_are_divided_as_one_by_one(monkeypatch):
     first = members[torch.randperm(len(members), generator=random)]
     test = max(1, round(len(members) * 0.2))
     assert set(first[-test:].tolist()) == {row for row in whole[2].tolist() if targets[row] == 0}
+
+
+def test_classes_that_are_too_small_are_named_together_with_what_can_be_done():
+    with pytest.raises(InputError) as refused:
+        parts_of(classes(9, 1, 2, 9))
+    said = str(refused.value)
+    assert "class '1' has 1 row" in said
+    assert "add rows of it, or leave these out" in said
+    assert "data.validation_path and data.test_path" in said
+    assert said.endswith("The same goes for class '2' (2 rows).")
+    assert "fractions smaller" not in said
+    with pytest.raises(InputError, match="make the fractions smaller"):
+        parts_of(classes(9, 4), validation=0.45, test=0.45)

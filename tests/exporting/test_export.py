@@ -40,3 +40,11 @@ def test_leaves_nothing_where_it_cannot_write(trained: Make, tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"onnx, torch, json; got 'onx'.*Did you mean onnx"):
         export(run, "onx")  # type: ignore[arg-type]
     assert {path.name for path in tmp_path.iterdir()} == {run.run.folder.path.name}
+
+
+def test_a_name_that_says_another_form_is_refused(trained: Make, tmp_path: Path) -> None:
+    run = trained()
+    with pytest.raises(InputError, match=r"x\.onnx ends as a file of onnx.*Say --to onnx"):
+        export(run, "json", tmp_path / "x.onnx")
+    assert not (tmp_path / "x.onnx").exists()
+    assert export(run, "json", tmp_path / "x.txt").name == "x.txt"

@@ -52,7 +52,6 @@ def test_a_run_on_arrays_takes_as_many_columns_by_position():
         ({"a": [1]}, "lack the column b, which the network learnt from; they have a"),
         ([1.0, 2.0], r"\[row\]"),
         (3.0, r"got \(\)"),
-        ("rows.csv", r"got \(\)"),
         ([[1.0], [2.0, 3.0]], "NumPy cannot read"),
         ({"a": [1, 2], "b": [1]}, r"columns of one length.*got a 2, b 1 \("),
         ({"a": [[1], [1, 2]], "b": [1, 2]}, "columns of one length"),
