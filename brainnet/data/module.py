@@ -1,7 +1,6 @@
 """Module: one data set made ready to train on, split, scaled and served from memory."""
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -11,18 +10,16 @@ from torch import Tensor
 from brainnet.data.blocks import CELLS_AT_ONCE
 from brainnet.data.builtin import Source
 from brainnet.data.checks import check_one_of, check_seed, check_whole_number
-from brainnet.data.columns import Columns
-from brainnet.data.dataset import Dataset, ImageShape
+from brainnet.data.dataset import Dataset
+from brainnet.data.described import Described
 from brainnet.data.identity import check_same_meaning, check_same_rows, told_of
 from brainnet.data.loader import InMemoryLoader
 from brainnet.data.loading import is_own, loaded
 from brainnet.data.measuring import scaling_of_inputs, scaling_of_targets
-from brainnet.data.preparation import Preparation
 from brainnet.data.scaling import KINDS, Kind, Scaler, Scaling
 from brainnet.data.split import check_fractions, split
 from brainnet.data.unlearnt import without_unlearnt
 from brainnet.errors import InputError
-from brainnet.learning.loss import Task
 
 SAMPLE_ROWS = 256
 
@@ -32,7 +29,7 @@ Part = Literal["train", "validation", "test"]
 _ROWS_AT_ONCE = 65536
 
 
-class DataModule(LightningDataModule):
+class DataModule(Described, LightningDataModule):
     """A data set split by seed, scaled by what its training rows show, in batches from memory.
 
     Complete once constructed. There is one copy of the rows, and the parts are numbers of rows:
@@ -104,48 +101,6 @@ class DataModule(LightningDataModule):
             target_scaling
             or scaling_of_targets(self.dataset, self._split.train, scaled=normalize_targets),
         )
-
-    @property
-    def task(self) -> Task:
-        """What is to be learnt: "multiclass", "binary" or "regression"."""
-        return self.dataset.task
-
-    @property
-    def inputs(self) -> int:
-        """The number of inputs, which is what the network's first layer reads."""
-        return self.dataset.inputs.shape[1]
-
-    @property
-    def targets(self) -> int:
-        """The number of classes, or of numbers to predict."""
-        return self.dataset.target_columns
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """What each input is called."""
-        return self.dataset.input_names
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """What each class is called; empty for a regression."""
-        return self.dataset.class_names
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """What each number to predict is called; empty for classes."""
-        if self.class_names or self.dataset.target_names:
-            return self.dataset.target_names
-        return tuple(f"target_{column}" for column in range(self.targets))
-
-    @property
-    def image_shape(self) -> ImageShape | None:
-        """(height, width), or (channels, height, width), where a row of inputs is a picture."""
-        return self.dataset.image_shape
-
-    @property
-    def preparation(self) -> Preparation:
-        """How raw rows become inputs; numbers do as they are."""
-        return self.dataset.preparation or Columns.numbers(self.input_names)
 
     @property
     def train(self) -> Rows:
@@ -264,11 +219,6 @@ class DataModule(LightningDataModule):
     def __str__(self) -> str:
         """Return the same as `repr`; Lightning's own asks the loaders for a `dataset`."""
         return repr(self)
-
-    @cached_property  # written with every checkpoint, and never changed
-    def told(self) -> dict[str, Any]:
-        """What the data are, apart from how they are scaled, as primitives and lists of them."""
-        return told_of(self.dataset, self.target_names)
 
     def _use(self, scaling: Scaling, target_scaling: Scaling) -> None:
         """Scale by these from now on; rows that were scaled in place are loaded anew."""
