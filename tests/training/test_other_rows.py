@@ -92,6 +92,13 @@ def test_rows_with_empty_cells_are_refused_or_left_out(classes, tmp_path):
     assert len(judged(classes, tmp_path, other, "fruit", missing="drop").truths) == 49
 
 
+def test_rows_without_a_word_are_left_out_where_that_is_asked_for(classes, tmp_path):
+    other = fruit(50, 3)
+    other.loc[[4, 9], "colour"] = None
+    assert len(judged(classes, tmp_path, other, "fruit", missing="drop").truths) == 48
+    assert len(judged(classes, tmp_path, other, "fruit").truths) == 50  # a word never seen
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -118,6 +125,7 @@ def pictures(names, shades):
 
 
 def test_pictures_are_judged_by_the_names_of_their_classes(tmp_path):
+    torch.manual_seed(0)
     data = pictures(("dark", "light"), (20, 220))
     run = fit(Network([4, 4, 1]), data, epochs=30, folder=tmp_path / "run", progress=False)
     trained = load(run.folder)
