@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -116,9 +117,7 @@ class RampFunction(torch.autograd.Function):
         output, *widths = ctx.saved_tensors
         width = widths[0] if widths else ctx.width
         learns = ctx.needs_input_grad[1:3]
-        # ATen's one kernel takes NaN for a place on the ramp where the memory lies differently: it
-        # would show in the sums.
-        if ctx.leak or (any(learns) and grad.stride() != output.stride()):
+        if ctx.leak:
             moved = reference.times_slope(grad, output, width, ctx.leak)
         else:
             moved = _times_slope(grad, output, width)
@@ -134,11 +133,31 @@ class RampFunction(torch.autograd.Function):
 
 def _times_slope(grad: Tensor, output: Tensor, width: Parameter) -> Tensor:
     """`reference.times_slope` without a leak, by the one kernel that ATen has; the same bits."""
-    inside: Tensor = _hardtanh_backward(grad, output, 0.0, 1.0)
+    inside: Tensor = _hardtanh_backward(grad, _known(output), 0.0, 1.0)
     if not isinstance(width, Tensor) and width == 1.0:
         return inside
     dtype = reference.compute_dtype(output.dtype)
     return _as(inside, dtype).div_(reference.cast(width, dtype))
+
+
+def has_nan(output: Tensor) -> bool | None:
+    """Whether some value is NaN; None where to look would hold up a device or a tracer.
+
+    Args:
+        output: values from 0 to 1, or NaN: their sum is NaN where one of them is.
+    """
+    if type(output) is not Tensor or not output.is_cpu:
+        return None
+    return math.isnan(output.detach().sum().item())
+
+
+def _known(output: Tensor) -> Tensor:
+    """The output with 0 for NaN, which counts as outside.
+
+    ATen's kernel takes NaN for outside in its vector loop and for a place on the ramp in what is
+    left over, so that a gradient would depend on where a value lies.
+    """
+    return output if has_nan(output) is False else output.nan_to_num(0.0)
 
 
 def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -79,7 +79,9 @@ def gradients(
         wanted: Whether the gradients of threshold and of width are wanted; None comes otherwise.
     """
     if wanted == (False, False) and not isinstance(width, Tensor) and width == 1.0 and not leak:
-        return torch.ops.aten.hardtanh_backward(grad, output, 0.0, 1.0), None, None
+        # At NaN, ATen's kernel does now one thing, now another.
+        known = output.nan_to_num(0.0)
+        return torch.ops.aten.hardtanh_backward(grad, known, 0.0, 1.0), None, None
     moved = times_slope(grad, output, width, leak)
     d_threshold = d_width = None
     if wanted[0] and isinstance(threshold, Tensor):
@@ -101,7 +103,8 @@ def differentiable(input: Tensor, threshold: Parameter, width: Parameter, leak: 
     For exporters, and for a compiler that traces a function transform: neither can take a custom
     derivative. And for small inputs, where a call of Python in backward costs more than the rest.
     Its values and first derivatives are those of the Function: the slope is chosen by the rounded
-    output, not by the kinks of `clamp`.
+    output, not by the kinks of `clamp`. Only at NaN, where nothing leaks, the derivative is left to
+    ATen, whose kernel takes it for a place on the ramp or outside, as its memory lies.
     """
     if not leak and plain(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)

@@ -1,6 +1,7 @@
 """Event file: what TensorBoard reads, written whole, record by record, by whoever calls."""
 
 import contextlib
+import errno
 import itertools
 import os
 import socket
@@ -20,7 +21,8 @@ class EventFile:
 
     Its name and records are those of TensorBoard's own `EventFileWriter`, which checks its sums
     byte by byte in Python, 5 to 11 MB a second, in a thread that holds up all others. Several
-    threads may write.
+    threads may write. An event is handed to the system as it comes, so that it outlives this
+    process; closing has all of them on disk, so that they outlive the machine's power as well.
 
     Args:
         folder: made where it is missing.
@@ -29,8 +31,8 @@ class EventFile:
         folder: where it lies.
 
     Raises:
-        OSError: where it cannot be made, or, later, an event cannot be written; those before it
-            stay readable.
+        OSError: where it cannot be made, or is there already, or, later, an event cannot be
+            written, as after the end; those before it stay readable.
     """
 
     _number = itertools.count()
@@ -39,9 +41,10 @@ class EventFile:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         made = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._number)}"
-        # Unbuffered: TensorBoard sees each event at once, and what was written survives.
+        # Unbuffered: TensorBoard sees each event at once, and the system has what was written.
         path = self.folder / f"events.out.tfevents.{made}.brainnet"
-        self._file = path.open("wb", buffering=0)
+        self._path = path
+        self._file = path.open("xb", buffering=0)
         self._length = 0
         self._lock = threading.Lock()
         self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -52,24 +55,33 @@ class EventFile:
         length = struct.pack("<Q", len(content))
         record = length + _checked(length) + content + _checked(content)
         with self._lock:
+            if self._file.closed:
+                raise OSError(errno.EBADF, "the file of curves is closed", str(self._path))
             try:
                 rest = memoryview(record)
                 while rest:  # a disk that is nearly full takes a part
                     rest = rest[self._file.write(rest) :]
-            except OSError:
+                self._length += len(record)
+            except BaseException:  # an interruption comes between two parts as well
                 # TensorBoard would read no further than half a record.
                 with contextlib.suppress(OSError):
                     self._file.truncate(self._length)
                     self._file.seek(self._length)
                 raise
-            self._length += len(record)
 
     def flush(self) -> None:
-        """Do nothing: it is written."""
+        """Do nothing: the system has it."""
 
     def close(self) -> None:
-        """End."""
-        self._file.close()
+        """End, with all that was written on disk.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        with self._lock:
+            if not self._file.closed:
+                with self._file:  # closed in any case
+                    os.fsync(self._file.fileno())
 
 
 def summary_writer(file: EventFile) -> Any:  # noqa: ANN401  (a SummaryWriter, imported below)

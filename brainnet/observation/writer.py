@@ -41,7 +41,7 @@ class EventSink(Protocol):
         """Take one event."""
 
     def flush(self) -> None:
-        """Put on disk all that was taken."""
+        """Hand to the system all that was taken."""
 
     def close(self) -> None:
         """Put on disk all that was taken, and end."""
@@ -178,11 +178,11 @@ class Writer:
         self._session(hparams_metadata.SESSION_END_INFO_TAG, data(session_end_info=ended))
 
     def flush(self) -> None:
-        """Put on disk all that was written so far."""
+        """Hand to the system all that was written so far."""
         self._sink.flush()
 
     def close(self) -> None:
-        """Put on disk all that was written, and end; a file that is another's stays open."""
+        """End, with all that was written on disk; a file that is another's stays open."""
         if self._owns:
             self._sink.close()
         else:

@@ -1,25 +1,26 @@
 """Checkpoint: the state of a run on disk, of tensors and plain values alone, never half written."""
 
-import io
 import logging
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor, nn
+from torch import nn
 
 from brainnet.data.module import DataModule
 from brainnet.errors import TrainingFailure
+from brainnet.training.copied import bytes_of, copied
 from brainnet.training.randomness import random_state, set_random_state
 from brainnet.training.run_folder import plain
 from brainnet.training.stored import FORMAT, OURS, SCALING
-from brainnet.training.whole_file import write_whole
+from brainnet.training.whole_file import written_whole
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints whole or not at all, and not more often than pays.
 
     An epoch of a small network takes less time than a file, so that a checkpoint which replaces
-    one just written waits in memory until writing is due, or until `flush`. One that cannot be
-    written, as on a full disk, waits as well, and is tried again: the training goes on.
+    one just written waits in memory until writing is due and somebody asks (`write_due`), or until
+    `flush`. One that cannot be written, as on a full disk, waits as well, and is tried again: the
+    training goes on.
     """
 
     def __init__(self) -> None:
@@ -59,10 +61,31 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Write the checkpoint, now or soon, and to the paths under `ALSO` in the options."""
         paths = [*(storage_options or {}).get(ALSO, ()), Path(path)]
-        if time.monotonic() < self._due and _bytes_of(checkpoint) < _BYTES_IN_MEMORY:
-            self._waiting |= dict.fromkeys(paths, _copied(checkpoint))
+        waiting = self._waiting | dict.fromkeys(paths, checkpoint)
+        if time.monotonic() < self._due and bytes_of(waiting.values()) < _BYTES_IN_MEMORY:
+            self._waiting |= dict.fromkeys(paths, copied(checkpoint))
             return
-        self._waiting |= dict.fromkeys(paths, checkpoint)
+        self._waiting = waiting
+        self._due = 0.0
+        self.write_due()
+        if any(each is checkpoint for each in self._waiting.values()):  # which training goes on in
+            kept = copied(checkpoint)
+            self._waiting |= {
+                path: kept for path, each in self._waiting.items() if each is checkpoint
+            }
+
+    def is_due(self) -> bool:
+        """Whether something waits that may be written by now; asked at every step."""
+        return bool(self._waiting) and time.monotonic() >= self._due
+
+    def write_due(self) -> None:
+        """Write what waits, if that is due; where it cannot be written, it waits on.
+
+        Raises:
+            NotStored: it cannot be written, and is too much to be kept.
+        """
+        if not self.is_due():
+            return
         try:
             self.flush()
         except OSError as error:
@@ -70,10 +93,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def _put_off(self, error: OSError) -> None:
         """Keep what could not be written, for later."""
-        if _bytes_of(list(self._waiting.values())) >= _BYTES_IN_MEMORY:
+        if bytes_of(self._waiting.values()) >= _BYTES_IN_MEMORY:
             raise NotStored(_not_written(error)) from error
-        copies = {id(each): _copied(each) for each in self._waiting.values()}
-        self._waiting = {path: copies[id(each)] for path, each in self._waiting.items()}
         self._due = time.monotonic() + _SECONDS_BETWEEN_TRIES
         if not self._said:
             self._said = True
@@ -98,11 +119,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             OSError: it cannot be written, and waits on.
         """
         start = time.monotonic()
-        packed: dict[int, bytes] = {}
+        written: dict[int, Path] = {}
         for path, checkpoint in list(self._waiting.items()):
-            if id(checkpoint) not in packed:
-                packed[id(checkpoint)] = _packed(checkpoint)
-            write_whole(path, packed[id(checkpoint)])
+            with written_whole(path) as file:
+                if (twin := written.get(id(checkpoint))) is not None:
+                    with twin.open("rb") as same:
+                        shutil.copyfileobj(same, file)
+                else:
+                    _save(checkpoint, file)
+            written[id(checkpoint)] = path
             del self._waiting[path]
         end = time.monotonic()
         self._due = end + (end - start) / _SHARE_OF_TIME
@@ -167,15 +192,23 @@ class Checkpoints(Checkpoint):
         self._judged = not trainer.sanity_checking
 
     def needs_step(self, step: int) -> bool:
-        """Whether the weights were judged and are still to be stored, before they move."""
-        return self._judged
+        """Whether the weights were judged and are still to be stored, or stored ones are due."""
+        return self._judged or self._store.is_due()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Store the best where it was judged in mid-epoch: the weights have not moved since."""
+        """Store the best where it was judged in mid-epoch: the weights have not moved since.
+
+        What was stored earlier is written once it is due: the next to be stored may be hours away.
+        """
+        self._store.write_due()
         if self._judged and self._is_best(trainer):
             self._save(trainer, pl_module, "best")
+
+    def on_validation_batch_start(self, *_: object) -> None:
+        """Write what is due: to judge many rows takes long as well."""
+        self._store.write_due()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Store the last, and the best."""
@@ -226,29 +259,37 @@ def _not_written(error: OSError) -> str:
     return f"the checkpoint{where} cannot be written: {error.strerror or error}"
 
 
-def _packed(checkpoint: Mapping[str, Any]) -> bytes:
-    content = io.BytesIO()
-    torch.save(checkpoint, content)
-    return content.getvalue()
+def _save(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
+    """Write it there, and nowhere in between: it may be as large as what memory is left.
+
+    Raises:
+        OSError: it cannot be written; PyTorch's own writer would say RuntimeError.
+    """
+    outlet = _Outlet(file)
+    try:
+        torch.save(checkpoint, outlet)  # type: ignore[arg-type]  # it asks for no more
+    except RuntimeError as error:
+        if outlet.error is not None:
+            raise outlet.error from error
+        raise
 
 
-def _copied(value: Any) -> Any:  # noqa: ANN401
-    """Copy all that training goes on to change; `tree_map` takes ten times as long."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_copied, value))
-    return value
+class _Outlet:
+    """A file that remembers why it took no more: PyTorch's writer fails again at its end."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
 
-def _bytes_of(value: Any) -> int:  # noqa: ANN401
-    if isinstance(value, Tensor):
-        return value.nbytes
-    if isinstance(value, dict):
-        return sum(_bytes_of(part) for part in value.values())
-    return sum(_bytes_of(part) for part in value) if isinstance(value, list | tuple) else 0
+    def write(self, content: bytes) -> int:
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _is_finite(module: nn.Module) -> bool:

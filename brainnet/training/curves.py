@@ -52,7 +52,10 @@ class Curves(TensorBoardLogger):
     def __exit__(self, *_: object) -> None:
         """End; all that was written is on disk."""
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError as error:
+                self._tell(error)
 
     @property
     def file(self) -> EventFile:
@@ -98,7 +101,7 @@ class Curves(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Do nothing: each point is on disk, and config.yaml holds what hparams.yaml would."""
+        """Do nothing: the system has each point, and config.yaml holds what hparams.yaml would."""
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -111,6 +114,10 @@ class Curves(TensorBoardLogger):
         try:
             action(self.writer)
         except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        if not self._broken:
             self._broken = True
             # A log, not a warning: where warnings are errors, that would raise.
             log.warning(

@@ -100,7 +100,7 @@ def loss_of(trainer: Trainer, module: LightningModule, batches: list[Any]) -> Te
 def _is_steady(module: LightningModule, optimizer: Optimizer) -> bool:
     """Whether a step's own loss is what evaluation would say of the same batch before it."""
     return (
-        isinstance(module, LearningModule)
+        type(module) is LearningModule  # a derived one may judge by more than the bare loss
         and type(optimizer) in OPTIMIZERS.values()  # others may judge a batch several times
         and type(module.loss) in LOSSES.values()
         and all(type(part) in STEADY for part in parts(module.network))

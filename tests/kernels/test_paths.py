@@ -102,12 +102,9 @@ class TestNative:
             on("auto")
             found = run(x, t, w, leak, dim)
             assert torch.equal(bits(found[0]), bits(expected[0])), (name, dim)
-            # hardtanh_backward, the plain ramp's one kernel, is not of one mind about NaN.
-            known = ~expected[0].isnan()
-            assert torch.equal(bits(found[1])[known], bits(expected[1])[known]), (name, dim)
-            finite = [torch.nan_to_num(each, 7.0, 7.0, 7.0) for each in (*found[2], *expected[2])]
-            for one, other in zip(finite[: len(found[2])], finite[len(found[2]) :], strict=True):
-                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+            assert torch.equal(bits(found[1]), bits(expected[1])), (name, dim)
+            for one, other in zip(found[2], expected[2], strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3, equal_nan=True)
 
     @pytest.mark.parametrize(
         "layout", ["transposed", "strided", "expanded", "channels_last", "sliced", "flipped_dims"]
@@ -298,13 +295,34 @@ def test_counting_changes_no_output_in_place(on, dtype):
 
 def test_without_a_compiler_small_and_large_are_alike(on):
     on("reference")
-    large, (t, w) = awkward((600, 65), torch.float32).nan_to_num(), ramps(65)["per_neuron"]
+    large, (t, w) = awkward((600, 65), torch.float32), ramps(65)["per_neuron"]
     of_all, of_some = run(large, t, w, 0.0, -1), run(large[:30], t, w, 0.0, -1)
     g = torch.randn(600, 65, generator=torch.Generator().manual_seed(2))[:30]
     x = large[:30].clone().requires_grad_()
     assert torch.equal(bits(of_some[0]), bits(of_all[0][:30]))
     (d_x,) = torch.autograd.grad(threshold_ramp(x, t, w), x, g)
     assert torch.equal(bits(d_x), bits(of_all[1][:30]))
+
+
+@pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
+@pytest.mark.parametrize("shape", [(1, 3), (3, 7), (33, 65), (600, 65), (1, 70_001)])
+@pytest.mark.parametrize("laid", ["contiguous", "turned"])
+def test_no_gradient_passes_where_nan_came_wherever_it_lies(on, choice, shape, laid):
+    on(choice)
+    for name in ramps(1):
+        t, w = ramps(shape[-1])[name]
+        x = torch.full(shape, float("nan"))
+        x = x.T.contiguous().T if laid == "turned" else x
+        y, d_x, (*others,) = run(x, t, w, 0.0, -1)
+        assert y.isnan().all()
+        assert not d_x.any(), name
+        if isinstance(t, Tensor):
+            assert not others[0].any(), name
+        fixed = x.clone().requires_grad_()
+        (d_x,) = torch.autograd.grad(threshold_ramp(fixed, t, w), fixed, torch.ones(shape))
+        assert not d_x.any(), name
+        sums = torch.func.grad(lambda x, t=t, w=w: threshold_ramp(x, t, w).sum())
+        assert not sums(x).any(), name
 
 
 def test_counters_refuse_a_function_transform(on):

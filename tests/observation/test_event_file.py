@@ -1,3 +1,4 @@
+import os
 import threading
 from pathlib import Path
 
@@ -74,3 +75,51 @@ def test_others_write_into_it_by_the_means_they_know(tmp_path):
     assert [event.step for event in EventFileLoader(str(path)).Load()] == [0, 3, 4, 5]
     events = read(tmp_path)
     assert [point.value for point in events.Scalars("theirs")] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_half_an_event_is_taken_back_whatever_comes_between(tmp_path, monkeypatch, error):
+    file = EventFile(tmp_path)
+    writer = Writer(tmp_path, sink=file)
+    inner = file._file
+
+    class Interrupted:
+        parts = 0
+
+        def write(self, content):
+            self.parts += 1
+            if self.parts > 1:
+                raise error
+            return inner.write(content[:10])
+
+        def __getattr__(self, name):
+            return getattr(inner, name)
+
+    monkeypatch.setattr(file, "_file", Interrupted())
+    with pytest.raises(type(error)):
+        writer.scalars({"a": 2.0}, 1)
+    monkeypatch.setattr(file, "_file", inner)
+    writer.scalars({"a": 3.0}, 2)
+    file.close()
+    assert [(point.step, point.value) for point in read(tmp_path).Scalars("a")] == [(2, 3)]
+
+
+def test_after_its_end_it_says_so_as_a_file_does(tmp_path):
+    file = EventFile(tmp_path)
+    file.close()
+    file.close()
+    with pytest.raises(OSError, match=r"closed.*tfevents"):
+        Writer(tmp_path, sink=file).scalars({"a": 1.0}, 1)
+
+
+def test_its_end_has_all_on_disk_and_no_file_is_written_over(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    file = EventFile(tmp_path)
+    (path,) = tmp_path.iterdir()
+    monkeypatch.setattr(EventFile, "_number", iter([int(path.name.split(".")[-2])] * 2))
+    monkeypatch.setattr("time.time", lambda: float(path.name.split(".")[3]))
+    with pytest.raises(FileExistsError):
+        EventFile(tmp_path)
+    file.close()
+    assert synced == [path.stat().st_size]

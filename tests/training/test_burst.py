@@ -19,7 +19,7 @@ from brainnet.data.module import DataModule
 from brainnet.errors import TrainingFailure
 from brainnet.learning.learning_rate import WarmupCosine
 from brainnet.training.burst import Burst, Selective, selects
-from brainnet.training.checkpoint import Checkpoints
+from brainnet.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from brainnet.training.interruption import Interruption
 from brainnet.training.observe import Observe
 from brainnet.training.pictures import Pictures
@@ -279,7 +279,8 @@ def test_a_lightning_that_counts_otherwise_takes_its_own_way(start, bursts, monk
 
 
 def test_our_own_callbacks_say_which_steps_they_need():
-    for callback in (Observe(), Pictures(), Progress(), Interruption(), Checkpoints({}, None)):
+    checkpoints = Checkpoints({}, AtomicCheckpointIO())
+    for callback in (Observe(), Pictures(), Progress(), Interruption(), checkpoints):
         assert isinstance(callback, Selective)
         assert selects(callback)
         assert not callback.needs_step(3)

@@ -1,7 +1,9 @@
+import contextlib
 import io
 import json
 import pickle
 import time
+import unittest.mock
 import zipfile
 
 import pytest
@@ -13,7 +15,7 @@ from brainnet.data.module import DataModule
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.structure.network import Network
 from brainnet.training import checkpoint as checkpoint_module
-from brainnet.training.checkpoint import AtomicCheckpointIO
+from brainnet.training.checkpoint import ALSO, AtomicCheckpointIO, Checkpoints, NotStored
 from brainnet.training.stored import load_checkpoint, load_network, load_scaling
 
 
@@ -133,21 +135,139 @@ def test_writes_no_more_often_than_pays_and_nothing_is_lost(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_waits_is_written_once_it_is_due_though_nothing_more_is_stored(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(checkpoint_module.time, "monotonic", lambda: now[0])
+    store = AtomicCheckpointIO()
+    checkpoints = Checkpoints({}, store)
+    whole = checkpoint_module.written_whole
+
+    @contextlib.contextmanager
+    def slowly(path):
+        with whole(path) as file:
+            yield file
+        now[0] += 3
+
+    monkeypatch.setattr(checkpoint_module, "written_whole", slowly)
+    store.save_checkpoint({"value": 0}, tmp_path / "last.ckpt")
+    store.save_checkpoint({"value": 1}, tmp_path / "best.ckpt")
+    now[0] += 59  # a twentieth of the time for writing: 60 s after it took 3
+    assert not checkpoints.needs_step(0)
+    checkpoints.on_validation_batch_start(None, None, None, 0, 0)
+    assert not (tmp_path / "best.ckpt").exists()
+    now[0] += 2
+    assert checkpoints.needs_step(1)
+    checkpoints.on_train_batch_start(None, None, None, 0)
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True) == {"value": 1}
+    assert not checkpoints.needs_step(2)
+
+
+class LooksAtTheFolder(Callback):
+    """Sets the clock on in mid-epoch, and notes at which step the best is there."""
+
+    def __init__(self, folder, now):
+        self.path, self.now, self.seen = folder / "checkpoints" / "best.ckpt", now, []
+
+    def needs_step(self, step):
+        self.now[0] += 1e9 if step == 10 else 0.0
+        if step > 7:
+            self.seen.append(self.path.exists())
+        return False
+
+
+def test_a_long_epoch_does_not_keep_the_best_in_memory(start, tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(checkpoint_module, "_SHARE_OF_TIME", 1e-9)  # nothing more is due by itself
+    real = time.monotonic
+    monkeypatch.setattr(checkpoint_module.time, "monotonic", lambda: real() + now[0])
+    looks = LooksAtTheFolder(tmp_path / "run", now)
+    monkeypatch.setattr(checkpoint_module.Checkpoints, "on_train_end", lambda *_: None)
+    start(callbacks=[looks], trainer={"max_epochs": 2})
+    assert looks.seen[0] is False
+    assert looks.seen[-1] is True
+
+
+def test_all_that_waits_counts_but_what_is_shared_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "_BYTES_IN_MEMORY", 1000)
+    store = AtomicCheckpointIO()
+    store._due = time.monotonic() + 60
+    values = [{"value": torch.full((100,), float(number))} for number in range(3)]
+    store.save_checkpoint(values[0], tmp_path / "a", {ALSO: [tmp_path / "b"]})
+    store.save_checkpoint(values[1], tmp_path / "c")
+    assert not list(tmp_path.iterdir())
+    store.save_checkpoint(values[2], tmp_path / "d")  # 1200 bytes would wait
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "d"}
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_what_cannot_be_written_and_is_shared_is_not_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "_BYTES_IN_MEMORY", 1000)
+    disk = Disk(monkeypatch)
+    disk.full = True
+    store, value = AtomicCheckpointIO(), torch.zeros(200)
+    store.save_checkpoint({"value": value}, tmp_path / "a", {ALSO: [tmp_path / "b"]})
+    value.fill_(1)
+    disk.full = False
+    store.finish()
+    for name in ("a", "b"):
+        assert not torch.load(tmp_path / name, weights_only=True)["value"].any()
+    disk.full = True
+    with pytest.raises(NotStored, match="No space left"):
+        store.save_checkpoint({"value": torch.zeros(300)}, tmp_path / "c")
+
+
+def test_writing_takes_no_memory_of_its_own(tmp_path, monkeypatch):
+    most = []
+    real = checkpoint_module.written_whole
+
+    @contextlib.contextmanager
+    def watched(path):
+        with real(path) as file:
+            taken = file.write
+            pieces = unittest.mock.Mock(wraps=file)
+            pieces.write = lambda content: (most.append(len(content)), taken(content))[1]
+            yield pieces
+
+    monkeypatch.setattr(checkpoint_module, "written_whole", watched)
+    weights = {str(number): torch.zeros(100_000) for number in range(20)}
+    AtomicCheckpointIO().save_checkpoint(weights, tmp_path / "a", {ALSO: [tmp_path / "b"]})
+    assert max(most) < 2**20 < sum(weight.nbytes for weight in weights.values())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+class NearlyFull(io.RawIOBase):
+    """Takes a few bytes; PyTorch's writer would hide the reason."""
+
+    def __init__(self, path):
+        self.path, self.room = path, 300
+
+    def writable(self):
+        return True
+
+    def write(self, content):
+        self.room -= len(content)
+        if self.room < 0:
+            raise OSError(28, "No space left on device", str(self.path))
+        return len(content)
+
+
 class Disk:
     """Writes whole files, while there is room."""
 
     def __init__(self, monkeypatch):
         self.full, self.asked = False, 0
-        self._write = checkpoint_module.write_whole
-        monkeypatch.setattr(checkpoint_module, "write_whole", self.write)
+        self._written = checkpoint_module.written_whole
+        monkeypatch.setattr(checkpoint_module, "written_whole", self.written)
         monkeypatch.setattr(checkpoint_module, "_SHARE_OF_TIME", 1e9)  # each one is due
         monkeypatch.setattr(checkpoint_module, "_SECONDS_BETWEEN_TRIES", 0.0)
 
-    def write(self, path, content):
+    @contextlib.contextmanager
+    def written(self, path):
         self.asked += 1
-        if self.full:
-            raise OSError(28, "No space left on device", str(path))
-        self._write(path, content)
+        with self._written(path) as file:
+            if self.full:
+                file = io.BufferedWriter(NearlyFull(path), 16)
+            yield file
 
 
 class FillsUp(Callback):

@@ -44,3 +44,18 @@ def test_a_full_disk_is_said_once_and_ends_no_training(tmp_path, caplog, monkeyp
     (message,) = [record.getMessage() for record in caplog.records]
     assert "No space left" in message
     assert len(read(tmp_path).Scalars("loss/train")) == 1
+
+
+def test_a_disk_that_refuses_at_the_end_or_a_point_after_it_ends_no_training(
+    tmp_path, caplog, monkeypatch
+):
+    def refuses(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", refuses)
+    with Curves(RunFolder(tmp_path)) as curves:
+        curves.log_metrics({"loss/train": 1.0}, 0)
+    curves.log_metrics({"loss/train": 0.5}, 1)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "Input/output error" in message
+    assert len(read(tmp_path).Scalars("loss/train")) == 1

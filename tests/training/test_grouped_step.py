@@ -68,3 +68,36 @@ def test_others_optimizers_are_left_alone():
 
     optimizer = Theirs([torch.nn.Parameter(torch.zeros(3))])
     assert grouped(optimizer).param_groups[0]["foreach"] is None
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("tensors", ["lr", "betas"])
+def test_a_learning_rate_or_betas_that_are_tensors_work_as_they_did(name, tensors):
+    if tensors == "betas" and name == "rmsprop":
+        return
+    value = torch.tensor(0.01)
+    settings = {"lr": value} if tensors == "lr" else {"betas": (value, torch.tensor(0.9))}
+    found = []
+    for prepare in (grouped, lambda optimizer: optimizer):
+        weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+        optimizer = prepare(OPTIMIZERS[name]([weight], **settings))
+        weight.grad = torch.tensor([3.0, -1.0])
+        optimizer.step()
+        found.append(weight)
+    assert torch.equal(*found)
+    assert not torch.equal(found[0], torch.tensor([1.0, 2.0]))
+
+
+def test_a_state_stored_one_at_a_time_goes_on_all_at_once():
+    single, together = (torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))]) for _ in range(2))
+    grouped(together).load_state_dict(single.state_dict())
+    assert together.param_groups[0]["foreach"] is True
+
+
+def test_a_state_stored_by_choice_one_at_a_time_stays():
+    single, together = (
+        torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))], foreach=choice)
+        for choice in (False, None)
+    )
+    grouped(together).load_state_dict(single.state_dict())
+    assert together.param_groups[0]["foreach"] is False

@@ -440,3 +440,18 @@ def test_the_loss_before_a_step_is_that_of_its_batch_however_it_is_known(
         monkeypatch.setattr("brainnet.training.look_in_training.STEADY", set())
     assert found[0] == found[1]
     assert all(found[0])
+
+
+def test_a_penalty_of_a_derived_module_is_no_decrease_of_the_loss(tmp_path):
+    class Penalised(LearningModule):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) + 5.0
+
+    found = []
+    for kind in (LearningModule, Penalised):
+        module, data = ours(), DataModule(Moons(rows=170), batch_size=10)
+        module.__class__ = kind
+        observe = Observe(every=1)
+        run(observe, tmp_path / kind.__name__, module, data, max_epochs=1)
+        found.append([reading.actual_decrease for reading in observe.readings])
+    assert found[0] == found[1]

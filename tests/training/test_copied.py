@@ -1,0 +1,69 @@
+import io
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from brainnet.training.copied import bytes_of, copied
+
+
+class Point(NamedTuple):
+    x: torch.Tensor
+    y: float
+
+
+def written(value):
+    content = io.BytesIO()
+    torch.save(value, content)
+    return content.getvalue()
+
+
+def test_types_stay_and_what_a_state_holds_beside_its_values():
+    state = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).state_dict()
+    same = copied({"state": state, "point": Point(torch.ones(2), 1.0), "size": torch.Size([2, 3])})
+    assert type(same["state"]) is type(state)
+    assert same["state"]._metadata == state._metadata
+    assert isinstance(same["point"], Point)
+    assert (same["point"].x.tolist(), same["point"].y) == ([1.0, 1.0], 1.0)
+    assert same["size"] == torch.Size([2, 3])
+
+
+def test_nothing_moves_with_what_it_was_copied_from():
+    weight = nn.Parameter(torch.zeros(3, 2))
+    same = copied({"weight": weight, "part": weight.detach()[1:], "turned": weight.detach().T})
+    with torch.no_grad():
+        weight.fill_(1)
+    assert all(not value.any() for value in same.values())
+    assert not same["weight"].requires_grad
+    same["weight"][1, 0] = 5
+    assert same["part"].tolist() == [[5, 0], [0, 0]]
+    assert same["turned"].tolist() == [[0, 5, 0], [0, 0, 0]]
+
+
+def test_what_is_shared_is_written_once_as_of_the_value_itself():
+    weight = torch.arange(1000.0).view(20, 50)
+    value = {
+        "part": weight[3:5],
+        "all": weight,
+        "tied": weight,
+        "turned": weight.T,
+        "one": weight[0, 0],
+    }
+    content, own = written(copied(value)), written(value)
+    assert abs(len(content) - len(own)) < 200 < weight.nbytes
+    found = torch.load(io.BytesIO(content), weights_only=True)
+    assert all(torch.equal(found[name], value[name]) for name in value)
+
+
+def test_memory_that_is_shared_is_counted_once():
+    weight = torch.zeros(10, 10)
+    one, other = {"a": weight, "b": [weight[:2]]}, {"a": torch.zeros(5)}
+    assert bytes_of([one, one, other]) == 400 + 20
+
+
+def test_kinds_that_are_more_than_their_numbers_are_copied_too():
+    sparse, conjugate = torch.eye(3).to_sparse(), torch.tensor([1 + 2j]).conj()
+    same = copied([sparse, conjugate])
+    assert torch.equal(same[0].to_dense(), torch.eye(3))
+    assert same[1].tolist() == [1 - 2j]
+    assert bytes_of([conjugate]) == 8
