@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from brainnet.figures import figure
 from brainnet.training.evaluation import Evaluation
 
 MOST_CLASSES = 12  # that fit beside each other
@@ -31,6 +32,8 @@ class Judgement:
         """For people: the figures, then which class was taken for which."""
         metrics = sorted(self.evaluation.metrics.items())
         lines = [f"{tag:<15}{value:.4g}" for tag, value in metrics]
+        errors = self.evaluation.errors.items()
+        lines += [f"{'off by':<15}{figure(value)} on average in {name}" for name, value in errors]
         lines += [
             f"{'judged by':<15}{len(self.evaluation.truths):,} {self.rows}",
             f"{'checkpoint':<15}{self.evaluation.checkpoint}",
@@ -45,6 +48,7 @@ class Judgement:
         confusion = self.evaluation.confusion
         told = {
             "metrics": self.evaluation.metrics,
+            "mean_absolute_errors": self.evaluation.errors,
             "rows": len(self.evaluation.truths),
             "judged_by": self.rows,
             "checkpoint": str(self.evaluation.checkpoint),

@@ -1,5 +1,6 @@
 """Evaluation: how well a trained network answers rows it has never seen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from brainnet.data.module import DataModule
+from brainnet.data.scaling import Scaling
 from brainnet.observation.untouched import untouched
 from brainnet.training.answers import answers
 from brainnet.training.run_folder import Run, find_run
@@ -28,6 +30,8 @@ class Evaluation:
         truths: what would have been right.
         confusion: rows of each class (row) by the answer they got (column); None for numbers.
         checkpoint: the file that was judged.
+        errors: of each number to predict by its name, how far the answers are from the truth on
+            average (mean absolute error), in its own unit; empty for classes.
     """
 
     metrics: dict[str, float]
@@ -36,6 +40,7 @@ class Evaluation:
     truths: Tensor = field(repr=False)
     confusion: Tensor | None = field(repr=False)
     checkpoint: Path
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 def evaluate(
@@ -82,12 +87,31 @@ def judge(network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: 
             tally.add(loss(found, right).cpu(), answers(found, loss, data.task).cpu(), right.cpu())
             outputs.append(found.cpu())
             truths.append(expected)
-    given = torch.cat(outputs)
+    given, right = torch.cat(outputs), torch.cat(truths)
+    found = answers(given, loss, data.task)
     return Evaluation(
         metrics={f"{name}/test": value for name, value in tally.read().items()},
         outputs=given,
-        answers=answers(given, loss, data.task),
-        truths=torch.cat(truths),
+        answers=found,
+        truths=right,
         confusion=tally.confusion_matrix(),
         checkpoint=checkpoint,
+        errors=mean_errors(found, right, data.target_scaling, data.target_names),
     )
+
+
+def mean_errors(
+    answers: Tensor, truths: Tensor, scaling: Scaling, names: Sequence[str]
+) -> dict[str, float]:
+    """How far numbers are from the truth on average, each in its own unit.
+
+    Args:
+        answers: scaled, (rows, targets); those that are classes have no error.
+        truths: as `answers`.
+        scaling: of the numbers to predict.
+        names: of the numbers.
+    """
+    if not truths.is_floating_point():
+        return {}
+    apart = (scaling.undo(answers.to(truths)) - scaling.undo(truths)).abs().double().mean(dim=0)
+    return dict(zip(names, apart.tolist(), strict=True))

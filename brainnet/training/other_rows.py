@@ -16,7 +16,7 @@ from brainnet.data.row_file import RowFile
 from brainnet.data.signs import agreed
 from brainnet.errors import InputError
 from brainnet.training.answers import ROWS_AT_ONCE, answers, outputs_of, rows_of_a_pass
-from brainnet.training.evaluation import Evaluation
+from brainnet.training.evaluation import Evaluation, mean_errors
 from brainnet.training.prediction import rows_at_once
 from brainnet.training.rows import check_complete, check_there
 from brainnet.training.tally import Tally
@@ -81,14 +81,16 @@ def _judged(trained: Trained, rows: Iterator[tuple[Tensor, Tensor]], path: Path)
         truths.append(right)
     if tally is None:
         raise InputError(f"every row of {path} has an empty cell: none is left to judge by.")
-    given = torch.cat(found)
+    given, right = torch.cat(found), torch.cat(truths)
+    said = answers(given, trained.loss, trained.task)
     return Evaluation(
         metrics={f"{name}/test": value for name, value in tally.read().items()},
         outputs=given,
-        answers=answers(given, trained.loss, trained.task),
-        truths=torch.cat(truths),
+        answers=said,
+        truths=right,
         confusion=tally.confusion_matrix(),
         checkpoint=trained.checkpoint,
+        errors=mean_errors(said, right, trained.target_scaling, trained.target_names),
     )
 
 

@@ -1,6 +1,7 @@
 """What evaluate says: figures, and which class was taken for which, by name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,7 @@ def test_programs_get_one_object():
     told = json.loads(judgement([[1, 2], [3, 4]]).as_json())
     assert told == {
         "metrics": {"loss/test": 0.25, "accuracy/test": 0.5},
+        "mean_absolute_errors": {},
         "rows": 1500,
         "judged_by": "rows of x",
         "checkpoint": "best.ckpt",
@@ -80,3 +82,12 @@ def test_evaluate_says_it(capsys, run, words):
     else:
         assert "rows of iris, kept for the test" in said
         assert "\nversicolor " in said
+
+
+def test_numbers_are_told_how_far_they_are_off_in_their_own_unit():
+    told = replace(judgement(None).evaluation, errors={"price": 12345.6, "age": 2.5})
+    lines = Judgement(told, "rows of x", ()).told().splitlines()
+    assert lines[2:4] == [
+        "off by         12,346 on average in price",
+        "off by         2.5 on average in age",
+    ]

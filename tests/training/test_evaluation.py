@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from brainnet import fit, load
 from brainnet.data.builtin import Diabetes, Moons
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
@@ -60,3 +61,15 @@ def test_other_columns_are_said_in_words(start):
 def test_a_folder_that_is_no_run_is_said_in_words(tmp_path, moons):
     with pytest.raises(InputError, match="is no run"):
         evaluate(tmp_path, Network([2, 8, 1]), moons, BinaryCrossEntropy())
+
+
+def test_the_mean_absolute_error_is_in_the_unit_of_the_numbers(tmp_path):
+    data = DataModule("diabetes")
+    result = fit(Network([10, 1]), data, folder=tmp_path / "run", epochs=2, progress=False)
+    found = evaluate(result.folder, Network([10, 1]), data, MeanSquaredError())
+    trained = load(result.folder)
+    rows = data.numbers("test")
+    said = trained.predict(data.dataset.inputs[rows])["prediction"]
+    right = data.dataset.targets[rows, 0].numpy()
+    assert list(found.errors) == list(data.target_names)
+    assert next(iter(found.errors.values())) == pytest.approx(abs(said - right).mean(), rel=1e-4)
