@@ -23,6 +23,7 @@ from brainnet.data.notes import told_before
 from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
 from brainnet.data.scaling import Scaling
+from brainnet.data.signs import agreed
 from brainnet.errors import InputError
 from brainnet.explanation import Explanation
 from brainnet.figures import figure
@@ -336,8 +337,11 @@ def row_of(path: Path, number: int, account: Account) -> Any:  # noqa: ANN401 - 
     trained = account.trained
     texts = [*getattr(trained.preparation, "text_names", ())]
     texts += account.target_columns if trained.task != "regression" else ()
+    file = open_rows(path)
+    if isinstance(trained.preparation, Columns):
+        _, file = agreed(trained.preparation, file)
     rows = 0
-    for part in open_rows(path).chunks(text=texts):
+    for part in file.chunks(text=texts):
         if number < rows + len(part):
             return part.iloc[[number - rows]]
         rows += len(part)
