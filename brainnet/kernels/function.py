@@ -14,6 +14,8 @@ from brainnet.kernels.reference import Parameter
 # The overload itself: to look it up at each call costs as much as a small kernel.
 _hardtanh_backward = torch.ops.aten.hardtanh_backward.default
 
+_LARGE = 32768  # elements: with fewer, to copy them is as quick as to look at them
+
 
 class ThresholdRampFunction(torch.autograd.Function):
     """`clamp((input - threshold) / width, 0, 1)` with the derivatives of the reference.
@@ -157,7 +159,9 @@ def _known(output: Tensor) -> Tensor:
     ATen's kernel takes NaN for outside in its vector loop and for a place on the ramp in what is
     left over, so that a gradient would depend on where a value lies.
     """
-    return output if has_nan(output) is False else output.nan_to_num(0.0)
+    if output.numel() >= _LARGE and has_nan(output) is False:
+        return output
+    return output.nan_to_num(0.0)
 
 
 def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:

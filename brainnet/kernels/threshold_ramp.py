@@ -16,7 +16,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from brainnet.errors import InputError
 from brainnet.kernels import operator, paths, reference
 from brainnet.kernels.counters import count
-from brainnet.kernels.function import RampFunction, ThresholdRampFunction, has_nan
+from brainnet.kernels.function import RampFunction, ThresholdRampFunction
 
 _PLAIN = (Tensor, torch.nn.Parameter)  # what a kernel may read as memory; no other subclass
 
@@ -109,7 +109,7 @@ def threshold_ramp(
     elif _is_small(input) and not leak and _stay(low, wide) and not reference.plain(low, wide):
         output = reference.differentiable(input, low, wide, 0.0)
         # At NaN its derivative is not of one mind; the Function's is.
-        if output.requires_grad and not _traced() and has_nan(output):
+        if output.requires_grad and output.is_cpu and not _traced() and not output.equal(output):
             output = RampFunction.apply(input, low, wide, 0.0)
     else:
         output = RampFunction.apply(input, low, wide, float(leak))

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from brainnet.data.builtin import Moons
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
+from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.loss import BinaryCrossEntropy
 from brainnet.observation.recording import Recording, read_recording
 from brainnet.structure.network import Network
@@ -450,6 +451,7 @@ def test_a_penalty_of_a_derived_module_is_no_decrease_of_the_loss(tmp_path):
     found = []
     for kind in (LearningModule, Penalised):
         module, data = ours(), DataModule(Moons(rows=170), batch_size=10)
+        module._make_optimizer = OPTIMIZERS["adam"]
         module.__class__ = kind
         observe = Observe(every=1)
         run(observe, tmp_path / kind.__name__, module, data, max_epochs=1)
