@@ -1,7 +1,7 @@
 """Files: where the rows of a configuration lie, told so that they are found from any folder."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,26 @@ def located(data: Mapping[str, Any]) -> dict[str, Any]:
         >>> located({"_target_": TABLE, "path": "/data/../rows.csv", "target": "path"})["path"]
         '/rows.csv'
     """
+    return _with_paths(data, whole)
+
+
+def seen_from_here(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `data` group with the paths below this folder as they would be typed in it."""
+    return _with_paths(data, _from_here)
+
+
+def _with_paths(data: Mapping[str, Any], change: Callable[[str | Path], str]) -> dict[str, Any]:
     if data.get("_target_") not in (TABLE, IMAGES):
         return dict(data)
     return {
-        key: whole(value) if key in PATHS and isinstance(value, str | Path) and value else value
+        key: change(value) if key in PATHS and isinstance(value, str | Path) and value else value
         for key, value in data.items()
     }
+
+
+def _from_here(path: str | Path) -> str:
+    here, found = Path.cwd(), Path(path)
+    return str(found.relative_to(here)) if found.is_relative_to(here) else str(path)
 
 
 def whole(path: str | Path) -> str:
