@@ -332,17 +332,17 @@ def test_counters_refuse_a_function_transform(on):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_counters_in_a_compiled_region(on, monkeypatch, dtype):
-    # Half types: as told in the docstring of threshold_ramp.
-    monkeypatch.setattr(torch._inductor.config, "emulate_precision_casts", True)
+def test_counters_in_a_compiled_region(on, dtype):
     x, counters, twin = awkward((33, 5), torch.float32), new_counters(5), new_counters(5)
     x[::4] = 1.0  # 0.999 after the threshold, which bfloat16 rounds to 1
     x = x.to(dtype)
     torch.compiler.reset()
     compiled = torch.compile(lambda x, c: threshold_ramp(x, 0.001, counters=c), fullgraph=True)
-    for _ in range(2):
-        compiled(x, counters)
-        threshold_ramp(x, 0.001, counters=twin)
+    # Half types: as told in the docstring of threshold_ramp.
+    with torch._inductor.config.patch(emulate_precision_casts=True):
+        for _ in range(2):
+            compiled(x, counters)
+            threshold_ramp(x, 0.001, counters=twin)
     assert torch.equal(counters[0], twin[0])
     torch.testing.assert_close(counters[1], twin[1])
 
