@@ -14,11 +14,6 @@ _OPENED_BY: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open,
 BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)
 
 
-def is_packed(path: Path) -> bool:
-    """Whether a file's name says that it is packed."""
-    return path.suffix.lower() in _OPENED_BY
-
-
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file to read what was packed into it."""
     opened: IO[bytes] = _OPENED_BY.get(path.suffix.lower(), open)(path, "rb")

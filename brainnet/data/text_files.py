@@ -1,18 +1,14 @@
 """Text files: tables as CSV, TSV and the like, however they are encoded and separated."""
 
 import re
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from brainnet.data.cells import MISSING_NUMBERS
-from brainnet.data.packed import BROKEN, is_packed, open_text
-from brainnet.data.parallel_text import ENCODINGS, Feed, first_lines, parsed, threads
+from brainnet.data.packed import BROKEN, open_text
 from brainnet.data.recognition import (
-    BLANKS,
     SAMPLE_BYTES,
     Writing,
     encoding_of,
@@ -68,7 +64,7 @@ class TextFile:
             raise InputError(self._explained(str(error))) from error
 
     def _parts(self, rows: int, text: Collection[str]) -> Iterator[Frame]:
-        """Yield so many rows at a time, parsed by two threads as far as that goes."""
+        """Yield so many rows at a time."""
         import pandas
 
         options = {
@@ -85,11 +81,6 @@ class TextFile:
             "low_memory": False,
             "chunksize": rows,
         }
-        given = yield from self._parsed_by_threads(
-            rows, partial(pandas.read_csv, header=0, **options)
-        )
-        if given is None:
-            return
         with pandas.read_csv(
             self.path,
             encoding=self.writing.encoding,
@@ -97,29 +88,7 @@ class TextFile:
             header=0 if self.header else None,
             **options,
         ) as parts:
-            yield from (part for part in parts if part.index[0] >= given)
-
-    def _parsed_by_threads(
-        self, rows: int, opened: Callable[[Feed], Any]
-    ) -> Generator[Frame, None, int | None]:
-        """As `parsed` does it, where each line of the file may be a row; else 0 rows are given."""
-        encoding = self.writing.encoding
-        if threads() < 2 or is_packed(self.path) or encoding not in ENCODINGS:
-            return 0
-        with self.path.open("rb") as file:
-            lines = first_lines(file, self.writing.skipped + self.header)
-            if lines is None:
-                return 0
-            if self.header and not self._are_names(lines[-1].decode(encoding, errors="replace")):
-                return 0
-            blank = self.writing.separator == BLANKS
-            row = (" " if blank else self.writing.separator).join("0" * len(self.columns)) + "\n"
-            return (yield from parsed(file, rows, encoding, opened, row.encode()))
-
-    def _are_names(self, line: str) -> bool:
-        """Whether a line is all of the names of the columns; quoted ones may go on in the next."""
-        rows = first_rows(line, self.writing.separator)
-        return len(rows) == 1 and _names_in(rows[0][1]) == self.columns
+            yield from parts
 
     def _lines(self) -> Iterator[tuple[int, int]]:
         """Yield of each row the number of its line and how many cells it has."""

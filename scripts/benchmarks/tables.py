@@ -11,8 +11,7 @@ measured, so that memory is what the work took on top of the libraries:
     brainnet, first batch   the file split, scaled and served: a first batch of 1,024 rows
     brainnet, trained       the same, and one epoch in batches of 8,192 rows
 
-Text is parsed by two threads here, by one of pandas; with --threads 1 by one of each. Seconds on
-the clock and of the processor, of all threads; the peak of memory in MB and as a share
+Seconds on the clock and of the processor, of all threads; the peak of memory in MB and as a share
 of the table in float32. Unless the rows are those that pandas reads, nothing is printed. What is
 printed is added to scripts/benchmarks/results/tables.csv, with date, machine and commit.
 """
