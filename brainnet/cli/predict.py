@@ -16,9 +16,10 @@ from typing import BinaryIO, cast, get_args
 from brainnet.cli.flags import Flags, read
 from brainnet.cli.named_run import trained_of
 from brainnet.cli.outcome import TERMINATED, tell
-from brainnet.data.columns import Unseen, listed
+from brainnet.data.columns import Unseen
 from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.training.answer_file import Form, form_of, writer_to
 from brainnet.training.picture_rows import parts_of_pictures

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from brainnet.data.cells import Numbers, coded, date_format, is_date, is_typed, numbers, words
-from brainnet.data.columns import Column, in_order, listed, refuse_cells
+from brainnet.data.columns import in_order
 from brainnet.data.dataset import classification_task
 from brainnet.data.notes import note
+from brainnet.data.wording import listed, refuse_cells
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
 
@@ -62,7 +63,7 @@ class Answers:
         wrong = np.isnan(found) & (told.fillna("") != "").to_numpy(dtype=bool)
         known = f"the classes {listed(self.class_names, 6)}"
         hint = "The network knows no others: correct them, or leave these rows out."
-        refuse_cells(Column(name), told, wrong, known, hint)
+        refuse_cells(name, told, wrong, known, hint)
         return found.reshape(-1, 1)
 
 
@@ -227,11 +228,11 @@ def _numbers_of(frame: Any, names: Sequence[str], decimal: str) -> Numbers:  # n
     for place, name in enumerate(names):
         cells = frame[name]
         values, wrong = numbers(cells, decimal)
-        refuse_cells(Column(name), cells, wrong, "numbers to predict", _HINT)
+        refuse_cells(name, cells, wrong, "numbers to predict", _HINT)
         with np.errstate(over="ignore"):
             found[:, place] = values
         infinite = np.isinf(found[:, place])
-        refuse_cells(Column(name), cells, infinite, "finite numbers to predict", _HINT)
+        refuse_cells(name, cells, infinite, "finite numbers to predict", _HINT)
     return found
 
 

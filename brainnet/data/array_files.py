@@ -24,8 +24,8 @@ from brainnet.errors import InputError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # What NumPy raises where a file is damaged, packed as nobody packs it, or locked by a password.
-_DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, RuntimeError)
-_DAMAGED += (MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, RuntimeError)
+DAMAGED += (MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ def npy_file(path: Path) -> ArrayFile:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError(f"{path} cannot be read as a NumPy array: {error}") from error
     if array.dtype.names:
         columns = tuple(array.dtype.names)
@@ -90,7 +90,7 @@ def npz_file(path: Path) -> ArrayFile:
             arrays = {name: _table(path, name, stored[name]) for name in stored.files}
     except InputError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError(f"{path} cannot be read as NumPy arrays: {error}") from error
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:

@@ -17,8 +17,7 @@ from brainnet.data.cells import (
     numbers,
     words,
 )
-from brainnet.errors import InputError
-from brainnet.suggestion import did_you_mean, override
+from brainnet.data.wording import check_present, refuse_cells
 
 ColumnKind = Literal["number", "boolean", "category", "date"]
 Unseen = Literal["other", "refuse"]
@@ -26,7 +25,6 @@ Unseen = Literal["other", "refuse"]
 # With more words than this a category becomes one code, which an embedding turns into a vector:
 # one input for each of 5,000 towns would be nearly all zeros.
 MOST_INPUTS_OF_A_CATEGORY = 32
-_CELLS_NAMED = 3
 _CORRECT = "Correct them, or leave these rows out."
 _UNSEEN = (
     "Leave these rows out; or take such a word for none of those: --unseen other (in Python: "
@@ -212,28 +210,6 @@ class Columns:
         return cls(tuple(columns), bool(stored["imputes"]), *signs)
 
 
-def check_present(wanted: Sequence[str], there: Sequence[str], of: str = "") -> None:
-    """Raise an InputError that names the first of the `wanted` columns that is not `there`."""
-    for name in wanted:
-        if name not in there:
-            raise InputError(
-                f"{of}there is no column {name!r}.{_meant(name, there)} The columns are "
-                f"{listed(there)}."
-            )
-
-
-def _meant(name: str, there: Sequence[str]) -> str:
-    """A question, where a column is called nearly so; a difference of case is the nearest."""
-    alike = [known for known in there if known.casefold() == name.casefold()]
-    return f" Did you mean {alike[0]}?" if alike else did_you_mean(name, there)
-
-
-def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names separated by commas, the first of them where they are many."""
-    more = f", ... ({len(names)} in all)" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def _with_text_names(frame: Any) -> Any:  # noqa: ANN401
     """The frame with texts as the names of its columns, as files have them."""
     if all(isinstance(name, str) for name in frame.columns):
@@ -254,14 +230,14 @@ def encoded(
         return [_codes(column, cells, unseen)]
     if column.kind == "date":
         moments, wrong = dates(cells, column.form)
-        refuse_cells(column, cells, wrong, "dates", hint)
+        refuse_cells(column.name, cells, wrong, "dates", hint)
         return date_numbers(moments, hours=column.hours)
     if column.kind == "boolean":
         values, wrong = booleans(cells, (column.values[0], column.values[1]))
-        refuse_cells(column, cells, wrong, " and ".join(column.values), hint)
+        refuse_cells(column.name, cells, wrong, " and ".join(column.values), hint)
         return [values]
     values, wrong = numbers(cells, column.decimal or decimal)
-    refuse_cells(column, cells, wrong, "numbers", hint)
+    refuse_cells(column.name, cells, wrong, "numbers", hint)
     return [values]
 
 
@@ -283,7 +259,9 @@ def check_finite(found: Numbers, frame: Any, columns: Sequence[Column]) -> None:
     position = 0
     for column in columns:
         wrong, cells = np.isinf(found[:, position]), frame[column.name]
-        refuse_cells(column, cells, wrong, "finite numbers", "Correct them, or empty the cells.")
+        refuse_cells(
+            column.name, cells, wrong, "finite numbers", "Correct them, or empty the cells."
+        )
         position += column.width
 
 
@@ -320,7 +298,7 @@ def _codes(column: Column, cells: Cells, unseen: Unseen | None) -> Numbers:
         uniques = [value if value in codes else _as_size(value) for value in uniques]
     known = np.array([codes.get(value, 0) for value in uniques], dtype=np.int64)
     if unseen == "refuse":
-        refuse_cells(column, cells, known[found] == 0, "words seen in training", _UNSEEN)
+        refuse_cells(column.name, cells, known[found] == 0, "words seen in training", _UNSEEN)
     return known[found] if len(uniques) else np.zeros(0)
 
 
@@ -344,43 +322,3 @@ def _missed(column: Column, cells: Cells) -> list[Numbers]:
     (codes,) = encoded(column, cells, "other")
     there = words(cells).fillna("") != ""
     return [np.where(there.to_numpy(), codes, np.nan)]
-
-
-def refuse_cells(
-    column: Column, cells: Cells, wrong: Numbers, wanted: str, hint: str | None = None
-) -> None:
-    """Raise an InputError that names the first wrong cells of a column, if there are any."""
-    rows = np.flatnonzero(wrong)
-    if not len(rows):
-        return
-    named = ", ".join(
-        f"row {row_called(cells.index, row)} ({str(cells.iloc[row])!r})"
-        for row in rows[:_CELLS_NAMED]
-    )
-    more = ", ..." if len(rows) > _CELLS_NAMED else ""
-    counted = (
-        "; rows count from 1, the names of the columns not among them"
-        if counts(cells.index)
-        else "; rows are called as the index of the frame has it"
-    )
-    hint = hint or (
-        f"Correct {'it' if len(rows) == 1 else 'them'}, empty the cell if its value is unknown, or "
-        "leave the column out; if its cells are words, name it: "
-        f"{override('data.categories', [column.name])}."
-    )
-    raise InputError(
-        f"column {column.name!r} holds {wanted}, but not in {named}{more}{counted}. {hint}"
-    )
-
-
-def row_called(index: Any, place: int) -> str:  # noqa: ANN401 - a pandas Index, or a sequence
-    """What a row is called in a message: files count from 1, labels of a frame are as they are."""
-    label = index[place]
-    return (
-        f"{label + 1}" if counts(index) else f"{label!r}" if isinstance(label, str) else f"{label}"
-    )
-
-
-def counts(index: Any) -> bool:  # noqa: ANN401
-    """Whether rows are called by their numbers from 0, as they come from a file."""
-    return type(index).__name__ == "RangeIndex" and index.step == 1

@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from brainnet.data.columns import listed
 from brainnet.data.dataset import Dataset
 from brainnet.data.preparation import NUMBERS, told_numbers
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 
 ROWS, DIGEST = "rows", "digest"

@@ -11,7 +11,6 @@ import torch
 
 from brainnet.data.checks import check_one_of, check_whole_number
 from brainnet.data.class_folders import Labelled, find_classes
-from brainnet.data.columns import listed
 from brainnet.data.dataset import Dataset, classification_task
 from brainnet.data.decoding import BrokenPictureError, Bytes, Look, look_at, quiet_pillow
 from brainnet.data.machine import machine_memory
@@ -19,6 +18,7 @@ from brainnet.data.notes import note
 from brainnet.data.picture_arrays import as_bytes, channels_last, classes_of, labels_of, rows_of
 from brainnet.data.picture_files import PictureArrays, find_arrays
 from brainnet.data.pixels import Pixels
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from brainnet.data.cells import Numbers
-from brainnet.data.columns import all_finite, listed, row_called
+from brainnet.data.columns import all_finite
+from brainnet.data.wording import listed, row_called
 from brainnet.errors import InputError
 from brainnet.suggestion import override
 

@@ -1,8 +1,5 @@
 """Picture files: where arrays of pictures and their labels lie, in IDX files or in one .npz."""
 
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainnet.data.array_files import check_sizes
+from brainnet.data.array_files import DAMAGED, check_sizes
 from brainnet.data.class_folders import PARTS, shown
-from brainnet.data.columns import listed
 from brainnet.data.idx import is_idx, read_idx
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.suggestion import override
-
-# What NumPy raises where an array is damaged, packed as nobody packs it, or locked by a password.
-DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, RuntimeError)
-DAMAGED += (MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 _IMAGES = ("images", "image", "x", "pictures", "data", "inputs", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target", "classes", "arr_1")

@@ -17,9 +17,10 @@ from brainnet.data.cells import (
     numbers,
     words,
 )
-from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order, listed
+from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order
 from brainnet.data.notes import note
 from brainnet.data.spread import Spread
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.suggestion import override
 

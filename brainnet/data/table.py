@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainnet.data.checks import check_one_of
-from brainnet.data.columns import check_present, listed
 from brainnet.data.dataset import TASKS, Dataset
 from brainnet.data.missing import MISSING, Missing
 from brainnet.data.reading import open_rows
 from brainnet.data.row_file import RowFile
 from brainnet.data.table_reading import Reader
+from brainnet.data.wording import check_present, listed
 from brainnet.errors import InputError
 
 ASKED_FOR = ("classification", *TASKS)

@@ -12,13 +12,14 @@ from torch import Tensor
 from brainnet.data.answers import Answers, AnswerSurvey
 from brainnet.data.blocks import Blocks
 from brainnet.data.cells import Numbers
-from brainnet.data.columns import Columns, check_present
+from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
 from brainnet.data.notes import note
 from brainnet.data.row_file import RowFile, ahead
 from brainnet.data.signs import agreed, signs_of
 from brainnet.data.survey import Survey
+from brainnet.data.wording import check_present
 from brainnet.errors import InputError
 
 _HEAD_ROWS = 10_000

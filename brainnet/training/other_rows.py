@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from brainnet.data.answers import Answers
-from brainnet.data.columns import Columns, check_present, listed
+from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
 from brainnet.data.row_file import RowFile
 from brainnet.data.signs import agreed
+from brainnet.data.wording import check_present, listed
 from brainnet.errors import InputError
 from brainnet.training.answers import ROWS_AT_ONCE, answers, outputs_of, rows_of_a_pass
 from brainnet.training.evaluation import Evaluation, mean_errors

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainnet.data.array_files import check_sizes
+from brainnet.data.array_files import DAMAGED, check_sizes
 from brainnet.data.class_folders import files_in
-from brainnet.data.columns import listed
 from brainnet.data.idx import is_idx, read_idx
 from brainnet.data.picture_arrays import are_fractions, as_bytes
-from brainnet.data.picture_files import DAMAGED, pictures_in
+from brainnet.data.picture_files import pictures_in
 from brainnet.data.pixels import Pixels
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.training.answers import rows_of_a_pass
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from brainnet.data.columns import Columns, Unseen, listed
+from brainnet.data.columns import Columns, Unseen
 from brainnet.data.row_file import RowFile, ahead
 from brainnet.data.signs import agreed, typed
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 from brainnet.training.answer_file import Writer

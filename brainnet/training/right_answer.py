@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from brainnet.data.answers import Answers
-from brainnet.data.columns import listed
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 
 if TYPE_CHECKING:  # which gives an account of itself, and with it of right answers

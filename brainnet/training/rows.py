@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainnet.data.columns import Columns, listed, row_called
+from brainnet.data.columns import Columns
 from brainnet.data.notes import note
+from brainnet.data.wording import listed, row_called
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 

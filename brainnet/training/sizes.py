@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from brainnet.data.columns import listed
 from brainnet.data.module import DataModule
 from brainnet.data.notes import note
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.learning.loss import LOSSES
 from brainnet.observation.untouched import untouched
