@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from brainnet.errors import InputError
 
 _CHUNK_ROWS = 65_536
-_CHUNK_CELLS = 1 << 17
+_CHUNK_CELLS = 1 << 19
 
 Frame = Any  # a pandas DataFrame
 

@@ -34,7 +34,7 @@ def fitted(folder, network, data, **options):
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory):
     """A run on the irises, made once."""
-    return fitted(tmp_path_factory.mktemp("iris"), Network([4, 8, 3]), "iris", epochs=10)
+    return fitted(tmp_path_factory.mktemp("iris"), Network([4, 8, 3]), "iris", epochs=40)
 
 
 @pytest.fixture(scope="module")
