@@ -203,7 +203,11 @@ def test_pictures_that_cannot_fit_are_refused(here, monkeypatch):
         ("images-idx3", idx(np.zeros((10, 3, 3))) + b"1", "it holds more"),
         ("images-idx3", b"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01", "it holds 0"),
         # Without the time of day, which would give the test another name in each process.
-        ("images-idx3", gzip.compress(idx(np.zeros((10, 3, 3))), mtime=0)[:-9], "damaged gzip file"),
+        (
+            "images-idx3",
+            gzip.compress(idx(np.zeros((10, 3, 3))), mtime=0)[:-9],
+            "damaged gzip file",
+        ),
         ("images-idx3", idx(np.arange(10)), "must hold pictures, an array of 3 or 4 sizes"),
         ("images-idx3", idx(np.zeros((9, 3, 3))), "there are 9 pictures but 10 labels"),
         ("labels-idx1", idx(np.zeros((10, 3, 3))), "pictures and labels exchanged?"),
