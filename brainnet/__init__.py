@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from brainnet.answering.trained import load as load
     from brainnet.explanation import explain as explain
     from brainnet.kernels.threshold_ramp import threshold_ramp as threshold_ramp
     from brainnet.learning.backpropagation import backpropagate as backpropagate
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from brainnet.structure.neuron import Neuron as Neuron
     from brainnet.structure.weights import Weights as Weights
     from brainnet.training.run import fit as fit
-    from brainnet.training.trained import load as load
     from brainnet.watching import watch as watch
 
 __version__ = "0.1.0"
@@ -29,7 +29,7 @@ _HOMES = {
     "backpropagate": "brainnet.learning.backpropagation",
     "explain": "brainnet.explanation",
     "fit": "brainnet.training.run",
-    "load": "brainnet.training.trained",
+    "load": "brainnet.answering.trained",
     "threshold_ramp": "brainnet.kernels.threshold_ramp",
     "watch": "brainnet.watching",
 }

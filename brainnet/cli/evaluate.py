@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from torch import nn
 
+from brainnet.answering.evaluation import evaluate
 from brainnet.building import targets
 from brainnet.building.build import Build
 from brainnet.building.data import data_from
@@ -37,7 +38,6 @@ from brainnet.cli.resume import (
 from brainnet.data.module import DataModule
 from brainnet.data.notes import told_before
 from brainnet.errors import InputError
-from brainnet.training.evaluation import evaluate
 from brainnet.training.run_folder import Run, find_run
 from brainnet.training.sizes import outputs_for
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from brainnet.answering.account import Account
 from brainnet.building.targets import Consent, allowed_roots
 from brainnet.cli.flags import Flags
 from brainnet.cli.named_run import trained_of
@@ -18,7 +19,6 @@ from brainnet.portrait.portrait import PORTRAYED
 from brainnet.portrait.telling import overview_of, portrait_of
 from brainnet.reasons.row import RowTold
 from brainnet.reasons.telling import tell_row
-from brainnet.training.account import Account
 
 USAGE = "Usage: brainnet explain [CONCEPT] --run RUN, as in brainnet explain weights --run latest"
 DATA = "data._target_"

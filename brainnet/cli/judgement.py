@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from brainnet.answering.evaluation import Evaluation
 from brainnet.figures import figure
-from brainnet.training.evaluation import Evaluation
 
 MOST_CLASSES = 12  # that fit beside each other
 MISTAKES = 10  # named of more classes

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from brainnet.answering.trained import Trained, load
 from brainnet.building.targets import Consent, allowed_roots
 from brainnet.cli.flags import Flags
 from brainnet.cli.quotes import bare
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 from brainnet.training.run_folder import find_run
-from brainnet.training.trained import Trained, load
 
 OWN = ("network._target_", "activation._target_", "loss._target_")
 RUNS = "paths.runs"

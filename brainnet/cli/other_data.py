@@ -7,6 +7,9 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.types import Override
 
+from brainnet.answering.evaluation import Evaluation
+from brainnet.answering.other_rows import judge_file, judge_pictures
+from brainnet.answering.trained import Trained, load
 from brainnet.building.build import ROWS
 from brainnet.building.files import IMAGES, PATHS, TABLE, is_same
 from brainnet.building.targets import Consent
@@ -19,10 +22,7 @@ from brainnet.data.missing import Missing
 from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
 from brainnet.errors import InputError
-from brainnet.training.evaluation import Evaluation
-from brainnet.training.other_rows import judge_file, judge_pictures
 from brainnet.training.run_folder import Run
-from brainnet.training.trained import Trained, load
 
 # What may be said of another file; all else is as it was in the run.
 OF_FILE = {

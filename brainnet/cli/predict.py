@@ -13,6 +13,16 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast, get_args
 
+from brainnet.answering.answer_file import Form, form_of, writer_to
+from brainnet.answering.picture_rows import parts_of_pictures
+from brainnet.answering.prediction import (
+    Part,
+    parts_of_table,
+    predictions,
+    unused,
+    write_predictions,
+)
+from brainnet.answering.trained import Trained
 from brainnet.cli.flags import Flags, read
 from brainnet.cli.named_run import trained_of
 from brainnet.cli.outcome import TERMINATED, tell
@@ -21,17 +31,7 @@ from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
 from brainnet.data.wording import listed
 from brainnet.errors import InputError
-from brainnet.training.answer_file import Form, form_of, writer_to
-from brainnet.training.picture_rows import parts_of_pictures
-from brainnet.training.prediction import (
-    Part,
-    parts_of_table,
-    predictions,
-    unused,
-    write_predictions,
-)
 from brainnet.training.threads import leaving_a_thread
-from brainnet.training.trained import Trained
 from brainnet.training.whole_file import written_whole
 
 OPTIONS = {

@@ -82,7 +82,7 @@ def _handed_over(part: str, name: object, why: str) -> str:
     return (
         f"the {part} of this run ({name}) was handed over in Python, and {why}. Go on in Python as "
         "well: brainnet.fit(..., resume=RUN) trains on, "
-        "brainnet.training.evaluation.evaluate(RUN, network, data, loss) judges."
+        "brainnet.answering.evaluation.evaluate(RUN, network, data, loss) judges."
     )
 
 

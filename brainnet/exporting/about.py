@@ -3,9 +3,9 @@
 from typing import Any
 
 from brainnet import __version__
+from brainnet.answering.trained import Trained
 from brainnet.data.columns import Columns
 from brainnet.exporting.answering import Answering
-from brainnet.training.trained import Trained
 
 
 def about(trained: Trained, answering: Answering) -> dict[str, Any]:

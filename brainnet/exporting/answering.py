@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from brainnet.answering.trained import Trained
 from brainnet.errors import InputError
 from brainnet.exporting.raw_input import Prepared, RawInput
 from brainnet.training.answers import PREDICTION, answers, probabilities
-from brainnet.training.trained import Trained
 
 CLASS_NAME, PROBABILITIES = "class_name", "probabilities"
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
+from brainnet.answering.trained import Trained
 from brainnet.errors import InputError
 from brainnet.exporting.about import about
 from brainnet.exporting.answering import Answering
@@ -10,7 +11,6 @@ from brainnet.exporting.to_json import to_json
 from brainnet.exporting.to_onnx import to_onnx
 from brainnet.exporting.to_torch import to_torch
 from brainnet.suggestion import did_you_mean
-from brainnet.training.trained import Trained
 from brainnet.training.whole_file import write_whole
 
 Form = Literal["onnx", "torch", "json"]

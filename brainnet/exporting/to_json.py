@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from brainnet.answering.trained import Trained
 from brainnet.data.columns import Column, Columns
 from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
@@ -16,7 +17,6 @@ from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 from brainnet.training.answers import answers, probabilities
-from brainnet.training.trained import Trained
 
 FORMAT = 1
 

@@ -23,8 +23,6 @@ from brainnet.training.compiled import compiled_in_place
 from brainnet.training.course import Course
 from brainnet.training.curves import Curves
 from brainnet.training.description import describe_run
-from brainnet.training.evaluation import Evaluation as Evaluation
-from brainnet.training.evaluation import evaluate as evaluate
 from brainnet.training.interruption import Interruption
 from brainnet.training.journal import Journal
 from brainnet.training.module import LearningModule, OptimizerFactory, ScheduleFactory

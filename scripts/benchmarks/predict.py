@@ -35,14 +35,14 @@ from brainnet.training.run import fit
 
 CHECKS = [
     "tests/cli/test_predict.py",
-    "tests/training/test_trained.py",
-    "tests/training/test_answer_file.py",
+    "tests/answering/test_trained.py",
+    "tests/answering/test_answer_file.py",
 ]
 BY_HAND = """
 import sys
 import pandas as pd
 import torch
-from brainnet.training.trained import load
+from brainnet.answering.trained import load
 
 run, source, target = sys.argv[1:]
 trained = load(run)

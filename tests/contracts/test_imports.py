@@ -30,6 +30,7 @@ FLOORS = [
     "portrait",
     "building",
     "training",
+    "answering",
     "exporting",
     "cli",
     "__main__",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import brainnet
+from brainnet.answering.trained import Trained
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 from brainnet.data.loader import InMemoryLoader
@@ -25,7 +26,6 @@ from brainnet.structure.network import Network
 from brainnet.structure.neuron import Neuron
 from brainnet.structure.weights import Weights
 from brainnet.training.run_folder import Run, RunFolder
-from brainnet.training.trained import Trained
 
 ROOT = Path(brainnet.__file__).parent
 ENTRY = re.compile(r"^(\w+):\s*\(([^)]*)\)\s*(\w*)")
@@ -96,7 +96,7 @@ RUNS: dict[str, Callable[[], Values]] = {
     "structure/layer.py:Layer.collect": lambda: called(Layer(3, 4).collect, signals=SIGNALS),
     "structure/network.py:Network": lambda: called(Network([3, 4, 2]), inputs=SIGNALS),
     "structure/network.py:Network.trace": lambda: {"inputs": Network([3, 2]).trace(SIGNALS).inputs},
-    "training/trained.py:Trained": answered,
+    "answering/trained.py:Trained": answered,
     "learning/loss.py:CrossEntropy": lambda: called(loss.CrossEntropy(), **classes()),
     "learning/loss.py:BinaryCrossEntropy": lambda: called(
         loss.BinaryCrossEntropy(), outputs=torch.randn(5, 1), targets=torch.tensor([0, 1, 1, 0, 1])

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from brainnet.answering.prediction import parts_of_table
 from brainnet.data.cells import numbers
 from brainnet.data.columns import Columns
 from brainnet.data.reading import open_rows
 from brainnet.data.signs import agreed
 from brainnet.data.table import Table
 from brainnet.errors import InputError
-from brainnet.training.prediction import parts_of_table
 
 ROWS = 60
 

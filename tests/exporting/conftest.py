@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from brainnet.answering.trained import Trained
 from brainnet.data.columns import Column, Columns
 from brainnet.data.pixels import Pixels
 from brainnet.data.scaling import Scaling
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.structure.network import Network
 from brainnet.training.run_folder import Run, RunFolder
-from brainnet.training.trained import Trained
 
 TOWNS = tuple(f"town {number}" for number in range(40))
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from brainnet.answering.trained import Trained
 from brainnet.errors import InputError
 from brainnet.exporting.export import export
-from brainnet.training.trained import Trained
 
 Make = Callable[..., Trained]
 

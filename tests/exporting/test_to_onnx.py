@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import brainnet
+from brainnet.answering.trained import Trained
 from brainnet.data.columns import Column, Columns
 from brainnet.data.pixels import Pixels
 from brainnet.errors import InputError
@@ -22,7 +23,6 @@ from brainnet.exporting.answering import Answering
 from brainnet.exporting.to_onnx import to_onnx
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.network import Network
-from brainnet.training.trained import Trained
 
 Make = Callable[..., Trained]
 Numbers = Callable[..., np.ndarray]
@@ -49,7 +49,7 @@ def test_answers_rows_of_numbers_in_batches_of_any_size(trained: Make, numbers: 
         prediction, name, shares = session.run(None, {"rows": rows})
         assert list(name) == list(run.predict(rows)["prediction"])
         assert [run.class_names[index] for index in prediction] == list(name)
-        np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-5)
     assert [len(part) for part in session.run(None, {"rows": numbers(0)})] == [0, 0, 0]
     assert {node.domain for node in model.graph.node} == {""}
     told = session.get_modelmeta().custom_metadata_map
@@ -70,7 +70,7 @@ def test_answers_numbers_in_their_own_units(trained: Make, outputs: int, numbers
     _, session = exported(run)
     (found,) = session.run(None, {"rows": numbers(100)})
     assert found.shape == (100, outputs)
-    np.testing.assert_allclose(found, run.predict(numbers(100)).to_numpy(), rtol=1e-5)
+    np.testing.assert_allclose(found, run.predict(numbers(100)).to_numpy(), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_answers_yes_or_no(trained: Make, numbers: Numbers) -> None:
     )
     assert set(prediction) == {0, 1}
     assert list(name) == list(run.predict(numbers(100))["prediction"])
-    np.testing.assert_allclose(shares, shares_of(run, numbers(100)), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(shares, shares_of(run, numbers(100)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_columns_may_be_called_like_outputs(trained: Make) -> None:
     words = np.array(["no", "YES", "Yes"], dtype=object)
     found = session.run(["probabilities"], {each.name: words for each in session.get_inputs()})
     rows = {name: list(words) for name in names}
-    np.testing.assert_allclose(found[0], shares_of(run, rows), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found[0], shares_of(run, rows), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from brainnet.answering.evaluation import evaluate
 from brainnet.data.module import DataModule
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.network import Network
-from brainnet.training.evaluation import evaluate
 
 ROOT = Path(__file__).parents[2]
 

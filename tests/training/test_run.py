@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from brainnet.answering.evaluation import evaluate
 from brainnet.data.builtin import Moons
 from brainnet.data.dataset import Dataset
 from brainnet.data.module import DataModule
@@ -21,7 +22,7 @@ from brainnet.errors import InputError, TrainingFailure
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
 from brainnet.training.observe import Observe
-from brainnet.training.run import evaluate, fit
+from brainnet.training.run import fit
 from brainnet.training.run_folder import RunFolder
 
 TIMED = "/seconds"

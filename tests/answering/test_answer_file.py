@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from brainnet.answering.answer_file import _all_shares, form_of, writer_to
 from brainnet.errors import InputError
-from brainnet.training.answer_file import _all_shares, form_of, writer_to
 
 ROWS = 20_000
 RANDOM = np.random.default_rng(0)

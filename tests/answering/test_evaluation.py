@@ -1,13 +1,39 @@
+"""A stored run is judged by rows it has never seen, as its own test judged it."""
+
 import pytest
 import torch
 
 from brainnet import fit, load
+from brainnet.answering.evaluation import evaluate
 from brainnet.data.builtin import Diabetes, Moons
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.loss import BinaryCrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
-from brainnet.training.evaluation import evaluate
+from brainnet.training.run import train
+
+
+@pytest.fixture
+def moons():
+    return DataModule(Moons(rows=100), batch_size=10)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a short run, unless told otherwise of `Network([2, 8, 1])` on the moons."""
+
+    def started(network=None, data=None, *, loss=None, epochs=2):
+        return train(
+            network or Network([2, 8, 1], generator=torch.Generator().manual_seed(0)),
+            data or DataModule(Moons(rows=100), batch_size=10),
+            loss=loss or BinaryCrossEntropy(),
+            optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.01),
+            folder=tmp_path / "run",
+            trainer={"max_epochs": epochs, "accelerator": "cpu"},
+            progress=False,
+        )
+
+    return started
 
 
 def test_agrees_with_the_test_at_the_end_of_the_run(start, moons):
@@ -25,7 +51,7 @@ def test_agrees_with_the_test_at_the_end_of_the_run(start, moons):
 @pytest.mark.parametrize("numbers", [torch.float64, torch.bfloat16])
 def test_judges_in_the_numbers_of_the_network(start, numbers):
     data = DataModule(Diabetes())
-    run = start(Network([10, 1]), data, loss=MeanSquaredError(), trainer={"max_epochs": 10}).folder
+    run = start(Network([10, 1]), data, loss=MeanSquaredError(), epochs=10).folder
     exact = evaluate(run, Network([10, 1]), data, MeanSquaredError())
     found = evaluate(run, Network([10, 1], dtype=numbers), data, MeanSquaredError())
     assert found.outputs.dtype == numbers
@@ -43,7 +69,7 @@ def test_other_data_are_scaled_as_the_runs_own(start, moons):
 
 def test_numbers_are_judged_by_r2(start):
     data = DataModule(Diabetes())
-    result = start(Network([10, 1]), data, loss=MeanSquaredError(), trainer={"max_epochs": 10})
+    result = start(Network([10, 1]), data, loss=MeanSquaredError(), epochs=10)
     found = evaluate(result.folder, Network([10, 1]), data, MeanSquaredError())
     assert found.confusion is None
     assert found.metrics == pytest.approx(

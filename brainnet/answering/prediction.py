@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from brainnet.answering.answer_file import Writer
+from brainnet.answering.rows import check_there, nameless, never_seen
+from brainnet.answering.trained import Trained
 from brainnet.data.columns import Columns, Unseen
 from brainnet.data.row_file import RowFile, ahead
 from brainnet.data.signs import agreed, typed
 from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
-from brainnet.training.answer_file import Writer
 from brainnet.training.answers import PREDICTION, PROBABILITY, ROWS_AT_ONCE, outputs_of
-from brainnet.training.rows import check_there, nameless, never_seen
-from brainnet.training.trained import Trained
 
 # Enough to make what is done once for a part cheap, and little for the memory of a laptop.
 _CELLS_AT_ONCE = 2**22

@@ -12,7 +12,7 @@ from brainnet.data.wording import listed
 from brainnet.errors import InputError
 
 if TYPE_CHECKING:  # which gives an account of itself, and with it of right answers
-    from brainnet.training.trained import Trained
+    from brainnet.answering.trained import Trained
 
 _TOLD = 6
 

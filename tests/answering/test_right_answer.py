@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from brainnet import load
+from brainnet.answering.account import Account
+from brainnet.answering.right_answer import right_answer
 from brainnet.structure.network import Network
-from brainnet.training.account import Account
-from brainnet.training.right_answer import right_answer
 from brainnet.training.run import fit
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from brainnet.answering.rows import check_complete, frame_of, nameless, never_seen, note_never_seen
 from brainnet.data.columns import Column, Columns
 from brainnet.errors import InputError
-from brainnet.training.rows import check_complete, frame_of, nameless, never_seen, note_never_seen
 
 TABLE = [[1.0, 2.0], [3.0, 4.0]]
 

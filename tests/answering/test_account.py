@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from brainnet import explain, load
+from brainnet.answering.account import Account
 from brainnet.concepts import CONCEPTS
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.structure.network import Network
-from brainnet.training.account import Account
 from brainnet.training.run import fit
 
 COLOURS = ("red", "green", "blue")

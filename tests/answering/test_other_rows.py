@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from brainnet import load
+from brainnet.answering.other_rows import judge_file, judge_pictures
 from brainnet.data.dataset import Dataset
 from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.structure.network import Network
-from brainnet.training.other_rows import judge_file, judge_pictures
 from brainnet.training.run import fit
 
 

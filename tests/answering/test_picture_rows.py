@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from brainnet.answering.picture_rows import parts_of_pictures
 from brainnet.data.pixels import Pixels
 from brainnet.errors import InputError
-from brainnet.training.picture_rows import parts_of_pictures
 
 PIXELS = Pixels(2, 2)
 
@@ -72,7 +72,7 @@ def test_what_is_no_picture_is_named(folder, tmp_path):
 
 
 def test_whether_pictures_are_fractions_is_asked_of_all_of_an_array(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.training.picture_rows.rows_of_a_pass", lambda cells: 1)
+    monkeypatch.setattr("brainnet.answering.picture_rows.rows_of_a_pass", lambda cells: 1)
     pictures = np.array([[[0, 1], [1, 0]], [[0, 200], [7, 255]]], np.float32)
     np.save(tmp_path / "a.npy", pictures)
     assert collected(tmp_path / "a.npy")[1] == [[0, 1, 1, 0], [0, 200, 7, 255]]

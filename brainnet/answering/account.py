@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from brainnet.answering.asked import facts_of, question_of, readings_of
+from brainnet.answering.right_answer import right_answer
+from brainnet.answering.rows import frame_of
 from brainnet.building.build import Build
 from brainnet.building.data import data_from
 from brainnet.building.targets import Consent, allowed_roots
@@ -35,12 +38,9 @@ from brainnet.reasons.neighbours import Neighbour, nearest
 from brainnet.reasons.reasons import reasons_for
 from brainnet.reasons.row import RowTold
 from brainnet.reasons.telling import tell_row
-from brainnet.training.asked import facts_of, question_of, readings_of
-from brainnet.training.right_answer import right_answer
-from brainnet.training.rows import frame_of
 
 if TYPE_CHECKING:  # which gives an account of itself
-    from brainnet.training.trained import Trained
+    from brainnet.answering.trained import Trained
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 

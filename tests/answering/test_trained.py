@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from brainnet import load
+from brainnet.answering.evaluation import evaluate
 from brainnet.data.builtin import Diabetes, Digits, Iris, Moons
 from brainnet.data.module import DataModule
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
-from brainnet.training.evaluation import evaluate
 from brainnet.training.run import fit
 from brainnet.training.run_folder import find_run
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from brainnet.answering.rows import check_complete, frame_of, note_never_seen
 from brainnet.building.build import Build
 from brainnet.building.network import network_from
 from brainnet.building.targets import ROOTS, Consent, allowed_roots, under
@@ -22,7 +23,6 @@ from brainnet.explanation import Explanation
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.structure.network import Network
 from brainnet.training.answers import PREDICTION, PROBABILITY, answers, outputs_of, probabilities
-from brainnet.training.rows import check_complete, frame_of, note_never_seen
 from brainnet.training.run_folder import Run, find_run
 from brainnet.training.stored import NETWORK, OURS, SCALING, load_checkpoint, load_network
 
@@ -200,7 +200,7 @@ class Trained:
             InputError: there is no such concept or row.
         """
         # Here, not above: it looks at the run's own data, and these bring Lightning.
-        from brainnet.training.account import Account
+        from brainnet.answering.account import Account
 
         return Account(self).explanation(concept, row=row)
 

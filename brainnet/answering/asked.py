@@ -18,7 +18,7 @@ from brainnet.training.answers import answers, probabilities
 from brainnet.training.stored import NETWORK
 
 if TYPE_CHECKING:  # which gives an account of itself
-    from brainnet.training.trained import Trained
+    from brainnet.answering.trained import Trained
 
 _PIXEL = re.compile(r"row (\d+) column (\d+)")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from brainnet.answering.prediction import check_kept, rows_at_once, write_predictions
 from brainnet.errors import InputError
 from brainnet.training.answers import ROWS_AT_ONCE
-from brainnet.training.prediction import check_kept, rows_at_once, write_predictions
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from brainnet.answering.evaluation import Evaluation, mean_errors
+from brainnet.answering.prediction import rows_at_once
+from brainnet.answering.rows import check_complete, check_there
+from brainnet.answering.trained import Trained
 from brainnet.data.answers import Answers
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
@@ -17,11 +21,7 @@ from brainnet.data.signs import agreed
 from brainnet.data.wording import check_present, listed
 from brainnet.errors import InputError
 from brainnet.training.answers import ROWS_AT_ONCE, answers, outputs_of, rows_of_a_pass
-from brainnet.training.evaluation import Evaluation, mean_errors
-from brainnet.training.prediction import rows_at_once
-from brainnet.training.rows import check_complete, check_there
 from brainnet.training.tally import Tally
-from brainnet.training.trained import Trained
 
 
 def judge_file(
