@@ -144,8 +144,8 @@ def test_the_order_of_clearing_and_stepping_makes_no_difference(tmp_path, order)
 
 def test_the_sample_tells_what_the_slope_promised_of_it_and_how_far_it_fell(tmp_path):
     model = ours()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-    sample = (torch.randn(8, 4), torch.randn(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    sample = (INPUTS[:8], TARGETS[:8])
     before = CRITERION(model(sample[0]), sample[1])
     with watch(model, tmp_path, 50, optimizer, CRITERION, sample) as watching:
         train(model, optimizer, 1, watching)

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -176,13 +175,10 @@ class TestSetUp:
 
     def test_the_second_time_nothing_is_installed(self, project):
         log = (project / ".venv.log").stat().st_mtime_ns
-        began = time.perf_counter()
         done = run(project / "scripts/train.sh", "a b", "$c", cwd=Path("/"))
-        seconds = time.perf_counter() - began
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "arguments ['train', 'a b', '$c'] in /\n"
         assert (project / ".venv.log").stat().st_mtime_ns == log
-        assert seconds < 3  # a tenth of that on a quiet machine; pip alone would take longer
 
     def test_the_tests_add_their_tools_and_training_keeps_them(self, project):
         done = run(project / "scripts/test.sh", "-k", "x y", cwd=project.parent)

@@ -15,24 +15,29 @@ from brainnet.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("data=iris", "network.hidden=[4]", "trainer=cpu", "trainer.max_epochs=2")
+STARTED = []
 
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    while STARTED:  # and left running by a test that failed
+        STARTED.pop().kill()
 
 
 def started(*words):
     """`brainnet WORDS` in a process of its own."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "brainnet", *words],
         env=os.environ | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def latest(runs="runs"):
@@ -65,7 +70,7 @@ def test_wrong_input_ends_with_two_and_no_folder():
     assert not list(Path.cwd().iterdir())
 
 
-def wait_for(path, seconds=90):
+def wait_for(path, seconds=150):
     deadline = time.monotonic() + seconds
     while not any(Path.cwd().glob(path)):
         assert time.monotonic() < deadline, f"no {path}"

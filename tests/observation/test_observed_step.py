@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 import torch
@@ -299,8 +300,9 @@ def test_a_scaled_loss_does_not_scale_the_deltas():
 
 
 def test_the_seconds_of_thinking_are_told():
+    began = time.perf_counter()
     _, look = learn(make())
-    assert 0 < look.reading.forward_seconds < 5
+    assert 0 < look.reading.forward_seconds < time.perf_counter() - began
 
 
 def test_a_loss_of_brainnet_is_observed_like_any_other():

@@ -21,7 +21,7 @@ class Unread:
 
     def look(self):
         if self.arrived is not None:
-            self.arrived.wait(10)
+            self.arrived.wait(200)
         if self.error is not None:
             raise self.error
         return Look(Reading(step=self.step, epoch=0, learning_rate=0.1), {})

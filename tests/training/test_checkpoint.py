@@ -169,7 +169,7 @@ class LooksAtTheFolder(Callback):
         self.path, self.now, self.seen = folder / "checkpoints" / "best.ckpt", now, []
 
     def needs_step(self, step):
-        self.now[0] += 1e9 if step == 10 else 0.0
+        self.now[0] += 1e15 if step == 10 else 0.0  # also where a disk takes seconds to write
         if step > 7:
             self.seen.append(self.path.exists())
         return False

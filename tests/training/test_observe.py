@@ -1,4 +1,5 @@
 import logging
+import time
 from dataclasses import replace
 
 import pytest
@@ -137,8 +138,9 @@ def test_on_steps_that_are_not_due_there_is_no_hook(tmp_path):
 
 
 def test_a_reading_agrees_with_the_step_done_by_hand(tmp_path, moons):
-    observe = Observe(every=1)
+    observe, began = Observe(every=1), time.perf_counter()
     run(observe, tmp_path, ours(), moons, max_steps=1)
+    seconds = time.perf_counter() - began
     (reading,) = observe.readings
     twin = ours()
     inputs, targets = next(iter(moons.train_dataloader()))
@@ -154,7 +156,7 @@ def test_a_reading_agrees_with_the_step_done_by_hand(tmp_path, moons):
     assert reading.gradient_norm == pytest.approx(squares**0.5, rel=1e-5)
     assert reading.predicted_decrease == pytest.approx(0.1 * squares, rel=1e-4)
     assert reading.actual_decrease == pytest.approx((loss - after).item(), rel=1e-4)
-    assert 0 < reading.forward_seconds < 5
+    assert 0 < reading.forward_seconds < seconds
 
 
 def test_batches_that_add_up_to_one_step_are_one_reading(tmp_path):

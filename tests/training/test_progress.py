@@ -1,4 +1,5 @@
 import io
+import math
 import re
 
 import pytest
@@ -8,7 +9,8 @@ from brainnet.training import progress
 from brainnet.training.progress import Progress, _duration
 
 
-def test_plain_lines_thin_out(start, capsys):
+def test_plain_lines_thin_out(start, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", math.inf)  # however slow the machine
     start(progress=True, trainer={"max_epochs": 13})
     lines = capsys.readouterr().out.splitlines()
     epochs = [line.split()[1] for line in lines]

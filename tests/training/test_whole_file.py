@@ -53,6 +53,6 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
     reader.start()
     write_whole(pipe, "through it")
-    reader.join(10)
+    reader.join(100)
     assert found == [b"through it"]
     assert pipe.is_fifo()
