@@ -1,7 +1,9 @@
 """Blocks: rows that come a few at a time, in memory that is given back piece by piece."""
 
 import mmap
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 
@@ -42,7 +44,7 @@ class Blocks:
         self._rows += len(rows)
         while len(rows):
             if self._last == self._block_rows:
-                self._blocks.append(_given_back(self._block_rows, self.columns))
+                self._blocks.append(empty_table(self._block_rows, self.columns))
                 self._last = 0
             fitting = rows[: self._block_rows - self._last]
             self._blocks[-1][self._last : self._last + len(fitting)] = fitting
@@ -61,10 +63,17 @@ class Blocks:
             del block
 
 
-def _given_back(rows: int, columns: int) -> Numbers:
-    """An empty table whose memory is the system's again as soon as it is let go of.
+def empty_table(rows: int, columns: int) -> Numbers:
+    """A float32 table of zeros whose memory is the system's again as soon as it is let go of.
 
-    The C library would keep some for itself, up to 32 MB a piece.
+    The C library would keep some for itself, up to 32 MB a piece. The system hands it out in pieces
+    of 2 MB where it can, which takes half as long to fill as with the usual 4 kB.
     """
-    memory = mmap.mmap(-1, max(1, 4 * rows * columns))
+    size = max(1, 4 * rows * columns)
+    if sys.platform == "win32":
+        memory = mmap.mmap(-1, size)
+    else:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with suppress(AttributeError, OSError):  # Linux alone knows it, and not every Linux
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.float32, rows * columns).reshape(rows, columns)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,7 +67,7 @@ class Scaling:
         Args:
             values: numbers of any type.
             kind: how to scale.
-            rows: the numbers of the rows to measure; all where None.
+            rows: the numbers of the rows to measure, each once; all where None.
             channels: measure so many groups of neighbouring columns, each as one: the channels of
                 a picture. None: each column alone.
             codes: columns that are left as they are: the codes of categories.
@@ -195,11 +196,14 @@ class _Measures:
 
     @classmethod
     def _of_part(cls, rows: Tensor) -> Self:
+        mean = rows.mean(dim=0)
+        if not mean.isnan().any():
+            # As `var` does, which takes four times as long.
+            variance = (rows - mean).square_().mean(dim=0)
+            count = torch.full_like(mean, len(rows))
+            return cls(count, mean, variance, rows.amin(dim=0), rows.amax(dim=0))
         missing = rows.isnan()
         count = (~missing).sum(dim=0).double()
-        if not missing.any():
-            variance = rows.var(dim=0, correction=0)
-            return cls(count, rows.mean(dim=0), variance, rows.amin(dim=0), rows.amax(dim=0))
         mean = rows.nansum(dim=0) / count.clamp_min(1)
         variance = (rows - mean).square().nansum(dim=0) / count.clamp_min(1)
         low = rows.masked_fill(missing, torch.inf).amin(dim=0)
@@ -230,14 +234,18 @@ def _moved(
 
 
 def _parts(values: Tensor, rows: Tensor | None, groups: int) -> Iterator[Tensor]:
-    """Yield the chosen rows in their order, as float64, one column for each group."""
+    """Yield the chosen rows as they lie in memory, as float64, one column for each group."""
     columns = values.shape[1]
     most = max(1, _CELLS_AT_ONCE // columns)
-    parts = values.split(most) if rows is None else rows.split(most)
-    for found in parts:
-        part = found if rows is None else values.index_select(0, found)
+    chosen = np.full(len(values), rows is None)
+    if rows is not None:  # in their own order, to and fro, they take four times as long
+        chosen[rows.numpy()] = True
+    for start in range(0, len(values), most):
+        found = torch.from_numpy(np.flatnonzero(chosen[start : start + most]))
+        if not len(found):
+            continue
         # float64: the variance of a column such as 1000.1, 1000.2 drowns in float32's rounding.
-        numbers = part.double()
+        numbers = values[start : start + most].index_select(0, found).double()
         if groups < columns:
-            numbers = numbers.reshape(len(part), groups, -1).transpose(1, 2).reshape(-1, groups)
+            numbers = numbers.reshape(len(found), groups, -1).transpose(1, 2).reshape(-1, groups)
         yield numbers

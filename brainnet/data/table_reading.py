@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from brainnet.data.answers import Answers, AnswerSurvey
-from brainnet.data.blocks import Blocks
+from brainnet.data.blocks import Blocks, empty_table
 from brainnet.data.cells import Numbers
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
@@ -169,11 +168,10 @@ def _tell(left_out: int, kept: int, file: RowFile) -> None:
 
 def _expanded(encoded: Iterable[Iterator[Numbers]], rows: int, columns: Columns) -> Tensor:
     """All rows as inputs (rows, inputs); each part is let go of once it is copied."""
-    inputs = torch.empty(rows, len(columns.names))
-    table: Any = inputs.numpy()
+    table = empty_table(rows, len(columns.names))
     start = 0
     for parts in encoded:
         for part in parts:
             table[start : start + len(part)] = columns.expand(part)
             start += len(part)
-    return inputs
+    return torch.from_numpy(table)

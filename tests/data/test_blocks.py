@@ -1,10 +1,12 @@
 """Rows come out as they went in, and their memory goes back to the system as they do."""
 
+import mmap
+
 import numpy as np
 import pytest
 
 from brainnet.data import blocks
-from brainnet.data.blocks import Blocks
+from brainnet.data.blocks import Blocks, empty_table
 
 
 @pytest.mark.parametrize("parts", [[5], [3, 4, 1], [0, 7], [1] * 9])
@@ -29,3 +31,17 @@ def test_it_may_be_filled_again():
     for value in (1.0, 2.0):
         grown.add(np.full((2, 1), value))
         assert np.concatenate(list(grown.take())).tolist() == [[value], [value]]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (5, 0), (7, 2)])
+def test_an_empty_table_is_zeros_to_write_into(shape):
+    table = empty_table(*shape)
+    assert table.dtype == np.float32
+    assert np.array_equal(table, np.zeros(shape))
+    table += 2
+    assert (table == 2).all()
+
+
+def test_a_system_without_large_pages_has_tables_too(monkeypatch):
+    monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
+    assert empty_table(7, 2).sum() == 0

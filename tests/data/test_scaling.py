@@ -83,6 +83,20 @@ def test_rows_measured_by_parts_give_what_the_whole_gives(kind, monkeypatch):
     assert alone.scale == pytest.approx(whole.scale, rel=1e-12)
 
 
+def test_rows_measured_by_parts_are_those_that_numpy_measures(monkeypatch):
+    monkeypatch.setattr("brainnet.data.scaling._CELLS_AT_ONCE", 30)
+    values = torch.randn(200, 3, generator=torch.Generator().manual_seed(1)) * 10 + 1e4
+    chosen = torch.tensor([199, 3, 77, 4, 5, 150], dtype=torch.int32)  # most parts have none
+    scaling = Scaling.fit(values, "standard", rows=chosen)
+    rows = values.double().numpy()[chosen.numpy()]
+    assert scaling.shift == pytest.approx(rows.mean(axis=0), rel=1e-14)
+    assert scaling.scale == pytest.approx(rows.std(axis=0), rel=1e-12)
+    assert Scaling.fit(values, "standard", rows=chosen.flip(0)) == scaling
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    minmax = Scaling.fit(values, "minmax", rows=chosen)
+    assert (minmax.shift, minmax.scale) == (tuple(low), tuple(high - low))
+
+
 def test_missing_numbers_are_measured_around_and_filled_in():
     values = COLUMNS.clone()
     values[1] = torch.nan
