@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from brainnet.answering.trained import load as load
+    from brainnet.answering.load import load as load
     from brainnet.explanation import explain as explain
     from brainnet.kernels.threshold_ramp import threshold_ramp as threshold_ramp
     from brainnet.learning.backpropagation import backpropagate as backpropagate
@@ -29,7 +29,7 @@ _HOMES = {
     "backpropagate": "brainnet.learning.backpropagation",
     "explain": "brainnet.explanation",
     "fit": "brainnet.training.run",
-    "load": "brainnet.answering.trained",
+    "load": "brainnet.answering.load",
     "threshold_ramp": "brainnet.kernels.threshold_ramp",
     "watch": "brainnet.watching",
 }

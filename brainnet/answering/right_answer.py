@@ -1,7 +1,7 @@
 """Right answer: what would have been right of a raw row, where that stands beside its inputs."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,24 +10,25 @@ from torch import Tensor
 from brainnet.data.answers import Answers
 from brainnet.data.wording import listed
 from brainnet.errors import InputError
-
-if TYPE_CHECKING:  # which gives an account of itself, and with it of right answers
-    from brainnet.answering.trained import Trained
+from brainnet.reasons.answer import Question
 
 _TOLD = 6
 
 
 def right_answer(
-    trained: "Trained",
+    question: Question,
     rows: Any,  # noqa: ANN401 - whatever `Trained.inputs` takes
     columns: Sequence[str],
+    *,
+    decimal: str = "",
 ) -> tuple[Tensor | None, str | None]:
     """Read the right answer to a raw row, the first of several.
 
     Args:
-        trained: whose answer is to be judged.
+        question: what the network was asked.
         rows: a DataFrame, a mapping of columns or of cells, or a list of such mappings.
         columns: that hold the right answers.
+        decimal: sign of the numbers in words, as `Columns` has it.
 
     Returns:
         The target as the loss takes it, (1,) or (1, targets), or None where nothing stands there;
@@ -44,8 +45,8 @@ def right_answer(
     if not cells:
         return None, None
     frame = pd.DataFrame({name: [cell] for name, cell in zip(columns, cells, strict=True)})
-    classes, decimal = trained.class_names, getattr(trained.preparation, "decimal", "")
-    answers = Answers(trained.task, torch.empty(0), classes, tuple(columns), decimal)
+    classes = question.labels.outputs if question.task != "regression" else ()
+    answers = Answers(question.task, torch.empty(0), classes, tuple(columns), decimal)
     try:
         found = answers.encode(frame)
     except InputError:
@@ -56,7 +57,9 @@ def right_answer(
         return None, None
     if classes:
         return torch.from_numpy(found[:, 0].astype(np.int64)), None
-    return trained.target_scaling.apply(torch.from_numpy(found.astype(np.float32))), None
+    numbers = torch.from_numpy(found.astype(np.float32))
+    scaling = question.target_scaling
+    return numbers if scaling is None else scaling.apply(numbers), None
 
 
 def _first(values: Any) -> Any:  # noqa: ANN401 - a column of anything, or one cell of it

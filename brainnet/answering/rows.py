@@ -6,11 +6,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainnet.data.columns import Columns
+from brainnet.data.columns import Columns, Unseen
 from brainnet.data.notes import note
+from brainnet.data.preparation import Preparation
 from brainnet.data.wording import listed, row_called
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
@@ -75,6 +77,28 @@ def named(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
             "one is meant? Rename or drop the others."
         )
     return frame[list(names)]
+
+
+def measured(rows: Any, preparation: Preparation, *, unseen: Unseen = "other") -> Tensor:  # noqa: ANN401
+    """Return raw rows as inputs before they are scaled, (rows, inputs).
+
+    Args:
+        rows: as for `frame_of`; of pictures, as for `Pixels.apply`.
+        preparation: what was learnt of the columns, or of the pictures.
+        unseen: what to do with a category that training never saw: "other" or "refuse".
+
+    Raises:
+        InputError: a column is missing, or a cell cannot be read.
+    """
+    if isinstance(preparation, Columns):
+        frame = frame_of(rows, preparation.raw_names)
+        found = preparation.apply(frame, unseen=unseen)
+        if not preparation.imputes:
+            check_complete(found, preparation, frame.index)
+    else:
+        found = preparation.apply(rows)
+    # Row by row in memory, as training had it: a product of other strides rounds otherwise.
+    return torch.from_numpy(np.require(found, requirements=("C", "W")))
 
 
 def check_there(there: Sequence[str], names: Sequence[str]) -> None:

@@ -69,7 +69,7 @@ def _account_of(typed: Flags) -> Account:
     own = [word for word in keys if not word.startswith(f"{DATA}=")]
     trained = trained_of("explain", Flags({}, frozenset(), (typed.values["--run"], *own)), USAGE)
     named = frozenset(word.partition("=")[2] for word in keys)
-    return Account(trained, Consent(typed=named, roots=allowed_roots()))
+    return trained.account(Consent(typed=named, roots=allowed_roots()))
 
 
 def _told(account: Account, number: int | None, file: str | None) -> RowTold | None:
@@ -87,7 +87,7 @@ def _hint(account: Account, concept: Concept | None, told: RowTold | None) -> li
     """What to type next."""
     if told is not None:
         return []
-    name = account.trained.run.folder.path
+    name = account.history.name
     if concept is None:
         return [
             "",
@@ -100,8 +100,8 @@ def _hint(account: Account, concept: Concept | None, told: RowTold | None) -> li
 def _data(account: Account, concept: Concept | None) -> dict[str, Any]:
     """A run's own numbers, as primitives."""
     found: dict[str, Any] = {
-        "run": str(account.trained.run.folder.path),
-        "checkpoint": str(account.trained.checkpoint),
+        "run": account.history.name,
+        "checkpoint": str(account.history.checkpoint),
     }
     if concept is not None:
         return found | {

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from brainnet.answering.trained import Trained, load
+from brainnet.answering.load import load
+from brainnet.answering.trained import Trained
 from brainnet.building.targets import Consent, allowed_roots
 from brainnet.cli.flags import Flags
 from brainnet.cli.quotes import bare

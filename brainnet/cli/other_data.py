@@ -8,8 +8,9 @@ import yaml
 from hydra.core.override_parser.types import Override
 
 from brainnet.answering.evaluation import Evaluation
+from brainnet.answering.load import load
 from brainnet.answering.other_rows import judge_file, judge_pictures
-from brainnet.answering.trained import Trained, load
+from brainnet.answering.trained import Trained
 from brainnet.building.build import ROWS
 from brainnet.building.files import IMAGES, PATHS, TABLE, is_same
 from brainnet.building.targets import Consent

@@ -42,7 +42,7 @@ BY_HAND = """
 import sys
 import pandas as pd
 import torch
-from brainnet.answering.trained import load
+from brainnet.answering.load import load
 
 run, source, target = sys.argv[1:]
 trained = load(run)

@@ -1,5 +1,6 @@
 """A run gives account of itself: of its concepts, of its rows, and of rows from elsewhere."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 from torch import nn
 
 from brainnet import explain, load
-from brainnet.answering.account import Account
 from brainnet.concepts import CONCEPTS
 from brainnet.data.table import Table
 from brainnet.errors import InputError
@@ -24,9 +24,14 @@ def fitted(folder, network, data, **options):
 
 
 @pytest.fixture(scope="module")
-def iris(tmp_path_factory):
+def trained(tmp_path_factory):
     run = fitted(tmp_path_factory.mktemp("iris"), Network([4, 8, 3]), "iris", epochs=8)
-    return Account(load(run.folder))
+    return load(run.folder)
+
+
+@pytest.fixture(scope="module")
+def iris(trained):
+    return trained.account()
 
 
 @pytest.fixture(scope="module")
@@ -45,50 +50,57 @@ def table(tmp_path_factory):
     frame.to_csv(folder / "rows.csv", index=False)
     network = Network([5, 6, 1], embeddings={4: 41})
     data = Table(folder / "rows.csv", "verdict", missing="impute")
-    return Account(load(fitted(folder, network, data).folder)), folder / "rows.csv", frame
+    return load(fitted(folder, network, data).folder).account(), folder / "rows.csv", frame
 
 
-def test_a_row_is_told_with_its_part_and_its_right_answer(iris):
+def looking_at(account, path):
+    """The same account where the run's rows lie in another file."""
+    config = account.own.config
+    config = config | {"data": config["data"] | {"path": str(path)}}
+    return replace(account, own=replace(account.own, config=config))
+
+
+def test_a_row_is_told_with_its_part_and_its_right_answer(iris, trained):
     for part in ("train", "validation", "test"):
-        number = int(iris.data.numbers(part)[0])
+        number = int(iris.own.data.numbers(part)[0])
         told = iris.row(number)
         assert (told.part, told.row, told.rows, told.source) == (part, number, 150, "iris")
-        names = iris.trained.class_names
-        assert told.reasons.answer.right == names[int(iris.data.dataset.targets[number])]
+        names = trained.class_names
+        assert told.reasons.answer.right == names[int(iris.own.data.dataset.targets[number])]
 
 
-def test_a_row_gets_the_answer_that_predict_gives(iris):
-    raw = iris.data.dataset.inputs[:150:29]
-    said = iris.trained.predict(raw.double().numpy())
+def test_a_row_gets_the_answer_that_predict_gives(iris, trained):
+    raw = iris.own.data.dataset.inputs[:150:29]
+    said = trained.predict(raw.double().numpy())
     for place, number in enumerate(range(0, 150, 29)):
         answer = iris.row(number).reasons.answer
         assert answer.classes[0].name == said["prediction"][place]
         shares = {each.name: each.probability for each in answer.classes}
-        for name in iris.trained.class_names:
+        for name in trained.class_names:
             assert shares[name] == pytest.approx(said[f"probability {name}"][place], abs=1e-6)
 
 
-def test_the_columns_hold_what_was_measured(iris):
+def test_the_columns_hold_what_was_measured(iris, trained):
     told = iris.row(50)
-    assert [each.name for each in told.columns] == list(iris.data.input_names)
-    raw = iris.data.dataset.inputs[50].tolist()
+    assert [each.name for each in told.columns] == list(iris.own.data.input_names)
+    raw = iris.own.data.dataset.inputs[50].tolist()
     assert [each.value for each in told.columns] == raw
     assert [each.scaled for each in told.reasons.inputs] == pytest.approx(
-        iris.trained.scaling.apply(torch.tensor([raw]))[0].tolist()
+        trained.scaling.apply(torch.tensor([raw]))[0].tolist()
     )
 
 
-def test_the_neighbours_are_training_rows_and_never_the_row_itself(iris):
-    number = int(iris.data.numbers("train")[3])
+def test_the_neighbours_are_training_rows_and_never_the_row_itself(iris, trained):
+    number = int(iris.own.data.numbers("train")[3])
     found = iris.row(number).reasons.nearest
-    training = set(iris.data.numbers("train").tolist())
+    training = set(iris.own.data.numbers("train").tolist())
     assert len(found) == 5
     assert {each.row for each in found} <= training - {number}
-    inputs, targets = iris.data.gathered(torch.arange(150))
+    inputs, targets = iris.own.data.gathered(torch.arange(150))
     apart = (inputs.double() - inputs[number].double()).norm(dim=1)
     for each in found:
         assert each.distance == pytest.approx(float(apart[each.row]))
-        assert each.right == iris.trained.class_names[int(targets[each.row])]
+        assert each.right == trained.class_names[int(targets[each.row])]
 
 
 @pytest.mark.parametrize("number", [-1, 150])
@@ -123,10 +135,11 @@ def test_the_parts_of_a_words_inputs_are_added_up(table):
 
 
 def test_weights_of_looked_up_words_are_called_by_them(table):
-    account, _, _ = table
+    account, _, frame = table
     told = str(account.explanation("weights"))
-    assert "town 1" in told
-    assert "→ town #" in told
+    named = re.findall(r"^  (town \d+) +→ town #\d", told, re.MULTILINE)
+    assert len(named) == 5
+    assert set(named) <= set(frame["town"])
 
 
 def test_a_file_without_the_answers_leaves_them_out(table, tmp_path):
@@ -147,23 +160,22 @@ def test_files_that_do_not_fit_are_refused(table, tmp_path, iris):
         account.row_of_file(path, -2)
     with pytest.raises(InputError, match="Say --row N"):
         account.row_of_file(path)
-    holes = pd.DataFrame([[1.0, np.nan, 2.0, 3.0]], columns=list(iris.data.input_names))
+    holes = pd.DataFrame([[1.0, np.nan, 2.0, 3.0]], columns=list(iris.own.data.input_names))
     holes.to_csv(tmp_path / "holes.csv", index=False)
     with pytest.raises(InputError, match="sepal width"):
         iris.row_of_file(tmp_path / "holes.csv", 0)
 
 
-def test_python_asks_by_explain(iris):
-    trained = iris.trained
+def test_python_asks_by_explain(iris, trained):
     raw = [5.1, 3.5, 1.4, 0.2]
     forms = [
         raw,
         np.array(raw),
         torch.tensor(raw),
         [raw],
-        dict(zip(iris.data.input_names, raw, strict=True)),
-        pd.Series(raw, index=list(iris.data.input_names)),
-        pd.DataFrame([raw], columns=list(iris.data.input_names)),
+        dict(zip(iris.own.data.input_names, raw, strict=True)),
+        pd.Series(raw, index=list(iris.own.data.input_names)),
+        pd.DataFrame([raw], columns=list(iris.own.data.input_names)),
     ]
     told = {str(explain(trained, row=form)).split("What mattered")[0] for form in forms}
     assert len(told) == 1
@@ -182,7 +194,7 @@ def test_a_run_on_arrays_tells_what_can_be_told(tmp_path):
     random = np.random.default_rng(0)
     inputs = random.normal(size=(60, 3)).astype(np.float32)
     run = fitted(tmp_path, Network([3, 4, 1]), (inputs, (inputs[:, 0] > 0).astype(int)))
-    account = Account(load(run.folder))
+    account = load(run.folder).account()
     with pytest.raises(InputError, match=r"handed over in\s+Python and are not stored"):
         account.row(0)
     told = account.raw_row(inputs[:1])
@@ -195,9 +207,7 @@ def test_a_run_on_arrays_tells_what_can_be_told(tmp_path):
 
 def test_data_that_are_gone_or_others_now_are_no_secret(table, tmp_path):
     account, path, _ = table
-    data = account.trained.config["data"] | {"path": str(tmp_path / "gone.csv")}
-    config = account.trained.config | {"data": data}
-    moved = Account(replace(account.trained, config=config))
+    moved = looking_at(account, tmp_path / "gone.csv")
     with pytest.raises(InputError, match=r"gone\.csv"):
         moved.row(0)
     told = moved.row_of_file(path, 0)
@@ -208,7 +218,7 @@ def test_data_that_are_gone_or_others_now_are_no_secret(table, tmp_path):
 def test_the_layers_of_a_network_of_ones_own_keep_their_names(tmp_path):
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
     run = fitted(tmp_path, model, "iris")
-    account = Account(load(run.folder, network=nn.Sequential(*model)))
+    account = load(run.folder, network=nn.Sequential(*model)).account()
     assert [layer.place for layer in account.subject.readings[0].layers] == ["0", "2"]
     assert "0" in str(account.explanation("backpropagation"))
     assert account.row(0).reasons.layers[0].shown[0].name.startswith("0 #")
@@ -220,8 +230,7 @@ def test_data_that_changed_since_the_run_are_told_as_such(table, tmp_path):
     def moved(rows):
         path = tmp_path / "changed.csv"
         rows.to_csv(path, index=False)
-        data = account.trained.config["data"] | {"path": str(path)}
-        return Account(replace(account.trained, config=account.trained.config | {"data": data}))
+        return looking_at(account, path)
 
     older = frame.assign(age=frame["age"] + 20)
     told = moved(older).row(0)
@@ -246,7 +255,7 @@ def test_rows_that_were_left_out_are_told_and_notes_are_not_repeated(tmp_path, m
     assert "2 rows of" in caplog.text
     assert "'same'" in caplog.text
     caplog.clear()
-    told = Account(load(run.folder)).row(0)
+    told = load(run.folder).account().row(0)
     assert "2 rows are not counted" in str(told.note)
     assert "note" not in caplog.text
 
@@ -259,11 +268,11 @@ def test_words_and_numbers_in_one_list_are_a_row(table):
         assert str(account.explanation(row=row)) == str(told)
 
 
-def test_a_portrait_looks_at_fewer_rows_where_these_take_much_room(iris, monkeypatch):
+def test_a_portrait_looks_at_fewer_rows_where_these_take_much_room(iris, trained, monkeypatch):
     number = 4 + 8 + 8 + 3  # inputs, sums, answers and outputs of one row
     monkeypatch.setattr("brainnet.portrait.subject.SIGNALS", 20 * number + 1)
-    subject = Account(iris.trained).subject
-    own = [len(iris.data.numbers(rows.part)) for rows in subject.rows]
+    subject = trained.account().subject
+    own = [len(iris.own.data.numbers(rows.part)) for rows in subject.rows]
     assert [len(rows.inputs) for rows in subject.rows] == [min(20, each) for each in own]
     assert max(own) > 20
-    assert "20" in str(Account(iris.trained).explanation("neurons"))
+    assert "20" in str(trained.account().explanation("neurons"))

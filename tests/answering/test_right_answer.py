@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from brainnet import load
-from brainnet.answering.account import Account
 from brainnet.answering.right_answer import right_answer
 from brainnet.structure.network import Network
 from brainnet.training.run import fit
@@ -33,7 +32,7 @@ def numbered(trained):
     ids=repr,
 )
 def test_a_class_that_is_a_number_is_found_however_it_is_written(numbered, cell):
-    target, untold = right_answer(numbered, {"grade": cell}, ["grade"])
+    target, untold = right_answer(numbered.account().question, {"grade": cell}, ["grade"])
     assert target is not None
     assert (target.tolist(), untold) == ([1], None)
 
@@ -42,23 +41,23 @@ def test_rows_of_every_form_have_their_right_answer(trained):
     record = {"kind": "virginica"}
     series = pd.Series(["virginica"], index=[7])
     for rows in (record, [record], {"kind": series}, pd.DataFrame({"kind": series})):
-        target, untold = right_answer(trained, rows, ["kind"])
+        target, untold = right_answer(trained.account().question, rows, ["kind"])
         assert (target.tolist(), untold) == ([2], None)
 
 
 @pytest.mark.parametrize("rows", [{}, {"kind": None}, {"kind": ""}, [[1.0, 2.0]], np.ones((1, 2))])
 def test_where_nothing_stands_nothing_is_known_or_said(trained, rows):
-    assert right_answer(trained, rows, ["kind"]) == (None, None)
+    assert right_answer(trained.account().question, rows, ["kind"]) == (None, None)
 
 
 def test_what_is_no_class_is_said_to_be_none(trained):
     row = dict.fromkeys(trained.preparation.raw_names, 1.0) | {"kind": "tulip"}
-    target, untold = right_answer(trained, row, ["kind"])
+    target, untold = right_answer(trained.account().question, row, ["kind"])
     assert target is None
     assert "kind tulip, which is none of the classes setosa, versicolor, virginica" in untold
     config = {"data": {**trained.config["data"], "target": "kind"}}
-    account = Account(replace(trained, config={**trained.config, **config}))
-    account.__dict__["without_rows"] = "they are not needed"
+    account = replace(trained, config={**trained.config, **config}).account()
+    account.own.__dict__["missing"] = "they are not needed"
     told = account.raw_row(row)
     assert told.reasons.answer.right is None
     assert untold in told.reasons.untold
@@ -68,8 +67,10 @@ def test_numbers_are_scaled_and_what_is_none_is_said(trained):
     numbers = replace(trained, class_names=(), task="regression")
     scaling = replace(trained.target_scaling, kind="standard", shift=(10.0,), scale=(2.0,))
     numbers = replace(numbers, target_scaling=scaling)
-    target, untold = right_answer(numbers, {"price": np.float64(13.0)}, ["price"])
+    target, untold = right_answer(
+        numbers.account().question, {"price": np.float64(13.0)}, ["price"]
+    )
     assert (target.tolist(), untold) == ([[1.5]], None)
-    target, untold = right_answer(numbers, {"price": "cheap"}, ["price"])
+    target, untold = right_answer(numbers.account().question, {"price": "cheap"}, ["price"])
     assert target is None
     assert "price cheap, which is no number" in untold
