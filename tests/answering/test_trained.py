@@ -6,18 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 
 from brainnet import load
 from brainnet.answering.evaluation import evaluate
 from brainnet.data.builtin import Diabetes, Digits, Iris, Moons
 from brainnet.data.module import DataModule
-from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
 from brainnet.training.run import fit
-from brainnet.training.run_folder import find_run
 
 SOURCES = {
     "digits": (Digits(), [64, 8, 10], CrossEntropy()),
@@ -103,14 +100,14 @@ def test_an_answer_is_the_likeliest_class_by_name_with_a_probability_of_each(tra
 
 def test_numbers_are_answered_in_their_own_units(tmp_path):
     data = Diabetes().load(0)
-    result = fitted(tmp_path, Network([10, 4, 1]), data, epochs=20)
-    trained = load(result.folder)
+    trained = load(fitted(tmp_path, Network([10, 4, 1]), data).folder)
     found = trained.predict(data.inputs)
     assert list(found.columns) == ["prediction"]
     assert trained.probabilities(data.inputs) is None
-    truths = data.targets[:, 0].numpy()
-    assert found["prediction"].mean() == pytest.approx(truths.mean(), rel=0.1)
-    assert np.corrcoef(found["prediction"], truths)[0, 1] > 0.6
+    learnt = data.targets[DataModule(data).numbers("train"), 0].double()
+    spread, mean = torch.std_mean(learnt, correction=0)
+    expected = trained.outputs(data.inputs)[:, 0] * spread + mean
+    assert found["prediction"].to_numpy() == pytest.approx(expected.numpy(), rel=1e-5)
 
 
 def test_several_numbers_have_a_column_each(tmp_path):
@@ -150,16 +147,6 @@ def test_is_shown_in_a_line(trained):
     assert repr(trained).endswith("best.ckpt: multiclass, 4 inputs, 3 classes)")
 
 
-def test_the_last_checkpoint_and_a_file_are_loaded_as_well(iris, rows):
-    last = load(iris.folder, checkpoint="last")
-    assert last.checkpoint.name == "last.ckpt"
-    named = load(iris.folder / "checkpoints" / "last.ckpt")
-    assert torch.equal(named.outputs(rows), last.outputs(rows))
-    assert torch.equal(load(find_run(iris.folder)).outputs(rows), load(iris.folder).outputs(rows))
-    with pytest.raises(InputError, match="must be best or last; got 'first'"):
-        load(iris.folder, checkpoint="first")
-
-
 def test_weights_of_64_bits_keep_them(tmp_path, rows):
     data = DataModule(Iris())
     network = Network([4, 5, 3], dtype=torch.float64)
@@ -179,35 +166,6 @@ def test_weights_of_16_bits_answer_in_numbers_that_pandas_knows(tmp_path, rows):
     assert found.iloc[:, 1:].to_numpy().sum(axis=1) == pytest.approx(1.0)
 
 
-def test_a_network_of_ones_own_is_handed_over(tmp_path, rows):
-    def own():
-        return nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.ReLU(), nn.Linear(6, 3))
-
-    result = fitted(tmp_path, own(), "iris")
-    with pytest.raises(InputError, match=r"handed over in Python.*load\(RUN, network=\.\.\.\)"):
-        load(result.folder)
-    trained = load(result.folder, network=own())
-    result.network.eval()
-    scaled = trained.inputs(rows)
-    assert torch.equal(trained.outputs(rows), result.network(scaled).detach())
-    with pytest.raises(InputError, match="weights of another network"):
-        load(result.folder, network=nn.Sequential(nn.Linear(4, 3)))
-
-
-class OwnLoss(nn.Module):
-    def forward(self, outputs, targets):
-        return nn.functional.cross_entropy(outputs, targets)
-
-
-def test_a_loss_of_ones_own_is_handed_over(tmp_path, rows):
-    result = fitted(tmp_path, Network([4, 5, 3]), "iris", loss=OwnLoss())
-    with pytest.raises(InputError, match=r"the loss of this run is a class of its own.*loss="):
-        load(result.folder)
-    trained = load(result.folder, loss=OwnLoss())
-    assert trained.probabilities(rows) is None  # nobody says what its outputs mean
-    assert list(trained.predict(rows).columns) == ["prediction"]
-
-
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
@@ -225,38 +183,3 @@ def test_a_loss_of_ones_own_is_handed_over(tmp_path, rows):
 def test_rows_that_do_not_fit_are_told(trained, rows, said):
     with pytest.raises(InputError, match=said):
         trained.predict(rows)
-
-
-def test_a_damaged_or_missing_run_is_told(tmp_path, iris):
-    with pytest.raises(InputError, match="there is no run"):
-        load(tmp_path / "nothing")
-    broken = tmp_path / "broken.ckpt"
-    broken.write_bytes((iris.folder / "checkpoints" / "best.ckpt").read_bytes()[:2000])
-    with pytest.raises(InputError, match="damaged"):
-        load(broken)
-
-
-def test_loading_leaves_the_random_numbers_of_the_caller_alone(tmp_path):
-    run = fit(Network([4, 3]), "iris", epochs=1, folder=tmp_path / "run", progress=False)
-    torch.manual_seed(7)
-    wanted = torch.rand(3)
-    torch.manual_seed(7)
-    load(run.folder)
-    assert torch.equal(torch.rand(3), wanted)
-
-
-@pytest.mark.parametrize("own", [False, True])
-def test_a_network_that_takes_codes_for_amounts_is_noted_and_loaded(tmp_path, caplog, own):
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame({"town": [f"town {place % 40}" for place in range(400)]})
-    frame["answer"] = random.choice(["yes", "no"], 400)
-    frame.to_csv(tmp_path / "towns.csv", index=False)
-    network = nn.Sequential(nn.Linear(1, 2)) if own else Network([1, 2])
-    data = Table(tmp_path / "towns.csv", "answer")
-    run = fit(network, data, epochs=1, folder=tmp_path / "run", progress=False)
-    assert "takes codes for amounts" in caplog.text
-    trained = load(run.folder, network=nn.Sequential(nn.Linear(1, 2)) if own else None)
-    assert len(trained.predict(frame)) == 400
-    caplog.clear()
-    fit(Network([1, 2], embeddings={0: 41}), data, epochs=1, folder=tmp_path / "b", progress=False)
-    assert "takes codes for amounts" not in caplog.text

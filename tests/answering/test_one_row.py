@@ -1,0 +1,45 @@
+"""The row that is asked about is found in its file, and in whatever somebody holds it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from brainnet.answering.one_row import alone, row_of
+from brainnet.data.columns import Columns
+from brainnet.errors import InputError
+
+COLUMNS = Columns.numbers(["age", "size"])
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "rows.csv"
+    pd.DataFrame({"age": range(70_000), "grade": "01"}).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("number", [0, 65_535, 65_536, 69_999])
+def test_a_row_is_found_however_far_down_it_stands(file, number):
+    row = row_of(file, number, COLUMNS, ["grade"])
+    assert row["age"].tolist() == [number]
+    assert row["grade"].tolist() == ["01"]  # a class in words stays as it is written
+
+
+def test_a_row_that_is_not_there_is_refused_with_the_range(file):
+    with pytest.raises(InputError, match="has rows 0 to 69,999; got 70000"):
+        row_of(file, 70_000, COLUMNS)
+    with pytest.raises(InputError, match="counted from 0; got -1"):
+        row_of(file, -1, COLUMNS)
+
+
+def test_plain_values_become_a_table_of_one_row():
+    assert alone([1.0, 2.0]) == [[1.0, 2.0]]
+    assert alone([[1.0, 2.0]]) == [[1.0, 2.0]]
+    assert np.shape(alone(np.zeros(3))) == (1, 3)
+    assert alone(torch.zeros(3))[0].shape == (3,)
+    assert alone({"age": 1.0}) == {"age": 1.0}
+    series = pd.Series([1.0, 2.0], index=["age", "size"])
+    assert alone(series).columns.tolist() == ["age", "size"]
+    words = alone([1, "red"])
+    assert words[0].tolist() == [1, "red"]
