@@ -31,7 +31,8 @@ def fitted(folder, network, data, **options):
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory):
     """A run on the irises, made once."""
-    return fitted(tmp_path_factory.mktemp("iris"), Network([4, 8, 3]), "iris", epochs=40)
+    options = {"epochs": 20, "learning_rate": 0.03}  # from any first weights three kinds are told
+    return fitted(tmp_path_factory.mktemp("iris"), Network([4, 8, 3]), "iris", **options)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_a_single_row_may_be_a_mapping_of_numbers(trained, rows):
     one = trained.predict(rows.iloc[0].to_dict())
     assert one.shape == (1, 4)
     assert one.iloc[0, 1:].astype(float).tolist() == pytest.approx(
-        trained.predict(rows).iloc[0, 1:].tolist(), abs=1e-6
+        trained.predict(rows).iloc[0, 1:].tolist(), abs=1e-5
     )
 
 

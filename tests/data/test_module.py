@@ -99,7 +99,7 @@ def test_targets_of_a_regression_are_scaled_and_brought_back():
     plain = regression(normalize_targets=False)
     for part in PARTS:
         undone = data.target_scaling.undo(getattr(data, part)[1])
-        torch.testing.assert_close(undone, getattr(plain, part)[1])
+        torch.testing.assert_close(undone, getattr(plain, part)[1], rtol=1e-5, atol=1e-3)
 
 
 def test_classes_are_never_scaled():
