@@ -12,6 +12,11 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from brainnet.data.module import DataModule
+from brainnet.drawing.boundary import draw_boundary
+from brainnet.drawing.confusion import draw_confusion
+from brainnet.drawing.hill import draw_hill
+from brainnet.drawing.paper import Picture
+from brainnet.drawing.weights import draw_weights
 from brainnet.observation import tags
 from brainnet.observation.cadence import is_round
 from brainnet.observation.hill import Hill, hill
@@ -19,15 +24,8 @@ from brainnet.observation.judge import enough
 from brainnet.observation.untouched import untouched
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
-from brainnet.training.drawing import (
-    draw_boundary,
-    draw_confusion,
-    draw_hill,
-    draw_weights,
-)
 from brainnet.training.module import LearningModule
 from brainnet.training.observe import writer_for
-from brainnet.training.paper import Picture
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ FLOORS = [
     "learning",
     "data",
     "observation",
+    "drawing",
     "worked_example",
     "figures",
     "telling",

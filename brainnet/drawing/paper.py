@@ -24,6 +24,9 @@ POINT = 110 / 72
 FINE = 2
 """Shapes are drawn this many times as large and made smaller, so that edges are smooth."""
 
+CAPTION_COLUMNS = 58
+"""Letters of a line under a picture."""
+
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels."""
 
@@ -194,6 +197,12 @@ class Paper:
         file = BytesIO()
         self._sheet.save(file, "PNG", compress_level=3)
         return Picture(file.getvalue(), self._sheet.size)
+
+
+def box_at(left: float, bottom: float, width: float, height: float) -> Box:
+    """Edges in pixels of what is given in shares of the sheet, from its lower left corner."""
+    top = 1 - bottom - height
+    return left * WIDTH, top * HEIGHT, (left + width) * WIDTH, (1 - bottom) * HEIGHT
 
 
 def text_width(text: str, size: float) -> float:

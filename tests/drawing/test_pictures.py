@@ -1,16 +1,16 @@
+"""Every picture of a training is a PNG with something on it, whatever it is drawn of."""
+
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from brainnet.drawing.boundary import draw_boundary
+from brainnet.drawing.confusion import draw_confusion
+from brainnet.drawing.hill import draw_hill
+from brainnet.drawing.weights import draw_weights
 from brainnet.observation.hill import Hill
-from brainnet.training.drawing import (
-    draw_boundary,
-    draw_confusion,
-    draw_hill,
-    draw_weights,
-)
 
 POSITIONS = tuple(position / 2 for position in range(-2, 7))
 PLANE = np.stack([np.tile(np.linspace(0, 1, 8), (8, 1))] * 2, axis=-1)
@@ -41,25 +41,3 @@ def test_every_picture_is_a_png_of_the_size_it_says(name):
     assert image.format == "PNG"
     assert image.size == picture.size
     assert len(np.unique(np.asarray(image))) > 10
-
-
-def test_right_answers_are_blue_and_mistakes_orange():
-    def area(counts, colour):
-        picture = draw_confusion(np.array(counts), ["a", "b"], "test")
-        pixels = np.asarray(Image.open(BytesIO(picture.png)))[..., :3].astype(int)
-        return (np.abs(pixels - colour).max(axis=-1) <= 1).sum()
-
-    blue, orange = (0, 114, 178), (213, 94, 0)
-    right, wrong = [[9, 0], [0, 9]], [[0, 9], [9, 0]]
-    assert area(right, blue) > 1000
-    assert area(right, orange) == 0
-    assert area(wrong, orange) > 1000
-    assert area(wrong, blue) == 0
-
-
-def test_weights_of_colours_are_drawn_in_these_colours():
-    weights = np.zeros((1, 3, 4, 4))
-    weights[0, 0] = 1  # looks for red all over
-    picture = draw_weights(weights.reshape(1, -1), (3, 4, 4), "hidden_1")
-    pixels = np.asarray(Image.open(BytesIO(picture.png)))[..., :3].astype(int)
-    assert (np.abs(pixels - (255, 127, 127)).max(axis=-1) <= 1).sum() > 10_000
