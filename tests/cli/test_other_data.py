@@ -74,6 +74,7 @@ def test_pictures_are_judged_and_answered(capsys, empty_folder):
                 "data.path=first",
                 "data.batch_size=4",
                 "trainer.max_epochs=30",
+                "optimizer.lr=0.03",
                 *TRAIN[1:],
             ]
         )
