@@ -1,7 +1,5 @@
 """Rows come out as they went in, and their memory goes back to the system as they do."""
 
-import mmap
-
 import numpy as np
 import pytest
 
@@ -40,8 +38,3 @@ def test_an_empty_table_is_zeros_to_write_into(shape):
     assert np.array_equal(table, np.zeros(shape))
     table += 2
     assert (table == 2).all()
-
-
-def test_a_system_without_large_pages_has_tables_too(monkeypatch):
-    monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
-    assert empty_table(7, 2).sum() == 0
