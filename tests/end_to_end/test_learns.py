@@ -49,12 +49,16 @@ def named(command: str) -> str:
 
 
 GENERATED = {"xor", "moons", "circles", "spirals"}
+SMALL_TABLES = ("iris", "wine", "breast_cancer")
+# Over five seeds the irises have 150 rows to test by: a processor that rounds otherwise may answer
+# one or two of them otherwise.
+ROUNDING = 0.01
 BARS: dict[str, Callable[[str], float]] = {
     "digits": lambda _name: 0.97,
     **{name: lambda _name: 0.95 for name in GENERATED},
     **{
-        name: lambda name: statistics.mean(linear_results(name)) - 0.01
-        for name in ("iris", "wine", "breast_cancer")
+        name: lambda name: statistics.mean(linear_results(name)) - 0.01 - ROUNDING
+        for name in SMALL_TABLES
     },
     "diabetes": lambda name: statistics.mean(linear_results(name)) - 0.03,
 }
@@ -71,6 +75,7 @@ def test_learns_what_the_readme_says(command: str, tmp_path: Path) -> None:
     assert len(found) == len(SEEDS)
     mean = statistics.mean(found)
     assert mean >= BARS[named(command)](named(command))
-    assert mean == pytest.approx(ROWS[command], abs=0.01), "the README tells another figure"
+    room = 0.01 + ROUNDING * (named(command) in SMALL_TABLES)
+    assert mean == pytest.approx(ROWS[command], abs=room), "the README tells another figure"
     if named(command) == "digits":
         assert min(found) >= 0.955
