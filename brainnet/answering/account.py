@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from brainnet.answering.history import History
 from brainnet.answering.one_row import alone, row_of
 from brainnet.answering.own_rows import PARTS, OwnRows
+from brainnet.answering.picture_rows import picture_of
 from brainnet.answering.right_answer import right_answer
 from brainnet.answering.rows import measured
 from brainnet.concepts import Concept, find_concept
@@ -140,24 +141,23 @@ class Account:
 
         Args:
             path: a table with the columns that the run learnt from, and others where it likes; the
-                right answer is read from it where it stands there. Of a run on pictures, a picture.
-            number: of the row, from 0; of a picture None.
+                right answer is read from it where it stands there. Of a run on pictures, a picture,
+                or a folder, an IDX file or an array of them.
+            number: of the row, from 0; None where the file is one picture.
 
         Raises:
             InputError: there is no such row, it lacks a column or a value, or the file is of
                 another kind.
         """
         if isinstance(self.preparation, Pixels):
-            if number is not None:
-                raise InputError(
-                    f"the run learnt from pictures, and {path} is one: no row {number}."
-                )
-            return self.raw_row(path, source=str(path))
+            picture, file, place = picture_of(self.preparation, path, number)
+            return self.raw_row(picture, source=str(file), number=place)
         if number is None:
             open_rows(path)  # which refuses what is no table, a picture say, in words of its own
             raise InputError(f"which row of {path}? Say --row N (in Python, number), from 0.")
         classes = self.own.target_columns if self.question.task != "regression" else ()
-        rows = row_of(path, number, self.preparation, classes)
+        header = (self.own.config.get("data") or {}).get("header")
+        rows = row_of(path, number, self.preparation, classes, header=header)
         try:
             return self.raw_row(rows, source=str(path), number=number)
         except InputError as error:

@@ -13,7 +13,14 @@ from brainnet.data.signs import agreed
 from brainnet.errors import InputError
 
 
-def row_of(path: Path, number: int, preparation: Preparation, classes: Sequence[str] = ()) -> Any:  # noqa: ANN401 - a pandas DataFrame
+def row_of(
+    path: Path,
+    number: int,
+    preparation: Preparation,
+    classes: Sequence[str] = (),
+    *,
+    header: bool | None = None,
+) -> Any:  # noqa: ANN401 - a pandas DataFrame
     """Read one row of a file of rows, as a table of one row.
 
     Args:
@@ -21,6 +28,7 @@ def row_of(path: Path, number: int, preparation: Preparation, classes: Sequence[
         number: of the row, from 0.
         preparation: what the run learnt of its columns.
         classes: columns that hold right answers in words.
+        header: whether the first line of a text names the columns; None recognises it.
 
     Raises:
         InputError: there is no such row, or the file is no table.
@@ -28,7 +36,7 @@ def row_of(path: Path, number: int, preparation: Preparation, classes: Sequence[
     if number < 0:
         raise InputError(f"rows are counted from 0; got {number}.")
     texts = [*getattr(preparation, "text_names", ()), *classes]
-    file = open_rows(path)
+    file = open_rows(path, header=header)
     if isinstance(preparation, Columns):
         _, file = agreed(preparation, file)
     rows = 0

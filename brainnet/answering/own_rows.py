@@ -66,7 +66,10 @@ class OwnRows:
     def target_columns(self) -> list[str]:
         """The columns of a table that hold the right answers, where the run learnt from one."""
         described = self._described.get("target")
-        return [described] if isinstance(described, str) else list(described or ())
+        if described is None:
+            return []
+        one = isinstance(described, str | int)  # a column may be called by its number
+        return [str(each) for each in ([described] if one else described)]
 
     def part_of(self, number: int) -> Part:
         """What the run used the row of this number for."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from brainnet.data.array_files import DAMAGED, check_sizes
 from brainnet.data.class_folders import files_in
+from brainnet.data.decoding import Bytes
 from brainnet.data.idx import is_idx, read_idx
 from brainnet.data.picture_arrays import are_fractions, as_bytes
 from brainnet.data.picture_files import pictures_in
@@ -39,15 +40,56 @@ def parts_of_pictures(
         InputError: there are no pictures, or one cannot be read.
     """
     if source.is_dir():
-        files = list(files_in(source))
-        if not files:
-            raise InputError(f"{source} holds no files. Name a folder of pictures, or a picture.")
-        return _of_files(pixels, files, source, unnamed=unnamed)
+        return _of_files(pixels, _files(source), source, unnamed=unnamed)
     if is_idx(source):
         return _of_array(pixels, read_idx(source))
     if source.suffix.lower() in _ARRAYS:
         return _of_array(pixels, _loaded(source))
     return _of_files(pixels, [source], source.parent, unnamed=unnamed)
+
+
+def picture_of(pixels: Pixels, source: Path, number: int | None) -> tuple[Bytes, Path, int | None]:
+    """Read one picture, as a row of inputs (1, inputs), of those of `parts_of_pictures`.
+
+    Args:
+        pixels: as there.
+        source: as there.
+        number: of the picture, from 0, in their order; None where the source is one picture.
+
+    Returns:
+        The row; the file that holds it, and its number there if that holds several.
+
+    Raises:
+        InputError: there is no such picture, or it cannot be read.
+    """
+    several = source.is_dir() or is_idx(source) or source.suffix.lower() in _ARRAYS
+    if number is None and several:
+        raise InputError(
+            f"which of the pictures of {source}? Say --row N (in Python, number), from 0."
+        )
+    wanted, before = number or 0, 0
+    if source.is_dir():  # none but this one is decoded
+        files = _files(source)
+        if 0 <= wanted < len(files):
+            ((_, row),) = _of_files(pixels, files[wanted : wanted + 1], source, unnamed=True)
+            return row, files[wanted], None
+        before = len(files)
+    else:
+        for _, rows in parts_of_pictures(pixels, source):
+            if 0 <= wanted - before < len(rows):
+                return rows[wanted - before :][:1], source, number if several else None
+            before += len(rows)
+    raise InputError(
+        f"{source} has pictures 0 to {before - 1:,}; got {number}. They are counted from 0, files "
+        "in the order of their names."
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    files = list(files_in(folder))
+    if not files:
+        raise InputError(f"{folder} holds no files. Name a folder of pictures, or a picture.")
+    return files
 
 
 def _of_files(

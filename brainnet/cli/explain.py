@@ -26,12 +26,14 @@ Examples
   brainnet explain --run latest --row 3
   brainnet explain --run latest --row 0 --input new.csv
   brainnet explain --run latest --input squirrel.png
+  brainnet explain --run latest --row 7 --input t10k-images-idx3-ubyte.gz
 
 Options
   --run RUN       a run's folder, latest, or a checkpoint file; its best weights are told
   --row N         row N of the run's data, counted from 0 as the data have them, whichever part
-  --input FILE    row N of this file instead, or this picture; the right answer is read where it
-                  stands in the file
+  --input FILE    row N of this file instead, whatever predict reads, or this picture; the right
+                  answer of a table's row is read where it stands in the file; - is the standard
+                  input
   --json          the same for programs: one JSON object (without a run and CONCEPT, a list)
   paths.runs=FOLDER, network._target_=..., data._target_=...    as for brainnet predict
 

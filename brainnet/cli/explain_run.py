@@ -3,8 +3,7 @@
 import json
 import math
 import sys
-from dataclasses import asdict, is_dataclass
-from pathlib import Path
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any
 
 from brainnet.answering.account import Account
@@ -12,6 +11,7 @@ from brainnet.building.targets import Consent, allowed_roots
 from brainnet.cli.flags import Flags
 from brainnet.cli.named_run import trained_of
 from brainnet.cli.page import Page, write
+from brainnet.cli.predict import STANDARD, source_of
 from brainnet.concepts import CONCEPTS, Concept, find_concept
 from brainnet.errors import InputError
 from brainnet.explanation import Explanation
@@ -73,9 +73,12 @@ def _account_of(typed: Flags) -> Account:
 
 
 def _told(account: Account, number: int | None, file: str | None) -> RowTold | None:
-    if file is not None:
-        return account.row_of_file(Path(file).expanduser(), number)
-    return None if number is None else account.row(number)
+    if file is None:
+        return None if number is None else account.row(number)
+    with source_of(file) as path:
+        told = account.row_of_file(path, number)
+    piped = file == STANDARD and told.source == str(path)
+    return replace(told, source="the standard input") if piped else told
 
 
 def _explained(account: Account, concept: Concept | None) -> Explanation:

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from brainnet import explain, load
 from brainnet.concepts import CONCEPTS
+from brainnet.data.images import Images
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.structure.network import Network
@@ -147,6 +149,35 @@ def test_a_file_without_the_answers_leaves_them_out(table, tmp_path):
     frame.drop(columns="verdict").to_csv(tmp_path / "new.csv", index=False)
     answer = account.row_of_file(tmp_path / "new.csv", 2).reasons.answer
     assert (answer.right, answer.correct, answer.loss) == (None, None, None)
+
+
+def test_a_picture_is_told_wherever_it_stands(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (24, 3, 3)).astype(np.uint8)
+    np.savez(tmp_path / "train.npz", images=pictures, labels=np.arange(24) % 2)
+    run = fitted(tmp_path, Network([9, 1]), Images(tmp_path / "train.npz"), epochs=1)
+    account = load(run.folder).account()
+    (tmp_path / "a-ubyte").write_bytes(
+        b"\0\0\x08\x03" + np.array([24, 3, 3], ">u4").tobytes() + pictures.tobytes()
+    )
+    for name in ("a-ubyte", "train.npz"):
+        told = account.row_of_file(tmp_path / name, 7)
+        assert (told.source, told.row) == (str(tmp_path / name), 7)
+        assert [each.value for each in told.reasons.inputs] == pictures[7].ravel().tolist()
+    Image.fromarray(pictures[5]).save(tmp_path / "five.png")
+    told = account.row_of_file(tmp_path / "five.png")
+    assert (told.source, told.row) == (str(tmp_path / "five.png"), None)
+    assert told.reasons.answer.classes == account.row(5).reasons.answer.classes
+    with pytest.raises(InputError, match=r"which of the pictures of .*a-ubyte"):
+        account.row_of_file(tmp_path / "a-ubyte")
+
+
+def test_a_table_without_names_of_columns_is_read_as_the_runs_own(tmp_path):
+    path = tmp_path / "bare.csv"
+    path.write_text("".join(f"{row},{row % 7},{row / 3}\n" for row in range(40)))
+    run = fitted(tmp_path, Network([2, 1]), Table(path, 2, header=False), epochs=1)
+    told = load(run.folder).account().row_of_file(path, 9)
+    assert {each.name: each.value for each in told.columns} == {"0": 9, "1": 2}
+    assert told.reasons.answer.numbers[0].right == pytest.approx(3)
 
 
 def test_files_that_do_not_fit_are_refused(table, tmp_path, iris):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainnet.answering.picture_rows import parts_of_pictures
+from brainnet.answering.picture_rows import parts_of_pictures, picture_of
 from brainnet.data.pixels import Pixels
 from brainnet.errors import InputError
 
@@ -45,6 +45,37 @@ def test_arrays_of_pictures_are_read(tmp_path):
         file.write(head + pictures.tobytes())
     for name in ("a.npy", "a.npz", "b.npz", "t10k-images-idx3-ubyte.gz"):
         assert collected(tmp_path / name) == ([], pictures.reshape(3, 4).tolist())
+
+
+def test_one_picture_is_that_of_its_number(folder, tmp_path):
+    pictures = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    np.save(tmp_path / "a.npy", pictures)
+    np.savez(tmp_path / "a.npz", images=pictures / 255)
+    (tmp_path / "a-ubyte").write_bytes(
+        b"\0\0\x08\x03" + np.array([3, 2, 2], ">u4").tobytes() + pictures.tobytes()
+    )
+    for name in ("a.npy", "a.npz", "a-ubyte"):
+        row, file, number = picture_of(PIXELS, tmp_path / name, 2)
+        assert (row.tolist(), file, number) == ([[8, 9, 10, 11]], tmp_path / name, 2)
+        with pytest.raises(InputError, match=rf"{name} has pictures 0 to 2; got 3"):
+            picture_of(PIXELS, tmp_path / name, 3)
+    deep = folder / "deep" / "a.png"
+    for source, wanted in ((folder, 1), (deep, None), (deep, 0)):
+        row, file, number = picture_of(PIXELS, source, wanted)
+        assert (row.tolist(), file, number) == ([[9] * 4], deep, None)
+    for wanted, told in ((None, "which of the pictures of"), (2, "0 to 1; got 2"), (-1, "got -1")):
+        with pytest.raises(InputError, match=told):
+            picture_of(PIXELS, folder, wanted)
+    with pytest.raises(InputError, match=r"a\.png has pictures 0 to 0; got 1"):
+        picture_of(PIXELS, deep, 1)
+
+
+def test_one_picture_is_found_in_whichever_part_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainnet.answering.picture_rows.rows_of_a_pass", lambda cells: 2)
+    pictures = np.arange(20, dtype=np.uint8).reshape(5, 2, 2)
+    np.save(tmp_path / "a.npy", pictures)
+    found = [picture_of(PIXELS, tmp_path / "a.npy", number)[0][0].tolist() for number in range(5)]
+    assert found == pictures.reshape(5, 4).tolist()
 
 
 def test_what_is_no_picture_is_named(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
@@ -84,6 +85,14 @@ def test_a_row_of_a_file_needs_only_its_columns_in_any_order(capsys, run, rows):
     assert values["sepal length (cm)"] == 5.9
     assert values["petal width (cm)"] == 1.8
     assert data["reasons"]["answer"]["right"] is None
+
+
+def test_a_row_may_come_through_a_pipe(capsys, run, rows, monkeypatch):
+    typed = ["--run", "latest", "--row", "1", "--json", "--input"]
+    from_file = json.loads(shown(capsys, *typed, str(rows)))
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(rows.read_bytes())))
+    piped = json.loads(shown(capsys, *typed, "-"))
+    assert piped == from_file | {"source": "the standard input"}
 
 
 @pytest.mark.parametrize(
