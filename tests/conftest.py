@@ -1,4 +1,4 @@
-"""What every test shares: pinned threads, and a stated reason where the hardware is missing.
+"""What every test shares: pinned threads, a plain terminal, a reason where hardware is missing.
 
 Imports neither torch nor Hydra: collection stays quick, and the tests of the parts that need torch
 alone run where Hydra is not installed.
@@ -13,6 +13,17 @@ import pytest
 # product twenty times slower. Child processes inherit it.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+# What people and build servers set, and what a command then shows or allows otherwise.
+SETTINGS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal as most are, and no consent to anything, whoever starts the tests."""
+    for variable in (*SETTINGS, "BRAINNET_ALLOW"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
