@@ -238,8 +238,8 @@ class Watching:
     def _begin(self) -> None:
         """Put the hooks on, if the step that begins is due."""
         if self._looking is None and self._pace.due(self._step):
-            self._notice_changes()
             observed = ObservedStep(self._model, level=self._level, previous=self._directions)
+            self._notice_changes(observed)
             self._looking = LookInALoop(
                 observed, self._model, self._optimizers, self._judge, self._scaler
             )
@@ -345,10 +345,10 @@ class Watching:
             self._say(f"nothing is written to {folder}: {reason}")
         return Recorder(self._readings, recording, writer, said=self._say, with_loss=True)
 
-    def _notice_changes(self) -> None:
+    def _notice_changes(self, observed: ObservedStep) -> None:
         shapes = [
             (place.name, place.weights.shape)
-            for place in places(uncompiled(self._model))
+            for place in (layer.place for layer in observed.layers)
             if not is_lazy(place.weights)
         ]
         if self._shapes is not None and shapes != self._shapes:

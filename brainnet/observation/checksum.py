@@ -29,6 +29,12 @@ def _contributions() -> NDArray[np.uint32]:
 
 
 @functools.cache
+def _in_order() -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
+    """The contributions of a block's first byte, its second …, end to end; and where each begin."""
+    return np.ascontiguousarray(_contributions()[::-1]).reshape(-1), np.arange(BLOCK) * 256
+
+
+@functools.cache
 def _carried() -> list[list[int]]:
     """What each byte of the state contributes after a block, as its first four; and after one."""
     return [_contributions()[row].tolist() for row in (*range(BLOCK - 1, BLOCK - 5, -1), 0)]
@@ -47,8 +53,8 @@ def crc32c(content: bytes) -> int:
     state = 0xFFFF_FFFF
     whole = len(content) // BLOCK * BLOCK
     blocks = np.frombuffer(content, dtype=np.uint8, count=whole).reshape(-1, BLOCK)
-    following = np.arange(BLOCK - 1, -1, -1)
-    found = np.bitwise_xor.reduce(_contributions()[following, blocks], axis=1)
+    contributions, begins = _in_order()
+    found = np.bitwise_xor.reduce(contributions.take(blocks + begins), axis=1)
     first, second, third, fourth, table = _carried()
     for block in found.tolist():
         state = (

@@ -49,6 +49,7 @@ class LayerSignals:
         counts = isinstance(ramp, ThresholdRamp) and not isinstance(place.module, CONVOLUTIONS)
         self._ramp = ramp if isinstance(ramp, ThresholdRamp) and counts else None
         self._counters: tuple[Tensor, Tensor] | None = None
+        self._counting = False
         self._counted_before: Tensor | None = None  # where somebody else has the ramp count, too
 
     def listen(self) -> list[Any]:
@@ -63,7 +64,8 @@ class LayerSignals:
 
     def close(self) -> None:
         """Let the activation count no more; for after the hooks are off."""
-        if self._ramp is not None and self._counters is not None:
+        if self._ramp is not None and self._counting:
+            self._counting = False
             self._ramp.stop_counting()
 
     def _start(self, _module: nn.Module, _signals: object) -> None:
@@ -71,7 +73,6 @@ class LayerSignals:
         learns = torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
         self._awaited = "sum" if learns else ""
 
-    @torch.no_grad()
     def _sum(self, _module: nn.Module, signals: tuple[object, ...]) -> None:
         """Before the activation: listen for what comes back, and ask for the slope."""
         sums = signals[0] if signals else None
@@ -79,9 +80,10 @@ class LayerSignals:
         if self._awaited != "sum" or not isinstance(sums, Tensor):
             return
         self._awaited = "answer"
+        if self._full and sums.requires_grad:
+            sums.register_hook(self._listening(self._delta))
+        sums = sums.detach()
         if self._full:
-            if sums.requires_grad:
-                sums.register_hook(self._listening(self._delta))
             self._count("sums", sums)
         if self._ramp is not None:
             self._have_counted(self._ramp, sums)
@@ -90,12 +92,12 @@ class LayerSignals:
         if slopes is not None:
             self._add("slopes", slopes)
 
-    @torch.no_grad()
     def _answer(self, _module: nn.Module, _signals: object, answers: object) -> None:
         """After the activation: count who fires."""
         if self._awaited != "answer" or not isinstance(answers, Tensor):
             return
         self._awaited = ""
+        answers = answers.detach()
         self._count("answers", answers)
         if self._ramp is not None:
             self.close()
@@ -111,7 +113,9 @@ class LayerSignals:
             return
         if self._counters is None:
             self._counters = new_counters(sums.shape[-1], device=sums.device)
-        ramp.counts, ramp.sums = self._counters
+        # Where a module keeps its buffers: by their names each takes as long as the ramp itself.
+        ramp._buffers["counts"], ramp._buffers["sums"] = self._counters
+        self._counting = True
 
     def _sum_is_answer(self, module: nn.Module, signals: object, output: object) -> None:
         self._sum(module, (output,))
@@ -169,7 +173,8 @@ class LayerSignals:
         rows = np.maximum(counts.sum(axis=0), 1)
         silent, rising, firing = (counts[COUNTED.index(kind)] for kind in COUNTED[:3])
         # The steepest slope is 1 / width, and outside the ramp it is the leak.
-        width = torch.as_tensor(self._ramp.width).detach().cpu().numpy()
+        held = self._ramp.width
+        width = held.detach().cpu().numpy() if isinstance(held, Tensor) else np.float32(held)
         slopes = (rising + self._ramp.leak * width * (silent + firing)) / rows
         return {
             "firing_rate": float(((rising + firing) / rows).mean()),

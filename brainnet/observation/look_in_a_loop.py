@@ -122,11 +122,14 @@ class LookInALoop:
     ) -> None:
         if not self._open or self._failure is not None:
             return
+        closure = _has_closure(args, options)
         with self._waiting():
+            if len(self._optimizers) == 1 and not closure:
+                self.observed.close()  # all was heard, and the judge's questions take less time
             if self._learning_rate is None:
                 self._learning_rate = float(optimizer.param_groups[0]["lr"])
                 self._ask()
-            if _has_closure(args, options):
+            if closure:
                 self.observed.remember(parameters_of(optimizer))
             else:
                 self._read(optimizer)
@@ -166,7 +169,8 @@ class LookInALoop:
         """What the sample says of the network before the step."""
         if self._judge is not None:
             self.observed.deaf = True
-            self._before, self._slopes = self._judge.slope(self._model.parameters())
+            moving = [each for optimizer in self._optimizers for each in parameters_of(optimizer)]
+            self._before, self._slopes = self._judge.slope(dict.fromkeys(moving))
             self.observed.deaf = False
 
 

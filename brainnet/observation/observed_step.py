@@ -1,6 +1,6 @@
 """Observed step: listens to one optimizer step of any model, then leaves it as it was."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -143,7 +143,7 @@ class ObservedStep:
         """
         self._weigh({})
         moving = [each for each in parameters if each.requires_grad and is_readable(each)]
-        self._before |= {each: each.detach().clone() for each in moving}
+        self._before |= {each: each.clone() for each in moving}
         self._remembers = True
 
     @torch.no_grad()
@@ -178,7 +178,7 @@ class ObservedStep:
         for parameter, gradient in moving.items():
             self._gradients[parameter] = gradient.clone() if keep_gradients else gradient
             if not self._remembers:
-                self._before[parameter] = parameter.detach().clone()
+                self._before[parameter] = parameter.clone()
         for layer in self.layers:
             if "delta" in layer.tallies and scale is not None:
                 layer.tallies["delta"] /= scale.to(layer.tallies["delta"])
@@ -218,19 +218,16 @@ class ObservedStep:
         # In place: what it was before becomes how far it came, with the sign turned round.
         ways = [self._before[parameter] for parameter in moved]
         torch._foreach_sub_(ways, [parameter.detach() for parameter in moved])
-        device = ways[0].device
-        wide = torch.float32 if device.type == "mps" else torch.float64
         number = len(self._moved)
-        lengths = [length_of(way).to(device, wide) for way in ways]
-        self._measured["lengths", number] = torch.stack(lengths)
+        self._measured["lengths", number] = side_by_side([length_of(way) for way in ways])
         # First-order Taylor expansion of the loss along the step: -g·Δw.
         promised = [
-            along(slopes[parameter], way).to(device, wide)
+            along(slopes[parameter], way)
             for parameter, way in zip(moved, ways, strict=True)
             if parameter in slopes
         ]
         if promised:
-            self._measured["promised", number] = torch.stack(promised).sum()
+            self._measured["promised", number] = side_by_side(promised).sum()
         if self._full:
             torch._foreach_neg_(ways)
             self._count({("step", each): way for each, way in zip(moved, ways, strict=True)})
@@ -279,14 +276,13 @@ class ObservedStep:
         self.close()
         if self._failure is not None:
             raise self._failure
-        self._weigh({})
+        if not self._weighed:
+            self._weigh({})
         self.after_update()
-        whole = {"loss": loss}
+        if loss is not None:
+            self._measured["whole", "loss"] = loss.reshape(()).clone()  # theirs, to do as they like
         if before is not None and after is not None:
-            whole["actual"] = before - after
-        self._measured |= {
-            ("whole", name): found.reshape(()) for name, found in whole.items() if found is not None
-        }
+            self._measured["whole", "actual"] = (before - after).reshape(())
         for number, layer in enumerate(self.layers):
             found_here: dict[Name, Tensor] = {
                 (number, what): found for what, found in layer.measured().items()
@@ -330,5 +326,18 @@ def length_of(way: Tensor) -> Tensor:
 
 def along(gradient: Tensor, way: Tensor) -> Tensor:
     """How far a way goes along a gradient, (): their dot product."""
+    if gradient.is_sparse:
+        gradient = gradient.to_dense()
     kind = torch.float64 if way.dtype == torch.float64 else torch.float32
-    return gradient.to_dense().reshape(-1).to(kind).dot(way.reshape(-1).to(kind))
+    if not gradient.dtype == way.dtype == kind:
+        gradient, way = gradient.to(kind), way.to(kind)
+    return torch.dot(gradient.reshape(-1), way.reshape(-1))
+
+
+def side_by_side(numbers: Sequence[Tensor]) -> Tensor:
+    """Single numbers as one tensor on the device of the first, wide where it can be."""
+    device = numbers[0].device
+    wide = torch.float32 if device.type == "mps" else torch.float64
+    if len({(each.device, each.dtype) for each in numbers}) > 1:
+        numbers = [each.to(device, wide) for each in numbers]
+    return torch.stack(list(numbers)).to(wide)

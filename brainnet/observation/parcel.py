@@ -14,7 +14,8 @@ Name = TypeVar("Name", bound=Hashable)
 class Parcel(Generic[Name]):
     """Tensors on their way to the CPU.
 
-    They are packed as they stand now; whoever opens the parcel waits for what is still on its way.
+    Elsewhere they are packed as they stand now, and whoever opens the parcel waits for what is
+    still on its way. On the CPU they are at home, and given away: nobody may change them any more.
 
     Args:
         contents: integers of 64 bits, or floats of any kind; those of other devices are first
@@ -27,16 +28,20 @@ class Parcel(Generic[Name]):
     """
 
     def __init__(self, contents: Mapping[Name, Tensor]) -> None:
-        self._labels = [
-            (name, tensor.shape, tensor.is_floating_point()) for name, tensor in contents.items()
-        ]
         self._arrival: torch.cuda.Event | None = None
         self._narrow = False
         self._home = torch.zeros(0, dtype=torch.int64)
-        if contents:
-            device = next(iter(contents.values())).device
-            self._narrow = device.type == "mps"  # it has no float64
-            self._send(torch.cat([self._bits(tensor, device) for tensor in contents.values()]))
+        self._labels: list[tuple[Name, torch.Size, bool]] = []
+        self._given: dict[Name, Tensor] = {}
+        device = next((tensor.device for tensor in contents.values()), None)
+        if device is None or device.type == "cpu":
+            self._given = {name: tensor.detach().cpu() for name, tensor in contents.items()}
+            return
+        self._narrow = device.type == "mps"  # it has no float64
+        self._labels = [
+            (name, tensor.shape, tensor.is_floating_point()) for name, tensor in contents.items()
+        ]
+        self._send(torch.cat([self._bits(tensor, device) for tensor in contents.values()]))
 
     def _send(self, packed: Tensor) -> None:
         if packed.device.type != "cuda":
@@ -52,7 +57,11 @@ class Parcel(Generic[Name]):
         """What was sent: int64, or float64 for floats of any kind."""
         if self._arrival is not None:
             self._arrival.synchronize()
-        everything, found, place = self._home.numpy(), {}, 0
+        found = {
+            name: (tensor.double() if tensor.is_floating_point() else tensor.long()).numpy()
+            for name, tensor in self._given.items()
+        }
+        everything, place = self._home.numpy(), 0
         for name, shape, floating in self._labels:
             part = everything[place : place + shape.numel()].reshape(shape)
             found[name] = self._floats(part) if floating else part

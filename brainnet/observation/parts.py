@@ -44,20 +44,38 @@ def parts(model: nn.Module) -> Iterator[nn.Module]:
                 waiting.append(child)
 
 
+def is_steady(part: nn.Module) -> bool:
+    """Whether a module does the same in training as in evaluation, and nobody stands in its way.
+
+    Example:
+        >>> is_steady(nn.Linear(2, 3)), is_steady(nn.Dropout(0.1))
+        (True, False)
+    """
+    return (
+        type(part) in STEADY
+        # Spectral normalisation moves on at each call in training, by a hook.
+        and not (part._forward_hooks or part._forward_pre_hooks or "forward" in part.__dict__)
+    )
+
+
 def holders(model: nn.Module, wanted: Collection[nn.Module]) -> list[nn.Module]:
     """The modules of a model that hold one of those wanted, or are one; the outermost first."""
     ids = {id(module) for module in wanted}
     known: dict[int, bool] = {}
+    seen: list[nn.Module] = []
 
     def holds(module: nn.Module) -> bool:
-        if id(module) not in known:
-            known[id(module)] = id(module) in ids  # a module may hold itself, in a circle
-            inside = [holds(child) for child in module._modules.values() if child is not None]
-            known[id(module)] |= any(inside)
-        return known[id(module)]
+        place = id(module)
+        if place not in known:
+            seen.append(module)
+            known[place] = place in ids  # a module may hold itself, in a circle
+            for child in module._modules.values():
+                if child is not None and holds(child):
+                    known[place] = True
+        return known[place]
 
     holds(model)
-    return [module for module in parts(model) if known[id(module)]]
+    return [module for module in seen if known[id(module)]]
 
 
 def is_compiled(model: nn.Module) -> bool:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from brainnet.errors import InputError
 from brainnet.observation import tags
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Histogram:
     """How the values of one tensor are spread, over neighbouring buckets.
 
@@ -20,8 +23,8 @@ class Histogram:
         maximum: the largest finite value; 0 where there is none.
         total: sum of the finite values.
         total_of_squares: sum of their squares.
-        edges: upper end of each bucket, ascending.
-        buckets: values in each bucket.
+        edges: upper end of each bucket, ascending, (buckets,).
+        buckets: values in each bucket, (buckets,).
     """
 
     count: int
@@ -30,8 +33,8 @@ class Histogram:
     maximum: float
     total: float
     total_of_squares: float
-    edges: tuple[float, ...]
-    buckets: tuple[int, ...]
+    edges: NDArray[np.float64]
+    buckets: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

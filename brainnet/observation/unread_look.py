@@ -1,17 +1,15 @@
 """Unread look: what an observed step sent home, until somebody reads plain numbers from it."""
 
-import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainnet.kernels.statistics_layout import LAYOUT
 from brainnet.observation import tags
+from brainnet.observation.buckets import Counted, histograms_of, rows
 from brainnet.observation.layer_signals import LayerSignals
 from brainnet.observation.parcel import Parcel
 from brainnet.observation.reading import Histogram, LayerReading, Look, Reading
@@ -27,19 +25,6 @@ Home = Mapping[Name, NDArray[Any]]
 
 SIGNALS = {"answers": tags.ACTIVATION, "sums": tags.PRE_ACTIVATION, "delta": tags.DELTA}
 """Statistics of a layer's signals, and the tag of the histogram of each."""
-
-
-@dataclass(slots=True)
-class Counted:
-    """A row of a table of statistics; see `TensorStatistics`."""
-
-    count: int
-    non_finite: int
-    minimum: float
-    maximum: float
-    sum: float
-    sum_of_squares: float
-    bins: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +134,7 @@ class UnreadLook:
         found: Mapping[Row, Counted],
     ) -> dict[str, Histogram]:
         """All histograms by tag."""
-        histograms: dict[str, Histogram] = {}
+        drawn: dict[str, Counted] = {}
         full = any(kind == "step" for kind, _ in found)
         for layer, signals in zip(self._layers, heard, strict=True):
             place = layer.place
@@ -164,70 +149,8 @@ class UnreadLook:
             there |= {
                 tag: rows(signals[what])[0] for what, tag in SIGNALS.items() if what in signals
             }
-            histograms |= {tag.at(place.name): histogram_of(row) for tag, row in there.items()}
-        return histograms
-
-
-def rows(table: NDArray[Any]) -> list[Counted]:
-    """The rows of a table of statistics that is home."""
-    counts = table[:, : LAYOUT.minimum].tolist()
-    moments = table[:, LAYOUT.minimum : LAYOUT.first_bin].copy().view(np.float64).tolist()
-    return [
-        Counted(count, non_finite, low, high, total, squares, bins)
-        for (count, non_finite), (low, high, total, squares), bins in zip(
-            counts, moments, table[:, LAYOUT.first_bin :], strict=True
-        )
-    ]
-
-
-def histogram_of(row: Counted) -> Histogram:
-    """What is drawn of one tensor: `LAYOUT.buckets`, many at a time.
-
-    Example:
-        >>> import torch
-        >>> from brainnet.kernels.statistics import statistics
-        >>> (row,) = rows(statistics([torch.tensor([1.0, 1.5, torch.nan])]).numpy())
-        >>> histogram_of(row).edges, histogram_of(row).buckets, histogram_of(row).non_finite
-        ((1.25, 1.5, 1.75), (1, 0, 1), 1)
-    """
-    finite = row.count - row.non_finite
-    if not finite:
-        return Histogram(0, row.non_finite, 0.0, 0.0, 0.0, 0.0, (0.0,), (0,))
-    ends, middle = _ends(), LAYOUT.steps + 1
-    edges: list[float] = []
-    buckets: list[int] = []
-    before = -1
-    filled = row.bins.nonzero()[0]
-    for bin, count in zip(filled.tolist(), row.bins[filled].tolist(), strict=True):
-        # Zeros share a bucket with what is too small to have one, on both sides.
-        place = bin if bin < middle else max(bin - 2, middle)
-        if buckets and place == before:
-            buckets[-1] += count
-            continue
-        if buckets and place > before + 1:  # neighbouring empty ones become one
-            edges.append(ends[place])
-            buckets.append(0)
-        edges.append(ends[place + 1])
-        buckets.append(count)
-        before = place
-    edges[-1] = min(edges[-1], max(row.maximum, math.nextafter(2.0**LAYOUT.highest, math.inf)))
-    return Histogram(
-        finite,
-        row.non_finite,
-        row.minimum,
-        row.maximum,
-        row.sum,
-        row.sum_of_squares,
-        tuple(edges),
-        tuple(buckets),
-    )
-
-
-@functools.cache
-def _ends() -> tuple[float, ...]:
-    """Where the buckets begin and end, one after the other."""
-    edges, middle = LAYOUT.edges, LAYOUT.steps + 1
-    return (-math.inf, *edges[:middle], *edges[middle + 2 :], math.inf)
+            drawn |= {tag.at(place.name): row for tag, row in there.items()}
+        return dict(zip(drawn, histograms_of(list(drawn.values())), strict=True))
 
 
 def _row(kind: Kind, part: Tensor | None) -> Row:

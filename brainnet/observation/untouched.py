@@ -6,14 +6,17 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from brainnet.observation.parts import parts
+from brainnet.observation.parts import is_steady, parts
 
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; modes and random numbers are afterwards as they were."""
     everything = list(parts(module))
-    modes = [(part, part.training) for part in everything]
+    training = [part for part in everything if part.training]
+    # Most need not be told, and telling them takes as long as thinking.
+    told = not all(map(is_steady, training))
+    modes = [(part, part.training) for part in everything] if told else []
     devices = {
         parameter.device
         for part in everything
@@ -22,11 +25,11 @@ def untouched(module: nn.Module) -> Iterator[None]:
     }
     cuda = [device for device in devices if device.type == "cuda"]
     with torch.no_grad(), torch.random.fork_rng(cuda):
-        if any(training for _, training in modes):
+        if told:
             module.eval()
         try:
             yield
         finally:
-            for part, training in modes:
-                if part.training != training:
-                    part.training = training
+            for part, mode in modes:
+                if part.training != mode:
+                    part.training = mode

@@ -1,6 +1,7 @@
 """Writer: puts readings, pictures and words into TensorBoard's event files."""
 
 import math
+import struct
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -202,17 +203,8 @@ class Writer:
         return Summary.Value(tag=tag, simple_value=number, metadata=described)
 
     def _histogram(self, tag: str, found: Histogram) -> Summary.Value:
-        proto = HistogramProto(
-            min=found.minimum,
-            max=found.maximum,
-            num=found.count,
-            sum=found.total,
-            sum_squares=found.total_of_squares,
-            bucket_limit=found.edges,
-            bucket=found.buckets,
-        )
         described = self._described_by(histogram_metadata, tag)
-        return Summary.Value(tag=tag, histo=proto, metadata=described)
+        return Summary.Value(tag=tag, histo=_drawn(found), metadata=described)
 
     def _described_by(self, plugin: Any, tag: str, **options: bool) -> SummaryMetadata | None:  # noqa: ANN401
         """What TensorBoard shows beside a chart; it takes it from the first point alone."""
@@ -227,6 +219,26 @@ def _bytes(tag: str, content: bytes, metadata: SummaryMetadata) -> Summary.Value
     """A value that holds bytes; TensorBoard's own maker of these asks for TensorFlow."""
     tensor = TensorProto(dtype=DT_STRING, string_val=[content])
     return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+
+
+_MOMENTS = struct.Struct("<BdBdBdBdBd")
+
+
+def _drawn(found: Histogram) -> HistogramProto:
+    """A histogram as TensorBoard's.
+
+    As bytes of protobuf's, the buckets as they lie in memory: number by number it takes ten times
+    as long. Each field is led by eight times its number, plus 1 for a float64 and 2 for many.
+    """
+    message = _MOMENTS.pack(
+        9, found.minimum, 17, found.maximum, 25, found.count,
+        33, found.total, 41, found.total_of_squares,
+    )  # fmt: skip
+    for lead, values in (50, found.edges), (58, found.buckets):
+        content = values.astype("<f8").tobytes()
+        # The length in seven bits a byte, the lowest first; there are at most 771 buckets.
+        message += bytes([lead, len(content) & 127 | 128, len(content) >> 7]) + content
+    return HistogramProto.FromString(message)
 
 
 def _node(node: Node) -> NodeDef:

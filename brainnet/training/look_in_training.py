@@ -67,6 +67,7 @@ class LookInTraining:
     def finish(self, trainer: Trainer, module: LightningModule) -> UnreadLook:
         """Bring home what was seen."""
         self.observed.after_update()
+        self.observed.close()  # before the network is asked again, so that it takes less time
         if self.steady:
             self.loss_before = self.loss
         after = None if self.loss_before is None else loss_of(trainer, module, self.batches)

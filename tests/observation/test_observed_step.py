@@ -316,6 +316,18 @@ def test_a_loss_of_brainnet_is_observed_like_any_other():
     assert reading.actual_decrease == 0.5
 
 
+def test_a_loss_that_goes_on_being_added_to_is_told_as_it_stood():
+    model = make()
+    with ObservedStep(model) as observed:
+        loss = loss_of(model)
+        loss.backward()
+        told = loss.item()
+        observed.before_update(model.parameters())
+        unread = observed.finish(0, 0, loss=loss)
+        loss.detach().add_(1)
+    assert unread.look().reading.loss == pytest.approx(told)
+
+
 def test_embeddings_are_observed_like_any_weights():
     network = Network([3, 4, 2], embeddings={1: 12})
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)

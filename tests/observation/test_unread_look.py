@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.kernels.statistics import read, statistics
 from brainnet.observation.observed_step import ObservedStep, dense, is_readable
-from brainnet.observation.unread_look import histogram_of, rows
 
 
 def look_at(model, inputs, level="light"):
@@ -35,24 +33,6 @@ def test_buckets_are_those_of_the_kernel_and_hold_every_number():
     found = look_at(model, torch.ones(2, 30)).histograms["weights/0"]
     place = torch.bucketize(values.flatten(), torch.tensor(found.edges, dtype=torch.float64))
     assert torch.bincount(place, minlength=len(found.edges)).tolist() == list(found.buckets)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        [0.0],
-        [-1e30, 1e30],
-        [1e-30, -1e-30, 0.0, 3.0],
-        [-2.0, -1e-3, 5e-5, 1.0, 1.0],
-        [math.inf, 1.0, -1.0],
-        torch.randn(5000, generator=torch.Generator().manual_seed(0)).tolist(),
-    ],
-)
-def test_buckets_are_the_layouts_own(values):
-    table = statistics([torch.tensor(values)])
-    found = histogram_of(rows(table.numpy())[0])
-    _, edges, counts = zip(*read(table)[0].buckets, strict=True)
-    assert (found.edges, found.buckets) == (edges, counts)
 
 
 def test_a_sparse_gradient_counts_what_is_stored_and_predicts_the_step():

@@ -9,10 +9,10 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from torch import nn
 
 from brainnet.kernels.statistics import statistics
+from brainnet.observation.buckets import histograms_of, rows
 from brainnet.observation.graph import concept_graph
 from brainnet.observation.layout import curated
 from brainnet.observation.reading import Look, Reading
-from brainnet.observation.unread_look import histogram_of, rows
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 
@@ -51,7 +51,7 @@ def test_no_event_is_odd_to_tensorboard(tmp_path, caplog):
 
 
 def found(values):
-    return histogram_of(rows(statistics([values]).numpy())[0])
+    return histograms_of(rows(statistics([values]).numpy()))[0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+import math
+
+import pytest
+import torch
+
+from brainnet.kernels.statistics import read, statistics
+from brainnet.observation.buckets import histograms_of, rows
+
+VALUES = [
+    [0.0],
+    [],
+    [math.nan],
+    [-1e30, 1e30],
+    [1e-30, -1e-30, 0.0, 3.0],
+    [-2.0, -1e-3, 5e-5, 1.0, 1.0],
+    [math.inf, 1.0, -1.0],
+    torch.randn(5000, generator=torch.Generator().manual_seed(0)).tolist(),
+]
+
+
+@pytest.mark.parametrize("values", [*([each] for each in VALUES), VALUES, VALUES[::-1]])
+def test_buckets_are_the_layouts_own_of_one_tensor_and_of_many(values):
+    table = statistics([torch.tensor(each) for each in values])
+    for found, whole in zip(histograms_of(rows(table.numpy())), read(table), strict=True):
+        assert (found.count, found.non_finite) == (whole.finite, whole.count - whole.finite)
+        if whole.finite:
+            _, edges, counts = zip(*whole.buckets, strict=True)
+            assert (*found.edges, *found.buckets) == (*edges, *counts)
+            assert (found.minimum, found.maximum) == (whole.minimum, whole.maximum)
+            assert (found.total, found.total_of_squares) == (whole.sum, whole.sum_of_squares)
+        else:
+            assert (*found.edges, *found.buckets) == (0.0, 0)
+
+
+def test_of_nothing_nothing_is_drawn():
+    assert histograms_of([]) == []
