@@ -1,8 +1,8 @@
 """Text files: tables as CSV, TSV and the like, however they are encoded and separated."""
 
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +27,11 @@ _MISSING = sorted(MISSING_NUMBERS)
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A table of text; `header` says whether its first line names the columns."""
+    """A table of text; `header` says whether its first line names the columns.
+
+    Empty lines are no rows. In a file of one column they are rows whose cell is empty, save for
+    those before its first line and after its last.
+    """
 
     path: Path
     columns: tuple[str, ...]
@@ -48,7 +52,7 @@ class TextFile:
         lines, looked_at = self._lines(), 0
         try:
             for part in self._parts(rows_at_once(rows, len(self.columns)), text):
-                if part.iloc[:, -1].isna().any():
+                if len(self.columns) > 1 and part.iloc[:, -1].isna().any():
                     rows = part.index[-1] + 1
                     self._check_full(islice(lines, rows - looked_at))
                     looked_at = rows
@@ -67,6 +71,7 @@ class TextFile:
         """Yield so many rows at a time."""
         import pandas
 
+        alone = len(self.columns) == 1
         options = {
             "sep": self.writing.separator,
             "decimal": self.writing.decimal,
@@ -77,6 +82,7 @@ class TextFile:
             "keep_default_na": False,
             "na_values": {name: [""] if name in text else _MISSING for name in self.columns},
             "skipinitialspace": self.writing.blank_after,
+            "skip_blank_lines": not alone,
             "index_col": False,
             "low_memory": False,
             "chunksize": rows,
@@ -88,7 +94,15 @@ class TextFile:
             header=0 if self.header else None,
             **options,
         ) as parts:
-            yield from parts
+            yield from _without_last(parts, self._empty_at_end() if alone else 0)
+
+    def _empty_at_end(self) -> int:
+        """How many lines are empty after the last one of the table."""
+        empty = 0
+        with open_text(self.path, self.writing.encoding) as file:
+            for line in file:
+                empty = 0 if line.strip() else empty + 1
+        return empty
 
     def _lines(self) -> Iterator[tuple[int, int]]:
         """Yield of each row the number of its line and how many cells it has."""
@@ -119,6 +133,20 @@ class TextFile:
         return f"{self.path} cannot be read as a table: {error.strip()}"
 
 
+def _without_last(parts: Iterable[Frame], rows: int) -> Iterator[Frame]:
+    """Yield the parts without so many rows at their end."""
+    held: list[Frame] = []
+    for part in parts:
+        held.append(part)
+        while held and sum(map(len, held[1:])) >= rows:
+            yield held.pop(0)
+    left = sum(map(len, held)) - rows
+    for part in held:
+        if left > 0:
+            yield part.iloc[:left]
+        left -= len(part)
+
+
 def text_file(path: Path, sample: bytes, *, header: bool | None) -> TextFile | None:
     """A table of text by its first bytes; None where they are no text.
 
@@ -141,8 +169,12 @@ def text_file(path: Path, sample: bytes, *, header: bool | None) -> TextFile | N
         raise InputError(f"{path} is empty: it needs a line of names and a line for each row.")
     writing = writing_of(path, text, encoding)
     body = text.split("\n", writing.skipped)[-1]
-    rows = [row for _, row in first_rows(body, writing.separator)]
+    found = first_rows(body, writing.separator)
+    rows = [row for _, row in found]
     names = _names(path, rows, header)
+    if len(names) == 1:  # empty lines are rows there, but not those before the first
+        before = found[0][0] - 1 - found[0][1][0].count("\n")
+        writing = replace(writing, skipped=writing.skipped + before)
     return TextFile(path, names, writing, header=header is not False)
 
 

@@ -227,6 +227,47 @@ def test_empty_last_cells_are_no_short_lines(tmp_path):
     assert sum(len(part) for part in open_rows(file).chunks(1000)) == 3000
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("rows", [1, 2, None])
+@pytest.mark.parametrize(
+    ("content", "cells"),
+    [
+        ("a\nx\n\nz\n", ["x", "", "z"]),
+        ("a\n\n\ny\n  \nz", ["", "", "y", "", "z"]),
+        ('a\nx\n""\n', ["x", ""]),  # as pandas writes a column that ends in a gap
+        ("\n\na\nx\n\n\n\n \n", ["x"]),
+        ("sep=;\n\na\nx\n\ny\n\n", ["x", "", "y"]),
+        ('\n"a\nb"\nx\n\ny\n', ["x", "", "y"]),
+    ],
+)
+def test_an_empty_line_of_a_single_column_is_a_row(content, cells, rows, ends, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content.replace("\n", ends).encode())
+    file = open_rows(path)
+    parts = list(file.chunks(rows, text=file.columns))
+    assert all(len(part) <= (rows or len(cells)) for part in parts)
+    found = [cell for part in parts for cell in part.iloc[:, 0]]
+    assert ["" if cell != cell else cell.strip() for cell in found] == cells
+    assert [row for part in parts for row in part.index] == list(range(len(cells)))
+
+
+def test_an_empty_line_of_a_single_column_is_a_missing_number(tmp_path):
+    (tmp_path / "rows.csv").write_text("a\n1.5\n\n2\n\n")
+    frame = read(tmp_path / "rows.csv")
+    assert frame["a"].isna().tolist() == [False, True, False]
+    assert frame["a"].dropna().tolist() == [1.5, 2]
+
+
+def test_an_empty_line_of_several_columns_is_no_row(tmp_path):
+    (tmp_path / "rows.csv").write_text("\na,b\n\n1,2\n\n3,4\n\n\n5,\n\n")
+    frame = read(tmp_path / "rows.csv")
+    assert frame["a"].tolist() == [1, 3, 5]
+    assert frame.index.tolist() == [0, 1, 2]
+    (tmp_path / "rows.csv").write_text("\na,b\n\n1,2\n\n3,\n" + "5,6\n" * 2000 + "\n7\n")
+    with pytest.raises(InputError, match="line 2008 has 1 cell, the others have 2"):
+        read(tmp_path / "rows.csv")
+
+
 def test_whole_numbers_keep_their_digits_beside_gaps(tmp_path):
     import pyarrow
     import pyarrow.parquet
