@@ -38,7 +38,8 @@ def new_counters(
     """Zeros to count into: buffers for :func:`threshold_ramp`'s `counters`, emptied by `zero_()`.
 
     Counts are integers, so they stay exact however long they are added up. Sums are those of the
-    outputs (float64; float32 on MPS, which has no other), over finite inputs alone.
+    outputs (float64; float32 on MPS, which has no other), over finite inputs alone; the C++
+    kernel first adds up a few in the dtype it computes in, so each is right to 5e-7 of itself.
 
     Shape:
         counts: (4, neurons) int64

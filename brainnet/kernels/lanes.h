@@ -231,14 +231,14 @@ template <int kRows>
 BRAINNET_INLINE bool any_odd(const Floats (&values)[kRows]) {
 #if defined(BRAINNET_AVX512)
   unsigned found = 0;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (const auto& each : values) {
     found |= _mm512_fpclass_ps_mask(reinterpret_cast<__m512>(each), 0x99);
   }
   return found != 0;
 #else
   Ints found{};
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (const auto& each : values) {
     found |= (reinterpret_cast<Ints>(each) & 0x7f800000) == 0x7f800000;
   }
@@ -252,7 +252,7 @@ template <int kRows>
 BRAINNET_INLINE bool any_odd(const Doubles (&values)[kRows]) {
   constexpr int64_t kInfinity = INT64_C(0x7ff) << 52;
   Longs found{};
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (const auto& each : values) {
     found |= (reinterpret_cast<Longs>(each) & kInfinity) == kInfinity;
   }
@@ -272,7 +272,6 @@ struct Wide {  // one number, or lanes of float64
   BRAINNET_INLINE explicit Wide(const double* place) : value(raw<Sum>(place)) {}
   BRAINNET_INLINE void store(double* place) const { put(place, value); }
   BRAINNET_INLINE void add(const Wide& other) { value += other.value; }
-  BRAINNET_INLINE void add_square(const Wide& other) { value += other.value * other.value; }
 };
 
 template <>
@@ -300,11 +299,14 @@ struct Wide<Floats> {
     low += other.low;
     high += other.high;
   }
-  BRAINNET_INLINE void add_square(const Wide& other) {
-    low += other.low * other.low;
-    high += other.high * other.high;
-  }
 };
+
+template <class V>
+BRAINNET_INLINE void add_to(double* place, V value) {
+  Wide<V> sum(place);
+  sum.add(Wide<V>(value));
+  sum.store(place);
+}
 
 }  // namespace
 }  // namespace brainnet

@@ -2,7 +2,7 @@
 //
 // Values equal the ATen reference to the last bit: true division, no contraction into fused
 // multiply-adds. Sums are kept in float64 and split by shape alone, so that they do not depend on
-// the number of threads.
+// the number of threads or of lanes.
 
 #include "ramp_loops.h"
 
@@ -26,7 +26,9 @@ constexpr int64_t kColumns = 1024;  // running sums side by side: they stay in t
 constexpr int64_t kWide = 256;      // and of one neuron, which are all cleared and added up again
 // A line more than needed: or all running sums of a column fall into one set of the cache.
 constexpr int64_t kRoom = kColumns + 16;
-constexpr int kRows = 4;            // computed together, so that running sums are read once for all
+// Computed together, so that running sums are read once for all.
+constexpr int kRows = 4;
+constexpr int kCountedRows = 8;
 
 template <class F>
 void in_parallel(int64_t total, int64_t grain, const F& body) {
@@ -207,25 +209,17 @@ struct Split {
   int64_t outers, inners, tile, tiles;
 };
 
-// Lanes of some rows at a time, then of the rows that are left, then what fills no lanes. In each
-// column the rows follow one another, so its sum does not depend on this order.
-template <class C, class F>
+// Some rows at a time, then the rows that are left. In each column the rows follow one another and
+// belong together alike, so its sum does not depend on what fills lanes.
+template <class C, int kSome, class F>
 BRAINNET_INLINE void over_rows(int64_t rows, int64_t columns, const F& body) {
-  const int64_t full = columns / kLanes<C> * kLanes<C>;
   int64_t r = 0;
-  for (; r + kRows <= rows; r += kRows) {
-    for (int64_t k = 0; k < full; k += kLanes<C>) {
-      body(r, k, LanesOf<C>{}, std::integral_constant<int, kRows>());
-    }
-  }
-  for (; r < rows; ++r) {
-    for (int64_t k = 0; k < full; k += kLanes<C>) {
-      body(r, k, LanesOf<C>{}, std::integral_constant<int, 1>());
-    }
-  }
-  for (r = 0; full < columns && r < rows; ++r) {
-    for (int64_t k = full; k < columns; ++k) body(r, k, C{}, std::integral_constant<int, 1>());
-  }
+  const auto next = [&](auto some) BRAINNET_STAYS {
+    over_columns<C>(columns, [&](int64_t k, auto kind) BRAINNET_STAYS { body(r, k, kind, some); });
+    r += some.value;
+  };
+  while (r + kSome <= rows) next(std::integral_constant<int, kSome>());
+  while (r < rows) next(std::integral_constant<int, 1>());
 }
 
 // Hand the running sums over: side by side, or added up to one, in the order of the columns.
@@ -259,7 +253,8 @@ struct Slopes {
 
   BRAINNET_CALL void rows(int64_t at, int64_t rows, int64_t stride, int64_t columns, int64_t j) {
     const C one = one_gradient ? load<C>(g) : C{};  // there may be none at all
-    over_rows<C>(rows, columns, [&](int64_t r, int64_t k, auto kind, auto some) BRAINNET_STAYS {
+    over_rows<C, kRows>(rows, columns, [&](int64_t r, int64_t k, auto kind, auto some)
+                                           BRAINNET_STAYS {
       using V = decltype(kind);
       Wide<V> low(moved + k), wide(scaled + k);
       const V width = kVector ? load<V>(w + j + k) : all<V>(w[j]);
@@ -329,31 +324,39 @@ struct Tally {
   }
 
   BRAINNET_CALL void rows(int64_t at, int64_t rows, int64_t stride, int64_t columns, int64_t j) {
-    over_rows<C>(rows, columns, [&](int64_t r, int64_t k, auto kind, auto some) BRAINNET_STAYS {
+    const auto body = [&](int64_t r, int64_t k, auto kind, auto some) BRAINNET_STAYS {
       step<decltype(kind), some.value>(at + r * stride + k, stride, j, k);
-    });
+    };
+    over_rows<C, kCountedRows>(rows, columns, body);
   }
 
   template <class V, int kSome>
   BRAINNET_INLINE void step(int64_t at, int64_t stride, int64_t j, int64_t k) {
+    const S* from = x + at;
+    S* to = y + at;
     V in[kSome];
-#pragma GCC unroll 4
-    for (int u = 0; u < kSome; ++u) in[u] = load<V>(x + at + u * stride);
+#pragma GCC unroll 8
+    for (int u = 0; u < kSome; ++u) in[u] = load<V>(from + u * stride);
     if constexpr (kMany<V>) {
+      // The rows to come, by hand: the processor sees no pattern in so many short stretches.
+#pragma GCC unroll 8
+      for (int u = 0; u < kSome; ++u) __builtin_prefetch(from + (kSome + u) * stride, 0, 2);
       if (__builtin_expect(any_odd(in), 0)) {  // before anything is written: y may be x
-        one_by_one(at, stride, j, k, kSome);
+        one_by_one<kSome>(at, stride, j, k);
         return;
       }
     }
     using Counter = std::conditional_t<
         !kMany<V>, Count, std::conditional_t<std::is_same_v<C, double>, Longs, Ints>>;
     auto zeros = raw<Counter>(silent + k), ones = raw<Counter>(firing + k);
-    Wide<V> added(sum + k), squared(squares + k);
     const V low = kVector ? load<V>(t + j + k) : all<V>(t[j]);
     const V wide = kVector ? load<V>(w + j + k) : all<V>(w[j]);
-#pragma GCC unroll 4
+    // Of these few rows in the compute dtype: none is negative, so the sums of float32 are off by
+    // 5e-7 of themselves at most.
+    V few{}, few_squares{};
+#pragma GCC unroll 8
     for (int u = 0; u < kSome; ++u) {
-      const V out = store(y + at + u * stride, ramp<kPlain>(in[u], low, wide));
+      const V out = store(to + u * stride, ramp<kPlain>(in[u], low, wide));
       if constexpr (!kMany<V>) {
         if (odd(in[u])) {
           strange[k] += 1;
@@ -362,23 +365,18 @@ struct Tally {
       }
       count(zeros, out, C(0));
       count(ones, out, C(1));
-      const Wide<V> exact(out);
-      added.add(exact);
-      squared.add_square(exact);
+      few += out;
+      few_squares += out * out;
     }
     put(silent + k, zeros);
     put(firing + k, ones);
-    added.store(sum + k);
-    squared.store(squares + k);
+    add_to(sum + k, few);
+    add_to(squares + k, few_squares);
   }
 
-  __attribute__((noinline, cold)) void one_by_one(
-      int64_t at, int64_t stride, int64_t j, int64_t k, int some) {
-    for (int u = 0; u < some; ++u) {
-      for (int64_t c = 0; c < kLanes<C>; ++c) {
-        step<C, 1>(at + u * stride + c, stride, j, k + c);
-      }
-    }
+  template <int kSome>
+  __attribute__((noinline, cold)) void one_by_one(int64_t at, int64_t stride, int64_t j, int64_t k) {
+    for (int64_t c = 0; c < kLanes<C>; ++c) step<C, kSome>(at + c, stride, j, k + c);
   }
 
   BRAINNET_CALL void end(int64_t part, int64_t j, int64_t columns) const {

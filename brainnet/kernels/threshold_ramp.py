@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.jit._trace import is_tracing
+from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function
 
 from brainnet.errors import InputError
@@ -106,11 +107,8 @@ def threshold_ramp(
     output: Tensor
     if _transformed():
         output = ThresholdRampFunction.apply(input, low, wide, float(leak))
-    elif _is_small(input) and not leak and _stay(low, wide) and not reference.plain(low, wide):
-        output = reference.differentiable(input, low, wide, 0.0)
-        # At NaN its derivative is not of one mind; the Function's is.
-        if output.requires_grad and output.is_cpu and not _traced() and not output.equal(output):
-            output = RampFunction.apply(input, low, wide, 0.0)
+    elif not leak and not reference.plain(low, wide) and _is_small(input, low, wide):
+        output = _small(input, low, wide)
     else:
         output = RampFunction.apply(input, low, wide, float(leak))
     if counters is not None:
@@ -122,12 +120,28 @@ _NOTHING = (None, None)
 _SMALL = 32768  # elements: with fewer, calling Python in backward costs more than all kernels
 
 
-def _is_small(input: Tensor) -> bool:
+def _is_small(input: Tensor, *parameters: reference.Parameter) -> bool:
     """Whether PyTorch's own nodes are quicker, though they keep the ramp's line beside the output.
 
-    Not for the half types: their line would be float32, and its kinks not those of the output.
+    Not for the half types: their line would be float32, and its kinks not those of the output. And
+    where a parameter learns, only where the line may be looked at.
     """
-    return input.numel() < _SMALL and input.dtype in (torch.float32, torch.float64)
+    few = input.numel() < _SMALL and input.dtype in (torch.float32, torch.float64)
+    return few and (not _learn(*parameters) or (input.is_cpu and not _traced()))
+
+
+def _small(input: Tensor, low: reference.Parameter, wide: reference.Parameter) -> Tensor:
+    """The ramp by PyTorch's own nodes; by the Function for what they have no derivative for.
+
+    At NaN theirs is not of one mind, and where the line is infinite, a learning width gets NaN.
+    """
+    line = (input - reference.cast(low, input.dtype)) / reference.cast(wide, input.dtype)
+    output: Tensor = functional.hardtanh(line, 0.0, 1.0)
+    if not output.requires_grad or not output.is_cpu or _traced():
+        return output
+    # A sum is finite only where all its terms are.
+    fine = math.isfinite(line.detach().sum().item()) if _learn(wide) else output.equal(output)
+    return output if fine else RampFunction.apply(input, low, wide, 0.0)
 
 
 def _native(
@@ -217,9 +231,9 @@ def _check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, Tens
         )
 
 
-def _stay(*parameters: reference.Parameter) -> bool:
-    """Whether nobody asks for the gradient of a threshold or a width."""
-    return not any(isinstance(each, Tensor) and each.requires_grad for each in parameters)
+def _learn(*parameters: reference.Parameter) -> bool:
+    """Whether somebody asks for the gradient of a threshold or a width."""
+    return any(isinstance(each, Tensor) and each.requires_grad for each in parameters)
 
 
 def _transformed() -> bool:
@@ -278,7 +292,9 @@ def _parameter(name: str, value: Any, input: Tensor, dim: int) -> reference.Para
             f"width must be above 0 everywhere; its smallest value is {value.min().item()}. "
             "A width that learns stays above 0 when its logarithm learns: log_width.exp()."
         )
-    if value.dim() == 0 or value.shape == (1,):
+    if value.dim() == 0:
+        return value  # and not a view of it: another node
+    if value.shape == (1,):
         return value.reshape(())
     if not -input.dim() <= dim < input.dim() or value.shape != (input.shape[dim],):
         raise InputError(
