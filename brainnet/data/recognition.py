@@ -136,7 +136,7 @@ def writing_of(path: Path, text: str, encoding: str) -> Writing:
     sure = {sign: sum(map(bool, map(form.fullmatch, marked))) for sign, form in _SURE.items()}
     decimal, groups = _signs(marked, separator, sure)
     shown = [sign for sign, count in sure.items() if count]
-    known = bool(shown) or groups is not None or any(map(_POINT.fullmatch, marked))
+    known = bool(shown or groups) or decimal == "," or any(map(_POINT.fullmatch, marked))
     blank_after = separator != BLANKS and re.search(rf'{re.escape(separator)} +"', text) is not None
     only = shown[0] if len(shown) == 1 else ""
     return Writing(
@@ -228,6 +228,19 @@ def _signs(cells: Sequence[str], separator: str, sure: Mapping[str, int]) -> tup
         groups = any(map(_GROUPS_BY_POINT.fullmatch, cells))
         return ",", "." if groups else None
     return ".", "," if by_comma else None
+
+
+def doubtful(cells: Iterable[str], decimal: str) -> str | None:
+    """The first cell whose decimal sign could stand between thousands, if none shows which it is.
+
+    Example:
+        >>> doubtful(["12", "5.108", "7.375"], "."), doubtful(["5.108", "7.5"], ".")
+        ('5.108', None)
+    """
+    marked = [cell.strip() for cell in cells if decimal in cell]
+    if any(map(_SURE[decimal].fullmatch, marked)):
+        return None
+    return next((cell for cell in marked if is_number(cell)), None)
 
 
 def is_number(cell: str) -> bool:

@@ -1,11 +1,13 @@
 """Signs: how a file writes its numbers, held to what was learnt from another file."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from brainnet.data.cells import is_typed, numbers
 from brainnet.data.columns import Columns
 from brainnet.data.notes import note
+from brainnet.data.recognition import doubtful
 from brainnet.data.row_file import RowFile
 from brainnet.data.text_files import TextFile
 
@@ -17,6 +19,27 @@ def signs_of(file: RowFile) -> tuple[str, str]:
     if not isinstance(file, TextFile):
         return "", ""
     return file.writing.known, file.writing.groups or ""
+
+
+def tell_doubt(file: RowFile, head: Any, names: Iterable[str]) -> None:  # noqa: ANN401
+    """Say so where every number with a decimal sign could be one of thousands as well: `1.234`.
+
+    Args:
+        file: of the rows.
+        head: its first rows, a pandas DataFrame of texts.
+        names: of the columns that are read as numbers.
+    """
+    if not isinstance(file, TextFile) or file.writing.shown or not file.writing.known:
+        return
+    decimal = file.writing.known
+    cell = doubtful((text for name in names for text in head[name].dropna().unique()), decimal)
+    if cell is not None:
+        as_read, without = cell.replace(decimal, "."), cell.replace(decimal, "")
+        note(
+            f"numbers such as {cell} in {file.path} can be read in two ways, and no cell shows in "
+            f"which: they are read as {as_read}, with a decimal sign, not as {without}. If it "
+            f"stands between thousands, write {without} in the file."
+        )
 
 
 def typed(columns: Columns, frame: Any) -> Any:  # noqa: ANN401 - pandas DataFrames

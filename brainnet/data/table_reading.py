@@ -16,7 +16,7 @@ from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
 from brainnet.data.notes import note
 from brainnet.data.row_file import RowFile, ahead
-from brainnet.data.signs import agreed, signs_of
+from brainnet.data.signs import agreed, signs_of, tell_doubt
 from brainnet.data.survey import Survey
 from brainnet.data.wording import check_present
 from brainnet.errors import InputError
@@ -66,6 +66,8 @@ class Reader:
             wordless=missing == "drop",
             signs=signs,
         )
+        measured = [c.name for c in self._survey.draft.columns if c.kind == "number"]
+        tell_doubt(file, head, [*measured, *(() if self._answers.classes else targets)])
 
     def dataset(self, validation: RowFile | None, test: RowFile | None) -> Dataset:
         """Return the rows of all files, those to train on first.

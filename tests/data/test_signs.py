@@ -1,5 +1,7 @@
 """A point and a comma mean in every file what they meant in the one that was learnt from."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -125,3 +127,35 @@ def test_missing_words_of_another_file_are_dropped_too(german, tmp_path):
     assert found.parts == (40, 0, 2)
     with pytest.raises(InputError, match="colour"):
         Table(first, "y", columns=["colour", "z"]).load(0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "said"),
+    [
+        (["5.108", "1.234", "12"], ",", "5.108 in {}.*read as 5.108, .*, not as 5108. .* 5108 in"),
+        (["5,108", "-1,234", "12"], ";", "5,108 in {}.*read as 5.108, .*, not as 5108. .* 5108 in"),
+        (["5.108", "0.234"], ",", None),
+        (["5.108", "1.5"], ",", None),
+        (["5108", "1234"], ",", None),
+    ],
+)
+def test_numbers_that_could_be_thousands_are_noted_once(cells, separator, said, tmp_path, caplog):
+    file = tmp_path / "doubt.csv"
+    lines = [f"{cells[row % len(cells)]}{separator}{'ab'[row % 2]}" for row in range(30)]
+    file.write_text("\n".join([f"x{separator}y", *lines]))
+    found = Table(file, "y").load(0)
+    expected = [float(cell.replace(",", ".")) for cell in cells]
+    assert found.inputs[: len(cells), 0].tolist() == pytest.approx(expected)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (said is not None)
+    assert said is None or re.search(said.format(re.escape(str(file))), told[0])
+
+
+def test_a_sign_that_was_learnt_is_no_longer_doubted(tmp_path, caplog):
+    for name, x in (("one.csv", "1.5"), ("other.csv", "5.108")):
+        (tmp_path / name).write_text(
+            "x,y\n" + "".join(f"{x},{'ab'[row % 2]}\n2,a\n" for row in range(20))
+        )
+    found = Table(tmp_path / "one.csv", "y", validation_path=tmp_path / "other.csv").load(0)
+    assert found.inputs[-2, 0] == pytest.approx(5.108)
+    assert caplog.records == []
