@@ -78,10 +78,12 @@ class Layer(nn.Module):
             signals: (batch, inputs)
             return:  (batch, neurons)
         """
-        bias = None if self.bias is None else self.bias.value
+        bias = self.bias
+        # In one operation with the weights, unless somebody waits for the bias to be called.
+        within = None if bias is None or _is_called(bias) else bias.value
         # Asked afterwards, not before: a tracer (torch.fx, torch.jit) could not answer.
         try:
-            summed: Tensor = self.weights(signals, bias)
+            summed: Tensor = self.weights(signals, within)
         except RuntimeError as error:
             if signals.shape[-1:] == (self.inputs,):
                 raise
@@ -89,7 +91,7 @@ class Layer(nn.Module):
                 f"{self.name} needs {self.inputs} inputs in the last dimension; got signals of "
                 f"shape {tuple(signals.shape)}. Give it what it was built for, or build it anew."
             ) from error
-        return summed
+        return summed if bias is None or within is not None else bias(summed)
 
     def forward(self, signals: Tensor) -> Tensor:
         """Weigh the signals, add the biases, react."""
@@ -109,6 +111,7 @@ class Layer(nn.Module):
         # Asked of the dictionary that a module keeps: `self.weights` takes a search each time.
         modules = self._modules
         weights, activation = modules["weights"], modules["activation"]
+        bias = modules.get("bias")
         if torch.compiler.is_compiling() or type(activation) is not ThresholdRamp:
             return False  # a compiler finds out for itself
         return (
@@ -119,6 +122,7 @@ class Layer(nn.Module):
             and not _has_any_global_hook()
             and not _is_watched(weights)
             and not _is_watched(activation)
+            and (bias is None or not _is_called(bias))
         )
 
     def neuron(self, index: int) -> Neuron:
@@ -133,6 +137,11 @@ class Layer(nn.Module):
     def extra_repr(self) -> str:
         """Name and sizes, and the concept that this part embodies."""
         return f"{self.name}: {self.inputs} -> {self.neurons}, concept={self.concept.name}"
+
+
+def _is_called(bias: nn.Module) -> bool:
+    """Whether a bias has more to do than to hold its value: pruning, for one, is a hook on it."""
+    return type(bias) is not Bias or _is_watched(bias)
 
 
 def _is_watched(module: nn.Module) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils import flop_counter
 
 from brainnet.kernels import build, paths
@@ -88,6 +89,45 @@ def test_print_out_names_the_concepts() -> None:
     for words in ("hidden_1: 3 -> 4, concept=layers", "concept=weights", "concept=biases"):
         assert words in text
     assert "concept=activation function" in text
+
+
+@pytest.mark.parametrize(("part", "in_pytorch"), [("weights", "weight"), ("bias", "bias")])
+def test_a_pruned_part_goes_on_learning_as_in_pytorch(part: str, in_pytorch: str) -> None:
+    ours = Layer(3, 4, "tanh", dtype=torch.float64)
+    theirs = nn.Linear(3, 4, dtype=torch.float64)
+    theirs.weight.data.copy_(ours.weights.value.data)
+    theirs.bias.data.copy_(ours.bias.value.data)
+    prune.l1_unstructured(getattr(ours, part), "value", 0.5)
+    prune.l1_unstructured(theirs, in_pytorch, 0.5)
+    signals = torch.randn(7, 3, dtype=torch.float64)
+    for forward, parameters in (
+        (ours, ours.parameters()),
+        (lambda signals: theirs(signals).tanh(), theirs.parameters()),
+    ):
+        descent = torch.optim.SGD(parameters, lr=0.5)
+        for _ in range(3):
+            descent.zero_grad()
+            forward(signals).square().sum().backward()
+            descent.step()
+    torch.testing.assert_close(ours(signals), theirs(signals).tanh())
+    assert (getattr(ours, part).value == 0).sum() == getattr(ours, part).value.numel() // 2
+
+
+def test_whoever_listens_to_the_bias_is_told() -> None:
+    layer, apart = (Layer(3, 4, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    signals = torch.randn(7, 3)
+    told: list[torch.Tensor] = []
+    layer.bias.register_forward_hook(lambda _module, _weighted, sums: told.append(sums))
+    torch.testing.assert_close(layer(signals), apart(signals))
+    torch.testing.assert_close(told[0], apart.collect(signals))  # and nobody wrote over them
+
+
+def test_a_compiler_calls_a_bias_that_others_listen_to() -> None:
+    layer, signals = Layer(3, 4, None), torch.randn(7, 3)
+    weighted = layer.weights(signals)
+    layer.bias.register_forward_hook(lambda _module, _weighted, sums: 2 * sums)
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(signals), 2 * (weighted + layer.bias.value))
 
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
