@@ -96,7 +96,7 @@ class Embedding(nn.Module):
 
     def forward(self, column: Tensor) -> Tensor:
         """Look the codes up, which came as floating-point numbers among the other inputs."""
-        known = (column >= 0) & (column < self.codes)  # NaN is not, either
+        known = (column >= 0) & (column < self.codes) & (column == column.trunc())  # NaN is not
         codes = torch.where(known, column, NEVER_SEEN).long()
         return F.embedding(codes, self.value.t(), padding_idx=NEVER_SEEN)
 

@@ -62,7 +62,7 @@ def test_starts_as_pytorchs_table_does() -> None:
     )
 
 
-@pytest.mark.parametrize("code", [0.0, 5.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("code", [0.0, 5.0, -1.0, 1.5, 3.99, float("nan"), float("inf")])
 def test_what_was_never_seen_says_nothing_and_learns_nothing(code: float) -> None:
     part = Embedding(codes=5, width=3)
     said = part(torch.tensor([code]))
