@@ -17,6 +17,7 @@ from brainnet.data.cells import (
     numbers,
     words,
 )
+from brainnet.data.clock import CLOCK, hours
 from brainnet.data.wording import check_present, refuse_cells
 
 ColumnKind = Literal["number", "boolean", "category", "date"]
@@ -37,9 +38,10 @@ class Column:
     """One raw column and what its cells mean.
 
     `values` are the words of a category in their order (the empty one stands for cells where
-    nothing is written), or the words for 0 and 1 of a boolean. `form` is how a date is written,
-    `decimal` the decimal sign of its texts where it is not that of the other columns. `unlearnt`
-    are those of the words that no training row has: they count as never seen.
+    nothing is written), or the words for 0 and 1 of a boolean. `form` is how a date is written, or
+    a number that is a time of day: hours. `decimal` is the decimal sign of its texts where it is
+    not that of the other columns. `unlearnt` are those of the words that no training row has: they
+    count as never seen.
     """
 
     name: str
@@ -113,7 +115,7 @@ class Columns:
     @property
     def text_names(self) -> tuple[str, ...]:
         """The raw columns that a file must be read as texts for: `007` is no 7."""
-        return tuple(c.name for c in self.columns if c.kind != "number" or c.decimal)
+        return tuple(c.name for c in self.columns if c.kind != "number" or c.decimal or c.form)
 
     @property
     def embedded(self) -> dict[int, int]:
@@ -235,6 +237,10 @@ def encoded(
     if column.kind == "boolean":
         values, wrong = booleans(cells, (column.values[0], column.values[1]))
         refuse_cells(column.name, cells, wrong, " and ".join(column.values), hint)
+        return [values]
+    if column.form == CLOCK:
+        values, wrong = hours(cells)
+        refuse_cells(column.name, cells, wrong, "times of day", hint)
         return [values]
     values, wrong = numbers(cells, column.decimal or decimal)
     refuse_cells(column.name, cells, wrong, "numbers", hint)

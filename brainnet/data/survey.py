@@ -5,31 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from brainnet.data.cells import (
-    ISO,
-    YES_AND_NO,
-    Numbers,
-    coded,
-    date_format,
-    dates,
-    is_date,
-    is_typed,
-    numbers,
-    words,
-)
+from brainnet.data.cells import Numbers, coded
 from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order
+from brainnet.data.kinds import counts_rows, is_empty, kind_of
 from brainnet.data.notes import note
 from brainnet.data.spread import Spread
 from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.suggestion import override
 
-# A column with fewer strays than one in five is a column of numbers with slips in it.
-_SHARE_OF_A_KIND = 0.8
 _MOST_WORDS = 100_000
 _FEW_WORDS = 32
 _COUNTING = ("", "id", "index", "idx", "row", "rowid", "nr", "no", "number")
-_ROWS_TO_COUNT = 20
 
 
 class Survey:
@@ -60,7 +47,7 @@ class Survey:
         signs: tuple[str, str] = ("", ""),
     ) -> None:
         kept = set(categories) | (set(names) if chosen else set())
-        empty = [name for name in names if name not in kept and _is_empty(head[name])]
+        empty = [name for name in names if name not in kept and is_empty(head[name])]
         if empty:
             note(
                 f"in the first {len(head):,} rows nothing stands in {listed(empty, 6)}: left out. "
@@ -83,7 +70,7 @@ class Survey:
         # What each number was first, and whether it was ever another one; NaN is none.
         self._first = np.full(self.width, np.nan, np.float32)
         self._varied = np.zeros(self.width, dtype=bool)
-        self._counting = {c.name for c in self._columns if _counts(c, head[c.name], signs[0])}
+        self._counting = {c.name for c in self._columns if counts_rows(c, head[c.name], signs[0])}
 
     @property
     def draft(self) -> Columns:
@@ -245,58 +232,6 @@ class Recoding:
         for position, order in self._orders.items():
             kept[:, position] = order[kept[:, position].astype(np.int64)]
         return kept
-
-
-def kind_of(name: str, cells: Any, decimal: str = "") -> Column:  # noqa: ANN401
-    """What a column holds by its first cells; `decimal` is the decimal sign of its file's texts."""
-    if is_date(cells):
-        return Column(name, "date", form=ISO, hours=_has_hours(dates(cells, ISO)[0]))
-    if is_typed(cells):
-        yes_or_no = cells.dtype.name in ("bool", "boolean")
-        return Column(name, "boolean", YES_AND_NO[0]) if yes_or_no else Column(name)
-    there = words(cells).dropna()
-    there = there[there != ""]
-    if set(there.str.lower().unique()[:3]) in [set(pair) for pair in YES_AND_NO] and len(
-        there
-    ) == len(cells):
-        pair = next(pair for pair in YES_AND_NO if there.iloc[0].lower() in pair)
-        return Column(name, "boolean", pair)
-    if not len(there) or _are_mostly_numbers(there, decimal):
-        return Column(name)
-    other = {",": ".", ".": ","}.get(decimal)
-    if other and _are_mostly_numbers(there, other):
-        return Column(name, decimal=other)
-    form = date_format(there, _SHARE_OF_A_KIND)
-    if form is not None:
-        return Column(name, "date", form=form, hours=_has_hours(dates(there, form)[0]))
-    return Column(name, "category")
-
-
-def _are_mostly_numbers(texts: Any, decimal: str) -> bool:  # noqa: ANN401
-    values, wrong = numbers(texts, decimal)
-    there = ~np.isnan(values)
-    return bool(there.sum() >= _SHARE_OF_A_KIND * (there | wrong).sum() > 0)
-
-
-def _has_hours(moments: Any) -> bool:  # noqa: ANN401
-    there = moments.dropna()
-    return bool((there != there.dt.normalize()).any())
-
-
-def _is_empty(cells: Any) -> bool:  # noqa: ANN401
-    """Whether nothing stands in the first cells of a column."""
-    return bool((words(cells).fillna("") == "").all())
-
-
-def _counts(column: Column, cells: Any, decimal: str) -> bool:  # noqa: ANN401
-    """Whether a column goes up by one from row to row."""
-    if column.kind != "number" or len(cells) < _ROWS_TO_COUNT:
-        return False
-    for part in (cells.iloc[:_ROWS_TO_COUNT], cells):  # most fail among the first already
-        values = numbers(part, column.decimal or decimal)[0]
-        if values[0] % 1 or not (np.diff(values) == 1).all():
-            return False
-    return True
 
 
 def _bare(name: str) -> str:

@@ -74,8 +74,10 @@ def _column(column: Column) -> dict[str, Any]:
         told["values"] = [None if word in column.unlearnt else word for word in column.values]
     if column.kind == "category":
         told["as"] = "code" if column.embedded else "one input for each value"
+    if column.form:
+        told["form"] = column.form
     if column.kind == "date":
-        told |= {"form": column.form, "as": list(column.inputs)}
+        told["as"] = list(column.inputs)
     return told
 
 

@@ -1,0 +1,52 @@
+"""What a column holds is seen in its first cells, a few slips among them or not."""
+
+import pandas as pd
+import pytest
+
+from brainnet.data.clock import CLOCK
+from brainnet.data.kinds import counts_rows, is_empty, kind_of
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "form"),
+    [
+        (["1.5", "2", "", "NA", "3"], "number", ""),
+        (["1", "2", "3", "4", "x"], "number", ""),
+        (["1", "2", "3", "x", "y"], "category", ""),
+        (["yes", "no", "yes"], "boolean", ""),
+        (["yes", "no", ""], "category", ""),
+        (["2026-01-31", "2026-02-01"], "date", "ISO8601"),
+        (["31.01.2026 14:30", "01.02.2026 9:05"], "date", "%d.%m.%Y %H:%M"),
+        (["14:30", "9:05:10", "", "10:00"], "number", CLOCK),
+        (["14:30", "9:05", "10:00", "11:00", "late"], "number", CLOCK),
+        (["14:30", "late", "never"], "category", ""),
+        (["", ""], "number", ""),
+    ],
+)
+def test_texts_are_what_most_of_them_look_like(cells, kind, form):
+    found = kind_of("x", pd.Series(cells, dtype=object))
+    assert (found.name, found.kind, found.form) == ("x", kind, form)
+
+
+def test_cells_with_a_type_say_themselves_what_they_are():
+    assert kind_of("x", pd.Series([1, 2])).kind == "number"
+    assert kind_of("x", pd.Series([True, False])).kind == "boolean"
+    assert kind_of("x", pd.to_datetime(pd.Series(["2026-01-31 14:30"]))).hours
+
+
+def test_a_decimal_comma_of_its_own_is_kept_with_the_column():
+    cells = pd.Series(["1,5", "2,25", "3,75"], dtype=object)
+    assert kind_of("x", cells, ".").decimal == ","
+    assert kind_of("x", cells, ",").decimal == ""
+
+
+def test_rows_are_counted_by_what_rises_by_one():
+    up, cells = kind_of("x", pd.Series(range(5, 30))), pd.Series([str(n) for n in range(5, 30)])
+    assert counts_rows(up, cells, "")
+    assert not counts_rows(up, cells[:19], "")
+    assert not counts_rows(up, pd.concat([cells, cells]), "")
+
+
+def test_nothing_is_empty_and_a_word_is_not():
+    assert is_empty(pd.Series(["", " ", None], dtype=object))
+    assert not is_empty(pd.Series(["", "-"], dtype=object))
