@@ -1,7 +1,9 @@
 """Gradient: the slope underfoot, on a hill in fog; for each weight, which way and how steeply."""
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from brainnet import concepts
@@ -27,8 +29,8 @@ class Gradient:
     @property
     def steepness(self) -> float:
         """Euclidean norm over weights and bias: 0 on flat ground or where nothing arrived."""
-        parts = [part for part in (self.weights, self.bias) if part is not None]
-        return float(nn.utils.get_total_norm(parts)) if parts else 0.0
+        parts = [wide(part) for part in (self.weights, self.bias) if part is not None]
+        return math.hypot(*(float(part.norm()) for part in parts))
 
     def __str__(self) -> str:
         """Name and steepness."""
@@ -51,3 +53,11 @@ def gradients(model: nn.Module) -> list[Gradient]:
         Gradient(place.name, place.weights.grad, None if place.bias is None else place.bias.grad)
         for place in places(model)
     ]
+
+
+def wide(values: Tensor) -> Tensor:
+    """Values as they are measured: in float64, or float32 where the device has nothing wider.
+
+    The square of a vanishing float32 is zero, and that of a middling float16 infinite.
+    """
+    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)

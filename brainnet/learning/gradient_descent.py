@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from brainnet import concepts
+from brainnet.learning.gradient import wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +54,26 @@ class GradientDescent(torch.optim.SGD):
     def tell_step(self, closure: Callable[[], float] | None = None) -> list[ParameterStep]:
         """Do one `step`, and tell what it did to each parameter that has a gradient.
 
-        Costs a copy of the parameters and one read of the device; `step` alone costs neither.
+        Costs a copy of the parameters and of their gradients, and one read of the device; `step`
+        alone costs none of them.
 
         Args:
-            closure: as in `torch.optim.Optimizer.step`.
+            closure: what computes the loss and the gradients anew, called once before the step.
         """
-        before = [
-            (name, group["lr"], value, value.detach().clone())
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        # Copies of the gradients, too: a step may add its momentum to them in place.
+        moved = [
+            (name, group["lr"], value, value.detach().clone(), value.grad.clone())
             for name, group, value in _named(self)
+            if value.grad is not None
         ]
-        self.step(closure)
-        moved = [entry for entry in before if entry[2].grad is not None]
+        self.step()
         if not moved:
             return []
         device = moved[0][2].device
-        numbers = torch.stack([_measured(value, start).to(device) for *_, value, start in moved])
+        numbers = torch.stack([_measured(*tensors).to(device) for _, _, *tensors in moved])
         return [
             _told(name, rate, *row)
             for (name, rate, *_), row in zip(moved, numbers.tolist(), strict=True)
@@ -85,11 +91,10 @@ def _named(optimizer: torch.optim.Optimizer) -> list[tuple[str, dict[str, Any], 
     return named
 
 
-def _measured(value: Tensor, start: Tensor) -> Tensor:
+def _measured(value: Tensor, start: Tensor, gradient: Tensor) -> Tensor:
     """Slope, change, size before and promised decrease, (4,) on the parameter's device."""
-    gradient = value.grad
-    assert gradient is not None, "asked only of parameters with a gradient"
-    change = value.detach() - start
+    start, gradient = wide(start), wide(gradient.to_dense())
+    change = wide(value.detach()) - start
     promised = -(gradient * change).sum()
     return torch.stack([gradient.norm(), change.norm(), start.norm(), promised])
 

@@ -1,5 +1,6 @@
 """The slope: labelled views of `.grad`."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -20,6 +21,21 @@ def test_steepness_is_the_norm_over_weights_and_bias() -> None:
     model = nn.Sequential(nn.Linear(2, 1))
     model(torch.tensor([[2.0, 2.0]])).sum().backward()  # slopes 2, 2 and 1
     assert gradients(model)[0].steepness == 3.0
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("slope", [2.0**15, 2.0**-14])
+def test_steep_and_flat_ground_in_few_bits(kind: torch.dtype, slope: float) -> None:
+    model = nn.Linear(15, 1, dtype=kind)
+    model.weight.grad = torch.full_like(model.weight, slope)
+    model.bias.grad = torch.full_like(model.bias, slope)
+    assert gradients(model)[0].steepness == pytest.approx(4 * slope, rel=1e-12)
+
+
+def test_a_vanishing_slope_is_not_flat_ground() -> None:
+    model = nn.Linear(2, 1, bias=False)
+    model.weight.grad = torch.tensor([[3e-30, 4e-30]])
+    assert gradients(model)[0].steepness == pytest.approx(5e-30)
 
 
 def test_flat_ground_before_any_pass() -> None:

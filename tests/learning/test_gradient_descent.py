@@ -86,6 +86,57 @@ def test_unnamed_parameters_are_numbered_across_groups() -> None:
     ]
 
 
+@pytest.mark.parametrize("how", [{"foreach": True}, {"foreach": False}, {"fused": True}])
+def test_a_step_is_told_by_the_slope_that_it_was_taken_on(how: dict[str, bool]) -> None:
+    value = torch.nn.Parameter(torch.tensor([3.0, 4.0], dtype=torch.float64))
+    descent = GradientDescent([value], lr=0.1, momentum=0.9, nesterov=True, **how)
+    for _ in range(3):
+        descent.zero_grad()
+        value.square().sum().backward()
+        start, slope = value.detach().clone(), value.grad.clone()
+        (told,) = descent.tell_step()
+    assert told.slope == pytest.approx(slope.norm().item())
+    promised = -(slope * (value.detach() - start)).sum().item()
+    assert told.predicted_decrease == pytest.approx(promised)
+
+
+def test_with_a_closure_the_slope_is_that_of_the_closure() -> None:
+    value = torch.nn.Parameter(torch.tensor([2.0]))
+    descent = GradientDescent([value], lr=0.1)
+    asked = []
+
+    def closure() -> float:
+        descent.zero_grad()
+        loss = value.square().sum()
+        loss.backward()
+        asked.append(loss.item())
+        return asked[-1]
+
+    with torch.no_grad():
+        (told,) = descent.tell_step(closure)
+    assert (told.slope, asked) == (4.0, [4.0])
+    assert value.item() == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_steep_ground_in_few_bits(kind: torch.dtype) -> None:
+    value = torch.nn.Parameter(torch.full((16,), 2.0**14, dtype=kind))
+    value.grad = torch.full_like(value, 2.0**15)
+    (told,) = GradientDescent([value], lr=0.25).tell_step()
+    assert told.slope == 2.0**17
+    assert told.change == 2.0**15
+    assert told.update_ratio == 0.5
+    assert told.predicted_decrease == 2.0**32
+
+
+def test_gradients_of_a_few_rows_are_told_as_well() -> None:
+    table = torch.nn.Embedding(5, 2, sparse=True)
+    (3 * table(torch.tensor([1, 1, 4]))).sum().backward()  # slopes 6, 6, 3 and 3
+    (told,) = GradientDescent(table.parameters(), lr=0.5).tell_step()
+    assert told.slope == pytest.approx(90**0.5)
+    assert told.change == pytest.approx(90**0.5 / 2)
+
+
 def test_from_zero_the_ratio_is_infinite() -> None:
     value = torch.nn.Parameter(torch.zeros(2))
     value.grad = torch.ones(2)
