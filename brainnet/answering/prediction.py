@@ -10,7 +10,8 @@ import numpy as np
 from brainnet.answering.answer_file import Writer
 from brainnet.answering.rows import check_there, nameless, never_seen
 from brainnet.answering.trained import Trained
-from brainnet.data.columns import Columns, Unseen
+from brainnet.data.column import Unseen
+from brainnet.data.columns import Columns
 from brainnet.data.row_file import RowFile, ahead
 from brainnet.data.signs import agreed, typed
 from brainnet.data.wording import listed

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainnet.data.columns import Columns, Unseen
+from brainnet.data.column import Unseen
+from brainnet.data.columns import Columns
 from brainnet.data.notes import note
 from brainnet.data.preparation import Preparation
 from brainnet.data.wording import listed, row_called

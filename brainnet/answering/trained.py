@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from brainnet.answering.rows import measured, note_never_seen
 from brainnet.building.targets import Consent
 from brainnet.concepts import Concept
-from brainnet.data.columns import Columns, Unseen
+from brainnet.data.column import Unseen
+from brainnet.data.columns import Columns
 from brainnet.data.dataset import ImageShape
 from brainnet.data.preparation import Preparation
 from brainnet.data.scaling import Scaling

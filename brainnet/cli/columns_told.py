@@ -3,7 +3,8 @@
 import textwrap
 from collections.abc import Iterator
 
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 
 MOST = 12  # columns named of each kind

@@ -26,7 +26,7 @@ from brainnet.answering.trained import Trained
 from brainnet.cli.flags import Flags, read
 from brainnet.cli.named_run import trained_of
 from brainnet.cli.outcome import TERMINATED, tell
-from brainnet.data.columns import Unseen
+from brainnet.data.column import Unseen
 from brainnet.data.pixels import Pixels
 from brainnet.data.reading import open_rows
 from brainnet.data.wording import listed

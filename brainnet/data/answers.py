@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from brainnet.data.cells import Numbers, coded, date_format, is_date, is_typed, numbers, words
-from brainnet.data.columns import in_order
+from brainnet.data.column import in_order
 from brainnet.data.dataset import classification_task
 from brainnet.data.notes import note
 from brainnet.data.wording import listed, refuse_cells

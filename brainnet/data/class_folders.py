@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainnet.data.columns import in_order
+from brainnet.data.column import in_order
 from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean

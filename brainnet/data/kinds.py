@@ -16,7 +16,7 @@ from brainnet.data.cells import (
     words,
 )
 from brainnet.data.clock import CLOCK, hours
-from brainnet.data.columns import Column
+from brainnet.data.column import Column
 
 # A column with fewer strays than one in five is a column of numbers with slips in it.
 _SHARE_OF_A_KIND = 0.8

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from brainnet.data.cells import Numbers, coded
-from brainnet.data.columns import Column, Columns, check_finite, encoded, fill, in_order
+from brainnet.data.column import Column, encoded, in_order
+from brainnet.data.columns import Columns, check_finite, fill
 from brainnet.data.kinds import counts_rows, is_empty, kind_of
 from brainnet.data.notes import note
 from brainnet.data.spread import Spread

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.pixels import Pixels
 
 EXAMPLE_ROWS = 2  # more than one, or a tracer takes the number for fixed

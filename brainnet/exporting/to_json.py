@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from brainnet.answering.trained import Trained
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 from brainnet.exporting.answering import Answering

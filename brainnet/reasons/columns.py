@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from brainnet.data.columns import Column
+from brainnet.data.column import Column
 from brainnet.reasons.influence import Influence
 
 Cell = str | float | None

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from brainnet.answering.asked import question_of
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.pixels import Pixels
 from brainnet.data.scaling import Scaling
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError

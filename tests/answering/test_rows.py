@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from brainnet.answering.rows import check_complete, frame_of, nameless, never_seen, note_never_seen
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.errors import InputError
 
 TABLE = [[1.0, 2.0], [3.0, 4.0]]

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from brainnet.data.clock import CLOCK, hours
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.data.columns import MOST_INPUTS_OF_A_CATEGORY, Column, Columns, in_order
+from brainnet.data.column import MOST_INPUTS_OF_A_CATEGORY, Column, in_order
+from brainnet.data.columns import Columns
 from brainnet.errors import InputError
 
 TOWNS = tuple(f"town {place:02}" for place in range(MOST_INPUTS_OF_A_CATEGORY + 1))

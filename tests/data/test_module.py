@@ -15,7 +15,8 @@ import torch
 
 import brainnet
 from brainnet.data.builtin import Moons
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 from brainnet.data.module import DataModule
 from brainnet.data.pixels import Pixels

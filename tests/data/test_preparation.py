@@ -2,7 +2,8 @@
 
 import json
 
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.pixels import Pixels
 from brainnet.data.preparation import preparation_from_dict, told_numbers
 

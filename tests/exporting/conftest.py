@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from brainnet.answering.trained import Trained
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.pixels import Pixels
 from brainnet.data.scaling import Scaling
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from brainnet.data.cells import date_numbers as by_pandas
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.reading import open_rows
 from brainnet.exporting.raw_input import NOT_A_TIME, Prepared, date_numbers, raw_inputs
 from brainnet.exporting.to_json import _column

@@ -14,7 +14,8 @@ from torch import nn
 
 import brainnet
 from brainnet.answering.trained import Trained
-from brainnet.data.columns import Column, Columns
+from brainnet.data.column import Column
+from brainnet.data.columns import Columns
 from brainnet.data.pixels import Pixels
 from brainnet.errors import InputError
 from brainnet.exporting import to_onnx as module
