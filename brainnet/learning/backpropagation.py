@@ -1,6 +1,7 @@
 """Backpropagation: tracing the blame, from the sting back to the weights that caused it."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ class LayerBlame:
     A weight's share of the blame is its squared gradient over that of the whole network: the share
     that it would have in making the loss smaller, were all weights moved a small step against their
     gradients. Shares add up: a neuron's is that of its row and bias, a layer's that of its neurons.
+    A layer that thought several times has one gradient, and one share of the blame, of which each
+    time bears an equal part.
 
     Attributes:
         name: the layer's name.
@@ -140,30 +143,51 @@ def _labelled(
     gradients: Mapping[int, Tensor | None],
 ) -> Backpropagation:
     """Give every gradient its layer's name and its share of the blame."""
-    squares = [float(_square(value).sum()) for value in gradients.values() if value is not None]
-    total = sum(squares) or 1.0  # no slope anywhere: nobody is to blame
+    share_of = _sharing(thought, gradients)
     layers = []
     for layer in thought.layers:
-        place = layer.place
-        of_weights = _or_zeros(gradients.get(id(place.weights)), place.weights)
-        of_bias = (
-            None if place.bias is None else _or_zeros(gradients.get(id(place.bias)), place.bias)
-        )
-        weights_blame = _square(of_weights) / total
+        weights, bias = layer.place.weights, layer.place.bias
+        weights_blame = share_of(weights)
         neuron_blame = weights_blame.flatten(1).sum(dim=1)
-        if of_bias is not None:
-            neuron_blame = neuron_blame + _square(of_bias) / total
-        delta = _or_zeros(deltas.get(id(layer.pre_activation)), layer.pre_activation)
-        blame = float(neuron_blame.sum())
+        if bias is not None:
+            neuron_blame = neuron_blame + share_of(bias)
         layers.append(
-            LayerBlame(layer.name, delta, of_weights, of_bias, weights_blame, neuron_blame, blame)
+            LayerBlame(
+                name=layer.name,
+                delta=_or_zeros(deltas.get(id(layer.pre_activation)), layer.pre_activation),
+                weights_gradient=_or_zeros(gradients.get(id(weights)), weights),
+                bias_gradient=None if bias is None else _or_zeros(gradients.get(id(bias)), bias),
+                weights_blame=weights_blame,
+                neuron_blame=neuron_blame,
+                blame=float(neuron_blame.sum()),
+            )
         )
     return Backpropagation(loss, tuple(layers))
 
 
-def _square(gradient: Tensor) -> Tensor:
-    """Squares in float32 at least: those of half precision would vanish."""
-    return gradient.to(torch.promote_types(gradient.dtype, torch.float32)).square()
+def _sharing(
+    thought: ForwardPass, gradients: Mapping[int, Tensor | None]
+) -> Callable[[Tensor], Tensor]:
+    """What gives weights, or biases, their shares: their squared gradients over those of all."""
+    found = [_plain(value) for value in gradients.values() if value is not None]
+    # By the largest first: the square of a vanishing gradient would be 0, and of a huge one inf.
+    # Where there is no slope anywhere, nobody is to blame.
+    largest = max((float(value.abs().max()) for value in found if value.numel()), default=0) or 1
+    total = sum(float((value / largest).square().sum()) for value in found) or 1
+    times = Counter(
+        id(part) for layer in thought.layers for part in (layer.place.weights, layer.place.bias)
+    )
+
+    def share_of(part: Tensor) -> Tensor:
+        gradient = _plain(_or_zeros(gradients.get(id(part)), part))
+        return (gradient / largest).square() / (total * times[id(part)])
+
+    return share_of
+
+
+def _plain(gradient: Tensor) -> Tensor:
+    """Without gaps, and in float32 at least: shares in half precision would hardly add up."""
+    return gradient.to_dense().to(torch.promote_types(gradient.dtype, torch.float32))
 
 
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:

@@ -76,7 +76,9 @@ def blame_of(subject: Subject) -> BlameTold:
     """Each layer's share, then and now, and the weights that carry most."""
     found = felt(subject)
     first, last = first_and_last(subject.readings, lambda each: each.blame)
-    now = {} if found is None else {each.name: each.blame for each in found[0].layers}
+    now: dict[str, float] = {}
+    for each in () if found is None else found[0].layers:
+        now[each.name] = now.get(each.name, 0.0) + each.blame  # each time a layer thought
     layers = tuple(
         LayerBlamed(name, first.get(name), last.get(name), now.get(name))
         for name in _in_order(now, last)

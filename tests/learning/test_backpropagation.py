@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from brainnet.learning.backpropagation import backpropagate
@@ -50,6 +50,37 @@ def test_shares_add_up() -> None:
     for layer in found.layers:
         assert layer.neuron_blame.sum().item() == pytest.approx(layer.blame, abs=1e-6)
         assert (layer.neuron_blame >= layer.weights_blame.sum(1)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-35, 1e25, 1e35])
+def test_shares_are_the_same_however_small_or_large_the_slope(scale: float) -> None:
+    network, inputs = Network([4, 8, 8, 2]), torch.randn(6, 4)
+
+    def shares(scale: float) -> list[float]:
+        thought = network.trace(inputs)
+        found = backpropagate(thought.output.square().mean() * scale, thought)
+        return [layer.blame for layer in found.layers]
+
+    assert shares(scale) == pytest.approx(shares(1.0), rel=1e-4)
+
+
+def test_shares_add_up_where_a_layer_thinks_twice_and_weights_are_shared() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.step, self.tied = nn.Linear(3, 3), nn.Linear(3, 3, bias=False)
+            self.tied.weight = self.step.weight
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.tied(self.step(self.step(inputs).tanh()).tanh())
+
+    thought = trace(Twice(), torch.randn(6, 3))
+    found = backpropagate(thought.output.square().mean(), thought)
+    assert [layer.name for layer in found.layers] == ["step", "step", "tied"]
+    assert sum(layer.blame for layer in found.layers) == pytest.approx(1, abs=1e-6)
+    first, second, tied = found.layers
+    assert first.blame == second.blame > tied.blame  # which bears its third of the weights alone
+    assert torch.equal(first.weights_blame, tied.weights_blame)
 
 
 def test_a_share_is_what_a_small_step_would_gain() -> None:
