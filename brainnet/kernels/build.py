@@ -23,9 +23,11 @@ from brainnet.errors import InputError
 
 SOURCES = tuple(
     Path(__file__).with_name(f"{name}.cpp")
-    for name in ("threshold_ramp", "ramp_loops", "statistics")
+    for name in ("threshold_ramp", "ramp_loops", "ramp_sums", "statistics")
 )
-HEADERS = tuple(Path(__file__).with_name(f"{name}.h") for name in ("ramp_loops", "lanes"))
+HEADERS = tuple(
+    Path(__file__).with_name(f"{name}.h") for name in ("ramp_loops", "ramp_steps", "lanes")
+)
 # No contraction into fused multiply-adds: the kernel equals the ATen reference to the last bit.
 FLAGS = (
     "-std=c++20",
