@@ -66,7 +66,7 @@ class LayerSignals:
         """Let the activation count no more; for after the hooks are off."""
         if self._ramp is not None and self._counting:
             self._counting = False
-            self._ramp.stop_counting()
+            self._let_count(self._ramp, None, None)
 
     def _start(self, _module: nn.Module, _signals: object) -> None:
         # Inside a function transform there is no one call to listen to.
@@ -113,9 +113,13 @@ class LayerSignals:
             return
         if self._counters is None:
             self._counters = new_counters(sums.shape[-1], device=sums.device)
-        # Where a module keeps its buffers: by their names each takes as long as the ramp itself.
-        ramp._buffers["counts"], ramp._buffers["sums"] = self._counters
+        self._let_count(ramp, *self._counters)
         self._counting = True
+
+    @staticmethod
+    def _let_count(ramp: ThresholdRamp, counts: Tensor | None, sums: Tensor | None) -> None:
+        # Where a module keeps its buffers: setting them by name takes as long as the ramp itself.
+        ramp._buffers["counts"], ramp._buffers["sums"] = counts, sums
 
     def _sum_is_answer(self, module: nn.Module, signals: object, output: object) -> None:
         self._sum(module, (output,))
