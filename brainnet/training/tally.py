@@ -55,7 +55,7 @@ class Tally(nn.Module):
         self.score: Metric
         self.confusion: Metric | None = None
         if task == "regression":
-            self.score = R2Score()
+            self.score = _Explained()
         else:
             self.score = MulticlassAccuracy(targets, average="micro", validate_args=False)
             if confusion:
@@ -124,11 +124,30 @@ class Tally(nn.Module):
         self._empty = False
         self.loss.update(losses * weights)
         self.rows.update(weights)
-        # R² squares its numbers: half precision would overflow.
-        self.score.update(answers.float() if self.score_name == "r2" else answers, truths)
+        self.score.update(answers, truths)
         if self.confusion is not None:
             self.confusion.update(answers, truths)
 
     def _forget_batches(self) -> None:
         self._losses, self._answers, self._truths = [], [], []
         self._values = 0
+
+
+class _Explained(R2Score):
+    """R² of targets of any size: torchmetrics' sums, in numbers with room for them.
+
+    In float32 the squares of targets around 10,000 leave no digit for their spread, and what
+    torchmetrics takes for no spread is 0.0001, whatever the unit. Here it is what rounding leaves.
+    """
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add what was missed, and the truths and their squares, all in float64 where there is."""
+        kind = torch.float32 if target.device.type == "mps" else torch.float64
+        super().update(preds.to(kind), target.to(kind))
+
+    def compute(self) -> Tensor:
+        """Mean over the targets; of truths that are all alike 1 where none was missed, else 0."""
+        squares, missed = self.sum_squared_error, self.residual
+        spread = squares - self.sum_error.square() / self.total
+        alike = spread <= 256 * torch.finfo(spread.dtype).eps * squares
+        return torch.where(alike, (missed == 0).to(spread), 1 - missed / spread).mean()

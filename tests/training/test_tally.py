@@ -40,6 +40,37 @@ def test_r2_is_the_share_of_variance_explained():
     assert tally.read()["r2"] == pytest.approx((1 - missed / spread).item())
 
 
+@pytest.mark.parametrize(
+    ("middle", "size"), [(0, 1), (2e3, 1), (1e5, 1), (-1e6, 8), (0, 1e-3), (0, 1e-15), (0, 1e15)]
+)
+def test_r2_is_told_of_targets_of_any_size(middle, size):
+    generator = torch.Generator().manual_seed(0)
+    truths = middle + size * torch.randn(500, 2, generator=generator)
+    answers = truths + 0.3 * size * torch.randn(500, 2, generator=generator)
+    tally = Tally("regression", targets=2)
+    for answer, truth in zip(answers.split(32), truths.split(32), strict=True):
+        tally.add(torch.tensor(0.0), answer, truth)
+    missed = (truths.double() - answers).square().sum(0)
+    spread = (truths.double() - truths.double().mean(0)).square().sum(0)
+    assert tally.read()["r2"] == pytest.approx((1 - missed / spread).mean().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("number", [0.0, 0.1, 1e6])
+def test_r2_of_truths_that_are_all_alike(number):
+    truths = torch.full((30, 1), number)
+    tally = Tally("regression", targets=1)
+    tally.add(torch.tensor(0.0), truths, truths)
+    assert tally.read()["r2"] == 1.0
+    tally.add(torch.tensor(0.0), truths + 1, truths)
+    assert tally.read()["r2"] == 0.0
+
+
+def test_an_answer_that_is_not_finite_shows_in_r2():
+    tally = Tally("regression", targets=1)
+    tally.add(torch.tensor(0.0), torch.tensor([[math.nan], [1.0]]), torch.tensor([[1.0], [2.0]]))
+    assert math.isnan(tally.read()["r2"])
+
+
 def test_one_row_has_no_spread_to_explain():
     tally = Tally("regression", targets=1)
     tally.add(torch.tensor(0.5), torch.ones(1, 1), torch.ones(1, 1))
