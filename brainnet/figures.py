@@ -7,6 +7,9 @@ SHADES = " ░▒▓█"
 WIDEST = 32
 """Pixels of a picture side by side; larger pictures are made smaller."""
 
+SCIENTIFIC = 1e7
+"""From here on a number is written with its power of ten: float32 knows seven digits."""
+
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
@@ -16,20 +19,34 @@ def figure(value: float | str | None, digits: int | None = None, *, sign: bool =
     Example:
         >>> figure(1234567.8), figure(0.25), figure(0.25, sign=True), figure(-1e-9), figure(None)
         ('1,234,568', '0.25', '+0.25', '-1e-09', 'missing')
-        >>> figure(-0.0001, 2), figure(14.0), figure(4.599999904632568)
-        ('0.00', '14', '4.6')
+        >>> figure(-0.0001, 2), figure(14.0), figure(4.599999904632568), figure(1e30, 2)
+        ('0.00', '14', '4.6', '1e+30')
     """
     if value is None or isinstance(value, str):
         return "missing" if value is None else value
     if not math.isfinite(value):
         return str(value)
     plus = "+" if sign and value else ""
+    if abs(value) >= SCIENTIFIC:
+        return f"{value:{plus}.4g}"
     if digits is not None:
         text = f"{value:{plus},.{digits}f}"
         return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
     if abs(value) >= 1000:
         return f"{value:{plus},.0f}"
     return f"{value:{plus}.4g}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share in percent; of one that is no number, that it is not finite.
+
+    Example:
+        >>> percent(0.5), percent(0.0125, 2), percent(1e9), percent(math.nan)
+        ('50%', '1.25%', '1e+11%', 'not finite')
+    """
+    if not math.isfinite(share):
+        return "not finite"
+    return f"{figure(100 * share)}%" if abs(share) * 100 >= SCIENTIFIC else f"{share:.{digits}%}"
 
 
 def digits_for(values: Sequence[float]) -> int:

@@ -8,6 +8,7 @@ from brainnet.figures import (
     clipped,
     digits_for,
     figure,
+    percent,
     picture,
     side_by_side,
     signed_bar,
@@ -24,6 +25,9 @@ from brainnet.figures import (
         (999.96, "1000"),
         (12345.678, "12,346"),
         (-12345.678, "-12,346"),
+        (9_999_999.0, "9,999,999"),
+        (12_345_678.0, "1.235e+07"),
+        (-1e30, "-1e+30"),
         (math.nan, "nan"),
         (math.inf, "inf"),
         ("red", "red"),
@@ -42,6 +46,18 @@ def test_signs_are_shown_where_asked_for_and_zero_has_none():
         "0.00",
     ]
     assert figure(0.0, sign=True) == "0"
+
+
+def test_no_false_digits_are_written_with_so_many_after_the_point_either():
+    assert figure(1e30, 0, sign=True) == "+1e+30"
+    assert figure(-2.5e8, 2) == "-2.5e+08"
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.333, "33.3%"), (3e6, "3e+08%"), (math.inf, "not finite")]
+)
+def test_a_share_is_told_in_percent_or_as_what_it_is(share, told):
+    assert percent(share, 1) == told
 
 
 @pytest.mark.parametrize(
