@@ -54,6 +54,7 @@ class History:
             steps=summary.get("steps"),
             epochs=summary.get("epochs"),
             metrics=metrics,
+            failure=summary.get("reason") if summary.get("state") == "failed" else None,
         )
 
     def readings(self, network: nn.Module) -> tuple[Reading, ...]:

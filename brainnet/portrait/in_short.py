@@ -1,11 +1,12 @@
 """In short: each concept of a run in a few words."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from brainnet import concepts
 from brainnet.concepts import Concept
-from brainnet.figures import figure
+from brainnet.figures import percent
 from brainnet.portrait.blame import BlameTold, GradientTold
 from brainnet.portrait.descent import DescentTold, RateTold
 from brainnet.portrait.layers import Layers
@@ -13,7 +14,7 @@ from brainnet.portrait.loss import LossTold
 from brainnet.portrait.neurons import Activations, Neurons
 from brainnet.portrait.portrait import Thought
 from brainnet.portrait.weights import Biases, WeightsTold
-from brainnet.portrait.words import connection_told, counted
+from brainnet.portrait.words import connection_told, counted, number_told
 
 
 def in_short(concept: Concept, told: Any) -> str:  # noqa: ANN401 - of PORTRAYED
@@ -42,7 +43,7 @@ def _weights_in_short(told: WeightsTold) -> str:
     if not found:
         return "none that can be told one by one"
     top = max(found, key=lambda each: abs(each.weight))
-    return f"strongest: {connection_told(top, 12)}, {figure(top.weight, 2, sign=True)}"
+    return f"strongest: {connection_told(top, 12)}, {number_told(top.weight, 2, sign=True)}"
 
 
 def _biases_in_short(told: Biases) -> str:
@@ -51,7 +52,7 @@ def _biases_in_short(told: Biases) -> str:
     low = min(each.calmest[1] for each in told.layers)
     high = max(each.jumpiest[1] for each in told.layers)
     jumpy, calm = (sum(getattr(each, word) for each in told.layers) for word in ("jumpy", "calm"))
-    return f"{figure(low, 2)} to {figure(high, 2)}; {jumpy:,} jumpy, {calm:,} calm"
+    return f"{number_told(low, 2)} to {number_told(high, 2)}; {jumpy:,} jumpy, {calm:,} calm"
 
 
 def _activations_in_short(told: Activations) -> str:
@@ -74,7 +75,8 @@ def _forward_pass_in_short(told: Thought) -> str:
     answer = told.reasons.answer
     if answer.numbers:
         first = answer.numbers[0]
-        return f"row {told.row}: {figure(first.value)}; right would be {figure(first.right)}"
+        value, right = number_told(first.value), number_told(first.right)
+        return f"row {told.row}: {value}; right would be {right}"
     first_class = answer.classes[0]
     sure = "" if first_class.probability is None else f", {first_class.probability:.1%} sure"
     verdict = "" if answer.correct is None else f", {'right' if answer.correct else 'wrong'}"
@@ -82,9 +84,19 @@ def _forward_pass_in_short(told: Thought) -> str:
 
 
 def _loss_in_short(told: LossTold) -> str:
-    way = "" if told.first is None else f"{figure(told.first)} → {figure(told.last)}"
-    guessing = "" if told.guessing is None else f"guessing costs {figure(told.guessing)}"
-    return "; ".join(part for part in (way, guessing) if part) or told.name
+    end, last, where = told.end, told.last, "last batch"
+    if end is not None:
+        last, where = end.loss, end.part
+    parts = []
+    if last is not None:
+        began = [] if told.first is None else [number_told(told.first)]
+        parts.append(f"{' → '.join([*began, number_told(last)])} ({where})")
+    cost = told.guessing if end is None else end.guessing
+    if cost is not None:
+        worse = end is not None and not end.beats_guessing
+        guessing = "no better than guessing" if worse else "guessing costs"
+        parts.append(f"{guessing} {number_told(cost)}")
+    return "; ".join(parts) or told.name
 
 
 def _blame_in_short(told: BlameTold) -> str:
@@ -92,6 +104,8 @@ def _blame_in_short(told: BlameTold) -> str:
     known = {name: share for name, share in shares.items() if share is not None}
     if not known:
         return "not known"
+    if not all(map(math.isfinite, known.values())):
+        return "not finite"
     most = max(known, key=lambda name: known[name])
     return f"{most} carries {known[most]:.0%} of the blame"
 
@@ -99,8 +113,8 @@ def _blame_in_short(told: BlameTold) -> str:
 def _gradient_in_short(told: GradientTold) -> str:
     values = told.curve.values
     if values:
-        return f"{figure(values[0])} steep at first, {figure(values[-1])} at last"
-    return "not known" if told.now is None else f"{figure(told.now)} steep"
+        return f"{number_told(values[0])} steep at first, {number_told(values[-1])} at last"
+    return "not known" if told.now is None else f"{number_told(told.now)} steep"
 
 
 def _descent_in_short(told: DescentTold) -> str:
@@ -109,9 +123,11 @@ def _descent_in_short(told: DescentTold) -> str:
 
 
 def _rate_in_short(told: RateTold) -> str:
-    value = "not known" if told.value is None else figure(told.value)
+    value = "not known" if told.value is None else number_told(told.value)
     schedule = "" if told.schedule is None else f" by {told.schedule}"
-    kept = "" if told.kept is None else f"; steps keep {told.kept:.0%} of what they promise"
+    if told.broke is not None:
+        return f"{value}{schedule}; {told.broke}"
+    kept = "" if told.kept is None else f"; steps keep {percent(told.kept)} of what they promise"
     return f"{value}{schedule}{kept}"
 
 

@@ -1,11 +1,20 @@
 """How a network learned, in words and tables: the learning mechanics of a run."""
 
-from brainnet.figures import clipped, figure, sparkline
+import math
+
+from brainnet.figures import clipped, figure, percent, sparkline
 from brainnet.portrait.blame import BlameTold, GradientTold
 from brainnet.portrait.curves import Curve
 from brainnet.portrait.descent import DescentTold, RateTold
 from brainnet.portrait.loss import LossTold
-from brainnet.portrait.words import NO_READINGS, NO_ROWS, Lines, connection_told, counted
+from brainnet.portrait.words import (
+    NO_READINGS,
+    NO_ROWS,
+    Lines,
+    connection_told,
+    counted,
+    number_told,
+)
 from brainnet.telling import bar
 
 SHORT_STEP = 0.001
@@ -27,6 +36,12 @@ def loss_lines(told: LossTold) -> Lines:
     for word, value in known.items():
         share = value / largest if largest > 0 else 0.0
         yield f"  {word:<29}{figure(value):>9}  {bar(share, 16)}"
+    end = told.end
+    if end is not None and end.guessing is not None and not end.beats_guessing:
+        yield (
+            f"At the end {end.tag} is {number_told(end.loss)}, no better than guessing: always the "
+            f"same answer costs {number_told(end.guessing)} on these rows."
+        )
     yield from _drawn(told.curve, "the loss of the batches")
     scores = [f"{tag} {figure(v)}" for tag, v in told.metrics.items() if not tag.startswith("loss")]
     if scores:
@@ -100,7 +115,8 @@ def descent_lines(told: DescentTold) -> Lines:
         largest = max(each.update_ratio for each in told.layers)
         for each in told.layers:
             share = each.update_ratio / largest if largest > 0 else 0.0
-            yield f"  {clipped(each.name, 14):<14}{each.update_ratio:9.3%}  {bar(share, 16)}"
+            moved = percent(each.update_ratio, 3)
+            yield f"  {clipped(each.name, 14):<14}{moved:>9}  {bar(share, 16)}"
         yield "About 0.1% is usual: far less hardly learns, far more tears down what was learned."
     if told.promised is None or told.kept is None or told.downhill is None:
         yield NO_READINGS
@@ -109,8 +125,8 @@ def descent_lines(told: DescentTold) -> Lines:
         f"Of the {counted(told.looks, 'step')} looked at closely, {told.downhill:.0%} led "
         "downhill. All together, on their own rows:"
     )
-    yield f"  {'the slope promised':<29}{figure(told.promised):>9}"
-    yield f"  {'the loss fell by':<29}{figure(told.kept):>9}"
+    yield f"  {'the slope promised':<28}{number_told(told.promised):>10}"
+    yield f"  {'the loss fell by':<28}{number_told(told.kept):>10}"
 
 
 def rate_lines(told: RateTold) -> Lines:
@@ -122,19 +138,37 @@ def rate_lines(told: RateTold) -> Lines:
     if values and min(values) != max(values):
         yield from _drawn(told.curve, "the learning rate")
     if told.update_ratio is not None:
-        ratio = f"{told.update_ratio:.2%}"
-        yield f"At that, a typical step moved the weights by {ratio} of their length."
-    if told.kept is None or told.overshot is None:
+        far = f"by {percent(told.update_ratio, 2)} of their length"
+        beyond = "further than numbers go"
+        yield (
+            "At that, a typical step moved the weights "
+            f"{far if math.isfinite(told.update_ratio) else beyond}."
+        )
+    if told.broke is None and (told.kept is None or told.overshot is None):
         yield NO_READINGS
         return
-    yield (
-        f"A typical step brought {told.kept:.0%} of what the slope promised, and "
-        f"{told.overshot:.0%} of the steps looked at ended higher than they began. {_verdict(told)}"
-    )
+    brought = []
+    if told.kept is not None:
+        brought.append(f"a typical step brought {percent(told.kept)} of what the slope promised")
+    if told.overshot is not None:
+        beyond = "" if told.broke is None else ", or at no number at all"
+        brought.append(
+            f"{told.overshot:.0%} of the steps looked at ended higher than they began{beyond}"
+        )
+    if brought:
+        yield f"{_sentence(', and '.join(brought))}. {_verdict(told)}"
+    else:
+        yield _verdict(told)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _verdict(told: RateTold) -> str:
     """What the promises kept say of the size of the step."""
+    if told.broke is not None:
+        return f"{_sentence(told.broke)}: try a smaller step."
     kept, overshot = told.kept or 0.0, told.overshot or 0.0
     if overshot > 0.25 or kept < 0.25:
         return "It overshoots: try a smaller one."

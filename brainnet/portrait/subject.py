@@ -73,6 +73,7 @@ class Facts:
         steps: taken in all.
         epochs: passes over the training rows.
         metrics: what came of it, by tag.
+        failure: why it failed, as in "the loss became nan at step 1"; None where it did not.
     """
 
     name: str = "this run"
@@ -84,6 +85,7 @@ class Facts:
     steps: int | None = None
     epochs: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    failure: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

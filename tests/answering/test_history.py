@@ -1,5 +1,6 @@
 """How a run learned is read from its folder; what is not there is left open."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_the_readings_name_the_layers_as_the_network_does(trained):
     assert {tuple(layer.place for layer in each.layers) for each in readings} == {
         ("hidden_1", "output")
     }
+
+
+def test_why_a_training_failed_is_known(tmp_path):
+    said = {"state": "failed", "reason": "the loss became nan at step 1"}
+    for state, failure in (("failed", said["reason"]), ("finished", None)):
+        (tmp_path / "summary.json").write_text(json.dumps(said | {"state": state}))
+        assert History(RunFolder(tmp_path), {}, Path("last.ckpt")).facts().failure == failure
 
 
 def test_of_an_empty_folder_nothing_is_known(tmp_path):

@@ -35,6 +35,23 @@ def test_guessing_costs_the_entropy_of_the_classes(classes):
     assert guessing(classes) == pytest.approx(entropy)
 
 
+def test_guessing_is_judged_by_the_rows_it_is_asked_of(classes):
+    rows = classes.rows[1]
+    share = float(classes.learned.targets.double().mean())
+    right = rows.targets.double()
+    by_hand = -(right * math.log(share) + (1 - right) * math.log(1 - share)).mean()
+    assert guessing(classes, rows) == pytest.approx(float(by_hand))
+
+
+@pytest.mark.parametrize(("part", "row"), [("validation", 1), ("train", 0)])
+def test_the_end_is_that_of_a_whole_part_of_the_rows(classes, part, row):
+    metrics = {"loss/train": 0.4} | ({f"loss/{part}": 0.3} if part == "validation" else {})
+    end = loss_of(replace(classes, facts=replace(classes.facts, metrics=metrics))).end
+    assert (end.part, end.loss) == (part, metrics[f"loss/{part}"])
+    assert end.guessing == guessing(classes, classes.rows[row])
+    assert end.beats_guessing
+
+
 def test_guessing_a_number_costs_its_variance(numbers):
     assert guessing(numbers) == pytest.approx(float(numbers.learned.targets.var(correction=0)))
 

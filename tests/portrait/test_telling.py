@@ -1,9 +1,15 @@
 """The telling of a run: it fits, every number is there, and nothing is told that is not known."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from brainnet.concepts import CONCEPTS, find_concept
+from brainnet.figures import figure
+from brainnet.portrait.descent import rate_of
 from brainnet.portrait.in_short import in_short
+from brainnet.portrait.loss import guessing, loss_of
 from brainnet.portrait.portrait import PORTRAYED, thought_of
 from brainnet.portrait.telling import overview_of, portrait_of, tell_portrait
 
@@ -63,6 +69,50 @@ def test_the_overview_has_a_line_for_each_and_names_the_weights(classes):
 )
 def test_the_numbers_of_the_run_are_told(classes, name, numbers):
     assert numbers in text(classes, name)
+
+
+def ended(subject, loss):
+    return replace(subject, facts=replace(subject.facts, metrics={"loss/validation": loss}))
+
+
+def test_a_step_size_that_broke_the_run_is_never_said_to_suit(classes):
+    layers = tuple(replace(each, update_ratio=math.inf) for each in classes.readings[0].layers)
+    only = replace(classes.readings[0], actual_decrease=math.nan, layers=layers)
+    facts = replace(
+        classes.facts, failure="the loss became nan at step 1", learning_rate=1e30, schedule=None
+    )
+    broken = replace(classes, readings=(only,), facts=facts)
+    said = text(broken, "learning rate")
+    assert "The learning rate is 1e+30 and stays as it is." in said
+    assert "The loss became nan at step 1: try a smaller step." in said
+    assert "100% of the steps looked at ended higher than they began, or at no number" in said
+    assert "suit" not in said
+    assert [word for word in ("nan%", "inf") if word in said] == []
+    assert "the loss fell by not finite" in text(broken, "gradient descent")
+    short = in_short(find_concept("learning rate"), rate_of(broken))
+    assert short == "1e+30; the loss became nan at step 1"
+
+
+def test_the_end_is_set_beside_guessing_on_the_same_rows_not_the_last_batch(classes):
+    loss = find_concept("loss")
+    cost = guessing(classes, classes.rows[1])
+    nothing = ended(classes, 0.995 * cost)
+    assert f"is {figure(0.995 * cost)}, no better than guessing" in text(nothing, "loss")
+    assert in_short(loss, loss_of(nothing)) == (
+        f"1.2 → {figure(0.995 * cost)} (validation); no better than guessing {figure(cost)}"
+    )
+    learnt = ended(classes, 0.9 * cost)
+    assert "no better than guessing" not in text(learnt, "loss")
+    assert in_short(loss, loss_of(learnt)) == (
+        f"1.2 → {figure(0.9 * cost)} (validation); guessing costs {figure(cost)}"
+    )
+    assert in_short(loss, loss_of(classes)).startswith("1.2 → 0.5 (last batch); guessing costs")
+
+
+def test_what_is_no_number_is_called_not_finite(classes):
+    loss = find_concept("loss")
+    nothing = in_short(loss, loss_of(ended(classes, math.nan)))
+    assert nothing.startswith("1.2 → not finite (validation); no better than guessing")
 
 
 def test_what_is_not_known_is_said(without_rows, unobserved):
