@@ -19,7 +19,7 @@ from brainnet.observation.introduction import introduce
 from brainnet.observation.judge import Judge, enough
 from brainnet.observation.look_in_a_loop import LookInALoop
 from brainnet.observation.observed_step import ObservedStep
-from brainnet.observation.parts import is_compiled, uncompiled
+from brainnet.observation.parts import is_compiled
 from brainnet.observation.reading import Reading, frame
 from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import Recording, length_before
@@ -33,7 +33,7 @@ from brainnet.observation.visibility import (
     process_rank,
 )
 from brainnet.observation.writer import Writer
-from brainnet.structure.anatomy import places
+from brainnet.structure.anatomy import places, uncompiled
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from torch.nn.parameter import is_lazy
 from brainnet.kernels.statistics import DTYPES, statistics
 from brainnet.observation import tags
 from brainnet.observation.layer_signals import LayerSignals
-from brainnet.observation.parts import holders, is_compiled, uncompiled
+from brainnet.observation.parts import holders, is_compiled
 from brainnet.observation.stopwatch import Stopwatch
 from brainnet.observation.unread_look import Moment, Name, Row, UnreadLook
-from brainnet.structure.anatomy import places
+from brainnet.structure.anatomy import places, uncompiled
 
 COORDINATES = 4096
 """Of a gradient, about this many numbers at fixed positions are kept for the next cosine."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from torch import nn
 
 from brainnet.structure.activation import ThresholdRamp
-from brainnet.structure.anatomy import ACTIVATING, WEIGHTED
+from brainnet.structure.anatomy import ACTIVATING, WEIGHTED, uncompiled
 from brainnet.structure.bias import Bias
 from brainnet.structure.embedding import Embedding, Embeddings
 from brainnet.structure.layer import Layer
@@ -84,9 +84,3 @@ def is_compiled(model: nn.Module) -> bool:
         module._compiled_call_impl is not None or uncompiled(module) is not module
         for module in parts(model)
     )
-
-
-def uncompiled(model: nn.Module) -> nn.Module:
-    """The model itself, where `torch.compile` has put one of its own around it."""
-    # By its one part, as asking for the class would import the whole compiler.
-    return model._modules.get("_orig_mod") or model

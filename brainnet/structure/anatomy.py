@@ -114,3 +114,10 @@ def _first_activation(following: Sequence[nn.Module]) -> nn.Module | None:
         if not isinstance(module, (*RESCALING, nn.Dropout)):
             return None
     return None
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model itself, where `torch.compile` has put one of its own around it."""
+    # By its one part, as asking for the class would import the whole compiler: seconds.
+    own = model._modules.get("_orig_mod")
+    return model if own is None else own

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from brainnet import concepts
-from brainnet.structure.anatomy import ACTIVATING, RESCALING, Place, places
+from brainnet.structure.anatomy import ACTIVATING, RESCALING, Place, places, uncompiled
 from brainnet.structure.layer import Layer
 
 SHOWN = 8  # numbers of one line in a print-out
@@ -92,12 +92,11 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
         >>> thought.layers[0].pre_activation.shape
         torch.Size([1, 3])
     """
-    if isinstance(model, torch._dynamo.OptimizedModule):
-        model = model._orig_mod
+    model = uncompiled(model)
     recorder = _Recorder()
     with ExitStack() as stack:
         stack.enter_context(_out_of_place(model))
-        stack.enter_context(_uncompiled(model))
+        stack.enter_context(_as_written(model))
         for place in places(model):
             recorder.attach(place, stack)
         for module in model.modules():
@@ -160,7 +159,7 @@ def _out_of_place(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _uncompiled(model: nn.Module) -> Iterator[None]:
+def _as_written(model: nn.Module) -> Iterator[None]:
     """Run compiled modules as they are written for a while: compiled code calls no new hook."""
     compiled = [(module, module._compiled_call_impl) for module in model.modules()]
     for module, _ in compiled:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from brainnet.observation.parts import uncompiled
+from brainnet.structure.anatomy import uncompiled
 
 
 def compiled_in_place(network: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from brainnet.errors import InputError
-from brainnet.observation.parts import uncompiled
+from brainnet.structure.anatomy import uncompiled
 
 if TYPE_CHECKING:  # which brings Lightning
     from brainnet.data.module import DataModule

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from brainnet.structure.anatomy import places
+from brainnet.structure.anatomy import places, uncompiled
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 
@@ -51,3 +51,9 @@ def test_a_reparametrised_layer_is_still_a_layer() -> None:
 
 def test_a_model_without_weights() -> None:
     assert places(nn.ReLU()) == []
+
+
+def test_a_compiled_model_and_the_model_itself() -> None:
+    for model in (nn.Sequential(nn.Linear(2, 1)), nn.Sequential()):  # an empty one is not true
+        assert uncompiled(torch.compile(model, backend="eager")) is model
+        assert uncompiled(model) is model

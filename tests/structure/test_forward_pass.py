@@ -57,6 +57,16 @@ def test_a_compiled_model_is_traced_as_it_was_written(wrapped: bool) -> None:
     assert wrapped or network._compiled_call_impl is not None
 
 
+def test_nobody_waits_for_the_compiler_to_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Untouched:
+        def __getattr__(self, name: str) -> None:
+            raise AssertionError(f"the compiler was asked for {name}")
+
+    # What stands there, so that not even the test has the module imported.
+    monkeypatch.setitem(vars(torch), "_dynamo", Untouched())
+    assert len(trace(Network([4, 3, 2]), torch.zeros(1, 4)).layers) == 2
+
+
 def test_hooks_leave_even_when_the_model_raises() -> None:
     network = Network([4, 3, 2])
     with pytest.raises(ValueError, match="hidden_1 needs 4 inputs"):
