@@ -19,10 +19,12 @@ from brainnet.learning.learning_rate import settings_of_run
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
 from brainnet.structure.network import Network
 from brainnet.suggestion import did_you_mean
+from brainnet.training.choices import loss_for
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.observe import Observe
 from brainnet.training.profiling import profiler_for
 from brainnet.training.sizes import outputs_for
+from brainnet.training.sizes import outputs_of as answered
 
 REHEARSED_STEPS = 100
 
@@ -71,6 +73,8 @@ def parts_of(config: Config, build: Build, folder: Path) -> Parts:
     data = data_from(config, build)
     loss = loss_of(filled, data, build)
     network = network_of(filled, data, loss, build)
+    if config["loss"].get("_target_") is None:
+        loss = fitted_loss(filled, data, network, loss)
     optimizer = optimizer_of(config, build)
     schedule = schedule_of(config, build)
     rehearse(network, optimizer, schedule)
@@ -104,6 +108,23 @@ def loss_of(filled: Config, data: DataModule, build: Build) -> nn.Module:
         filled["loss"] = {"_target_": f"{chosen.__module__}.{chosen.__qualname__}"}
     loss: nn.Module = build.instance(filled["loss"], "loss")
     return loss
+
+
+def fitted_loss(filled: Config, data: DataModule, network: nn.Module, loss: nn.Module) -> nn.Module:
+    """The loss that fits the task and the network; one of the user's may answer in its own way.
+
+    A network of ours has as many outputs as the loss of the task asks for. One that takes no
+    `outputs` has its own, and with two, two classes are told apart by one output each.
+    """
+    if data.task != "binary" or isinstance(network, Network):
+        return loss
+    outputs = answered(network, data)
+    chosen = loss_for("auto", data.task, outputs)
+    if type(chosen) is type(loss):
+        return loss
+    filled["loss"] = {"_target_": f"{type(chosen).__module__}.{type(chosen).__qualname__}"}
+    filled["network"] = filled["network"] | {"outputs": outputs}
+    return chosen
 
 
 def outputs_of(loss: nn.Module, data: DataModule) -> int:

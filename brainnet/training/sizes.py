@@ -24,9 +24,8 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
     if wanted is not None and outputs != wanted:
         answers = f"{data.targets} classes" if data.class_names else f"{data.targets} targets"
         raise InputError(
-            f"{type(loss).__name__} on {data.dataset.name} ({answers}) needs {wanted} outputs; "
-            f"the network has {outputs}. Set network.outputs={wanted} (in Python: give the "
-            f"network {wanted} outputs){_fitting_loss(data, outputs)}."
+            f"{type(loss).__name__} on {data.dataset.name} ({answers}) needs {_outputs(wanted)}; "
+            f"the network has {outputs}. {_remedy(network, data, outputs, wanted)}."
         )
 
 
@@ -62,12 +61,28 @@ def outputs_of(network: nn.Module, data: DataModule) -> int:
     return network.sizes[-1] if isinstance(network, Network) else _asked(network, data)
 
 
-def _fitting_loss(data: DataModule, outputs: int) -> str:
-    """Name a loss for this task that takes so many outputs, as it is typed, if there is one."""
+def _remedy(network: nn.Module, data: DataModule, outputs: int, wanted: int) -> str:
+    """Say what to change; how many outputs a module of the user's has is told by no key of ours."""
+    loss = _fitting_loss(data, outputs)
+    chosen = f'loss={loss} (in Python: loss="{loss}")'
+    if isinstance(network, Network):
+        sized = f"Set network.outputs={wanted} (in Python: give the network {_outputs(wanted)})"
+        return sized if loss is None else f"{sized}, or choose {chosen}"
+    if loss is None:
+        return f"Give the {type(network).__name__} {_outputs(wanted)}"
+    return f"Choose {chosen}"
+
+
+def _outputs(count: int) -> str:
+    return f"{count} output{'' if count == 1 else 's'}"
+
+
+def _fitting_loss(data: DataModule, outputs: int) -> str | None:
+    """Name a loss for this task that takes so many outputs, if there is one."""
     for name, kind in LOSSES.items():
         if data.task in getattr(kind, "tasks", ()) and _takes(kind(), data.targets, outputs):
-            return f', or choose loss={name} (in Python: loss="{name}")'
-    return ""
+            return name
+    return None
 
 
 def _takes(loss: nn.Module, targets: int, outputs: int) -> bool:

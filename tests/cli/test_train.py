@@ -211,6 +211,18 @@ def test_a_network_of_the_users_own(theirs, calls):
     assert type(call["network"][1]).__name__ == "ThresholdRamp"
 
 
+def test_a_network_with_an_output_for_each_of_two_classes_gets_the_loss_that_takes_them():
+    words = "+network.in_features=2 +network.out_features=2 data=moons trainer.max_epochs=1"
+    network = ["network=custom", "network._target_=torch.nn.Linear", *words.split()]
+    assert main(["train", *network]) == 0
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    stored = yaml.safe_load((run / "config.yaml").read_text())
+    assert stored["loss"]["_target_"].endswith(".CrossEntropy")
+    assert stored["network"]["outputs"] == 2
+    assert main(["train", "resume=latest", "trainer.max_epochs=2"]) == 0
+    assert main(["evaluate", "latest"]) == 0
+
+
 def test_consent_is_asked_for_again_when_the_run_is_used(theirs, capsys, monkeypatch):
     words = ["data=iris", "trainer.max_epochs=1", "trainer=cpu"]
     assert main(["train", "network=custom", theirs, *words]) == 0

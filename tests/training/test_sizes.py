@@ -78,6 +78,17 @@ def test_a_loss_that_would_fit_is_named_as_it_is_typed():
     moons = DataModule("moons")
     with pytest.raises(InputError, match=r'outputs=1 .* loss=cross_entropy .*loss="cross_entropy"'):
         check_sizes(Network([2, 2]), moons, BinaryCrossEntropy())
+
+
+def test_a_module_of_the_users_is_never_sent_to_a_key_that_it_does_not_have(iris):
+    moons = DataModule("moons")
+    with pytest.raises(
+        InputError, match=r"needs 1 output; the network has 2\. Choose loss"
+    ) as said:
+        check_sizes(nn.Linear(2, 2), moons, BinaryCrossEntropy())
+    assert "network.outputs" not in str(said.value)
+    with pytest.raises(InputError, match=r"the network has 2\. Give the Linear 3 outputs\.$"):
+        check_sizes(nn.Linear(4, 2), iris, CrossEntropy())
     check_sizes(Network([2, 2]), moons, CrossEntropy())
 
 
