@@ -20,12 +20,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from brainnet.cli.arguments import Arguments
 from brainnet.cli.conf_folder import conf_folder, groups
+from brainnet.cli.deletions import check_deletions
 from brainnet.cli.keys import BY_PATH
 from brainnet.cli.unreadable import unreadable
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
 
 VERSION_BASE = "1.3"
+HYDRA = "hydra"
 ONE_CHOICE = frozenset(groups()) - {"callbacks", "logger", "experiment", "debug"}
 
 
@@ -64,6 +66,7 @@ class Composer:
         try:
             self._check_name()
             self._check_choices(words, parsed)
+            self._check_deletions(parsed)
             return self._composed(words, sweep=sweep)
         except yaml.YAMLError as error:
             raise InputError(broken(error)) from error
@@ -73,6 +76,13 @@ class Composer:
             ) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(self._explained(error, parsed)) from error
+        except InputError:
+            raise
+        except ValueError as error:  # of Hydra's, at a list of defaults that it cannot read
+            raise InputError(
+                f"the configuration cannot be composed: {first_lines(error)}. In a YAML file, "
+                'words such as off and no need quotes: observe: "off".'
+            ) from error
 
     def parsed(self, overrides: Sequence[str]) -> list[Override]:
         """The overrides as Hydra understands them.
@@ -106,7 +116,7 @@ class Composer:
 
     def groups(self) -> list[str]:
         """Every group there is, the user's own included, Hydra's left out."""
-        return [name for name in self.hydra.config_loader.list_groups("") if name != "hydra"]
+        return [name for name in self.hydra.config_loader.list_groups("") if name != HYDRA]
 
     def options(self, group: str, overrides: Sequence[str] = ()) -> list[str]:
         """The options of a group; names that begin with `_` are parts of others."""
@@ -138,6 +148,11 @@ class Composer:
         existing = set(self.groups())
         for override in overrides:
             group = override.key_or_group
+            if group.partition("/")[0] == HYDRA and override.value() is None:
+                raise InputError(
+                    f"{override.input_line} takes away what trainings are started with. Leave it "
+                    "out; brainnet train --hydra-help tells what may change."
+                )
             if group in existing and not (override.is_delete() or override.is_sweep_override()):
                 self._check_choice(group, override, words)
 
@@ -157,10 +172,23 @@ class Composer:
                     f"{group} is one of {', '.join(options)}."
                 )
 
+    def _check_deletions(self, overrides: list[Override]) -> None:
+        if any(override.is_delete() for override in overrides):
+            config = self._chosen(overrides)
+            choices = config.hydra.runtime.choices
+
+            def held(path: str) -> bool:
+                group, _, name = path.partition(".")
+                chosen = choices.get(group)  # where several files were chosen, Hydra lists none
+                options = [chosen] if isinstance(chosen, str) else self.options(group)
+                return not name or any(self._holds(group, option, name) for option in options)
+
+            check_deletions(overrides, as_data(config), held)
+
     def _explained(self, error: Exception, overrides: list[Override]) -> str:
         existing = set(self.groups())
         try:
-            known = self._known_keys([o for o in overrides if o.key_or_group in existing])
+            known = set(nodes(as_data(self._chosen(overrides))))
         except HydraException:  # not even the files themselves fit together
             return first_lines(error)
         for override in overrides:
@@ -176,14 +204,18 @@ class Composer:
                 )
         return first_lines(error)
 
-    def _known_keys(self, choices: list[Override]) -> set[str]:
-        """The keys that there are once the groups are chosen."""
-        words = [str(choice.input_line) for choice in choices if not choice.is_sweep_override()]
+    def _chosen(self, overrides: list[Override]) -> DictConfig:
+        """What the files say of which the overrides choose, nothing changed by hand."""
+        existing = set(self.groups())
+        words = [
+            str(choice.input_line)
+            for choice in overrides
+            if choice.key_or_group in existing and not choice.is_sweep_override()
+        ]
         try:
-            config = self._composed(words, sweep=False)
+            return self._composed(words, sweep=False)
         except (HydraException, OmegaConfBaseException):
-            config = self._composed([], sweep=False)
-        return set(nodes(OmegaConf.to_container(config, resolve=False)))
+            return self._composed([], sweep=False)
 
     def _about_key(self, key: str, known: set[str], groups: set[str]) -> str:
         shown = {name for name in known | groups if not name.startswith("hydra")}
@@ -203,8 +235,17 @@ class Composer:
         loaded = self.hydra.config_loader.load_configuration(
             config_name=self.config_name, overrides=[f"{group}={option}"], run_mode=RunMode.RUN
         )
-        # As plain data: OmegaConf denies holding a key whose value must be given, `???`.
-        return f"{group}.{name}" in nodes(OmegaConf.to_container(loaded, resolve=False))
+        return f"{group}.{name}" in nodes(as_data(loaded))
+
+
+def as_data(config: DictConfig) -> dict[str, object]:
+    """The configuration as plain data, nothing resolved.
+
+    OmegaConf itself denies holding a key whose value must be given, `???`.
+    """
+    found = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def nodes(tree: object, place: str = "") -> Iterable[str]:

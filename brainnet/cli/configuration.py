@@ -46,11 +46,24 @@ def check(config: Config, needed: Iterable[str] = NEEDED) -> None:
     """
     for group in needed:
         if not isinstance(config.get(group), Mapping):
-            raise InputError(
-                f"{group} is missing: choose one, {group}=... (brainnet train --help lists them)."
-            )
+            raise InputError(_missing(group))
     for path, value in leaves(config):
         check_key(path, value, config)
+
+
+def check_begun(config: Config) -> None:
+    """Hold a configuration against what is asked of it before all else.
+
+    Raises:
+        InputError: for what a file of the user's to start from, or `~`, leaves out.
+    """
+    if not isinstance(config.get("paths"), Mapping):
+        raise InputError(_missing("paths"))
+    there = dict(leaves(config))
+    for path in ("seed", "paths.runs"):
+        if path not in there:
+            key = BY_PATH[path]
+            raise InputError(f"{path} is missing: {path}=... ({key.kind.words}: {key.meaning}).")
 
 
 def check_hidden(config: Config) -> None:
@@ -93,6 +106,10 @@ def is_own(group: object) -> bool:
     """Whether a group is built from a class of the user's, whose keys are the user's too."""
     target = group.get("_target_") if isinstance(group, Mapping) else None
     return isinstance(target, str) and not under(target, ROOTS)
+
+
+def _missing(group: str) -> str:
+    return f"{group} is missing: choose one, {group}=... (brainnet train --help lists them)."
 
 
 def told(value: object) -> str:

@@ -29,6 +29,7 @@ from brainnet.cli.other_data import (
 )
 from brainnet.cli.parts import loss_of, network_of
 from brainnet.cli.resume import (
+    check_keeps,
     check_rebuildable,
     look_up,
     put,
@@ -62,12 +63,13 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     typed = parse([word for word in words if word != JSON], command="evaluate", more=(JSON,))
     if typed.multirun or typed.shows:
         raise InputError(f"evaluate takes no {typed.flags[0]}: a run, and key=value, alone.")
-    names = [word for word in typed.overrides if "=" not in word or Path(word).exists()]
+    names = [word for word in typed.overrides if names_run(word)]
     if len(names) != 1:
         raise InputError(f"{NEEDS_RUN}; got {' '.join(names) or 'none'}.")
     overrides = tuple(word for word in typed.overrides if word != names[0])
     composer = Composer.over(typed)
     parsed = composer.parsed(overrides)
+    check_keeps(parsed, "evaluate")
     found = find_run(names[0], runs_of(parsed))
     learnt = stored_config(found)
     composed = plain(composer.compose([*own_choice(parsed, learnt), *overrides]))
@@ -79,6 +81,12 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     judgement = judged(found, config, learnt, consent_of(parsed))
     sys.stdout.write(judgement.as_json() if JSON in words else judgement.told())
     return 0
+
+
+def names_run(word: str) -> bool:
+    """Whether a word is a run rather than an override, `~key` among these; `~/runs` is a folder."""
+    overrides = "=" in word or (word.startswith("~") and "/" not in word)
+    return not overrides or Path(word).exists()
 
 
 def judged(run: Run, config: Config, learnt: Config, consent: Consent) -> Judgement:

@@ -30,12 +30,13 @@ def resumed(config: Config, overrides: Iterable[Override]) -> tuple[Config, Run]
     Raises:
         InputError: when there is no such run, or something typed would make it another one.
     """
+    typed = list(overrides)
+    check_keeps(typed, "resume")
     run = find_run(str(config["resume"]), Path(str(config["paths"]["runs"])))
     stored = stored_config(run)
     stored.setdefault("paths", config["paths"])  # a run from Python may lie anywhere
     check_rebuildable(stored)
     check(stored)
-    typed = list(overrides)
     for override in typed:
         apply(override, config, stored, [other.key_or_group for other in typed])
     check_length(stored, run)
@@ -86,6 +87,19 @@ def _handed_over(part: str, name: object, why: str) -> str:
     )
 
 
+def check_keeps(overrides: Iterable[Override], command: str) -> None:
+    """Refuse `~`, which has nothing to take out of what was trained already.
+
+    Raises:
+        InputError: at the first such word.
+    """
+    for override in overrides:
+        if override.is_delete():
+            raise InputError(
+                f"{command} takes nothing away from a run: leave {override.input_line} out."
+            )
+
+
 def apply(override: Override, config: Config, stored: Config, keys: Sequence[str]) -> None:
     """Carry one typed word over into the stored configuration.
 
@@ -102,8 +116,6 @@ def apply(override: Override, config: Config, stored: Config, keys: Sequence[str
     group, _, rest = key.partition(".")
     if group in NOT_OF_THE_RUN:
         return
-    if override.is_delete():
-        raise InputError(f"resume takes nothing away from a run: leave {override.input_line} out.")
     if group == "trainer" and not rest:
         chosen = config["trainer"]
         stored["trainer"] |= {name: chosen[name] for name in DEVICE if name in chosen}

@@ -22,13 +22,13 @@ from brainnet.building.targets import Consent
 from brainnet.cli.arguments import Arguments
 from brainnet.cli.composition import VERSION_BASE, Composer
 from brainnet.cli.conf_folder import conf_folder
-from brainnet.cli.configuration import Config, check, check_hidden, plain
+from brainnet.cli.configuration import Config, check, check_begun, check_hidden, plain
 from brainnet.cli.consent import consent_of
 from brainnet.cli.hydra_targets import check_hydra
 from brainnet.cli.kinds import name
 from brainnet.cli.other_class import without_leftovers
 from brainnet.cli.other_data import own_choice, runs_of
-from brainnet.cli.resume import resumed, stored_config
+from brainnet.cli.resume import check_keeps, resumed, stored_config
 from brainnet.errors import InputError
 from brainnet.training.run_folder import Run, find_run
 
@@ -93,6 +93,7 @@ class Session:
             InputError: at the first check it does not pass.
         """
         own, run = plain(config), None
+        check_begun(own)
         if own.get("resume") is not None:
             if self.sweeps:
                 raise InputError("resume goes on with one run: leave -m out.")
@@ -104,7 +105,7 @@ class Session:
         typed = self.composer.parsed(self.arguments.overrides)
         own = without_leftovers(own, typed, self.consent)
         own["data"] = located(own["data"])
-        if own["name"] is None:
+        if own.get("name") is None:
             own["name"] = name_of(own["data"], str(choices["data"]))
         return Job(own, run)
 
@@ -162,6 +163,7 @@ def choice_of_run(overrides: Sequence[Override]) -> list[str]:
     named = [each for each in overrides if each.key_or_group == "resume"]
     if not named or named[-1].is_sweep_override() or named[-1].value() is None:
         return []
+    check_keeps(overrides, "resume")
     try:
         run = find_run(str(named[-1].value()), runs_of(overrides))
         return own_choice(overrides, stored_config(run))
