@@ -272,7 +272,7 @@ def test_folders_of_the_users_own_groups(calls):
         "# Few.\ndefaults: [_module]\n\n_target_: brainnet.data.builtin.Xor\nrows: 40\nnoise: 0.0\n"
     )
     assert main(["train", "--config-dir", "mine", "data=few"]) == 0
-    here = group.parent.resolve().as_uri()
+    here = f"file://{group.parent.resolve()}"  # Hydra reads no %20
     assert main(["train", f"hydra.searchpath=[{here}]", "data=few"]) == 0
     assert [len(call["data"].dataset.inputs) for call in calls] == [40, 40]
     assert calls[0]["folder"].path.parent.name == "few"
