@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
+from brainnet.data.clock import CLOCK
 from brainnet.data.column import Column
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
@@ -37,6 +38,8 @@ def _named(column: Column) -> str:
         return f"{column.name} ({len(column.values):,}, {how})"
     if column.kind == "boolean":
         return f"{column.name} ({' = 0, '.join(column.values)} = 1)"
+    if column.form == CLOCK:
+        return f"{column.name} (hours since midnight)"
     return column.name
 
 
