@@ -94,6 +94,7 @@ def contenders(neurons: int, device: str) -> dict[str, Contender]:
         "ours, counting": lambda x: threshold_ramp(x, counters=counters),
         "ours per neuron, counting": lambda x: threshold_ramp(x, low, wide, counters=counters),
         "ours in place": lambda x: threshold_ramp(x, reuse_input=True),
+        "ours in place, counting": lambda x: threshold_ramp(x, reuse_input=True, counters=counters),
         "ours per neuron, in place": lambda x: threshold_ramp(x, low, wide, reuse_input=True),
         "ours per neuron, in place, counting": lambda x: threshold_ramp(
             x, low, wide, reuse_input=True, counters=counters
