@@ -30,6 +30,7 @@ RESCALING = (
     nn.GroupNorm,
     nn.RMSNorm,
     nn.modules.instancenorm._InstanceNorm,
+    nn.Dropout,
 )
 """Classes that may stand between a weighted sum and its activation and only rescale it."""
 
@@ -44,7 +45,11 @@ class Place:
         module: the `Layer`, the `Embedding`, or PyTorch's module.
         weights: (neurons, inputs), or (channels, inputs, *kernel) of a convolution.
         bias: (neurons,), or None.
-        activation: the module that reacts to its sums, where it follows directly.
+        activation: the module that reacts to its sums. Of a layer of PyTorch's it is the one that
+            the model registers next, which a `forward` of somebody else's may call anywhere: it
+            has reacted to these sums where it received the layer's very output, as passed on by
+            those between. A place in a `ForwardPass` tells who did.
+        between: the modules that such sums pass on their way to it, in order.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Place:
     weights: Tensor
     bias: Tensor | None
     activation: nn.Module | None
+    between: tuple[nn.Module, ...] = ()
 
 
 def places(model: nn.Module) -> list[Place]:
@@ -78,9 +84,8 @@ def places(model: nn.Module) -> list[Place]:
         elif isinstance(module, WEIGHTED):
             following = [part for _, part in modules[position + 1 :]]
             label = name or type(module).__name__
-            found.append(
-                Place(label, module, module.weight, module.bias, _first_activation(following))
-            )
+            activation, between = _on_the_way(following)
+            found.append(Place(label, module, module.weight, module.bias, activation, between))
     return found
 
 
@@ -107,13 +112,16 @@ def _whole_parts(
         yield from _whole_parts(child, ".".join(filter(None, (name, child_name))), seen)
 
 
-def _first_activation(following: Sequence[nn.Module]) -> nn.Module | None:
-    for module in following:
+def _on_the_way(
+    following: Sequence[nn.Module],
+) -> tuple[nn.Module | None, tuple[nn.Module, ...]]:
+    """The activation that comes next, and what only rescales on the way to it."""
+    for position, module in enumerate(following):
         if isinstance(module, ACTIVATING):
-            return module
-        if not isinstance(module, (*RESCALING, nn.Dropout)):
-            return None
-    return None
+            return module, tuple(following[:position])
+        if not isinstance(module, RESCALING):
+            break
+    return None, ()
 
 
 def uncompiled(model: nn.Module) -> nn.Module:

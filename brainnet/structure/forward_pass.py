@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ class LayerPass:
     """What one layer did with one batch.
 
     Attributes:
-        place: the layer.
+        place: the layer, with the activation that reacted in this very pass.
         inputs: the signals that arrived, (batch, inputs).
         pre_activation: the weighted sums plus biases, z, (batch, neurons).
         output: what the neurons answered, (batch, neurons).
@@ -130,8 +130,10 @@ class _Recorder:
 
     def _recording(self, place: Place) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def record(_module: nn.Module, signals: tuple[Tensor, ...], output: Tensor) -> None:
-            total = self._sums.pop() if isinstance(place.module, Layer) else output
-            self.calls.append(LayerPass(place, signals[0], total, output))
+            ours = isinstance(place.module, Layer)
+            total = self._sums.pop() if ours else output
+            own = place if ours else replace(place, activation=None)  # until one has reacted
+            self.calls.append(LayerPass(own, signals[0], total, output))
 
         return record
 
@@ -143,6 +145,8 @@ class _Recorder:
                 call.output = output
                 if isinstance(module, RESCALING):
                     call.pre_activation = output
+                else:
+                    call.place = replace(call.place, activation=module)
 
 
 @contextmanager

@@ -24,7 +24,8 @@ def test_a_convolutional_model_by_qualified_names() -> None:
     found = places(model)
     assert [place.name for place in found] == ["features.0", "head"]
     assert isinstance(found[0].activation, nn.ReLU)
-    assert found[1].activation is None
+    assert found[0].between == (model.features[1],)
+    assert (found[1].activation, found[1].between) == (None, ())
 
 
 def test_layers_of_ours_in_a_model_of_theirs() -> None:

@@ -90,6 +90,45 @@ def test_a_layer_used_twice_is_seen_twice() -> None:
     assert torch.equal(thought.layers[1].output, thought.output)
 
 
+def test_the_activation_is_who_reacted_not_who_is_registered_next() -> None:
+    class Actor(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.tanh, self.last = nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.tanh(self.last(self.first(inputs).relu()))
+
+    actor = Actor()
+    first, last = trace(actor, torch.randn(5, 4)).layers
+    assert first.place.activation is None  # a function's reaction is nobody's to see
+    assert torch.equal(first.output, first.pre_activation)
+    assert last.place.activation is actor.tanh
+    assert torch.equal(last.output, last.pre_activation.tanh())
+
+
+def test_each_time_a_layer_thinks_it_is_told_who_reacted() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.step, self.tanh, self.relu = nn.Linear(3, 3), nn.Tanh(), nn.ReLU()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.relu(self.step(self.tanh(self.step(inputs))))
+
+    twice = Twice()
+    thought = trace(twice, torch.randn(2, 3))
+    assert [call.place.activation for call in thought.layers] == [twice.tanh, twice.relu]
+
+
+def test_dropout_passes_the_sums_on() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.Tanh())
+    for training in (True, False):
+        (only,) = trace(model.train(training), torch.randn(6, 4)).layers
+        assert only.place.activation is model[2]
+        assert torch.equal(only.output, only.pre_activation.tanh())
+
+
 def test_a_model_without_layers() -> None:
     with pytest.raises(ValueError, match="none of Flatten took part"):
         trace(nn.Flatten(), torch.zeros(2, 3))
