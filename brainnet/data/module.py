@@ -96,6 +96,7 @@ class DataModule(Described, LightningDataModule):
         self.dataset = without_unlearnt(rows, self._split.train, own=is_own(source))
         self._scaled = False
         self._there: tuple[torch.device, Rows] | None = None
+        self._state: dict[str, Any] | None = None
         self._use(
             scaling or scaling_of_inputs(self.dataset, self._split.train, normalize),
             target_scaling
@@ -172,12 +173,18 @@ class DataModule(Described, LightningDataModule):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was learnt of the training rows, as primitives and lists of them."""
-        return {
-            "scaling": self.scaling.to_dict(),
-            "target_scaling": self.target_scaling.to_dict(),
-            **self.told,
-        }
+        """Return what was learnt of the training rows, as primitives and lists of them.
+
+        The same each time, not a copy: of many columns it is large, and asked for at every
+        checkpoint.
+        """
+        if self._state is None:
+            self._state = {
+                "scaling": self.scaling.to_dict(),
+                "target_scaling": self.target_scaling.to_dict(),
+                **self.told,
+            }
+        return self._state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from where a run was with these very data: scale all parts as it did.
@@ -226,7 +233,7 @@ class DataModule(Described, LightningDataModule):
             return
         if self._scaled:
             self.dataset, self._scaled = self._loaded_again(), False
-        self._there = None
+        self._there = self._state = None
         inputs, targets = self.dataset.inputs[:0].float(), self.dataset.targets[:0]
         of_targets = target_scaling.columns_like(targets) if self.task == "regression" else None
         self._scaler = Scaler(scaling.columns_like(inputs), of_targets)

@@ -46,9 +46,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     one just written waits in memory until writing is due and somebody asks (`write_due`), or until
     `flush`. One that cannot be written, as on a full disk, waits as well, and is tried again: the
     training goes on.
+
+    Attributes:
+        still: plain parts of all its checkpoints that never change, and so are not copied.
     """
 
     def __init__(self) -> None:
+        self.still: tuple[Any, ...] = ()
         self._waiting: dict[Path, dict[str, Any]] = {}
         self._due = 0.0
         self._said = False
@@ -62,14 +66,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write the checkpoint, now or soon, and to the paths under `ALSO` in the options."""
         paths = [*(storage_options or {}).get(ALSO, ()), Path(path)]
         waiting = self._waiting | dict.fromkeys(paths, checkpoint)
-        if time.monotonic() < self._due and bytes_of(waiting.values()) < _BYTES_IN_MEMORY:
-            self._waiting |= dict.fromkeys(paths, copied(checkpoint))
+        if time.monotonic() < self._due and self._bytes_of(waiting) < _BYTES_IN_MEMORY:
+            self._waiting |= dict.fromkeys(paths, self._copied(checkpoint))
             return
         self._waiting = waiting
         self._due = 0.0
         self.write_due()
         if any(each is checkpoint for each in self._waiting.values()):  # which training goes on in
-            kept = copied(checkpoint)
+            kept = self._copied(checkpoint)
             self._waiting |= {
                 path: kept for path, each in self._waiting.items() if each is checkpoint
             }
@@ -93,13 +97,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def _put_off(self, error: OSError) -> None:
         """Keep what could not be written, for later."""
-        if bytes_of(self._waiting.values()) >= _BYTES_IN_MEMORY:
+        if self._bytes_of(self._waiting) >= _BYTES_IN_MEMORY:
             raise NotStored(_not_written(error)) from error
         self._due = time.monotonic() + _SECONDS_BETWEEN_TRIES
         if not self._said:
             self._said = True
             # A log, not a warning: where warnings are errors, that would raise.
             log.warning("%s; it is kept in memory and tried again.", _not_written(error))
+
+    def _copied(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        same: dict[str, Any] = copied(checkpoint, still=set(map(id, self.still)))
+        return same
+
+    def _bytes_of(self, waiting: Mapping[Path, dict[str, Any]]) -> int:
+        return bytes_of(waiting.values(), still=set(map(id, self.still)))
 
     def finish(self) -> None:
         """Write what waits, for the last time.
@@ -171,8 +182,11 @@ class Checkpoints(Checkpoint):
         checkpoint[OURS] = {"format": FORMAT, "config": self._config, "random": random_state()}
         # Lightning stores it too, but under the name of the class, which may be derived from ours.
         data = getattr(trainer, "datamodule", None)
+        self._store.still = (self._config,)
         if isinstance(data, DataModule):
-            checkpoint[OURS][SCALING] = data.state_dict()
+            state = checkpoint[OURS][SCALING] = data.state_dict()
+            if type(data).state_dict is DataModule.state_dict:  # which always returns this one
+                self._store.still += (state,)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

@@ -1,14 +1,21 @@
 """Copied: a training's state as it is now, apart from what the training goes on to change."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 import torch
 from torch import Tensor
 
+PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None)))
+"""Types of values that cannot change: a list or dict of these alone is copied in one go."""
 
-def copied(value: Any, known: dict[int, Tensor] | None = None) -> Any:  # noqa: ANN401
+
+def copied(
+    value: Any,  # noqa: ANN401
+    known: dict[int, Tensor] | None = None,
+    still: Set[int] = frozenset(),
+) -> Any:  # noqa: ANN401
     """Copy the tensors in it, to the CPU; `tree_map` takes ten times as long.
 
     Types stay, and tensors that share their memory share that of the copy: it is written as the
@@ -17,6 +24,7 @@ def copied(value: Any, known: dict[int, Tensor] | None = None) -> Any:  # noqa: 
     Args:
         value: of tensors, plain values, and dicts, lists and tuples of such.
         known: the copies made so far, by the memory they were made of.
+        still: by their `id`, what in it never changes, and is taken as it is.
 
     Example:
         >>> weight = torch.zeros(2)
@@ -26,25 +34,34 @@ def copied(value: Any, known: dict[int, Tensor] | None = None) -> Any:  # noqa: 
         tensor([2., 2.])
     """
     known = {} if known is None else known
+    kind = type(value)
+    if kind in PLAIN or id(value) in still:
+        return value
     if isinstance(value, Tensor):
         return _copied_tensor(value.detach(), known)
+    if kind is list and PLAIN.issuperset(map(type, value)):
+        return value.copy()
     if isinstance(value, dict):
-        parts = {key: copied(part, known) for key, part in value.items()}
-        if type(value) is dict:
+        parts = {key: copied(part, known, still) for key, part in value.items()}
+        if kind is dict:
             return parts
         same = copy.copy(value)  # with what else it holds, as the `_metadata` of a module's state
         same.update(parts)
         return same
     if isinstance(value, list | tuple):
-        items = [copied(part, known) for part in value]
-        if type(value) is list:
+        items = [copied(part, known, still) for part in value]
+        if kind is list:
             return items
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+        return kind(*items) if hasattr(value, "_fields") else kind(items)
     return value
 
 
-def bytes_of(values: Iterable[Any]) -> int:
+def bytes_of(values: Iterable[Any], still: Set[int] = frozenset()) -> int:
     """What the tensors in them take of memory, which some may share.
+
+    Args:
+        values: as `copied` takes them.
+        still: by their `id`, what in them has no tensors, and is not looked through.
 
     Example:
         >>> weight = torch.zeros(2)
@@ -52,7 +69,7 @@ def bytes_of(values: Iterable[Any]) -> int:
         8
     """
     sizes: dict[int, int] = {}
-    seen: set[int] = set()
+    seen = set(still)
     left = list(values)
     while left:
         value = left.pop()
@@ -65,7 +82,7 @@ def bytes_of(values: Iterable[Any]) -> int:
             sizes[key] = value.nbytes if memory is None else memory.nbytes()
         elif isinstance(value, dict):
             left.extend(value.values())
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple) and not PLAIN.issuperset(map(type, value)):
             left.extend(value)
     return sum(sizes.values())
 

@@ -499,6 +499,15 @@ def test_parts_that_came_apart_stay_apart():
     )
 
 
+def test_its_state_is_the_same_until_it_scales_otherwise():
+    data = DataModule(Moons(rows=100), seed=0)
+    state = data.state_dict()
+    assert data.state_dict() is state
+    other = DataModule(Moons(rows=200), seed=9).state_dict()
+    data.scale_as(other)
+    assert data.state_dict()["scaling"] == other["scaling"] != state["scaling"]
+
+
 def test_its_state_tells_what_raw_rows_need():
     state = DataModule("iris").state_dict()
     assert preparation_from_dict(state["preparation"]).names == DataModule("iris").input_names

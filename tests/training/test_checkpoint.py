@@ -3,6 +3,7 @@ import io
 import json
 import pickle
 import time
+import types
 import unittest.mock
 import zipfile
 
@@ -60,6 +61,27 @@ def test_gives_other_data_the_scaling_of_the_run(start):
     assert other.scaling != data.scaling
     load_scaling(other, checkpoint)
     assert other.scaling == data.scaling
+
+
+def test_what_was_learnt_of_the_columns_is_stored_once_and_found_under_both_names(start):
+    data = DataModule(Moons(rows=100), seed=0)
+    stored = load_checkpoint(start(data=data).folder / "checkpoints" / "last.ckpt")
+    assert stored["DataModule"] is stored["brainnet"]["scaling"]
+    assert stored["DataModule"] == data.state_dict()
+
+
+def test_only_state_that_never_changes_is_not_copied():
+    class Counting(DataModule):
+        """Tells more than ours, and in an object that it may change."""
+
+        def state_dict(self):
+            return super().state_dict()
+
+    for kind, still in ((DataModule, 2), (Counting, 1)):
+        store, data = AtomicCheckpointIO(), kind(Moons(rows=100), seed=0)
+        kept = Checkpoints({"name": "moons"}, store)
+        kept.on_save_checkpoint(types.SimpleNamespace(datamodule=data), None, {})
+        assert len(store.still) == still
 
 
 def test_scaling_is_also_that_of_a_class_of_the_users(start):

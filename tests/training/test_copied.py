@@ -1,4 +1,5 @@
 import io
+import sys
 from typing import NamedTuple
 
 import torch
@@ -59,6 +60,36 @@ def test_memory_that_is_shared_is_counted_once():
     weight = torch.zeros(10, 10)
     one, other = {"a": weight, "b": [weight[:2]]}, {"a": torch.zeros(5)}
     assert bytes_of([one, one, other]) == 400 + 20
+
+
+def calls_of(function, code):
+    """How often a function is called, by whatever calls it."""
+    counted = 0
+
+    def count(frame, event, _):
+        nonlocal counted
+        counted += event == "call" and frame.f_code is code
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return counted
+
+
+def test_plain_values_are_copied_by_the_list_and_what_never_changes_not_at_all():
+    columns = [{"name": f"c{number}", "shift": 0.5} for number in range(10)]
+    learnt = {"columns": columns, "names": [each["name"] for each in columns] * 100}
+    value = {"ours": learnt, "theirs": learnt, "rates": [0.1] * 1000, "weight": torch.zeros(2)}
+    assert calls_of(lambda: copied(value), copied.__code__) < 100
+    same = copied(value, still={id(learnt)})
+    assert same["ours"] is same["theirs"] is learnt
+    assert calls_of(lambda: copied(value, still={id(learnt)}), copied.__code__) == 5
+    value["rates"][0] = 0.2
+    assert same["rates"] == [0.1] * 1000
+    assert bytes_of([same], still={id(learnt)}) == 8
 
 
 def test_kinds_that_are_more_than_their_numbers_are_copied_too():
