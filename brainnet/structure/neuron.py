@@ -105,8 +105,13 @@ class Neuron(nn.Module):
                 f"this neuron needs {self._parts[0].inputs} signals in the last dimension; got "
                 f"shape {tuple(signals.shape)}."
             )
+        weights, bias, _ = self._parts
+        if weights._forward_pre_hooks or (bias is not None and bias._forward_pre_hooks):
+            # Such hooks make the values anew at each call, as pruning does: have all of them made.
+            sums: Tensor = weights(signals)
+            return (sums if bias is None else bias(sums))[..., self.index]
         total = signals @ self.weights
-        return total if self.bias is None else total + self.bias
+        return total if bias is None else total + bias.value[self.index]
 
     def forward(self, signals: Tensor) -> Tensor:
         """Collect the signals and react."""

@@ -111,6 +111,9 @@ def test_a_pruned_part_goes_on_learning_as_in_pytorch(part: str, in_pytorch: str
             descent.step()
     torch.testing.assert_close(ours(signals), theirs(signals).tanh())
     assert (getattr(ours, part).value == 0).sum() == getattr(ours, part).value.numel() // 2
+    alone = torch.stack([ours.neuron(index)(signals) for index in range(4)], dim=1)
+    torch.testing.assert_close(alone, ours(signals))
+    alone.sum().backward()
 
 
 def test_whoever_listens_to_the_bias_is_told() -> None:

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from brainnet.structure.neuron import Neuron
 
@@ -46,6 +47,21 @@ def test_alone_it_owns_its_tensors_and_learns() -> None:
     optimizer.step()
     torch.testing.assert_close(neuron.weights, torch.tensor([0.4, -0.35]))
     torch.testing.assert_close(neuron.bias, torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("part", ["own_weights", "own_bias"])
+def test_pruned_it_goes_on_learning(part: str) -> None:
+    neuron = taught([0.5, -0.25], 0.1)
+    prune.l1_unstructured(getattr(neuron, part), "value", amount=1)
+    optimizer = torch.optim.SGD(neuron.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        neuron.collect(torch.tensor([1.0, 1.0])).backward()
+        optimizer.step()
+    neuron.collect(torch.zeros(2))  # the values are made as they are asked for
+    learned = {"own_weights": ([0.3, 0.0], -0.1), "own_bias": ([0.3, -0.45], 0.0)}[part]
+    torch.testing.assert_close(neuron.weights, torch.tensor(learned[0]))
+    torch.testing.assert_close(neuron.bias, torch.tensor(learned[1]))
 
 
 def test_a_copy_is_a_neuron_of_its_own() -> None:
