@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from brainnet.observation.judge import Judge
-from brainnet.observation.observed_step import ObservedStep, is_readable
+from brainnet.observation.measures import is_readable
+from brainnet.observation.observed_step import ObservedStep
 from brainnet.observation.parts import is_compiled
 from brainnet.observation.unread_look import UnreadLook
 

@@ -1,6 +1,6 @@
 """Observed step: listens to one optimizer step of any model, then leaves it as it was."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -8,11 +8,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.parameter import is_lazy
 
-from brainnet.kernels.statistics import DTYPES, statistics
+from brainnet.kernels.statistics import statistics
 from brainnet.observation import tags
 from brainnet.observation.layer_signals import LayerSignals
+from brainnet.observation.measures import along, dense, is_readable, length_of, side_by_side
 from brainnet.observation.parts import holders, is_compiled
 from brainnet.observation.stopwatch import Stopwatch
 from brainnet.observation.unread_look import Moment, Name, Row, UnreadLook
@@ -298,46 +298,3 @@ class ObservedStep:
             list(self._moved),
             self.layers,
         )
-
-
-def is_readable(tensor: Tensor) -> bool:
-    """Whether its numbers are all here, of a kind that is measured; not of shards or lazy ones."""
-    return (
-        tensor.dtype in DTYPES
-        and not tensor.is_meta
-        and not is_lazy(tensor)
-        and not hasattr(tensor, "placements")
-        and (tensor.layout == torch.strided or tensor.is_sparse)
-    )
-
-
-def dense(values: Tensor) -> Tensor:
-    """The values alone, of a sparse gradient the ones that are stored."""
-    stored: Tensor = values.coalesce().values() if values.is_sparse else values
-    return stored.detach()
-
-
-def length_of(way: Tensor) -> Tensor:
-    """Euclidean length, (); of half types in float32."""
-    kind = torch.float64 if way.dtype == torch.float64 else torch.float32
-    length: Tensor = torch.linalg.vector_norm(way, dtype=kind)
-    return length
-
-
-def along(gradient: Tensor, way: Tensor) -> Tensor:
-    """How far a way goes along a gradient, (): their dot product."""
-    if gradient.is_sparse:
-        gradient = gradient.to_dense()
-    kind = torch.float64 if way.dtype == torch.float64 else torch.float32
-    if not gradient.dtype == way.dtype == kind:
-        gradient, way = gradient.to(kind), way.to(kind)
-    return torch.dot(gradient.reshape(-1), way.reshape(-1))
-
-
-def side_by_side(numbers: Sequence[Tensor]) -> Tensor:
-    """Single numbers as one tensor on the device of the first, wide where it can be."""
-    device = numbers[0].device
-    wide = torch.float32 if device.type == "mps" else torch.float64
-    if len({(each.device, each.dtype) for each in numbers}) > 1:
-        numbers = [each.to(device, wide) for each in numbers]
-    return torch.stack(list(numbers)).to(wide)

@@ -8,7 +8,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from brainnet.observation.look_in_a_loop import parameters_of
-from brainnet.observation.observed_step import is_readable
+from brainnet.observation.measures import is_readable
 from brainnet.observation.parts import is_compiled
 
 
