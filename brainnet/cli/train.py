@@ -21,6 +21,7 @@ from brainnet.cli.sweep import Ending, tell_table, tidy, worst
 from brainnet.training.fresh_folder import left_untouched, numbered, remove_empty
 from brainnet.training.run import RunResult, train
 from brainnet.training.run_folder import Run, RunFolder
+from brainnet.training.run_lock import trained_alone
 
 
 class SweepStopped(BaseException):
@@ -143,6 +144,9 @@ def claimed(folder: RunFolder, resume: Run | None) -> Iterator[RunFolder]:
 
     It is taken back where no run begins in it.
     """
+    if resume is not None and is_first():
+        with trained_alone(resume.folder.path):
+            pass  # said now rather than when all rows are read; held it is while it is trained
     if resume is not None or not is_first():
         yield folder
         return

@@ -9,14 +9,14 @@ import contextlib
 import math
 import os
 import struct
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from brainnet.errors import InputError
+from brainnet.file_lock import hold, let_go
 
 BEGINNING = b"brainnet records 1\n"
 HEAD = struct.Struct("<II")
@@ -71,7 +71,7 @@ class RecordFile:
         # Unbuffered: what was added survives the process.
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         try:
-            _hold(self._file, path)
+            self._hold()
             content = path.read_bytes()
             ends = [end for _, end in records(content) if end <= length]
             self.length = max(ends, default=0)
@@ -111,8 +111,17 @@ class RecordFile:
     def close(self) -> None:
         """Let go of the file."""
         if not self._file.closed:
-            _let_go(self._file)
+            let_go(self._file)
             self._file.close()
+
+    def _hold(self) -> None:
+        try:
+            hold(self._file)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{self.path} is being written by another watcher, here or in another process. "
+                "Give each a folder of its own."
+            ) from error
 
     def _write(self, content: bytes) -> None:
         self._file.seek(self.length)
@@ -120,42 +129,3 @@ class RecordFile:
         while rest:  # a disk that is nearly full takes a part
             rest = rest[self._file.write(rest) :]
         self.length += len(content)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _hold(file: BinaryIO, path: Path) -> None:
-        """Keep others out until the file is closed or the process ends."""
-        file.seek(2**31 - 2)  # far beyond the content, which others may read
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise _taken(path) from error
-
-    def _let_go(file: BinaryIO) -> None:
-        file.seek(2**31 - 2)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _hold(file: BinaryIO, path: Path) -> None:
-        """Keep others out until the file is closed or the process ends."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise _taken(path) from error
-        except OSError:
-            pass  # a file system that knows no locks keeps nobody out
-
-    def _let_go(file: BinaryIO) -> None:
-        # Said aloud: a forked process that holds a copy of the file would keep it otherwise.
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _taken(path: Path) -> InputError:
-    return InputError(
-        f"{path} is being written by another watcher, here or in another process. "
-        "Give each a folder of its own."
-    )

@@ -35,6 +35,7 @@ from brainnet.training.randomness import seeded
 from brainnet.training.result import RunResult as RunResult
 from brainnet.training.resume import Start
 from brainnet.training.run_folder import Run, RunFolder, find_run
+from brainnet.training.run_lock import trained_alone
 from brainnet.training.sizes import check_learns, check_sizes, outputs_of, tell_codes
 from brainnet.training.tables import begin_logging
 from brainnet.training.threads import fitting_threads
@@ -90,7 +91,6 @@ def train(
         network, loss, task=data.task, targets=data.targets, optimizer=optimizer, schedule=schedule
     )
     found = resume if isinstance(resume, Run | None) else find_run(resume)
-    start = None if found is None else Start.find(found, module, data)
     with ExitStack() as stack:
         for context in (quiet(), restored_determinism(), seeded(seed)):
             stack.enter_context(context)
@@ -101,6 +101,10 @@ def train(
         options = dict(trainer or {})
         compiles = options.pop("compile", False)
         lightning = make_trainer(options, [*callbacks, *seen, interruption, checkpoints], store)
+        if found is not None and lightning.is_global_zero:
+            # Before it is read how far the run has come: another may be taking it further.
+            stack.enter_context(trained_alone(found.folder.path))
+        start = None if found is None else Start.find(found, module, data)
         if start is not None:
             start.check(lightning)
             module.curves.update(start.metrics)
@@ -111,6 +115,8 @@ def train(
             compile_network(module.network, data, device)
         about = {"seed": seed, **provenance()}
         place = _place(folder, found, data) if lightning.is_global_zero else None
+        if place is not None and found is None:
+            stack.enter_context(trained_alone(place.path))
         journal = Journal(place, config or {}, about, resumed=found is not None)
         if place is not None:
             checkpoints.folder = place.checkpoints

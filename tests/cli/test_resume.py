@@ -1,10 +1,12 @@
 """Going on with a run from the command line, by whatever words."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from brainnet.cli.main import main
+from brainnet.training.run_lock import trained_alone
 
 NET = ("network.hidden=[3]", "trainer=cpu", "observe=off")
 TABLE = ("data=table", "data.path=rows.csv", "data.target=bought", "data.missing=impute")
@@ -39,3 +41,19 @@ def test_other_data_are_refused_as_such(of_a_table, capsys, word):
     said = capsys.readouterr().err
     assert "resume goes on with the same network on the same data" in said
     assert word in said
+
+
+def test_a_run_in_training_is_left_alone_and_can_be_read(capsys, run, monkeypatch):
+    def read(*_):
+        raise AssertionError("it is said before any rows are read")
+
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with trained_alone(run):
+        with monkeypatch.context() as patched:
+            patched.setattr("brainnet.cli.train.parts_of", read)
+            assert main(["train", f"resume={run}", "trainer.max_epochs=3"]) == 2
+        said = capsys.readouterr().err
+        assert f"{run} is being trained by another command (process {os.getpid()}" in said
+        assert main(["evaluate", str(run)]) == 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert main(["train", f"resume={run}", "trainer.max_epochs=3"]) == 0

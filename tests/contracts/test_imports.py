@@ -14,6 +14,7 @@ ROOT = Path(brainnet.__file__).parent
 FLOORS = [
     "errors",
     "suggestion",
+    "file_lock",
     "concepts",
     "kernels",
     "structure",

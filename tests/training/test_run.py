@@ -242,7 +242,7 @@ def test_a_bug_in_a_callback_is_a_failed_run(start, tmp_path):
     ("options", "message"),
     [
         ({"network": Network([3, 1])}, r"expects 3 inputs; got 2 \(data: moons\)"),
-        ({"network": Network([2, 2])}, "needs 1 outputs; the network has 2"),
+        ({"network": Network([2, 2])}, "needs 1 output; the network has 2"),
         ({"loss": MeanSquaredError()}, "MeanSquaredError is for regression tasks"),
         ({"trainer": {"max_epoch": 3}}, "has no option 'max_epoch'.*max_epochs"),
         ({"trainer": {"precision": "7"}}, "the trainer cannot be set up"),
