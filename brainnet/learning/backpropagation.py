@@ -146,7 +146,7 @@ def _labelled(
     share_of = _sharing(thought, gradients)
     layers = []
     for layer in thought.layers:
-        weights, bias = layer.place.weights, layer.place.bias
+        weights, bias = layer.place.learned()
         weights_blame = share_of(weights)
         neuron_blame = weights_blame.flatten(1).sum(dim=1)
         if bias is not None:
@@ -174,9 +174,7 @@ def _sharing(
     # Where there is no slope anywhere, nobody is to blame.
     largest = max((float(value.abs().max()) for value in found if value.numel()), default=0) or 1
     total = sum(float((value / largest).square().sum()) for value in found) or 1
-    times = Counter(
-        id(part) for layer in thought.layers for part in (layer.place.weights, layer.place.bias)
-    )
+    times = Counter(id(part) for layer in thought.layers for part in layer.place.learned())
 
     def share_of(part: Tensor) -> Tensor:
         gradient = _plain(_or_zeros(gradients.get(id(part)), part))

@@ -49,10 +49,12 @@ def gradients(model: nn.Module) -> list[Gradient]:
         >>> gradients(model)[0].weights
         tensor([[3., 4.]])
     """
-    return [
-        Gradient(place.name, place.weights.grad, None if place.bias is None else place.bias.grad)
-        for place in places(model)
-    ]
+    return [Gradient(place.name, *map(_arrived, place.learned())) for place in places(model)]
+
+
+def _arrived(part: Tensor | None) -> Tensor | None:
+    """The gradient; None where there is none, as of weights that others are normalised to."""
+    return part.grad if part is not None and part.is_leaf else None
 
 
 def wide(values: Tensor) -> Tensor:

@@ -59,6 +59,24 @@ class Place:
     activation: nn.Module | None
     between: tuple[nn.Module, ...] = ()
 
+    def learned(self) -> tuple[Tensor, Tensor | None]:
+        """The parameters that learn: weights and bias, or what pruning makes them of at each call.
+
+        Example:
+            >>> from torch.nn.utils import prune
+            >>> layer = prune.l1_unstructured(nn.Linear(2, 1), "weight", amount=1)
+            >>> places(layer)[0].learned()[0] is layer.weight_orig
+            True
+        """
+        pruned = {
+            name.removesuffix("_orig"): parameter
+            for name, parameter in self.module.named_parameters()
+            if name.endswith("_orig")
+        }
+        weights = (pruned[name] for name in ("weights.value", "weight", "value") if name in pruned)
+        bias = (pruned[name] for name in ("bias.value", "bias") if name in pruned)
+        return next(weights, self.weights), next(bias, self.bias)
+
 
 def places(model: nn.Module) -> list[Place]:
     """All layers with weights of a model, in the order in which it registers them.

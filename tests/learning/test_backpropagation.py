@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from brainnet.learning.backpropagation import backpropagate
+from brainnet.learning.gradient import gradients
 from brainnet.structure.forward_pass import trace
 from brainnet.structure.network import Network
 
@@ -81,6 +83,24 @@ def test_shares_add_up_where_a_layer_thinks_twice_and_weights_are_shared() -> No
     first, second, tied = found.layers
     assert first.blame == second.blame > tied.blame  # which bears its third of the weights alone
     assert torch.equal(first.weights_blame, tied.weights_blame)
+
+
+def test_pruned_layers_bear_their_blame_too() -> None:
+    pruned, plain = Network([4, 8, 2], "tanh"), nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
+    for part in (pruned.layers[0].weights, pruned.layers[0].bias):
+        prune.l1_unstructured(part, "value", 0.5)
+    prune.l1_unstructured(plain[0], "weight", 0.5)
+    for model, made_of in (
+        (pruned, pruned.layers[0].weights.value_orig),
+        (plain, plain[0].weight_orig),
+    ):
+        thought = trace(model, torch.randn(6, 4))
+        found = backpropagate(thought.output.square().mean(), thought)
+        first = found.layers[0]
+        assert sum(layer.blame for layer in found.layers) == pytest.approx(1, abs=1e-6)
+        assert torch.equal(first.weights_gradient, made_of.grad)
+        assert (first.weights_blame == 0).sum() == 16  # half of them, which can no longer learn
+        assert gradients(model)[0].weights is made_of.grad
 
 
 def test_a_share_is_what_a_small_step_would_gain() -> None:

@@ -43,3 +43,11 @@ def test_flat_ground_before_any_pass() -> None:
     assert gradient.weights is None
     assert gradient.steepness == 0.0
     assert str(gradient) == "output: steepness 0"
+
+
+def test_weights_that_are_made_of_others_have_no_slope_of_their_own() -> None:
+    model = nn.utils.parametrizations.weight_norm(nn.Linear(2, 1))
+    model(torch.tensor([[2.0, 2.0]])).sum().backward()
+    found = gradients(model)[0]
+    assert found.weights is None
+    assert found.bias is model.bias.grad
