@@ -7,7 +7,7 @@ from typing import Any
 from brainnet.data.cells import is_typed, numbers
 from brainnet.data.columns import Columns
 from brainnet.data.notes import note
-from brainnet.data.recognition import doubtful
+from brainnet.data.recognition import Writing, doubtful
 from brainnet.data.row_file import RowFile
 from brainnet.data.text_files import TextFile
 
@@ -57,21 +57,23 @@ def typed(columns: Columns, frame: Any) -> Any:  # noqa: ANN401 - pandas DataFra
 def agreed(columns: Columns, file: RowFile) -> tuple[Columns, RowFile]:
     """Columns and another file of rows that mean the same by a point and by a comma.
 
-    `1.234` alone is one number or another; the file that was learnt from says which. A file whose
-    cells are beyond doubt written the other way is read its own way, which is noted.
+    `1.234` alone is one number or another; the file that was learnt from says which. A file that
+    is written the other way is read its own way, which is noted: cells show it beyond doubt, or
+    commas stand in lines that are not divided by commas.
     """
     if not isinstance(file, TextFile):
         return columns, file
     writing = file.writing
     if not columns.decimal:
         return replace(columns, decimal=writing.known, groups=writing.groups or ""), file
-    if writing.shown and writing.shown != columns.decimal:
+    shown = writing.shown or _comma_by_separator(columns, writing)
+    if shown and shown != columns.decimal:
         note(
-            f"{file.path} writes decimals with {_CALLED[writing.shown]}, the rows that were learnt "
+            f"{file.path} writes decimals with {_CALLED[shown]}, the rows that were learnt "
             f"from with {_CALLED[columns.decimal]}. Its numbers are read as it writes them."
         )
-        own = replace(writing, decimal=writing.shown)
-        if writing.decimal != writing.shown:
+        own = replace(writing, decimal=shown)
+        if writing.decimal != shown:
             own = replace(own, groups=None)
         return (
             replace(columns, decimal=own.decimal, groups=own.groups or ""),
@@ -81,3 +83,13 @@ def agreed(columns: Columns, file: RowFile) -> tuple[Columns, RowFile]:
     if groups is None and writing.decimal == columns.decimal:
         groups = writing.groups
     return columns, replace(file, writing=replace(writing, decimal=columns.decimal, groups=groups))
+
+
+def _comma_by_separator(columns: Columns, writing: Writing) -> str:
+    """The decimal comma of lines of semicolons, "" unless it is there: `256,400;9,554`.
+
+    Every number may have three decimals, so that none shows it. Where commas stood between the
+    thousands that were learnt from, they still do.
+    """
+    divided = writing.separator == "," or columns.groups == ","
+    return "," if writing.decimal == "," and not divided else ""

@@ -3,8 +3,12 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+from brainnet import fit, load
+from brainnet.answering.other_rows import labelled
 from brainnet.answering.prediction import parts_of_table
 from brainnet.data.cells import numbers
 from brainnet.data.columns import Columns
@@ -12,6 +16,7 @@ from brainnet.data.reading import open_rows
 from brainnet.data.signs import agreed
 from brainnet.data.table import Table
 from brainnet.errors import InputError
+from brainnet.structure.network import Network
 
 ROWS = 60
 
@@ -99,9 +104,7 @@ def test_what_was_learnt_of_signs_is_stored():
     ],
 )
 def test_a_known_decimal_sign_decides(text, decimal, number):
-    import pandas
-
-    values, wrong = numbers(pandas.Series([text], dtype=object), decimal)
+    values, wrong = numbers(pd.Series([text], dtype=object), decimal)
     assert wrong[0] == (number is None)
     assert number is None or values[0] == number
 
@@ -159,3 +162,58 @@ def test_a_sign_that_was_learnt_is_no_longer_doubted(tmp_path, caplog):
     found = Table(tmp_path / "one.csv", "y", validation_path=tmp_path / "other.csv").load(0)
     assert found.inputs[-2, 0] == pytest.approx(5.108)
     assert caplog.records == []
+
+
+def priced(path, separator, decimal):
+    """Rows whose prices all have three decimals, of two kinds."""
+    frame = pd.DataFrame({"price": 100.128 + np.arange(ROWS) * 7.004, "size": 1.125})
+    frame["size"] += np.arange(ROWS) % 7
+    frame["kind"] = np.where(frame["price"] > frame["price"].median(), "dear", "cheap")
+    frame.to_csv(path, sep=separator, decimal=decimal, float_format="%.3f", index=False)
+    return frame
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    """A run that learnt from decimal points, and the same rows with commas and semicolons."""
+    folder = tmp_path_factory.mktemp("points")
+    priced(folder / "first.csv", ",", ".")
+    with (folder / "first.csv").open("a") as file:
+        file.write("150.5,2.5,cheap\n")  # which shows that the point is the decimal sign
+    frame = priced(folder / "other.csv", ";", ",")
+    data = Table(folder / "first.csv", "kind")
+    run = fit(Network([2, 4, 1]), data, folder=folder / "run", epochs=1, progress=False)
+    return load(run.folder), folder / "other.csv", frame
+
+
+def test_decimal_commas_between_semicolons_are_no_thousands_to_predict(points, caplog):
+    trained, other, frame = points
+    found, _ = read(trained.preparation, other)
+    assert found == pytest.approx(frame[["price", "size"]].to_numpy(), abs=1e-3)
+    assert "other.csv writes decimals with a comma" in caplog.text
+
+
+def test_decimal_commas_between_semicolons_are_no_thousands_to_judge_by(points):
+    trained, other, frame = points
+    (inputs, _), *_ = labelled(trained, open_rows(other), ["kind"], "refuse")
+    said = frame[["price", "size"]].round(3).to_numpy(np.float32)
+    assert torch.equal(inputs, trained.scaling.apply(torch.from_numpy(said)))
+
+
+def test_decimal_commas_between_semicolons_are_no_thousands_to_explain(points):
+    trained, other, frame = points
+    told = trained.account().row_of_file(other, 3)
+    assert [each.value for each in told.columns] == pytest.approx(
+        frame.loc[3, ["price", "size"]].tolist(), abs=1e-3
+    )
+    assert told.reasons.answer.right == "cheap"
+
+
+def test_commas_that_stood_between_thousands_still_do(tmp_path):
+    first, other = tmp_path / "first.csv", tmp_path / "other.csv"
+    rows = "".join(f"1,{row:03}\t{row}.5\t{'ab'[row % 2]}\n" for row in range(100, 140))
+    first.write_text(f"big\tx\ty\n{rows}")
+    other.write_text("big\tx\n1,234\t1\n5,678\t2\n")
+    found = Table(first, "y").load(0)
+    assert found.inputs[0].tolist() == [1100, 100.5]
+    assert read(found.preparation, other)[0].tolist() == [[1234, 1], [5678, 2]]
