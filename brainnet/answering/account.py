@@ -1,7 +1,7 @@
 """Account: what a run has to say of itself: of each concept, and of why a row got its answer."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import index
 from pathlib import Path
@@ -25,6 +25,7 @@ from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 from brainnet.explanation import Explanation
 from brainnet.figures import figure
+from brainnet.portrait.portrait import needs_rows
 from brainnet.portrait.subject import Rows, Subject, rows_looked_at
 from brainnet.portrait.telling import overview_of, portrait_of
 from brainnet.reasons.answer import Question
@@ -69,23 +70,31 @@ class Account:
     @cached_property
     def subject(self) -> Subject:
         """All that a portrait of the run is drawn from; without rows where these are not stored."""
-        rows: tuple[Rows, ...] = ()
-        if self.own.missing is None:
-            data = self.own.data
-            row, _ = data.gathered(torch.tensor([0]))
-            count = rows_looked_at(self.network, row)
-            parts = [(part, data.numbers(part)[:count]) for part in PARTS]
-            rows = tuple(
-                Rows(part, numbers, *data.gathered(numbers))
-                for part, numbers in parts
-                if len(numbers)
-            )
+        return replace(self._without_rows, rows=self._rows())
+
+    def subject_of(self, concept: Concept | None) -> Subject:
+        """As much of the subject as a concept is told from; all of it where None."""
+        return self.subject if needs_rows(concept, self.network) else self._without_rows
+
+    @cached_property
+    def _without_rows(self) -> Subject:
         return Subject(
             deepcopy(self.network),  # which others may be asking meanwhile
             self.question,
             self.history.facts(),
-            rows,
-            self.history.readings(self.network),
+            readings=self.history.readings(self.network),
+        )
+
+    def _rows(self) -> tuple[Rows, ...]:
+        """Some rows of each part; none where they are not stored."""
+        if self.own.missing is not None:
+            return ()
+        data = self.own.data
+        row, _ = data.gathered(torch.tensor([0]))
+        count = rows_looked_at(self.network, row)
+        parts = [(part, data.numbers(part)[:count]) for part in PARTS]
+        return tuple(
+            Rows(part, numbers, *data.gathered(numbers)) for part, numbers in parts if len(numbers)
         )
 
     def explanation(
@@ -110,9 +119,8 @@ class Account:
             return tell_row(self.raw_row(row if files else alone(row)))
         if concept is None:
             return overview_of(self.subject)
-        return portrait_of(
-            self.subject, find_concept(concept) if isinstance(concept, str) else concept
-        )
+        found = find_concept(concept) if isinstance(concept, str) else concept
+        return portrait_of(self.subject_of(found), found)
 
     def row(self, number: int) -> RowTold:
         """Tell why one row of the run's data got its answer.

@@ -82,7 +82,7 @@ def _told(account: Account, number: int | None, file: str | None) -> RowTold | N
 
 
 def _explained(account: Account, concept: Concept | None) -> Explanation:
-    subject = account.subject
+    subject = account.subject_of(concept)
     return overview_of(subject) if concept is None else portrait_of(subject, concept)
 
 
@@ -109,7 +109,7 @@ def _data(account: Account, concept: Concept | None) -> dict[str, Any]:
     if concept is not None:
         return found | {
             "concept": concept.name,
-            "told": _plain(PORTRAYED[concept](account.subject)),
+            "told": _plain(PORTRAYED[concept](account.subject_of(concept))),
         }
     every = {each.slug: _plain(PORTRAYED[each](account.subject)) for each in CONCEPTS}
     return found | {"concepts": every}

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
+from torch import nn
+
 from brainnet import concepts
 from brainnet.concepts import Concept
 from brainnet.portrait.blame import blame_of, gradient_of
@@ -14,6 +16,7 @@ from brainnet.portrait.neurons import activations_of, neurons_of
 from brainnet.portrait.subject import Subject
 from brainnet.portrait.weights import biases_of, weights_of
 from brainnet.reasons.reasons import Reasons, reasons_for
+from brainnet.structure.network import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,22 @@ PORTRAYED: dict[Concept, Callable[[Subject], object]] = {
     concepts.LEARNING_RATE: rate_of,
 }
 """What a run's own numbers for each concept are made by; None where they cannot be had."""
+
+NO_ROWS_NEEDED = (
+    concepts.WEIGHTS,
+    concepts.BIASES,
+    concepts.GRADIENT_DESCENT,
+    concepts.LEARNING_RATE,
+)
+"""What checkpoint and folder alone tell of."""
+
+
+def needs_rows(concept: Concept | None, network: nn.Module) -> bool:
+    """Whether rows are looked at for a concept, or for all where None: to read them may take long.
+
+    Which layer listens to which is seen by any numbers that a `Network` is given; a network of
+    another class may take none but its own rows.
+    """
+    if concept == concepts.WEIGHTS:
+        return not isinstance(network, Network)
+    return concept not in NO_ROWS_NEEDED

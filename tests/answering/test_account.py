@@ -11,10 +11,11 @@ from PIL import Image
 from torch import nn
 
 from brainnet import explain, load
-from brainnet.concepts import CONCEPTS
+from brainnet.concepts import CONCEPTS, find_concept
 from brainnet.data.images import Images
 from brainnet.data.table import Table
 from brainnet.errors import InputError
+from brainnet.portrait.telling import portrait_of
 from brainnet.structure.network import Network
 from brainnet.training.run import fit
 
@@ -219,6 +220,25 @@ def test_python_asks_by_explain(iris, trained):
         explain(trained, "weights", row=3)
     with pytest.raises(TypeError, match=r"explain\(brainnet.load\(RUN\), row=3\)"):
         explain(Network([2, 1]), row=3)
+
+
+@pytest.mark.parametrize("concept", ["weights", "biases", "gradient-descent", "learning-rate"])
+def test_what_the_checkpoint_tells_is_told_without_reading_the_rows(
+    trained, table, concept, monkeypatch
+):
+    of_table = load(table[0].history.name)
+    with_rows = [
+        portrait_of(each.subject, find_concept(concept)) for each in (trained.account(), table[0])
+    ]
+
+    def read(*_):
+        raise AssertionError("no row is needed for this")
+
+    monkeypatch.setattr("brainnet.answering.own_rows.data_from", read)
+    accounts = [trained.account(), of_table.account()]
+    assert [each.explanation(concept) for each in accounts] == with_rows
+    with pytest.raises(AssertionError, match="no row is needed"):
+        accounts[0].explanation("layers")
 
 
 def test_a_run_on_arrays_tells_what_can_be_told(tmp_path):

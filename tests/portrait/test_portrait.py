@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from brainnet.concepts import CONCEPTS
 from brainnet.portrait.layers import layers_of
 from brainnet.portrait.neurons import activations_of, neurons_of
+from brainnet.portrait.portrait import PORTRAYED, needs_rows
 from brainnet.portrait.subject import Subject
 from brainnet.portrait.weights import weights_of
 
@@ -33,3 +35,18 @@ def test_a_network_of_ones_own_is_told_as_far_as_it_can_be_seen(classes):
     assert told.layers[0].firing_rate == pytest.approx(float(rates.mean()))
     assert [each.strongest == () for each in weights_of(subject).layers] == [True, False]
     assert not weights_of(subject).neuron.heard
+
+
+def test_what_needs_no_rows_is_told_alike_with_them(classes, without_rows):
+    alike = {each for each in CONCEPTS if not needs_rows(each, classes.network)}
+    assert {each.slug for each in alike} >= {"weights", "biases", "learning-rate"}
+    for concept in alike:
+        assert PORTRAYED[concept](without_rows) == PORTRAYED[concept](classes)
+
+
+def test_a_network_of_ones_own_may_take_none_but_its_own_rows():
+    """Such as one that looks codes up."""
+    needed = {each.slug for each in CONCEPTS if needs_rows(each, nn.Sequential(nn.Linear(2, 1)))}
+    assert "weights" in needed
+    assert "biases" not in needed
+    assert needs_rows(None, nn.Linear(2, 1))
