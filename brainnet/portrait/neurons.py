@@ -127,11 +127,12 @@ def activations_of(subject: Subject) -> Activations:
     thought = subject.thought
     passes = {} if thought is None else {each.name: each for each in thought.layers}
     layers = []
-    for place in places(subject.network):
-        name = activation_name(place)
+    for registered in places(subject.network):
+        seen = passes.get(registered.name)
+        place = registered if seen is None else seen.place  # with who reacted, not who could have
+        name, activation = activation_name(place), place.activation
         if name is None:
             continue
-        seen, activation = passes.get(place.name), place.activation
         ramp = activation if isinstance(activation, ThresholdRamp) else None
         silent = full = flat = None
         if seen is not None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from brainnet.portrait.neurons import activations_of, neurons_of
 
@@ -65,3 +66,17 @@ def test_classes_keep_their_names_where_the_last_is_not_among_the_rows(classes):
     told = neurons_of(replace(classes, question=replace(classes.question, labels=labels)))
     assert {each.most_for[0] for each in told.busiest} <= {"low", "high"}
     assert {each.least_for[0] for each in told.busiest} <= {"low", "high"}
+
+
+def test_of_an_activation_that_reacts_elsewhere_nothing_is_told(classes):
+    class Actor(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.tanh = nn.Linear(classes.network.sizes[0], 5), nn.Tanh()
+            self.last = nn.Linear(5, 2)
+
+        def forward(self, inputs):
+            return self.tanh(self.last(self.first(inputs).relu()))
+
+    told = activations_of(replace(classes, network=Actor()))
+    assert [(each.name, each.activation) for each in told.layers] == [("last", "Tanh")]
