@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from brainnet.data.arrays import classes_of, names_of, tensor_of
 from brainnet.data.columns import all_finite
 from brainnet.data.preparation import Preparation
 from brainnet.errors import InputError
@@ -20,11 +21,6 @@ ImageShape = tuple[int, int] | tuple[int, int, int]
 
 _CELLS_NAMED = 3
 _ROWS_AT_ONCE = 65536
-
-_AS_NUMBERS = {
-    "inputs": "Turn words into numbers first: one column for each word, 1 where it stands.",
-    "targets": "Number the classes 0, 1, 2, ...: numpy.unique(targets, return_inverse=True)[1].",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,8 +85,9 @@ class Dataset:
     ) -> Self:
         """Make a data set of anything NumPy can read as a table: arrays, tensors, nested lists.
 
-        Whole-number targets are classes and must be 0, 1, 2, ... without a gap; targets with a
-        decimal point are numbers to predict. `task` overrules that guess.
+        Whole-number targets are classes and must be 0, 1, 2, ... without a gap; words are classes
+        of these names, in their order; targets with a decimal point are numbers to predict. `task`
+        overrules that guess. The columns of a DataFrame keep their names.
 
         Raises:
             InputError: the arrays are no numbers, do not fit together, or the classes have a gap.
@@ -101,22 +98,27 @@ class Dataset:
             >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0.5, 1.5]).targets.shape
             torch.Size([2, 1])
         """
-        table = _tensor("inputs", inputs, torch.float32)
-        answers = _tensor("targets", targets)
+        table = tensor_of("inputs", inputs, torch.float32)
+        named = None if task == "regression" else classes_of(targets)
+        answers = tensor_of("targets", targets) if named is None else named[0]
         if 0 in (*table.shape[:1], *answers.shape[:1]):
             raise InputError(
                 f"there are no rows to learn from: inputs have shape {tuple(table.shape)}, targets "
                 f"{tuple(answers.shape)}. Give at least a few rows, (rows, inputs), and a target "
                 "for each."
             )
-        names = tuple(f"input_{column}" for column in range(table.shape[-1] if table.ndim else 0))
+        columns = table.shape[-1] if table.ndim else 0
+        names = names_of(inputs, columns) or tuple(f"input_{place}" for place in range(columns))
         if task == "regression" or (task is None and answers.is_floating_point()):
             numbers = answers.float()
             numbers = numbers.unsqueeze(1) if numbers.ndim == 1 else numbers
-            return cls(name, "regression", table, numbers, names)
-        classes = _classes_without_gap(answers)
-        task = task or classification_task(classes)
-        class_names = tuple(str(label) for label in range(classes))
+            called = names_of(targets, numbers.shape[1])
+            return cls(name, "regression", table, numbers, names, target_names=called)
+        if named is None:
+            class_names = tuple(map(str, range(_classes_without_gap(answers))))
+        else:
+            class_names = named[1]
+        task = task or classification_task(len(class_names))
         return cls(name, task, table, answers.long(), names, class_names)
 
     def __len__(self) -> int:
@@ -209,29 +211,6 @@ class Dataset:
 def classification_task(classes: int) -> Task:
     """Return the task that telling so many classes apart is."""
     return "binary" if classes == 2 else "multiclass"
-
-
-def _tensor(name: str, values: Any, dtype: torch.dtype | None = None) -> Tensor:  # noqa: ANN401
-    """Return a copy as a tensor: later changes of the caller's must not reach the data set."""
-    if isinstance(values, Tensor):
-        if values.is_complex():
-            raise InputError(f"{name} must be real numbers; got {values.dtype}.")
-        return values.detach().to("cpu", dtype or values.dtype, copy=True)
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must be numbers; got {_read(array)}. {_AS_NUMBERS[name]}")
-    wanted = np.float32 if dtype == torch.float32 else array.dtype.newbyteorder("=")
-    with np.errstate(over="ignore"):  # an infinity is told of by its row and column
-        return torch.from_numpy(array.astype(wanted, order="C"))
-
-
-def _read(array: np.ndarray[Any, Any]) -> str:
-    """Say what was read in place of numbers, with one of them where they are words."""
-    words = [cell for cell in array.ravel()[:_CELLS_NAMED] if isinstance(cell, str)]
-    return f"words ({', '.join(map(repr, map(str, words)))} ...)" if words else f"{array.dtype}"
 
 
 def _classes_without_gap(targets: Tensor) -> int:

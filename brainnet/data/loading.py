@@ -29,9 +29,16 @@ def loaded(source: Source | Dataset | str | tuple[Any, Any], seed: int) -> Datas
         return find_source(source)().load(seed)
     if isinstance(source, tuple | list) and len(source) == 2:
         return Dataset.from_arrays(*source)
+    if hasattr(source, "columns") and hasattr(source, "to_numpy"):
+        raise InputError(
+            "a DataFrame alone does not say which column is to be predicted: give "
+            "(frame[INPUTS], frame[TARGET]), where INPUTS are the names of columns of numbers; or, "
+            "with columns of words or dates, write it to a file: "
+            "brainnet.data.table.Table(FILE, TARGET)."
+        )
     if hasattr(source, "load"):
         return source.load(seed)
     raise InputError(
-        "data must be a built-in data set or its name, a Dataset, or a pair (inputs, targets); "
-        f"got {type(source).__name__}."
+        "data must be a built-in data set or its name, a Table or Images of your files, a Dataset, "
+        f"or a pair (inputs, targets); got {type(source).__name__}."
     )
