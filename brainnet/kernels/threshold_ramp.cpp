@@ -351,6 +351,25 @@ void check_parameter(const char* name, const std::optional<Tensor>& p, const Ten
       "threshold_ramp: ", name, " does not fit the input");
 }
 
+bool is_counter(const Tensor& counter, at::ScalarType dtype, int64_t kinds, int64_t neurons) {
+  return counter.scalar_type() == dtype && counter.dim() == 2 && counter.size(0) == kinds &&
+      counter.size(1) == neurons && counter.is_cpu() && counter.layout() == at::kStrided &&
+      counter.is_contiguous() && !at::isTensorSubclassLike(counter);
+}
+
+void check_counters(
+    const std::optional<Tensor>& counts,
+    const std::optional<Tensor>& sums,
+    const Tensor& x,
+    int64_t dim) {
+  if (!counts.has_value() && !sums.has_value()) return;
+  const int64_t neurons = x.dim() == 0 ? 1 : x.size(dim);
+  TORCH_CHECK(
+      counts.has_value() && sums.has_value() && is_counter(*counts, at::kLong, 4, neurons) &&
+          is_counter(*sums, at::kDouble, 2, neurons),
+      "threshold_ramp: the counters do not fit the input");
+}
+
 bool requires_grad(const std::optional<Tensor>& tensor) {
   return tensor.has_value() && tensor->requires_grad();
 }
@@ -367,10 +386,6 @@ void compute(
   const bool per_neuron = (threshold.has_value() && threshold->numel() != 1) ||
       (width.has_value() && width->numel() != 1) || (counting && counts->size(1) != 1);
   const Layout layout = layout_of(output, numbers.dim, per_neuron);
-  TORCH_CHECK(
-      !counting || (counts->size(1) == layout.neurons && sums.has_value() &&
-                    counts->is_contiguous() && sums->is_contiguous() && counts->is_cpu()),
-      "threshold_ramp: the counters do not fit the input");
   const auto run = [&](const brainnet::Ramp& ramp) {
     const Dtype dtype = dtype_of(output);
     const void* x = input.const_data_ptr();
@@ -406,6 +421,7 @@ Tensor threshold_ramp_cpu(
   TORCH_CHECK(input.dim() == 0 || (dim >= 0 && dim < input.dim()), "threshold_ramp: no such dim");
   check_parameter("threshold", threshold, input, dim);
   check_parameter("width", width, input, dim);
+  check_counters(counts, sums, input, dim);
   const Numbers numbers{threshold_number, width_number, leak, dim};
   const bool recording = c10::GradMode::is_enabled();
   const bool differentiable = recording &&

@@ -223,13 +223,32 @@ def _count(input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tens
 
 
 def _check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, Tensor | None]) -> None:
+    if counters[0] is None and counters[1] is None:
+        return
     neurons = input.shape[dim] if input.dim() else 1
-    shapes = [None if each is None else tuple(each.shape) for each in counters]
-    if shapes not in ([None, None], [(4, neurons), (2, neurons)]):
+    sums = torch.float32 if input.device.type == "mps" else torch.float64
+    needed = ((4, neurons), torch.int64), ((2, neurons), sums)
+    if not all(
+        isinstance(each, Tensor)
+        and (tuple(each.shape), each.dtype) == fits
+        and each.device == input.device
+        and each.is_contiguous()
+        for each, fits in zip(counters, needed, strict=True)
+    ):
+        came = " and ".join(_told(each) for each in counters)
         raise InputError(
-            f"counters must have shapes (4, {neurons}) and (2, {neurons}) for {neurons} neurons "
-            f"along dim={dim}; got {shapes}. Make them with new_counters({neurons})."
+            f"for {neurons} neurons along dim={dim}, counters must be int64 of shape "
+            f"(4, {neurons}) and {str(sums)[6:]} of shape (2, {neurons}), contiguous and on "
+            f"{input.device}; got {came}. Make them with new_counters({neurons}, "
+            f'device="{input.device}").'
         )
+
+
+def _told(counter: object) -> str:
+    if not isinstance(counter, Tensor):
+        return type(counter).__name__
+    laid = "" if counter.is_contiguous() else ", not contiguous"
+    return f"{str(counter.dtype)[6:]} of shape {tuple(counter.shape)} on {counter.device}{laid}"
 
 
 def _learn(*parameters: reference.Parameter) -> bool:
@@ -268,6 +287,11 @@ def _aligned(
     if not (0.0 <= leak < math.inf):
         raise InputError(
             f"leak is a slope of the gradient, finite and at least 0; got {leak}. Use leak=0.0."
+        )
+    if input.dim() and not -input.dim() <= dim < input.dim():
+        raise InputError(
+            f"dim={dim} is no dimension of an input of shape {tuple(input.shape)}. Use dim=-1 for "
+            "the last."
         )
     return _parameter("threshold", threshold, input, dim), _parameter("width", width, input, dim)
 

@@ -359,6 +359,43 @@ def test_no_gradient_passes_where_nan_came_wherever_it_lies(on, choice, shape, l
         assert not sums(x).any(), name
 
 
+def _pair(*shapes: tuple[int, ...], dtypes: tuple[torch.dtype, ...] = ()) -> tuple[Tensor, ...]:
+    dtypes = dtypes or (torch.int64, torch.float64)
+    return tuple(torch.zeros(s, dtype=d) for s, d in zip(shapes, dtypes, strict=True))
+
+
+UNFIT: dict[str, Callable[[], tuple[object, object]]] = {
+    "one neuron's for four": lambda: new_counters(1),
+    "five neurons' for four": lambda: new_counters(5),
+    "one kind": lambda: _pair((1, 4), (1, 4)),
+    "one kind of sum": lambda: _pair((4, 4), (1, 4)),
+    "no sums": lambda: _pair((4, 4), (0,)),
+    "turned": lambda: _pair((4, 4), (4, 2)),
+    "flat": lambda: _pair((16,), (8,)),
+    "int32": lambda: _pair((4, 4), (2, 4), dtypes=(torch.int32, torch.float64)),
+    "float32": lambda: _pair((4, 4), (2, 4), dtypes=(torch.int64, torch.float32)),
+    "elsewhere": lambda: new_counters(4, device="meta"),
+    "strided": lambda: (torch.zeros(4, 8, dtype=torch.int64)[:, ::2], new_counters(4)[1]),
+    "sums strided": lambda: (new_counters(4)[0], torch.zeros(2, 8).double()[:, ::2]),
+    "counts alone": lambda: (new_counters(4)[0], None),
+    "sums alone": lambda: (None, new_counters(4)[1]),
+}
+
+
+@pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
+@pytest.mark.parametrize("name", UNFIT)
+def test_counters_that_do_not_fit_are_refused_before_anything_is_written(on, choice, name):
+    on(choice)
+    counters, x = UNFIT[name](), torch.full((5, 4), 0.25)
+    before = [each.clone() if isinstance(each, Tensor) else each for each in counters]
+    with pytest.raises(InputError, match=r"for 4 neurons along dim=-1, .*new_counters\(4"):
+        threshold_ramp(x, 0.1, counters=counters, reuse_input=True)
+    assert (x == 0.25).all()
+    for one, other in zip(counters, before, strict=True):
+        if isinstance(one, Tensor) and not one.is_meta:
+            assert torch.equal(one, other)
+
+
 def test_counters_refuse_a_function_transform(on):
     with pytest.raises(RuntimeError, match="function transform"):
         torch.func.vmap(lambda x: threshold_ramp(x, counters=new_counters(3)))(torch.ones(2, 3))

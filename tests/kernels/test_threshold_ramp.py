@@ -354,6 +354,7 @@ BAD: dict[str, tuple[tuple[object, ...], dict[str, object], str]] = {
     "four for three": ((torch.ones(2, 3), torch.ones(4)), {}, r"shape \(4,\)"),
     "two dimensions": ((torch.ones(2, 3), torch.ones(2, 3)), {}, "one-dimensional"),
     "neurons of a number": ((torch.tensor(1.0), torch.ones(4)), {}, r"shape \(4,\)"),
+    "no such dimension of numbers": ((torch.ones(2, 3),), {"dim": 5}, "dim=5"),
     "no such dimension": ((torch.ones(2, 3), torch.ones(3)), {"dim": 5}, "dim=5"),
     "integer threshold": ((torch.ones(3), torch.ones(3, dtype=torch.int64)), {}, "threshold"),
     "sparse": ((torch.eye(3).to_sparse(),), {}, r"to_dense\(\)"),
