@@ -101,6 +101,11 @@ class Table:
         chosen = list(file.columns)
         if self.columns is not None:
             chosen = _there("data.columns", _names(self.columns), file)
+            if not chosen:
+                raise InputError(
+                    "data.columns is empty, which leaves no column to learn from. Name some of "
+                    f"{listed(file.columns)}, or leave it out to learn from all but the target."
+                )
         dropped = _there("data.drop", _names(self.drop), file)
         _there("data.categories", _names(self.categories), file)
         both = [name for name in targets if name in chosen]

@@ -136,6 +136,7 @@ def test_other_files_are_held_to_the_same_columns_and_classes(fruit, tmp_path):
         ({"target": "kind", "drop": ["colr"]}, r"data\.drop.*Did you mean colour\?"),
         ({"target": "kind", "categories": ["colr"]}, r"data\.categories.*Did you mean colour\?"),
         ({"target": "kind", "columns": "price", "drop": "price"}, "leaves no column to learn from"),
+        ({"target": "kind", "columns": []}, "data.columns is empty, which leaves no column"),
         ({"target": "kind", "missing": "dorp"}, r"Did you mean drop\?"),
         ({"target": "kind", "task": "regresion"}, r"Did you mean regression\?"),
     ],
