@@ -14,6 +14,7 @@ from brainnet.data.cells import Numbers, coded, date_format, is_date, is_typed, 
 from brainnet.data.column import in_order
 from brainnet.data.dataset import classification_task
 from brainnet.data.notes import note
+from brainnet.data.spread import Spread
 from brainnet.data.wording import listed, refuse_cells
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
@@ -102,6 +103,7 @@ class AnswerSurvey:
         self._codes: dict[str, int] = {}
         self._met: set[int] = set()  # codes of labels in rows that are kept
         self._parts: list[Numbers] = []
+        self._spreads = [Spread(name) for name in names]
 
     @property
     def text_names(self) -> tuple[str, ...]:
@@ -116,7 +118,13 @@ class AnswerSurvey:
         """
         if self.classes:
             return self._coded(frame[self._names[0]])
-        return _numbers_of(frame, self._names, self._decimal)
+        return self._measured(_numbers_of(frame, self._names, self._decimal))
+
+    def _measured(self, found: Numbers) -> Numbers:
+        """Take note of numbers to predict (rows, targets) before they are float32."""
+        for spread, values in zip(self._spreads, found.T, strict=True):
+            spread.add(values)
+        return found.astype(np.float32)
 
     def _coded(self, cells: Any) -> Numbers:  # noqa: ANN401
         found, uniques = coded(cells, written=True)
@@ -132,9 +140,9 @@ class AnswerSurvey:
 
         A file in the order of its target has few of them at first.
         """
-        values = _values(list(self._codes), self._decimal).astype(np.float32)
+        values = self._measured(_values(list(self._codes), self._decimal).reshape(-1, 1))
         known = [part[:, 0] for part in self._parts]
-        self._parts = [values[part.astype(np.int64)].reshape(-1, 1) for part in known]
+        self._parts = [values[part.astype(np.int64)] for part in known]
         self._codes, self.classes = {}, False
 
     @property
@@ -172,9 +180,18 @@ class AnswerSurvey:
         self._parts.clear()
         if self.classes:
             return self._classes(found[:, 0].astype(np.int64))
-        for name, values in zip(self._names, found.T, strict=True):
-            if (values == values[0]).all():
-                self._refuse_constant(name, f"{values[0]:g}", len(values))
+        for spread, values in zip(self._spreads, found.T, strict=True):
+            constant = bool((values == values[0]).all())
+            if constant and spread.is_merged:
+                raise InputError(
+                    f"the target {spread.name!r} of {self._path} {spread.told}: all "
+                    f"{len(values):,} rows become {values[0]:.15g}. {spread.advice} in the file to "
+                    "learn from the differences."
+                )
+            if constant:
+                self._refuse_constant(spread.name, f"{values[0]:g}", len(values))
+            if spread.is_merged:
+                spread.tell("the target")
         return Answers("regression", torch.from_numpy(found), (), self._names, self._decimal)
 
     def _classes(self, found: Numbers) -> Answers:
@@ -209,9 +226,9 @@ class AnswerSurvey:
 
     def _refuse_constant(self, name: str, value: str, rows: int) -> None:
         raise InputError(
-            f"the target {name!r} is {value} in {f'all {rows:,} rows' if rows > 1 else 'the row'} "
-            f"of {self._path}: where there is one answer only, nothing can be learnt. Add rows "
-            "with another one, or choose another target (data.target=...)."
+            f"the target {name!r} is the same in {f'all {rows:,} rows' if rows > 1 else 'the row'} "
+            f"of {self._path}, {value}: where there is one answer only, nothing can be learnt. Add "
+            "rows with another one, or choose another target (data.target=...)."
         )
 
     def _refuse_classes(self, different: int, rows: int) -> None:
@@ -224,14 +241,15 @@ class AnswerSurvey:
 
 
 def _numbers_of(frame: Any, names: Sequence[str], decimal: str) -> Numbers:  # noqa: ANN401
-    found = np.empty((len(frame), len(names)), np.float32)
+    """The numbers to predict, float64 (rows, targets); all of them fit into 32 bits."""
+    found = np.empty((len(frame), len(names)))
     for place, name in enumerate(names):
         cells = frame[name]
         values, wrong = numbers(cells, decimal)
         refuse_cells(name, cells, wrong, "numbers to predict", _HINT)
         with np.errstate(over="ignore"):
-            found[:, place] = values
-        infinite = np.isinf(found[:, place])
+            infinite = np.isinf(values.astype(np.float32))
+        found[:, place] = values
         refuse_cells(name, cells, infinite, "finite numbers to predict", _HINT)
     return found
 

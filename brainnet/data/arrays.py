@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from brainnet.data.column import in_order
+from brainnet.data.spread import spreads_of
 from brainnet.errors import InputError
 
 _CELLS_NAMED = 3
@@ -16,6 +17,32 @@ _AS_NUMBERS = {
     "inputs": "Turn words into numbers first: one column for each word, 1 where it stands.",
     "targets": "Leave out the task to tell words apart as classes.",
 }
+
+
+def inputs_of(values: Any) -> tuple[Tensor, tuple[str, ...]]:  # noqa: ANN401
+    """Inputs (rows, inputs) as float32, and what they are called.
+
+    Raises:
+        InputError: they are no numbers, or no table.
+    """
+    given = values if isinstance(values, Tensor) else _numbers("inputs", values)
+    table = tensor_of("inputs", given, torch.float32)
+    columns = table.shape[-1] if table.ndim else 0
+    names = names_of(values, columns) or tuple(f"input_{place}" for place in range(columns))
+    if table.ndim == 2:
+        tell_merged(given, names, "column")
+    return table, names
+
+
+def tell_merged(table: Any, names: Sequence[str], what: str) -> None:  # noqa: ANN401
+    """Say which columns of a tensor or array (rows, columns) have numbers that float32 merges."""
+    if isinstance(table, Tensor):
+        if table.element_size() < 8:
+            return
+        table = table.detach().cpu().numpy()
+    for spread in spreads_of(table, names):
+        if spread.is_merged:
+            spread.tell(what, "")
 
 
 def tensor_of(name: str, values: Any, dtype: torch.dtype | None = None) -> Tensor:  # noqa: ANN401
@@ -28,9 +55,7 @@ def tensor_of(name: str, values: Any, dtype: torch.dtype | None = None) -> Tenso
         if values.is_complex():
             raise InputError(f"{name} must be real numbers; got {values.dtype}.")
         return values.detach().to("cpu", dtype or values.dtype, copy=True)
-    array = _array(name, values)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must be numbers; got {_read(array)}. {_AS_NUMBERS[name]}")
+    array = _numbers(name, values)
     wanted = np.float32 if dtype == torch.float32 else array.dtype.newbyteorder("=")
     with np.errstate(over="ignore"):  # an infinity is told of by its row and column
         return torch.from_numpy(array.astype(wanted, order="C"))
@@ -97,6 +122,13 @@ def _array(name: str, values: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
         return np.asarray(values)
     except ValueError as error:
         raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
+
+
+def _numbers(name: str, values: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
+    array = _array(name, values)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must be numbers; got {_read(array)}. {_AS_NUMBERS[name]}")
+    return array
 
 
 def _read(array: np.ndarray[Any, Any]) -> str:

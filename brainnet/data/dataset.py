@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brainnet.data.arrays import classes_of, names_of, tensor_of
+from brainnet.data.arrays import classes_of, inputs_of, names_of, tell_merged, tensor_of
 from brainnet.data.columns import all_finite
 from brainnet.data.preparation import Preparation
 from brainnet.errors import InputError
@@ -98,7 +98,7 @@ class Dataset:
             >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0.5, 1.5]).targets.shape
             torch.Size([2, 1])
         """
-        table = tensor_of("inputs", inputs, torch.float32)
+        table, names = inputs_of(inputs)
         named = None if task == "regression" else classes_of(targets)
         answers = tensor_of("targets", targets) if named is None else named[0]
         if 0 in (*table.shape[:1], *answers.shape[:1]):
@@ -107,13 +107,12 @@ class Dataset:
                 f"{tuple(answers.shape)}. Give at least a few rows, (rows, inputs), and a target "
                 "for each."
             )
-        columns = table.shape[-1] if table.ndim else 0
-        names = names_of(inputs, columns) or tuple(f"input_{place}" for place in range(columns))
         if task == "regression" or (task is None and answers.is_floating_point()):
-            numbers = answers.float()
-            numbers = numbers.unsqueeze(1) if numbers.ndim == 1 else numbers
-            called = names_of(targets, numbers.shape[1])
-            return cls(name, "regression", table, numbers, names, target_names=called)
+            answers = answers.unsqueeze(1) if answers.ndim == 1 else answers
+            called = names_of(targets, answers.shape[-1])
+            unnamed = [f"target_{place}" for place in range(answers.shape[-1])]
+            tell_merged(answers, called or unnamed, "the target")
+            return cls(name, "regression", table, answers.float(), names, target_names=called)
         if named is None:
             class_names = tuple(map(str, range(_classes_without_gap(answers))))
         else:

@@ -1,5 +1,7 @@
 """Spread: which numbers lie so close together, far from 0, that float32 cannot tell them apart."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from brainnet.data.cells import Numbers
@@ -50,10 +52,42 @@ class Spread:
         """Whether different numbers become one and the same."""
         return self._inexact and self._is_narrow
 
-    def tell(self) -> None:
-        """Say so, and what helps."""
-        note(
-            f"column {self.name!r} goes from {self._least:.15g} to {self._most:.15g}, so close "
-            "together that numbers of 32 bits cannot tell all of them apart. Subtract "
-            f"{self._least:.15g} from it in the file to learn from the differences."
+    @property
+    def told(self) -> str:
+        """From where to where they go, and what 32 bits make of it."""
+        return (
+            f"goes from {self._least:.15g} to {self._most:.15g}, so close together that numbers of "
+            "32 bits cannot tell all of them apart"
         )
+
+    @property
+    def advice(self) -> str:
+        """What helps."""
+        return f"Subtract {self._least:.15g} from it"
+
+    def tell(self, what: str = "column", where: str = " in the file") -> None:
+        """Say so, and what helps.
+
+        Args:
+            what: the numbers are.
+            where: they can be made others.
+        """
+        note(
+            f"{what} {self.name!r} {self.told}. {self.advice}{where} to learn from the differences."
+        )
+
+
+def spreads_of(table: Numbers, names: Sequence[str]) -> Iterator[Spread]:
+    """Yield the spreads of those columns of an array (rows, columns) that may be merged."""
+    if table.dtype.itemsize < 8 or not len(table):
+        return
+    least, most = (
+        found.astype(np.float64) for found in (np.fmin.reduce(table), np.fmax.reduce(table))
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(np.maximum(abs(least), abs(most)).astype(np.float32))
+        narrow = most - least < 2 * _STEPS * step
+    for place in np.flatnonzero(narrow).tolist():
+        spread = Spread(names[place])
+        spread.add(table[:, place])
+        yield spread

@@ -40,7 +40,7 @@ def refused(capsys, *words):
         (GOOD + "tall,red,1,pear\n", "column 'weight' holds numbers, but not in row 41 ('tall')"),
         (GOOD + ",red,1,pear\n", "data.missing=impute"),
         (GOOD + "inf,red,1,pear\n", "finite numbers, but not in row 41 ('inf')"),
-        (GOOD.replace("pear", "apple"), "is apple in all 40 rows"),
+        (GOOD.replace("pear", "apple"), "is the same in all 40 rows of rows.csv, apple:"),
         (GOOD + "1,red,1,plum\n", "class 'plum' has 1 row: too few"),
         ("a,kind\n" + "".join(f"{row}.5,sort {row}\n" for row in range(40)), "40 different values"),
     ],

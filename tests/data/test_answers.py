@@ -77,8 +77,8 @@ def test_the_task_can_be_asked_for():
 @pytest.mark.parametrize(
     ("columns", "task", "said"),
     [
-        ([["a"] * 5], None, "is a in all 5 rows of rows.csv"),
-        ([[1.5] * 5], None, "is 1.5 in all 5 rows"),
+        ([["a"] * 5], None, "is the same in all 5 rows of rows.csv, a: where"),
+        ([[1.5] * 5], None, "is the same in all 5 rows of rows.csv, 1.5: where"),
         ([[f"word {place}" for place in range(30)]], None, "30 different values in 30 rows"),
         ([["2024-01-05", "2024-02-05"] * 5], None, "holds dates"),
         ([["a", "b", "c"] * 5], "binary", "has 3: a, b, c"),
@@ -139,3 +139,21 @@ def test_labels_of_rows_left_out_are_no_classes():
     found = survey.finish()
     assert (found.task, found.class_names) == ("binary", ("a", "b"))
     assert found.targets[:3].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("written", [float, str])
+def test_numbers_that_32_bits_merge_are_told(written, caplog):
+    cells = [1.7e9 + place * 50.5 for place in range(60)]
+    found = answered([written(cell) for cell in cells], parts=3)
+    assert found.targets.unique().numel() < 60
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "the target 'y0' goes from 1700000000 to 1700002979.5, so close together" in said
+    assert "Subtract 1700000000 from it in the file" in said
+
+
+def test_numbers_that_32_bits_make_one_are_not_said_to_be_one():
+    said = "goes from 1700000000 to 1700000005.9, .* all 60 rows become 1700000000. Subtract 17"
+    with pytest.raises(InputError, match=said):
+        answered([1.7e9 + place / 10 for place in range(60)])
+    with pytest.raises(InputError, match="goes from 1700000000 to 1700000059"):
+        answered([str(1700000000 + place) for place in range(60)], parts=3)

@@ -85,3 +85,25 @@ def test_labels_that_are_no_classes_are_refused(targets, task, said):
 def test_a_frame_alone_is_asked_for_its_target():
     with pytest.raises(InputError, match=r"\(frame\[INPUTS\], frame\[TARGET\]\).*Table\(FILE"):
         fit(Network([2, 4, 2]), frame(), progress=False)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy, pd.DataFrame])
+def test_numbers_that_32_bits_merge_are_told(kind, caplog):
+    table = 1000 + np.arange(120).reshape(60, 2) * 1e-6
+    table[:, 0] = np.arange(60)
+    made = Dataset.from_arrays(kind(table), np.arange(60) % 2)
+    assert made.inputs[:, 1].unique().numel() < 60
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "goes from 1000.000001 to 1000.000119, so close" in said
+    assert "Subtract 1000.000001 from it to learn" in said
+    Dataset.from_arrays(kind(table.astype(np.float32)), np.arange(60) % 2)
+    assert len(caplog.records) == 1
+
+
+def test_targets_that_32_bits_merge_are_told(caplog):
+    times = pd.Series(1.7e9 + np.arange(60) * 50, name="time")
+    Dataset.from_arrays(np.zeros((60, 1)), times)
+    assert "the target 'time' goes from 1700000000 to 1700002950" in caplog.text
+    caplog.clear()
+    Dataset.from_arrays(np.zeros((60, 1)), times - 1.7e9)
+    assert not caplog.records
