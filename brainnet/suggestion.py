@@ -32,17 +32,27 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         >>> did_you_mean("zebra", ["optimizer.lr", "seed"])
         ''
     """
+    near = meant(word, known)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def meant(word: str, known: Iterable[str]) -> list[str]:
+    """The known words that come closest, where any comes close; see `did_you_mean`.
+
+    Example:
+        >>> meant("lr", ["optimizer.lr", "seed"])
+        ['optimizer.lr']
+    """
     words = sorted(set(known))
     closest = nearest(word, words)
-    near = [] if closest is None else [closest]
-    if not near:
-        tails = [known_word for known_word in words if known_word.endswith(f".{word}")]
-        near = tails[:3]
-    if not near:
-        last = word.rpartition(".")[2]
-        endings = {known_word.rpartition(".")[2]: known_word for known_word in reversed(words)}
-        near = [endings[end] for end in difflib.get_close_matches(last, endings, n=1, cutoff=0.75)]
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+    if closest is not None:
+        return [closest]
+    tails = [known_word for known_word in words if known_word.endswith(f".{word}")]
+    if tails:
+        return tails[:3]
+    last = word.rpartition(".")[2]
+    endings = {known_word.rpartition(".")[2]: known_word for known_word in reversed(words)}
+    return [endings[end] for end in difflib.get_close_matches(last, endings, n=1, cutoff=0.75)]
 
 
 def override(key: str, value: str | Sequence[str]) -> str:

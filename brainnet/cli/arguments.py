@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hydra._internal.utils import get_args_parser  # the parser that hydra.main itself uses
 
+from brainnet.cli.first_try import of_option
 from brainnet.cli.quotes import readable
 from brainnet.errors import InputError
-from brainnet.suggestion import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def parse(argv: Sequence[str], *, command: str = "train", more: Sequence[str] = 
     if unknown_flags:
         flags = [*more, *(flag for action in parser._actions for flag in action.option_strings)]
         raise InputError(
-            f"there is no option {unknown_flags[0]}.{did_you_mean(unknown_flags[0], flags)} "
+            f"there is no option {unknown_flags[0]}.{of_option(unknown_flags[0], argv, flags)} "
             f"brainnet {command} --help lists the options."
         )
     if typed.experimental_rerun is not None:

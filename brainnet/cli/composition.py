@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from brainnet.cli.arguments import Arguments
 from brainnet.cli.conf_folder import conf_folder, groups
 from brainnet.cli.deletions import check_deletions
+from brainnet.cli.first_try import of_rows
 from brainnet.cli.keys import BY_PATH
 from brainnet.cli.unreadable import unreadable
 from brainnet.errors import InputError
@@ -170,6 +171,7 @@ class Composer:
                 raise InputError(
                     f"there is no {group}={name}.{did_you_mean(name, options)} "
                     f"{group} is one of {', '.join(options)}."
+                    + (f"\n{tried}" if group == "data" and (tried := of_rows(name)) else "")
                 )
 
     def _check_deletions(self, overrides: list[Override]) -> None:
@@ -195,7 +197,8 @@ class Composer:
             key = override.key_or_group
             unknown = key not in known | existing and not override.is_hydra_override()
             if unknown and not (override.is_add() or override.is_force_add()):
-                return self._about_key(key, known, existing)
+                tried = of_rows(str(override.value())) if key == "data.path" else None
+                return "\n".join(filter(None, [self._about_key(key, known, existing), tried]))
         for override in overrides:
             if override.is_sweep_override():
                 return (

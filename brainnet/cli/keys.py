@@ -57,7 +57,7 @@ DATA = (
     Key("data.classes", whole(2), "how many classes to generate"),
     Key("data.turns", NOT_NEGATIVE, "how often each spiral winds around the middle"),
     Key("data.inputs", whole(1), "how many inputs to generate"),
-    Key("data.path", FILE, "the file or folder with the rows"),
+    Key("data.path", FILE, "the table, or the folder or file of the pictures"),
     Key("data.target", or_null(COLUMNS, null="null: asked for"), "what is to be predicted"),
     Key("data.columns", or_null(COLUMNS, null="null: all others"), "what to learn from"),
     Key("data.drop", COLUMNS, "columns to leave out"),

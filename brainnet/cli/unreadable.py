@@ -3,6 +3,8 @@
 import re
 import shlex
 
+from brainnet.cli.first_try import of_word
+
 REASONS = (
     (r"token recognition error at: '(?P<at>[\"'].*)'", "a quote in {at} is not closed"),
     (r"token recognition error at: ' '", "there is a space where none can be"),
@@ -29,8 +31,12 @@ def unreadable(word: str, reason: str) -> str:
     plain = reason.rstrip(".")
     for pattern, words in REASONS:
         if found := re.fullmatch(pattern, plain):
-            plain = words.format(**found.groupdict())
+            plain = words.format(**found.groupdict()).replace("EQUAL", "=")
             break
+    # Without a sign of equality it is no override at all, and may be a first try.
+    tried = None if re.match(r"[~+]*\w[\w./@]*=", word) else of_word(word)
+    if tried is not None:
+        return f"{word!r} is no override, which is key=value.\n{tried}"
     return f"cannot read {word!r}: {plain}.\n{_hint(word, plain)}"
 
 

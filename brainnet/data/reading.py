@@ -28,6 +28,7 @@ _OTHERS = (
     (b"\x80\x04", "a Python pickle, which may run anything: save it as Parquet or CSV"),
     (b"\x80\x05", "a Python pickle, which may run anything: save it as Parquet or CSV"),
 )
+READABLE_ENDINGS = frozenset((*_ENDINGS, *_TEXTS))
 READABLE = "CSV, TSV, Parquet, .npy or .npz"
 
 

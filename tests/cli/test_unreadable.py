@@ -28,6 +28,7 @@ def composer():
         ("name=a;b", "; needs quotes."),
         ("name='a", "a quote in 'a is not closed."),
         ("na me=a", "there is a space where none can be."),
+        ("nothing", "= is missing at its end."),
         ("name=a,", "something is missing at its end."),
         ("~name=a=b", "= is not expected there."),
         ("=3", "there is no key."),
