@@ -1,5 +1,6 @@
 """Activation: the threshold for reacting; a light tap does nothing, a hard knock pulls us away."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -40,7 +41,8 @@ class ThresholdRamp(nn.Module):
         sums: of each neuron's outputs and of their squares, (2, neurons) float64, or None.
 
     Raises:
-        ValueError: where a width is not positive, or tensors do not fit the neurons.
+        ValueError: where a width is not positive, a number is not finite, a leak is negative, or
+            tensors do not fit the neurons or lie on the meta device, where they hold nothing.
 
     Shape:
         input:  (batch, neurons)
@@ -73,11 +75,7 @@ class ThresholdRamp(nn.Module):
         super().__init__()
         self.initial_threshold = _plain(threshold)
         self.initial_width = _plain(width)
-        if not bool((torch.as_tensor(self.initial_width) > 0).all()):
-            raise ValueError(
-                f"the ramp needs a positive width; got {width}. A step without a ramp has no "
-                "gradient to learn from: give a small width instead, such as 0.1."
-            )
+        _check_start(self.initial_threshold, self.initial_width, leak)
         self.leak = float(leak)
         self.neurons = _agreed_neurons(neurons, self.initial_threshold, self.initial_width)
         self.learn_threshold = learn_threshold
@@ -110,13 +108,17 @@ class ThresholdRamp(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Put threshold and width back to where they started."""
-        width = torch.as_tensor(self.initial_width)
-        homes = {"threshold": torch.as_tensor(self.initial_threshold)}
-        homes |= {"log_width": width.log()} if self.learn_width else {"fixed_width": width}
-        for name, start in homes.items():
+        starts = {"threshold": self.initial_threshold, "fixed_width": self.initial_width}
+        if self.learn_width:
+            starts["log_width"] = _log(starts.pop("fixed_width"))
+        for name, start in starts.items():
             home = getattr(self, name)
-            if isinstance(home, Tensor):
+            if not isinstance(home, Tensor):
+                continue
+            if isinstance(start, Tensor):
                 home.copy_(start)
+            else:  # and not a tensor made of it: under torch.device("meta") it would hold nothing
+                home.fill_(start)
 
     def forward(self, input: Tensor, *, reuse_input: bool = False) -> Tensor:
         """React to the input: 0 below the threshold, 1 where fully firing.
@@ -262,9 +264,38 @@ class ThresholdRamp(nn.Module):
 
 def _plain(value: float | Tensor) -> float | Tensor:
     """A Python number, or a tensor of one number per neuron that nothing else holds."""
+    if isinstance(value, Tensor) and value.is_meta:
+        raise ValueError(
+            "a ramp starts from numbers, and a tensor on the meta device holds none. Make the "
+            'tensor outside torch.device("meta"), or give device="cpu" with it.'
+        )
     if isinstance(value, Tensor) and value.ndim > 0:
         return value.detach().clone()
     return float(value)
+
+
+def _check_start(threshold: float | Tensor, width: float | Tensor, leak: float) -> None:
+    if not _is_finite(threshold):
+        raise ValueError(f"the ramp needs a finite threshold; got {threshold}. Use 0.0, say.")
+    if not _is_finite(width, above=0.0):
+        raise ValueError(
+            f"the ramp needs a finite, positive width; got {width}. A step without a ramp has no "
+            "gradient to learn from: give a small width instead, such as 0.1."
+        )
+    if not 0.0 <= leak < math.inf:
+        raise ValueError(
+            f"leak is a slope of the gradient, finite and at least 0; got {leak}. Use leak=0.0."
+        )
+
+
+def _is_finite(value: float | Tensor, above: float = -math.inf) -> bool:
+    if isinstance(value, Tensor):
+        return bool((value.isfinite() & (value > above)).all())
+    return above < value < math.inf
+
+
+def _log(width: float | Tensor) -> float | Tensor:
+    return width.log() if isinstance(width, Tensor) else math.log(width)
 
 
 def _entry(value: float | Tensor, index: int) -> float | Tensor:

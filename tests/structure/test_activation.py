@@ -7,6 +7,7 @@ import torch
 
 from brainnet.errors import InputError
 from brainnet.structure.activation import ThresholdRamp, activation_for
+from brainnet.structure.network import Network
 
 
 def test_quiet_then_rising_then_fully_firing() -> None:
@@ -57,6 +58,63 @@ def test_in_a_layer_what_learns_is_per_neuron() -> None:
 def test_a_ramp_needs_a_width(width: float | torch.Tensor) -> None:
     with pytest.raises(ValueError, match="positive width"):
         ThresholdRamp(width=width)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), torch.tensor([0.0, float("nan")])])
+def test_a_ramp_is_made_of_finite_numbers(odd: float | torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="finite threshold"):
+        ThresholdRamp(odd)
+    with pytest.raises(ValueError, match="finite, positive width"):
+        ThresholdRamp(width=odd)
+
+
+@pytest.mark.parametrize("leak", [-0.1, float("nan"), float("inf")])
+def test_a_leak_is_a_finite_slope(leak: float) -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        ThresholdRamp(leak=leak)
+
+
+STARTS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "numbers": {"threshold": 0.25, "width": 3.0},
+    "learning": {"threshold": 0.25, "width": 3.0, "learn_threshold": True, "learn_width": True},
+    "tensors": {"threshold": torch.tensor([0.5, -1.0, 2.0]), "width": torch.tensor([1.0, 2.0, 3])},
+    "learning tensors": {"width": torch.tensor([1.0, 2.0, 3.0]), "learn_width": True},
+}
+
+
+@pytest.mark.parametrize("kind", STARTS)
+@pytest.mark.parametrize("context", ["device", "default_device"])
+def test_a_network_built_without_memory_is_filled_later(kind: str, context: str) -> None:
+    ramp = ThresholdRamp(**STARTS[kind])  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(0)
+    right = Network([4, 3, 2], activation=ramp, generator=generator)
+    if context == "device":
+        with torch.device("meta"):
+            network, own = Network([4, 3, 2], activation=ramp), Network([4, 3, 2])
+    else:
+        torch.set_default_device("meta")
+        try:
+            network, own = Network([4, 3, 2], activation=ramp), Network([4, 3, 2])
+        finally:
+            torch.set_default_device(None)
+    assert all(each.is_meta for each in (*network.parameters(), *own.parameters()))
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for each in (*network.parameters(), *network.buffers()):
+            each.fill_(float("nan"))
+    network.reset_parameters(generator.manual_seed(0))
+    found, expected = network.state_dict(), right.state_dict()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    inputs = torch.randn(5, 4)
+    assert torch.equal(network(inputs), right(inputs))
+
+
+def test_a_start_that_holds_no_numbers_is_told() -> None:
+    for shape in ((), (3,)):
+        with pytest.raises(ValueError, match="meta device"):
+            ThresholdRamp(threshold=torch.zeros(shape, device="meta"))
 
 
 def test_tensors_must_agree() -> None:
