@@ -1,4 +1,4 @@
-"""What every test shares: pinned threads, a plain terminal, a reason where hardware is missing.
+"""What every test shares: pinned threads, a seed, a plain terminal, a reason where a part lacks.
 
 Imports neither torch nor Hydra: collection stays quick, and the tests of the parts that need torch
 alone run where Hydra is not installed.
@@ -6,6 +6,7 @@ alone run where Hydra is not installed.
 
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -27,7 +28,9 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what this machine has no GPU or no compiler for, and say so."""
+    """Let each test draw alike, whatever ran before it; skip what this machine cannot, aloud."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
     if item.get_closest_marker("native") is not None and not _has_compiler():
         pytest.skip("no C++ compiler on this machine")
     if item.get_closest_marker("cuda") is not None:
