@@ -9,6 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from brainnet import Network, watch
 from brainnet.errors import InputError
@@ -755,3 +756,35 @@ def test_what_cannot_be_meant_is_refused(tmp_path, wrong, message):
     model = ours()
     with pytest.raises(InputError, match=message):
         watch(model, **{"folder": tmp_path, "criterion": CRITERION, **wrong})
+
+
+class Checkpointed(nn.Module):
+    """Forgets what it thought, and thinks again in its backward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+        self.last = nn.Linear(8, 2)
+
+    def forward(self, inputs):
+        return self.last(checkpoint(self.first, inputs, use_reentrant=False))
+
+
+@pytest.mark.parametrize("level", ["light", "full"])
+def test_a_model_that_forgets_what_it_thought_learns_as_if_nobody_watched(tmp_path, level):
+    found = []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        model = Checkpointed()
+        optimizer = sgd(model)
+        if watched:
+            firing = (model.first(INPUTS) > 0).double().mean().item()
+            with watch(model, tmp_path, 1, optimizer, level=level) as watching:
+                train(model, optimizer, 3, watching)
+            assert watching.readings[0].layers[0].firing_rate == pytest.approx(firing)
+            assert len(watching.readings) == 3
+        else:
+            train(model, optimizer, 3)
+        found.append(model.state_dict())
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name]), name

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.anatomy import ACTIVATING
@@ -43,12 +44,17 @@ def slope(activation: nn.Module | None, sums: Tensor) -> Tensor | None:
     """
     if not isinstance(activation, MEASURED):
         return None
-    with torch.enable_grad():
+    # Whoever counts what is saved for the backward pass, as a checkpoint does, hears of none of it.
+    with torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
         probe = sums.detach().requires_grad_()
         # A clone, for an activation that works in place; `forward`, so that no hook hears of it.
         reaction = activation.forward(probe.clone())
         (slopes,) = torch.autograd.grad(reaction.sum(), probe)
     return slopes.abs() / _steepest(activation)
+
+
+def _as_it_is(saved: Tensor) -> Tensor:
+    return saved
 
 
 def _steepest(activation: nn.Module) -> float | Tensor:

@@ -48,3 +48,11 @@ def test_slope_leaves_what_works_in_place_alone():
 @pytest.mark.parametrize("activation", [None, nn.Identity(), nn.RReLU(), nn.Softmax(dim=-1)])
 def test_there_is_no_slope_where_it_would_mean_nothing_or_draw_random_numbers(activation):
     assert slope(activation, torch.zeros(3)) is None
+
+
+def test_whoever_keeps_what_backward_passes_need_hears_nothing_of_it():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda saved: saved):
+        shares = slope(nn.ReLU(), torch.tensor([-1.0, 1.0]))
+    assert shares.tolist() == [0.0, 1.0]
+    assert kept == []
