@@ -38,16 +38,17 @@ def _build(options: list[str]) -> str:
     Raises:
         InputError: where there is no compiler, or what it built can't be used here.
     """
-    force = "--force" in options
-    if force or building.find() is None:
-        sys.stderr.write("brainnet: compiling the kernels; this takes about half a minute ...\n")
-    built = building.build(force=force)
+    built = building.build(force="--force" in options, begins=_say_it_takes_time)
     paths.forget()
     told = paths.status()["cpu"]
     if told["path"] != "native" and paths.wanted() != "reference":
         raise InputError(f"the kernels were built but don't serve here: {told['reason']}.")
     how = f"built in {built.seconds:.0f} s" if built.fresh else "there already"
     return f"{how}: {built.library}\ncompiler: {built.compiler}\n"
+
+
+def _say_it_takes_time() -> None:
+    sys.stderr.write("brainnet: compiling the kernels; this takes about half a minute ...\n")
 
 
 def _status(_options: list[str]) -> str:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,17 +77,18 @@ def find() -> Path | None:
         return None
 
 
-def build(*, force: bool = False) -> Build:
+def build(*, force: bool = False, begins: Callable[[], None] = lambda: None) -> Build:
     """Compile the kernel into the cache, or find it there.
 
     Two processes that build at once wait for one another, and the second finds the first's work.
 
     Args:
         force: Compile even where a fitting library lies in the cache.
+        begins: Called before compiling, once all that it takes is there.
 
     Raises:
-        InputError: Where no C++ compiler is found, the cache can't be written, or the compiler
-            refuses the source.
+        InputError: Where no C++ compiler is found or `CXX` names none, the cache can't be written,
+            or the compiler refuses the source.
     """
     compiler, version = _compiler()
     folder = cache_folder() / f"{_fitting()}-{_short(version)}"
@@ -97,6 +98,7 @@ def build(*, force: bool = False) -> Build:
         with _locked(folder / "lock"):
             if library.exists() and not force:
                 return Build(library, version, _told_seconds(folder), fresh=False)
+            begins()
             seconds = _compile(compiler, library)
             about = {"compiler": version, "torch": torch.__version__, "seconds": seconds}
             (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n")
@@ -147,15 +149,22 @@ def _short(text: str | bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:12]
 
 
-def _compiler() -> tuple[str, str]:
-    """The compiler's command and what it says of itself."""
-    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        command = shutil.which(name) if name else None
-        if command is None:
-            continue
-        told = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
-        if told.returncode == 0 and told.stdout:
-            return command, told.stdout.splitlines()[0]
+def _compiler() -> tuple[list[str], str]:
+    """The compiler's command and what it says of itself; one that `CXX` names, or none."""
+    if chosen := os.environ.get("CXX", "").strip():
+        # As make has it, words may go before and after it: CXX="ccache g++".
+        command = [chosen] if shutil.which(chosen) else chosen.split()
+        version = _version(command)
+        if version is None:
+            raise InputError(
+                f"CXX={chosen} is no C++ compiler that works here: {chosen} --version tells "
+                "nothing. Set CXX to one, or unset it and g++, clang++ or c++ is taken."
+            )
+        return command, version
+    for name in ("g++", "clang++", "c++"):
+        version = _version([name])
+        if version is not None:
+            return [name], version
     raise InputError(
         "building the kernel needs a C++ compiler; neither g++ nor clang++ was found. Install one "
         "(Debian: apt install g++; macOS: xcode-select --install) or set CXX. Nothing else needs "
@@ -163,7 +172,21 @@ def _compiler() -> tuple[str, str]:
     )
 
 
-def _compile(compiler: str, library: Path) -> float:
+def _version(command: list[str]) -> str | None:
+    """The first line of what a compiler says of itself; None where it does not work."""
+    found = shutil.which(command[0])
+    if found is None:
+        return None
+    try:
+        told = subprocess.run(
+            [found, *command[1:], "--version"], capture_output=True, text=True, check=False
+        )
+    except OSError:  # such as a script without its first line
+        return None
+    return told.stdout.splitlines()[0] if told.returncode == 0 and told.stdout.strip() else None
+
+
+def _compile(compiler: list[str], library: Path) -> float:
     """Compile the sources side by side, link them, and put the library in place at once."""
     torch_folder = Path(torch.__file__).parent
     includes = [torch_folder / "include", torch_folder / "include/torch/csrc/api/include"]
@@ -173,14 +196,14 @@ def _compile(compiler: str, library: Path) -> float:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor() as threads:
         objects = [Path(folder) / f"{source.stem}.o" for source in SOURCES]
         jobs = [
-            threads.submit(_run, [compiler, *flags, "-c", str(source), "-o", str(made)])
+            threads.submit(_run, [*compiler, *flags, "-c", str(source), "-o", str(made)])
             for source, made in zip(SOURCES, objects, strict=True)
         ]
         for job in jobs:
             job.result()
         unfinished = Path(folder) / LIBRARY
         undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-        link = [compiler, "-shared", *map(str, objects), "-o", str(unfinished), *undefined]
+        link = [*compiler, "-shared", *map(str, objects), "-o", str(unfinished), *undefined]
         _run([*link, f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"])
         unfinished.replace(library)
     return round(time.perf_counter() - start, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,37 @@ def test_no_compiler_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
         build.build()
+
+
+@pytest.mark.parametrize("chosen", ["false", "g+++", "/nowhere/g++", "false g++"])
+def test_a_compiler_that_is_named_and_does_not_work_is_told_not_replaced(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, chosen: str
+) -> None:
+    monkeypatch.setenv("CXX", chosen)
+    with pytest.raises(InputError, match=rf"^CXX={re.escape(chosen)} is no C\+\+ compiler"):
+        build.build()
+    assert build.find() is None
+
+
+def test_a_compiler_may_be_named_with_words_before_it(
+    cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", f"env {os.environ['CXX']}")
+    assert build.build().compiler == "quick 1.0"
+
+
+def test_that_it_begins_is_said_once_it_can(
+    cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    (cache / "file").write_text("")
+    monkeypatch.setenv("BRAINNET_CACHE", str(cache / "file"))
+    with pytest.raises(InputError, match="BRAINNET_CACHE"):
+        build.build(begins=lambda: said.append("begins"))
+    monkeypatch.setenv("BRAINNET_CACHE", str(cache))
+    for _ in range(2):
+        build.build(begins=lambda: said.append("begins"))
+    assert said == ["begins"]
 
 
 def test_a_compiler_that_refuses_is_told(
