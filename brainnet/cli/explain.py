@@ -1,13 +1,16 @@
 """The command `brainnet explain`: a concept, a run or one row of it told on the terminal."""
 
 import json
+import shlex
 import sys
+from pathlib import Path
 
 from brainnet.cli.concept_page import as_data, page_of, page_of_all
 from brainnet.cli.flags import Flags, read
 from brainnet.cli.page import Page, write
-from brainnet.concepts import CONCEPTS, find_concept
+from brainnet.concepts import CONCEPTS, Concept, find_concept
 from brainnet.errors import InputError
+from brainnet.suggestion import nearest
 
 HELP = """\
 brainnet explain [CONCEPT] [--run RUN [--row N] [--input FILE]] [--json]
@@ -70,7 +73,7 @@ def run(argv: list[str]) -> int:
         return explain_run(typed)
     _check_alone(typed)
     name = " ".join(typed.words)
-    concept = find_concept(name) if name else None
+    concept = _concept_of(name) if name else None
     if "--json" in typed.switches:
         told = as_data(concept) if concept else [as_data(each) for each in CONCEPTS]
         print(json.dumps(told, indent=2))
@@ -79,6 +82,24 @@ def run(argv: list[str]) -> int:
     lines = page_of(concept, page) if concept else page_of_all(page)
     write("\n".join(["", *lines]))
     return 0
+
+
+def _concept_of(name: str) -> Concept:
+    """The concept of that name.
+
+    Raises:
+        InputError: there is none; a run was named, say, without the option for it.
+    """
+    try:
+        return find_concept(name)
+    except InputError:
+        latest = nearest(name, ["latest"])
+        if latest or (Path(name) / "summary.json").is_file() or name.endswith(".ckpt"):
+            run = latest or shlex.quote(name)
+            raise InputError(
+                f"expected a concept; got {name!r}. Did you mean brainnet explain --run {run}?"
+            ) from None
+        raise
 
 
 def _check_alone(typed: Flags) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from brainnet.errors import InputError
+from brainnet.suggestion import did_you_mean
 from brainnet.training.fresh_folder import clear, make_first_free, missing, remove_empty
 from brainnet.training.whole_file import write_whole
 
@@ -216,7 +217,8 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
         inside = path.parent.name == CHECKPOINTS
         return Run(RunFolder(path.parent.parent if inside else path.parent), path)
     if not path.exists():
-        raise InputError(f"there is no run {path}. {_how_to_name(runs)}")
+        meant = did_you_mean(str(run), [LATEST])
+        raise InputError(f"there is no run {path}.{meant} {_how_to_name(runs)}")
     folder = RunFolder(path)
     if not path.is_dir() or not (folder.path / SUMMARY).is_file():
         raise InputError(f"{path} is no run: it has no {SUMMARY}. {_inside(path, runs)}")

@@ -103,6 +103,20 @@ def test_wrong_input_ends_with_code_2_and_one_message(typed, answer, capsys):
     assert shown.out == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [("latest", "latest"), ("lastest", "latest"), ("mine", "mine"), ("a b.ckpt", "'a b.ckpt'")],
+)
+def test_a_run_that_is_named_alone_is_met_with_how_to_name_it(
+    name, run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "summary.json").write_text("{}")
+    assert main(["explain", name]) == 2
+    assert f"Did you mean brainnet explain --run {run}?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
 @EACH
 def test_prose_fits_the_width_and_only_drawings_and_commands_stand_out(concept, width):

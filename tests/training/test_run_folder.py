@@ -131,6 +131,11 @@ def test_what_is_no_run_is_said_in_words(tmp_path):
         find_run(tmp_path / "nowhere", tmp_path)
 
 
+def test_a_slip_of_latest_is_met_with_it(tmp_path):
+    with pytest.raises(InputError, match=r"there is no run lastest\. Did you mean latest\?"):
+        find_run("lastest", tmp_path)
+
+
 def test_a_latest_that_is_gone_is_said_in_words(tmp_path):
     (tmp_path / "latest").write_text("digits/gone\n")
     with pytest.raises(InputError, match="is gone"):
