@@ -788,3 +788,37 @@ def test_a_model_that_forgets_what_it_thought_learns_as_if_nobody_watched(tmp_pa
         found.append(model.state_dict())
     for name, value in found[0].items():
         assert torch.equal(value, found[1][name]), name
+
+
+def test_the_sample_is_no_row_that_a_ramp_counts_for_anybody(tmp_path):
+    model = ours()
+    ramp = model.layers[0].activation
+    ramp.start_counting(5)
+    optimizer = sgd(model)
+    sample = (100 * INPUTS + 50, TARGETS)
+    with torch.no_grad():
+        firing = (ramp(model.layers[0].collect(INPUTS)) > 0).double().mean().item()
+    ramp.reset_counters()
+    with watch(model, tmp_path, 50, optimizer, CRITERION, sample) as watching:
+        train(model, optimizer, 1, watching)
+    assert ramp.counts.sum() == len(INPUTS) * 5
+    assert watching.readings[0].layers[0].firing_rate == pytest.approx(firing)
+
+
+def test_how_far_the_loss_fell_is_told_of_a_step_inside_autocast_too(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = []
+    with watch(model, tmp_path, 50, optimizer, CRITERION, (INPUTS, TARGETS)) as watching:
+        for _ in range(2):  # in one of autocast's own each, as it casts weights once
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = CRITERION(model(INPUTS), TARGETS)
+                losses.append(loss.item())
+                loss.backward()
+                optimizer.step()
+                watching.step(loss)
+                optimizer.zero_grad()
+    fell = losses[0] - losses[1]
+    assert fell > 0
+    assert watching.readings[0].actual_decrease == pytest.approx(fell, rel=1e-3)
