@@ -94,7 +94,7 @@ class Training:
         with left_alone():
             code = reported(lambda: self._train(config), debug=self.debug)
         remove_empty([made_by_hydra])
-        self.endings.append(Ending(self.place, words, code))
+        self.endings.append(Ending(self.place, words, code, self.metric))
         if self.session.sweeps and code in (INTERRUPTED, TERMINATED):
             raise SweepStopped
         return self.metric
