@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
 from brainnet.cli.main import main
 
 
@@ -23,3 +27,23 @@ def test_the_columns_are_told_by_what_they_are_taken_for(capsys):
         "  yes or no  paid (no = 0, yes = 1)",
         "  dates      born",
     ]
+
+
+@pytest.mark.parametrize(("sides", "colours"), [((4, 6), "grey"), ((4, 6, 3), "in colour")])
+def test_pictures_are_told_by_their_number_size_and_classes(sides, colours, capsys):
+    noise = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        Path("pets", name).mkdir(parents=True)
+        for number in range(10):
+            pixels = noise.integers(0, 255, sides, np.uint8)
+            Image.fromarray(pixels).save(Path("pets", name, f"{number}.png"))
+    few = ["network.hidden=[3]", "trainer.max_epochs=1", "trainer=cpu", "observe=off"]
+    assert main(["train", "data=images", "data.path=pets", *few]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"to learn cat or dog, from 20 pictures of 4 x 6, {colours}"
+
+
+def test_data_that_come_with_brainnet_are_not_told(capsys):
+    few = ["data=xor", "network.hidden=[3]", "trainer.max_epochs=1", "trainer=cpu", "observe=off"]
+    assert main(["train", *few]) == 0
+    assert "to learn" not in capsys.readouterr().out
