@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +11,13 @@ from torch import Tensor
 
 COUNTED = ("silent", "ramp", "firing", "not_finite")
 SUMMED = ("sum", "sum_of_squares")
+
+# Threads may share counters, and an op of PyTorch runs without Python's lock.
+_adding = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child must not find it locked by a thread that it lacks
+    os.register_at_fork(
+        before=_adding.acquire, after_in_parent=_adding.release, after_in_child=_adding.release
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,9 @@ def new_counters(
 ) -> tuple[Tensor, Tensor]:
     """Zeros to count into: buffers for :func:`threshold_ramp`'s `counters`, emptied by `zero_()`.
 
-    Counts are integers, so they stay exact however long they are added up. Sums are those of the
+    Counts are integers, so they stay exact however long they are added up, by however many threads
+    on the CPU (in a compiled region, one at a time). What is computed again is counted again:
+    activation checkpointing (`torch.utils.checkpoint`) counts each row twice. Sums are those of the
     outputs (float64; float32 on MPS, which has no other), over finite inputs alone; the C++
     kernel first adds up a few in the dtype it computes in, so each is right to 5e-7 of itself.
 
@@ -77,8 +88,15 @@ def count(input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tenso
     silent, firing = finite & (output == 0), finite & (output == 1)
     kinds = torch.stack([silent, finite & ~silent & ~firing, firing, ~finite])
     values = torch.where(finite, output, 0.0).to(sums.dtype)
-    counts.add_(_per_neuron(kinds, dim, input.dim()))
-    sums.add_(_per_neuron(torch.stack([values, values.square()]), dim, input.dim()))
+    more = _per_neuron(kinds, dim, input.dim())
+    more_sums = _per_neuron(torch.stack([values, values.square()]), dim, input.dim())
+    if torch.compiler.is_compiling():  # which traces no lock
+        counts.add_(more)
+        sums.add_(more_sums)
+        return
+    with _adding:
+        counts.add_(more)
+        sums.add_(more_sums)
 
 
 def _per_neuron(stacked: Tensor, dim: int, dims: int) -> Tensor:

@@ -27,7 +27,7 @@ struct Ramp {
 void forward(Dtype dtype, const void* x, void* y, const Layout& layout, const Ramp& ramp);
 
 // Adds to `counts`, (4, neurons), and `sums`, (2, neurons). Exact: whatever the number of threads,
-// the same numbers are added in the same order.
+// the same numbers are added in the same order. Calls at once may share counters.
 void count_forward(
     Dtype dtype, const void* x, void* y, const Layout& layout, const Ramp& ramp, int64_t* counts,
     double* sums);

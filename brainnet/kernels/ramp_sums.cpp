@@ -8,6 +8,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
+
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
 
 #include "ramp_steps.h"
 
@@ -265,6 +270,15 @@ struct Tally {
   }
 };
 
+// Threads may share counters, and the op runs without Python's lock: so they take turns in adding.
+std::mutex adding;
+
+#if !defined(_WIN32)
+// A fork while another thread adds would leave the child a lock that nobody opens.
+[[maybe_unused]] const int fork_waits = pthread_atfork(
+    [] { adding.lock(); }, [] { adding.unlock(); }, [] { adding.unlock(); });
+#endif
+
 template <class S>
 void counting_kernel(
     const S* x, S* y, const Layout& layout, const Ramp& ramp, int64_t* counts, double* sums) {
@@ -287,6 +301,7 @@ void counting_kernel(
     ramp.plain ? tally(std::true_type(), std::false_type())
                : tally(std::false_type(), std::false_type());
   }
+  const std::lock_guard<std::mutex> turn(adding);
   // In the order of COUNTED: what was neither silent nor firing nor odd was on the ramp.
   int64_t *silent = counts, *rising = counts + n;
   int64_t *firing = counts + 2 * n, *strange = counts + 3 * n;

@@ -427,9 +427,11 @@ Tensor threshold_ramp_cpu(
   const bool differentiable = recording &&
       (input.requires_grad() || requires_grad(threshold) || requires_grad(width));
   const bool dense = input.is_non_overlapping_and_dense() && !input.is_neg() && !input._is_zerotensor();
-  // Only memory whose values nobody can ask for again: no leaf, no view, no hooks on it.
+  // Only memory whose values nobody else holds: no leaf that learns, no view (inference mode does
+  // not know them, but they share their memory), nothing that backward keeps, no hooks on it.
   const bool writable = !input.is_inference() || c10::InferenceMode::is_enabled();
-  const bool in_place = reuse_input && dense && !input.is_view() && writable &&
+  const bool alone = !input.is_view() && input.storage().use_count() == 1;
+  const bool in_place = reuse_input && dense && alone && writable &&
       (!input.requires_grad() ||
        (!input.is_leaf() && !input.retains_grad() && torch::autograd::impl::hooks(input).empty()));
   Tensor output;

@@ -57,8 +57,10 @@ def threshold_ramp(
         dim: Which dimension counts the neurons; 1 for the channels of an image.
         reuse_input: Whether the output may take the input's memory, because nobody will ask for
             the input again: a layer's own pre-activation. It is no more than a permission: where
-            the input is a leaf, a view, has hooks or retains its gradient, where a transform, a
-            mode or a compiler is at work, or no kernel is built, the input stays as it is.
+            the input shares its memory with another tensor (a view, what backward keeps), is a
+            leaf that requires a gradient, has hooks or retains its gradient, where a transform, a
+            mode or a compiler is at work, or no kernel is built, the input stays as it is. A tensor
+            of your own that requires no gradient is written over like any other.
         counters: What :func:`brainnet.kernels.counters.new_counters` made, to add to what each
             neuron did in this call.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from brainnet.errors import InputError
 from brainnet.kernels import build, paths
@@ -236,12 +239,28 @@ class TestNative:
             x = torch.full((3, 4), -1.0)
             assert threshold_ramp(x, reuse_input=True).data_ptr() == x.data_ptr()
 
-    def test_an_input_that_backward_needs_is_loud_about_reuse(self, on):
+    def test_an_input_that_backward_keeps_is_left_alone(self, on):
         on("auto")
-        x = torch.full((3, 4), -1.0, requires_grad=True).exp()
-        y = threshold_ramp(x, reuse_input=True)
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-            y.sum().backward()
+        x = torch.full((3, 4), -1.0, requires_grad=True)
+        inside = x.exp()
+        threshold_ramp(inside, reuse_input=True).sum().backward()
+        assert torch.equal(inside, x.exp())
+        assert torch.equal(x.grad, x.exp())
+
+    @pytest.mark.parametrize("share", ["slice", "whole", "detached"])
+    @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+    def test_memory_that_another_tensor_shares_is_left_alone(self, on, mode, share):
+        on("auto")
+        with mode():
+            base = torch.full((3, 4), -1.0)
+            x = {"slice": base[:2], "whole": base.view(12), "detached": base.data}[share]
+            threshold_ramp(x, 0.1, reuse_input=True)
+            assert (base == -1).all()
+
+    def test_a_leaf_that_learns_nothing_gives_way_as_any_other(self, on):
+        on("auto")
+        x = torch.full((3, 4), -1.0)
+        assert threshold_ramp(x, reuse_input=True).data_ptr() == x.data_ptr()
 
     @pytest.mark.parametrize("reuse", [False, True])
     def test_the_graph_goes_with_its_output(self, on, reuse):
@@ -357,6 +376,37 @@ def test_no_gradient_passes_where_nan_came_wherever_it_lies(on, choice, shape, l
         assert not d_x.any(), name
         sums = torch.func.grad(lambda x, t=t, w=w: threshold_ramp(x, t, w).sum())
         assert not sums(x).any(), name
+
+
+@pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
+def test_threads_that_share_counters_lose_no_count(on, choice):
+    on(choice)
+    # Many neurons and one row: most of each call is adding to what all share.
+    neurons, calls = 16_384, 400
+    counters, start = new_counters(neurons), threading.Barrier(4)
+
+    def go() -> None:
+        x = torch.full((1, neurons), 0.5)
+        start.wait()
+        for _ in range(calls):
+            threshold_ramp(x, reuse_input=True, counters=counters)  # which leaves 0.5 what it is
+
+    threads = [threading.Thread(target=go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counters[0][1].eq(4 * calls).all()
+    assert counters[1][0].eq(4 * calls * 0.5).all()
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_is_computed_again_is_counted_again(reentrant):
+    counters = new_counters(4)
+    x = torch.full((5, 4), 0.5, requires_grad=True)
+    ramp = functools.partial(threshold_ramp, counters=counters)
+    checkpoint(ramp, x, use_reentrant=reentrant).sum().backward()
+    assert counters[0][1].tolist() == [10] * 4
 
 
 def _pair(*shapes: tuple[int, ...], dtypes: tuple[torch.dtype, ...] = ()) -> tuple[Tensor, ...]:
