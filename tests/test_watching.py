@@ -1,6 +1,7 @@
 import copy
 import itertools
 import math
+import pickle
 import signal
 import subprocess
 import sys
@@ -822,3 +823,22 @@ def test_how_far_the_loss_fell_is_told_of_a_step_inside_autocast_too(tmp_path):
     fell = losses[0] - losses[1]
     assert fell > 0
     assert watching.readings[0].actual_decrease == pytest.approx(fell, rel=1e-3)
+
+
+def test_between_two_steps_a_watched_model_is_copied_stored_and_compiled(tmp_path):
+    found = []
+    for copied in (False, True):
+        model = ours()
+        optimizer = sgd(model)
+        with watch(model, tmp_path / str(copied), every=1, optimizer=optimizer) as watching:
+            if copied:
+                target = copy.deepcopy(model)
+                with torch.no_grad():
+                    target.layers[0].bias.value.fill_(100.0)
+                target(INPUTS)
+                pickle.loads(pickle.dumps(model))(INPUTS)
+                torch.compile(model, fullgraph=True, backend="eager")(INPUTS)
+            train(model, optimizer, 1, watching)
+        found.append(watching.readings[0].layers)
+    assert hooks_of(model) == hooks_of(target) == 0
+    assert found[0] == found[1]

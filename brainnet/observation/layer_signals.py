@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from brainnet.kernels.counters import COUNTED, new_counters
 from brainnet.kernels.statistics import DTYPES, statistics
+from brainnet.observation.hook import Action
 from brainnet.observation.slopes import CONVOLUTIONS, FLAT, by_unit, slope
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.anatomy import Place
 
-Hook = Callable[..., None]
-Listening = Callable[[Hook], Hook]
+Listening = Callable[[Action], Callable[..., None]]
 
 
 class LayerSignals:

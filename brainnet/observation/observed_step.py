@@ -1,6 +1,6 @@
 """Observed step: listens to one optimizer step of any model, then leaves it as it was."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from brainnet.kernels.statistics import statistics
 from brainnet.observation import tags
+from brainnet.observation.hook import Action, Hook
 from brainnet.observation.layer_signals import LayerSignals
 from brainnet.observation.measures import along, dense, is_readable, length_of, side_by_side
 from brainnet.observation.parts import holders, is_compiled
@@ -66,7 +67,7 @@ class ObservedStep:
             LayerSignals(place, full=self._full, listening=self._listening)
             for place in places(uncompiled(model))
         ]
-        self.deaf = False
+        self.deaf = self._closed = False
         self._failure: Exception | None = None
         self._handles: list[Any] = []
         self._stopwatch = Stopwatch()
@@ -94,6 +95,7 @@ class ObservedStep:
 
     def close(self) -> None:
         """Take the hooks off; harmless where they are off already."""
+        self._closed = True
         while self._handles:
             self._handles.pop().remove()
         for layer in self.layers:
@@ -101,7 +103,11 @@ class ObservedStep:
 
     def _listen(self, model: nn.Module) -> None:
         """Hooks at each layer and, outermost, a stopwatch around all that holds layers."""
-        around = holders(model, [layer.place.module for layer in self.layers])
+        around = [
+            module
+            for module in holders(model, [layer.place.module for layer in self.layers])
+            if type(module).forward is not nn.Module.forward  # a list of modules is never called
+        ]
         watch = self._stopwatch
         start, stop = self._listening(watch.start), self._listening(watch.stop)
         self._handles += [module.register_forward_pre_hook(start) for module in around]
@@ -109,20 +115,19 @@ class ObservedStep:
             self._handles += layer.listen()
         self._handles += [module.register_forward_hook(stop) for module in around]
 
-    def _listening(self, hook: Callable[..., None]) -> Callable[..., None]:
-        """The hook on a clock of its own, keeping its exceptions for `finish`."""
+    def _listening(self, action: Action) -> Hook:
+        return Hook(self._hear, action)
 
-        def listen(*arguments: Any) -> None:  # noqa: ANN401  (whatever PyTorch hands to a hook)
-            if self._failure is not None or self.deaf:
-                return
-            started = perf_counter()
-            try:
-                hook(*arguments)
-            except Exception as error:
-                self._failure = error
-            self._stopwatch.aside += perf_counter() - started
-
-        return listen
+    def _hear(self, action: Action, arguments: tuple[Any, ...]) -> None:
+        """Do it on a clock of its own, keeping its exceptions for `finish`."""
+        if self._closed or self._failure is not None or self.deaf:
+            return
+        started = perf_counter()
+        try:
+            action(*arguments)
+        except Exception as error:
+            self._failure = error
+        self._stopwatch.aside += perf_counter() - started
 
     @property
     def heard(self) -> bool:
