@@ -1,13 +1,14 @@
 """Columns: how the raw columns of a table become the numbers that a network reads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from brainnet.data.cells import Numbers
+from brainnet.data.cells import Cells, Numbers
 from brainnet.data.column import Column, Unseen, encoded, missed
+from brainnet.data.encoding import encoded_rows
 from brainnet.data.wording import check_present, refuse_cells
 
 
@@ -92,14 +93,13 @@ class Columns:
         Where `wordless`, NaN stands for a word that is missing, as for a number.
         """
         frame = _with_text_names(frame)
-        found = np.empty((len(frame), sum(column.width for column in self.columns)), np.float32)
-        parts = (
-            missed(column, frame[column.name])
-            if wordless and column.kind == "category"
-            else encoded(column, frame[column.name], unseen, self.decimal)
-            for column in self.columns
-        )
-        fill(found, (values for part in parts for values in part))
+
+        def encode(column: Column, cells: Cells) -> list[Numbers]:
+            if wordless and column.kind == "category":
+                return missed(column, cells)
+            return encoded(column, cells, unseen, self.decimal)
+
+        found = encoded_rows(self.columns, frame, encode)
         check_finite(found, frame, self.columns)
         return found
 
@@ -157,20 +157,13 @@ def _with_text_names(frame: Any) -> Any:  # noqa: ANN401
     return frame.rename(columns=str)
 
 
-def fill(found: Numbers, columns: Iterable[Numbers]) -> None:
-    """Put columns (rows,) into a table (rows, columns); too large for it becomes infinite."""
-    with np.errstate(over="ignore"):
-        for place, values in enumerate(columns):
-            found[:, place] = values
-
-
 def check_finite(found: Numbers, frame: Any, columns: Sequence[Column]) -> None:  # noqa: ANN401
     """Refuse infinite numbers among encoded rows, by the names of their columns.
 
     Raises:
         InputError: there is one, or one is too large for float32.
     """
-    if all_finite(found):
+    if all_finite(found) or not np.isinf(found).any():
         return
     position = 0
     for column in columns:

@@ -68,6 +68,8 @@ def _has_hours(moments: Any) -> bool:  # noqa: ANN401
 
 def is_empty(cells: Any) -> bool:  # noqa: ANN401
     """Whether nothing stands in the first cells of a column."""
+    if is_typed(cells):
+        return bool(np.isnan(numbers(cells)[0]).all())
     return bool((words(cells).fillna("") == "").all())
 
 

@@ -33,6 +33,7 @@ _POINT = re.compile(r"[-+]?\d*\.\d+")
 _COMMA = re.compile(r"[-+]?\d*,\d+")
 _GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+,\d+")
+_ZEROS = re.compile(r"(?<![^\s,;|\"])0\d+(?![^\s,;|\"])")
 # What could be one group of three as well, 1.234, shows nothing.
 _SURE = {
     sign: re.compile(
@@ -61,6 +62,8 @@ class Writing:
     or some of either kind."""
     known: str = ""
     """The decimal sign, if there is any cell to know it by."""
+    zeros: bool = False
+    """Whether digits come after a zero that begins a cell, as in 01234."""
 
 
 def encoding_of(path: Path, sample: bytes) -> str | None:
@@ -140,7 +143,15 @@ def writing_of(path: Path, text: str, encoding: str) -> Writing:
     blank_after = separator != BLANKS and re.search(rf'{re.escape(separator)} +"', text) is not None
     only = shown[0] if len(shown) == 1 else ""
     return Writing(
-        encoding, separator, decimal, groups, skipped, blank_after, only, decimal if known else ""
+        encoding,
+        separator,
+        decimal,
+        groups,
+        skipped,
+        blank_after,
+        only,
+        decimal if known else "",
+        _ZEROS.search(text) is not None,
     )
 
 

@@ -9,6 +9,9 @@ from brainnet.errors import InputError
 
 _CHUNK_ROWS = 65_536
 _CHUNK_CELLS = 1 << 19
+# Of a wide table more, or what is done once for a part takes the most of the time.
+_LEAST_ROWS = 1024
+_MOST_CELLS = 1 << 22
 
 Frame = Any  # a pandas DataFrame
 
@@ -48,7 +51,9 @@ class RowFile(Protocol):
 
 def rows_at_once(rows: int | None, columns: int) -> int:
     """How many rows a part has: those asked for, or fewer the wider they are."""
-    return rows or max(1, min(_CHUNK_ROWS, _CHUNK_CELLS // max(1, columns)))
+    width = max(1, columns)
+    fitting = max(_CHUNK_CELLS // width, min(_LEAST_ROWS, _MOST_CELLS // width))
+    return rows or max(1, min(_CHUNK_ROWS, fitting))
 
 
 def check_unique(path: Path, names: Sequence[str]) -> None:

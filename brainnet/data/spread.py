@@ -9,6 +9,7 @@ from brainnet.data.notes import note
 
 # Numbers that take up fewer steps of float32 than this have lost what told them apart.
 _STEPS = 1024
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Spread:
@@ -33,7 +34,10 @@ class Spread:
         """Take note of numbers (rows,), NaN among them where one is missing."""
         if not len(values) or values.dtype.itemsize < 8:
             return
-        least, most = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+        self.widen(values, float(np.fmin.reduce(values)), float(np.fmax.reduce(values)))
+
+    def widen(self, values: Numbers, least: float, most: float) -> None:
+        """Take note of numbers (rows,) of 64 bits, the least and the most of which are known."""
         self._least, self._most = min(self._least, least), max(self._most, most)
         if self._is_narrow and not self._inexact:
             there = values[~np.isnan(values)]
@@ -42,7 +46,7 @@ class Spread:
     @property
     def _is_narrow(self) -> bool:
         size = max(abs(self._least), abs(self._most))
-        if not np.isfinite(size) or size > float(np.finfo(np.float32).max):
+        if not np.isfinite(size) or size > _LARGEST:
             return False
         step = float(np.spacing(np.float32(size)))
         return 0 < self._most - self._least < _STEPS * step
@@ -77,13 +81,16 @@ class Spread:
         )
 
 
+def extremes(table: Numbers) -> tuple[Numbers, Numbers]:
+    """The least and the most of each column of an array (rows, columns), whatever is missing."""
+    return np.fmin.reduce(table), np.fmax.reduce(table)
+
+
 def spreads_of(table: Numbers, names: Sequence[str]) -> Iterator[Spread]:
     """Yield the spreads of those columns of an array (rows, columns) that may be merged."""
     if table.dtype.itemsize < 8 or not len(table):
         return
-    least, most = (
-        found.astype(np.float64) for found in (np.fmin.reduce(table), np.fmax.reduce(table))
-    )
+    least, most = (found.astype(np.float64) for found in extremes(table))
     with np.errstate(over="ignore", invalid="ignore"):
         step = np.spacing(np.maximum(abs(least), abs(most)).astype(np.float32))
         narrow = most - least < 2 * _STEPS * step

@@ -7,10 +7,11 @@ import numpy as np
 
 from brainnet.data.cells import Numbers, coded
 from brainnet.data.column import Column, encoded, in_order
-from brainnet.data.columns import Columns, check_finite, fill
+from brainnet.data.columns import Columns, check_finite
+from brainnet.data.encoding import encoded_rows
 from brainnet.data.kinds import counts_rows, is_empty, kind_of
 from brainnet.data.notes import note
-from brainnet.data.spread import Spread
+from brainnet.data.spread import Spread, extremes
 from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.suggestion import override
@@ -64,7 +65,9 @@ class Survey:
         self._imputes = imputes
         self._signs = signs
         self._wordless = wordless
-        self._codes: list[dict[str, int]] = [{} for _ in self._columns]
+        self._codes: dict[str, dict[str, int]] = {
+            column.name: {} for column in self._columns if column.kind == "category"
+        }
         self._constant: list[str] = []
         self._spreads = {c.name: Spread(c.name) for c in self._columns if c.kind == "number"}
         self._rows = 0
@@ -89,18 +92,21 @@ class Survey:
         Raises:
             InputError: a cell contradicts the kind of its column, or is infinite.
         """
-        found = np.empty((len(frame), self.width), np.float32)
-        parts = (
-            [self._grown(codes, frame[column.name])]
-            if column.kind == "category"
-            else self._numbered(column, frame[column.name])
-            for column, codes in zip(self._columns, self._codes, strict=True)
-        )
-        fill(found, (values for part in parts for values in part))
+        found = encoded_rows(self._columns, frame, self._encoded, self._look)
         check_finite(found, frame, self._columns)
         return found
 
-    def _numbered(self, column: Column, cells: Any) -> list[Numbers]:  # noqa: ANN401
+    def _look(self, columns: Sequence[Column], values: Numbers) -> None:
+        """Take note of plain numbers (rows, columns)."""
+        if not len(values) or values.dtype.itemsize < 8:
+            return
+        least, most = (found.astype(np.float64).tolist() for found in extremes(values))
+        for place, column in enumerate(columns):
+            self._spreads[column.name].widen(values[:, place], least[place], most[place])
+
+    def _encoded(self, column: Column, cells: Any) -> list[Numbers]:  # noqa: ANN401
+        if column.kind == "category":
+            return [self._grown(self._codes[column.name], cells)]
         found = encoded(column, cells, decimal=self._signs[0])
         if column.kind == "number":
             self._spreads[column.name].add(found[0])
@@ -143,10 +149,11 @@ class Survey:
         positions: list[int] = []
         orders: dict[int, Numbers] = {}
         position = 0
-        for column, codes in zip(self._columns, self._codes, strict=True):
+        for column in self._columns:
             own = list(range(position, position + column.width))
             position += column.width
             if column.kind == "category":
+                codes = self._codes[column.name]
                 values = in_order(codes)
                 column = Column(column.name, "category", tuple(values))
                 places = {value: place for place, value in enumerate(values, 1)}

@@ -13,6 +13,7 @@ from brainnet.data.blocks import Blocks, empty_table
 from brainnet.data.cells import Numbers
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
+from brainnet.data.head import head_of
 from brainnet.data.missing import Missing, kept_rows
 from brainnet.data.notes import note
 from brainnet.data.row_file import RowFile, ahead
@@ -52,7 +53,7 @@ class Reader:
         self._left_out = 0
         self._targets = tuple(targets)
         names = [*inputs, *targets]
-        head = next(iter(file.chunks(_HEAD_ROWS, text=names, only=names)), None)
+        head = head_of(file, _HEAD_ROWS, names, words=targets)
         if head is None:
             raise InputError(f"{file.path} has no rows below the names of its columns.")
         signs = signs_of(file)
