@@ -235,7 +235,12 @@ class ThresholdRamp(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> "ThresholdRamp":
-        """A fresh one for a layer of so many neurons: what learns gets one entry per neuron."""
+        """A copy for a layer of so many neurons: what learns gets one entry per neuron.
+
+        What was learnt so far, and whether it still learns, is taken over: one number for all goes
+        to each neuron. Only where it was learnt for another number of neurons does the copy start
+        anew. Counters start at zero.
+        """
         learns = self.learn_threshold or self.learn_width
         ramp = ThresholdRamp(
             self.initial_threshold,
@@ -247,9 +252,22 @@ class ThresholdRamp(nn.Module):
             device=device,
             dtype=dtype,
         )
+        ramp._take_over(self)
         if self.counts is not None:
             ramp.start_counting(neurons)
-        return ramp
+        return ramp.train(self.training)
+
+    @torch.no_grad()
+    def _take_over(self, other: "ThresholdRamp") -> None:
+        """The numbers as they are by now, where they fit, and whether they learn."""
+        for name in ("threshold", "log_width" if self.learn_width else "fixed_width"):
+            own, theirs = getattr(self, name), getattr(other, name)
+            if not isinstance(own, Tensor) or not isinstance(theirs, Tensor):
+                continue
+            if theirs.shape in ((), own.shape) and not theirs.is_meta:
+                own.copy_(theirs)
+            if isinstance(own, nn.Parameter):
+                own.requires_grad_(theirs.requires_grad)
 
     def extra_repr(self) -> str:
         """Threshold, width and leak, and the concept that this part embodies."""
@@ -343,8 +361,8 @@ def activation_for(
     """A layer's own instance of an activation, from its name or from a module to take after.
 
     Args:
-        activation: a name of `ACTIVATIONS`, a module (copied: no instance serves two layers), or
-            None for no activation.
+        activation: a name of `ACTIVATIONS`, a module (copied as it is by now: no instance serves
+            two layers; a ramp by `ThresholdRamp.for_layer`), or None for no activation.
         neurons: neurons of the layer.
         device: where it keeps what it learns.
         dtype: in which precision it keeps it.

@@ -7,6 +7,7 @@ import torch
 
 from brainnet.errors import InputError
 from brainnet.structure.activation import ThresholdRamp, activation_for
+from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 
 
@@ -52,6 +53,39 @@ def test_in_a_layer_what_learns_is_per_neuron() -> None:
     assert isinstance(ramp, ThresholdRamp)
     assert ramp.threshold.shape == (5,)
     assert ramp.width == 1.0
+
+
+@pytest.mark.parametrize("neurons", [None, 3])
+def test_a_copy_for_a_layer_knows_what_was_learnt(neurons: int | None) -> None:
+    ramp = ThresholdRamp(0.5, 2.0, neurons=neurons, learn_threshold=True, learn_width=True).eval()
+    assert isinstance(ramp.threshold, torch.nn.Parameter)
+    with torch.no_grad():
+        ramp.threshold.fill_(0.75)
+        ramp.log_width.fill_(-1.0)
+    ramp.threshold.requires_grad_(False)
+    copy = Layer(2, 3, ramp).activation
+    assert isinstance(copy, ThresholdRamp)
+    assert (copy.threshold.tolist(), copy.log_width.tolist()) == ([0.75] * 3, [-1.0] * 3)
+    assert (copy.threshold.requires_grad, copy.log_width.requires_grad) == (False, True)
+    assert not copy.training
+    with torch.no_grad():
+        copy.threshold.fill_(9.0)
+    assert ramp.threshold.flatten()[0] == 0.75
+    copy.reset_parameters()
+    assert (copy.threshold.tolist(), copy.width.tolist()) == ([0.5] * 3, pytest.approx([2] * 3))
+
+
+def test_what_was_learnt_for_other_neurons_starts_anew() -> None:
+    ramp = ThresholdRamp(0.5, neurons=3, learn_threshold=True)
+    with torch.no_grad():
+        ramp.threshold.fill_(0.75)
+    assert ramp.for_layer(4).threshold.tolist() == [0.5] * 4
+
+
+def test_a_buffer_that_was_changed_is_copied_as_it_is() -> None:
+    ramp = ThresholdRamp(threshold=torch.zeros(3))
+    ramp.threshold[1] = 0.25
+    assert activation_for(ramp, 3).threshold.tolist() == [0.0, 0.25, 0.0]
 
 
 @pytest.mark.parametrize("width", [0.0, -1.0, float("nan"), torch.tensor([1.0, 0.0])])
