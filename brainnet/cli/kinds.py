@@ -81,7 +81,7 @@ def name() -> Kind:
 
 def one_of(*allowed: str | int) -> Kind:
     """One of a few words or numbers."""
-    words = "|".join(str(word) for word in allowed)
+    words = "|".join(str(word) or "''" for word in allowed)
     return Kind(words, lambda value: not isinstance(value, bool) and value in allowed)
 
 

@@ -42,3 +42,7 @@ def test_a_name_stays_in_its_folder(name):
 def test_words_tell_the_bounds():
     assert kinds.number(above=0, maximum=1).words == "a number above 0 and at most 1"
     assert kinds.list_of(kinds.whole(1)).words == "a list, each a whole number, 1 or more"
+
+
+def test_an_empty_text_is_shown_as_one_types_it():
+    assert kinds.either(kinds.text(), kinds.one_of("")).words == "a text or ''"
