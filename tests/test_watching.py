@@ -842,3 +842,42 @@ def test_between_two_steps_a_watched_model_is_copied_stored_and_compiled(tmp_pat
         found.append(watching.readings[0].layers)
     assert hooks_of(model) == hooks_of(target) == 0
     assert found[0] == found[1]
+
+
+class Centring(torch.optim.SGD):
+    """Somebody else's: takes the mean off each gradient before its step, in place."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for parameter in self.param_groups[0]["params"]:
+            parameter.grad.sub_(parameter.grad.mean())
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("kind", ["looks ahead", "centres"])
+def test_a_step_that_changes_gradients_is_told_by_those_it_was_taken_on(tmp_path, kind):
+    model = ours()
+    if kind == "centres":
+        optimizer = Centring(model.parameters(), lr=0.1)
+    else:
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.1, momentum=0.9, nesterov=True, foreach=True
+        )
+    weights = list(model.parameters())
+    with watch(model, tmp_path, every=1, optimizer=optimizer, level="full") as watching:
+        directions = []
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss = CRITERION(model(INPUTS), TARGETS)
+            loss.backward()
+            before = [each.detach().clone() for each in weights]
+            slopes = [each.grad.clone() for each in weights]
+            directions.append(slopes[0].flatten())
+            optimizer.step()
+            watching.step(loss)
+    ways = [old - new.detach() for old, new in zip(before, weights, strict=True)]
+    promised = sum((slope * way).sum().item() for slope, way in zip(slopes, ways, strict=True))
+    turned = nn.functional.cosine_similarity(*directions, dim=0).item()
+    last = watching.readings[1]
+    assert last.predicted_decrease == pytest.approx(promised, rel=1e-4)
+    assert last.layers[0].gradient_cosine == pytest.approx(turned, rel=1e-4)

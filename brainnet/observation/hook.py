@@ -45,7 +45,7 @@ class Hook:
 
     def __call__(self, *arguments: Any) -> None:  # noqa: ANN401  (whatever PyTorch hands to a hook)
         """Hand it on to whoever listens."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or torch._C._is_tracing():
             return
         if self._hear is not None and self._action is not None:
             self._hear(self._action, arguments)

@@ -162,6 +162,7 @@ class LookInALoop:
         self.observed.before_update(
             parameters,
             scale=scale_of(self._scaler, parameters[0].device),
+            keep_gradients=changes_gradients(optimizer),
             # Set by a GradScaler where the optimizer itself is to free the gradients of the scale.
             divisor=getattr(optimizer, "grad_scale", None),
         )
@@ -185,6 +186,23 @@ def scale_of(scaler: torch.amp.GradScaler | None, device: torch.device) -> Tenso
 def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
     """All parameters that an optimizer moves."""
     return [each for group in optimizer.param_groups for each in group["params"]]
+
+
+def changes_gradients(optimizer: Optimizer) -> bool:
+    """Whether its step may change the gradients that it reads.
+
+    PyTorch's own do so in one case: `SGD` adds momentum to them in place, looking ahead. Of
+    somebody else's nobody knows.
+
+    Example:
+        >>> weights = [nn.Parameter(torch.zeros(1))]
+        >>> changes_gradients(torch.optim.SGD(weights, momentum=0.9, nesterov=True))
+        True
+        >>> changes_gradients(torch.optim.Adam(weights))
+        False
+    """
+    known = type(optimizer).__module__.startswith(("torch.optim.", "brainnet."))
+    return not known or any(group.get("nesterov") for group in optimizer.param_groups)
 
 
 def _has_closure(args: tuple[Any, ...], options: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.loss import LOSSES
-from brainnet.observation.look_in_a_loop import scale_of
+from brainnet.observation.look_in_a_loop import changes_gradients, scale_of
 from brainnet.observation.observed_step import ObservedStep
 from brainnet.observation.parts import STEADY, parts
 from brainnet.observation.unread_look import UnreadLook
@@ -54,7 +54,9 @@ class LookInTraining:
             [parameter for group in optimizer.param_groups for parameter in group["params"]],
             scale=scale_of(scaler, module.device),
             # Clipping comes after this, and in manual optimization whatever their step does.
-            keep_gradients=bool(trainer.gradient_clip_val) or not module.automatic_optimization,
+            keep_gradients=bool(trainer.gradient_clip_val)
+            or not module.automatic_optimization
+            or changes_gradients(optimizer),
         )
 
     def add_loss(self, outputs: Tensor | Mapping[str, Any] | None) -> None:

@@ -459,3 +459,29 @@ def test_a_penalty_of_a_derived_module_is_no_decrease_of_the_loss(tmp_path):
         run(observe, tmp_path / kind.__name__, module, data, max_epochs=1)
         found.append([reading.actual_decrease for reading in observe.readings])
     assert found[0] == found[1]
+
+
+class LookingAhead(Theirs):
+    """Adds momentum to its gradients in place, and keeps what it would be told by."""
+
+    def configure_optimizers(self):
+        self.slopes, self.promised = [], []
+        rate = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "foreach": True}
+        return torch.optim.SGD(self.body.parameters(), **rate)
+
+    def on_before_optimizer_step(self, optimizer):
+        self.slopes = [each.grad.clone() for each in self.body.parameters()]
+        self.before = [each.detach().clone() for each in self.body.parameters()]
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        moved = zip(self.before, self.body.parameters(), strict=True)
+        ways = [old - new.detach() for old, new in moved]
+        along = zip(self.slopes, ways, strict=True)
+        self.promised.append(sum((slope * way).sum().item() for slope, way in along))
+
+
+def test_what_the_slope_promised_is_told_of_the_gradients_as_they_came(tmp_path):
+    observe, module = Observe(every=1), LookingAhead()
+    run(observe, tmp_path, module, max_epochs=1)
+    found = [reading.predicted_decrease for reading in observe.readings]
+    assert found == pytest.approx(module.promised, rel=1e-4, abs=1e-6)
