@@ -881,3 +881,19 @@ def test_a_step_that_changes_gradients_is_told_by_those_it_was_taken_on(tmp_path
     last = watching.readings[1]
     assert last.predicted_decrease == pytest.approx(promised, rel=1e-4)
     assert last.layers[0].gradient_cosine == pytest.approx(turned, rel=1e-4)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_forward_pass_that_raised_and_was_caught_spoils_no_look(tmp_path, moved):
+    model = ours()
+    optimizer = sgd(model)
+    given = {"optimizer": optimizer} if moved else {}
+    with watch(model, tmp_path, every=1, **given) as watching:
+        for _ in range(3):
+            with pytest.raises(ValueError, match="needs 4 inputs"):
+                model(torch.ones(2, 9))
+            train(model, optimizer, 1, watching)
+    assert [reading.step for reading in watching.readings] == [0, 1, 2]
+    assert all(reading.forward_seconds > 0 for reading in watching.readings)
+    assert all(reading.backward_seconds > 0 for reading in watching.readings)
+    assert len(watching.left_out) == 1  # what was not given

@@ -113,7 +113,7 @@ class ObservedStep:
         self._handles += [module.register_forward_pre_hook(start) for module in around]
         for layer in self.layers:
             self._handles += layer.listen()
-        self._handles += [module.register_forward_hook(stop) for module in around]
+        self._handles += [module.register_forward_hook(stop, always_call=True) for module in around]
 
     def _listening(self, action: Action) -> Hook:
         return Hook(self._hear, action)

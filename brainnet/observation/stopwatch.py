@@ -1,5 +1,6 @@
 """Stopwatch: how long the parts of a step take, without the watching."""
 
+import sys
 from time import perf_counter
 
 import torch
@@ -36,12 +37,14 @@ class Stopwatch:
             self._started = perf_counter() - self.aside
         self._depth += 1
 
-    def stop(self, _module: nn.Module, _signals: object, _output: object) -> None:
-        """A forward call ends: a forward hook."""
-        if not torch.is_grad_enabled():
+    def stop(self, _module: nn.Module, _signals: object, output: object) -> None:
+        """A forward call ends, or breaks off: a forward hook that is always called."""
+        if not torch.is_grad_enabled() or not self._depth:
             return
         self._depth -= 1
-        if self._depth == 0:
+        # PyTorch has no output to hand over then, while it handles what was raised.
+        broken = output is None and sys.exc_info()[0] is not None
+        if self._depth == 0 and not broken:
             self._calls += 1
             self._ended = perf_counter() - self.aside
             self.seconds = (self.seconds or 0.0) + self._ended - self._started

@@ -38,3 +38,17 @@ def test_whoever_judges_in_between_is_not_timed(watch):
         watch.start(nn.Identity(), ())
         watch.stop(nn.Identity(), (), None)
     assert watch.seconds is None
+
+
+def test_a_call_that_breaks_off_does_not_count_and_the_next_one_does(watch):
+    inner = nn.Linear(1, 1)
+    outer = nn.Sequential(inner)
+    for module in (outer, inner):
+        module.register_forward_pre_hook(watch.start)
+        module.register_forward_hook(watch.stop, always_call=True)
+    with pytest.raises(RuntimeError):
+        outer(torch.ones(1, 2))
+    assert watch.seconds is None
+    outer(torch.ones(1, 1))
+    watch.learnt()
+    assert watch.seconds == watch.backward == 1.0
