@@ -39,7 +39,7 @@ def loss_lines(told: LossTold) -> Lines:
     end = told.end
     if end is not None and end.guessing is not None and not end.beats_guessing:
         yield (
-            f"At the end {end.tag} is {number_told(end.loss)}, no better than guessing: always the "
+            f"{end.tag} ended at {number_told(end.loss)}, no better than guessing: always the "
             f"same answer costs {number_told(end.guessing)} on these rows."
         )
     yield from _drawn(told.curve, "the loss of the batches")

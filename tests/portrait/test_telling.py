@@ -97,7 +97,9 @@ def test_the_end_is_set_beside_guessing_on_the_same_rows_not_the_last_batch(clas
     loss = find_concept("loss")
     cost = guessing(classes, classes.rows[1])
     nothing = ended(classes, 0.995 * cost)
-    assert f"is {figure(0.995 * cost)}, no better than guessing" in text(nothing, "loss")
+    assert f"loss/validation ended at {figure(0.995 * cost)}, no better than guessing" in text(
+        nothing, "loss"
+    )
     assert in_short(loss, loss_of(nothing)) == (
         f"1.2 → {figure(0.995 * cost)} (validation); no better than guessing {figure(cost)}"
     )
