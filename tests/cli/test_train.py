@@ -136,7 +136,8 @@ def test_the_jobs_of_a_sweep_go_on_when_one_fails(monkeypatch, capsys):
     assert main(["train", *SMALL, "-m", "seed=0,1,2"]) == 3
     out, err = capsys.readouterr()
     assert "the loss became nan" in err
-    table = out.splitlines()[-3:]
+    *table, best = out.splitlines()[-4:]
+    assert best.startswith("* the best: job ")
     assert ["finished" in line for line in table] == [True, False, True]
     assert "seed=1" in table[1]
 
