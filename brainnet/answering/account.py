@@ -163,9 +163,14 @@ class Account:
         if number is None:
             open_rows(path)  # which refuses what is no table, a picture say, in words of its own
             raise InputError(f"which row of {path}? Say --row N (in Python, number), from 0.")
-        classes = self.own.target_columns if self.question.task != "regression" else ()
-        header = (self.own.config.get("data") or {}).get("header")
-        rows = row_of(path, number, self.preparation, classes, header=header)
+        rows = row_of(
+            path,
+            number,
+            self.preparation,
+            self.own.target_columns,
+            classes=self.question.task != "regression",
+            header=(self.own.config.get("data") or {}).get("header"),
+        )
         try:
             return self.raw_row(rows, source=str(path), number=number)
         except InputError as error:

@@ -6,48 +6,61 @@ from typing import Any
 
 import numpy as np
 
+from brainnet.answering.table_rows import rows_of_table
+from brainnet.data.cells import Cells, numbers
 from brainnet.data.columns import Columns
-from brainnet.data.preparation import Preparation
 from brainnet.data.reading import open_rows
-from brainnet.data.signs import agreed
+from brainnet.data.row_file import Frame
+from brainnet.data.signs import typed
 from brainnet.errors import InputError
 
 
 def row_of(
     path: Path,
     number: int,
-    preparation: Preparation,
-    classes: Sequence[str] = (),
+    columns: Columns,
+    answers: Sequence[str] = (),
     *,
+    classes: bool = False,
     header: bool | None = None,
-) -> Any:  # noqa: ANN401 - a pandas DataFrame
-    """Read one row of a file of rows, as a table of one row.
+) -> Frame:
+    """Read one row of a file of rows as predict reads it, as a table of one row.
 
     Args:
         path: of the file.
         number: of the row, from 0.
-        preparation: what the run learnt of its columns.
-        classes: columns that hold right answers in words.
+        columns: what the run learnt of its columns.
+        answers: columns that hold right answers, where they are there.
+        classes: whether these are classes, which keep what is written, or numbers.
         header: whether the first line of a text names the columns; None recognises it.
 
     Raises:
-        InputError: there is no such row, or the file is no table.
+        InputError: there is no such row, it lacks a column, or the file is no table.
     """
     if number < 0:
         raise InputError(f"rows are counted from 0; got {number}.")
-    texts = [*getattr(preparation, "text_names", ()), *classes]
     file = open_rows(path, header=header)
-    if isinstance(preparation, Columns):
-        _, file = agreed(preparation, file)
+    beside = [name for name in answers if name in file.columns and name not in columns.raw_names]
+    own, parts = rows_of_table(columns, file, keep=beside)
     rows = 0
-    for part in file.chunks(text=texts):
+    for part, kept in parts:
         if number < rows + len(part):
-            return part.iloc[[number - rows]]
+            place = number - rows
+            found = {name: _answer(kept[name].iloc[[place]], own, classes) for name in beside}
+            # By the signs of the file, be there what may in other rows.
+            row = part.iloc[[place]] if own is columns else typed(own, part.iloc[[place]])
+            return row.assign(**found)
         rows += len(part)
     raise InputError(
         f"{path} has rows 0 to {rows - 1:,}; got {number}. Rows are counted from 0, without the "
         "line that names the columns."
     )
+
+
+def _answer(cell: Cells, columns: Columns, classes: bool) -> Cells:
+    """A right answer as it is written, or as the number that it is by the signs of its file."""
+    values, wrong = numbers(cell, columns.decimal)
+    return cell if classes or wrong.any() else cell.map(lambda _: float(values[0]))
 
 
 def alone(row: Any) -> Any:  # noqa: ANN401 - whatever somebody holds a row in

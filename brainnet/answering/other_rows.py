@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from brainnet.answering.evaluation import Evaluation, mean_errors
-from brainnet.answering.prediction import rows_at_once
 from brainnet.answering.rows import check_complete, check_there
+from brainnet.answering.table_rows import rows_at_once
 from brainnet.answering.trained import Trained
 from brainnet.data.answers import Answers
 from brainnet.data.columns import Columns

@@ -14,6 +14,7 @@ from brainnet.building.targets import Consent, allowed_roots
 from brainnet.data.module import DataModule, Part
 from brainnet.data.notes import told_before
 from brainnet.data.scaling import Scaling
+from brainnet.data.wording import as_names
 from brainnet.errors import InputError
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -65,11 +66,7 @@ class OwnRows:
     @property
     def target_columns(self) -> list[str]:
         """The columns of a table that hold the right answers, where the run learnt from one."""
-        described = self._described.get("target")
-        if described is None:
-            return []
-        one = isinstance(described, str | int)  # a column may be called by its number
-        return [str(each) for each in ([described] if one else described)]
+        return as_names(self._described.get("target"))
 
     def part_of(self, number: int) -> Part:
         """What the run used the row of this number for."""

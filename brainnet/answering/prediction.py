@@ -8,21 +8,16 @@ from typing import Any
 import numpy as np
 
 from brainnet.answering.answer_file import Writer
-from brainnet.answering.rows import check_there, nameless, never_seen
+from brainnet.answering.rows import never_seen
+from brainnet.answering.table_rows import columns_of, rows_of_table
 from brainnet.answering.trained import Trained
 from brainnet.data.column import Unseen
 from brainnet.data.columns import Columns
 from brainnet.data.row_file import RowFile, ahead
-from brainnet.data.signs import agreed, typed
-from brainnet.data.wording import listed
+from brainnet.data.wording import as_names, listed
 from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean
-from brainnet.training.answers import PREDICTION, PROBABILITY, ROWS_AT_ONCE, outputs_of
-
-# Enough to make what is done once for a part cheap, and little for the memory of a laptop.
-_CELLS_AT_ONCE = 2**22
-_MOST_ROWS = 8 * ROWS_AT_ONCE
-
+from brainnet.training.answers import PREDICTION, PROBABILITY, outputs_of
 
 Part = tuple[dict[str, Any], Any]
 """Columns to keep as they are, by name, and the raw rows."""
@@ -70,39 +65,14 @@ def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ())
     Raises:
         InputError: a column is missing, or a row cannot be read.
     """
-    names = columns.raw_names
-    needed = _columns_of(file, names, keep)
+    _, parts = rows_of_table(columns, file, keep=keep)
     check_kept(keep, file.columns)
-    texts = [there for there, name in zip(needed, names, strict=True) if name in columns.text_names]
-    learnt = columns
-    columns, file = agreed(columns, file)
-    own = columns if columns is not learnt else None
-    rows = rows_at_once(len(names))
-    if not set(keep) & set(needed) - set(texts):
-        for frame in file.chunks(rows, text=[*texts, *keep], only=[*needed, *keep]):
-            yield _part(frame, frame, needed, names, keep, own)
-        return
-    # As a number for the network, as it is written for the answers: read twice.
-    inputs = file.chunks(rows, text=texts, only=needed)
-    kept = file.chunks(rows, text=keep, only=keep)
-    for frame, beside in zip(inputs, kept, strict=True):
-        yield _part(frame, beside, needed, names, keep, own)
-
-
-def _part(
-    frame: Any,  # noqa: ANN401 - a pandas DataFrame, and so is `beside`
-    beside: Any,  # noqa: ANN401
-    needed: Sequence[str],
-    names: Sequence[str],
-    keep: Sequence[str],
-    own: Columns | None,
-) -> Part:
-    """Columns to keep, and the inputs; numbers by the signs of the file where it has its own."""
-    # As objects where there is a type of pandas: whole numbers beside a gap would become floats.
-    kinds = {name: None if isinstance(beside[name].dtype, np.dtype) else object for name in keep}
-    kept = {name: beside[name].to_numpy(kind) for name, kind in kinds.items()}
-    rows = frame[list(needed)].set_axis(list(names), axis=1)
-    return kept, rows if own is None else typed(own, rows)
+    for rows, beside in parts:
+        # As objects where there is a type of pandas: whole numbers beside a gap would be floats.
+        kinds = {
+            name: None if isinstance(beside[name].dtype, np.dtype) else object for name in keep
+        }
+        yield {name: beside[name].to_numpy(kind) for name, kind in kinds.items()}, rows
 
 
 def write_predictions(parts: Iterator[dict[str, Any]], writer: Writer) -> Iterator[int]:
@@ -119,16 +89,6 @@ def write_predictions(parts: Iterator[dict[str, Any]], writer: Writer) -> Iterat
             written.result()
     finally:
         writer.close()
-
-
-def rows_at_once(columns: int) -> int:
-    """Return how many rows of so many columns to answer at a time.
-
-    It follows from the columns alone, and so do the last bits of the answers.
-    """
-    fitting = _CELLS_AT_ONCE // columns
-    whole = fitting - fitting % ROWS_AT_ONCE
-    return min(_MOST_ROWS, whole or max(fitting, 1))
 
 
 def check_kept(keep: Sequence[str], there: Sequence[str]) -> None:
@@ -154,28 +114,6 @@ def unused(trained: Trained, columns: Columns, file: RowFile, keep: Sequence[str
         InputError: a column is missing.
     """
     data = trained.config.get("data") or {}
-    known = {*_columns_of(file, columns.raw_names, keep), *keep}
-    for key in ("target", "drop"):
-        told = data.get(key) or ()
-        known |= set(map(str, [told] if isinstance(told, str | int) else told))
+    known = {*columns_of(file, columns.raw_names, keep), *keep}
+    known |= {name for key in ("target", "drop") for name in as_names(data.get(key))}
     return [name for name in file.columns if name not in known]
-
-
-def _columns_of(file: RowFile, names: Sequence[str], keep: Sequence[str]) -> list[str]:
-    """Return which column of the file is which of the network's: by name.
-
-    By position where the file, or the run, has no names but numbers.
-    """
-    numbered = list(file.columns) == [str(place) for place in range(len(file.columns))]
-    there = [name for name in file.columns if name not in keep or name in names]
-    if set(names) <= set(there):
-        return list(names)
-    if len(there) == len(names) and (nameless(names) or numbered):
-        return there
-    if numbered and len(there) != len(names):
-        raise InputError(
-            f"the rows have {len(there)} columns without names; the network learnt from "
-            f"{len(names)}: {listed(names)}. Give these alone, in this order, or name the columns."
-        )
-    check_there(there, names)
-    return list(names)

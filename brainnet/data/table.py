@@ -10,7 +10,7 @@ from brainnet.data.missing import MISSING, Missing
 from brainnet.data.reading import open_rows
 from brainnet.data.row_file import RowFile
 from brainnet.data.table_reading import Reader
-from brainnet.data.wording import check_present, listed
+from brainnet.data.wording import as_names, check_present, listed
 from brainnet.errors import InputError
 
 ASKED_FOR = ("classification", *TASKS)
@@ -81,7 +81,7 @@ class Table:
             targets=targets,
             missing=self.missing,
             task=self.task,
-            categories=_names(self.categories),
+            categories=as_names(self.categories),
             chosen=self.columns is not None,
         )
         others = (self.validation_path, self.test_path)
@@ -95,19 +95,19 @@ class Table:
                 f"data.target must be given: which column of {self.path} is to be predicted? "
                 f"There are {listed(file.columns)}."
             )
-        return _there("data.target", _names(self.target), file)
+        return _there("data.target", as_names(self.target), file)
 
     def _inputs(self, file: RowFile, targets: Sequence[str]) -> list[str]:
         chosen = list(file.columns)
         if self.columns is not None:
-            chosen = _there("data.columns", _names(self.columns), file)
+            chosen = _there("data.columns", as_names(self.columns), file)
             if not chosen:
                 raise InputError(
                     "data.columns is empty, which leaves no column to learn from. Name some of "
                     f"{listed(file.columns)}, or leave it out to learn from all but the target."
                 )
-        dropped = _there("data.drop", _names(self.drop), file)
-        _there("data.categories", _names(self.categories), file)
+        dropped = _there("data.drop", as_names(self.drop), file)
+        _there("data.categories", as_names(self.categories), file)
         both = [name for name in targets if name in chosen]
         if both and self.columns is not None:
             raise InputError(
@@ -122,11 +122,6 @@ class Table:
                 "its cells separated by commas, semicolons, tabs or bars?"
             )
         return names
-
-
-def _names(given: Names) -> list[str]:
-    """Names as files have them: a column may be called by its number."""
-    return [str(given)] if isinstance(given, str | int) else [str(name) for name in given]
 
 
 def _there(key: str, names: list[str], file: RowFile) -> list[str]:

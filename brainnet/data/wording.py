@@ -1,6 +1,6 @@
 """Wording: how columns, rows and cells are called in messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,20 @@ from brainnet.errors import InputError
 from brainnet.suggestion import did_you_mean, override
 
 _CELLS_NAMED = 3
+
+
+def as_names(given: object) -> list[str]:
+    """What somebody names, one column or several or none; one may be called by its number.
+
+    Example:
+        >>> as_names(0), as_names(["a", 1]), as_names(None)
+        (['0'], ['a', '1'], [])
+    """
+    if given is None:
+        return []
+    if isinstance(given, str | int):
+        return [str(given)]
+    return [str(name) for name in given] if isinstance(given, Iterable) else []
 
 
 def check_present(wanted: Sequence[str], there: Sequence[str], of: str = "") -> None:

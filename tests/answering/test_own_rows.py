@@ -55,7 +55,7 @@ def test_rows_of_another_width_are_refused(own):
 
 
 @pytest.mark.parametrize(
-    ("target", "columns"), [(None, []), ("price", ["price"]), (["a", "b"], ["a", "b"])]
+    ("target", "columns"), [(None, []), ("price", ["price"]), (["a", 0], ["a", "0"])]
 )
 def test_the_columns_of_the_answers_are_those_of_the_configuration(own, target, columns):
     assert replace(own, config={"data": {"target": target}}).target_columns == columns

@@ -1,18 +1,9 @@
-"""Parts of a file: as many rows as fit; answers come in order."""
+"""Answers come in order, beside columns that are there."""
 
 import pytest
 
-from brainnet.answering.prediction import check_kept, rows_at_once, write_predictions
+from brainnet.answering.prediction import check_kept, write_predictions
 from brainnet.errors import InputError
-from brainnet.training.answers import ROWS_AT_ONCE
-
-
-@pytest.mark.parametrize(
-    ("columns", "rows"),
-    [(1, 8 * ROWS_AT_ONCE), (64, 8 * ROWS_AT_ONCE), (300, ROWS_AT_ONCE), (10**5, 41), (10**9, 1)],
-)
-def test_parts_are_whole_blocks_that_fit_into_memory(columns, rows):
-    assert rows_at_once(columns) == rows
 
 
 def test_columns_to_keep_are_there_once_and_no_answers():

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from brainnet import load
-from brainnet.answering import prediction
+from brainnet.answering import prediction, table_rows
 from brainnet.cli import predict
 from brainnet.cli.main import main
 from brainnet.data.builtin import Iris
@@ -84,7 +84,7 @@ def test_the_bits_do_not_depend_on_how_a_file_is_cut(tmp_path, monkeypatch):
     trained = load("run")
     whole = trained.outputs(inputs)
     for most in (1, 3):
-        monkeypatch.setattr(prediction, "_MOST_ROWS", most * prediction.ROWS_AT_ONCE)
+        monkeypatch.setattr(table_rows, "_MOST_ROWS", most * table_rows.ROWS_AT_ONCE)
         parts = prediction.parts_of_table(trained.preparation, open_rows("rows.npy"))
         cut = [trained.outputs(rows) for _, rows in parts]
         assert len(cut) > 1
@@ -152,8 +152,8 @@ def test_answers_go_through_a_link_or_a_pipe(capsys, run, rows):
 
 
 def test_a_row_that_is_wrong_far_down_leaves_no_parquet_behind(capsys, run, rows, monkeypatch):
-    monkeypatch.setattr(prediction, "_MOST_ROWS", 100)
-    monkeypatch.setattr(prediction, "_CELLS_AT_ONCE", 100)
+    monkeypatch.setattr(table_rows, "_MOST_ROWS", 100)
+    monkeypatch.setattr(table_rows, "_CELLS_AT_ONCE", 100)
     rows.loc[140, "petal width (cm)"] = None
     rows.to_csv("rows.csv", index=False)
     assert main(["predict", "latest", "--input", "rows.csv", "--output", "a.parquet"]) == 2
