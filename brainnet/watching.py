@@ -31,6 +31,7 @@ from brainnet.observation.visibility import (
     is_sharded,
     not_given,
     process_rank,
+    unanswered,
 )
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places, uncompiled
@@ -247,6 +248,8 @@ class Watching:
     def _keep(self, looking: LookInALoop) -> None:
         unread = looking.finish(self._step)
         self._directions = looking.observed.directions
+        if looking.observed.unanswered:
+            self._say(unanswered(looking.observed.unanswered))
         if self._recorder is not None:
             self._recorder.look(unread)
 

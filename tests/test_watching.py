@@ -897,3 +897,14 @@ def test_a_forward_pass_that_raised_and_was_caught_spoils_no_look(tmp_path, move
     assert all(reading.forward_seconds > 0 for reading in watching.readings)
     assert all(reading.backward_seconds > 0 for reading in watching.readings)
     assert len(watching.left_out) == 1  # what was not given
+
+
+def test_an_activation_that_reacts_to_another_layer_is_told_once(tmp_path, caplog):
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    model.forward = lambda inputs: model[1](model[2](torch.relu(model[0](inputs))))
+    optimizer = sgd(model)
+    with watch(model, tmp_path, every=1, optimizer=optimizer) as watching:
+        train(model, optimizer, 3, watching)
+    assert [layer.firing_rate for layer in watching.readings[0].layers] == [None, None]
+    assert caplog.text.count("registers after 0 reacts to something else") == 1
+    assert len(watching.readings) == 3

@@ -14,8 +14,20 @@ from brainnet.observation.hook import Action
 from brainnet.observation.slopes import CONVOLUTIONS, FLAT, by_unit, slope
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.anatomy import Place
+from brainnet.structure.layer import Layer
 
 Listening = Callable[[Action], Callable[..., None]]
+
+
+class Turn:
+    """Which of a model's layers began last.
+
+    Attributes:
+        of: that layer's signals.
+    """
+
+    def __init__(self) -> None:
+        self.of: object = None
 
 
 class LayerSignals:
@@ -26,22 +38,33 @@ class LayerSignals:
     goes. Where the layer's activation is not a module that follows it, what it answers is its
     sums, and nothing is said of firing, silence or saturation.
 
+    The activation that a model registers next to a layer of PyTorch's may react to something else.
+    It is heard of the layer where it is given the layer's very output, as passed on by those in
+    between, or something made of it before any other layer began.
+
     Args:
         place: the layer.
         full: whether to take the histograms of the sums and of what comes back to them as well.
         listening: wraps each hook before it is put on.
+        turn: shared by all layers of the model.
 
     Attributes:
         tables: statistics of the `answers` and `sums` of all passes, one row each.
         tallies: sums over the rows, one entry per neuron.
+        unanswered: whether it was called, and its activation never reacted to it.
     """
 
-    def __init__(self, place: Place, *, full: bool, listening: Listening) -> None:
+    def __init__(
+        self, place: Place, *, full: bool, listening: Listening, turn: Turn | None = None
+    ) -> None:
         self.place = place
         self.tables: dict[str, Tensor] = {}
         self.tallies: dict[str, Tensor] = {}
+        self.unanswered = self._answered = False
         self._full = full
         self._listening = listening
+        self._turn = turn or Turn()
+        self._summed: tuple[Tensor, int] | None = None  # its sums, and how often they were changed
         self._reacts = not isinstance(place.activation, (nn.Identity, type(None)))
         self._rows = 0
         self._awaited = ""  # what the layer will do next, if this forward pass is one to learn from
@@ -60,6 +83,13 @@ class LayerSignals:
             return [*handles, module.register_forward_hook(self._listening(self._sum_is_answer))]
         before = reaction.register_forward_pre_hook(self._listening(self._sum))
         after = reaction.register_forward_hook(self._listening(self._answer))
+        if isinstance(module, Layer):
+            return [*handles, before, after]
+        handles += [module.register_forward_hook(self._listening(self._follow))]
+        follow = self._listening(self._follow_on)
+        handles += [
+            part.register_forward_hook(follow) for part in dict.fromkeys(self.place.between)
+        ]
         return [*handles, before, after]
 
     def close(self) -> None:
@@ -69,9 +99,29 @@ class LayerSignals:
             self._let_count(self._ramp, None, None)
 
     def _start(self, _module: nn.Module, _signals: object) -> None:
+        self._give_up()
+        self._turn.of = self
         # Inside a function transform there is no one call to listen to.
         learns = torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
         self._awaited = "sum" if learns else ""
+
+    def _follow(self, _module: nn.Module, _signals: object, sums: object) -> None:
+        if self._awaited == "sum" and isinstance(sums, Tensor) and not sums.is_inference():
+            self._summed = sums, sums._version
+
+    def _follow_on(self, _module: nn.Module, signals: tuple[object, ...], output: object) -> None:
+        """After what stands between: it passes on what it was given."""
+        if self._summed is not None and signals and signals[0] is self._summed[0]:
+            self._follow(_module, signals, output)
+
+    def _give_up(self) -> None:
+        """Take its sums for what it answers, as no module has reacted to them."""
+        followed, self._summed = self._summed, None
+        if self._awaited == "sum" and followed is not None:
+            self.unanswered = not self._answered
+            sums, version = followed
+            if sums._version == version:  # not where a function has reacted in place
+                self._count("answers", sums.detach())
 
     def _sum(self, _module: nn.Module, signals: tuple[object, ...]) -> None:
         """Before the activation: listen for what comes back, and ask for the slope."""
@@ -79,7 +129,10 @@ class LayerSignals:
         # An activation that several layers share is called for each of them.
         if self._awaited != "sum" or not isinstance(sums, Tensor):
             return
-        self._awaited = "answer"
+        its_own = self._summed is not None and sums is self._summed[0]
+        if not its_own and self._turn.of is not self:
+            return  # it reacts to what another layer says
+        self._awaited, self._summed = "answer", None
         if self._full and sums.requires_grad:
             sums.register_hook(self._listening(self._delta))
         sums = sums.detach()
@@ -97,6 +150,7 @@ class LayerSignals:
         if self._awaited != "answer" or not isinstance(answers, Tensor):
             return
         self._awaited = ""
+        self._answered, self.unanswered = True, False
         answers = answers.detach()
         self._count("answers", answers)
         if self._ramp is not None:
@@ -144,6 +198,7 @@ class LayerSignals:
 
     def measured(self) -> dict[str, Tensor]:
         """All there is to send home."""
+        self._give_up()
         found = self.tables | self.tallies
         if "delta" in found:
             found["delta"] = statistics([found["delta"]])

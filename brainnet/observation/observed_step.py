@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from brainnet.kernels.statistics import statistics
 from brainnet.observation import tags
 from brainnet.observation.hook import Action, Hook
-from brainnet.observation.layer_signals import LayerSignals
+from brainnet.observation.layer_signals import LayerSignals, Turn
 from brainnet.observation.measures import along, dense, is_readable, length_of, side_by_side
 from brainnet.observation.parts import holders, is_compiled
 from brainnet.observation.stopwatch import Stopwatch
@@ -63,8 +63,9 @@ class ObservedStep:
         self.directions: dict[str, Tensor] = {}
         self._full = level == "full"
         self._previous = previous or {}
+        turn = Turn()
         self.layers = [
-            LayerSignals(place, full=self._full, listening=self._listening)
+            LayerSignals(place, full=self._full, listening=self._listening, turn=turn)
             for place in places(uncompiled(model))
         ]
         self.deaf = self._closed = False
@@ -133,6 +134,11 @@ class ObservedStep:
     def heard(self) -> bool:
         """Whether there was a forward pass to learn from."""
         return self._stopwatch.seconds is not None
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Layers to which the activation registered next to them never reacted; once finished."""
+        return [layer.place.name for layer in self.layers if layer.unanswered]
 
     @property
     def stepped(self) -> bool:

@@ -84,6 +84,14 @@ def not_given(model: nn.Module, optimizers: Sequence[Optimizer], *, judged: bool
     return found
 
 
+def unanswered(names: Sequence[str]) -> str:
+    """That activations beside some layers react to something else, in one sentence."""
+    return (
+        f"the activation that the model registers after {_some(names)} reacts to something else; "
+        "who fires there is not told."
+    )
+
+
 def _some(names: Sequence[str]) -> str:
     rest = len(names) - 3
     return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")

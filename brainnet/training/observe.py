@@ -20,7 +20,7 @@ from brainnet.observation.reading import Reading
 from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import Recording, length_before, read_recording
 from brainnet.observation.tags import Level
-from brainnet.observation.visibility import is_flattened, is_sharded
+from brainnet.observation.visibility import is_flattened, is_sharded, unanswered
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
 from brainnet.training.curves import Curves
@@ -92,7 +92,7 @@ class Observe(Callback):
         self._recorder: Recorder | None = None
         self._recorded = 0
         self._resumed: Mapping[str, Any] | None = None
-        self._watching = False
+        self._watching = self._told = False
         self._looking: LookInTraining | None = None
         self._directions: Mapping[str, Tensor] = {}
 
@@ -192,6 +192,10 @@ class Observe(Callback):
             self._looked_at = looking.step
             unread = looking.finish(trainer, pl_module)
             self._directions = looking.observed.directions
+            silent = looking.observed.unanswered
+            if silent and not self._told:
+                _say(unanswered(silent))
+            self._told |= bool(silent)
             if self._recorder is None:
                 self.readings.append(unread.look().reading)
             else:

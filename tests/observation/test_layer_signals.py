@@ -1,9 +1,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from brainnet.kernels.statistics import read
 from brainnet.observation.layer_signals import LayerSignals
+from brainnet.observation.observed_step import ObservedStep
 from brainnet.structure.anatomy import places
 from brainnet.structure.layer import Layer
 
@@ -64,3 +66,66 @@ def test_a_ramp_counts_for_itself_and_goes_on_counting_for_whoever_asked_before(
         home = {name: each.numpy() for name, each in signals.measured().items()}
         found.append(signals.shares(home))
     assert found[0] == found[1] == {"firing_rate": 0.75, "silent": 0.0, "saturated": 0.0}
+
+
+class Wired(nn.Module):
+    """Calls its parts in an order of its own."""
+
+    def __init__(self, wire):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm, self.tanh = nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh()
+        self.second, self.relu = nn.Linear(4, 6), nn.ReLU()
+        self.last = nn.Linear(6, 6)
+        self.wire = wire
+
+    def forward(self, inputs):
+        return self.wire(self, inputs)
+
+
+def elsewhere(m, x):
+    return m.relu(m.second(x)) + m.tanh(m.last(F.relu(m.first(x))))
+
+
+def side_by_side(m, x):
+    one, other = m.norm(m.first(x)), m.second(x)
+    return m.tanh(one) + m.relu(other)
+
+
+def with_what_came(m, x):
+    return m.tanh(m.norm(m.first(x)) + 0.5) + m.relu(m.second(x))
+
+
+@pytest.mark.parametrize(
+    ("wire", "firing"), [(elsewhere, {"second"}), (side_by_side, {"first", "second"}),
+                         (with_what_came, {"first", "second"})]
+)  # fmt: skip
+def test_an_activation_is_heard_of_the_layer_that_it_reacts_to(wire, firing):
+    model, inputs = Wired(wire), torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
+    said = {}
+    model.relu.register_forward_hook(lambda _m, _i, answer: said.update(second=answer))
+    model.tanh.register_forward_hook(lambda _m, _i, answer: said.update(first=answer))
+    with ObservedStep(model, level="full") as observed:
+        model(inputs).square().mean().backward()
+        reading = observed.finish(step=0, epoch=0).look().reading
+    shares = {layer.place: layer.firing_rate for layer in reading.layers}
+    assert {place for place, share in shares.items() if share is not None} == firing
+    for place in firing:
+        assert shares[place] == pytest.approx((said[place] > 0).double().mean().item())
+    assert observed.unanswered == ([] if "first" in firing else ["first"])
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_what_a_layer_without_a_reaction_answers_is_its_sums_where_they_are_left(inplace):
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    model.forward = lambda inputs: model[1](model[2](F.relu(model[0](inputs), inplace=inplace)))
+    inputs = torch.randn(5, 4)
+    with ObservedStep(model) as observed:
+        for _ in range(2):
+            model(inputs).sum().backward()
+        histograms = observed.finish(step=0, epoch=0).look().histograms
+    assert ("activation/0" in histograms) == (not inplace)
+    if not inplace:
+        sums = model[0](inputs)
+        assert histograms["activation/0"].count == 2 * 5 * 6
+        assert histograms["activation/0"].maximum == sums.max().item()
