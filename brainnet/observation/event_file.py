@@ -40,7 +40,9 @@ class EventFile:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        made = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._number)}"
+        # TensorBoard reads files in the order of their names, in which ".10" comes before ".9".
+        number = f"{next(self._number):06d}"
+        made = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{number}"
         # Unbuffered: TensorBoard sees each event at once, and the system has what was written.
         path = self.folder / f"events.out.tfevents.{made}.brainnet"
         self._path = path

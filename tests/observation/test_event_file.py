@@ -123,3 +123,13 @@ def test_its_end_has_all_on_disk_and_no_file_is_written_over(tmp_path, monkeypat
         EventFile(tmp_path)
     file.close()
     assert synced == [path.stat().st_size]
+
+
+def test_files_of_one_second_are_read_in_the_order_they_were_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(EventFile, "_number", iter(range(8, 12)))
+    monkeypatch.setattr("time.time", lambda: 1.0e9)
+    for step in range(4):
+        with Writer(tmp_path) as writer:
+            writer.goes_on_from(step)
+            writer.scalars({"a": float(step)}, step)
+    assert [point.step for point in read(tmp_path).Scalars("a")] == [0, 1, 2, 3]
