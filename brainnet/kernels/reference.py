@@ -78,10 +78,6 @@ def gradients(
         leak: Slope outside the ramp.
         wanted: Whether the gradients of threshold and of width are wanted; None comes otherwise.
     """
-    if wanted == (False, False) and not isinstance(width, Tensor) and width == 1.0 and not leak:
-        # At NaN, ATen's kernel does now one thing, now another.
-        known = output.nan_to_num(0.0)
-        return torch.ops.aten.hardtanh_backward(grad, known, 0.0, 1.0), None, None
     moved = times_slope(grad, output, width, leak)
     d_threshold = d_width = None
     if wanted[0] and isinstance(threshold, Tensor):

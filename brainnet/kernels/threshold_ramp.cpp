@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/saved_variable.h>
 #include <torch/csrc/autograd/variable.h>
+#include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/library.h>
 
 #if defined(__linux__)
@@ -298,6 +299,18 @@ Pointer itself(N* node) {
   }
 }
 
+// What a compiler of backward puts into its graph: the gradients from ATen, of plain values.
+variable_list traced_backward(const variable_list& grads, const std::vector<c10::IValue>& packed) {
+  torch::dynamo::autograd::PackedArgs values(packed);
+  const auto y = values.unpack<Tensor>(), t = values.unpack<Tensor>(), w = values.unpack<Tensor>();
+  const Numbers numbers{
+      values.unpack<double>(), values.unpack<double>(), values.unpack<double>(),
+      values.unpack<int64_t>()};
+  const bool wants_t = values.unpack<bool>(), wants_w = values.unpack<bool>();
+  if (!grads[0].defined()) return variable_list(3);
+  return composed_backward(grads[0], y, t, w, numbers, wants_t, wants_w);
+}
+
 struct ThresholdRampBackward : public Node {
   std::string name() const override { return "ThresholdRampBackward"; }
 
@@ -324,6 +337,43 @@ struct ThresholdRampBackward : public Node {
       return composed_backward(grad, y, t, w, numbers, wants_t, wants_w);
     }
     return fused_backward(std::move(grad), y, t, w, numbers, wants_t, wants_w);
+  }
+
+  // Compiled autograd: what its cache goes by, and the call that it traces in place of apply().
+  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
+    args.collect(output, /*is_output=*/true);
+    args.collect(threshold, /*is_output=*/false);
+    args.collect(width, /*is_output=*/false);
+    args.collect(numbers.threshold);
+    args.collect(numbers.width);
+    args.collect(numbers.leak);
+    args.collect(numbers.dim);
+  }
+
+  variable_list apply_with_saved(
+      const variable_list& grads, torch::dynamo::autograd::SwapSavedVariables& saved) override {
+    namespace compiled = torch::dynamo::autograd;
+    for (auto* each : {&output, &threshold, &width}) saved.before(*each);
+    const NodePointer self = itself(this);
+    const Tensor y = output.unpack(self), t = threshold.unpack(self), w = width.unpack(self);
+    compiled::PackedArgs packed;
+    for (const auto& each : {y, t, w}) packed.pack(each);
+    for (double each : {numbers.threshold, numbers.width, numbers.leak}) packed.pack(each);
+    packed.pack(numbers.dim);
+    packed.pack(t.defined() && task_should_compute_output(1));
+    packed.pack(w.defined() && task_should_compute_output(2));
+    const auto& python = compiled::getPyCompilerInterface();
+    [[maybe_unused]] static const std::string bound = python->bind_function(
+        saved.get_py_compiler(), name(), traced_backward,
+        {at::TensorType::get(), at::TensorType::get(), at::TensorType::get(), at::FloatType::get(),
+         at::FloatType::get(), at::FloatType::get(), at::IntType::get(), at::BoolType::get(),
+         at::BoolType::get()});
+    auto result = python->call_function(
+        saved.get_py_compiler(), "apply_functional", name(), grads, packed.vec(),
+        compiled::IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
+            compiled::get_input_metadata(next_edges())));
+    for (auto* each : {&output, &threshold, &width}) saved.after(*each);
+    return result;
   }
 
   SavedVariable output, threshold, width;

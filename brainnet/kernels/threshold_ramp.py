@@ -126,11 +126,16 @@ _SMALL = 32768  # elements: with fewer, calling Python in backward costs more th
 def _is_small(input: Tensor, *parameters: reference.Parameter) -> bool:
     """Whether PyTorch's own nodes are quicker, though they keep the ramp's line beside the output.
 
-    Not for the half types: their line would be float32, and its kinks not those of the output. And
-    where a parameter learns, only where the line may be looked at.
+    Not for the half types: their line would be float32, and its kinks not those of the output. Nor
+    for a subclass, which may not know those nodes. And where a parameter learns, only where the
+    line may be looked at.
     """
     few = input.numel() < _SMALL and input.dtype in (torch.float32, torch.float64)
-    return few and (not _learn(*parameters) or (input.is_cpu and not _traced()))
+    return (
+        few
+        and type(input) in _PLAIN
+        and (not _learn(*parameters) or (input.is_cpu and not _traced()))
+    )
 
 
 def _small(input: Tensor, low: reference.Parameter, wide: reference.Parameter) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
@@ -335,6 +335,73 @@ def test_a_tensor_subclass_stays_one() -> None:
     assert isinstance(y, Labelled)
     y.sum().backward()
     assert_same(x.grad.as_subclass(Tensor), closed_form(x, 0.1, 2.0, 0.0, torch.ones(3, 4))[1])
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[distributed.device_mesh.DeviceMesh]:
+    """One process, which is a group of its own."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield distributed.init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow  # the group, and the modules of DTensor
+@pytest.mark.parametrize("leak", [0.0, 0.125])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_tensor_in_shards(
+    mesh: distributed.device_mesh.DeviceMesh, kind: str, leak: float, compiled: bool
+) -> None:
+    from torch.distributed import tensor as shards
+
+    x = inputs((6, 4), torch.float32)
+    plain: list[float | Tensor] = [x, *parameters(kind, 4, torch.float32)]
+    torch.compiler.reset()
+    ramp = torch.compile(threshold_ramp, backend="aot_eager") if compiled else threshold_ramp
+    for placement in (shards.Shard(0), shards.Shard(1), shards.Replicate()):
+        whole = [p.clone().requires_grad_() if isinstance(p, Tensor) else p for p in plain]
+        whole[0] = x.clone().requires_grad_()
+        apart = [
+            shards.distribute_tensor(p, mesh, [shards.Replicate() if at else placement])
+            .detach()
+            .requires_grad_()
+            if isinstance(p, Tensor)
+            else p
+            for at, p in enumerate(plain)
+        ]
+        y = ramp(*apart, leak)
+        expected = threshold_ramp(*whole, leak)
+        y.square().sum().backward()
+        expected.square().sum().backward()
+        torch.testing.assert_close(y.full_tensor(), expected)
+        for one, other in zip(apart, whole, strict=True):
+            if isinstance(other, Tensor):
+                torch.testing.assert_close(one.grad.full_tensor(), other.grad)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "kind", "leak"),
+    [("eager", "plain", 0.0), ("eager", "scalars", 0.125), ("aot_eager", "per_neuron", 0.125)],
+)
+# PyTorch warns of itself when it makes fakes of what backward keeps, `exp` alike.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_a_compiled_backward(backend: str, kind: str, leak: float) -> None:
+    from torch._dynamo import compiled_autograd  # seconds to import, and for this test alone
+
+    torch.compiler.reset()
+    t, w = parameters(kind, 4, torch.float32)
+    x = inputs((6, 4), torch.float32).requires_grad_()
+    leaves = [x, *(p.requires_grad_() for p in (t, w) if isinstance(p, Tensor))]
+    # Another width, or one that learns nothing, must not meet the first in the compiler's cache.
+    for wide in (w, 3.0, torch.full((4,), 2.0)):
+        loss = threshold_ramp(x * 1.0, t, wide, leak).square().sum()
+        expected = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+        with compiled_autograd._enable(torch.compile(backend=backend)):
+            loss.backward()
+        for each, right in zip(leaves, expected, strict=True):
+            torch.testing.assert_close(each.grad, right)
+            each.grad = None
 
 
 def test_a_copy_of_the_graph_is_not_needed_to_copy_the_output() -> None:
