@@ -39,8 +39,9 @@ def threshold_ramp(
     s = 1 / width where 0 < y < 1, else `leak`: d_input = s g, d_threshold = -sum(s g),
     d_width = -sum(s y g). An output of exactly 0 or 1 counts as outside, as in
     :func:`torch.nn.functional.hardtanh` (whose clamp this is for threshold 0 and width 1). NaN in
-    gives NaN out. The output has the input's dtype; float16 and bfloat16 are computed in float32
-    and rounded once.
+    gives NaN out; there, as outside, the slope is `leak`, so that a learning width (and it alone,
+    by its factor y) gets a gradient of NaN, as from PyTorch's own `((x - t) / w).clamp(0, 1)`. The
+    output has the input's dtype; float16 and bfloat16 are computed in float32 and rounded once.
 
     Inductor drops that rounding within what it fuses. So in a compiled region, gradients and
     counters of the half types take an output that would round to 1 for one on the ramp, unless

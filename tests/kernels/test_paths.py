@@ -446,6 +446,21 @@ def test_counters_that_do_not_fit_are_refused_before_anything_is_written(on, cho
             assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
+@pytest.mark.parametrize("rows", [3, 40_000])
+def test_nan_reaches_a_learning_width_alone_as_in_pytorch(on, choice, rows):
+    on(choice)
+    x = torch.full((rows, 2), 0.5)
+    x[1, 0] = float("nan")
+    leaves = [x, torch.tensor([0.25, 0.0]), torch.tensor([1.0, 2.0])]
+    found, right = ([p.clone().requires_grad_() for p in leaves] for _ in range(2))
+    threshold_ramp(*found).sum().backward()
+    ((right[0] - right[1]) / right[2]).clamp(0, 1).sum().backward()
+    for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, equal_nan=True)
+    assert [p.grad.isnan().sum().item() for p in found] == [0, 0, 1]
+
+
 def test_counters_refuse_a_function_transform(on):
     with pytest.raises(RuntimeError, match="function transform"):
         torch.func.vmap(lambda x: threshold_ramp(x, counters=new_counters(3)))(torch.ones(2, 3))
