@@ -25,7 +25,8 @@ class Recorder:
     """Takes looks as they come and reads them, records them and shows them in TensorBoard.
 
     Nothing that was given to it is lost at a clean end: `close` waits for the last, and the end of
-    the program closes it. What goes wrong is said once; the readings go on, in memory.
+    the program closes it. What comes after that is dropped, and what its copy in a forked process
+    is given, which says so. What goes wrong is said once; the readings go on, in memory.
 
     Args:
         readings: where readings are added, in order.
@@ -55,6 +56,7 @@ class Recorder:
         self._with_loss = with_loss
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
         self._process = os.getpid()
+        self._dropped = False
         # A daemon, because nobody must wait for a thread that nobody closed; atexit closes it.
         self._thread = threading.Thread(target=self._work, name="brainnet-recorder", daemon=True)
         self._thread.start()
@@ -68,12 +70,21 @@ class Recorder:
 
     def look(self, unread: UnreadLook) -> None:
         """Take a look, to be read once its numbers are home."""
-        self._tasks.put(lambda: self._keep(unread))
+        self._take(lambda: self._keep(unread))
 
     def scalars(self, numbers: Mapping[str, float], step: int) -> None:
         """Take points of curves."""
         found = dict(numbers)
-        self._tasks.put(lambda: self._show(lambda writer: writer.scalars(found, step)))
+        self._take(lambda: self._show(lambda writer: writer.scalars(found, step)))
+
+    def _take(self, task: Callable[[], None]) -> None:
+        if self._alive:
+            self._tasks.put(task)
+        elif os.getpid() != self._process and not self._dropped:
+            self._dropped = True
+            self._said(
+                "this process is a copy of the one that records; what it sees is not recorded."
+            )
 
     def wait(self) -> None:
         """Until all that was given to it is read and written."""

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -139,3 +140,28 @@ def test_a_forked_process_has_nothing_to_wait_for(tmp_path):
     recorder.look(Unread(1))
     recorder.close()
     assert len(read_recording(tmp_path)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_that_goes_on_drops_what_it_sees_and_says_so_once(tmp_path):
+    said = []
+    recorder = Recorder([], Recording(tmp_path), said=said.append)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # rather than wait for ever
+        for step in range(2 * WAITING):
+            recorder.look(Unread(step))
+        recorder.wait()
+        os._exit(len(said))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    recorder.close()
+    assert read_recording(tmp_path) == []
+
+
+def test_what_comes_after_the_end_is_dropped(tmp_path):
+    recorder = Recorder([], Recording(tmp_path))
+    recorder.close()
+    for step in range(2 * WAITING):
+        recorder.scalars({"loss/validation": 0.5}, step)
+    assert read_recording(tmp_path) == []
