@@ -215,6 +215,22 @@ def date_format(cells: Cells, share: float = 1.0) -> str | None:
     return None
 
 
+def day_order(form: str) -> tuple[str, str] | None:
+    """The same form with day and month the other way round, and the order of the form in words.
+
+    None where nobody writes it the other way round: only strokes leave it open.
+
+    Example:
+        >>> day_order("%m/%d/%Y"), day_order("%d.%m.%Y")
+        (('%d/%m/%Y', 'month/day'), None)
+    """
+    if "%m/%d" in form:
+        return form.replace("%m/%d", "%d/%m"), "month/day"
+    if "%d/%m" in form:
+        return form.replace("%d/%m", "%m/%d"), "day/month"
+    return None
+
+
 def dates(cells: Cells, form: str) -> tuple[Cells, Numbers]:
     """The cells as moments (a pandas Series, NaT where nothing stands), and which are no dates."""
     import pandas

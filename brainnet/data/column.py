@@ -13,6 +13,7 @@ from brainnet.data.cells import (
     coded,
     date_numbers,
     dates,
+    day_order,
     is_typed,
     numbers,
     words,
@@ -86,7 +87,7 @@ def encoded(
         return [_codes(column, cells, unseen)]
     if column.kind == "date":
         moments, wrong = dates(cells, column.form)
-        refuse_cells(column.name, cells, wrong, "dates", hint)
+        refuse_cells(column.name, cells, wrong, "dates", _other_order(column, cells, wrong) or hint)
         return date_numbers(moments, hours=column.hours)
     if column.kind == "boolean":
         values, wrong = booleans(cells, (column.values[0], column.values[1]))
@@ -99,6 +100,18 @@ def encoded(
     values, wrong = numbers(cells, column.decimal or decimal)
     refuse_cells(column.name, cells, wrong, "numbers", hint)
     return [values]
+
+
+def _other_order(column: Column, cells: Cells, wrong: Numbers) -> str | None:
+    """What to do where all dates are such with day and month the other way round."""
+    order = day_order(column.form) if wrong.any() else None
+    if order is None or dates(cells, order[0])[1].any():
+        return None
+    other = "/".join(reversed(order[1].split("/")))
+    return (
+        f"The first rows were taken for {order[1]}, and as {other} all of these are dates: write "
+        "them as 2024-03-25, which can be read in one way only."
+    )
 
 
 def missed(column: Column, cells: Cells) -> list[Numbers]:

@@ -10,6 +10,7 @@ from brainnet.data.cells import (
     Numbers,
     date_format,
     dates,
+    day_order,
     is_date,
     is_typed,
     numbers,
@@ -17,6 +18,7 @@ from brainnet.data.cells import (
 )
 from brainnet.data.clock import CLOCK, hours
 from brainnet.data.column import Column
+from brainnet.data.notes import note
 
 # A column with fewer strays than one in five is a column of numbers with slips in it.
 _SHARE_OF_A_KIND = 0.8
@@ -46,8 +48,27 @@ def kind_of(name: str, cells: Any, decimal: str = "") -> Column:  # noqa: ANN401
         return Column(name, form=CLOCK)
     form = date_format(there, _SHARE_OF_A_KIND)
     if form is not None:
+        form = _ordered(name, there, form)
         return Column(name, "date", form=form, hours=_has_hours(dates(there, form)[0]))
     return Column(name, "category")
+
+
+def _ordered(name: str, texts: Any, form: str) -> str:  # noqa: ANN401
+    """The form of dates with day and month in the order that more of them have; told if both do."""
+    order = day_order(form)
+    if order is None:
+        return form
+    wrong, other_wrong = (int(dates(texts, each)[1].sum()) for each in (form, order[0]))
+    if other_wrong < wrong:
+        return order[0]
+    if not other_wrong:
+        first = texts.iloc[0]
+        note(
+            f"the dates of column {name!r}, such as {first}, are read as {order[1]}/year; the "
+            f"first {len(texts):,} are dates the other way round as well. Written as 2024-03-25 "
+            "they can be read in one way only."
+        )
+    return form
 
 
 def _are_mostly_numbers(texts: Any, decimal: str) -> bool:  # noqa: ANN401

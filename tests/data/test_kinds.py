@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 
 from brainnet.data.clock import CLOCK
+from brainnet.data.column import encoded
 from brainnet.data.kinds import counts_rows, is_empty, kind_of
+from brainnet.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,30 @@ def test_rows_are_counted_by_what_rises_by_one():
 def test_nothing_is_empty_and_a_word_is_not():
     assert is_empty(pd.Series(["", " ", None], dtype=object))
     assert not is_empty(pd.Series(["", "-"], dtype=object))
+
+
+def dated(*texts):
+    return pd.Series(texts * 8, dtype=object)
+
+
+def test_dates_whose_day_could_be_the_month_are_told(caplog):
+    assert kind_of("born", dated("03/04/2024", "05/12/2023")).form == "%m/%d/%Y"
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "the dates of column 'born', such as 03/04/2024, are read as month/day/year" in said
+    assert "2024-03-25" in said
+    for texts in (("03/25/2024", "03/04/2024"), ("25/03/2024",), ("03.04.2024",), ("2024-03-04",)):
+        assert kind_of("born", dated(*texts)).kind == "date"
+    assert len(caplog.records) == 1
+
+
+def test_the_order_of_day_and_month_is_the_one_that_more_dates_have():
+    texts = pd.Series(["03/04/2024"] * 9 + ["25/03/2024"], dtype=object)
+    assert kind_of("born", texts).form == "%d/%m/%Y"
+
+
+def test_later_dates_that_fit_the_other_way_round_are_told_of():
+    column = kind_of("born", dated("03/04/2024"))
+    with pytest.raises(InputError, match="taken for month/day, and as day/month all of these are"):
+        encoded(column, dated("25/03/2024", "03/04/2024"))
+    with pytest.raises(InputError, match="Correct it, empty the cell"):
+        encoded(column, pd.Series(["25/03/2024", "03/25/2024"], dtype=object))
