@@ -18,7 +18,7 @@ from brainnet.cli.parts import parts_of
 from brainnet.cli.processes import crowded, is_first, left_alone
 from brainnet.cli.session import Job, Session, show
 from brainnet.cli.sweep import Ending, tell_table, tidy, worst
-from brainnet.training.fresh_folder import left_untouched, numbered, remove_empty
+from brainnet.fresh_folder import left_untouched, numbered, remove_empty
 from brainnet.training.run import RunResult, train
 from brainnet.training.run_folder import Run, RunFolder
 from brainnet.training.run_lock import trained_alone

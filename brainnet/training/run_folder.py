@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from brainnet.errors import InputError
+from brainnet.fresh_folder import clear, make_first_free, missing, remove_empty
 from brainnet.suggestion import did_you_mean
-from brainnet.training.fresh_folder import clear, make_first_free, missing, remove_empty
 from brainnet.training.whole_file import write_whole
 
 LATEST = "latest"

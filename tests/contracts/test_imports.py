@@ -15,6 +15,7 @@ FLOORS = [
     "errors",
     "suggestion",
     "file_lock",
+    "fresh_folder",
     "concepts",
     "kernels",
     "structure",

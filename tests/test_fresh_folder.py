@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from brainnet.errors import InputError
-from brainnet.training.fresh_folder import clear, left_untouched, make_first_free, remove_empty
+from brainnet.fresh_folder import clear, left_untouched, make_first_free, remove_empty
 
 
 def test_only_one_of_several_at_once_gets_a_folder(tmp_path):
