@@ -25,6 +25,7 @@ _MARKED = re.compile(rf"([-+]?)[{_CURRENCY}]?([-+]?[\d.,'\u2019\u00a0\u202f ]+)[
 _IN_GROUPS = re.compile(
     r"[^'\u2019\u00a0\u202f ]+|[-+]?\d{1,3}(['\u2019\u00a0\u202f ]\d{3})+([.,]\d*)?"
 )
+_TELEPHONE = re.compile(r"\+\d+[\u00a0\u202f ]")
 _GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?")
 _WHOLE = re.compile(r"^([-+]?\d+)\.0+$")
@@ -158,6 +159,8 @@ def _unmarked(text: str, decimal: str) -> float:
     """The number in a text such as `$1,200.50`, `1.200,50`, `1 200` or `12 %`; NaN for others."""
     marked = _MARKED.fullmatch(text.replace("\u2212", "-"))  # the minus sign of typesetters
     if marked is None or not _IN_GROUPS.fullmatch(marked[2].strip()):
+        return np.nan
+    if _TELEPHONE.match(text):
         return np.nan
     bare = marked[1] + re.sub(r"['\u2019\u00a0\u202f ]", "", marked[2])
     if decimal != "," and _GROUPS_BY_COMMA.fullmatch(bare):

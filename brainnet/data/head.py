@@ -1,10 +1,10 @@
 """Head: the first rows of a file, by which it is decided what its columns hold."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from brainnet.data.cells import Cells
 from brainnet.data.row_file import Frame, RowFile
 from brainnet.data.text_files import TextFile
 
@@ -30,13 +30,8 @@ def head_of(
     typed = next(iter(file.chunks(rows, text=words, only=names)), None)
     if typed is None:
         return None
-    there = typed.notna().any().to_numpy()
-    kinds = "f" if file.writing.zeros else "iuf"
-    looked_at = [
-        name
-        for name, kind, has in zip(typed.columns, typed.dtypes, there, strict=True)
-        if name not in words and not (has and _is_number(kind, kinds))
-    ]
+    sure = _are_amounts if file.writing.zeros else _are_numbers
+    looked_at = [name for name in names if name not in words and not sure(typed[name])]
     if not looked_at:
         return typed
     import pandas
@@ -51,5 +46,13 @@ def _is_plain(file: TextFile) -> bool:
     return writing.groups is None and (bool(writing.shown) or not writing.known)
 
 
-def _is_number(kind: Any, kinds: str) -> bool:  # noqa: ANN401 - the type of a pandas Series
-    return isinstance(kind, np.dtype) and kind.kind in kinds
+def _are_numbers(cells: Cells) -> bool:
+    kind = cells.dtype
+    if not isinstance(kind, np.dtype) or kind.kind not in "iuf":
+        return False
+    return kind.kind != "f" or not np.isnan(cells.to_numpy()).all()
+
+
+def _are_amounts(cells: Cells) -> bool:
+    """Whether they are numbers that no code would be, such as 01234 in the file."""
+    return _are_numbers(cells) and bool((cells.dropna() % 1 != 0).any())

@@ -6,6 +6,7 @@ import numpy as np
 
 from brainnet.data.cells import (
     ISO,
+    MISSING_NUMBERS,
     YES_AND_NO,
     Numbers,
     date_format,
@@ -39,6 +40,8 @@ def kind_of(name: str, cells: Any, decimal: str = "") -> Column:  # noqa: ANN401
     ) == len(cells):
         pair = next(pair for pair in YES_AND_NO if there.iloc[0].lower() in pair)
         return Column(name, "boolean", pair)
+    if _are_codes(name, there):
+        return Column(name, "category")
     if not len(there) or _are_mostly_numbers(there, decimal):
         return Column(name)
     other = {",": ".", ".": ","}.get(decimal)
@@ -51,6 +54,19 @@ def kind_of(name: str, cells: Any, decimal: str = "") -> Column:  # noqa: ANN401
         form = _ordered(name, there, form)
         return Column(name, "date", form=form, hours=_has_hours(dates(there, form)[0]))
     return Column(name, "category")
+
+
+def _are_codes(name: str, texts: Any) -> bool:  # noqa: ANN401
+    """Whether digits are the name of something: 01234 is no amount. Told, if they are."""
+    texts = texts[~texts.isin(MISSING_NUMBERS)]
+    codes = texts[texts.str.fullmatch(r"0\d+").astype(bool)]
+    if not len(codes) or texts.str.fullmatch(r"\d+").mean() < _SHARE_OF_A_KIND:
+        return False
+    note(
+        f"column {name!r} has digits that begin with 0, such as {codes.iloc[0]}: taken as words, "
+        "each as it is written. If they are amounts, write them without it."
+    )
+    return True
 
 
 def _ordered(name: str, texts: Any, form: str) -> str:  # noqa: ANN401

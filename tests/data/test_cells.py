@@ -46,7 +46,8 @@ def test_a_number_may_be_missing(written):
 
 
 @pytest.mark.parametrize(
-    "written", ["tall", "1.2.3", "12 cm", "--1", "1,23,4", "+49 170 123456", "2020-01-05"]
+    "written",
+    ["tall", "1.2.3", "12 cm", "--1", "1,23,4", "+49 170 123456", "+49 100 300", "2020-01-05"],
 )
 def test_what_is_no_number_is_told(written):
     values, wrong = numbers(pd.Series(["1", written]))

@@ -79,3 +79,20 @@ def test_later_dates_that_fit_the_other_way_round_are_told_of():
         encoded(column, dated("25/03/2024", "03/04/2024"))
     with pytest.raises(InputError, match="Correct it, empty the cell"):
         encoded(column, pd.Series(["25/03/2024", "03/25/2024"], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["01234", "99999", "10115", ""], "category"),
+        (["007", "NA", "008"], "category"),
+        (["0", "1", "10"], "number"),
+        (["0.5", "0", "00.5"], "number"),
+        (["-05", "3", "12"], "number"),
+        (["1.5", "2.5", "3.5", "4.5", "05"], "number"),
+    ],
+)
+def test_digits_that_begin_with_a_zero_are_names(cells, kind, caplog):
+    assert kind_of("zip", pd.Series(cells * 6, dtype=object)).kind == kind
+    said = "column 'zip' has digits that begin with 0, such as 0"
+    assert (said in caplog.text) == (kind == "category")

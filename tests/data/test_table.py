@@ -161,3 +161,20 @@ def test_a_sorted_file_of_whole_numbers_is_a_regression(tmp_path):
     found = Table(file, "y").load(0)
     assert found.task == "regression"
     assert found.targets[:, 0].tolist() == [float(row // 400) for row in range(12_000)]
+
+
+@pytest.mark.parametrize("codes", [["01234", "00999", "10115"], ["01234", "00999", "NA", ""]])
+def test_codes_with_leading_zeros_are_words_from_the_file_to_the_answer(codes, tmp_path, caplog):
+    file = tmp_path / "rows.csv"
+    lines = [f"{codes[row % len(codes)]},{row}.5,{row},{'ab'[row % 2]}" for row in range(40)]
+    file.write_text("\n".join(["zip,size,nr,kind", *lines]))
+    found = Table(file, "kind").load(0)
+    assert found.preparation.columns[0].kind == "category"
+    assert {"zip=01234", "zip=00999", "size"} <= set(found.input_names)
+    assert "'zip' has digits that begin with 0, such as 01234" in caplog.text
+    frame = pd.DataFrame({"zip": [1234, 999], "size": 1.5, "nr": 3})  # as pandas reads a file
+    place = found.input_names.index("zip=01234")
+    typed = found.preparation.apply(frame)
+    assert typed[:, place].tolist() == [1, 0]
+    written = found.preparation.apply(frame.assign(zip=["01234", "00999"]))
+    assert (written == typed).all()
