@@ -10,9 +10,12 @@ from brainnet.answering.table_rows import rows_of_table
 from brainnet.data.cells import Cells, numbers
 from brainnet.data.columns import Columns
 from brainnet.data.reading import open_rows
-from brainnet.data.row_file import Frame
+from brainnet.data.row_file import Frame, RowFile
 from brainnet.data.signs import typed
+from brainnet.data.wording import listed
 from brainnet.errors import InputError
+
+_NAMED = 5
 
 
 def row_of(
@@ -39,7 +42,7 @@ def row_of(
     """
     if number < 0:
         raise InputError(f"rows are counted from 0; got {number}.")
-    file = open_rows(path, header=header)
+    file = _opened(path, columns, header)
     beside = [name for name in answers if name in file.columns and name not in columns.raw_names]
     own, parts = rows_of_table(columns, file, keep=beside)
     rows = 0
@@ -55,6 +58,20 @@ def row_of(
         f"{path} has rows 0 to {rows - 1:,}; got {number}. Rows are counted from 0, without the "
         "line that names the columns."
     )
+
+
+def _opened(path: Path, columns: Columns, header: bool | None) -> RowFile:
+    """A file of rows; data.header is no word of those who ask."""
+    try:
+        return open_rows(path, header=header)
+    except InputError as error:
+        said, asks, _ = str(error).partition("If it is a row, set data.header=false")
+        if not asks:
+            raise
+        raise InputError(
+            f"{said}If it is a row, put a line above it that names the columns: "
+            f"{listed(columns.raw_names, _NAMED)}."
+        ) from error
 
 
 def _answer(cell: Cells, columns: Columns, classes: bool) -> Cells:

@@ -202,11 +202,24 @@ def _names_in(first: list[str]) -> tuple[str, ...]:
     return tuple(cell.strip() or f"Unnamed: {place}" for place, cell in enumerate(first))
 
 
+def _names_numbers(first: list[str], below: list[list[str]]) -> bool:
+    """Whether a word of a first line stands above numbers, as the name of a column does."""
+    for place, cell in enumerate(first):
+        if cell and cell not in MISSING_NUMBERS:
+            cells = [row[place].strip() for row in below if len(row) > place]
+            there = [cell for cell in cells if cell not in MISSING_NUMBERS]
+            if sum(map(is_number, there)) > len(there) / 2:
+                return True
+    return False
+
+
 def _values_in(first: list[str], below: list[list[str]]) -> str:
     """What in a first line looks like values; empty where all looks like names."""
     numbers = [cell for cell in first if is_number(cell)]
     if numbers:
         return f"{numbers[0]} is a number"
+    if _names_numbers(first, below):  # then a word that stands in both is a class called so
+        return ""
     for place, cell in enumerate(first):
         again = sum(len(row) > place and row[place].strip() == cell for row in below)
         if cell and again:

@@ -37,6 +37,8 @@ def test_a_row_that_is_not_there_is_refused_with_the_range(file):
 
 def test_a_row_without_names_goes_by_position(tmp_path):
     (tmp_path / "rows.csv").write_text("7,1.5\n8,2.5\n")
+    with pytest.raises(InputError, match=r"If it is a row, put a line above .*: age, size\.$"):
+        row_of(tmp_path / "rows.csv", 1, COLUMNS)
     row = row_of(tmp_path / "rows.csv", 1, COLUMNS, ["grade"], header=False)
     assert row.to_dict("list") == {"age": [8], "size": [2.5]}
     (tmp_path / "named.csv").write_text("a,b\n7,1.5\n8,2.5\n")

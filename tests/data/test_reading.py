@@ -108,9 +108,18 @@ def test_without_names_columns_have_numbers(tmp_path):
     assert read(file, header=True).columns.tolist() == ["1.5", "red"]
 
 
+@pytest.mark.parametrize("content", ["a,b,y\n1,2,x\n3,4,y\n", "a,b,y\n,red,x\n3.5,a,y\nNA,b,y\n"])
+def test_a_class_may_be_called_like_its_column_where_another_names_numbers(content, tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_text(content)
+    assert open_rows(file).columns == ("a", "b", "y")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        (",a,yes\n1,b,no\n2,a,yes\n", "'a' stands again further down"),
+        ("NA,a,yes\n1,b,no\n2,a,yes\n", "'a' stands again further down"),
         (
             "5.1,3.5,setosa\n4.9,3,setosa\n",
             r"first line \(5\.1, 3\.5, setosa\).*data\.header=false",
