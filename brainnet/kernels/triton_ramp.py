@@ -6,7 +6,7 @@ from __future__ import annotations
 # mypy: no-warn-return-any
 # ruff: noqa: ANN001, ANN202, ANN401, N803
 # (The bodies of Triton's kernels are a language of their own, which no type checker knows.)
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,9 +20,12 @@ except ImportError:  # Where there is no GPU there may be no Triton; then nothin
     triton = tl = None
 
 _PLAIN_BLOCK = 4096
-_COLUMNS = 64
-_ROWS = 32
-_PARTS = 128  # partial sums per neuron, whatever the device: so every device adds alike
+_TILE = 2048  # elements that a program adds up at a time
+_COLUMNS = 64  # of as many neurons, at most
+# Partial sums per neuron, or programs where neurons are few; whatever the device, so that every
+# device adds alike.
+_PARTS = 128
+_PROGRAMS = 1024
 
 
 _jit = triton.jit if triton else lambda kernel: kernel
@@ -92,11 +95,11 @@ def _backward_kernel(
 
 @_jit
 def _summing_kernel(
-    g, y, d, wide, leak, sums, lines, neurons, inner,
+    g, y, d, wide, leak, sums, lines, neurons, inner, parts,
     PER_WIDE: tl.constexpr, LEAKS: tl.constexpr, ONE_GRAD: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, PARTS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """All three gradients: part p of PARTS takes the lines p * ROWS + k * PARTS * ROWS.
+    """All three gradients: part p of them takes the lines p * ROWS + k * parts * ROWS.
 
     A line is one element of every neuron, whichever way the memory lies.
     """
@@ -122,16 +125,16 @@ def _summing_kernel(
         moved = tl.where(inside, moved, 0.0)
         d_low -= tl.sum(moved.to(tl.float64), 0)
         d_wide -= tl.sum((out * moved).to(tl.float64), 0)
-        start += PARTS * ROWS
+        start += parts * ROWS
     tl.store(sums + (part * 2) * neurons + j, d_low, mask=known)
     tl.store(sums + (part * 2 + 1) * neurons + j, d_wide, mask=known)
 
 
 @_jit
 def _counting_kernel(
-    x, y, low, wide, counts, sums, lines, neurons, inner,
+    x, y, low, wide, counts, sums, lines, neurons, inner, parts,
     PER_LOW: tl.constexpr, PER_WIDE: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, PARTS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """The output and what each neuron did, in parts as in the summing kernel."""
     j = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
@@ -162,7 +165,7 @@ def _counting_kernel(
         out = tl.where(finite, out, 0.0)
         total += tl.sum(out, 0)
         squares += tl.sum(out * out, 0)
-        start += PARTS * ROWS
+        start += parts * ROWS
     tl.store(counts + (part * 4) * neurons + j, silent, mask=known)
     tl.store(counts + (part * 4 + 1) * neurons + j, rising, mask=known)
     tl.store(counts + (part * 4 + 2) * neurons + j, firing, mask=known)
@@ -180,10 +183,32 @@ def _layout(dense: Tensor, dim: int, per_neuron: bool) -> tuple[int, int, int]:
     return dense.numel() // max(neurons * inner, 1), neurons, inner
 
 
-def _lines(layout: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Lines, neurons, inner; one neuron's lines are spread over columns of their own."""
+class _Tiles(NamedTuple):
+    """How a kernel with sums goes over memory: by tiles of some lines of some neurons."""
+
+    lines: int  # one element of every neuron each
+    neurons: int
+    inner: int
+    parts: int
+    rows: int
+    columns: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return -(-self.neurons // self.columns), self.parts
+
+
+def _tiles(layout: tuple[int, int, int]) -> _Tiles:
+    """Tiles of one size; where neurons are few they take more lines, and more parts share them."""
     outer, neurons, inner = layout
-    return outer * inner, neurons, inner
+    if neurons == 1:  # all that lies within the one neuron is lines, one after the other
+        outer, inner = outer * inner, 1
+    columns = min(_COLUMNS, 1 << (neurons - 1).bit_length())
+    rows = _TILE // columns
+    parts = max(_PARTS, _PROGRAMS // -(-neurons // columns))
+    return _Tiles(
+        outer * inner, neurons, inner, min(parts, -(-outer * inner // rows)), rows, columns
+    )
 
 
 def _held(parameter: reference.Parameter, like: Tensor) -> Tensor:
@@ -211,14 +236,12 @@ def _forward(
             input, output, low, wide, total, layout[1], layout[2], per_low, per_wide, _PLAIN_BLOCK
         )
         return
-    lines, neurons, inner = _lines(layout)
-    parts = min(_PARTS, triton.cdiv(lines, _ROWS))
-    counts = torch.empty(parts, 4, neurons, dtype=torch.int64, device=input.device)
-    sums = torch.empty(parts, 2, neurons, dtype=torch.float64, device=input.device)
-    _counting_kernel[(triton.cdiv(neurons, _COLUMNS), parts)](
-        input, output, low, wide, counts, sums, lines, neurons, inner,
-        per_low, per_wide, _ROWS, _COLUMNS, parts,
-    )  # fmt: skip
+    tiles = _tiles(layout)
+    counts = torch.empty(tiles.parts, 4, tiles.neurons, dtype=torch.int64, device=input.device)
+    sums = torch.empty(tiles.parts, 2, tiles.neurons, dtype=torch.float64, device=input.device)
+    _counting_kernel[tiles.grid](
+        input, output, low, wide, counts, sums, *tiles[:4], per_low, per_wide, *tiles[4:]
+    )
     counters[0].add_(counts.sum(0))
     counters[1].add_(sums.sum(0))
 
@@ -247,13 +270,11 @@ def _backward(
             per_wide, leaks, one_grad, _PLAIN_BLOCK,
         )  # fmt: skip
         return moved, None, None
-    lines, neurons, inner = _lines(layout)
-    parts = min(_PARTS, triton.cdiv(lines, _ROWS))
-    sums = torch.empty(parts, 2, neurons, dtype=torch.float64, device=output.device)
-    _summing_kernel[(triton.cdiv(neurons, _COLUMNS), parts)](
-        grad, output, moved, wide, slope, sums, lines, neurons, inner,
-        per_wide, leaks, one_grad, _ROWS, _COLUMNS, parts,
-    )  # fmt: skip
+    tiles = _tiles(layout)
+    sums = torch.empty(tiles.parts, 2, tiles.neurons, dtype=torch.float64, device=output.device)
+    _summing_kernel[tiles.grid](
+        grad, output, moved, wide, slope, sums, *tiles[:4], per_wide, leaks, one_grad, *tiles[4:]
+    )
     found = [
         each.sum_to_size(p.shape).to(p.dtype) if w and isinstance(p, Tensor) else None
         for each, p, w in zip(sums.sum(0), (threshold, width), wanted, strict=True)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradgradcheck
 
+from brainnet.kernels import triton_ramp
 from brainnet.kernels.counters import new_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 
@@ -57,8 +58,6 @@ def test_by_the_interpreter() -> None:
 
 
 def ramp_of_triton(x: Tensor, t: float | Tensor, w: float | Tensor, **options: object) -> Tensor:
-    from brainnet.kernels import triton_ramp
-
     choices = {"leak": 0.0, "dim": -1, "reuse_input": False, "counters": None, **options}
     return triton_ramp.threshold_ramp(x, t, w, *choices.values())
 
@@ -87,6 +86,25 @@ def run(op: object, x: Tensor, t: object, w: object, **options: object) -> list[
     leaves = [leaf, *(p for p in learns if isinstance(p, Tensor))]
     first = torch.autograd.grad(y, leaves, g, retain_graph=True)
     return [y, *first, *torch.autograd.grad(y.sum(), leaves)]
+
+
+@pytest.mark.parametrize("neurons", [1, 2, 10, 64, 100, 4096, 1 << 20])
+def test_few_neurons_leave_no_column_idle_and_few_programs_none(neurons):
+    lines = (64 << 20) // neurons
+    for inner in (1, lines):
+        tiles = triton_ramp._tiles((lines // inner, neurons, inner))
+        assert (tiles.lines, tiles.neurons) == (lines, neurons)
+        assert tiles.rows * tiles.columns == 2048
+        assert tiles.columns < 2 * neurons
+        blocks, parts = tiles.grid
+        assert blocks * tiles.columns >= neurons > (blocks - 1) * tiles.columns
+        assert blocks * parts >= 1000  # several for each multiprocessor
+        assert (parts - 1) * tiles.rows < lines  # none without a line
+
+
+def test_a_small_tensor_is_one_tile():
+    assert triton_ramp._tiles((1, 1, 1)).grid == (1, 1)
+    assert triton_ramp._tiles((5, 3, 2)).grid == (1, 1)
 
 
 class TestKernels:
@@ -142,6 +160,22 @@ class TestKernels:
                 threshold_ramp(x, t, w, dim=dim, counters=expected)
             assert torch.equal(found[0], expected[0])
             torch.testing.assert_close(found[1], expected[1])
+
+    @pytest.mark.parametrize("shape", [(3000, 1), (700, 3), (2, 3, 1200)])
+    def test_sums_over_several_tiles_of_several_parts(self, shape, monkeypatch):
+        monkeypatch.setattr(triton_ramp, "_PARTS", 2)
+        monkeypatch.setattr(triton_ramp, "_PROGRAMS", 2)
+        monkeypatch.setattr(triton_ramp, "_TILE", 256)
+        x, n = awkward(shape, torch.float32).nan_to_num(0.5, 1, -1), shape[1]
+        for t, w in (ramps(n)[2], ramps(n)[3]):
+            one, other = (run(op, x, t, w, dim=1) for op in (ramp_of_triton, threshold_ramp))
+            for found, expected in zip(one, other, strict=True):
+                torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
+            counters = [new_counters(n, device=DEVICE) for _ in range(2)]
+            ramp_of_triton(x, t, w, dim=1, counters=counters[0])
+            threshold_ramp(x, t, w, dim=1, counters=counters[1])
+            assert torch.equal(counters[0][0], counters[1][0])
+            torch.testing.assert_close(counters[0][1], counters[1][1])
 
     def test_second_derivatives(self):
         x = (torch.arange(12.0, device=DEVICE).double() * 0.37 % 1.6 - 0.31).view(3, 4)
