@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainnet.data.dataset import Dataset
+from brainnet.data.notes import note
 from brainnet.data.randomness import Stream, generator, row_type
 from brainnet.errors import InputError
 
 _ROWS_AT_ONCE = 65536
 _ALL = "the data"
 _GROUPS_NAMED = 5
+# Of fewer, a single answer moves the share of right ones by a quarter or more.
+_FEW_ROWS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +60,22 @@ def split(dataset: Dataset, *, validation: float, test: float, seed: int) -> Spl
         torch.arange(end - there, end, dtype=row_type(len(dataset)))
         for there, end in zip(given, ends, strict=True)
     )
-    return Split(
+    parts = Split(
         train,
         *(own if there else taken for own, there, taken in zip(apart, given, others, strict=True)),
     )
+    _tell_few(dataset, len(parts.test))
+    return parts
+
+
+def _tell_few(dataset: Dataset, rows: int) -> None:
+    """Say that so few rows judge nothing."""
+    if rows < _FEW_ROWS:
+        there = "row is" if rows == 1 else "rows are"
+        note(
+            f"only {rows} {there} kept for the test, of {len(dataset):,} in {dataset.name}: what "
+            "the test says of so few is chance. Add rows."
+        )
 
 
 def check_fractions(validation: float, test: float) -> None:

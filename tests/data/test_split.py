@@ -145,3 +145,12 @@ def test_classes_that_are_too_small_are_named_together_with_what_can_be_done():
     assert "fractions smaller" not in said
     with pytest.raises(InputError, match="make the fractions smaller"):
         parts_of(classes(9, 4), validation=0.45, test=0.45)
+
+
+def test_a_test_of_so_few_rows_that_it_judges_nothing_is_told(caplog):
+    split(classes(10, 10), validation=0.2, test=0.2, seed=0)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert "only 4 rows are kept for the test, of 20 in arrays" in said[0]
+    split(classes(20, 20), validation=0.2, test=0.2, seed=0)
+    assert len(caplog.records) == 1
