@@ -121,3 +121,28 @@ def test_a_cache_that_cannot_be_written_is_told(
     monkeypatch.setenv("BRAINNET_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match="BRAINNET_CACHE"):
         build.build()
+
+
+def test_a_build_of_other_sources_is_not_found(
+    cache: Path, quick_compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = build.build().library
+    for name, files in (("SOURCES", build.SOURCES), ("HEADERS", build.HEADERS)):
+        changed = tmp_path / files[-1].name
+        changed.write_bytes(files[-1].read_bytes() + b"\n")
+        with monkeypatch.context() as other_tree:
+            other_tree.setattr(build, name, (*files[:-1], changed))
+            assert build.find() is None
+            theirs = build.build().library
+            assert theirs != ours
+            assert build.find() == theirs
+    assert build.find() == ours  # and not the newest
+
+
+def test_every_file_that_the_kernels_include_is_told_of() -> None:
+    included = {
+        name
+        for source in (*build.SOURCES, *build.HEADERS)
+        for name in re.findall(r'#include "(.*)"', source.read_text())
+    }
+    assert included == {header.name for header in build.HEADERS}
