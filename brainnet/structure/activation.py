@@ -141,7 +141,8 @@ class ThresholdRamp(nn.Module):
         """Count from now on, in every call, what each neuron does: the kernel does it in passing.
 
         The counters are buffers that no `state_dict` knows. `DistributedDataParallel` would copy
-        those of its first process to all: give it `broadcast_buffers=False`.
+        those of its first process to all: give it `broadcast_buffers=False`. What is computed again
+        is counted again: with activation checkpointing, each row counts twice.
 
         Args:
             neurons: the size of the input's last dimension; where the ramp knows it, it may be
