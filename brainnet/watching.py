@@ -2,11 +2,13 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self, get_args
+from weakref import WeakMethod
 
 import torch
 from torch import Tensor, nn
@@ -15,30 +17,21 @@ from torch.optim import Optimizer
 
 from brainnet.errors import InputError
 from brainnet.observation.cadence import Every, Pace, check_stride
+from brainnet.observation.given import check_sample, single_number
 from brainnet.observation.introduction import introduce
-from brainnet.observation.judge import Judge, enough
+from brainnet.observation.judge import Criterion, Judge, judge_for, unjudged
 from brainnet.observation.look_in_a_loop import LookInALoop
 from brainnet.observation.observed_step import ObservedStep
-from brainnet.observation.parts import is_compiled
 from brainnet.observation.reading import Reading, frame
 from brainnet.observation.recorder import Recorder
-from brainnet.observation.recording import Recording, length_before
+from brainnet.observation.recording import record_in
 from brainnet.observation.tags import Level
 from brainnet.observation.termination import hand_back, leave_in_order
-from brainnet.observation.visibility import (
-    hidden,
-    is_flattened,
-    is_sharded,
-    not_given,
-    process_rank,
-    unanswered,
-)
+from brainnet.observation.visibility import blind, hidden, not_given, process_rank, unanswered
 from brainnet.observation.writer import Writer
-from brainnet.structure.anatomy import places, uncompiled
+from brainnet.structure.anatomy import uncompiled
 
 log = logging.getLogger(__name__)
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def watch(
@@ -65,12 +58,19 @@ def watch(
     that all have added to. Of parameters sharded over them (`fully_shard`) only answers are seen.
 
     Call `step` once for each step of the optimizer, after it; gradients may add up over several
-    forward passes before. Use it in a `with`, or `close` it: then everything is on disk, also when
-    the training ends by Ctrl-C, SIGTERM or an exception.
+    forward passes before. They are read as the optimizer finds them: where the loop clips them
+    itself, they are told as clipped, and so is `gradient_norm`.
+
+    Copies of the model, files of it, and what `torch.compile` or `torch.export` make of it know
+    nothing of the watching; `torch.jit.script` it before, or after `close`.
+
+    Use it in a `with`, or `close` it: then everything is on disk, also when the training ends by
+    Ctrl-C, SIGTERM or an exception.
 
     Args:
         model: any module.
-        folder: where to write; what an earlier run has recorded there gives way.
+        folder: where to write; where an earlier training is recorded there, the next one that is
+            free, `_2`, `_3` and so on, as the log then says.
         every: steps between two looks; "auto": as many as keep all looking within 3% of the time,
             going by what looks and steps have taken so far; two trainings alike may then be
             looked at at different steps.
@@ -82,8 +82,8 @@ def watch(
             each step that is looked at, in evaluation mode; of a large network (from a million
             weights on) only about the first 16.
         level: how much to look at, "light" or "full", as in `Observe`.
-        first_step: steps taken before, of a training that goes on: what was recorded until then
-            stays, and the counting goes on from there.
+        first_step: steps taken before, of a training that goes on: what was recorded in this very
+            folder until then stays, and the counting goes on from there.
         scaler: the `GradScaler` that multiplies the loss before its backward pass, if one does;
             gradients are free of it anyway, and with it so is the blame of each neuron (`full`).
 
@@ -114,10 +114,7 @@ def watch(
         raise InputError(f"first_step is a number of steps, 0 or more; got {first_step!r}.")
     if not isinstance(folder, str | os.PathLike):
         raise InputError(f"watch needs a folder to write to; got {folder!r}.")
-    if sample is not None and not (isinstance(sample, tuple | list) and len(sample) == 2):
-        raise InputError(
-            f"sample is a pair (inputs, targets) of tensors; got {type(sample).__name__}."
-        )
+    check_sample(sample)
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     for each in optimizers:
         if not isinstance(each, Optimizer):
@@ -138,7 +135,10 @@ def watch(
 class Watching:
     """What `watch` opens.
 
+    Dropped without `close`, it lets go of the model, and what it has seen is still written.
+
     Attributes:
+        folder: where it writes.
         left_out: what is not seen, or not any more, and why; one sentence each.
     """
 
@@ -155,12 +155,13 @@ class Watching:
         first_step: int,
         scaler: torch.amp.GradScaler | None,
     ) -> None:
+        self._recorder: Recorder | None = None
+        self.folder = folder
         self.left_out: list[str] = []
         self._model, self._pace, self._level = model, Pace(every), level
         self._optimizers, self._scaler = tuple(optimizers), scaler
         self._step = first_step
         self._readings: list[Reading] = []
-        self._recorder: Recorder | None = None
         self._looking: LookInALoop | None = None
         self._directions: dict[str, Tensor] = {}
         self._shapes: list[tuple[str, torch.Size]] | None = None
@@ -169,8 +170,9 @@ class Watching:
         with self._careful():
             self._look_around(judged=criterion is not None and sample is not None)
             if self._open:
-                self._judge = self._make_judge(criterion, sample)
-                self._recorder = self._make_recorder(folder, first_step, criterion)
+                if criterion is not None and sample is not None and self._optimizers:
+                    self._judge = judge_for(model, criterion, sample, self._say)
+                self._recorder = self._make_recorder(first_step, criterion)
                 leave_in_order(self)
                 self._begin()
 
@@ -212,7 +214,9 @@ class Watching:
             return
         with self._careful():
             looked = self._looking is not None
-            if self._looking is not None and self._looking.is_done(loss, self._say):
+            if self._looking is not None and self._looking.is_done(
+                self._single(loss, "step()"), self._say
+            ):
                 looking, self._looking = self._looking, None
                 self._keep(looking)
             self._step += 1
@@ -224,7 +228,12 @@ class Watching:
         """Curves of rows kept aside: `loss=…` becomes `loss/validation`, and so on."""
         with self._careful():
             if self._recorder is not None:
-                points = {f"{name}/validation": _number(each) for name, each in scalars.items()}
+                found = {name: self._single(each, "validation()") for name, each in scalars.items()}
+                points = {
+                    f"{name}/validation": float(each)
+                    for name, each in found.items()
+                    if each is not None
+                }
                 self._recorder.scalars(points, self._step)
 
     def close(self) -> None:
@@ -235,6 +244,16 @@ class Watching:
             if self._recorder is not None:
                 self._recorder.close()
         hand_back(self)
+
+    def __del__(self) -> None:
+        """Let go of a model that nobody watches any more, as where a cell is run again."""
+        if self._recorder is None or not self._recorder.is_open:
+            return
+        self._stop_looking()
+        hand_back(self)
+        # In a thread, as this may come in the middle of anything, holding whatever it waits for.
+        with suppress(RuntimeError):  # the program ends, and with it the recorder
+            Thread(target=self._recorder.close, daemon=True).start()
 
     def _begin(self) -> None:
         """Put the hooks on, if the step that begins is due."""
@@ -248,6 +267,9 @@ class Watching:
     def _keep(self, looking: LookInALoop) -> None:
         unread = looking.finish(self._step)
         self._directions = looking.observed.directions
+        if looking.unjudged is not None:
+            self._judge = None
+            self._say(unjudged(looking.unjudged))
         if looking.observed.unanswered:
             self._say(unanswered(looking.observed.unanswered))
         if self._recorder is not None:
@@ -278,20 +300,21 @@ class Watching:
             # A log, not a warning: where warnings are errors, that would raise.
             log.warning("watch: %s", message)
 
+    def _single(self, value: object, asker: str) -> Tensor | float | None:
+        """A number that was handed over; it says so where it is none."""
+        number, trouble = single_number(value, asker)
+        if trouble:
+            self._say(trouble)
+        return number
+
     def _look_around(self, *, judged: bool) -> None:
         """Note what is not seen; `_open` says whether there is anything left."""
         rank = process_rank()
         if rank:
             self.left_out.append(f"process {rank} looks at nothing; process 0 does.")
             self._open = False
-        elif is_flattened(self._model):
-            self._say(
-                "FullyShardedDataParallel lays parameters end to end, and hides their shapes; "
-                "nothing is seen. Say torch.distributed.fsdp.fully_shard(model) instead."
-            )
-            self._open = False
-        elif not places(uncompiled(self._model)):
-            self._say(f"no layer with weights was found in {type(self._model).__name__}.")
+        elif (reason := blind(self._model)) is not None:
+            self._say(reason)
             self._open = False
         else:
             for message in hidden(self._model):
@@ -299,42 +322,16 @@ class Watching:
             # What was not given was somebody's choice: not a word about it in the log.
             self.left_out += not_given(self._model, self._optimizers, judged=judged)
 
-    def _make_judge(
-        self, criterion: Criterion | None, sample: tuple[Tensor, Tensor] | None
-    ) -> Judge | None:
-        if criterion is None or sample is None or not self._optimizers:
-            return None
-        model = self._model
-        if is_compiled(model):
-            return None
-        if is_sharded(model):
-            self._say(
-                "the sample cannot be judged: the parameters are sharded, and each forward pass "
-                "needs all processes."
-            )
-            return None
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            model = model.module  # the others would wait for their part of a backward pass
-        inputs, targets = sample
-        # All of them, where a part alone is nothing that the model takes.
-        for rows in (enough(len(inputs), model), len(inputs)):
-            judge = Judge(model, criterion, inputs[:rows], targets[:rows])
-            try:
-                judge.loss()
-            except Exception as error:
-                failure = error
-            else:
-                return judge
-        self._say(f"the sample cannot be judged: {type(failure).__name__}: {failure}")
-        return None
-
-    def _make_recorder(
-        self, folder: Path, first_step: int, criterion: Criterion | None
-    ) -> Recorder:
+    def _make_recorder(self, first_step: int, criterion: Criterion | None) -> Recorder:
         recording = writer = None
         try:
-            recording = Recording(folder, length=length_before(folder, first_step))
-            writer = Writer(folder)
+            recording = record_in(self.folder, first_step)
+            wanted, self.folder = self.folder, recording.path.parent
+            if self.folder != wanted:
+                log.warning(
+                    "watch: %s holds an earlier training; this one is in %s.", wanted, self.folder
+                )
+            writer = Writer(self.folder)
             writer.goes_on_from(first_step)
             names = [type(part).__name__ for part in (criterion, *self._optimizers) if part]
             introduce(
@@ -345,8 +342,15 @@ class Watching:
             )
         except (InputError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
-            self._say(f"nothing is written to {folder}: {reason}")
-        return Recorder(self._readings, recording, writer, said=self._say, with_loss=True)
+            self._say(f"nothing is written to {self.folder}: {reason}")
+        said = WeakMethod(self._say)  # its thread must not keep alive who is dropped
+        return Recorder(
+            self._readings,
+            recording,
+            writer,
+            said=lambda message: say(message) if (say := said()) else None,
+            with_loss=True,
+        )
 
     def _notice_changes(self, observed: ObservedStep) -> None:
         shapes = [
@@ -360,8 +364,3 @@ class Watching:
                 "is that of the new ones."
             )
         self._shapes = shapes
-
-
-def _number(value: float | Tensor) -> float:
-    """A single number; a loss may still hold on to its graph."""
-    return float(value.detach() if isinstance(value, Tensor) else value)

@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -477,15 +478,25 @@ def test_a_second_watcher_on_a_folder_is_refused_and_sees_all_the_same(tmp_path,
     assert len(list(tmp_path.glob("events*"))) == 1
 
 
-def test_a_second_run_gives_way_to_the_first_or_goes_on_with_it(tmp_path):
-    for first_step, steps in ((0, [0, 1, 2, 5]), (2, [0, 1, 2, 5]), (0, [0, 1, 2])):
+def test_a_second_run_has_a_folder_of_its_own_or_goes_on_with_the_first(tmp_path, caplog):
+    folder, second = tmp_path / "mine", tmp_path / "mine_2"
+    for given, first_step, written, steps in (
+        (folder, 0, folder, [0, 1, 2, 5]),
+        (folder, 2, folder, [0, 1, 2, 5, 10]),
+        (folder, 0, second, [0, 1, 2]),
+        (second, 2, second, [0, 1, 2, 5]),
+    ):
         model = ours()
         optimizer = sgd(model)
-        with watch(model, tmp_path, optimizer=optimizer, first_step=first_step) as watching:
+        with watch(model, given, optimizer=optimizer, first_step=first_step) as watching:
             train(model, optimizer, steps[-1] + 1 - first_step, watching)
-        assert [reading.step for reading in read_recording(tmp_path)] == steps
-        points = events(tmp_path).Scalars("learning_rate")
+        assert watching.folder == written
+        assert [reading.step for reading in read_recording(written)] == steps
+        points = events(written).Scalars("learning_rate")
         assert [point.step for point in points] == steps
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine_2"]
+    assert [reading.step for reading in read_recording(folder)] == [0, 1, 2, 5, 10]
+    assert said(caplog) == [f"watch: {folder} holds an earlier training; this one is in {second}."]
 
 
 def test_a_model_that_is_changed_in_mid_run_is_told_and_seen_as_it_is(tmp_path, caplog):
@@ -751,6 +762,8 @@ def test_an_optimizer_that_steps_no_more_is_told(tmp_path, caplog):
         ({"folder": None}, "a folder to write to; got None"),
         ({"sample": torch.zeros(3, 4)}, "a pair .* got Tensor"),
         ({"sample": (torch.zeros(3, 4),)}, "a pair .* got tuple"),
+        ({"sample": ({"x": torch.zeros(3, 4)}, torch.zeros(3))}, "its inputs are of type dict"),
+        ({"sample": (torch.zeros(3, 4), [1, 2, 3])}, "its targets are of type list"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path, wrong, message):
@@ -908,3 +921,76 @@ def test_an_activation_that_reacts_to_another_layer_is_told_once(tmp_path, caplo
     assert [layer.firing_rate for layer in watching.readings[0].layers] == [None, None]
     assert caplog.text.count("registers after 0 reacts to something else") == 1
     assert len(watching.readings) == 3
+
+
+def test_a_sample_made_in_inference_mode_is_judged_like_any_other(tmp_path):
+    found = []
+    for kind in (torch.inference_mode, torch.enable_grad):
+        with kind():
+            sample = (INPUTS[:8].clone(), TARGETS[:8].clone())
+        model = ours()
+        optimizer = sgd(model)
+        with watch(model, tmp_path / kind.__name__, 1, optimizer, CRITERION, sample) as watching:
+            train(model, optimizer, 2, watching)
+        found.append([reading.actual_decrease for reading in watching.readings])
+        assert watching.left_out == []
+    assert found[0] == found[1] != [None, None]
+
+
+def test_a_sample_that_can_be_judged_no_more_is_told_and_the_looking_goes_on(tmp_path, caplog):
+    model = ours()
+    optimizer = sgd(model)
+    asked = []
+
+    def criterion(outputs, targets):
+        asked.append(len(outputs))
+        if len(asked) > 3:
+            raise ArithmeticError("out of luck")
+        return CRITERION(outputs, targets)
+
+    with watch(model, tmp_path, 1, optimizer, criterion, (INPUTS, TARGETS)) as watching:
+        train(model, optimizer, 4, watching)
+    told = [reading.actual_decrease is not None for reading in watching.readings]
+    assert told == [True, False, False, False]
+    assert len(asked) == 4
+    assert said(caplog) == ["watch: the sample cannot be judged: ArithmeticError: out of luck"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("oops", "the text 'oops'"),
+        (torch.zeros(2), r"a tensor of torch.float32 and shape (2,)"),
+        ([0.5], "of type list"),
+    ],
+)
+def test_a_loss_that_is_no_number_is_left_out_and_told_once(tmp_path, caplog, wrong, named):
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path, every=1, optimizer=optimizer) as watching:
+        for loss in (0.5, wrong, wrong, torch.tensor(0.25)):
+            train(model, optimizer, 1)
+            watching.step(loss)
+        watching.validation(loss=wrong, accuracy=0.75)
+    assert [reading.loss for reading in watching.readings] == [0.5, None, None, 0.25]
+    assert said(caplog) == [
+        f"watch: {asker} needs a number or a tensor of one; got {named}, which is left out."
+        for asker in ("step()", "validation()")
+    ]
+    found = events(tmp_path)
+    assert found.Scalars("accuracy/validation")[0].value == 0.75
+    assert "loss/validation" not in found.Tags()["scalars"]
+
+
+def test_who_is_dropped_lets_go_and_has_written_what_it_saw(tmp_path):
+    model = ours()
+    optimizer = sgd(model)
+    watching = watch(model, tmp_path, every=1, optimizer=optimizer)
+    train(model, optimizer, 3, watching)
+    thread, gone = watching._recorder._thread, weakref.ref(watching)
+    del watching
+    assert gone() is None  # at once, not when somebody collects garbage
+    assert hooks_of(model, optimizer) == 0
+    thread.join(60)
+    assert not thread.is_alive()
+    assert [reading.step for reading in read_recording(tmp_path)] == [0, 1, 2]

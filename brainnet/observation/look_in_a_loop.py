@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from brainnet.observation.judge import Judge
-from brainnet.observation.measures import is_readable
+from brainnet.observation.measures import is_readable, parameters_of
 from brainnet.observation.observed_step import ObservedStep
 from brainnet.observation.parts import is_compiled
 from brainnet.observation.unread_look import UnreadLook
+
+Answer = TypeVar("Answer")
 
 PATIENCE = 20
 """Calls of `step` without one of the optimizer: a GradScaler's first ones may well be skipped."""
@@ -30,6 +32,7 @@ class LookInALoop:
 
     Attributes:
         observed: the step.
+        unjudged: why the judge could not tell, where it could not.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class LookInALoop:
     ) -> None:
         self.observed = observed
         self._model, self._optimizers = model, optimizers
+        self.unjudged: Exception | None = None
         self._judge = judge
         self._scaler = scaler
         self._failure: Exception | None = None
@@ -108,7 +112,7 @@ class LookInALoop:
             self.observed.before_update(self._model.parameters())
             self.observed.after_update()
         self.close()
-        after = None if self._before is None or self._judge is None else self._judge.loss()
+        after = None if self._before is None else self._asked(Judge.loss)
         return self.observed.finish(
             step,
             0,
@@ -172,8 +176,20 @@ class LookInALoop:
         if self._judge is not None:
             self.observed.deaf = True
             moving = [each for optimizer in self._optimizers for each in parameters_of(optimizer)]
-            self._before, self._slopes = self._judge.slope(dict.fromkeys(moving))
+            answer = self._asked(lambda judge: judge.slope(dict.fromkeys(moving)))
+            if answer is not None:
+                self._before, self._slopes = answer
             self.observed.deaf = False
+
+    def _asked(self, question: Callable[[Judge], Answer]) -> Answer | None:
+        """What the judge says, until it cannot: the step is seen all the same."""
+        if self._judge is None or self.unjudged is not None:
+            return None
+        try:
+            return question(self._judge)
+        except Exception as error:
+            self.unjudged = error
+            return None
 
 
 def scale_of(scaler: torch.amp.GradScaler | None, device: torch.device) -> Tensor | None:
@@ -181,11 +197,6 @@ def scale_of(scaler: torch.amp.GradScaler | None, device: torch.device) -> Tenso
     if scaler is None or not scaler.is_enabled():
         return None
     return scaler.scale(torch.ones((), device=device))
-
-
-def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
-    """All parameters that an optimizer moves."""
-    return [each for group in optimizer.param_groups for each in group["params"]]
 
 
 def changes_gradients(optimizer: Optimizer) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
 
 from brainnet.kernels.statistics import DTYPES
 
@@ -18,6 +19,11 @@ def is_readable(tensor: Tensor) -> bool:
         and not hasattr(tensor, "placements")
         and (tensor.layout == torch.strided or tensor.is_sparse)
     )
+
+
+def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
+    """All parameters that an optimizer moves."""
+    return [each for group in optimizer.param_groups for each in group["params"]]
 
 
 def dense(values: Tensor) -> Tensor:

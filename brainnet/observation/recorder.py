@@ -78,7 +78,7 @@ class Recorder:
         self._take(lambda: self._show(lambda writer: writer.scalars(found, step)))
 
     def _take(self, task: Callable[[], None]) -> None:
-        if self._alive:
+        if self.is_open:
             self._tasks.put(task)
         elif os.getpid() != self._process and not self._dropped:
             self._dropped = True
@@ -88,19 +88,20 @@ class Recorder:
 
     def wait(self) -> None:
         """Until all that was given to it is read and written."""
-        if self._alive:
+        if self.is_open:
             self._tasks.join()
 
     def close(self) -> None:
         """Write what is left, and let go of the files; harmless where that is done already."""
         atexit.unregister(self.close)
-        if not self._alive:
+        if not self.is_open:
             return
         self._tasks.put(None)
         self._thread.join()
 
     @property
-    def _alive(self) -> bool:
+    def is_open(self) -> bool:
+        """Whether it takes anything."""
         # A forked process has a copy of all this, but not of the thread.
         return self._thread.is_alive() and os.getpid() == self._process
 

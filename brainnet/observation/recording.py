@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainnet.errors import InputError
+from brainnet.fresh_folder import numbered
 from brainnet.observation.reading import LayerReading, Reading
-from brainnet.observation.records import RecordFile, records
+from brainnet.observation.records import BEGINNING, RecordFile, records
 
 NAME = "readings.bin"
 """What the file is called in a run's folder."""
@@ -83,6 +84,41 @@ class Recording:
     def close(self) -> None:
         """Let others record in this folder."""
         self._file.close()
+
+
+def record_in(folder: Path | str, first_step: int = 0) -> Recording:
+    """Open the recording of a training that begins, or goes on.
+
+    Args:
+        folder: where to; for one that begins `_2`, `_3` and so on where there is a recording.
+        first_step: steps taken before, of one that goes on with what is recorded there.
+
+    Raises:
+        InputError: where somebody else is recording there, or the file is another's.
+        OSError: where it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for _ in range(2):
+        ...         recording = record_in(Path(folder, "mine"))
+        ...         recording.add(Reading(step=0, epoch=0))
+        ...         recording.close()
+        ...     recording.path.parent.name
+        'mine_2'
+    """
+    if first_step:
+        return Recording(folder, length=length_before(folder, first_step))
+    free = (each for each in numbered(Path(folder)) if not _is_recorded(each))
+    return Recording(next(free))
+
+
+def _is_recorded(folder: Path) -> bool:
+    path = folder / NAME
+    if not path.exists():
+        return False
+    with RecordFile(path) as file:  # which refuses one that is held
+        return file.length > len(BEGINNING)
 
 
 def read_recording(folder: Path | str) -> list[Reading]:

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from brainnet.observation.look_in_a_loop import parameters_of
-from brainnet.observation.measures import is_readable
+from brainnet.observation.measures import is_readable, parameters_of
 from brainnet.observation.parts import is_compiled
+from brainnet.structure.anatomy import places, uncompiled
 
 
 def process_rank() -> int:
@@ -35,6 +35,18 @@ def is_flattened(model: nn.Module) -> bool:
     """
     # By its name, as asking for the class would import much that nobody else needs.
     return any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules())
+
+
+def blind(model: nn.Module) -> str | None:
+    """Why nothing at all can be seen of a model; None where something can."""
+    if is_flattened(model):
+        return (
+            "FullyShardedDataParallel lays parameters end to end, and hides their shapes; "
+            "nothing is seen. Say torch.distributed.fsdp.fully_shard(model) instead."
+        )
+    if not places(uncompiled(model)):
+        return f"no layer with weights was found in {type(model).__name__}."
+    return None
 
 
 def hidden(model: nn.Module) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from brainnet.errors import InputError
 from brainnet.observation.reading import LayerReading, Reading
-from brainnet.observation.recording import NAME, Recording, length_before, read_recording
+from brainnet.observation.recording import NAME, Recording, length_before, read_recording, record_in
 
 
 def reading(step, *places):
@@ -80,3 +80,16 @@ def test_reading_a_recording_imports_no_torch():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_training_that_begins_leaves_earlier_recordings_alone_and_takes_up_empty_ones(tmp_path):
+    record_in(tmp_path / "mine").close()
+    for name in ("mine", "mine_2", "mine_3"):
+        recording = record_in(tmp_path / "mine")
+        assert recording.path.parent.name == name
+        recording.add(Reading(step=0, epoch=0))
+        with pytest.raises(InputError, match="another watcher"):
+            record_in(recording.path.parent)
+        recording.close()
+    record_in(tmp_path / "mine_2", first_step=1).close()
+    assert len(read_recording(tmp_path / "mine_2")) == 1
