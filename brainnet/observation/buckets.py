@@ -38,6 +38,29 @@ def rows(table: NDArray[Any]) -> list[Counted]:
     ]
 
 
+def whole(found: Sequence[Counted]) -> Counted:
+    """Several rows as one, at least one of them: what was counted in several goes.
+
+    Example:
+        >>> import torch
+        >>> from brainnet.kernels.statistics import statistics
+        >>> one = whole(rows(statistics([torch.tensor([1.0]), torch.tensor([3.0, 3.0])]).numpy()))
+        >>> one.count, one.minimum, one.maximum, one.sum
+        (3, 1.0, 3.0, 7.0)
+    """
+    if len(found) == 1:
+        return found[0]
+    return Counted(
+        sum(each.count for each in found),
+        sum(each.non_finite for each in found),
+        min(each.minimum for each in found),
+        max(each.maximum for each in found),
+        sum(each.sum for each in found),
+        sum(each.sum_of_squares for each in found),
+        np.sum([each.bins for each in found], axis=0),
+    )
+
+
 def histograms_of(found: Sequence[Counted]) -> list[Histogram]:
     """What is drawn of some tensors: `LAYOUT.buckets`, all of them at once and many at a time.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from brainnet.kernels.counters import COUNTED, new_counters
 from brainnet.kernels.statistics import DTYPES, statistics
+from brainnet.kernels.statistics_reference import has_float64
 from brainnet.observation.hook import Action
 from brainnet.observation.slopes import CONVOLUTIONS, FLAT, by_unit, slope
 from brainnet.structure.activation import ThresholdRamp
@@ -49,7 +50,8 @@ class LayerSignals:
         turn: shared by all layers of the model.
 
     Attributes:
-        tables: statistics of the `answers` and `sums` of all passes, one row each.
+        tables: statistics of the `answers` and `sums` of all passes, one row each; one for each
+            pass where the device has no float64.
         tallies: sums over the rows, one entry per neuron.
         unanswered: whether it was called, and its activation never reacted to it.
     """
@@ -185,13 +187,18 @@ class LayerSignals:
 
     def _count(self, name: str, values: Tensor) -> None:
         """Add values to the statistics."""
-        if values.dtype in DTYPES and values.layout == torch.strided:
-            self.tables[name] = statistics([values], into=self.tables.get(name))
+        if values.dtype not in DTYPES or values.layout != torch.strided:
+            return
+        table = self.tables.get(name)
+        if table is None or has_float64(values.device):
+            self.tables[name] = statistics([values], into=table)
+        else:  # tables are added up in float64: at home
+            self.tables[name] = torch.cat([table, statistics([values])])
 
     def _add(self, name: str, values: Tensor) -> int:
         """Add values to a tally, per neuron; returns the number of rows."""
         units = by_unit(values, self.place.module)
-        wide = torch.float32 if units.device.type == "mps" else torch.float64
+        wide = torch.float64 if has_float64(units.device) else torch.float32
         total = units.sum(dim=0, dtype=wide)
         self.tallies[name] = self.tallies[name] + total if name in self.tallies else total
         return len(units)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainnet.observation import tags
-from brainnet.observation.buckets import Counted, histograms_of, rows
+from brainnet.observation.buckets import Counted, histograms_of, rows, whole
 from brainnet.observation.layer_signals import LayerSignals
 from brainnet.observation.parcel import Parcel
 from brainnet.observation.reading import Histogram, LayerReading, Look, Reading
@@ -147,7 +147,7 @@ class UnreadLook:
             }
             there = {tag: found[row] for tag, row in wanted.items() if row in found}
             there |= {
-                tag: rows(signals[what])[0] for what, tag in SIGNALS.items() if what in signals
+                tag: whole(rows(signals[what])) for what, tag in SIGNALS.items() if what in signals
             }
             drawn |= {tag.at(place.name): row for tag, row in there.items()}
         return dict(zip(drawn, histograms_of(list(drawn.values())), strict=True))
