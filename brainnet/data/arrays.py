@@ -62,7 +62,7 @@ def tensor_of(name: str, values: Any, dtype: torch.dtype | None = None) -> Tenso
 
 
 def names_of(values: Any, columns: int) -> tuple[str, ...]:  # noqa: ANN401
-    """What the columns of a DataFrame or a Series are called; empty where they only have numbers.
+    """What the columns of a DataFrame or a Series are called; empty where they are but counted.
 
     Example:
         >>> import pandas
@@ -73,10 +73,11 @@ def names_of(values: Any, columns: int) -> tuple[str, ...]:  # noqa: ANN401
     if names is None:
         name = getattr(values, "name", None)  # of a Series; a tensor's is None
         names = [] if name is None else [name]
-    names = list(names)
-    if len(names) != columns or not all(isinstance(name, str) for name in names):
+    if not all(isinstance(name, str | int) for name in names):
         return ()
-    return tuple(names) if len(set(names)) == len(names) else ()
+    called = tuple(map(str, names))
+    counted = called == tuple(map(str, range(columns)))
+    return called if len(set(called)) == len(called) == columns and not counted else ()
 
 
 def classes_of(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:  # noqa: ANN401

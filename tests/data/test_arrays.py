@@ -35,6 +35,7 @@ def test_columns_of_a_frame_go_by_name_to_predict(tmp_path):
     [
         (["a", "b"], ("a", "b")),
         ([0, 1], ("input_0", "input_1")),
+        ([2020, 2021], ("2020", "2021")),
         (["a", "a"], ("input_0", "input_1")),
         (pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]), ("input_0", "input_1")),
     ],
