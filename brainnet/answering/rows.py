@@ -71,10 +71,11 @@ def named(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
     if nameless(names) and len(there) == len(names) and not set(there) & set(names):
         return frame.set_axis(list(names), axis=1)
     check_there(there, names)
-    twice = [name for name in names if there.count(name) > 1]
+    counts = Counter(there)
+    twice = [name for name in names if counts[name] > 1]
     if twice:
         raise InputError(
-            f"the rows have {there.count(twice[0])} columns that are called {twice[0]!r}. Which "
+            f"the rows have {counts[twice[0]]} columns that are called {twice[0]!r}. Which "
             "one is meant? Rename or drop the others."
         )
     return frame[list(names)]
@@ -104,7 +105,8 @@ def measured(rows: Any, preparation: Preparation, *, unseen: Unseen = "other") -
 
 def check_there(there: Sequence[str], names: Sequence[str]) -> None:
     """Raise an InputError that names the columns that are missing, if any are."""
-    lacking = [name for name in names if name not in there]
+    known = set(there)
+    lacking = [name for name in names if name not in known]
     if not lacking:
         return
     more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""

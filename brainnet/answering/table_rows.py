@@ -76,7 +76,8 @@ def columns_of(file: RowFile, names: Sequence[str], keep: Sequence[str]) -> list
     By position where the file, or the run, has no names but numbers.
     """
     numbered = list(file.columns) == [str(place) for place in range(len(file.columns))]
-    there = [name for name in file.columns if name not in keep or name in names]
+    taken = set(keep) - set(names)
+    there = [name for name in file.columns if name not in taken]
     if set(names) <= set(there):
         return list(names)
     if len(there) == len(names) and (nameless(names) or numbered):

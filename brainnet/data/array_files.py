@@ -18,7 +18,7 @@ from numpy.lib.format import (
     read_magic,
 )
 
-from brainnet.data.row_file import Frame, check_unique, rows_at_once
+from brainnet.data.row_file import Frame, check_unique, chosen_of, rows_at_once
 from brainnet.errors import InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,7 +46,7 @@ class ArrayFile:
         """Yield the rows; arrays know themselves which of them are texts."""
         import pandas
 
-        chosen = [name for name in self.columns if only is None or name in only]
+        chosen = chosen_of(self.columns, only)
         step = rows_at_once(rows, len(chosen))
         for start in range(0, len(self.arrays[0]), step):
             parts = [pandas.DataFrame(array[start : start + step]) for array in self.arrays]

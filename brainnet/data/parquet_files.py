@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brainnet.data.row_file import Frame, check_unique, rows_at_once
+from brainnet.data.row_file import Frame, check_unique, chosen_of, rows_at_once
 from brainnet.errors import InputError
 
 
@@ -28,7 +28,7 @@ class ParquetFile:
         import pyarrow
         import pyarrow.parquet
 
-        chosen = [name for name in self.columns if only is None or name in only]
+        chosen = chosen_of(self.columns, only)
         start = 0
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:

@@ -58,12 +58,20 @@ def rows_at_once(rows: int | None, columns: int) -> int:
 
 def check_unique(path: Path, names: Sequence[str]) -> None:
     """Raise an InputError where two columns have one name."""
+    met: set[str] = set()
     for place, name in enumerate(names):
-        if name in names[:place]:
+        if name in met:
             raise InputError(
                 f"{path} has two columns called {name!r}, the {ordinal(names.index(name) + 1)} and "
                 f"the {ordinal(place + 1)}: give each column a name of its own."
             )
+        met.add(name)
+
+
+def chosen_of(columns: Sequence[str], only: Collection[str] | None) -> list[str]:
+    """The columns of a file that are to be read, in its order."""
+    wanted = set(columns if only is None else only)
+    return [name for name in columns if name in wanted]
 
 
 def ordinal(number: int) -> str:

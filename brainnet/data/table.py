@@ -126,7 +126,7 @@ class Table:
 
 def _there(key: str, names: list[str], file: RowFile) -> list[str]:
     check_present(names, file.columns, of=f"{key}: in {file.path} ")
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise InputError(f"{key} names the column {name!r} twice; once is enough.")
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise InputError(f"{key} names the column {twice!r} twice; once is enough.")
     return names

@@ -19,7 +19,7 @@ from brainnet.data.recognition import (
     unclosed,
     writing_of,
 )
-from brainnet.data.row_file import Frame, check_unique, rows_at_once
+from brainnet.data.row_file import Frame, check_unique, chosen_of, rows_at_once
 from brainnet.errors import InputError
 
 _MISSING = sorted(MISSING_NUMBERS)
@@ -48,7 +48,7 @@ class TextFile:
         """Yield the rows; a cell of a text column is missing only where it is empty."""
         import pandas
 
-        chosen = [name for name in self.columns if only is None or name in only]
+        chosen = chosen_of(self.columns, only)
         lines, looked_at = self._lines(), 0
         try:
             for part in self._parts(rows_at_once(rows, len(self.columns)), text):
@@ -71,7 +71,7 @@ class TextFile:
         """Yield so many rows at a time."""
         import pandas
 
-        alone = len(self.columns) == 1
+        alone, text = len(self.columns) == 1, frozenset(text)
         options = {
             "sep": self.writing.separator,
             "decimal": self.writing.decimal,

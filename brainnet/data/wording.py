@@ -28,8 +28,9 @@ def as_names(given: object) -> list[str]:
 
 def check_present(wanted: Sequence[str], there: Sequence[str], of: str = "") -> None:
     """Raise an InputError that names the first of the `wanted` columns that is not `there`."""
+    known = set(there)
     for name in wanted:
-        if name not in there:
+        if name not in known:
             raise InputError(
                 f"{of}there is no column {name!r}.{_meant(name, there)} The columns are "
                 f"{listed(there)}."
