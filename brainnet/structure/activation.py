@@ -142,7 +142,7 @@ class ThresholdRamp(nn.Module):
 
         The counters are buffers that no `state_dict` knows. `DistributedDataParallel` would copy
         those of its first process to all: give it `broadcast_buffers=False`. What is computed again
-        is counted again: with activation checkpointing, each row counts twice.
+        is counted again: with activation checkpointing, a row may count twice.
 
         Args:
             neurons: the size of the input's last dimension; where the ramp knows it, it may be
