@@ -49,9 +49,11 @@ def new_counters(
     Counts are integers, so they stay exact however long they are added up, by however many threads
     on the CPU (in a compiled region, one at a time). What is computed again is counted again:
     activation checkpointing (`torch.utils.checkpoint`) counts rows twice, unless it stops before
-    the ramp is computed to its end. Sums are those of the
-    outputs (float64; float32 on MPS, which has no other), over finite inputs alone; the C++
-    kernel first adds up a few in the dtype it computes in, so each is right to 5e-7 of itself.
+    the ramp is computed to its end.
+
+    Sums are those of the outputs (float64; float32 on MPS, which has no other), over finite inputs
+    alone; the C++ kernel first adds up a few in the dtype it computes in, so each is right to 5e-7
+    of itself.
 
     Shape:
         counts: (4, neurons) int64
