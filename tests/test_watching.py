@@ -383,7 +383,7 @@ def test_shards_of_parameters_are_left_out_and_the_rest_is_seen(tmp_path):
 
 
 def test_of_several_processes_the_first_one_looks(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.watching.process_rank", lambda: 3)
+    monkeypatch.setattr("brainnet.observation.watcher.process_rank", lambda: 3)
     model = ours()
     optimizer = sgd(model)
     with watch(model, tmp_path / "run", optimizer=optimizer) as watching:
@@ -520,7 +520,7 @@ def test_a_model_that_is_changed_in_mid_run_is_told_and_seen_as_it_is(tmp_path, 
         "brainnet.observation.observed_step.statistics",
         "brainnet.observation.observed_step.length_of",
         "brainnet.observation.look_in_a_loop.parameters_of",
-        "brainnet.watching.Pace.due",
+        "brainnet.observation.watcher.Pace.due",
     ],
 )
 def test_what_goes_wrong_is_said_once_and_the_training_goes_on(
