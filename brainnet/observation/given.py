@@ -42,7 +42,8 @@ def single_number(value: object, asker: str) -> tuple[Tensor | float | None, str
         return None, ""
     if isinstance(value, Tensor):
         if value.numel() == 1 and not value.is_complex():
-            return value.detach(), ""
+            found = value.detach()
+            return found if found.is_floating_point() else found.float(), ""
     elif not isinstance(value, str | bytes):
         try:
             return float(value), ""  # type: ignore[arg-type]

@@ -9,6 +9,9 @@ from torch.optim import Optimizer
 
 from brainnet.kernels.statistics import DTYPES
 
+COORDINATES = 4096
+"""Of a gradient, about this many numbers at fixed positions are kept for the next cosine."""
+
 
 def is_readable(tensor: Tensor) -> bool:
     """Whether its numbers are all here, of a kind that is measured; not of shards or lazy ones."""
@@ -30,6 +33,12 @@ def dense(values: Tensor) -> Tensor:
     """The values alone, of a sparse gradient the ones that are stored."""
     stored: Tensor = values.coalesce().values() if values.is_sparse else values
     return stored.detach()
+
+
+def direction(gradient: Tensor) -> Tensor:
+    """Some numbers of a gradient, at fixed positions, to compare the next one with."""
+    flat = dense(gradient).reshape(-1)
+    return flat[:: max(1, len(flat) // COORDINATES)].clone()
 
 
 def length_of(way: Tensor) -> Tensor:

@@ -13,14 +13,18 @@ from brainnet.kernels.statistics import statistics
 from brainnet.observation import tags
 from brainnet.observation.hook import Action, Hook
 from brainnet.observation.layer_signals import LayerSignals, Turn
-from brainnet.observation.measures import along, dense, is_readable, length_of, side_by_side
+from brainnet.observation.measures import (
+    along,
+    dense,
+    direction,
+    is_readable,
+    length_of,
+    side_by_side,
+)
 from brainnet.observation.parts import holders, is_compiled
 from brainnet.observation.stopwatch import Stopwatch
 from brainnet.observation.unread_look import Moment, Name, Row, UnreadLook
 from brainnet.structure.anatomy import places, uncompiled
-
-COORDINATES = 4096
-"""Of a gradient, about this many numbers at fixed positions are kept for the next cosine."""
 
 
 class ObservedStep:
@@ -104,11 +108,7 @@ class ObservedStep:
 
     def _listen(self, model: nn.Module) -> None:
         """Hooks at each layer and, outermost, a stopwatch around all that holds layers."""
-        around = [
-            module
-            for module in holders(model, [layer.place.module for layer in self.layers])
-            if type(module).forward is not nn.Module.forward  # a list of modules is never called
-        ]
+        around = holders(model, [layer.place.module for layer in self.layers])
         watch = self._stopwatch
         start, stop = self._listening(watch.start), self._listening(watch.stop)
         self._handles += [module.register_forward_pre_hook(start) for module in around]
@@ -253,11 +253,10 @@ class ObservedStep:
             name, gradient = layer.place.name, self._gradients.get(layer.place.weights)
             if gradient is None or layer.place.weights not in set(moved):
                 continue
-            flat = dense(gradient).reshape(-1)
-            self.directions[name] = flat[:: max(1, len(flat) // COORDINATES)].clone()
+            self.directions[name] = now = direction(gradient)
             before = self._previous.get(name)
-            if before is not None and before.shape == self.directions[name].shape:
-                turned = F.cosine_similarity(self.directions[name], before.to(flat.device), dim=0)
+            if before is not None and before.shape == now.shape:
+                turned = F.cosine_similarity(now, before.to(now.device), dim=0)
                 self._measured["cosine", name] = turned
 
     @torch.no_grad()

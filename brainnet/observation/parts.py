@@ -59,7 +59,10 @@ def is_steady(part: nn.Module) -> bool:
 
 
 def holders(model: nn.Module, wanted: Collection[nn.Module]) -> list[nn.Module]:
-    """The modules of a model that hold one of those wanted, or are one; the outermost first."""
+    """The modules of a model that hold one of those wanted, or are one; the outermost first.
+
+    Those that nobody calls, as a list of modules, are none of them.
+    """
     ids = {id(module) for module in wanted}
     known: dict[int, bool] = {}
     seen: list[nn.Module] = []
@@ -75,7 +78,8 @@ def holders(model: nn.Module, wanted: Collection[nn.Module]) -> list[nn.Module]:
         return known[place]
 
     holds(model)
-    return [module for module in seen if known[id(module)]]
+    called = (module for module in seen if type(module).forward is not nn.Module.forward)
+    return [module for module in called if known[id(module)]]
 
 
 def is_compiled(model: nn.Module) -> bool:

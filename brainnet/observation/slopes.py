@@ -1,5 +1,7 @@
 """Slopes: how much of an activation's steepest slope is left to each neuron to learn through."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -45,12 +47,19 @@ def slope(activation: nn.Module | None, sums: Tensor) -> Tensor | None:
     if not isinstance(activation, MEASURED):
         return None
     # Whoever counts what is saved for the backward pass, as a checkpoint does, hears of none of it.
-    with torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
+    with torch.enable_grad(), _unheard():
         probe = sums.detach().requires_grad_()
         # A clone, for an activation that works in place; `forward`, so that no hook hears of it.
         reaction = activation.forward(probe.clone())
         (slopes,) = torch.autograd.grad(reaction.sum(), probe)
     return slopes.abs() / _steepest(activation)
+
+
+def _unheard() -> AbstractContextManager[object]:
+    """Keep hooks on saved tensors from what is saved here."""
+    # Where somebody allows no such hooks, there are none to keep from it, and ours is refused.
+    refusal = torch._C._autograd._saved_tensors_hooks_get_disabled_error_message()
+    return saved_tensors_hooks(_as_it_is, _as_it_is) if refusal is None else nullcontext()
 
 
 def _as_it_is(saved: Tensor) -> Tensor:

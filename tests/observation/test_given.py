@@ -14,6 +14,12 @@ def test_whatever_is_one_number_is_taken(value):
     assert (float(number), trouble) == (0.5, "")
 
 
+@pytest.mark.parametrize("value", [torch.tensor(3), torch.tensor([True])])
+def test_whole_numbers_become_such_as_have_a_mean(value):
+    number, _ = single_number(value, "step()")
+    assert number.mean() == float(value)
+
+
 def test_nothing_is_no_number_and_no_trouble():
     assert single_number(None, "step()") == (None, "")
 

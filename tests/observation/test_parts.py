@@ -35,3 +35,10 @@ def test_steady_modules_do_the_same_in_training():
         assert torch.equal(trained, module.train()(inputs.clone())), kind
         tried += 1
     assert tried > 15
+
+
+def test_a_list_that_nobody_calls_holds_nothing():
+    wanted = nn.Linear(2, 2)
+    network = Network([2, 3, 2])
+    network.layers.append(wanted)
+    assert holders(network, [wanted]) == [network, wanted]

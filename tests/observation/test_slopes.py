@@ -56,3 +56,8 @@ def test_whoever_keeps_what_backward_passes_need_hears_nothing_of_it():
         shares = slope(nn.ReLU(), torch.tensor([-1.0, 1.0]))
     assert shares.tolist() == [0.0, 1.0]
     assert kept == []
+
+
+def test_there_is_a_slope_where_nobody_may_keep_what_backward_passes_need():
+    with torch.autograd.graph.disable_saved_tensors_hooks("not here"):
+        assert slope(nn.ReLU(), torch.tensor([-1.0, 1.0])).tolist() == [0.0, 1.0]
