@@ -994,3 +994,13 @@ def test_who_is_dropped_lets_go_and_has_written_what_it_saw(tmp_path):
     thread.join(60)
     assert not thread.is_alive()
     assert [reading.step for reading in read_recording(tmp_path)] == [0, 1, 2]
+
+
+def test_a_step_without_a_forward_pass_that_could_be_seen_is_told_once(tmp_path, caplog):
+    model = ours()
+    optimizer = sgd(model)
+    with watch(model, tmp_path, every=1, optimizer=optimizer) as watching:
+        train(torch.compile(model, fullgraph=True, backend="eager"), optimizer, 3, watching)
+    assert [reading.layers[0].firing_rate for reading in watching.readings] == [None] * 3
+    assert all(reading.gradient_norm > 0 for reading in watching.readings)
+    assert caplog.text.count("no forward pass was seen before a step") == 1
