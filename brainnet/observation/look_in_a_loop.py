@@ -89,11 +89,6 @@ class LookInALoop:
         else:
             stepped = self.observed.heard
         if stepped:
-            if not self.observed.heard and not is_compiled(self._model):
-                say(
-                    "no forward pass was seen before a step, so who fires is not told; compiled "
-                    "code, for one, shows none."
-                )
             return True
         self._waited += 1
         if self._optimizers and self._waited == PATIENCE:

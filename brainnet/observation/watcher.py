@@ -21,6 +21,7 @@ from brainnet.observation.introduction import introduce
 from brainnet.observation.judge import Criterion, Judge, judge_for, unjudged
 from brainnet.observation.look_in_a_loop import LookInALoop
 from brainnet.observation.observed_step import ObservedStep
+from brainnet.observation.parts import is_compiled
 from brainnet.observation.reading import Reading, frame
 from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import record_in
@@ -168,6 +169,11 @@ class Watching:
     def _keep(self, looking: LookInALoop) -> None:
         unread = looking.finish(self._step)
         self._directions = looking.observed.directions
+        if not looking.observed.heard and not is_compiled(self._model):
+            self._say(
+                "no forward pass was seen before a step, so who fires is not told; compiled code, "
+                "for one, shows none."
+            )
         if looking.unjudged is not None:
             self._judge = None
             self._say(unjudged(looking.unjudged))
