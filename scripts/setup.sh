@@ -135,7 +135,7 @@ explain_failed_installation() {
 
 # What the built kernels depend on; a compiler that comes later is noticed.
 wanted_kernels() {
-    cat "$root/constraints.txt" "$root"/brainnet/kernels/{*.cpp,build.py} 2>/dev/null | cksum
+    cat "$root/constraints.txt" "$root"/brainnet/kernels/{*.cpp,*.h,build.py} 2>/dev/null | cksum
     command -v "${CXX:-c++}" g++ clang++ c++ || true
 }
 

@@ -26,7 +26,8 @@ SOURCES = tuple(
     for name in ("threshold_ramp", "ramp_loops", "ramp_sums", "statistics")
 )
 HEADERS = tuple(
-    Path(__file__).with_name(f"{name}.h") for name in ("ramp_loops", "ramp_steps", "lanes")
+    Path(__file__).with_name(f"{name}.h")
+    for name in ("ramp_loops", "ramp_steps", "lanes", "moments")
 )
 # No contraction into fused multiply-adds: the kernel equals the ATen reference to the last bit.
 FLAGS = (

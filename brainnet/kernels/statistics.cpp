@@ -5,8 +5,9 @@
 // number of threads. Counts are integers, which add up alike in any order.
 //
 // Within a chunk, block by block while it lies in the nearest cache: first the moments and the keys
-// of the histogram, vectorised; then the counting, one key at a time, into several histograms in
-// turn, because a processor waits when it reads a counter that it has only just written.
+// of the histogram, in lanes (moments.h); then the counting, one key at a time, into several
+// histograms in turn, because a processor waits when it reads a counter that it has only just
+// written. Memory has nothing to do while that goes on, so it is asked for the next block.
 
 #include <ATen/core/Tensor.h>
 #include <torch/csrc/stable/c/shim.h>
@@ -16,9 +17,11 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <vector>
 
+#include "moments.h"
+
+namespace brainnet {
 namespace {
 
 using at::Tensor;
@@ -27,15 +30,10 @@ using at::Tensor;
 
 constexpr int64_t kCount = 0, kNonFinite = 1, kMinimum = 2, kMaximum = 3, kSum = 4, kSquares = 5;
 constexpr int64_t kFirstBin = 6;
-constexpr int64_t kLowest = -64, kHighest = 32, kPerOctave = 4;
+constexpr int64_t kLowest = -64, kHighest = 32;
 constexpr int64_t kSteps = (kHighest - kLowest) * kPerOctave;
 constexpr int64_t kZero = kFirstBin + kSteps + 2;
 constexpr int64_t kColumns = kZero + kSteps + 3;
-
-// A key: sign, eight bits of exponent and two of mantissa, as they stand in a float32.
-constexpr int64_t kKeys = 2048;
-constexpr int64_t kNegative = 1024;
-constexpr int64_t kNotFinite = 1020;
 
 constexpr std::array<int16_t, kKeys> columns_of_keys() {
   std::array<int16_t, kKeys> columns{};
@@ -51,131 +49,14 @@ constexpr std::array<int16_t, kKeys> columns_of_keys() {
 
 constexpr std::array<int16_t, kKeys> kColumnOf = columns_of_keys();
 
-// ---- Vectors: eight lanes, lowered by the compiler to whatever the processor has -----------
+// ---- Pieces ---------------------------------------------------------------------------------
 
-constexpr int64_t kLanes = 8;
-constexpr int64_t kStreams = 4;  // running sums beside each other, to hide the latency of adding
-constexpr int64_t kStride = kLanes * kStreams;
 constexpr int64_t kBlock = 4096;
 constexpr int64_t kChunk = 65536;
 constexpr int64_t kSmall = 2048;
 constexpr int64_t kSerial = 32768;
 constexpr int64_t kCopies = 4;
-
-typedef float Floats __attribute__((vector_size(kLanes * 4)));
-typedef int32_t Ints __attribute__((vector_size(kLanes * 4)));
-typedef uint16_t Keys __attribute__((vector_size(kLanes * 2)));
-typedef double Doubles __attribute__((vector_size(kLanes * 8)));
-typedef int64_t Longs __attribute__((vector_size(kLanes * 8)));
-
-template <class V>
-inline V read(const void* place) {
-  V value;
-  std::memcpy(&value, place, sizeof value);
-  return value;
-}
-
-// ---- Moments of one chunk ------------------------------------------------------------------
-
-struct Moments {
-  double sum = 0, squares = 0;
-  double minimum = std::numeric_limits<double>::infinity();
-  double maximum = -std::numeric_limits<double>::infinity();
-  int64_t zeros = 0, negative_zeros = 0;
-};
-
-// What differs between four and eight bytes. Zeros and non-finite values are told by their bits:
-// comparisons of floats would take denormals for zeros where the processor flushes them.
-struct Single {
-  using Values = Floats;
-  using Bits = Ints;
-  using Scalar = float;
-  static constexpr int32_t kMagnitude = 0x7fffffff, kInfinity = 0x7f800000, kSign = INT32_MIN;
-  static Ints keys(Ints bits, Ints, Ints) { return (bits >> 21) & 2047; }
-};
-
-struct Double {
-  using Values = Doubles;
-  using Bits = Longs;
-  using Scalar = double;
-  static constexpr int64_t kMagnitude = INT64_MAX, kInfinity = INT64_C(0x7ff) << 52,
-                           kSign = INT64_MIN;
-  static Longs keys(Longs bits, Longs magnitude, Longs finite) {
-    Longs key = (magnitude >> 50) - (1023 - 127) * kPerOctave;
-    key = key < 0 ? key - key : key;
-    key = key > kNotFinite - 1 ? key - key + (kNotFinite - 1) : key;
-    key -= ~finite & (key - kNotFinite);
-    return key | ((bits >> 63) & kNegative);
-  }
-};
-
-template <class T>
-struct Running {
-  Doubles sum[kStreams] = {}, squares[kStreams] = {};
-  typename T::Values low[kStreams], high[kStreams];
-  typename T::Bits zeros[kStreams] = {}, negative_zeros[kStreams] = {};
-
-  Running() {
-    constexpr auto infinity = std::numeric_limits<typename T::Scalar>::infinity();
-    for (int64_t s = 0; s < kStreams; ++s) {
-      low[s] = typename T::Values{} + infinity;
-      high[s] = typename T::Values{} - infinity;
-    }
-  }
-
-  inline __attribute__((always_inline)) void take(const void* values, uint16_t* keys) {
-    using Values = typename T::Values;
-    using Bits = typename T::Bits;
-    const Bits infinity = Bits{} + T::kInfinity;
-    for (int64_t s = 0; s < kStreams; ++s) {
-      const Bits bits = read<Bits>(static_cast<const char*>(values) + s * sizeof(Bits));
-      const Bits magnitude = bits & T::kMagnitude;
-      const Bits finite = magnitude < infinity;
-      zeros[s] -= magnitude == 0;
-      negative_zeros[s] -= bits == T::kSign;
-      const Bits kept = bits & finite;
-      const Values downward = (Values)(kept | (~finite & infinity));
-      const Values upward = (Values)(kept | (~finite & (infinity | T::kSign)));
-      low[s] = downward < low[s] ? downward : low[s];
-      high[s] = upward > high[s] ? upward : high[s];
-      const Doubles value = __builtin_convertvector((Values)kept, Doubles);
-      sum[s] += value;
-      squares[s] += value * value;
-      const Keys key = __builtin_convertvector(T::keys(bits, magnitude, finite), Keys);
-      std::memcpy(keys + s * kLanes, &key, sizeof key);
-    }
-  }
-
-  Moments finish() const {
-    Moments all;
-    for (int64_t s = 0; s < kStreams; ++s) {
-      for (int64_t lane = 0; lane < kLanes; ++lane) {
-        all.sum += sum[s][lane];
-        all.squares += squares[s][lane];
-        all.minimum = std::min<double>(all.minimum, low[s][lane]);
-        all.maximum = std::max<double>(all.maximum, high[s][lane]);
-        all.zeros += zeros[s][lane];
-        all.negative_zeros += negative_zeros[s][lane];
-      }
-    }
-    return all;
-  }
-};
-
-// Whole strides from memory; the rest from a copy that is filled up with NaN, which no moment takes.
-template <class T>
-void take_block(const typename T::Scalar* values, int64_t length, Running<T>& all, uint16_t* keys) {
-  Running<T> running = all;  // its own copy stays in registers: no key can be written over it
-  const int64_t whole = length - length % kStride;
-  for (int64_t i = 0; i < whole; i += kStride) running.take(values + i, keys + i);
-  if (whole != length) {
-    typename T::Scalar rest[kStride];
-    std::fill(rest, rest + kStride, std::numeric_limits<typename T::Scalar>::quiet_NaN());
-    std::copy(values + whole, values + length, rest);
-    running.take(rest, keys + whole);
-  }
-  all = running;
-}
+constexpr int64_t kFetched = 16;  // float32 in a line of the cache
 
 // ---- Half types: made float32 first, exactly -----------------------------------------------
 
@@ -213,14 +94,19 @@ struct Counters {
   uint32_t counts[kCopies][kKeys] = {};
   int64_t held = 0;
 
-  void count(const uint16_t* keys, int64_t length) {
+  // `next` is what will be read after this, of `bytes` bytes a value; it need not be there.
+  void count(const uint16_t* keys, int64_t length, const char* next, int64_t bytes) {
     int64_t i = 0;
-    for (; i + kCopies <= length; i += kCopies) {
-      const uint64_t four = read<uint64_t>(keys + i);
-      ++counts[0][four & 0xffff];
-      ++counts[1][(four >> 16) & 0xffff];
-      ++counts[2][(four >> 32) & 0xffff];
-      ++counts[3][four >> 48];
+    for (; i + kFetched <= length; i += kFetched) {
+      __builtin_prefetch(next + i * bytes);
+#pragma GCC unroll 4
+      for (int64_t k = i; k < i + kFetched; k += kCopies) {
+        const uint64_t four = read<uint64_t>(keys + k);
+        ++counts[0][four & 0xffff];
+        ++counts[1][(four >> 16) & 0xffff];
+        ++counts[2][(four >> 32) & 0xffff];
+        ++counts[3][four >> 48];
+      }
     }
     for (; i < length; ++i) ++counts[0][keys[i]];
     held += length;
@@ -265,7 +151,7 @@ Moments measure(const S* values, int64_t length, int64_t* row, Counters* counter
       take_block<T>(wide, size, running, keys);
     }
     if (counters) {
-      counters->count(keys, size);
+      counters->count(keys, size, reinterpret_cast<const char*>(values + begin + size), sizeof(S));
     } else {
       for (int64_t i = 0; i < size; ++i) ++row[kColumnOf[keys[i]]];
     }
@@ -390,3 +276,4 @@ TORCH_LIBRARY_FRAGMENT(brainnet, library) {
 }
 
 }  // namespace
+}  // namespace brainnet

@@ -260,6 +260,7 @@ def training_steps(rows: int, sizes: list[int], device: str, repeats: int) -> No
 
 def main() -> None:
     """Check, measure, print, and add to the table."""
+    measuring.bind_threads()
     parser = measuring.commands(__doc__, threads=2, repeats=15)
     parser.add_argument("--sizes", help="rows x neurons, separated by commas")
     parser.add_argument("--dtypes", default="float32,bfloat16")

@@ -410,6 +410,7 @@ def report_whole(circumstances: Circumstances, shares: list[Share]) -> None:
 
 def main() -> None:
     """Check, measure, print, and add to the tables."""
+    measuring.bind_threads()
     parser = measuring.commands(__doc__, threads=2, repeats=15)
     parser.add_argument("--what", default="look,whole", help="look, whole or both, the default")
     parser.add_argument("--sizes", default=SIZES, help=f"of layers; default: {SIZES}")
