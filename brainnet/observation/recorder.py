@@ -20,13 +20,18 @@ log = logging.getLogger(__name__)
 WAITING = 64
 """Looks that may wait; beyond them, training waits for the disk rather than lose any."""
 
+REST = 0.5
+"""Seconds that looks may lie while more of them come: a dozen at once take as long as three or four
+one by one, each of which finds the processor's caches full of the training."""
+
 
 class Recorder:
     """Takes looks as they come and reads them, records them and shows them in TensorBoard.
 
-    Nothing that was given to it is lost at a clean end: `close` waits for the last, and the end of
-    the program closes it. What comes after that is dropped, and what its copy in a forked process
-    is given, which says so. What goes wrong is said once; the readings go on, in memory.
+    It does so with those of half a second at once, or as soon as somebody waits. Nothing that was
+    given to it is lost at a clean end: `close` waits for the last, and the end of the program
+    closes it. What comes after that is dropped, and what its copy in a forked process is given,
+    which says so. What goes wrong is said once; the readings go on, in memory.
 
     Args:
         readings: where readings are added, in order.
@@ -55,18 +60,13 @@ class Recorder:
         self._said = said or log.warning
         self._with_loss = with_loss
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
+        self._wanted = threading.Event()
         self._process = os.getpid()
         self._dropped = False
         # A daemon, because nobody must wait for a thread that nobody closed; atexit closes it.
         self._thread = threading.Thread(target=self._work, name="brainnet-recorder", daemon=True)
         self._thread.start()
         atexit.register(self.close)
-
-    @property
-    def length(self) -> int:
-        """Bytes recorded so far; first it waits for what was given to it."""
-        self.wait()
-        return 0 if self._recording is None else self._recording.length
 
     def look(self, unread: UnreadLook) -> None:
         """Take a look, to be read once its numbers are home."""
@@ -79,6 +79,8 @@ class Recorder:
 
     def _take(self, task: Callable[[], None]) -> None:
         if self.is_open:
+            if self._tasks.qsize() > WAITING // 2:
+                self._wanted.set()
             self._tasks.put(task)
         elif os.getpid() != self._process and not self._dropped:
             self._dropped = True
@@ -89,6 +91,7 @@ class Recorder:
     def wait(self) -> None:
         """Until all that was given to it is read and written."""
         if self.is_open:
+            self._wanted.set()
             self._tasks.join()
 
     def close(self) -> None:
@@ -96,6 +99,7 @@ class Recorder:
         atexit.unregister(self.close)
         if not self.is_open:
             return
+        self._wanted.set()
         self._tasks.put(None)
         self._thread.join()
 
@@ -106,17 +110,27 @@ class Recorder:
         return self._thread.is_alive() and os.getpid() == self._process
 
     def _work(self) -> None:
-        while True:
+        goes_on = True
+        while goes_on:
             task = self._tasks.get()
-            try:
-                if task is None:
-                    self._end()
-                    return
+            self._wanted.wait(REST)
+            self._wanted.clear()
+            goes_on = self._do(task)
+            while goes_on and not self._tasks.empty():
+                goes_on = self._do(self._tasks.get())
+
+    def _do(self, task: Callable[[], None] | None) -> bool:
+        """Do what was given, and whether there may be more; None is the end."""
+        try:
+            if task is None:
+                self._end()
+            else:
                 task()
-            except Exception as error:
-                self._said(f"a look could not be read: {type(error).__name__}: {error}")
-            finally:
-                self._tasks.task_done()
+        except Exception as error:
+            self._said(f"a look could not be read: {type(error).__name__}: {error}")
+        finally:
+            self._tasks.task_done()
+        return task is not None
 
     def _keep(self, unread: UnreadLook) -> None:
         started = thread_time()

@@ -63,11 +63,6 @@ class Recording:
         """The file."""
         return self._file.path
 
-    @property
-    def length(self) -> int:
-        """Bytes recorded, which a checkpoint stores for whoever goes on from it."""
-        return self._file.length
-
     def add(self, reading: Reading) -> None:
         """Add one reading.
 

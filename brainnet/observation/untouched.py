@@ -14,13 +14,13 @@ Modes = Sequence[tuple[nn.Module, bool]]
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
+def untouched(*modules: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; all but the answers is afterwards as it was.
 
     That is modes, random numbers, what ramps have counted, what a module of somebody else's does to
     its weights as it changes its mode, and what autocast has cast so far.
     """
-    everything = list(parts(module))
+    everything = [part for module in modules for part in parts(module)]
     training = [part for part in everything if part.training]
     # Most need not be told, and telling them takes as long as thinking.
     told = not all(map(is_steady, training))
@@ -34,7 +34,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
     cuda = [device for device in devices if device.type == "cuda"]
     with torch.no_grad(), torch.random.fork_rng(cuda), _uncounted(everything), _uncached():
         kept = [(held, held.clone()) for held in _held(part for part, _ in modes)]
-        if told:
+        for module in modules if told else ():
             module.eval()
         try:
             yield

@@ -100,9 +100,8 @@ def places(model: nn.Module) -> list[Place]:
             label = module.name if named_apart else name
             found.append(Place(label, module, module.value, None, None))
         elif isinstance(module, WEIGHTED):
-            following = [part for _, part in modules[position + 1 :]]
             label = name or type(module).__name__
-            activation, between = _on_the_way(following)
+            activation, between = _on_the_way(modules, position + 1)
             found.append(Place(label, module, module.weight, module.bias, activation, between))
     return found
 
@@ -131,12 +130,13 @@ def _whole_parts(
 
 
 def _on_the_way(
-    following: Sequence[nn.Module],
+    modules: Sequence[tuple[str, nn.Module]], first: int
 ) -> tuple[nn.Module | None, tuple[nn.Module, ...]]:
     """The activation that comes next, and what only rescales on the way to it."""
-    for position, module in enumerate(following):
+    for position in range(first, len(modules)):
+        module = modules[position][1]
         if isinstance(module, ACTIVATING):
-            return module, tuple(following[:position])
+            return module, tuple(part for _, part in modules[first:position])
         if not isinstance(module, RESCALING):
             break
     return None, ()

@@ -91,11 +91,7 @@ def loss_of(trainer: Trainer, module: LightningModule, batches: list[Any]) -> Te
     """
     if not isinstance(module, LearningModule) or not batches:
         return None
-    with (
-        untouched(module.network),
-        untouched(module.loss),
-        trainer.precision_plugin.forward_context(),
-    ):
+    with untouched(module.network, module.loss), trainer.precision_plugin.forward_context():
         losses = [module.loss(module.network(inputs), targets) for inputs, targets in batches]
     return torch.stack(losses).mean()
 

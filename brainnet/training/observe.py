@@ -90,21 +90,18 @@ class Observe(Callback):
         self.folder = None if folder is None else Path(folder)
         self.readings: list[Reading] = []
         self._recorder: Recorder | None = None
-        self._recorded = 0
         self._resumed: Mapping[str, Any] | None = None
         self._watching = self._told = False
         self._looking: LookInTraining | None = None
         self._directions: Mapping[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how much is recorded, and what the next look is compared with."""
-        if self._recorder is not None:
-            self._recorded = self._recorder.length
+        """Return what the next look is compared with."""
         directions = {name: each.cpu() for name, each in self._directions.items()}
-        return {"recorded": self._recorded, "directions": directions} if self._recorded else {}
+        return {"directions": directions} if directions else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what was recorded when the checkpoint was stored; later readings go."""
+        """Go on from the last look before the checkpoint."""
         self._resumed = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -120,14 +117,13 @@ class Observe(Callback):
             writer = writer_for(trainer, self.folder)
             if trainer.global_step == 0:
                 self._introduce(writer, trainer, pl_module)
-            recording = self._go_on(writer.folder, trainer.global_step, resumed)
+            recording = self._go_on(writer.folder, trainer.global_step)
             self._recorder = Recorder(self.readings, recording, writer, said=_say)
 
-    def _go_on(self, folder: Path, step: int, resumed: Mapping[str, Any]) -> Recording | None:
-        """Open the recording where this training stands: at its start, or at a checkpoint."""
+    def _go_on(self, folder: Path, step: int) -> Recording | None:
+        """Open the recording where this training stands: later readings go."""
         try:
-            length = resumed.get("recorded", length_before(folder, step))
-            recording = Recording(folder, length=length)
+            recording = Recording(folder, length=length_before(folder, step))
             self.readings += read_recording(folder)
         except (InputError, OSError) as error:
             _say(f"nothing is recorded: {error}")
@@ -257,7 +253,6 @@ class Observe(Callback):
         if looking is not None:
             looking.observed.close()
         if self._recorder is not None:
-            self._recorded = self._recorder.length
             self._recorder.close()
             self._recorder = None
 

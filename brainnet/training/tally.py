@@ -61,10 +61,7 @@ class Tally(nn.Module):
             if confusion:
                 self.confusion = MulticlassConfusionMatrix(targets, validate_args=False)
         self._empty = True
-        self._losses: list[Tensor] = []
-        self._answers: list[Tensor] = []
-        self._truths: list[Tensor] = []
-        self._values = 0
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(self, loss: Tensor, answers: Tensor, truths: Tensor) -> None:
         """Remember one batch.
@@ -74,11 +71,11 @@ class Tally(nn.Module):
             answers: classes (batch,), or numbers (batch, targets); or what `answer` makes them of.
             truths: classes or numbers that would have been right.
         """
-        self._losses.append(loss)
-        self._answers.append(answers)
-        self._truths.append(truths)
-        self._values += answers.numel()
-        if len(self._losses) >= _BATCHES_REMEMBERED or self._values >= _VALUES_REMEMBERED:
+        batches = self._batches
+        batches.append((loss, answers, truths))
+        # A module is slow to set a number of its own, so none is kept here: batches are alike.
+        many = len(batches)
+        if many >= _BATCHES_REMEMBERED or many * answers.numel() >= _VALUES_REMEMBERED:
             self._count()
 
     def read(self) -> dict[str, float]:
@@ -103,7 +100,7 @@ class Tally(nn.Module):
 
     def reset(self) -> None:
         """Forget everything."""
-        self._forget_batches()
+        self._batches.clear()
         self._empty = True
         self.loss.reset()
         self.rows.reset()
@@ -112,25 +109,22 @@ class Tally(nn.Module):
             self.confusion.reset()
 
     def _count(self) -> None:
-        if not self._losses:
+        if not self._batches:
             return
-        sizes = [len(truths) for truths in self._truths]
-        losses = torch.stack(self._losses).float()
+        every_loss, every_answer, every_truth = zip(*self._batches, strict=True)
+        sizes = [len(truths) for truths in every_truth]
+        losses = torch.stack(every_loss).float()
         weights = torch.tensor(sizes, dtype=torch.float32).to(losses.device, non_blocking=True)
-        answers, truths = torch.cat(self._answers), torch.cat(self._truths)
+        answers, truths = torch.cat(every_answer), torch.cat(every_truth)
         if self._answer is not None:
             answers = self._answer(answers)
-        self._forget_batches()
+        self._batches.clear()
         self._empty = False
         self.loss.update(losses * weights)
         self.rows.update(weights)
         self.score.update(answers, truths)
         if self.confusion is not None:
             self.confusion.update(answers, truths)
-
-    def _forget_batches(self) -> None:
-        self._losses, self._answers, self._truths = [], [], []
-        self._values = 0
 
 
 class _Explained(R2Score):

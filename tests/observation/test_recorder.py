@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -67,11 +68,28 @@ def test_the_training_waits_only_where_too_much_is_waiting():
     recorder.close()
 
 
-def test_the_length_is_that_of_all_that_was_given(tmp_path):
-    recording = Recording(tmp_path)
-    recorder = Recorder([], recording)
-    recorder.look(Unread(0))
-    assert recorder.length == (tmp_path / "readings.bin").stat().st_size
+def test_whoever_waits_waits_for_no_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainnet.observation.recorder.REST", 1000.0)
+    recorder = Recorder([], Recording(tmp_path))
+    for step in range(3):
+        recorder.look(Unread(step))
+        recorder.wait()
+        assert len(read_recording(tmp_path)) == step + 1
+    for step in range(3, 3 * WAITING):  # too many to rest
+        recorder.look(Unread(step))
+    recorder.close()
+    assert len(read_recording(tmp_path)) == 3 * WAITING
+
+
+def test_a_look_that_nobody_waits_for_is_recorded_after_a_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainnet.observation.recorder.REST", 0.01)
+    recorder = Recorder([], Recording(tmp_path))
+    for step in range(2):
+        recorder.look(Unread(step))
+        until = time.monotonic() + 100
+        while len(read_recording(tmp_path)) <= step:
+            assert time.monotonic() < until
+            time.sleep(0.01)
     recorder.close()
 
 
