@@ -174,7 +174,11 @@ TRAINER = (
     Key("trainer.precision", one_of(*PRECISIONS), "bits of the numbers computed with"),
     Key("trainer.gradient_clip_val", or_null(POSITIVE), "longest gradient that is let through"),
     Key("trainer.accumulate_grad_batches", whole(1), "batches gathered into one step"),
-    Key("trainer.compile", flag(), "fuse the network's operations; the first steps take longer"),
+    Key(
+        "trainer.compile",
+        either(flag(), one_of("graph")),
+        "fuse the network's operations; the first steps take longer; graph: capture them, on CUDA",
+    ),
     Key("trainer.deterministic", flag(), "refuse operations that do not repeat to the bit"),
     Key("trainer.overfit_batches", whole(1), "train on these batches alone"),
     Key("trainer.limit_train_batches", whole(1), "training batches per epoch"),

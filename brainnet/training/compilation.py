@@ -1,5 +1,7 @@
 """Compilation: a network's operations fused by `torch.compile`, tried before a run begins."""
 
+from typing import Literal
+
 import torch
 from torch import nn
 
@@ -7,23 +9,37 @@ from brainnet.data.module import DataModule
 from brainnet.errors import InputError
 from brainnet.observation.untouched import untouched
 
+Compile = bool | Literal["graph"]
+"""Whether to compile a network; "graph": and to capture what it asks of a CUDA device, which is
+then asked for all of it at once."""
 
-def compile_network(network: nn.Module, data: DataModule, device: torch.device) -> None:
+
+def compile_network(
+    network: nn.Module, data: DataModule, device: torch.device, how: Compile = True
+) -> None:
     """Compile a network in place, and let it answer one batch on the device.
 
     Its weights keep their names, in checkpoints too. Results agree with those of the network as it
-    was, up to rounding. The first steps wait for the compiler; it pays for large networks.
+    was, up to rounding. The first steps wait for the compiler; it pays for large networks, and
+    captured graphs (PyTorch's CUDA graph trees) for many small steps on a GPU. What a captured
+    network answers is overwritten by its next answer.
 
     Args:
         network: afterwards on the device.
         data: what it will learn from.
         device: where it will be trained.
+        how: True, or "graph" on a CUDA device.
 
     Raises:
-        InputError: it cannot be compiled on this machine.
+        InputError: it cannot be compiled on this machine, or captured on this device.
     """
+    if how == "graph" and device.type != "cuda":
+        raise InputError(
+            f"trainer.compile=graph captures what is asked of a CUDA device, and this run is on "
+            f"{device}. Set trainer.compile=true, or trainer=gpu where there is one."
+        )
     network.to(device)
-    network.compile()
+    network.compile(mode="reduce-overhead" if how == "graph" else None)
     rows = data.first("train", data.batch_size)[0].to(next(network.parameters()))
     try:
         with untouched(network):

@@ -93,7 +93,7 @@ def loss_of(trainer: Trainer, module: LightningModule, batches: list[Any]) -> Te
         return None
     with untouched(module.network, module.loss), trainer.precision_plugin.forward_context():
         losses = [module.loss(module.network(inputs), targets) for inputs, targets in batches]
-    return torch.stack(losses).mean()
+    return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
 
 def _is_steady(module: LightningModule, optimizer: Optimizer) -> bool:

@@ -50,6 +50,8 @@ class LearningModule(LightningModule):
         curves: the last value of each curve, by tag.
         untrained_loss: on the training rows before the first step; None where a run goes on.
         confusion: after a test, which class (row) was taken for which (column), counted.
+        keeps_answers: whether an answer of the network outlives its next one; a captured graph
+            gives each in the same memory.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class LearningModule(LightningModule):
         self.curves: dict[str, float] = {}
         self.untrained_loss: float | None = None
         self.confusion: Tensor | None = None
+        self.keeps_answers = True
         self._make_optimizer = optimizer
         self._make_schedule = schedule
         self._window = 1
@@ -177,6 +180,8 @@ class LearningModule(LightningModule):
         """Think, count, and return the loss; of the first `own` rows alone, where that is said."""
         inputs, targets = batch
         outputs: Tensor = self.network(inputs)
+        if not self.keeps_answers:
+            outputs = outputs.clone()
         if own is not None:
             outputs, targets = outputs[:own], targets[:own]
             if own == 0:  # thought all the same, as processes may exchange something in between

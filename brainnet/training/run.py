@@ -18,7 +18,7 @@ from brainnet.errors import InputError
 from brainnet.observation.tags import Level
 from brainnet.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from brainnet.training.choices import loss_for, optimizer_for, schedule_for
-from brainnet.training.compilation import compile_network
+from brainnet.training.compilation import Compile, compile_network
 from brainnet.training.compiled import compiled_in_place
 from brainnet.training.course import Course
 from brainnet.training.curves import Curves
@@ -72,7 +72,8 @@ def train(
         schedule: makes the schedule from the optimizer and the total number of steps.
         folder: of the run; `runs/<data>/<time>` where None. One that is taken gets a number.
         seed: what global random numbers (dropout, modules of others) follow from.
-        trainer: arguments of `lightning.Trainer`; also `compile`, whether to compile the network.
+        trainer: arguments of `lightning.Trainer`; also `compile`, whether to compile the network:
+            True, or "graph" to capture it as well, on CUDA.
         observe: the callback that looks inside; with it come pictures. None: curves alone.
         callbacks: more of Lightning's callbacks.
         loggers: more of Lightning's loggers, beside TensorBoard's.
@@ -100,7 +101,7 @@ def train(
         seen: list[Callback] = [] if observe is None else [observe, Pictures()]
         seen += [Progress()] if progress else []
         options = dict(trainer or {})
-        compiles = options.pop("compile", False)
+        compiles: Compile = options.pop("compile", False)
         lightning = make_trainer(options, [*callbacks, *seen, interruption, checkpoints], store)
         if found is not None and lightning.is_global_zero:
             # Before it is read how far the run has come: another may be taking it further.
@@ -113,7 +114,8 @@ def train(
         device = lightning.strategy.root_device
         stack.enter_context(fitting_threads(network, data.batch_size, device))
         if compiles:
-            compile_network(module.network, data, device)
+            compile_network(module.network, data, device, compiles)
+            module.keeps_answers = compiles != "graph"
         about = {"seed": seed, **provenance()}
         place = _place(folder, found, data) if lightning.is_global_zero else None
         if place is not None and found is None:

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from brainnet.errors import InputError
+from brainnet.learning.loss import BinaryCrossEntropy
 from brainnet.training.compilation import compile_network
+from brainnet.training.module import LearningModule
 from brainnet.training.observe import Observe
 from brainnet.training.stored import load_checkpoint
 
@@ -19,7 +21,9 @@ def backend(monkeypatch):
     compiled = nn.Module.compile
 
     def chosen(backend):
-        monkeypatch.setattr(nn.Module, "compile", lambda self: compiled(self, backend=backend))
+        monkeypatch.setattr(
+            nn.Module, "compile", lambda self, mode=None: compiled(self, backend=backend)
+        )
 
     return chosen
 
@@ -98,3 +102,55 @@ def test_what_cannot_be_compiled_is_said_before_anything_is_written(start, tmp_p
         start(trainer={"compile": True})
     assert "trainer.compile=false" in str(told.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_graph_is_captured_on_cuda_alone(start, tmp_path):
+    with pytest.raises(InputError, match=r"this run is on cpu\. Set trainer\.compile=true"):
+        start(trainer={"compile": "graph"})
+    assert not (tmp_path / "run").exists()
+
+
+class Overwriting(nn.Module):
+    """Gives its answers in the same memory each time, as a captured graph does."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.memory = {}
+
+    def forward(self, inputs):
+        found = self.network(inputs)
+        memory = self.memory.setdefault(found.shape, torch.empty_like(found, requires_grad=False))
+        with torch.no_grad():
+            memory.copy_(found)
+        return memory
+
+
+def test_what_a_captured_network_answers_is_kept_before_it_answers_again(moons):
+    network = nn.Linear(2, 1)
+    network.weight.data = torch.tensor([[0.0, -5.0]])  # the upper moon, or the lower one
+    batches = list(moons.train_dataloader())
+
+    def judged(network, *, keeps_answers):
+        module = LearningModule(network, BinaryCrossEntropy(), task="binary", targets=2)
+        module.keeps_answers = keeps_answers
+        with torch.no_grad():
+            for batch in batches:
+                module._judge("validation", batch)
+        return module.validation_tally.read()
+
+    right = judged(network, keeps_answers=True)
+    assert judged(Overwriting(network), keeps_answers=False) == right
+    assert judged(Overwriting(network), keeps_answers=True) != right
+
+
+@pytest.mark.cuda
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_captured_run_is_the_same_run(start, tmp_path):
+    plain = start(folder=tmp_path / "plain", trainer={"accelerator": "gpu"})
+    captured = start(
+        folder=tmp_path / "captured", trainer={"accelerator": "gpu", "compile": "graph"}
+    )
+    assert alike(plain.network.state_dict(), captured.network.state_dict(), atol=1e-4)
+    assert captured.metrics == pytest.approx(plain.metrics, rel=1e-3)
