@@ -170,7 +170,7 @@ def at_most(repeats: int, affordable: int) -> int:
 def threads_for(sizes: str, most: int) -> int:
     """One for small networks: two that wait for each other take longer, most of all when busy."""
     widths = [int(size) for size in sizes.split("-")]
-    return 1 if sum(a * b for a, b in itertools.pairwise(widths)) < 100_000 else most
+    return 1 if sum(a * b for a, b in itertools.pairwise(widths)) < 1_000_000 else most
 
 
 Look = Callable[[Tensor], object]

@@ -1,0 +1,66 @@
+"""More than 2^31 elements: no place in memory is told in 32 bits."""
+
+import os
+
+import pytest
+import torch
+
+from brainnet.kernels import build, paths
+from brainnet.kernels.counters import new_counters, read_counters
+from brainnet.kernels.statistics import read, statistics
+from brainnet.kernels.threshold_ramp import threshold_ramp
+
+ROWS, NEURONS = 2**29 + 3, 4
+LAST = [-1.0, 0.5, 2.0, float("nan")]
+
+
+def free_gigabytes() -> float:
+    names = ("SC_AVPHYS_PAGES", "SC_PAGE_SIZE")
+    if not all(name in os.sysconf_names for name in names):
+        return 0.0
+    return os.sysconf(names[0]) * os.sysconf(names[1]) / 1e9
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.native,
+    pytest.mark.skipif(build.find() is None, reason="not built: brainnet kernels build"),
+    pytest.mark.skipif(free_gigabytes() < 16, reason="needs 16 GB of free memory"),
+]
+
+
+@pytest.fixture(scope="module")
+def inputs() -> torch.Tensor:
+    """Zeros, but for the last row."""
+    paths.forget()
+    assert paths.status()["cpu"]["path"] == "native"
+    inputs = torch.zeros(ROWS, NEURONS, dtype=torch.bfloat16)
+    inputs[-1] = torch.tensor(LAST)
+    return inputs
+
+
+def test_the_statistics_of_a_huge_tensor(inputs):
+    (found,) = read(statistics([inputs]))
+    assert (found.count, found.non_finite, found.zeros) == (ROWS * NEURONS, 1, ROWS * NEURONS - 4)
+    assert (found.sum, found.minimum, found.maximum) == (1.5, -1.0, 2.0)
+
+
+def test_the_ramp_of_a_huge_tensor(inputs):
+    width = torch.full((NEURONS,), 4.0, requires_grad=True)
+    counters = new_counters(NEURONS)
+    inputs.requires_grad_()
+    outputs = threshold_ramp(inputs, torch.full((NEURONS,), -1.0), width, counters=counters)
+    torch.testing.assert_close(
+        outputs[-1], torch.tensor([0.0, 0.375, 0.75, float("nan")]).bfloat16(), equal_nan=True
+    )
+    seen = read_counters(counters)
+    assert seen.silent == (1, 0, 0, 0)
+    assert seen.ramp == (ROWS - 1, ROWS, ROWS, ROWS - 1)
+    assert seen.not_finite == (0, 0, 0, 1)
+    outputs.backward(torch.ones((), dtype=torch.bfloat16).expand_as(outputs))
+    assert inputs.grad[-1].tolist() == [0.0, 0.25, 0.25, 0.0]
+    assert inputs.grad[-2].tolist() == [0.25] * NEURONS
+    expected = -torch.tensor([0.25, 0.25, 0.25]) * 0.25 * (ROWS - 1)
+    expected -= torch.tensor([0.0, 0.375 * 0.25, 0.75 * 0.25])
+    torch.testing.assert_close(width.grad[:3], expected)
+    assert width.grad[3].isnan()
