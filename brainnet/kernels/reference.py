@@ -99,8 +99,9 @@ def differentiable(input: Tensor, threshold: Parameter, width: Parameter, leak: 
     For exporters, and for a compiler that traces a function transform: neither can take a custom
     derivative. And for small inputs, where a call of Python in backward costs more than the rest.
     Its values and first derivatives are those of the Function: the slope is chosen by the rounded
-    output, not by the kinks of `clamp`. Only at NaN, where nothing leaks, the derivative is left to
-    ATen, whose kernel takes it for a place on the ramp or outside, as its memory lies.
+    output, not by the kinks of `clamp`. Two exceptions: at NaN, where nothing leaks, the derivative
+    is left to ATen, whose kernel takes it for a place on the ramp or outside, as its memory lies;
+    and where something leaks, inputs that are not finite have slope 0.
     """
     if not leak and plain(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)

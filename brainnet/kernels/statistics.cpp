@@ -10,6 +10,7 @@
 // written. Memory has nothing to do while that goes on, so it is asked for the next block.
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 #include <torch/csrc/stable/c/shim.h>
 #include <torch/library.h>
 
@@ -251,6 +252,9 @@ void statistics_cpu(at::TensorList tensors, const Tensor& table) {
              tensor.scalar_type() == at::kBFloat16 || tensor.scalar_type() == at::kHalf),
         "statistics: a tensor of another kind");
     dense.push_back(tensor.is_neg() ? tensor.resolve_neg() : tensor);
+    if (tensor._is_zerotensor()) {  // which has no memory
+      dense.back() = at::empty(tensor.sizes(), tensor.options()).copy_(tensor);
+    }
     if (!dense.back().is_non_overlapping_and_dense()) dense.back() = dense.back().contiguous();
     const int64_t size = tensor.numel();
     const auto* data = static_cast<const char*>(dense.back().const_data_ptr());

@@ -137,6 +137,9 @@ class Parameters {
       return filled.data();
     }
     held = *p;
+    if (held._is_zerotensor()) {  // which has no memory
+      held = at::empty(held.sizes(), held.options()).copy_(held.detach());
+    }
     if (held.scalar_type() != dtype || !held.is_contiguous() || held.is_neg()) {
       held = held.detach().resolve_neg().to(dtype).contiguous();
     }

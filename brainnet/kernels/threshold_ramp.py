@@ -47,6 +47,9 @@ def threshold_ramp(
     counters of the half types take an output that would round to 1 for one on the ramp, unless
     `torch._inductor.config.emulate_precision_casts = True`.
 
+    With a leak, compiled transforms and exported graphs have the same values and first derivatives,
+    but outside the ramp no second ones, and slope 0 at inputs that are not finite.
+
     A learning threshold repeats what the bias does, and a learning width repeats the scale of the
     neuron's weights: they exist to be looked at.
 
@@ -58,10 +61,12 @@ def threshold_ramp(
         dim: Which dimension counts the neurons; 1 for the channels of an image.
         reuse_input: Whether the output may take the input's memory, because nobody will ask for
             the input again: a layer's own pre-activation. It is no more than a permission: where
-            the input shares its memory with another tensor (a view, what backward keeps), is a
-            leaf that requires a gradient, has hooks or retains its gradient, where a transform, a
-            mode or a compiler is at work, or no kernel is built, the input stays as it is. A tensor
-            of your own that requires no gradient is written over like any other.
+            the input shares its memory with another tensor (a view, an output that backward keeps),
+            is a leaf that requires a gradient, has hooks or retains its gradient, where a
+            transform, a mode or a compiler is at work, or no kernel is built, the input stays as it
+            is. What another operation keeps as its input is written over, and its backward then
+            raises, as with PyTorch's own in-place operations. A tensor of your own that requires no
+            gradient is written over like any other.
         counters: What :func:`brainnet.kernels.counters.new_counters` made, to add to what each
             neuron did in this call.
 
@@ -73,7 +78,9 @@ def threshold_ramp(
 
     Raises:
         InputError: For an input that is not floating-point, a width that is not above 0, numbers
-            that are not finite, or tensors whose size is not the number of neurons.
+            that are not finite, or tensors whose size is not the number of neurons. Where to look
+            would wait for a device or stop a tracer (CUDA, transforms, compilers), a width in a
+            tensor is taken as it is.
         RuntimeError: For counters inside a function transform, which has no one call to count.
 
     Example:
@@ -97,14 +104,15 @@ def threshold_ramp(
             counters=counters,  # not reuse_input: who looks on at functions may hold the input
         )
         return result
-    if type(input) in _PLAIN and input.is_cpu and not _transformed() and not _traced():
+    plain = type(input) in _PLAIN and _is_plain(threshold) and _is_plain(width)
+    if plain and input.is_cpu and not _transformed() and not _traced():
         kernel = paths.cpu_kernel()
         if kernel is not None:
             return _native(
                 kernel, input, threshold, width, leak, dim, reuse_input, counters or _NOTHING
             )
     low, wide = _aligned(input, threshold, width, leak, dim)
-    if _on_triton(input) and not _transformed() and not _traced():
+    if plain and _on_triton(input) and not _transformed() and not _traced():
         if counters is not None:
             _check_counters(input, dim, counters)
         return _triton(input, threshold, width, float(leak), dim, reuse_input, counters)
@@ -184,8 +192,13 @@ def _native(
     return output
 
 
+def _is_plain(parameter: float | Tensor) -> bool:
+    """Whether a kernel may read it: a number, or memory that is no subclass."""
+    return not isinstance(parameter, Tensor) or type(parameter) in _PLAIN
+
+
 def _on_triton(input: Tensor) -> bool:
-    return type(input) in _PLAIN and input.is_cuda and paths.has_triton()
+    return input.is_cuda and paths.has_triton()
 
 
 def _triton(input: Tensor, *arguments: Any) -> Tensor:  # noqa: ANN401

@@ -357,7 +357,9 @@ def _is_dense(tensor: Tensor) -> bool:
 
 def _may_be_overwritten(input: Tensor) -> bool:
     """Only memory whose values nobody can ask for again: no leaf, no view, no hooks on it."""
-    alone = _is_dense(input) and not input._is_view() and not input.is_inference()
+    # Two hold it: the tensor, and the object that is asked here.
+    held = torch._C._storage_Use_Count(input.untyped_storage()._cdata)
+    alone = _is_dense(input) and not input._is_view() and not input.is_inference() and held <= 2
     if not alone or not input.requires_grad:
         return alone
     return not (input.is_leaf or input.retains_grad or input._backward_hooks)

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from statistics import median
 from time import perf_counter
 from typing import Literal
@@ -16,6 +17,9 @@ BUDGET = 0.03
 
 REMEMBERED = 31
 """Steps of either kind from whose times the stride follows."""
+
+ENOUGH = 3
+"""Steps without a look that have to be known first: one may have ended an epoch."""
 
 _UNKNOWN = 10**9  # the first, round ones come anyway
 
@@ -78,29 +82,35 @@ class Pace:
         self.stride: int = _UNKNOWN if every == "auto" else every
         self._steps: deque[float] = deque(maxlen=REMEMBERED)
         self._looks: deque[float] = deque(maxlen=REMEMBERED)
+        self._aside: deque[float] = deque(maxlen=REMEMBERED)
         self._last: float | None = None
 
     def due(self, step: int) -> bool:
         """Whether to look at a step."""
         return due(step, self.stride)
 
-    def passed(self, *, looked: bool, besides: float = 0.0) -> None:
+    def passed(self, *, looked: bool, aside: Iterable[float] = ()) -> None:
         """Note the end of a step.
 
         Args:
             looked: whether it was looked at.
-            besides: seconds that the look took elsewhere, in a thread that reads and writes.
+            aside: seconds that looks took elsewhere, in a thread that reads and writes; of those
+                that are known by now, which are not this one's.
         """
         if self._given:
             return
         now = perf_counter()
         if self._last is not None:
-            (self._looks if looked else self._steps).append(now - self._last + besides)
+            (self._looks if looked else self._steps).append(now - self._last)
         self._last = now
+        self._aside.extend(aside)
         # Reckoned only where times have come that bear on it: most steps cost next to nothing.
-        if self._looks and self._steps and (looked or self.stride == _UNKNOWN):
+        known = self._looks and len(self._steps) >= ENOUGH
+        if known and (looked or self.stride == _UNKNOWN):
             step = median(self._steps)
-            self.stride = stride_within(max(median(self._looks) - step, 0.0), step)
+            look = max(median(self._looks) - step, 0.0) + median(self._aside or [0.0])
+            # With looks at all steps no step would be left to compare them with.
+            self.stride = max(2, stride_within(look, step))
 
 
 def check_stride(every: object, name: str) -> Every:

@@ -75,6 +75,7 @@ class LayerSignals:
         self._ramp = ramp if isinstance(ramp, ThresholdRamp) and counts else None
         self._counters: tuple[Tensor, Tensor] | None = None
         self._counting = False
+        self._leak = 0.0
         self._counted_before: Tensor | None = None  # where somebody else has the ramp count, too
 
     def listen(self) -> list[Any]:
@@ -214,6 +215,14 @@ class LayerSignals:
         elif self._ramp is not None and self._counted_before is not None:
             counts = self._ramp.counts
             found |= {} if counts is None else {"counts": counts - self._counted_before}
+        if self._ramp is not None and "counts" in found:
+            # As it is now: whoever reads this later finds a ramp that has learnt on.
+            width = self._ramp.width
+            if isinstance(width, Tensor):
+                found["width"] = width.detach().clone()
+            else:
+                found["width"] = found["counts"].new_full((), width, dtype=torch.float32)
+            self._leak = self._ramp.leak
         return found
 
     def shares(self, home: Mapping[str, NDArray[Any]]) -> dict[str, float]:
@@ -223,7 +232,7 @@ class LayerSignals:
             home: what `measured` gave, by the same names.
         """
         if "counts" in home:
-            return self._counted(home["counts"])
+            return self._counted(home["counts"], home["width"])
         rows = max(self._rows, 1)
         found = {}
         if "firing" in home:
@@ -233,15 +242,12 @@ class LayerSignals:
             found["saturated"] = float((home["slopes"] / rows < FLAT).mean())
         return found
 
-    def _counted(self, counts: NDArray[Any]) -> dict[str, float]:
+    def _counted(self, counts: NDArray[Any], width: NDArray[Any]) -> dict[str, float]:
         """The same from a ramp's own counters."""
-        assert self._ramp is not None, "nobody else has counters"
         rows = np.maximum(counts.sum(axis=0), 1)
         silent, rising, firing = (counts[COUNTED.index(kind)] for kind in COUNTED[:3])
         # The steepest slope is 1 / width, and outside the ramp it is the leak.
-        held = self._ramp.width
-        width = held.detach().cpu().numpy() if isinstance(held, Tensor) else np.float32(held)
-        slopes = (rising + self._ramp.leak * width * (silent + firing)) / rows
+        slopes = (rising + self._leak * width * (silent + firing)) / rows
         return {
             "firing_rate": float(((rising + firing) / rows).mean()),
             "silent": float((silent == rows).mean()),

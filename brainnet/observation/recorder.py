@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from time import thread_time
 
@@ -39,9 +40,6 @@ class Recorder:
         writer: TensorBoard's; closed at the end.
         said: called with what went wrong; it goes to the log where None.
         with_loss: whether the loss is shown, too; where nobody else does.
-
-    Attributes:
-        seconds: of this processor that the last look took to read and write.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class Recorder:
         said: Callable[[str], None] | None = None,
         with_loss: bool = False,
     ) -> None:
-        self.seconds = 0.0
         self._readings = readings
         self._recording = recording
         self._writer = writer
@@ -61,6 +58,9 @@ class Recorder:
         self._with_loss = with_loss
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
         self._wanted = threading.Event()
+        self._lock = threading.Lock()  # nothing is given after the end
+        self._ended = False
+        self._seconds: deque[float] = deque(maxlen=WAITING)
         self._process = os.getpid()
         self._dropped = False
         # A daemon, because nobody must wait for a thread that nobody closed; atexit closes it.
@@ -77,16 +77,26 @@ class Recorder:
         found = dict(numbers)
         self._take(lambda: self._show(lambda writer: writer.scalars(found, step)))
 
+    def spent(self) -> list[float]:
+        """Seconds of this processor that looks took to read and write, each of them told once."""
+        found = []
+        while self._seconds:
+            found.append(self._seconds.popleft())
+        return found
+
     def _take(self, task: Callable[[], None]) -> None:
-        if self.is_open:
-            if self._tasks.qsize() > WAITING // 2:
-                self._wanted.set()
-            self._tasks.put(task)
-        elif os.getpid() != self._process and not self._dropped:
-            self._dropped = True
-            self._said(
-                "this process is a copy of the one that records; what it sees is not recorded."
-            )
+        if not self._is_original:
+            if not self._dropped and not self._ended:
+                self._dropped = True
+                self._said(
+                    "this process is a copy of the one that records; what it sees is not recorded."
+                )
+            return
+        with self._lock:
+            if not self._ended:
+                if self._tasks.qsize() > WAITING // 2:
+                    self._wanted.set()
+                self._tasks.put(task)
 
     def wait(self) -> None:
         """Until all that was given to it is read and written."""
@@ -97,17 +107,24 @@ class Recorder:
     def close(self) -> None:
         """Write what is left, and let go of the files; harmless where that is done already."""
         atexit.unregister(self.close)
-        if not self.is_open:
+        if not self._is_original:
             return
-        self._wanted.set()
-        self._tasks.put(None)
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._wanted.set()
+                self._tasks.put(None)
         self._thread.join()
 
     @property
     def is_open(self) -> bool:
         """Whether it takes anything."""
-        # A forked process has a copy of all this, but not of the thread.
-        return self._thread.is_alive() and os.getpid() == self._process
+        return self._is_original and not self._ended
+
+    @property
+    def _is_original(self) -> bool:
+        """Whether this is no forked process: that has a copy of all, but not of the thread."""
+        return os.getpid() == self._process
 
     def _work(self) -> None:
         goes_on = True
@@ -127,7 +144,8 @@ class Recorder:
             else:
                 task()
         except Exception as error:
-            self._said(f"a look could not be read: {type(error).__name__}: {error}")
+            with contextlib.suppress(Exception):  # who waits for this thread must not wait in vain
+                self._said(f"a look could not be read: {type(error).__name__}: {error}")
         finally:
             self._tasks.task_done()
         return task is not None
@@ -135,7 +153,7 @@ class Recorder:
     def _keep(self, unread: UnreadLook) -> None:
         started = thread_time()
         self._write(unread.look())
-        self.seconds = thread_time() - started
+        self._seconds.append(thread_time() - started)
 
     def _write(self, look: Look) -> None:
         self._readings.append(look.reading)
@@ -169,7 +187,8 @@ class Recorder:
         )
 
     def _end(self) -> None:
-        if self._recording is not None:
-            self._recording.close()
-        if self._writer is not None:
+        try:
+            if self._recording is not None:
+                self._recording.close()
+        finally:
             self._show(Writer.close)

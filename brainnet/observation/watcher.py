@@ -122,8 +122,8 @@ class Watching:
                 looking, self._looking = self._looking, None
                 self._keep(looking)
             self._step += 1
-            aside = 0.0 if self._recorder is None else self._recorder.seconds
-            self._pace.passed(looked=looked, besides=aside if looked else 0.0)
+            aside = self._recorder.spent() if looked and self._recorder is not None else ()
+            self._pace.passed(looked=looked, aside=aside)
             self._begin()
 
     def validation(self, **scalars: float | Tensor) -> None:

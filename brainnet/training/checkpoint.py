@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,19 +40,21 @@ class NotStored(TrainingFailure):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all, and not more often than pays.
+    """Writes checkpoints whole or not at all, and brainnet's own not more often than pays.
 
     An epoch of a small network takes less time than a file, so that a checkpoint which replaces
     one just written waits in memory until writing is due and somebody asks (`write_due`), or until
     `flush`. One that cannot be written, as on a full disk, waits as well, and is tried again: the
-    training goes on.
+    training goes on. Checkpoints of other callbacks are written at once.
 
     Attributes:
         still: plain parts of all its checkpoints that never change, and so are not copied.
+        settle: called before anything is written, to have on disk what a checkpoint goes on from.
     """
 
     def __init__(self) -> None:
         self.still: tuple[Any, ...] = ()
+        self.settle: Callable[[], object] = lambda: None
         self._waiting: dict[Path, dict[str, Any]] = {}
         self._due = 0.0
         self._said = False
@@ -63,8 +65,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path: Any,  # noqa: ANN401 - Lightning's own signature
         storage_options: Any | None = None,  # noqa: ANN401
     ) -> None:
-        """Write the checkpoint, now or soon, and to the paths under `ALSO` in the options."""
-        paths = [*(storage_options or {}).get(ALSO, ()), Path(path)]
+        """Write the checkpoint now; or soon, and to the paths under `ALSO` in the options."""
+        if ALSO not in (storage_options or {}):
+            self._save_now(checkpoint, Path(path))
+            return
+        paths = [*(storage_options or {})[ALSO], Path(path)]
         waiting = self._waiting | dict.fromkeys(paths, checkpoint)
         if time.monotonic() < self._due and self._bytes_of(waiting) < _BYTES_IN_MEMORY:
             self._waiting |= dict.fromkeys(paths, self._copied(checkpoint))
@@ -77,6 +82,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             self._waiting |= {
                 path: kept for path, each in self._waiting.items() if each is checkpoint
             }
+
+    def _save_now(self, checkpoint: dict[str, Any], path: Path) -> None:
+        """Write somebody else's: who asked for it may read it, or send it away, right after."""
+        self._waiting.pop(path, None)
+        self.settle()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(path) as file:
+                _save(checkpoint, file)
+        except OSError as error:
+            raise NotStored(_not_written(error)) from error
+
+    def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401 - Lightning's own signature
+        """Remove a checkpoint, written or not."""
+        self._waiting.pop(Path(path), None)
+        super().remove_checkpoint(path)
 
     def is_due(self) -> bool:
         """Whether something waits that may be written by now; asked at every step."""
@@ -130,6 +151,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             OSError: it cannot be written, and waits on.
         """
         start = time.monotonic()
+        if self._waiting:
+            self.settle()
         written: dict[int, Path] = {}
         for path, checkpoint in list(self._waiting.items()):
             with written_whole(path) as file:

@@ -15,7 +15,12 @@ then asked for all of it at once."""
 
 
 def compile_network(
-    network: nn.Module, data: DataModule, device: torch.device, how: Compile = True
+    network: nn.Module,
+    data: DataModule,
+    device: torch.device,
+    how: Compile = True,
+    *,
+    batches_of_a_step: int = 1,
 ) -> None:
     """Compile a network in place, and let it answer one batch on the device.
 
@@ -29,10 +34,18 @@ def compile_network(
         data: what it will learn from.
         device: where it will be trained.
         how: True, or "graph" on a CUDA device.
+        batches_of_a_step: how many of them add up their gradients.
 
     Raises:
         InputError: it cannot be compiled on this machine, or captured on this device.
     """
+    if how == "graph" and batches_of_a_step > 1:
+        raise InputError(
+            "trainer.compile=graph gives each batch's gradients in the same memory, where they "
+            f"cannot add up over trainer.accumulate_grad_batches={batches_of_a_step}. Set "
+            "trainer.compile=true, or trainer.accumulate_grad_batches=1 and a larger "
+            "data.batch_size."
+        )
     if how == "graph" and device.type != "cuda":
         raise InputError(
             f"trainer.compile=graph captures what is asked of a CUDA device, and this run is on "

@@ -16,6 +16,7 @@ def settled() -> Iterator[None]:
     if gc.get_freeze_count():
         yield
         return
+    gc.collect()  # or garbage would stay until the end, with whatever memory it holds
     gc.freeze()
     try:
         yield

@@ -47,7 +47,8 @@ class LookInTraining:
         if self.learning_rate is None:
             self.learning_rate = float(optimizer.param_groups[0]["lr"])
             self.steady = len(self.batches) == 1 and _is_steady(module, optimizer)
-            if not self.steady:
+            # A captured network would give its answer in the memory of the gradients.
+            if not self.steady and getattr(module, "keeps_answers", True):
                 self.loss_before = loss_of(trainer, module, self.batches)
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         self.observed.before_update(

@@ -23,6 +23,7 @@ from brainnet.observation.tags import Level
 from brainnet.observation.visibility import is_flattened, is_sharded, unanswered
 from brainnet.observation.writer import Writer
 from brainnet.structure.anatomy import places
+from brainnet.training.checkpoint import AtomicCheckpointIO
 from brainnet.training.curves import Curves
 from brainnet.training.look_in_training import LookInTraining
 from brainnet.training.module import LearningModule
@@ -91,12 +92,20 @@ class Observe(Callback):
         self.readings: list[Reading] = []
         self._recorder: Recorder | None = None
         self._resumed: Mapping[str, Any] | None = None
+        self._settled_by_store = False
         self._watching = self._told = False
         self._looking: LookInTraining | None = None
         self._directions: Mapping[str, Tensor] = {}
 
+    def settle(self) -> None:
+        """Have on disk what was seen so far."""
+        if self._recorder is not None:
+            self._recorder.wait()
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the next look is compared with."""
+        if not self._settled_by_store:
+            self.settle()
         directions = {name: each.cpu() for name, each in self._directions.items()}
         return {"directions": directions} if directions else {}
 
@@ -118,6 +127,9 @@ class Observe(Callback):
             if trainer.global_step == 0:
                 self._introduce(writer, trainer, pl_module)
             recording = self._go_on(writer.folder, trainer.global_step)
+            store = trainer.strategy.checkpoint_io
+            if isinstance(store, AtomicCheckpointIO):  # which may write long after it was asked
+                self._settled_by_store, store.settle = True, self.settle
             self._recorder = Recorder(self.readings, recording, writer, said=_say)
 
     def _go_on(self, folder: Path, step: int) -> Recording | None:
@@ -140,8 +152,8 @@ class Observe(Callback):
             return due(step, self.every)
         if step != self._begun:  # asked again, it is no other step
             looked = self._begun == self._looked_at
-            aside = 0.0 if self._recorder is None or not looked else self._recorder.seconds
-            self._pace.passed(looked=looked, besides=aside)
+            aside = self._recorder.spent() if looked and self._recorder is not None else ()
+            self._pace.passed(looked=looked, aside=aside)
             self._begun = step
         return self._pace.due(step)
 

@@ -114,7 +114,8 @@ def train(
         device = lightning.strategy.root_device
         stack.enter_context(fitting_threads(network, data.batch_size, device))
         if compiles:
-            compile_network(module.network, data, device, compiles)
+            batches = lightning.accumulate_grad_batches
+            compile_network(module.network, data, device, compiles, batches_of_a_step=batches)
             module.keeps_answers = compiles != "graph"
         about = {"seed": seed, **provenance()}
         place = _place(folder, found, data) if lightning.is_global_zero else None

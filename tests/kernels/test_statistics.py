@@ -332,3 +332,8 @@ def test_merging_nothing_or_strangers_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(statistics_reference, "has_float64", lambda device: False)
     with pytest.raises(InputError, match="Bring them home"):
         merge(empty_table(1), empty_table(1))
+
+
+def test_zeros_without_memory(path):
+    (found,) = read(statistics([torch._efficientzerotensor(5)]))
+    assert (found.count, found.zeros, found.sum) == (5, 5, 0.0)

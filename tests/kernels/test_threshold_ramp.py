@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributed
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.testing._internal.two_tensor import TwoTensor
 
 from brainnet.errors import InputError
 from brainnet.kernels.threshold_ramp import threshold_ramp
@@ -452,3 +453,13 @@ def test_every_pair_of_kinds_mixes() -> None:
         found = torch.autograd.grad(threshold_ramp(x, t, w).square().sum(), leaves)
         expected = torch.autograd.grad(analytic(x, t, w).square().sum(), leaves)
         assert_same(found, expected)
+
+
+def test_parameters_that_are_no_plain_memory():
+    x, width = torch.tensor([[0.5, 3.0], [-1.0, 1.0]]), torch.tensor([2.0, 4.0])
+    zeros = torch._efficientzerotensor(2)
+    right = threshold_ramp(x, torch.zeros(2), width)
+    assert torch.equal(threshold_ramp(x, zeros, width), right)
+    twin = TwoTensor(width, width)
+    found = threshold_ramp(x, 0.0, twin)
+    assert torch.equal(found.a if isinstance(found, TwoTensor) else found, right)

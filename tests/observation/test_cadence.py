@@ -36,21 +36,34 @@ def test_a_stride_keeps_within_the_budget_and_a_shorter_one_would_not(look, step
 def test_a_pace_that_was_given_stays():
     pace = Pace(7)
     for _ in range(5):
-        pace.passed(looked=True, besides=100.0)
+        pace.passed(looked=True, aside=[100.0])
     assert pace.stride == 7
     assert pace.due(14)
 
 
 def test_a_pace_follows_the_times_of_steps_and_looks(monkeypatch):
-    times = iter([0.0, 1.0, 2.0, 5.5, 6.5])
+    times = iter([0.0, 1.0, 2.0, 3.0, 6.5, 7.5])
     monkeypatch.setattr("brainnet.observation.cadence.perf_counter", lambda: next(times))
     pace = Pace("auto")
     assert pace.due(0)
     assert not pace.due(300)
-    for looked in (True, False, False, True, False):
-        pace.passed(looked=looked, besides=0.5 if looked else 0.0)
+    for looked in (True, False, False, False, True, False):
+        pace.passed(looked=looked, aside=[0.5, 0.5, 9.0] if looked else [])
     assert pace.stride == stride_within(3.0, 1.0) == 100
     assert [step for step in range(301) if pace.due(step)] == [
         *(0, 1, 2, 5, 10, 20, 50),
         *(100, 200, 300),
     ]
+
+
+def test_a_first_step_that_took_long_does_not_end_in_a_look_at_every_step(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("brainnet.observation.cadence.perf_counter", lambda: now)
+    pace, looks = Pace("auto"), []
+    for step in range(10_000):
+        looked = pace.due(step)
+        looks += [step] if looked else []
+        now += (0.5 if step == 3 else 0.001) + 0.002 * looked
+        pace.passed(looked=looked)
+    assert 0.002 * len(looks) <= 0.04 * now
+    assert len(looks) > 50

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from brainnet.kernels.statistics import read
 from brainnet.observation.layer_signals import LayerSignals
 from brainnet.observation.observed_step import ObservedStep
+from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.anatomy import places
 from brainnet.structure.layer import Layer
 
@@ -160,3 +161,18 @@ def test_several_passes_are_counted_where_the_device_has_no_float64(monkeypatch)
             assert histogram.edges[:-1].tolist() == same.edges[:-1].tolist()
             assert histogram.buckets.tolist() == same.buckets.tolist()
     assert one.histograms["activation/0"].count == 20 * 6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_ramp_is_told_as_it_was_at_the_step_however_late_that_is_read(dtype):
+    ramp = ThresholdRamp(neurons=3, width=torch.ones(3), leak=0.05, learn_width=True)
+    layer = Layer(2, 3, activation=ramp).to(dtype)
+    observed = ObservedStep(layer)
+    layer(torch.full((4, 2), 100.0, dtype=dtype)).sum().backward()
+    observed.before_update(layer.parameters())
+    unread = observed.finish(0, 0)
+    at_once = unread.look().reading.layers[0].saturated
+    with torch.no_grad():
+        for parameter in ramp.parameters():
+            parameter.add_(3.0)
+    assert unread.look().reading.layers[0].saturated == at_once == 1.0

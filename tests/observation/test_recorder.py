@@ -122,6 +122,41 @@ def test_one_look_that_cannot_be_read_is_said_and_the_next_one_comes():
     assert "ArithmeticError: out of luck" in said[0]
 
 
+def test_whoever_is_told_may_fail_and_nobody_waits_in_vain(tmp_path):
+    def said(message):
+        raise RuntimeError("no ears")
+
+    recorder = Recorder([], Recording(tmp_path), said=said)
+    recorder.look(Unread(0, error=ArithmeticError("out of luck")))
+    recorder.look(Unread(1))
+    recorder.wait()
+    recorder.close()
+    assert [reading.step for reading in read_recording(tmp_path)] == [1]
+    Recording(tmp_path).close()  # nobody holds it
+
+
+def test_looks_that_come_while_somebody_closes_are_recorded_or_dropped_but_never_waited_for():
+    for _ in range(20):
+        readings = []
+        recorder = Recorder(readings)
+        begun = threading.Barrier(4)
+
+        def looking(recorder=recorder, begun=begun):
+            begun.wait()
+            for step in range(20):
+                recorder.look(Unread(step))
+                recorder.wait()
+
+        threads = [threading.Thread(target=looking) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        recorder.close()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
 PROGRAM = """
 import sys
 sys.path.insert(0, {here!r})

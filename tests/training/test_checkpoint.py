@@ -6,17 +6,21 @@ import time
 import types
 import unittest.mock
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from brainnet.data.builtin import Moons
 from brainnet.data.module import DataModule
 from brainnet.errors import InputError, TrainingFailure
+from brainnet.observation.recording import read_recording
 from brainnet.structure.network import Network
 from brainnet.training import checkpoint as checkpoint_module
 from brainnet.training.checkpoint import ALSO, AtomicCheckpointIO, Checkpoints, NotStored
+from brainnet.training.observe import Observe
 from brainnet.training.stored import load_checkpoint, load_network, load_scaling
 
 
@@ -143,13 +147,62 @@ def test_a_newer_format_is_said_in_words(tmp_path):
         load_checkpoint(tmp_path / "a.ckpt")
 
 
+OURS_ALONE = {ALSO: []}
+
+
+def test_somebody_elses_is_there_at_once_wherever_it_belongs(tmp_path):
+    store, settled = AtomicCheckpointIO(), []
+    store.settle = lambda: settled.append(True)
+    store._due = time.monotonic() + 60
+    path = tmp_path / "new" / "loss" / "a.ckpt"
+    store.save_checkpoint({"value": 1}, path)
+    assert torch.load(path, weights_only=True) == {"value": 1}
+    assert settled == [True]
+    store.remove_checkpoint(path)
+    assert not path.exists()
+
+
+def test_what_is_removed_before_it_is_written_stays_away(tmp_path):
+    store = AtomicCheckpointIO()
+    store._due = time.monotonic() + 60
+    store.save_checkpoint({"value": 1}, tmp_path / "a.ckpt", OURS_ALONE)
+    store.remove_checkpoint(tmp_path / "a.ckpt")
+    store.flush()
+    assert not list(tmp_path.iterdir())
+
+
+def test_lightnings_own_checkpoints_keep_their_promises(start, tmp_path):
+    best = ModelCheckpoint(
+        tmp_path / "theirs", "{epoch}", monitor="loss/validation", save_top_k=1, save_last=True
+    )
+    start(callbacks=[best], trainer={"max_epochs": 6})
+    assert len(list((tmp_path / "theirs").iterdir())) == 2
+    assert Path(best.best_model_path).exists()
+
+
+def test_looks_are_on_disk_before_the_checkpoint_that_goes_on_from_them(
+    start, tmp_path, monkeypatch
+):
+    seen, save = [], checkpoint_module._save
+
+    def saved(checkpoint, file):
+        steps = [reading.step for reading in read_recording(tmp_path / "run")]
+        seen.append((checkpoint["global_step"], max(steps, default=-1)))
+        save(checkpoint, file)
+
+    monkeypatch.setattr(checkpoint_module, "_save", saved)
+    start(observe=Observe(every=1), trainer={"max_epochs": 3})
+    assert max(step for step, _ in seen) == 21
+    assert all(last == step - 1 for step, last in seen)
+
+
 def test_writes_no_more_often_than_pays_and_nothing_is_lost(tmp_path):
     store = AtomicCheckpointIO()
     path, value = tmp_path / "last.ckpt", torch.zeros(3)
-    store.save_checkpoint({"value": value}, path)
+    store.save_checkpoint({"value": value}, path, OURS_ALONE)
     store._due = time.monotonic() + 60  # as if writing had taken three seconds
     value.fill_(1)
-    store.save_checkpoint({"value": value}, path)
+    store.save_checkpoint({"value": value}, path, OURS_ALONE)
     value.fill_(2)
     assert torch.load(path, weights_only=True)["value"].tolist() == [0, 0, 0]
     store.flush()
@@ -171,8 +224,8 @@ def test_what_waits_is_written_once_it_is_due_though_nothing_more_is_stored(tmp_
         now[0] += 3
 
     monkeypatch.setattr(checkpoint_module, "written_whole", slowly)
-    store.save_checkpoint({"value": 0}, tmp_path / "last.ckpt")
-    store.save_checkpoint({"value": 1}, tmp_path / "best.ckpt")
+    store.save_checkpoint({"value": 0}, tmp_path / "last.ckpt", OURS_ALONE)
+    store.save_checkpoint({"value": 1}, tmp_path / "best.ckpt", OURS_ALONE)
     now[0] += 59  # a twentieth of the time for writing: 60 s after it took 3
     assert not checkpoints.needs_step(0)
     checkpoints.on_validation_batch_start(None, None, None, 0, 0)
@@ -215,9 +268,9 @@ def test_all_that_waits_counts_but_what_is_shared_once(tmp_path, monkeypatch):
     store._due = time.monotonic() + 60
     values = [{"value": torch.full((100,), float(number))} for number in range(3)]
     store.save_checkpoint(values[0], tmp_path / "a", {ALSO: [tmp_path / "b"]})
-    store.save_checkpoint(values[1], tmp_path / "c")
+    store.save_checkpoint(values[1], tmp_path / "c", OURS_ALONE)
     assert not list(tmp_path.iterdir())
-    store.save_checkpoint(values[2], tmp_path / "d")  # 1200 bytes would wait
+    store.save_checkpoint(values[2], tmp_path / "d", OURS_ALONE)  # 1200 bytes would wait
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "d"}
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -235,7 +288,7 @@ def test_what_cannot_be_written_and_is_shared_is_not_too_much(tmp_path, monkeypa
         assert not torch.load(tmp_path / name, weights_only=True)["value"].any()
     disk.full = True
     with pytest.raises(NotStored, match="No space left"):
-        store.save_checkpoint({"value": torch.zeros(300)}, tmp_path / "c")
+        store.save_checkpoint({"value": torch.zeros(300)}, tmp_path / "c", OURS_ALONE)
 
 
 def test_writing_takes_no_memory_of_its_own(tmp_path, monkeypatch):

@@ -110,6 +110,12 @@ def test_a_graph_is_captured_on_cuda_alone(start, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_graph_adds_up_no_gradients(start, tmp_path):
+    with pytest.raises(InputError, match=r"Set trainer\.compile=true, or trainer\.accumulate"):
+        start(trainer={"compile": "graph", "accumulate_grad_batches": 2})
+    assert not (tmp_path / "run").exists()
+
+
 class Overwriting(nn.Module):
     """Gives its answers in the same memory each time, as a captured graph does."""
 

@@ -1,4 +1,5 @@
 import gc
+import weakref
 
 import pytest
 
@@ -18,6 +19,18 @@ def test_what_was_there_is_let_alone_until_the_end():
         here = [[]]
         assert any(here is each for each in gc.get_objects())
     assert gc.get_freeze_count() == 0
+
+
+def test_garbage_of_before_does_not_stay():
+    class Held:
+        pass
+
+    held = Held()
+    held.itself = held
+    left = weakref.ref(held)
+    del held
+    with settled():
+        assert left() is None
 
 
 def test_it_ends_where_the_training_fails():
