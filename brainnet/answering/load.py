@@ -60,7 +60,7 @@ def load(
         raise InputError(f"checkpoint must be best or last; got {checkpoint!r}.")
     path = found.best if checkpoint == "best" else found.last
     stored = load_checkpoint(path)
-    config, state = stored[OURS]["config"], _state(stored, path)
+    config, state = _config(stored, path), _state(stored, path)
     build = Build(consent or Consent(roots=allowed_roots()))
     scaling = Scaling.from_dict(state["scaling"])
     preparation = _preparation(state, scaling)
@@ -97,6 +97,20 @@ def _reads_codes(config: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:
     """Whether the network had vectors for codes; one that was handed over may have had none."""
     own = (config.get("network") or {}).get("_target_") == f"{Network.__module__}.Network"
     return not own or any(key.startswith(f"{NETWORK}embeddings.") for key in weights)
+
+
+def _config(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    config: dict[str, Any] = stored[OURS]["config"]
+    parts = {name: config.get(name) for name in ("network", "loss", "data", "activation")}
+    wrong = [name for name, part in parts.items() if not isinstance(part, Mapping | None)]
+    if not isinstance(config.get("seed", 0), int):
+        wrong.append("seed")
+    if wrong:
+        raise InputError(
+            f"the configuration in {path} is damaged: {wrong[0]} is {config[wrong[0]]!r}, which no "
+            "run has. Train the run anew, or take another checkpoint."
+        )
+    return config
 
 
 def _state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:

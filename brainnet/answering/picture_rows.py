@@ -11,6 +11,7 @@ from brainnet.data.array_files import DAMAGED, check_sizes
 from brainnet.data.class_folders import files_in
 from brainnet.data.decoding import Bytes
 from brainnet.data.idx import is_idx, read_idx
+from brainnet.data.notes import note
 from brainnet.data.picture_arrays import are_fractions, as_bytes
 from brainnet.data.picture_files import pictures_in
 from brainnet.data.pixels import Pixels
@@ -26,7 +27,7 @@ _ARRAYS = (".npy", ".npz")
 
 
 def parts_of_pictures(
-    pixels: Pixels, source: Path, *, unnamed: bool = False
+    pixels: Pixels, source: Path, *, unnamed: bool = False, skip: bool = False
 ) -> Iterator[tuple[dict[str, Any], Any]]:
     """Yield pictures as rows of inputs, each part with the names of its files, if they have some.
 
@@ -35,12 +36,13 @@ def parts_of_pictures(
         source: a folder, with pictures in it or in folders in it; one picture; an IDX file; or an
             array in an .npy or .npz file.
         unnamed: leave the names out.
+        skip: leave out files that cannot be read as pictures, with a note that names them.
 
     Raises:
         InputError: there are no pictures, or one cannot be read.
     """
     if source.is_dir():
-        return _of_files(pixels, _files(source), source, unnamed=unnamed)
+        return _of_files(pixels, _files(source), source, unnamed=unnamed, skip=skip)
     if is_idx(source):
         return _of_array(pixels, read_idx(source))
     if source.suffix.lower() in _ARRAYS:
@@ -93,17 +95,24 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _of_files(
-    pixels: Pixels, files: list[Path], folder: Path, *, unnamed: bool
+    pixels: Pixels, files: list[Path], folder: Path, *, unnamed: bool, skip: bool = False
 ) -> Iterator[tuple[dict[str, Any], Any]]:
     for start in range(0, len(files), _FILES_AT_ONCE):
         part = files[start : start + _FILES_AT_ONCE]
         rows, broken = pixels.read(part)
         if broken:
             told = listed([f"{part[place]} ({why})" for place, why in broken.items()], 3)
-            raise InputError(
-                f"{told} cannot be read as {'a picture' if len(broken) == 1 else 'pictures'}. "
-                "Replace or remove what is broken."
-            )
+            what = f"cannot be read as {'a picture' if len(broken) == 1 else 'pictures'}"
+            if not skip:
+                raise InputError(
+                    f"{told} {what}. Replace or remove what is broken (brainnet predict leaves it "
+                    "out with --broken skip)."
+                )
+            note(f"{told} {what}: left out.")
+            whole = [place for place in range(len(part)) if place not in broken]
+            part, rows = [part[place] for place in whole], rows[whole]
+            if not part:
+                continue
         names = np.array([file.relative_to(folder).as_posix() for file in part], dtype=object)
         yield ({} if unnamed else {FILE: names}), rows
 

@@ -76,7 +76,11 @@ def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ())
 
 
 def write_predictions(parts: Iterator[dict[str, Any]], writer: Writer) -> Iterator[int]:
-    """Write answers as they come, while the next are computed; yields how many rows are done."""
+    """Write answers as they come, while the next are computed; yields how many rows are done.
+
+    Raises:
+        InputError: there is none.
+    """
     done = 0
     try:
         with ThreadPoolExecutor(1, "writing") as writing:
@@ -87,6 +91,8 @@ def write_predictions(parts: Iterator[dict[str, Any]], writer: Writer) -> Iterat
                 done += len(next(iter(columns.values())))
                 yield done
             written.result()
+        if not done:
+            raise InputError("there are no rows to answer: the table holds the names of columns.")
     finally:
         writer.close()
 

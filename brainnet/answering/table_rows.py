@@ -42,7 +42,8 @@ def _parts(
     learnt: Columns, own: Columns, file: RowFile, needed: Sequence[str], keep: Sequence[str]
 ) -> Iterator[tuple[Frame, Frame]]:
     names = learnt.raw_names
-    texts = [there for there, name in zip(needed, names, strict=True) if name in learnt.text_names]
+    told = set(learnt.text_names)
+    texts = [there for there, name in zip(needed, names, strict=True) if name in told]
     rows = rows_at_once(len(names))
 
     def inputs(frame: Any) -> Frame:  # noqa: ANN401

@@ -15,6 +15,7 @@ from brainnet.concepts import Concept
 from brainnet.data.column import Unseen
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import ImageShape
+from brainnet.data.notes import note
 from brainnet.data.preparation import Preparation
 from brainnet.data.scaling import Scaling
 from brainnet.explanation import Explanation
@@ -165,9 +166,15 @@ class Trained:
                 f"{PREDICTION} {name}": numbers[:, column]
                 for column, name in enumerate(self.target_names)
             }
-        columns: dict[str, Any] = {
-            PREDICTION: np.array(self.class_names, dtype=object)[found.numpy()]
-        }
+        named = np.array(self.class_names, dtype=object)[found.numpy()]
+        lost = ~outputs.isfinite().all(dim=1).numpy()
+        if lost.any():
+            named[lost] = None
+            note(
+                f"{int(lost.sum()):,} of {len(lost):,} rows have no answer: with their numbers the "
+                "network's own are no longer finite."
+            )
+        columns: dict[str, Any] = {PREDICTION: named}
         shares = probabilities(outputs, self.loss, self.task)
         if shares is not None:
             for column, name in enumerate(self.class_names):

@@ -15,6 +15,8 @@ Config = dict[str, Any]
 
 NEEDED = ("data", "network", "activation", "loss", "optimizer", "schedule", "trainer", "observe")
 GROUPS = (*NEEDED, "logger", "callbacks", "paths")
+# What they hold is called as its user likes.
+NAMED = ("callbacks", "logger")
 # Their keys go to a constructor, whose signature knows more keys than the table does.
 OPEN = (*NEEDED, "logger", "callbacks")
 
@@ -49,6 +51,14 @@ def check(config: Config, needed: Iterable[str] = NEEDED) -> None:
             raise InputError(_missing(group))
     for path, value in leaves(config):
         check_key(path, value, config)
+    for group in NAMED:
+        for name, node in (config.get(group) or {}).items():
+            if not isinstance(node, Mapping):
+                raise InputError(
+                    f"{group}.{name} needs a class and its settings; got {told(node)}. Give it a "
+                    f"name of its own: +{group}.mine._target_=the.Class, and settings as "
+                    f"+{group}.mine.KEY=VALUE."
+                )
 
 
 def check_begun(config: Config) -> None:

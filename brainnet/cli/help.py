@@ -97,6 +97,8 @@ Options
   --keep COLUMN,...          columns of the input to put before each answer, to join them by
   --unseen other|refuse      a word that training never saw: taken for none of those it saw (other),
                              or a reason to stop
+  --broken refuse|skip       a file that cannot be read as a picture: none is answered (refuse), or
+                             the others are, and it is named (skip)
   --no-header                the first line is a row; columns come in the order of training
   --overwrite                replace the output where it is there already
 

@@ -34,12 +34,14 @@ from brainnet.errors import InputError
 from brainnet.training.threads import leaving_a_thread
 from brainnet.training.whole_file import written_whole
 
+BROKEN = "--broken"
 OPTIONS = {
     "--input": "FILE",
     "--output": "FILE",
     "--to": "csv|parquet|jsonl",
     "--keep": "COLUMN,...",
     "--unseen": "other|refuse",
+    BROKEN: "refuse|skip",
 }
 NO_HEADER = "--no-header"
 SWITCHES = ("--overwrite", NO_HEADER)
@@ -132,7 +134,12 @@ def parts_of(trained: Trained, source: Path, keep: Sequence[str], typed: Flags) 
         for option in OF_TABLES:
             if option in typed.values or option in typed.switches:
                 raise InputError(f"{option} is for tables; this network learnt from pictures.")
-        return parts_of_pictures(learnt, source)
+        broken = typed.values.get(BROKEN, "refuse")
+        if broken not in ("refuse", "skip"):
+            raise InputError(f"{BROKEN} takes refuse or skip; got {broken}.")
+        return parts_of_pictures(learnt, source, skip=broken == "skip")
+    if BROKEN in typed.values:
+        raise InputError(f"{BROKEN} is for pictures; this network learnt from a table.")
     if source.is_dir():
         raise InputError(
             f"{source} is a folder, and this network learnt from a table: name one file with the "

@@ -10,7 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brainnet.data.cells import Numbers, coded, date_format, is_date, is_typed, numbers, words
+from brainnet.data.cells import (
+    MISSING_NUMBERS,
+    Numbers,
+    coded,
+    date_format,
+    is_date,
+    is_typed,
+    numbers,
+    words,
+)
 from brainnet.data.column import in_order
 from brainnet.data.dataset import classification_task
 from brainnet.data.notes import note
@@ -33,6 +42,7 @@ _NO_FRACTION = {
     ",": re.compile(r",0*$"),
 }
 _FEW_CLASSES = 20
+_NOTHING = frozenset({""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,8 @@ class Answers:
             labels = told.where(told.isin(self.class_names), labels)
         places = {label: float(place) for place, label in enumerate(self.class_names)}
         found: Numbers = labels.map(places).to_numpy(dtype=np.float64)
-        wrong = np.isnan(found) & (told.fillna("") != "").to_numpy(dtype=bool)
+        missing = _missing_among(self.class_names, self.decimal)
+        wrong = np.isnan(found) & ~told.fillna("").isin(missing).to_numpy(dtype=bool)
         known = f"the classes {listed(self.class_names, 6)}"
         hint = "The network knows no others: correct them, or leave these rows out."
         refuse_cells(name, told, wrong, known, hint)
@@ -100,6 +111,9 @@ class AnswerSurvey:
         if self.classes and task is None:
             self.classes = _look_like_classes(head[names[0]], decimal)
         self._undecided = self.classes and task is None
+        self._missing = _NOTHING
+        if self.classes:
+            self._missing = _missing_among(coded(head[names[0]], written=True)[1], decimal)
         self._codes: dict[str, int] = {}
         self._met: set[int] = set()  # codes of labels in rows that are kept
         self._parts: list[Numbers] = []
@@ -129,7 +143,7 @@ class AnswerSurvey:
     def _coded(self, cells: Any) -> Numbers:  # noqa: ANN401
         found, uniques = coded(cells, written=True)
         for value in uniques:
-            if value:
+            if value not in self._missing:
                 self._codes.setdefault(value, len(self._codes))
         known = np.array([self._codes.get(value, np.nan) for value in uniques], np.float32)
         codes: Numbers = known[found].reshape(-1, 1)
@@ -215,6 +229,12 @@ class AnswerSurvey:
                 f"data.task=binary tells two classes apart; the target {self._names[0]!r} has "
                 f"{len(order)}: {listed(order, 6)}. Leave data.task out."
             )
+        for name in order:
+            if name in MISSING_NUMBERS:
+                note(
+                    f"{name!r} is a class of the target {self._names[0]!r}. If it stands where the "
+                    "answer is not known, empty these cells and set data.missing=drop."
+                )
         told: Task = "binary" if task == "binary" else "multiclass"
         return Answers(told, codes, tuple(order), self._names, self._decimal)
 
@@ -278,6 +298,12 @@ def _are_dates(cells: Any) -> bool:  # noqa: ANN401
 
 def _are_numbers(labels: Sequence[str], decimal: str) -> bool:
     return bool(labels) and not np.isnan(_values(labels, decimal)).any()
+
+
+def _missing_among(labels: Sequence[str], decimal: str) -> frozenset[str]:
+    """What stands where an answer is not known: among numbers also NA and the like."""
+    said = [label for label in labels if label not in MISSING_NUMBERS]
+    return MISSING_NUMBERS if _are_numbers(said, decimal) else _NOTHING
 
 
 def _values(labels: Sequence[str], decimal: str) -> Numbers:

@@ -77,14 +77,20 @@ def is_clutter(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in _CLUTTER
 
 
-def files_in(folder: Path) -> Iterator[Path]:
-    """Yield all files in a folder and the folders in it, by name."""
+def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield all files in a folder and the folders in it, by name; no pipes and devices.
+
+    Args:
+        folder: whose links are followed, but not round and round.
+        above: the folders that it lies in, as far as one has come from there, resolved.
+    """
+    above = (*above, folder.resolve())
     for path in shown(folder):
-        if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
-            continue  # it leads back up, round and round
         if path.is_dir():
-            yield from files_in(path)
-        else:
+            there = path.resolve()
+            if not any(each == there or each.is_relative_to(there) for each in above):
+                yield from files_in(path, above)
+        elif path.is_file() or path.is_symlink():  # a link to nothing is told as broken
             yield path
 
 

@@ -15,7 +15,7 @@ BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file to read what was packed into it."""
+    """Open a file to read what was packed into it, as its ending says."""
     opened: IO[bytes] = _OPENED_BY.get(path.suffix.lower(), open)(path, "rb")
     return opened
 

@@ -18,6 +18,7 @@ _OTHERS = (
     (b"{", "JSON: save it as CSV"),
     (b"[", "JSON: save it as CSV"),
     (b"<", "HTML or XML: save its table as CSV"),
+    (b"\x1f\x8b", "packed by gzip and not called so: let its name end in .csv.gz"),
     (b"PK\x03\x04", "a zip archive (an Excel workbook is one): unpack it, or save it as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as CSV"),
     (b"SQLite format 3", "an SQLite database: export its table as CSV"),

@@ -22,6 +22,7 @@ _ROWS_LOOKED_AT = 1000
 _SEPARATORS = ("\t", ";", "|", ",")
 BLANKS = r"\s+"
 # UTF-32 before UTF-16, whose mark it begins with.
+_STRANGE = re.compile("[\udc80-\udcff]")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -74,6 +75,9 @@ def encoding_of(path: Path, sample: bytes) -> str | None:
     Args:
         path: the file.
         sample: its first bytes, unpacked.
+
+    Raises:
+        InputError: it is UTF-8 but for a few bytes.
     """
     for mark, name in _MARKS:
         if sample.startswith(mark):
@@ -106,10 +110,32 @@ def _is_utf8(path: Path) -> bool:
                     decoder.decode(part)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
+        _check_not_mixed(path)
         return False
     except BROKEN:  # told where the rows are read
         return True
     return True
+
+
+def _check_not_mixed(path: Path) -> None:
+    """Refuse what is UTF-8 but for a few bytes: letters of other encodings hardly ever form any."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    right = wrong = lines = line = 0
+    with open_bytes(path) as file:
+        while part := file.read(_SCANNED_AT_ONCE):
+            text = decoder.decode(part)
+            strange = _STRANGE.findall(text)
+            if strange and not wrong:
+                line = lines + text.count("\n", 0, text.index(strange[0])) + 1
+            lines += text.count("\n")
+            wrong += len(strange)
+            right += len(text) - len(text.encode("ascii", "ignore")) - len(strange)
+    if right > 2 * wrong:
+        more = f", as others do ({wrong:,} in all)" if wrong > 1 else ""
+        raise InputError(
+            f"{path} is UTF-8, but line {line:,} holds a byte that is none{more}. Was something of "
+            "another encoding added to it? Save all of it as UTF-8."
+        )
 
 
 def writing_of(path: Path, text: str, encoding: str) -> Writing:

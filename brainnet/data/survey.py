@@ -52,8 +52,8 @@ class Survey:
         empty = [name for name in names if name not in kept and is_empty(head[name])]
         if empty:
             note(
-                f"in the first {len(head):,} rows nothing stands in {listed(empty, 6)}: left out. "
-                "(data.columns keeps what it names.)"
+                f"in the first {len(head):,} rows nothing stands in {listed(empty, 6)}: left out, "
+                "whatever follows. (data.columns keeps what it names.)"
             )
         self._columns = [
             Column(name, "category") if name in categories else kind_of(name, head[name], signs[0])

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from brainnet.data.cells import MISSING_NUMBERS
+from brainnet.data.notes import note
 from brainnet.data.packed import BROKEN, open_text
 from brainnet.data.recognition import (
     SAMPLE_BYTES,
@@ -94,7 +95,8 @@ class TextFile:
             header=0 if self.header else None,
             **options,
         ) as parts:
-            yield from _without_last(parts, self._empty_at_end() if alone else 0)
+            told = map(_without_truths, parts)
+            yield from _without_last(told, self._empty_at_end() if alone else 0)
 
     def _empty_at_end(self) -> int:
         """How many lines are empty after the last one of the table."""
@@ -133,6 +135,16 @@ class TextFile:
         return f"{self.path} cannot be read as a table: {error.strip()}"
 
 
+def _without_truths(part: Frame) -> Frame:
+    """The part with words for what pandas takes for truths, where all cells of it are such.
+
+    Among numbers they are none, whatever else stands in the same part.
+    """
+    for name in part.select_dtypes(bool).columns:
+        part[name] = part[name].map({True: "True", False: "False"}).astype(object)
+    return part
+
+
 def _without_last(parts: Iterable[Frame], rows: int) -> Iterator[Frame]:
     """Yield the parts without so many rows at their end."""
     held: list[Frame] = []
@@ -161,6 +173,11 @@ def text_file(path: Path, sample: bytes, *, header: bool | None) -> TextFile | N
     encoding = encoding_of(path, sample)
     if encoding is None:
         return None
+    if encoding == "cp1252":
+        note(
+            f"{path} is no UTF-8: it is read as Windows-1252, as Western Europe writes. Where "
+            "words look wrong, save it as UTF-8."
+        )
     text = sample.decode(encoding, errors="ignore").lstrip("\ufeff")
     cut = max(text.rfind("\n"), text.rfind("\r"))
     if len(sample) >= SAMPLE_BYTES and cut > 0:

@@ -104,3 +104,22 @@ def test_a_network_that_takes_codes_for_amounts_is_noted_and_loaded(tmp_path, ca
     caplog.clear()
     fit(Network([1, 2], embeddings={0: 41}), data, epochs=1, folder=tmp_path / "b", progress=False)
     assert "takes codes for amounts" not in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"network": [1, 2]}, {"seed": "x"}, {"loss": "mine"}])
+def test_a_damaged_configuration_is_told(tmp_path, change):
+    result = fitted(tmp_path, Network([4, 8, 3]))
+    path = result.folder / "checkpoints" / "best.ckpt"
+    stored = torch.load(path, weights_only=True)
+    stored["brainnet"]["config"].update(change)
+    torch.save(stored, path)
+    with pytest.raises(InputError, match=f"is damaged: {next(iter(change))} is"):
+        load(result.folder)
+
+
+def test_numbers_too_large_for_the_network_get_no_answer(tmp_path, caplog):
+    network = Network([4, 8, 3], activation="relu")
+    trained = load(fitted(tmp_path, network).folder)
+    found = trained.predict([[5.1, 3.5, 1.4, 0.2], [3e38, -3e38, 3e38, 3e38]])
+    assert found["prediction"].isna().tolist() == [False, True]
+    assert "1 of 2 rows have no answer" in caplog.text

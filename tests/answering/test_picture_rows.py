@@ -109,3 +109,13 @@ def test_whether_pictures_are_fractions_is_asked_of_all_of_an_array(tmp_path, mo
     assert collected(tmp_path / "a.npy")[1] == [[0, 1, 1, 0], [0, 200, 7, 255]]
     np.save(tmp_path / "a.npy", pictures / 255)
     assert collected(tmp_path / "a.npy")[1] == [[0, 1, 1, 0], [0, 200, 7, 255]]
+
+
+def test_what_is_broken_is_left_out_where_that_is_asked_for(folder, caplog):
+    (folder / "a.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"a\.png .* --broken skip"):
+        collected(folder)
+    parts = list(parts_of_pictures(PIXELS, folder, skip=True))
+    assert [name for kept, _ in parts for name in kept["file"]] == ["b.png", "deep/a.png"]
+    assert [row[0] for _, rows in parts for row in rows] == [7, 9]
+    assert "a.png" in caplog.text

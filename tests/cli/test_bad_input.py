@@ -39,6 +39,8 @@ def refused(capsys, *words):
         ("train lr=1", "Did you mean optimizer.lr?"),
         ("train batch_size=8", "Did you mean data.batch_size?"),
         ("train +whatever=1", "there is no key whatever"),
+        ("train +callbacks.patience=5", "callbacks.patience needs a class and its settings; got 5"),
+        ("train +logger._target_=lightning.pytorch.loggers.CSVLogger", "+logger.mine._target_="),
         ("train optimizer.momentum=0.9", "momentum belongs to optimizer=rmsprop|sgd"),
         ("train data.path=my.csv", "path belongs to data=images|table"),
         ("train data.rows=10", "data=blobs|circles|moons"),

@@ -322,3 +322,11 @@ def test_an_interruption_leaves_nothing_behind(run, rows, empty_folder, sent, co
     process.send_signal(sent)
     assert process.wait(100) == code
     assert sorted(empty_folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_without_rows_leaves_nothing(capsys, run, rows, ending):
+    rows.iloc[:0].to_parquet("none.parquet")
+    assert main(["predict", "latest", "--input", "none.parquet", "--output", f"a.{ending}"]) == 2
+    assert "there are no rows to answer" in capsys.readouterr().err
+    assert not Path(f"a.{ending}").exists()

@@ -157,3 +157,20 @@ def test_numbers_that_32_bits_make_one_are_not_said_to_be_one():
         answered([1.7e9 + place / 10 for place in range(60)])
     with pytest.raises(InputError, match="goes from 1700000000 to 1700000059"):
         answered([str(1700000000 + place) for place in range(60)], parts=3)
+
+
+@pytest.mark.parametrize("missing", ["NA", "NaN", "null", ""])
+def test_what_stands_for_no_answer_among_numbers_is_no_class(missing):
+    frame = pd.DataFrame({"y": ["0", "1", missing, "1"] * 5})
+    survey = AnswerSurvey(frame, ["y"], None, Path("rows.csv"))
+    found = survey.encode(frame)
+    assert np.isnan(found[2::4]).all()
+    survey.count(found[~np.isnan(found[:, 0])])
+    answers = survey.finish()
+    assert answers.class_names == ("0", "1")
+    assert np.isnan(answers.encode(frame)[2::4]).all()
+
+
+def test_what_may_stand_for_no_answer_among_words_is_told(caplog):
+    assert answered(["ja", "nein", "NA"] * 4).class_names == ("NA", "ja", "nein")
+    assert "'NA' is a class of the target 'y0'" in caplog.text

@@ -1,14 +1,17 @@
 """Whether pictures come out of files as they are, with their classes, and bad ones are told of."""
 
 import gzip
+import os
 import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from brainnet.data.class_folders import files_in
 from brainnet.data.images import Images
 from brainnet.errors import InputError
 
@@ -273,3 +276,14 @@ def test_an_npz_that_is_none(here):
     (here / "rows.npz").write_bytes(b"PK\x03\x04 and nothing more")
     with pytest.raises(InputError, match=r"rows\.npz cannot be read as an \.npz file"):
         Images("rows.npz").load(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
+def test_pipes_and_links_that_lead_round_are_passed_by(here):
+    for name, other in (("cat", "dog"), ("dog", "cat")):
+        (here / "all" / name).mkdir(parents=True)
+        Image.new("L", (2, 2), 7).save(here / "all" / name / "a.png")
+        (here / "all" / name / "link").symlink_to(Path("..") / other)
+    os.mkfifo(here / "all" / "cat" / "pipe")
+    found = [path.relative_to(here).as_posix() for path in files_in(here / "all" / "cat")]
+    assert found == ["all/cat/a.png", "all/cat/link/a.png"]
