@@ -415,7 +415,7 @@ def test_a_model_without_parameters_is_told_once_and_left_alone(tmp_path, caplog
             watching.validation(loss=1.0)
     assert watching.readings == []
     assert len(said(caplog)) == len(watching.left_out) == 1
-    assert "no layer with weights" in caplog.text
+    assert "no layer that can be looked into" in caplog.text
     assert not (tmp_path / "run").exists()
 
 
@@ -1004,3 +1004,25 @@ def test_a_step_without_a_forward_pass_that_could_be_seen_is_told_once(tmp_path,
     assert [reading.layers[0].firing_rate for reading in watching.readings] == [None] * 3
     assert all(reading.gradient_norm > 0 for reading in watching.readings)
     assert caplog.text.count("no forward pass was seen before a step") == 1
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(5, 3)
+        self.memory = nn.LSTM(3, 4, batch_first=True)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, codes):
+        return self.out(self.memory(self.words(codes))[0][:, -1])
+
+
+def test_layers_that_are_not_looked_into_are_told(tmp_path):
+    model = Recurrent()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        model(torch.tensor([[1, 2], [3, 4]])).sum().backward()
+        optimizer.step()
+        watching.step()
+    assert [layer.place for layer in watching.readings[0].layers] == ["out"]
+    assert "words.weight, memory.weight_ih_l0, memory.weight_hh_l0." in watching.left_out[0]

@@ -194,6 +194,11 @@ class Composer:
         except HydraException:  # not even the files themselves fit together
             return first_lines(error)
         for override in overrides:
+            group = override.key_or_group
+            if group in existing and (override.is_add() or override.is_force_add()):
+                choice = f"{group}={override.get_value_string()}"
+                return f"{group} is chosen already: type {choice}, without the +."
+        for override in overrides:
             key = override.key_or_group
             unknown = key not in known | existing and not override.is_hydra_override()
             if unknown and not (override.is_add() or override.is_force_add()):
@@ -227,6 +232,9 @@ class Composer:
             holders = [option for option in self.options(group) if self._holds(group, option, name)]
             siblings = sorted(n.partition(".")[2] for n in shown if n.startswith(f"{group}."))
             keys = ", ".join(sibling for sibling in siblings if sibling != "_target_")
+            if not holders:
+                kind = BY_PATH[key].kind.words
+                return f"no {group} sets {name}: add it, +{key}=... ({kind}), with a + before it."
             return (
                 f"the chosen {group} has no key {name}; it has {keys or 'none'}. "
                 f"{name} belongs to {group}={'|'.join(holders)}."

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import distributed
 
+from brainnet.errors import InputError
+
 
 @contextmanager
 def left_alone() -> Iterator[None]:
@@ -24,14 +26,28 @@ def left_alone() -> Iterator[None]:
         os.environ.update(before)
 
 
+MOST_FOR_A_CORE = 4
+"""Processes: each of them holds all libraries in memory."""
+
+
 def crowded(trainer: Mapping[str, object]) -> str:
-    """A line on processes that have to share processor cores; empty where they need not."""
+    """A line on processes that have to share processor cores; empty where they need not.
+
+    Raises:
+        InputError: they are so many that none would get anywhere.
+    """
     devices, accelerator = trainer.get("devices"), trainer.get("accelerator", "auto")
     other = torch.cuda.is_available() or torch.backends.mps.is_available()
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not other)
     cores = os.cpu_count() or 1
     if not on_cpu or not isinstance(devices, int) or devices <= cores:
         return ""
+    if devices > MOST_FOR_A_CORE * cores:
+        raise InputError(
+            f"trainer.devices={devices} asks for as many processes, and this processor has {cores} "
+            f"cores. Set trainer.devices={cores}, or at most {MOST_FOR_A_CORE * cores} to try "
+            "something out."
+        )
     return (
         f"{devices} processes share the {cores} cores of this processor (trainer.devices="
         f"{devices}): they will wait for each other."

@@ -40,10 +40,14 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run to be: its checked configuration, and the run it goes on with, if any."""
+    """One run to be: its checked configuration, and the run it goes on with, if any.
+
+    In a sweep `words` are the overrides of the job.
+    """
 
     config: Config
     resume: Run | None = None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,11 @@ class Session:
         configs = [self.composer.compose(job) for job in words]
         for config in configs:
             check_hydra(config, self.consent)
-        return [self.job(config, config.hydra.runtime.choices) for config in configs]
+        hydras = len(self.config.hydra.overrides.hydra)
+        return [
+            replace(self.job(config, config.hydra.runtime.choices), words=tuple(job[hydras:]))
+            for config, job in zip(configs, words, strict=True)
+        ]
 
     @property
     def typed_folder(self) -> Path | None:

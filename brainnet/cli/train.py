@@ -23,6 +23,8 @@ from brainnet.training.run import RunResult, train
 from brainnet.training.run_folder import Run, RunFolder
 from brainnet.training.run_lock import trained_alone
 
+STOPPED = (INTERRUPTED, TERMINATED)
+
 
 class SweepStopped(BaseException):
     """An interrupted job takes the jobs after it along; Hydra would go on after an Exception."""
@@ -49,7 +51,7 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
             tidy(folder)
     if not session.sweeps:
         return training.endings[-1].code
-    tell_table(training.endings)
+    tell_table([*training.endings, *training.not_begun(jobs)])
     return worst(training.endings)
 
 
@@ -95,9 +97,20 @@ class Training:
             code = reported(lambda: self._train(config), debug=self.debug)
         remove_empty([made_by_hydra])
         self.endings.append(Ending(self.place, words, code, self.metric))
-        if self.session.sweeps and code in (INTERRUPTED, TERMINATED):
+        if self.session.sweeps and code in STOPPED:
             raise SweepStopped
         return self.metric
+
+    def not_begun(self, jobs: Sequence[Job]) -> list[Ending]:
+        """The jobs after one that was interrupted, and which it took along."""
+        if not self.endings or self.endings[-1].code not in STOPPED:
+            return []
+        folder, code = self.endings[0].folder.path.parent, self.endings[-1].code
+        begun = len(self.endings)
+        return [
+            Ending(RunFolder(folder / str(number), self.runs), job.words, code)
+            for number, job in enumerate(jobs[begun:], begun)
+        ]
 
     def _train(self, config: DictConfig) -> int:
         job = self.session.job(config, HydraConfig.get().runtime.choices)

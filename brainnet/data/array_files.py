@@ -24,6 +24,7 @@ from brainnet.errors import InputError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # What NumPy raises where a file is damaged, packed as nobody packs it, or locked by a password.
+AGAIN = ". Is it whole, and of numbers? Save it again by numpy.save or numpy.savez."
 DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, RuntimeError)
 DAMAGED += (MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
@@ -67,7 +68,7 @@ def npy_file(path: Path) -> ArrayFile:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except DAMAGED as error:
-        raise InputError(f"{path} cannot be read as a NumPy array: {error}") from error
+        raise InputError(f"{path} cannot be read as a NumPy array: {error}{AGAIN}") from error
     if array.dtype.names:
         columns = tuple(array.dtype.names)
         return ArrayFile(path, columns, tuple(_table(path, name, array[name]) for name in columns))
@@ -91,7 +92,7 @@ def npz_file(path: Path) -> ArrayFile:
     except InputError:
         raise
     except DAMAGED as error:
-        raise InputError(f"{path} cannot be read as NumPy arrays: {error}") from error
+        raise InputError(f"{path} cannot be read as NumPy arrays: {error}{AGAIN}") from error
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         told = ", ".join(f"{name} {rows}" for name, rows in lengths.items()) or "none"

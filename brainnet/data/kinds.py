@@ -116,6 +116,7 @@ def counts_rows(column: Column, cells: Any, decimal: str) -> bool:  # noqa: ANN4
         return False
     for part in (cells.iloc[:_ROWS_TO_COUNT], cells):  # most fail among the first already
         values = numbers(part, column.decimal or decimal)[0]
-        if values[0] % 1 or not (np.diff(values) == 1).all():
-            return False
+        with np.errstate(invalid="ignore"):  # infinite ones are told of where rows are read
+            if values[0] % 1 or not (np.diff(values) == 1).all():
+                return False
     return True

@@ -72,7 +72,9 @@ def parquet_file(path: Path) -> ParquetFile:
     try:
         schema = pyarrow.parquet.read_schema(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {error}") from error
+        raise InputError(
+            f"{path} cannot be read as Parquet: {error}. Is it whole? Write it again."
+        ) from error
     nested = [field.name for field in schema if pyarrow.types.is_nested(field.type)]
     if nested:
         raise InputError(

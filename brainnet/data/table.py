@@ -7,6 +7,7 @@ from pathlib import Path
 from brainnet.data.checks import check_one_of
 from brainnet.data.dataset import TASKS, Dataset
 from brainnet.data.missing import MISSING, Missing
+from brainnet.data.notes import note
 from brainnet.data.reading import open_rows
 from brainnet.data.row_file import RowFile
 from brainnet.data.table_reading import Reader
@@ -85,6 +86,13 @@ class Table:
             chosen=self.columns is not None,
         )
         others = (self.validation_path, self.test_path)
+        for key, path in zip(("validation", "test"), others, strict=True):
+            if path is not None and Path(path).expanduser().resolve() == file.path.resolve():
+                note(
+                    f"data.{key}_path is the file that is trained on: all of its rows are known by "
+                    "then, and the result says nothing of others. Leave it out, and rows are kept "
+                    "aside."
+                )
         return reader.dataset(
             *(None if path is None else open_rows(path, header=self.header) for path in others)
         )

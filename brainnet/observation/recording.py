@@ -120,11 +120,14 @@ def read_recording(folder: Path | str) -> list[Reading]:
     """All readings of a run, of one that is still training too.
 
     Args:
-        folder: the run's.
+        folder: the run's; or the file `latest` beside runs, which names one.
 
     Raises:
         InputError: where there is no recording.
     """
+    folder = Path(folder)
+    if folder.is_file():
+        folder = folder.parent / folder.read_text(encoding="utf-8", errors="replace").strip()
     return [reading for reading, _ in _readings(folder)]
 
 

@@ -45,7 +45,10 @@ def blind(model: nn.Module) -> str | None:
             "nothing is seen. Say torch.distributed.fsdp.fully_shard(model) instead."
         )
     if not places(uncompiled(model)):
-        return f"no layer with weights was found in {type(model).__name__}."
+        return (
+            f"no layer that can be looked into (linear or convolution) was found in "
+            f"{type(model).__name__}."
+        )
     return None
 
 
@@ -64,6 +67,21 @@ def hidden(model: nn.Module) -> list[str]:
     ]
     if names:
         found.append(f"not measured, as sharded or no plain floats: {_some(names)}.")
+    told = [place.module for place in places(uncompiled(model))]
+    seen = {id(parameter) for module in told for parameter in module.parameters()}
+    tables = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+        and id(parameter) not in seen
+        and not is_lazy(parameter)
+        and parameter.dim() > 1
+    ]
+    if tables:
+        found.append(
+            f"counted in the gradient's total, but not looked into, as they belong to no linear "
+            f"layer or convolution: {_some(tables)}."
+        )
     return found
 
 

@@ -39,6 +39,12 @@ def refused(capsys, *words):
         ("train lr=1", "Did you mean optimizer.lr?"),
         ("train batch_size=8", "Did you mean data.batch_size?"),
         ("train +whatever=1", "there is no key whatever"),
+        ("train trainer.overfit_batches=1", "no trainer sets overfit_batches: add it, +trainer.ov"),
+        (
+            "train +callbacks=early_stopping callbacks.early_stopping.patience=3",
+            "callbacks is chosen already: type callbacks=early_stopping, without the +",
+        ),
+        ("train trainer=cpu trainer.devices=4096", "Set trainer.devices="),
         ("train +callbacks.patience=5", "callbacks.patience needs a class and its settings; got 5"),
         ("train +logger._target_=lightning.pytorch.loggers.CSVLogger", "+logger.mine._target_="),
         ("train optimizer.momentum=0.9", "momentum belongs to optimizer=rmsprop|sgd"),

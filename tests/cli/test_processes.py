@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from brainnet.cli.processes import crowded
+from brainnet.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +20,12 @@ def two_cores_alone(monkeypatch):
 def test_more_processes_than_cores(accelerator):
     said = crowded({"accelerator": accelerator, "devices": 4})
     assert said.startswith("4 processes share the 2 cores of this processor")
+
+
+def test_far_more_processes_than_cores_are_refused():
+    assert crowded({"devices": 8})
+    with pytest.raises(InputError, match=r"Set trainer\.devices=2"):
+        crowded({"devices": 9})
 
 
 @pytest.mark.parametrize(

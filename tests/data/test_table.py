@@ -178,3 +178,10 @@ def test_codes_with_leading_zeros_are_words_from_the_file_to_the_answer(codes, t
     assert typed[:, place].tolist() == [1, 0]
     written = found.preparation.apply(frame.assign(zip=["01234", "00999"]))
     assert (written == typed).all()
+
+
+def test_a_test_by_the_rows_that_are_trained_on_is_told(tmp_path, caplog):
+    file = tmp_path / "rows.csv"
+    file.write_text("x,y\n" + "".join(f"{row},{row % 2}\n" for row in range(20)))
+    Table(file, "y", test_path=tmp_path / ".." / tmp_path.name / "rows.csv").load(seed=0)
+    assert "data.test_path is the file that is trained on" in caplog.text

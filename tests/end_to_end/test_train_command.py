@@ -105,6 +105,7 @@ def test_an_interrupted_sweep_starts_no_further_job():
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "interrupted" in out
+    assert "not started" in out
     assert not list(Path("runs").glob("*/*/1"))
 
 

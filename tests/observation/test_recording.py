@@ -66,6 +66,14 @@ def test_a_version_that_measured_more_or_less_is_still_read(tmp_path, monkeypatc
     assert (found.step, found.gradient_norm, found.layers[0].silent) == (3, None, 0.25)
 
 
+def test_the_newest_run_is_found_by_the_file_that_names_it(tmp_path):
+    recording = Recording(tmp_path / "digits" / "now")
+    recording.add(reading(3, "a"))
+    recording.close()
+    (tmp_path / "latest").write_text("digits/now\n")
+    assert [found.step for found in read_recording(tmp_path / "latest")] == [3]
+
+
 def test_a_folder_without_recording_is_told(tmp_path):
     with pytest.raises(InputError, match=NAME):
         read_recording(tmp_path)
