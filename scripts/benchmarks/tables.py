@@ -6,7 +6,9 @@
 The file holds numbers alone. Every turn is a process of its own, which imports first and is then
 measured, so that memory is what the work took on top of the libraries:
 
-    pandas.read_csv         the whole file as a frame, as people begin
+    pandas.read_csv         the whole file as a frame, as people begin; since pandas 3.1 by several
+                            threads, which needs several times the memory of the table
+    pandas, one thread      the same by one, as brainnet reads
     pandas, DataLoader      the same, to float32 and to a first batch of 1,024 rows
     brainnet, first batch   the file split, scaled and served: a first batch of 1,024 rows
     brainnet, trained       the same, and one epoch in batches of 8,192 rows
@@ -112,8 +114,15 @@ def trained(file: Path) -> None:
         fit(network, data, folder=f"{folder}/run", epochs=1, progress=False)
 
 
+def by_one_thread(file: Path) -> None:
+    """Read the whole file by one thread."""
+    with pd.option_context("mode.max_threads", 1):
+        pd.read_csv(file)
+
+
 CONTENDERS: dict[str, Callable[[Path], object]] = {
     READ: pd.read_csv,
+    "pandas, one thread": by_one_thread,
     "pandas, DataLoader": with_a_loader,
     "brainnet, first batch": first_batch,
     "brainnet, trained": trained,
