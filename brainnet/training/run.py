@@ -23,7 +23,6 @@ from brainnet.training.compiled import compiled_in_place
 from brainnet.training.course import Course
 from brainnet.training.curves import Curves
 from brainnet.training.description import describe_run
-from brainnet.training.garbage import settled
 from brainnet.training.interruption import Interruption
 from brainnet.training.journal import Journal
 from brainnet.training.module import LearningModule, OptimizerFactory, ScheduleFactory
@@ -129,7 +128,6 @@ def train(
             lightning.loggers = [stack.enter_context(Curves(place, first_step)), *loggers]
         interruption.on_exit = journal.leave
         stack.enter_context(interruption)
-        stack.enter_context(settled())
         course = Course(lightning, module, data, journal, interruption)
         course.follow(found)
         readings = observe.readings if observe else []
