@@ -415,7 +415,7 @@ def test_a_model_without_parameters_is_told_once_and_left_alone(tmp_path, caplog
             watching.validation(loss=1.0)
     assert watching.readings == []
     assert len(said(caplog)) == len(watching.left_out) == 1
-    assert "no layer that can be looked into" in caplog.text
+    assert "no weights were found in ReLU" in caplog.text
     assert not (tmp_path / "run").exists()
 
 
@@ -1017,12 +1017,32 @@ class Recurrent(nn.Module):
         return self.out(self.memory(self.words(codes))[0][:, -1])
 
 
-def test_layers_that_are_not_looked_into_are_told(tmp_path):
+def test_weights_of_whatever_kind_are_seen(tmp_path):
     model = Recurrent()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with watch(model, tmp_path, optimizer=optimizer) as watching:
-        model(torch.tensor([[1, 2], [3, 4]])).sum().backward()
-        optimizer.step()
+    with watch(model, tmp_path, optimizer=optimizer, level="full") as watching:
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.tensor([[1, 2], [3, 4]])).square().sum().backward()
+            gradient, before = model.memory.weight_hh_l0.grad.clone(), model.words.weight.clone()
+            optimizer.step()
+            watching.step()
+    found = {layer.place: layer for layer in watching.readings[-1].layers}
+    assert list(found) == ["out", "words", "memory.weight_ih_l0", "memory.weight_hh_l0"]
+    assert found["memory.weight_hh_l0"].gradient_norm == pytest.approx(gradient.norm().item())
+    assert found["words"].weights_norm == pytest.approx(before.norm().item())
+    moved = (model.words.weight - before).norm() / before.norm()
+    assert found["words"].update_ratio == pytest.approx(moved.item(), rel=1e-4)
+    assert found["words"].firing_rate is None
+    assert "of words, memory.weight_ih_l0, memory.weight_hh_l0 weights" in watching.left_out[0]
+
+
+def test_a_model_without_a_layer_has_weights_all_the_same(tmp_path):
+    model = nn.GRU(2, 3)
+    with watch(model, tmp_path) as watching:
+        model(torch.ones(4, 1, 2))[0].sum().backward()
         watching.step()
-    assert [layer.place for layer in watching.readings[0].layers] == ["out"]
-    assert "words.weight, memory.weight_ih_l0, memory.weight_hh_l0." in watching.left_out[0]
+    assert [layer.place for layer in watching.readings[0].layers] == [
+        "weight_ih_l0",
+        "weight_hh_l0",
+    ]

@@ -23,7 +23,8 @@ def introduce(
         task: "multiclass", "binary" or "regression"; None where others log the loss.
     """
     found = places(model)
-    if not any(is_lazy(place.weights) for place in found):  # their sizes are not known yet
+    # Of some the sizes are still to come.
+    if found and not any(is_lazy(place.weights) for place in found):
         writer.graph(concept_graph(found, loss, optimizer))
     writer.layout(curated([place.name for place in found], task))
     for tag, text in all_texts().items():

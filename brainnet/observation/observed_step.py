@@ -24,7 +24,7 @@ from brainnet.observation.measures import (
 from brainnet.observation.parts import holders, is_compiled
 from brainnet.observation.stopwatch import Stopwatch
 from brainnet.observation.unread_look import Moment, Name, Row, UnreadLook
-from brainnet.structure.anatomy import places, uncompiled
+from brainnet.structure.anatomy import matrices, places, uncompiled
 
 
 class ObservedStep:
@@ -72,6 +72,15 @@ class ObservedStep:
             LayerSignals(place, full=self._full, listening=self._listening, turn=turn)
             for place in places(uncompiled(model))
         ]
+        tables = matrices(uncompiled(model), [layer.place for layer in self.layers])
+        # Nobody listens to these: of their modules weights and gradients are all that is told.
+        self._told = [
+            *self.layers,
+            *(
+                LayerSignals(place, full=self._full, listening=self._listening, turn=turn)
+                for place in tables
+            ),
+        ]
         self.deaf = self._closed = False
         self._failure: Exception | None = None
         self._handles: list[Any] = []
@@ -108,7 +117,7 @@ class ObservedStep:
 
     def _listen(self, model: nn.Module) -> None:
         """Hooks at each layer and, outermost, a stopwatch around all that holds layers."""
-        around = holders(model, [layer.place.module for layer in self.layers])
+        around = holders(model, [layer.place.module for layer in self.layers] or [model])
         watch = self._stopwatch
         start, stop = self._listening(watch.start), self._listening(watch.stop)
         self._handles += [module.register_forward_pre_hook(start) for module in around]
@@ -199,7 +208,7 @@ class ObservedStep:
         """Statistics of gradients and, the first time, of all weights and biases, in one go."""
         rows: dict[Row, Tensor] = {}
         if not self._weighed:
-            for place in (layer.place for layer in self.layers):
+            for place in (layer.place for layer in self._told):
                 parts = (place.weights, place.bias)
                 rows |= {("value", part): part for part in parts if part is not None}
             self._weighed = True
@@ -249,7 +258,7 @@ class ObservedStep:
 
     def _turn(self, moved: Iterable[Tensor]) -> None:
         """Cosines with the directions of the look before, at the positions that are kept."""
-        for layer in self.layers:
+        for layer in self._told:
             name, gradient = layer.place.name, self._gradients.get(layer.place.weights)
             if gradient is None or layer.place.weights not in set(moved):
                 continue
@@ -306,5 +315,5 @@ class ObservedStep:
             self._measured,
             self._rows,
             list(self._moved),
-            self.layers,
+            self._told,
         )

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from brainnet.observation.measures import is_readable, parameters_of
 from brainnet.observation.parts import is_compiled
-from brainnet.structure.anatomy import places, uncompiled
+from brainnet.structure.anatomy import matrices, places, uncompiled
 
 
 def process_rank() -> int:
@@ -44,11 +44,9 @@ def blind(model: nn.Module) -> str | None:
             "FullyShardedDataParallel lays parameters end to end, and hides their shapes; "
             "nothing is seen. Say torch.distributed.fsdp.fully_shard(model) instead."
         )
-    if not places(uncompiled(model)):
-        return (
-            f"no layer that can be looked into (linear or convolution) was found in "
-            f"{type(model).__name__}."
-        )
+    own = uncompiled(model)
+    if not places(own) and not matrices(own, []):
+        return f"no weights were found in {type(model).__name__}."
     return None
 
 
@@ -67,20 +65,12 @@ def hidden(model: nn.Module) -> list[str]:
     ]
     if names:
         found.append(f"not measured, as sharded or no plain floats: {_some(names)}.")
-    told = [place.module for place in places(uncompiled(model))]
-    seen = {id(parameter) for module in told for parameter in module.parameters()}
-    tables = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-        and id(parameter) not in seen
-        and not is_lazy(parameter)
-        and parameter.dim() > 1
-    ]
+    own = uncompiled(model)
+    tables = [place.name for place in matrices(own, places(own))]
     if tables:
         found.append(
-            f"counted in the gradient's total, but not looked into, as they belong to no linear "
-            f"layer or convolution: {_some(tables)}."
+            f"of {_some(tables)} weights and gradients are seen, but not who answers what: they "
+            "belong to no linear layer or convolution."
         )
     return found
 

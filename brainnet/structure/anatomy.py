@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn.modules import activation as torch_activations
+from torch.nn.parameter import is_lazy
 
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.embedding import Embedding
@@ -104,6 +105,29 @@ def places(model: nn.Module) -> list[Place]:
             activation, between = _on_the_way(modules, position + 1)
             found.append(Place(label, module, module.weight, module.bias, activation, between))
     return found
+
+
+def matrices(model: nn.Module, layers: Sequence[Place]) -> list[Place]:
+    """What else has weights: an embedding, the matrices of a recurrent layer or of attention.
+
+    Each is a place of its own, called like the parameter. What its module answers is more than
+    these weights make of a signal, so that nothing but weights and gradients can be told of it.
+
+    Args:
+        model: any module.
+        layers: its `places`, whose parameters are left out.
+
+    Example:
+        >>> model = nn.ModuleDict({"words": nn.Embedding(9, 2), "next": nn.RNN(2, 3)})
+        >>> [place.name for place in matrices(model, places(model))]
+        ['words', 'next.weight_ih_l0', 'next.weight_hh_l0']
+    """
+    known = {id(part) for layer in layers for part in layer.module.parameters()}
+    return [
+        Place(name.removesuffix(".weight"), model, parameter, None, None)
+        for name, parameter in model.named_parameters()
+        if id(parameter) not in known and not is_lazy(parameter) and parameter.dim() > 1
+    ]
 
 
 def _whole_parts(

@@ -22,7 +22,7 @@ from brainnet.observation.recording import Recording, length_before, read_record
 from brainnet.observation.tags import Level
 from brainnet.observation.visibility import is_flattened, is_sharded, unanswered
 from brainnet.observation.writer import Writer
-from brainnet.structure.anatomy import places
+from brainnet.structure.anatomy import matrices, places
 from brainnet.training.checkpoint import AtomicCheckpointIO
 from brainnet.training.curves import Curves
 from brainnet.training.look_in_training import LookInTraining
@@ -234,8 +234,8 @@ class Observe(Callback):
         """Whether there is something to look at; says what is not."""
         if is_sharded(module) or is_flattened(trainer.strategy.model or module):
             log.warning("Observe: the parameters are sharded over devices; it looks at none.")
-        elif not places(module):
-            log.warning("Observe: no layer with weights found in %s.", type(module).__name__)
+        elif not places(module) and not matrices(module, []):
+            log.warning("Observe: no weights were found in %s.", type(module).__name__)
         else:
             if is_compiled(module):
                 log.warning(

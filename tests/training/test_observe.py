@@ -321,7 +321,7 @@ def test_a_module_without_layers_is_told_and_left_alone(tmp_path, caplog):
 
     trainer, _ = run(Observe(), tmp_path, Bare())
     assert trainer.global_step == 20
-    assert "no layer with weights" in caplog.text
+    assert "no weights were found in Bare" in caplog.text
 
 
 def test_a_second_training_is_read_anew(tmp_path):
