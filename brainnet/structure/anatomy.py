@@ -122,12 +122,32 @@ def matrices(model: nn.Module, layers: Sequence[Place]) -> list[Place]:
         >>> [place.name for place in matrices(model, places(model))]
         ['words', 'next.weight_ih_l0', 'next.weight_hh_l0']
     """
-    known = {id(part) for layer in layers for part in layer.module.parameters()}
-    return [
-        Place(name.removesuffix(".weight"), model, parameter, None, None)
-        for name, parameter in model.named_parameters()
-        if id(parameter) not in known and not is_lazy(parameter) and parameter.dim() > 1
-    ]
+    told = {id(part) for layer in layers for part in (layer.weights, layer.bias)}
+    passed = {id(layer.module) for layer in layers}
+    found: list[Place] = []
+    waiting: list[tuple[tuple[str, ...], nn.Module]] = [((), model)]
+    while waiting:
+        path, module = waiting.pop()
+        if id(module) in passed:
+            continue
+        passed.add(id(module))
+        for own, parameter in module._parameters.items():
+            if parameter is None or id(parameter) in told or is_lazy(parameter):
+                continue
+            if parameter.dim() > 1:
+                told.add(id(parameter))
+                label = ".".join(filter(None, (*path, own))).removesuffix(".weight")
+                found.append(Place(label, module, parameter, None, None))
+        below = [((*path, child), part) for child, part in _children(module) if part is not None]
+        waiting += below[::-1]
+    return found
+
+
+def _children(module: nn.Module) -> Sequence[tuple[str, nn.Module | None]]:
+    # Sharing the work between processes changes no name.
+    if isinstance(module, nn.parallel.DistributedDataParallel):
+        return [("", module.module)]
+    return list(module._modules.items())
 
 
 def _whole_parts(
@@ -135,7 +155,7 @@ def _whole_parts(
 ) -> Iterator[tuple[str, nn.Module]]:
     """The parts that count as one: layers with weights, each once, and leaves, each time."""
     seen = set() if seen is None else seen
-    children = [(child, part) for child, part in module._modules.items() if part is not None]
+    children = [(child, part) for child, part in _children(module) if part is not None]
     weighted = isinstance(module, (Layer, Embedding, *WEIGHTED))
     if not children and not weighted:
         yield name, module  # also a second time: one activation may follow several layers
@@ -146,9 +166,6 @@ def _whole_parts(
     if weighted:
         yield name, module
         return
-    # Sharing the work between processes changes no name.
-    if isinstance(module, nn.parallel.DistributedDataParallel):
-        children = [("", module.module)]
     for child_name, child in children:
         yield from _whole_parts(child, ".".join(filter(None, (name, child_name))), seen)
 
