@@ -14,6 +14,7 @@ from brainnet.training.run_folder import Run, find_run
 FILES = (TABLE, IMAGES)
 DEVICE = ("accelerator", "devices", "strategy")
 FREE_GROUPS = ("observe", "logger", "callbacks")
+ELSEWHERE = ("logger", "callbacks")
 NOT_OF_THE_RUN = ("resume", "paths", "hydra")
 SEVERAL_AT_ONCE = ("debug", "experiment")
 LENGTHS = ("T_max", "total_steps", "step_size", "gamma")
@@ -37,9 +38,11 @@ def resumed(config: Config, overrides: Iterable[Override]) -> tuple[Config, Run]
     stored.setdefault("paths", config["paths"])  # a run from Python may lie anywhere
     check_rebuildable(stored)
     check(stored)
+    keys = [override.key_or_group for override in typed]
     for override in typed:
-        apply(override, config, stored, [other.key_or_group for other in typed])
+        apply(override, config, stored, keys)
     check_length(stored, run)
+    check_stays_inside(stored, run, keys)
     return stored, run
 
 
@@ -169,6 +172,31 @@ def check_length(stored: Config, run: Run) -> None:
             f"trainer.{changed[0]} cannot change any more. Train a new run, or use "
             "schedule=constant for one that may be prolonged."
         )
+
+
+def check_stays_inside(stored: Config, run: Run, keys: Sequence[str]) -> None:
+    """Refuse to write elsewhere because a run says so, which may be somebody else's.
+
+    Args:
+        stored: what is to be gone on with.
+        run: whose folder may be written to.
+        keys: what was typed, which is consent.
+
+    Raises:
+        InputError: when a callback or a logger of the run names a place outside of it.
+    """
+    folder = run.folder.path.resolve()
+    for group in ELSEWHERE:
+        for path, value in leaves({group: stored.get(group) or {}}):
+            if not isinstance(value, str) or path in keys:
+                continue
+            place = Path(value)
+            outside = place.is_absolute() or ".." in place.parts
+            if outside and not place.resolve().is_relative_to(folder):
+                raise InputError(
+                    f"{run.folder.path}: its configuration leads outside of the run, {path}="
+                    f"{value}. If you want that, type it again: +{path}={value}"
+                )
 
 
 def look_up(tree: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - anything YAML holds

@@ -57,3 +57,20 @@ def test_a_run_in_training_is_left_alone_and_can_be_read(capsys, run, monkeypatc
         assert main(["evaluate", str(run)]) == 0
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert main(["train", f"resume={run}", "trainer.max_epochs=3"]) == 0
+
+
+def test_a_run_writes_elsewhere_only_where_that_is_typed(capsys, tmp_path):
+    target = "+callbacks.mine._target_=lightning.pytorch.callbacks.ModelCheckpoint"
+    there = tmp_path / "elsewhere"
+    words = ["data=xor", *NET, target, f"+callbacks.mine.dirpath={there}"]
+    assert main(["train", *words, "trainer.max_epochs=1"]) == 0
+    assert list(there.iterdir())
+    for file in there.iterdir():
+        file.unlink()
+    assert main(["train", "resume=latest", "trainer.max_epochs=2"]) == 2
+    said = capsys.readouterr().err
+    assert f"type it again: +callbacks.mine.dirpath={there}" in said
+    assert not list(there.iterdir())
+    typed = f"+callbacks.mine.dirpath={there}"
+    assert main(["train", "resume=latest", "trainer.max_epochs=2", typed]) == 0
+    assert list(there.iterdir())
