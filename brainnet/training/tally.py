@@ -13,7 +13,7 @@ from brainnet.learning.loss import Task
 # Batches are only remembered, and counted together later: a metric's update costs as much as half
 # a training step of a small network, and one for 64 batches as much as one for a single batch.
 _BATCHES_REMEMBERED = 64
-_VALUES_REMEMBERED = 2**20
+_VALUES_REMEMBERED = 2**18  # R² takes them in float64, several times over
 
 
 class Tally(nn.Module):
