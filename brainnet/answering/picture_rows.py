@@ -47,7 +47,7 @@ def parts_of_pictures(
         return _of_array(pixels, read_idx(source))
     if source.suffix.lower() in _ARRAYS:
         return _of_array(pixels, _loaded(source))
-    return _of_files(pixels, [source], source.parent, unnamed=unnamed)
+    return _of_files(pixels, [source], source.parent, unnamed=unnamed, skip=skip)
 
 
 def picture_of(pixels: Pixels, source: Path, number: int | None) -> tuple[Bytes, Path, int | None]:

@@ -10,7 +10,7 @@ import numpy as np
 from brainnet.answering.answer_file import Writer
 from brainnet.answering.rows import never_seen
 from brainnet.answering.table_rows import columns_of, rows_of_table
-from brainnet.answering.trained import Trained
+from brainnet.answering.trained import Trained, lost_rows, note_lost
 from brainnet.data.column import Unseen
 from brainnet.data.columns import Columns
 from brainnet.data.row_file import RowFile, ahead
@@ -46,12 +46,16 @@ def predictions(
     Raises:
         InputError: a row cannot be read or answered.
     """
+    lost = rows_so_far = 0
     for kept, rows in ahead(parts):
         measured = trained.measured(rows, unseen=unseen)
         if strange is not None and isinstance(trained.preparation, Columns):
             strange.update(never_seen(trained.preparation, measured))
         outputs = outputs_of(trained.network, trained.scaling.apply(measured))
+        rows_so_far += len(outputs)
+        lost += lost_rows(outputs)
         yield kept | trained.told(outputs)
+    note_lost(lost, rows_so_far)
 
 
 def parts_of_table(columns: Columns, file: RowFile, *, keep: Sequence[str] = ()) -> Iterator[Part]:
@@ -92,7 +96,7 @@ def write_predictions(parts: Iterator[dict[str, Any]], writer: Writer) -> Iterat
                 yield done
             written.result()
         if not done:
-            raise InputError("there are no rows to answer: the table holds the names of columns.")
+            raise InputError("there are no rows to answer in it.")
     finally:
         writer.close()
 

@@ -142,6 +142,7 @@ class Trained:
         if isinstance(self.preparation, Columns):
             note_never_seen(self.preparation, found)
         outputs = outputs_of(self.network, self.scaling.apply(found))
+        note_lost(lost_rows(outputs), len(outputs))
         return pd.DataFrame(self.told(outputs), index=index)
 
     def answer(
@@ -167,13 +168,7 @@ class Trained:
                 for column, name in enumerate(self.target_names)
             }
         named = np.array(self.class_names, dtype=object)[found.numpy()]
-        lost = ~outputs.isfinite().all(dim=1).numpy()
-        if lost.any():
-            named[lost] = None
-            note(
-                f"{int(lost.sum()):,} of {len(lost):,} rows have no answer: with their numbers the "
-                "network's own are no longer finite."
-            )
+        named[~outputs.isfinite().all(dim=1).numpy()] = None
         columns: dict[str, Any] = {PREDICTION: named}
         shares = probabilities(outputs, self.loss, self.task)
         if shares is not None:
@@ -227,4 +222,18 @@ class Trained:
             question=question,
             own=OwnRows(self.config, self.learnt, self.scaling, self.target_scaling, consent),
             history=History(self.run.folder, self.config, self.checkpoint),
+        )
+
+
+def lost_rows(outputs: Tensor) -> int:
+    """How many rows a network has no finite answer to."""
+    return int((~outputs.isfinite().all(dim=1)).sum())
+
+
+def note_lost(lost: int, rows: int) -> None:
+    """Tell of rows without an answer, if there are some."""
+    if lost:
+        note(
+            f"{lost:,} of {rows:,} rows have no answer: with their numbers those of the network "
+            "are no longer finite."
         )

@@ -14,7 +14,8 @@ from brainnet.training.run_folder import Run, find_run
 FILES = (TABLE, IMAGES)
 DEVICE = ("accelerator", "devices", "strategy")
 FREE_GROUPS = ("observe", "logger", "callbacks")
-ELSEWHERE = ("logger", "callbacks")
+ELSEWHERE = ("logger", "callbacks", "observe", "trainer")
+PLACES = ("dirpath", "save_dir", "folder", "root_dir", "default_root_dir", "log_dir", "directory")
 NOT_OF_THE_RUN = ("resume", "paths", "hydra")
 SEVERAL_AT_ONCE = ("debug", "experiment")
 LENGTHS = ("T_max", "total_steps", "step_size", "gamma")
@@ -188,15 +189,21 @@ def check_stays_inside(stored: Config, run: Run, keys: Sequence[str]) -> None:
     folder = run.folder.path.resolve()
     for group in ELSEWHERE:
         for path, value in leaves({group: stored.get(group) or {}}):
-            if not isinstance(value, str) or path in keys:
+            if path in keys or group in keys:
                 continue
-            place = Path(value)
-            outside = place.is_absolute() or ".." in place.parts
-            if outside and not place.resolve().is_relative_to(folder):
-                raise InputError(
-                    f"{run.folder.path}: its configuration leads outside of the run, {path}="
-                    f"{value}. If you want that, type it again: +{path}={value}"
-                )
+            for place in value if isinstance(value, list) else [value]:
+                if isinstance(place, str) and _leads_out(path.rpartition(".")[2], place, folder):
+                    raise InputError(
+                        f"{run.folder.path}: its configuration leads outside of the run, {path}="
+                        f"{place}. If you want that, type it again: +{path}={place}"
+                    )
+
+
+def _leads_out(name: str, value: str, folder: Path) -> bool:
+    """Whether a setting of that name is a place, and none within a folder."""
+    place = Path(value.removeprefix("file://")).expanduser()
+    tells = name in PLACES or place.is_absolute() or ".." in place.parts or "://" in value
+    return tells and not place.resolve().is_relative_to(folder)
 
 
 def look_up(tree: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - anything YAML holds

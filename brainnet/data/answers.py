@@ -55,6 +55,8 @@ class Answers:
     names: tuple[str, ...]
     decimal: str = ""
     """The decimal sign of texts, where it is known."""
+    missing: frozenset[str] = _NOTHING
+    """What stands where an answer is not known."""
 
     def encode(self, frame: Any) -> Numbers:  # noqa: ANN401
         """Make numbers of the targets of other rows, float64 (rows, targets); NaN where missing.
@@ -71,8 +73,7 @@ class Answers:
             labels = told.where(told.isin(self.class_names), labels)
         places = {label: float(place) for place, label in enumerate(self.class_names)}
         found: Numbers = labels.map(places).to_numpy(dtype=np.float64)
-        missing = _missing_among(self.class_names, self.decimal)
-        wrong = np.isnan(found) & ~told.fillna("").isin(missing).to_numpy(dtype=bool)
+        wrong = np.isnan(found) & ~told.fillna("").isin(self.missing).to_numpy(dtype=bool)
         known = f"the classes {listed(self.class_names, 6)}"
         hint = "The network knows no others: correct them, or leave these rows out."
         refuse_cells(name, told, wrong, known, hint)
@@ -113,7 +114,7 @@ class AnswerSurvey:
         self._undecided = self.classes and task is None
         self._missing = _NOTHING
         if self.classes:
-            self._missing = _missing_among(coded(head[names[0]], written=True)[1], decimal)
+            self._missing = missing_among(coded(head[names[0]], written=True)[1], decimal)
         self._codes: dict[str, int] = {}
         self._met: set[int] = set()  # codes of labels in rows that are kept
         self._parts: list[Numbers] = []
@@ -236,7 +237,7 @@ class AnswerSurvey:
                     "answer is not known, empty these cells and set data.missing=drop."
                 )
         told: Task = "binary" if task == "binary" else "multiclass"
-        return Answers(told, codes, tuple(order), self._names, self._decimal)
+        return Answers(told, codes, tuple(order), self._names, self._decimal, self._missing)
 
     def _check_classes(self, order: Sequence[str], rows: int) -> None:
         if len(order) == 1:
@@ -300,7 +301,7 @@ def _are_numbers(labels: Sequence[str], decimal: str) -> bool:
     return bool(labels) and not np.isnan(_values(labels, decimal)).any()
 
 
-def _missing_among(labels: Sequence[str], decimal: str) -> frozenset[str]:
+def missing_among(labels: Sequence[str], decimal: str) -> frozenset[str]:
     """What stands where an answer is not known: among numbers also NA and the like."""
     said = [label for label in labels if label not in MISSING_NUMBERS]
     return MISSING_NUMBERS if _are_numbers(said, decimal) else _NOTHING

@@ -110,11 +110,14 @@ def _is_utf8(path: Path) -> bool:
                     decoder.decode(part)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        _check_not_mixed(path)
-        return False
+        pass
     except BROKEN:  # told where the rows are read
         return True
-    return True
+    else:
+        return True
+    with suppress(*BROKEN):
+        _check_not_mixed(path)
+    return False
 
 
 def _check_not_mixed(path: Path) -> None:
@@ -130,6 +133,8 @@ def _check_not_mixed(path: Path) -> None:
             lines += text.count("\n")
             wrong += len(strange)
             right += len(text) - len(text.encode("ascii", "ignore")) - len(strange)
+    if right > 2 * wrong and not wrong:
+        raise InputError(f"{path} is UTF-8 that ends within a letter: it was cut off. Is it whole?")
     if right > 2 * wrong:
         more = f", as others do ({wrong:,} in all)" if wrong > 1 else ""
         raise InputError(

@@ -122,7 +122,7 @@ class UnreadLook:
             weights_norm=size,
             bias_norm=None if place.bias is None else calm,
             gradient_norm=slope,
-            update_ratio=steps.get(place.weights, 0.0) / size if size else None,
+            update_ratio=_moved(place.weights, steps) / size if size else None,
             blame=(slope / whole_slope) ** 2 if slope is not None and whole_slope else None,
             gradient_cosine=None if turned is None else float(turned),
             **layer.shares(heard),
@@ -151,6 +151,11 @@ class UnreadLook:
             }
             drawn |= {tag.at(place.name): row for tag, row in there.items()}
         return dict(zip(drawn, histograms_of(list(drawn.values())), strict=True))
+
+
+def _moved(weights: Tensor, steps: Mapping[Tensor, float]) -> float:
+    """How far they moved; NaN for what is made anew of others at each call, which move instead."""
+    return steps.get(weights, 0.0 if weights.is_leaf else math.nan)
 
 
 def _row(kind: Kind, part: Tensor | None) -> Row:

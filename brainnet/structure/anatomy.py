@@ -122,8 +122,9 @@ def matrices(model: nn.Module, layers: Sequence[Place]) -> list[Place]:
         >>> [place.name for place in matrices(model, places(model))]
         ['words', 'next.weight_ih_l0', 'next.weight_hh_l0']
     """
-    told = {id(part) for layer in layers for part in (layer.weights, layer.bias)}
-    passed = {id(layer.module) for layer in layers}
+    told = {id(part) for layer in layers for part in (*layer.learned(), layer.weights, layer.bias)}
+    names = {layer.name for layer in layers}
+    passed: set[int] = set()
     found: list[Place] = []
     waiting: list[tuple[tuple[str, ...], nn.Module]] = [((), model)]
     while waiting:
@@ -136,7 +137,9 @@ def matrices(model: nn.Module, layers: Sequence[Place]) -> list[Place]:
                 continue
             if parameter.dim() > 1:
                 told.add(id(parameter))
-                label = ".".join(filter(None, (*path, own))).removesuffix(".weight")
+                whole = ".".join(filter(None, (*path, own)))
+                short = whole.removesuffix(".weight")
+                label = whole if short in names else short
                 found.append(Place(label, module, parameter, None, None))
         below = [((*path, child), part) for child, part in _children(module) if part is not None]
         waiting += below[::-1]
@@ -185,6 +188,8 @@ def _on_the_way(
 
 def uncompiled(model: nn.Module) -> nn.Module:
     """The model itself, where `torch.compile` has put one of its own around it."""
-    # By its one part, as asking for the class would import the whole compiler: seconds.
-    own = model._modules.get("_orig_mod")
+    # By its one part, as asking for the class would import the whole compiler: seconds. What
+    # scripted modules keep their parts in has no `get`.
+    parts = model._modules
+    own = parts["_orig_mod"] if "_orig_mod" in parts else None  # noqa: SIM401
     return model if own is None else own

@@ -67,7 +67,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Write the checkpoint now; or soon, and to the paths under `ALSO` in the options."""
         if ALSO not in (storage_options or {}):
-            self._save_now(checkpoint, Path(path))
+            if "://" in str(path):  # on another machine
+                super().save_checkpoint(checkpoint, path, storage_options)
+            else:
+                self._save_now(checkpoint, Path(path))
             return
         paths = [*(storage_options or {})[ALSO], Path(path)]
         waiting = self._waiting | dict.fromkeys(paths, checkpoint)
@@ -85,7 +88,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def _save_now(self, checkpoint: dict[str, Any], path: Path) -> None:
         """Write somebody else's: who asked for it may read it, or send it away, right after."""
-        self._waiting.pop(path, None)
         self.settle()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +95,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 _save(checkpoint, file)
         except OSError as error:
             raise NotStored(_not_written(error)) from error
+        self._waiting.pop(path, None)
 
     def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401 - Lightning's own signature
         """Remove a checkpoint, written or not."""
@@ -259,12 +262,11 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Write what waits: it was sound when it was stored."""
-        if isinstance(exception, NotStored):
-            return
         try:
             self._store.flush()
         except OSError as error:
-            log.warning("%s.", _not_written(error))
+            if not isinstance(exception, NotStored):  # which says so itself
+                log.warning("%s.", _not_written(error))
 
     def _is_best(self, trainer: Trainer) -> bool:
         """Whether the network is better than it ever was, which is noted, so that one asks once."""

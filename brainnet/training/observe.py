@@ -128,8 +128,9 @@ class Observe(Callback):
                 self._introduce(writer, trainer, pl_module)
             recording = self._go_on(writer.folder, trainer.global_step)
             store = trainer.strategy.checkpoint_io
+            self._settled_by_store = isinstance(store, AtomicCheckpointIO)
             if isinstance(store, AtomicCheckpointIO):  # which may write long after it was asked
-                self._settled_by_store, store.settle = True, self.settle
+                store.settle = self.settle
             self._recorder = Recorder(self.readings, recording, writer, said=_say)
 
     def _go_on(self, folder: Path, step: int) -> Recording | None:

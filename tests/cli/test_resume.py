@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from brainnet.cli.main import main
 from brainnet.training.run_lock import trained_alone
@@ -74,3 +75,27 @@ def test_a_run_writes_elsewhere_only_where_that_is_typed(capsys, tmp_path):
     typed = f"+callbacks.mine.dirpath={there}"
     assert main(["train", "resume=latest", "trainer.max_epochs=2", typed]) == 0
     assert list(there.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("observe.folder", "/tmp/elsewhere"),
+        ("observe.folder", "elsewhere"),
+        ("trainer.default_root_dir", "~/elsewhere"),
+        ("callbacks.mine.dirpath", "file:///tmp/elsewhere"),
+        ("callbacks.mine.places", ["../elsewhere"]),
+    ],
+)
+def test_a_run_that_leads_elsewhere_is_refused(capsys, run, key, value):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    *branches, last = key.split(".")
+    node = config
+    for branch in branches:
+        node = node.setdefault(branch, {})
+    node[last] = value
+    if "mine" in key:
+        node["_target_"] = "lightning.pytorch.callbacks.ModelCheckpoint"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["train", f"resume={run}", "trainer.max_epochs=9"]) == 2
+    assert f"leads outside of the run, {key}=" in capsys.readouterr().err

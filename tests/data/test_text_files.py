@@ -1,5 +1,7 @@
 """Texts in whatever encoding: told where it is guessed, refused where it is mixed."""
 
+import gzip
+
 import pandas as pd
 import pytest
 
@@ -45,3 +47,17 @@ def test_gzip_that_is_not_called_so_is_told(tmp_path):
     file.write_bytes(b"\x1f\x8b\x08\x00rest")
     with pytest.raises(InputError, match=r"packed by gzip and not called so"):
         open_rows(file)
+
+
+def test_utf8_that_was_cut_off_within_a_letter_is_told(tmp_path):
+    file = tmp_path / "cut.csv"
+    file.write_bytes(words().encode() + "grü".encode()[:-1])
+    with pytest.raises(InputError, match="ends within a letter"):
+        open_rows(file)
+
+
+def test_a_packed_file_that_was_cut_off_is_told_where_its_rows_are_read(tmp_path):
+    file = tmp_path / "cut.csv.gz"
+    file.write_bytes(gzip.compress(words(4000).encode("latin-1") + bytes(range(161, 256)))[:-9])
+    with pytest.raises(InputError):
+        list(open_rows(file).chunks())

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from brainnet.structure.anatomy import places, uncompiled
+from brainnet.structure.anatomy import matrices, places, uncompiled
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 
@@ -58,3 +58,22 @@ def test_a_compiled_model_and_the_model_itself() -> None:
     for model in (nn.Sequential(nn.Linear(2, 1)), nn.Sequential()):  # an empty one is not true
         assert uncompiled(torch.compile(model, backend="eager")) is model
         assert uncompiled(model) is model
+
+
+def test_what_a_layer_has_beside_its_weights_is_seen_too():
+    class Adapted(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 3)
+            self.down, self.up = nn.Parameter(torch.ones(2, 4)), nn.Parameter(torch.ones(3, 2))
+
+    model = nn.ModuleDict({"a": Adapted(), "b": nn.Linear(3, 2)})
+    model["c"] = nn.Embedding(3, 2)
+    model["c"].weight = model["b"].weight  # tied
+    assert [place.name for place in matrices(model, places(model))] == ["a.down", "a.up"]
+
+
+def test_no_two_places_have_one_name():
+    model = nn.ModuleDict({"net": Network([2, 3, 1]), "hidden_1": nn.Embedding(4, 2)})
+    found = places(model)
+    names = [place.name for place in (*found, *matrices(model, found))]
+    assert names == ["hidden_1", "output", "hidden_1.weight"]

@@ -378,3 +378,16 @@ def test_a_disk_that_stays_full_fails_the_run_in_words(start, monkeypatch, tmp_p
     assert summary["state"] == "failed"
     assert "No space left" in summary["reason"]
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["epoch"] == 0
+
+
+def test_a_checkpoint_of_somebody_else_that_fails_costs_none_of_ours(start, tmp_path):
+    class Elsewhere(Callback):
+        def on_train_epoch_end(self, trainer, module):
+            if trainer.current_epoch == 5:
+                (tmp_path / "file").write_text("")
+                trainer.save_checkpoint(tmp_path / "file" / "x.ckpt")
+
+    with pytest.raises(TrainingFailure, match="cannot be written"):
+        start(callbacks=[Elsewhere()], trainer={"max_epochs": 9})
+    last = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert last["global_step"] == 7 * 5
