@@ -1046,3 +1046,16 @@ def test_a_model_without_a_layer_has_weights_all_the_same(tmp_path):
         "weight_ih_l0",
         "weight_hh_l0",
     ]
+
+
+def test_weights_that_are_made_of_others_tell_no_step_of_their_own(tmp_path):
+    model = nn.utils.parametrizations.weight_norm(nn.Linear(2, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, tmp_path, optimizer=optimizer) as watching:
+        model(torch.ones(4, 2)).square().sum().backward()
+        optimizer.step()
+        watching.step()
+    layer, length, direction = watching.readings[0].layers
+    assert layer.update_ratio is None
+    assert length.update_ratio > 0
+    assert direction.update_ratio > 0

@@ -122,7 +122,7 @@ class UnreadLook:
             weights_norm=size,
             bias_norm=None if place.bias is None else calm,
             gradient_norm=slope,
-            update_ratio=_moved(place.weights, steps) / size if size else None,
+            update_ratio=_moved(place.weights, steps, size),
             blame=(slope / whole_slope) ** 2 if slope is not None and whole_slope else None,
             gradient_cosine=None if turned is None else float(turned),
             **layer.shares(heard),
@@ -153,9 +153,11 @@ class UnreadLook:
         return dict(zip(drawn, histograms_of(list(drawn.values())), strict=True))
 
 
-def _moved(weights: Tensor, steps: Mapping[Tensor, float]) -> float:
-    """How far they moved; NaN for what is made anew of others at each call, which move instead."""
-    return steps.get(weights, 0.0 if weights.is_leaf else math.nan)
+def _moved(weights: Tensor, steps: Mapping[Tensor, float], size: float | None) -> float | None:
+    """How far they moved for their size; None where they are made anew of what moves instead."""
+    if not size or (weights not in steps and not weights.is_leaf):
+        return None
+    return steps.get(weights, 0.0) / size
 
 
 def _row(kind: Kind, part: Tensor | None) -> Row:
