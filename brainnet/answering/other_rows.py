@@ -12,7 +12,7 @@ from brainnet.answering.evaluation import Evaluation, mean_errors
 from brainnet.answering.rows import check_complete, check_there
 from brainnet.answering.table_rows import rows_at_once
 from brainnet.answering.trained import Trained
-from brainnet.data.answers import Answers, missing_among
+from brainnet.data.answers import Answers
 from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 from brainnet.data.missing import Missing, kept_rows
@@ -112,8 +112,7 @@ def labelled(
     check_present(targets, file.columns, of=f"the right answers: in {file.path} ")
     columns, file = agreed(columns, file)
     classes = trained.class_names
-    unknown = missing_among(classes, columns.decimal)
-    right = Answers(trained.task, torch.empty(0), classes, tuple(targets), columns.decimal, unknown)
+    right = Answers(trained.task, torch.empty(0), classes, tuple(targets), columns.decimal)
     texts = [*columns.text_names, *(targets if trained.class_names else ())]
     names = [*columns.raw_names, *targets]
     for frame in file.chunks(rows_at_once(len(names)), text=texts, only=names):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brainnet.data.answers import Answers, missing_among
+from brainnet.data.answers import Answers
 from brainnet.data.wording import listed
 from brainnet.errors import InputError
 from brainnet.reasons.answer import Question
@@ -46,8 +46,7 @@ def right_answer(
         return None, None
     frame = pd.DataFrame({name: [cell] for name, cell in zip(columns, cells, strict=True)})
     classes = question.labels.outputs if question.task != "regression" else ()
-    unknown = missing_among(classes, decimal)
-    answers = Answers(question.task, torch.empty(0), classes, tuple(columns), decimal, unknown)
+    answers = Answers(question.task, torch.empty(0), classes, tuple(columns), decimal)
     try:
         found = answers.encode(frame)
     except InputError:

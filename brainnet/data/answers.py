@@ -1,6 +1,5 @@
 """Answers: what the rows of a table are to be answered with, classes or numbers."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,14 @@ from brainnet.data.cells import (
 )
 from brainnet.data.column import in_order
 from brainnet.data.dataset import classification_task
+from brainnet.data.labels import (
+    NOTHING,
+    are_numbers,
+    class_names_of,
+    missing_among,
+    values_of,
+    whole,
+)
 from brainnet.data.notes import note
 from brainnet.data.spread import Spread
 from brainnet.data.wording import listed, refuse_cells
@@ -36,13 +43,7 @@ _HINT = (
     "Correct the cell, or empty it and set data.missing=drop. Words can be told apart: one target "
     "alone, with data.task=classification."
 )
-_NO_FRACTION = {
-    "": re.compile(r"[.,]0?$"),
-    ".": re.compile(r"\.0*$"),
-    ",": re.compile(r",0*$"),
-}
 _FEW_CLASSES = 20
-_NOTHING = frozenset({""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ class Answers:
     names: tuple[str, ...]
     decimal: str = ""
     """The decimal sign of texts, where it is known."""
-    missing: frozenset[str] = _NOTHING
-    """What stands where an answer is not known."""
+    missing: frozenset[str] | None = None
+    """What stands where an answer is not known; None follows from the names of the classes."""
 
     def encode(self, frame: Any) -> Numbers:  # noqa: ANN401
         """Make numbers of the targets of other rows, float64 (rows, targets); NaN where missing.
@@ -68,12 +69,13 @@ class Answers:
             return _numbers_of(frame, self.names, self.decimal)
         name = self.names[0]
         labels = told = words(frame[name])
-        if _are_numbers(self.class_names, self.decimal):
-            labels = told.map(lambda label: _whole(label, self.decimal), "ignore")
+        if are_numbers(self.class_names, self.decimal):
+            labels = told.map(lambda label: whole(label, self.decimal), "ignore")
             labels = told.where(told.isin(self.class_names), labels)
         places = {label: float(place) for place, label in enumerate(self.class_names)}
         found: Numbers = labels.map(places).to_numpy(dtype=np.float64)
-        wrong = np.isnan(found) & ~told.fillna("").isin(self.missing).to_numpy(dtype=bool)
+        missing = self.missing or missing_among(self.class_names, self.decimal)
+        wrong = np.isnan(found) & ~told.fillna("").isin(missing).to_numpy(dtype=bool)
         known = f"the classes {listed(self.class_names, 6)}"
         hint = "The network knows no others: correct them, or leave these rows out."
         refuse_cells(name, told, wrong, known, hint)
@@ -112,7 +114,7 @@ class AnswerSurvey:
         if self.classes and task is None:
             self.classes = _look_like_classes(head[names[0]], decimal)
         self._undecided = self.classes and task is None
-        self._missing = _NOTHING
+        self._missing = NOTHING
         if self.classes:
             self._missing = missing_among(coded(head[names[0]], written=True)[1], decimal)
         self._codes: dict[str, int] = {}
@@ -155,7 +157,7 @@ class AnswerSurvey:
 
         A file in the order of its target has few of them at first.
         """
-        values = self._measured(_values(list(self._codes), self._decimal).reshape(-1, 1))
+        values = self._measured(values_of(list(self._codes), self._decimal).reshape(-1, 1))
         known = [part[:, 0] for part in self._parts]
         self._parts = [values[part.astype(np.int64)] for part in known]
         self._codes, self.classes = {}, False
@@ -167,7 +169,7 @@ class AnswerSurvey:
 
     def _few_whole_numbers(self, rows: int) -> bool:
         """Whether the labels may be those of classes: words, or a few whole numbers."""
-        values = _values(self._labels, self._decimal)
+        values = values_of(self._labels, self._decimal)
         if not len(values) or np.isnan(values).any():
             return True
         most = min(_MOST_CLASSES_OF_NUMBERS, max(2, rows / 2))
@@ -210,7 +212,7 @@ class AnswerSurvey:
         return Answers("regression", torch.from_numpy(found), (), self._names, self._decimal)
 
     def _classes(self, found: Numbers) -> Answers:
-        names = _class_names(self._labels, self._decimal)
+        names = class_names_of(self._labels, self._decimal)
         order = in_order(set(names))
         places = {name: place for place, name in enumerate(order)}
         self._check_classes(order, len(found))
@@ -220,7 +222,7 @@ class AnswerSurvey:
         task = self._task
         if task is None or task == "classification":
             task = classification_task(len(order))
-        if self._undecided and len(order) > 2 and _are_numbers(order, self._decimal):
+        if self._undecided and len(order) > 2 and are_numbers(order, self._decimal):
             note(
                 f"the target {self._names[0]!r} has {len(order)} whole numbers, taken as classes; "
                 "data.task=regression predicts the number."
@@ -295,32 +297,3 @@ def _are_dates(cells: Any) -> bool:  # noqa: ANN401
     there = words(cells).dropna()
     there = there[there != ""]
     return len(there) > 0 and bool(numbers(there)[1].all()) and date_format(there) is not None
-
-
-def _are_numbers(labels: Sequence[str], decimal: str) -> bool:
-    return bool(labels) and not np.isnan(_values(labels, decimal)).any()
-
-
-def missing_among(labels: Sequence[str], decimal: str) -> frozenset[str]:
-    """What stands where an answer is not known: among numbers also NA and the like."""
-    said = [label for label in labels if label not in MISSING_NUMBERS]
-    return MISSING_NUMBERS if _are_numbers(said, decimal) else _NOTHING
-
-
-def _values(labels: Sequence[str], decimal: str) -> Numbers:
-    """The numbers that labels are; NaN for words."""
-    import pandas
-
-    return numbers(pandas.Series(list(labels), dtype=object), decimal)[0]
-
-
-def _class_names(labels: Sequence[str], decimal: str) -> list[str]:
-    """What classes are called: as they are written; whole numbers without a decimal point."""
-    return (
-        [_whole(label, decimal) for label in labels] if _are_numbers(labels, decimal) else [*labels]
-    )
-
-
-def _whole(label: str, decimal: str) -> str:
-    """A number without a fraction of zeros; 1,000 is more than one where it may be."""
-    return _NO_FRACTION[decimal].sub("", label)

@@ -133,7 +133,7 @@ def _check_not_mixed(path: Path) -> None:
             lines += text.count("\n")
             wrong += len(strange)
             right += len(text) - len(text.encode("ascii", "ignore")) - len(strange)
-    if right > 2 * wrong and not wrong:
+    if right and not wrong:
         raise InputError(f"{path} is UTF-8 that ends within a letter: it was cut off. Is it whole?")
     if right > 2 * wrong:
         more = f", as others do ({wrong:,} in all)" if wrong > 1 else ""

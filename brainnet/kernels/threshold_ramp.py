@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.jit._trace import is_tracing
 from torch.nn import functional
 from torch.overrides import handle_torch_function, has_torch_function
 
-from brainnet.errors import InputError
 from brainnet.kernels import operator, paths, reference
 from brainnet.kernels.counters import count
 from brainnet.kernels.function import RampFunction, ThresholdRampFunction
-
-_PLAIN = (Tensor, torch.nn.Parameter)  # what a kernel may read as memory; no other subclass
+from brainnet.kernels.ramp_arguments import (
+    PLAIN,
+    aligned,
+    check_counters,
+    is_plain,
+    is_traced,
+    is_transformed,
+)
 
 
 def threshold_ramp(
@@ -104,20 +107,20 @@ def threshold_ramp(
             counters=counters,  # not reuse_input: who looks on at functions may hold the input
         )
         return result
-    plain = type(input) in _PLAIN and _is_plain(threshold) and _is_plain(width)
-    if plain and input.is_cpu and not _transformed() and not _traced():
+    plain = type(input) in PLAIN and is_plain(threshold) and is_plain(width)
+    if plain and input.is_cpu and not is_transformed() and not is_traced():
         kernel = paths.cpu_kernel()
         if kernel is not None:
             return _native(
                 kernel, input, threshold, width, leak, dim, reuse_input, counters or _NOTHING
             )
-    low, wide = _aligned(input, threshold, width, leak, dim)
-    if plain and _on_triton(input) and not _transformed() and not _traced():
+    low, wide = aligned(input, threshold, width, leak, dim)
+    if plain and _on_triton(input) and not is_transformed() and not is_traced():
         if counters is not None:
-            _check_counters(input, dim, counters)
+            check_counters(input, dim, counters)
         return _triton(input, threshold, width, float(leak), dim, reuse_input, counters)
     output: Tensor
-    if _transformed():
+    if is_transformed():
         output = ThresholdRampFunction.apply(input, low, wide, float(leak))
     elif not leak and not reference.plain(low, wide) and _is_small(input, low, wide):
         output = _small(input, low, wide)
@@ -142,8 +145,8 @@ def _is_small(input: Tensor, *parameters: reference.Parameter) -> bool:
     few = input.numel() < _SMALL and input.dtype in (torch.float32, torch.float64)
     return (
         few
-        and type(input) in _PLAIN
-        and (not _learn(*parameters) or (input.is_cpu and not _traced()))
+        and type(input) in PLAIN
+        and (not _learn(*parameters) or (input.is_cpu and not is_traced()))
     )
 
 
@@ -154,7 +157,7 @@ def _small(input: Tensor, low: reference.Parameter, wide: reference.Parameter) -
     """
     line = (input - reference.cast(low, input.dtype)) / reference.cast(wide, input.dtype)
     output: Tensor = functional.hardtanh(line, 0.0, 1.0)
-    if not output.requires_grad or not output.is_cpu or _traced():
+    if not output.requires_grad or not output.is_cpu or is_traced():
         return output
     # A sum is finite only where all its terms are.
     fine = math.isfinite(line.detach().sum().item()) if _learn(wide) else output.equal(output)
@@ -186,15 +189,10 @@ def _native(
             *counters,
         )
     except RuntimeError:
-        _aligned(input, threshold, width, leak, dim)
-        _check_counters(input, dim, counters)
+        aligned(input, threshold, width, leak, dim)
+        check_counters(input, dim, counters)
         raise
     return output
-
-
-def _is_plain(parameter: float | Tensor) -> bool:
-    """Whether a kernel may read it: a number, or memory that is no subclass."""
-    return not isinstance(parameter, Tensor) or type(parameter) in _PLAIN
 
 
 def _on_triton(input: Tensor) -> bool:
@@ -217,13 +215,13 @@ def _compiled(
     counters: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """What a compiler or an exporter traces: operations that it can take apart and fuse."""
-    low, wide = _aligned(input, threshold, width, leak, dim)
+    low, wide = aligned(input, threshold, width, leak, dim)
     # An exporter wants a graph that needs nothing of ours; and a transform inside a compiled
     # region would take the registered op's tangents for zeros.
     exporting = torch.compiler.is_exporting()
-    if exporting and not torch.is_grad_enabled() and not _transformed():
+    if exporting and not torch.is_grad_enabled() and not is_transformed():
         output = reference.forward(input, low, wide)  # nobody will learn from that graph
-    elif exporting or is_tracing() or _transformed():
+    elif exporting or is_tracing() or is_transformed():
         output = reference.differentiable(input, low, wide, float(leak))
     else:
         output = operator.threshold_ramp(input, low, wide, float(leak))
@@ -233,147 +231,16 @@ def _compiled(
 
 
 def _count(input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tensor]) -> None:
-    if _transformed():
+    if is_transformed():
         raise RuntimeError(
             "the counters of threshold_ramp count calls, and a function transform (vmap, grad, "
             "jvp ...) has no one call to count. Leave them out there: counters=None, or "
             "stop_counting() of a ThresholdRamp."
         )
-    _check_counters(input, dim, counters)
+    check_counters(input, dim, counters)
     count(input, output, dim, counters)
-
-
-def _check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, Tensor | None]) -> None:
-    if counters[0] is None and counters[1] is None:
-        return
-    neurons = input.shape[dim] if input.dim() else 1
-    sums = torch.float32 if input.device.type == "mps" else torch.float64
-    needed = ((4, neurons), torch.int64), ((2, neurons), sums)
-    if not all(
-        isinstance(each, Tensor)
-        and (tuple(each.shape), each.dtype) == fits
-        and each.device == input.device
-        and each.is_contiguous()
-        for each, fits in zip(counters, needed, strict=True)
-    ):
-        came = " and ".join(_told(each) for each in counters)
-        raise InputError(
-            f"for {neurons} neurons along dim={dim}, counters must be int64 of shape "
-            f"(4, {neurons}) and {str(sums)[6:]} of shape (2, {neurons}), contiguous and on "
-            f"{input.device}; got {came}. Make them with new_counters({neurons}, "
-            f'device="{input.device}").'
-        )
-
-
-def _told(counter: object) -> str:
-    if not isinstance(counter, Tensor):
-        return type(counter).__name__
-    laid = "" if counter.is_contiguous() else ", not contiguous"
-    return f"{str(counter.dtype)[6:]} of shape {tuple(counter.shape)} on {counter.device}{laid}"
 
 
 def _learn(*parameters: reference.Parameter) -> bool:
     """Whether somebody asks for the gradient of a threshold or a width."""
     return any(isinstance(each, Tensor) and each.requires_grad for each in parameters)
-
-
-def _transformed() -> bool:
-    """Whether a function transform (vmap, grad, jvp ...) or a forward-mode level is active."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-
-
-def _traced() -> bool:
-    """Whether somebody watches each operation: a dispatch mode, such as fake tensors or flops."""
-    return torch._C._len_torch_dispatch_stack() > 0
-
-
-def _aligned(
-    input: Tensor,
-    threshold: float | Tensor,
-    width: float | Tensor,
-    leak: float,
-    dim: int,
-) -> tuple[reference.Parameter, reference.Parameter]:
-    """Check what came, and shape the parameters so that they broadcast over `dim`."""
-    if not isinstance(input, Tensor) or not input.is_floating_point():
-        came = input.dtype if isinstance(input, Tensor) else type(input).__name__
-        raise InputError(
-            f"threshold_ramp needs a floating-point tensor; got {came}. Convert it: input.float()."
-        )
-    if input.layout != torch.strided:
-        raise InputError(
-            f"threshold_ramp needs a dense tensor; got layout {input.layout}. Convert it: "
-            "input.to_dense()."
-        )
-    if not (0.0 <= leak < math.inf):
-        raise InputError(
-            f"leak is a slope of the gradient, finite and at least 0; got {leak}. Use leak=0.0."
-        )
-    if input.dim() and not -input.dim() <= dim < input.dim():
-        raise InputError(
-            f"dim={dim} is no dimension of an input of shape {tuple(input.shape)}. Use dim=-1 for "
-            "the last."
-        )
-    return _parameter("threshold", threshold, input, dim), _parameter("width", width, input, dim)
-
-
-def _parameter(name: str, value: Any, input: Tensor, dim: int) -> reference.Parameter:  # noqa: ANN401
-    if not isinstance(value, Tensor):
-        number = float(value)
-        if not math.isfinite(number) or (name == "width" and number <= 0.0):
-            needed = "a finite number above 0" if name == "width" else "a finite number"
-            raise InputError(f"{name} must be {needed}; got {value}. Use {name}=1.0, say.")
-        return number
-    if not value.is_floating_point():
-        raise InputError(
-            f"{name} must be a floating-point tensor; got {value.dtype}. Use {name}.float()."
-        )
-    if value.device != input.device:
-        raise InputError(
-            f"{name} is on {value.device} but the input is on {input.device}. "
-            f"Move it: {name}.to(input.device)."
-        )
-    if name == "width" and _readable(value) and not _is_positive(value):
-        raise InputError(
-            f"width must be above 0 everywhere; its smallest value is {value.min().item()}. "
-            "A width that learns stays above 0 when its logarithm learns: log_width.exp()."
-        )
-    if value.dim() == 0:
-        return value  # and not a view of it: another node
-    if value.shape == (1,):
-        return value.reshape(())
-    if not -input.dim() <= dim < input.dim() or value.shape != (input.shape[dim],):
-        raise InputError(
-            f"{name} must hold one value, or one per neuron along dim={dim} of the input; got "
-            f"shape {tuple(value.shape)} for an input of shape {tuple(input.shape)}. Give a "
-            "one-dimensional tensor of that size, or dim=1 for the channels of an image."
-        )
-    trailing = input.dim() - 1 - dim % input.dim()
-    return value.reshape(-1, *[1] * trailing) if trailing else value
-
-
-_positive: dict[int, tuple[weakref.ref[Tensor], int]] = {}  # by id: the tensor, and its version
-
-
-def _is_positive(width: Tensor) -> bool:
-    """Whether each is above 0. To look costs as much as a small ramp: once for the same values."""
-    key = id(width)
-    version = -1 if width.is_inference() else width._version
-    known = _positive.get(key)
-    if known is not None and known[0]() is width and known[1] == version >= 0:
-        return True
-    if width.numel() and not width.min().item() > 0:  # NaN is not above 0 either
-        return False
-    _positive[key] = weakref.ref(width, lambda _: _positive.pop(key, None)), version
-    return True
-
-
-def _readable(tensor: Tensor) -> bool:
-    """Whether looking at the values costs no device sync and breaks no tracing or transform."""
-    return (
-        not torch.compiler.is_compiling()
-        and tensor.device.type == "cpu"
-        and type(tensor) in _PLAIN
-        and not torch._C._are_functorch_transforms_active()
-        and not _traced()
-    )

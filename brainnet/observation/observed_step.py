@@ -67,20 +67,14 @@ class ObservedStep:
         self.directions: dict[str, Tensor] = {}
         self._full = level == "full"
         self._previous = previous or {}
-        turn = Turn()
-        self.layers = [
-            LayerSignals(place, full=self._full, listening=self._listening, turn=turn)
-            for place in places(uncompiled(model))
-        ]
-        tables = matrices(uncompiled(model), [layer.place for layer in self.layers])
-        # Nobody listens to these: of their modules weights and gradients are all that is told.
+        turn, own = Turn(), uncompiled(model)
+        found = places(own)
         self._told = [
-            *self.layers,
-            *(
-                LayerSignals(place, full=self._full, listening=self._listening, turn=turn)
-                for place in tables
-            ),
+            LayerSignals(place, full=self._full, listening=self._listening, turn=turn)
+            for place in (*found, *matrices(own, found))
         ]
+        # Of the others weights and gradients are all that is told: nobody listens to them.
+        self.layers = self._told[: len(found)]
         self.deaf = self._closed = False
         self._failure: Exception | None = None
         self._handles: list[Any] = []

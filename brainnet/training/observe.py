@@ -20,9 +20,8 @@ from brainnet.observation.reading import Reading
 from brainnet.observation.recorder import Recorder
 from brainnet.observation.recording import Recording, length_before, read_recording
 from brainnet.observation.tags import Level
-from brainnet.observation.visibility import is_flattened, is_sharded, unanswered
+from brainnet.observation.visibility import blind, is_flattened, is_sharded, unanswered
 from brainnet.observation.writer import Writer
-from brainnet.structure.anatomy import matrices, places
 from brainnet.training.checkpoint import AtomicCheckpointIO
 from brainnet.training.curves import Curves
 from brainnet.training.look_in_training import LookInTraining
@@ -235,8 +234,8 @@ class Observe(Callback):
         """Whether there is something to look at; says what is not."""
         if is_sharded(module) or is_flattened(trainer.strategy.model or module):
             log.warning("Observe: the parameters are sharded over devices; it looks at none.")
-        elif not places(module) and not matrices(module, []):
-            log.warning("Observe: no weights were found in %s.", type(module).__name__)
+        elif (reason := blind(module)) is not None:
+            log.warning("Observe: %s", reason)
         else:
             if is_compiled(module):
                 log.warning(
