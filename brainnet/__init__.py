@@ -4,18 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from brainnet.answering.load import load as load
-    from brainnet.explanation import explain as explain
+    from brainnet.explain.explanation import explain as explain
+    from brainnet.inference.trained_model import load as load
     from brainnet.kernels.threshold_ramp import threshold_ramp as threshold_ramp
     from brainnet.learning.backpropagation import backpropagate as backpropagate
+    from brainnet.observation.watch import watch as watch
     from brainnet.structure.activation import ThresholdRamp as ThresholdRamp
     from brainnet.structure.bias import Bias as Bias
     from brainnet.structure.layer import Layer as Layer
     from brainnet.structure.network import Network as Network
     from brainnet.structure.neuron import Neuron as Neuron
     from brainnet.structure.weights import Weights as Weights
-    from brainnet.training.run import fit as fit
-    from brainnet.watching import watch as watch
+    from brainnet.training.fit import fit as fit
 
 __version__ = "0.1.0"
 
@@ -27,11 +27,11 @@ _HOMES = {
     "ThresholdRamp": "brainnet.structure.activation",
     "Weights": "brainnet.structure.weights",
     "backpropagate": "brainnet.learning.backpropagation",
-    "explain": "brainnet.explanation",
-    "fit": "brainnet.training.run",
-    "load": "brainnet.answering.load",
+    "explain": "brainnet.explain.explanation",
+    "fit": "brainnet.training.fit",
+    "load": "brainnet.inference.trained_model",
     "threshold_ramp": "brainnet.kernels.threshold_ramp",
-    "watch": "brainnet.watching",
+    "watch": "brainnet.observation.watch",
 }
 
 __all__ = [*_HOMES]

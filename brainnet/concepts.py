@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from brainnet.errors import InputError
-from brainnet.suggestion import nearest
+from brainnet.errors import InputError, find_nearest
 
 STRUCTURAL_PRIMITIVES = "structural primitives"
+
 LEARNING_MECHANICS = "learning mechanics"
+
 GROUPS = (STRUCTURAL_PRIMITIVES, LEARNING_MECHANICS)
 
 
@@ -304,7 +305,7 @@ def find_concept(name: str) -> Concept:
     wanted = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
     if wanted in spellings:
         return spellings[wanted]
-    near = nearest(wanted, spellings)
+    near = find_nearest(wanted, spellings)
     if near is not None:
         advice = f"Did you mean {spellings[near].slug}?"
     else:

@@ -9,14 +9,14 @@ from torch import nn
 
 from brainnet.concepts import CONCEPTS, LAYERS, LOSS_FUNCTION, WEIGHTS
 from brainnet.errors import InputError
-from brainnet.explanation import IN_SHORT, explain, wrapped
+from brainnet.explain.explanation import IN_SHORT, explain, wrap_text
+from brainnet.explain.worked_example_text import describe_concept
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.forward_pass import trace
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 from brainnet.structure.neuron import Neuron
-from brainnet.telling import tell
 
 EACH = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
 
@@ -42,7 +42,7 @@ def test_a_concept_is_told_by_name_by_entry_and_by_slug(concept):
     assert explanation == explain(concept)
     assert explanation == explain(concept.slug)
     assert explanation.concept is concept
-    assert explanation.lines == tell(concept)
+    assert explanation.lines == describe_concept(concept)
     for part in (concept.analogy, concept.definition):
         assert part in explanation.text
     for part in (concept.formula, concept.home, concept.reference):
@@ -189,7 +189,7 @@ def test_the_markdown_sets_prose_as_prose_and_numbers_as_code():
 
 
 def test_wrapping_leaves_what_is_indented():
-    assert wrapped("a b", "  a b", "", width=1) == ["a", "b", "  a b", ""]
+    assert wrap_text("a b", "  a b", "", width=1) == ["a", "b", "  a b", ""]
 
 
 def test_explaining_a_concept_imports_no_torch():

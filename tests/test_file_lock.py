@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from brainnet.file_lock import hold, let_go
+from brainnet.files import acquire_lock, release_lock
 
 
 @pytest.fixture
@@ -17,20 +17,20 @@ def files(tmp_path):
 
 def test_one_holds_it_until_it_lets_go(files):
     first, second = files
-    hold(first)
+    acquire_lock(first)
     with pytest.raises(BlockingIOError):
-        hold(second)
-    let_go(first)
-    hold(second)
+        acquire_lock(second)
+    release_lock(first)
+    acquire_lock(second)
     with pytest.raises(BlockingIOError):
-        hold(first)
-    let_go(second)
+        acquire_lock(first)
+    release_lock(second)
 
 
 def test_it_can_be_read_while_it_is_held(files, tmp_path):
-    hold(files[0])
+    acquire_lock(files[0])
     assert (tmp_path / "held").read_bytes() == b"content"
-    let_go(files[0])
+    release_lock(files[0])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="flock is of other systems")
@@ -40,6 +40,6 @@ def test_where_no_locks_are_known_nobody_is_kept_out(files, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", unknown)
     for file in files:
-        hold(file)
+        acquire_lock(file)
     for file in files:
-        let_go(file)
+        release_lock(file)

@@ -3,7 +3,12 @@ import threading
 import pytest
 
 from brainnet.errors import InputError
-from brainnet.fresh_folder import clear, left_untouched, make_first_free, remove_empty
+from brainnet.files import (
+    clear_folder,
+    create_unique_folder,
+    remove_empty_folders,
+    remove_if_unused,
+)
 
 
 def test_only_one_of_several_at_once_gets_a_folder(tmp_path):
@@ -14,7 +19,7 @@ def test_only_one_of_several_at_once_gets_a_folder(tmp_path):
 
         def claim(planned=planned, barrier=barrier, names=names):
             barrier.wait()
-            names.append(make_first_free(planned, "checkpoints")[0].name)
+            names.append(create_unique_folder(planned, "checkpoints")[0].name)
 
         threads = [threading.Thread(target=claim) for _ in range(4)]
         for thread in threads:
@@ -25,15 +30,15 @@ def test_only_one_of_several_at_once_gets_a_folder(tmp_path):
 
 
 def test_tells_what_was_made(tmp_path):
-    path, made = make_first_free(tmp_path / "a" / "b", "inner")
+    path, made = create_unique_folder(tmp_path / "a" / "b", "inner")
     assert made == [path, tmp_path / "a"]
-    assert make_first_free(tmp_path / "a" / "b", "inner")[1] == [tmp_path / "a" / "b_2"]
+    assert create_unique_folder(tmp_path / "a" / "b", "inner")[1] == [tmp_path / "a" / "b_2"]
 
 
 def test_a_folder_with_something_in_it_is_left(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    remove_empty([tmp_path / "empty", tmp_path / "gone", tmp_path])
+    remove_empty_folders([tmp_path / "empty", tmp_path / "gone", tmp_path])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -44,17 +49,20 @@ def test_clear_stays_in_its_folder(tmp_path):
     (inside / "deep").mkdir(parents=True)
     (inside / "deep" / "file").write_text("")
     (inside / "link").symlink_to(tmp_path / "outside")
-    clear(inside)
+    clear_folder(inside)
     assert list(inside.iterdir()) == []
     assert (tmp_path / "outside" / "file").exists()
 
 
 def test_left_untouched_removes_what_stayed_empty(tmp_path):
-    with left_untouched(tmp_path / "a" / "b"):
+    with remove_if_unused(tmp_path / "a" / "b"):
         pass
     assert list(tmp_path.iterdir()) == []
-    with left_untouched(tmp_path / "a" / "b"):
+    with remove_if_unused(tmp_path / "a" / "b"):
         (tmp_path / "a" / "file").write_text("")
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "file"]
-    with pytest.raises(InputError, match="cannot write to"), left_untouched(tmp_path / "a/file/b"):
+    with (
+        pytest.raises(InputError, match="cannot write to"),
+        remove_if_unused(tmp_path / "a/file/b"),
+    ):
         pass

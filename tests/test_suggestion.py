@@ -4,9 +4,8 @@ import shlex
 
 import pytest
 
-from brainnet.cli.arguments import parse
-from brainnet.cli.composition import Composer
-from brainnet.suggestion import did_you_mean, override
+from brainnet.config.compose import Composer, parse
+from brainnet.errors import did_you_mean, format_override
 
 KNOWN = ["optimizer", "optimizer.lr", "optimizer.eps", "seed", "data.batch_size"]
 
@@ -35,7 +34,7 @@ def test_says_nothing_where_nothing_comes_close():
     [["Größe", "Nr"], ["Größe (cm)"], ["a, b"], ['a "b"', "it's"], ["a=b"], ["x: y"], ["a;b", "&"]],
 )
 def test_what_is_suggested_can_be_typed_as_it_is_printed(names):
-    (word,) = shlex.split(override("data.drop", names))
+    (word,) = shlex.split(format_override("data.drop", names))
     typed = parse([word]).overrides
     (read,) = Composer.over(parse([])).parsed(typed)
     assert read.value() == names

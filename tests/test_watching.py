@@ -174,9 +174,9 @@ def test_it_looks_when_it_is_due_and_leaves_no_hook_between_or_after(tmp_path):
 
 
 def test_left_to_itself_it_looks_as_often_as_the_budget_allows(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.observation.recorder.thread_time", lambda: 0.0)
+    monkeypatch.setattr("brainnet.observation.background_writer.thread_time", lambda: 0.0)
     clock = [0.0]
-    monkeypatch.setattr("brainnet.observation.cadence.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("brainnet.observation.schedule.perf_counter", lambda: clock[0])
     model = ours()
     optimizer = sgd(model)
     with watch(model, tmp_path, every="auto", optimizer=optimizer) as watching:
@@ -383,7 +383,7 @@ def test_shards_of_parameters_are_left_out_and_the_rest_is_seen(tmp_path):
 
 
 def test_of_several_processes_the_first_one_looks(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.observation.watcher.process_rank", lambda: 3)
+    monkeypatch.setattr("brainnet.observation.watch.process_rank", lambda: 3)
     model = ours()
     optimizer = sgd(model)
     with watch(model, tmp_path / "run", optimizer=optimizer) as watching:
@@ -454,8 +454,8 @@ def test_a_disk_that_fills_up_ends_the_writing_and_keeps_what_was_written(
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("brainnet.observation.records.RecordFile.add", full)
-        monkeypatch.setattr("brainnet.observation.event_file.EventFile.add_event", full)
+        monkeypatch.setattr("brainnet.observation.recording.RecordFile.add", full)
+        monkeypatch.setattr("brainnet.observation.tensorboard.EventFileWriter.add_event", full)
         train(model, optimizer, 3, watching)
     assert len(watching.readings) == 5
     assert read_recording(tmp_path) == kept
@@ -516,11 +516,11 @@ def test_a_model_that_is_changed_in_mid_run_is_told_and_seen_as_it_is(tmp_path, 
 @pytest.mark.parametrize(
     "where",
     [
-        "brainnet.observation.layer_signals.statistics",
-        "brainnet.observation.observed_step.statistics",
-        "brainnet.observation.observed_step.length_of",
-        "brainnet.observation.look_in_a_loop.parameters_of",
-        "brainnet.observation.watcher.Pace.due",
+        "brainnet.observation.layer_statistics.statistics",
+        "brainnet.observation.step_observer.statistics",
+        "brainnet.observation.step_observer.length_of",
+        "brainnet.observation.watch.parameters_of",
+        "brainnet.observation.watch.Pace.due",
     ],
 )
 def test_what_goes_wrong_is_said_once_and_the_training_goes_on(
@@ -706,7 +706,7 @@ def test_on_a_gpu_a_look_never_waits_for_it(tmp_path):
 
 
 def test_a_sample_that_only_fits_whole_is_asked_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.observation.judge.WEIGHTS_TIMES_ROWS", 0)
+    monkeypatch.setattr("brainnet.observation.probe.WEIGHTS_TIMES_ROWS", 0)
     asked = []
 
     class Whole(nn.Linear):

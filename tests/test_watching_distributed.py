@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from brainnet import watch
 from brainnet.kernels.statistics import merge, read, statistics
-from brainnet.training.observe import Observe
+from brainnet.training.callbacks import Observe
 
 messages = []
 class Keep(logging.Handler):

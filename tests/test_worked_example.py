@@ -9,11 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from brainnet import worked_example
+from brainnet.explain import worked_example
+from brainnet.explain.worked_example import (
+    MERRY_EVENING,
+    NETWORK,
+    SMOKY_EVENING,
+    PlainNetwork,
+    Scene,
+)
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.network import Network
-from brainnet.worked_example import MERRY_EVENING, NETWORK, SMOKY_EVENING, PlainNetwork, Scene
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 SCENES = pytest.mark.parametrize("scene", [SMOKY_EVENING, MERRY_EVENING], ids=lambda s: s.name)
@@ -168,7 +174,9 @@ def test_an_outrageous_learning_rate_still_gives_finite_numbers() -> None:
 
 
 def test_the_example_needs_nothing_but_the_standard_library() -> None:
-    code = "import sys, brainnet.worked_example; print({'torch', 'numpy'} & set(sys.modules))"
+    code = (
+        "import sys, brainnet.explain.worked_example; print({'torch', 'numpy'} & set(sys.modules))"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -1,46 +1,307 @@
-"""`brainnet evaluate RUN`: the best checkpoint of a run, judged by rows it never saw."""
+"""`brainnet evaluate RUN`: the best checkpoint of a run on rows it has not seen."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
 from hydra.core.override_parser.types import Override
-from torch import nn
+from torch import Tensor, nn
 
-from brainnet.answering.evaluation import evaluate
-from brainnet.building import targets
-from brainnet.building.build import Build
-from brainnet.building.data import data_from
-from brainnet.building.targets import Consent
-from brainnet.cli.arguments import parse
-from brainnet.cli.composition import Composer
-from brainnet.cli.configuration import Config, check, plain
-from brainnet.cli.consent import consent_of
-from brainnet.cli.judgement import Judgement
-from brainnet.cli.other_data import (
-    check_reading,
-    is_other_file,
-    judge_by_test_file,
-    judged_by_file,
-    keep_reading,
-    own_choice,
-    runs_of,
+from brainnet.config import instantiate as targets
+from brainnet.config.components import build_datamodule, resolve_loss, resolve_network
+from brainnet.config.compose import (
+    Composer,
+    build_allow_list,
+    find_conf_directory,
+    list_choices,
+    parse,
 )
-from brainnet.cli.parts import loss_of, network_of
-from brainnet.cli.resume import (
+from brainnet.config.instantiate import DATAMODULE_KEYS, Builder, TargetAllowList
+from brainnet.config.resume import (
     check_keeps,
     check_rebuildable,
     look_up,
     put,
+    read_stored_config,
     says_nothing_new,
-    stored_config,
 )
-from brainnet.data.module import DataModule
-from brainnet.data.notes import told_before
+from brainnet.config.schema import Config, check_config, to_plain
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import IMAGES, PATHS, TABLE, is_same_path
+from brainnet.data.image_files import ImageEncoder
+from brainnet.data.images import Images
+from brainnet.data.preprocessing import MissingPolicy
+from brainnet.data.table_files import open_table
+from brainnet.data.validation import suppress_warnings
 from brainnet.errors import InputError
-from brainnet.training.run_folder import Run, find_run
-from brainnet.training.sizes import outputs_for
+from brainnet.explain.formatting import format_number
+from brainnet.inference.evaluate import Evaluation, evaluate, evaluate_images, evaluate_table_file
+from brainnet.inference.trained_model import TrainedModel, load
+from brainnet.training.assembly import count_outputs
+from brainnet.training.run_directory import Run, find_run
+
+MOST_CLASSES = 12  # that fit beside each other
+
+MISTAKES = 10  # named of more classes
+
+WIDEST = 16  # letters of a class in the table
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An evaluation with what its rows and classes are called.
+
+    Attributes:
+        evaluation: what came of it.
+        rows: which rows it was judged by, as a sentence ends: "test rows of iris".
+        class_names: what each class is called; empty for a regression.
+    """
+
+    evaluation: Evaluation
+    rows: str
+    class_names: tuple[str, ...]
+
+    def told(self) -> str:
+        """For people: the figures, then which class was taken for which."""
+        metrics = sorted(self.evaluation.metrics.items())
+        lines = [f"{tag:<15}{value:.4g}" for tag, value in metrics]
+        errors = self.evaluation.errors.items()
+        lines += [
+            f"{'off by':<15}{format_number(value)} on average in {name}" for name, value in errors
+        ]
+        lines += [
+            f"{'judged by':<15}{len(self.evaluation.truths):,} {self.rows}",
+            f"{'checkpoint':<15}{self.evaluation.checkpoint}",
+        ]
+        confusion = self.evaluation.confusion
+        if confusion is not None:
+            lines += ["", *confused(confusion, self.class_names)]
+        return "\n".join(lines) + "\n"
+
+    def as_json(self) -> str:
+        """For programs: one JSON object, on a line."""
+        confusion = self.evaluation.confusion
+        told = {
+            "metrics": self.evaluation.metrics,
+            "mean_absolute_errors": self.evaluation.errors,
+            "rows": len(self.evaluation.truths),
+            "judged_by": self.rows,
+            "checkpoint": str(self.evaluation.checkpoint),
+            "classes": list(self.class_names),
+            "confusion": None if confusion is None else confusion.tolist(),
+        }
+        return json.dumps(told, ensure_ascii=False) + "\n"
+
+
+def confused(confusion: Tensor, names: Sequence[str]) -> list[str]:
+    """Lines that say how many rows of each class got which answer.
+
+    Args:
+        confusion: rows of each class (row) by the answer they got (column), (classes, classes).
+        names: of the classes.
+    """
+    counts: list[list[int]] = confusion.tolist()
+    if len(names) > MOST_CLASSES:
+        return mistakes(counts, names)
+    shown = [name if len(name) <= WIDEST else f"{name[: WIDEST - 1]}…" for name in names]
+    first = max(map(len, [*shown, "class"]))
+    widths = [
+        max(len(name), *(len(f"{row[place]:,}") for row in counts))
+        for place, name in enumerate(shown)
+    ]
+    header = "  ".join(f"{name:>{width}}" for name, width in zip(shown, widths, strict=True))
+    lines = ["rows of each class, by the answer they got", f"{'':<{first}}  {header}"]
+    for name, row in zip(shown, counts, strict=True):
+        told = (f"{count:,}" if count else "·" for count in row)
+        cells = (f"{cell:>{width}}" for cell, width in zip(told, widths, strict=True))
+        lines.append(f"{name:<{first}}  {'  '.join(cells)}".rstrip())
+    return lines
+
+
+def mistakes(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+    """Lines with the most frequent mistakes, for more classes than fit into a table."""
+    wrong = sorted(
+        (-count, row, column)
+        for row, line in enumerate(counts)
+        for column, count in enumerate(line)
+        if count and row != column
+    )
+    if not wrong:
+        return ["no row got a wrong answer"]
+    told = [
+        f"{-count:>7,}  {names[row]} taken for {names[column]}"
+        for count, row, column in wrong[:MISTAKES]
+    ]
+    more = len(wrong) - MISTAKES
+    return ["the most frequent mistakes", *told, *([f"{'':>7}  and {more} more"] * (more > 0))]
+
+
+# What may be said of another file; all else is as it was in the run.
+OF_FILE = {
+    TABLE: ("path", "target", "missing", "header"),
+    IMAGES: ("path", "labels", "broken"),
+}
+
+AS_LEARNT = ("data.target", "data.missing", "data.header", "data.broken")
+
+
+def runs_of(overrides: Sequence[Override]) -> Path:
+    """The folder of all runs, before anything is composed: which data can be typed is the run's."""
+    typed = [override for override in overrides if override.key_or_group == "paths.runs"]
+    return Path(str(typed[-1].value())) if typed else Path("runs")
+
+
+def own_choice(overrides: Sequence[Override], learnt: Config) -> list[str]:
+    """The choice of data that a run was trained on, where its keys alone were typed."""
+    keys = [override.key_or_group for override in overrides]
+    target = look_up(learnt, "data._target_")
+    if "data" in keys or target is None or not any(key.startswith("data.") for key in keys):
+        return []
+    for choice in list_choices("data"):
+        file = find_conf_directory() / "data" / f"{choice.name}.yaml"
+        if yaml.safe_load(file.read_text(encoding="utf-8")).get("_target_") == target:
+            return [f"data={choice.name}"]
+    return []
+
+
+def keep_reading(config: Config, learnt: Config, overrides: Sequence[Override]) -> None:
+    """Read other rows as the run read its own, in all that was not typed."""
+    typed = {override.key_or_group for override in overrides}
+    if look_up(config, "data._target_") == look_up(learnt, "data._target_"):
+        for key in AS_LEARNT:
+            if key not in typed and look_up(learnt, key) is not None:
+                put(config, key, look_up(learnt, key))
+
+
+def is_other_file(config: Config, learnt: Config) -> bool:
+    """Whether rows from a file were typed that are not those the run learnt from."""
+    kind, path = look_up(config, "data._target_"), look_up(config, "data.path")
+    same = kind == look_up(learnt, "data._target_") and is_same_path(
+        path, look_up(learnt, "data.path")
+    )
+    return kind in OF_FILE and path is not None and not same
+
+
+def judge_by_test_file(config: Config, learnt: Config) -> None:
+    """Take a file of test rows that was typed, and that the run had not, for the one to judge by.
+
+    Beside the run's own file it leaves more rows to train on: all were split anew.
+    """
+    path, own = look_up(config, "data.test_path"), look_up(learnt, "data.test_path")
+    if path is None or is_other_file(config, learnt) or is_same_path(path, own):
+        return
+    put(config, "data.path", path)
+    put(config, "data.test_path", own)
+
+
+def check_reading(config: Config, learnt: Config, overrides: Sequence[Override]) -> None:
+    """Refuse words on files that change what inputs and answers mean, or which rows are whose.
+
+    Args:
+        config: with what was typed.
+        learnt: as the run was trained.
+        overrides: what was typed.
+
+    Raises:
+        InputError: at the first such word.
+    """
+    kind = look_up(config, "data._target_")
+    if kind not in OF_FILE:
+        return
+    other = is_other_file(config, learnt)
+    free = OF_FILE[kind] if other else ()
+    for override in overrides:
+        group, _, key = override.key_or_group.partition(".")
+        if group != "data" or key in ("", "_target_", *free, *DATAMODULE_KEYS):
+            continue
+        typed, there = look_up(config, f"data.{key}"), look_up(learnt, f"data.{key}")
+        if is_same_path(typed, there) if key in PATHS else typed == there:
+            continue
+        allowed = ", ".join(f"data.{name}" for name in OF_FILE[kind])
+        which = "another file is" if other else "its own data are"
+        raise InputError(
+            f"evaluate judges a network as it was trained, and {which} read as the run read its "
+            f"own: {override.input_line} has no place here. All rows of another file are judged, "
+            f"and of such a one may be said: {allowed}."
+        )
+
+
+def judged_by_file(run: Run, config: Config, consent: TargetAllowList) -> Judgement:
+    """Judge a run by all rows of a file, or all pictures of a folder: it learnt from none of them.
+
+    Raises:
+        InputError: when the file cannot be read, or does not fit the run.
+    """
+    trained = load(run, consent=consent)
+    data = config["data"]
+    if data["_target_"] == IMAGES:
+        evaluation = judged_by_pictures(trained, data)
+        return Judgement(evaluation, f"pictures of {data['path']}", trained.class_names)
+    target = data.get("target")
+    if target in (None, "", []):
+        raise InputError(
+            f"data.target must be given: which column of {data['path']} has the right answers?"
+        )
+    names = [str(target)] if isinstance(target, str | int) else [str(name) for name in target]
+    names = in_learnt_order(names, trained)
+    missing: MissingPolicy = data.get("missing") or "refuse"
+    if missing == "impute" and not trained.preparation.imputes:
+        raise InputError(
+            "data.missing=impute: this run learnt from complete rows, and has no mean to fill in. "
+            "data.missing=drop leaves rows with empty cells out."
+        )
+    file = open_table(str(data["path"]), header=data.get("header"))
+    evaluation = evaluate_table_file(trained, file, names, missing=missing)
+    which = "without empty cells" if missing == "drop" else "all there are"
+    return Judgement(evaluation, f"rows of {data['path']}, {which}", trained.class_names)
+
+
+def in_learnt_order(targets: Sequence[str], trained: TrainedModel) -> list[str]:
+    """The columns of the right answers, in the order in which the network gives its own.
+
+    Raises:
+        InputError: they are not as many, one comes twice, or several are called otherwise.
+    """
+    learnt = list(trained.target_names)
+    wanted = 1 if trained.class_names else len(trained.target_scaling.shift)
+    if sorted(targets) == sorted(learnt):
+        return learnt
+    if len(targets) == wanted == 1:
+        return list(targets)
+    known = f": {', '.join(learnt)}" if learnt else ""
+    raise InputError(
+        f"data.target={','.join(targets)}: this network gives {wanted} "
+        f"{'answer' if wanted == 1 else 'answers'} to a row{known}. Name the columns of the right "
+        "answers, each once, as they were called in training."
+    )
+
+
+def judged_by_pictures(trained: TrainedModel, data: Mapping[str, Any]) -> Evaluation:
+    """Judge a run by other pictures, brought to the size and the colours of its own.
+
+    Raises:
+        InputError: when they cannot be read, or the run learnt from a table.
+    """
+    pixels = trained.preparation
+    if not isinstance(pixels, ImageEncoder):
+        raise InputError(
+            f"this run learnt from a table, and {data['path']} is to be pictures. Judge it by a "
+            "table: data=table data.path=..."
+        )
+    pictures = Images(
+        data["path"],
+        size=(pixels.height, pixels.width),
+        colours="rgb" if pixels.channels == 3 else "grey",
+        broken=data.get("broken") or "refuse",
+        labels=data.get("labels"),
+    )
+    return evaluate_images(trained, pictures.load(0))
+
 
 # All that a judgement follows from; of the rest of a run nothing needs to be built.
 JUDGED = ("data", "network", "activation", "loss")
@@ -48,7 +309,9 @@ JUDGED = ("data", "network", "activation", "loss")
 SPLIT = ("data.validation", "data.test", "data.rows")
 # The run's own scaling is used, and no batches are made.
 OF_TRAINING = ("data.batch_size", "data.normalize", "data.normalize_targets")
+
 JSON = "--json"
+
 NEEDS_RUN = (
     "evaluate needs a run: its folder, latest, or a checkpoint file, as in brainnet evaluate latest"
 )
@@ -71,14 +334,14 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     parsed = composer.parsed(overrides)
     check_keeps(parsed, "evaluate")
     found = find_run(names[0], runs_of(parsed))
-    learnt = stored_config(found)
-    composed = plain(composer.compose([*own_choice(parsed, learnt), *overrides]))
+    learnt = read_stored_config(found)
+    composed = to_plain(composer.compose([*own_choice(parsed, learnt), *overrides]))
     stored = {key: deepcopy(learnt.get(key)) for key in ("seed", *JUDGED)}
     config = with_typed(stored, composed, parsed)
     keep_reading(config, learnt, parsed)
     judge_by_test_file(config, learnt)
     check_reading(config, learnt, parsed)
-    judgement = judged(found, config, learnt, consent_of(parsed))
+    judgement = judged(found, config, learnt, build_allow_list(parsed))
     sys.stdout.write(judgement.as_json() if JSON in words else judgement.told())
     return 0
 
@@ -89,7 +352,7 @@ def names_run(word: str) -> bool:
     return not overrides or Path(word).exists()
 
 
-def judged(run: Run, config: Config, learnt: Config, consent: Consent) -> Judgement:
+def judged(run: Run, config: Config, learnt: Config, consent: TargetAllowList) -> Judgement:
     """Judge a run by the test rows of its own data, or by all rows of another file.
 
     Args:
@@ -102,17 +365,17 @@ def judged(run: Run, config: Config, learnt: Config, consent: Consent) -> Judgem
         InputError: when the data cannot be read, or do not fit the network.
     """
     if is_other_file(config, learnt):
-        check({"data": config["data"]}, ("data",))
+        check_config({"data": config["data"]}, ("data",))
         return judged_by_file(run, config, consent)
     check_rebuildable(config)
-    check(config, JUDGED)
-    targets.check(config, consent)
-    build = Build(consent)
-    with told_before():
-        data = data_from(config, build)
-    loss = loss_of(config, data, build)
+    check_config(config, JUDGED)
+    targets.check_targets(config, consent)
+    build = Builder(consent)
+    with suppress_warnings():
+        data = build_datamodule(config, build)
+    loss = resolve_loss(config, data, build)
     check_alike(config, data, loss)
-    network = network_of(config, data, loss, build)
+    network = resolve_network(config, data, loss, build)
     rows = f"rows of {data.dataset.name}, kept for the test"
     own = look_up(config, "data._target_") == look_up(learnt, "data._target_")
     evaluation = evaluate(run, network, data, loss, unchanged=own)
@@ -174,7 +437,7 @@ def check_alike(config: Config, data: DataModule, loss: nn.Module) -> None:
     learnt, tasks = config["network"], getattr(loss, "tasks", (data.task,))
     inputs, outputs = learnt.get("inputs"), learnt.get("outputs")
     try:
-        same_answers = outputs in (None, outputs_for(data, loss) or outputs)
+        same_answers = outputs in (None, count_outputs(data, loss) or outputs)
     except InputError:  # more classes than the loss can tell apart
         same_answers = False
     if same_answers and inputs in (None, data.inputs) and data.task in tasks:

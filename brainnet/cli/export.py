@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from brainnet.cli.flags import read
-from brainnet.cli.named_run import trained_of
-from brainnet.cli.outcome import tell
+from brainnet.cli.exit_codes import print_message
+from brainnet.cli.options import load_named_run, parse_options
 from brainnet.errors import InputError
-from brainnet.exporting.export import FORMS, Form, export
+from brainnet.inference.export import EXPORT_FORMATS, ExportFormat, export
 
-OPTIONS = {"--to": "|".join(FORMS), "--output": "FILE"}
+OPTIONS = {"--to": "|".join(EXPORT_FORMATS), "--output": "FILE"}
+
 SWITCHES = ("--overwrite",)
+
 NEEDS = "Usage: brainnet export RUN --to onnx|torch|json, as in brainnet export latest --to onnx"
 
 
@@ -21,15 +22,15 @@ def run(words: Sequence[str]) -> int:
     Raises:
         InputError: when there is no such run, or it cannot be exported so; then nothing is written.
     """
-    typed = read("export", words, OPTIONS, SWITCHES)
+    typed = parse_options("export", words, OPTIONS, SWITCHES)
     if "--to" not in typed.values:
         raise InputError(f"export needs to know what to write.\n{NEEDS}")
-    trained = trained_of("export", typed, NEEDS)
+    trained = load_named_run("export", typed, NEEDS)
     file = export(
         trained,
-        cast(Form, typed.values["--to"]),
+        cast(ExportFormat, typed.values["--to"]),
         Path(typed.values["--output"]) if "--output" in typed.values else None,
         overwrite="--overwrite" in typed.switches,
     )
-    tell(f"exported to {file} ({file.stat().st_size:,} bytes)")
+    print_message(f"exported to {file} ({file.stat().st_size:,} bytes)")
     return 0

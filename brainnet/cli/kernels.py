@@ -3,10 +3,9 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from brainnet.errors import InputError
+from brainnet.errors import InputError, did_you_mean
 from brainnet.kernels import build as building
-from brainnet.kernels import paths
-from brainnet.suggestion import did_you_mean
+from brainnet.kernels import dispatch as paths
 
 
 def run(words: Sequence[str]) -> int:

@@ -13,28 +13,30 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast, get_args
 
-from brainnet.answering.answer_file import Form, form_of, writer_to
-from brainnet.answering.picture_rows import parts_of_pictures
-from brainnet.answering.prediction import (
-    Part,
-    parts_of_table,
-    predictions,
-    unused,
+from brainnet.cli.exit_codes import TERMINATED, print_message
+from brainnet.cli.options import Flags, load_named_run, parse_options
+from brainnet.data.image_files import ImageEncoder
+from brainnet.data.preprocessing import UnseenCategories
+from brainnet.data.table_files import open_table
+from brainnet.data.validation import join_names
+from brainnet.errors import InputError
+from brainnet.files import open_atomic
+from brainnet.inference.inputs import read_image_batches
+from brainnet.inference.predict import (
+    PredictionBatch,
+    PredictionFormat,
+    find_unused_columns,
+    infer_format,
+    open_writer,
+    predict_batches,
+    read_table_batches,
     write_predictions,
 )
-from brainnet.answering.trained import Trained
-from brainnet.cli.flags import Flags, read
-from brainnet.cli.named_run import trained_of
-from brainnet.cli.outcome import TERMINATED, tell
-from brainnet.data.column import Unseen
-from brainnet.data.pixels import Pixels
-from brainnet.data.reading import open_rows
-from brainnet.data.wording import listed
-from brainnet.errors import InputError
-from brainnet.training.threads import leaving_a_thread
-from brainnet.training.whole_file import written_whole
+from brainnet.inference.trained_model import TrainedModel
+from brainnet.training.trainer import reserve_thread
 
 BROKEN = "--broken"
+
 OPTIONS = {
     "--input": "FILE",
     "--output": "FILE",
@@ -43,13 +45,21 @@ OPTIONS = {
     "--unseen": "other|refuse",
     BROKEN: "refuse|skip",
 }
+
 NO_HEADER = "--no-header"
+
 SWITCHES = ("--overwrite", NO_HEADER)
+
 OF_TABLES = ("--keep", "--unseen", NO_HEADER)
-UNSEEN = get_args(Unseen)
+
+UNSEEN = get_args(UnseenCategories)
+
 STANDARD = "-"
+
 NAMED = 5
+
 SECONDS_BETWEEN = 0.2  # of two lines of progress
+
 NEEDS = "Usage: brainnet predict RUN --input FILE, as in brainnet predict latest --input rows.csv"
 
 
@@ -60,12 +70,12 @@ def run(words: Sequence[str]) -> int:
         InputError: when there is no such run, or the rows cannot be answered; then nothing is
             left of the output.
     """
-    typed = read("predict", words, OPTIONS, SWITCHES)
-    trained = trained_of("predict", typed, NEEDS)
+    typed = parse_options("predict", words, OPTIONS, SWITCHES)
+    trained = load_named_run("predict", typed, NEEDS)
     if "--input" not in typed.values:
         raise InputError(f"predict needs rows to answer.\n{NEEDS}")
     output = output_of(typed)
-    form = form_of(output, typed.values.get("--to"))
+    form = infer_format(output, typed.values.get("--to"))
     unseen = unseen_of(typed)
     keep = [name for name in typed.values.get("--keep", "").split(",") if name]
     with ExitStack() as stack:
@@ -73,14 +83,14 @@ def run(words: Sequence[str]) -> int:
         check_output(output, source, form, overwrite="--overwrite" in typed.switches)
         parts = parts_of(trained, source, keep, typed)
         stack.enter_context(left_by_terminating())
-        stack.enter_context(leaving_a_thread())
+        stack.enter_context(reserve_thread())
         to = stack.enter_context(output_to(output))
         strange: Counter[str] = Counter()
-        answers = predictions(trained, parts, unseen=unseen, strange=strange)
-        told = shown(write_predictions(answers, writer_to(to, form)))
+        answers = predict_batches(trained, parts, unseen=unseen, strange=strange)
+        told = shown(write_predictions(answers, open_writer(to, form)))
     note_strange(strange)
     if output is not None:
-        tell(f"{counted(told)} answered in {output}")
+        print_message(f"{counted(told)} answered in {output}")
     return 0
 
 
@@ -123,49 +133,51 @@ def copied(given: BinaryIO, copy: Path) -> None:
         shutil.copyfileobj(given, file)
 
 
-def parts_of(trained: Trained, source: Path, keep: Sequence[str], typed: Flags) -> Iterator[Part]:
+def parts_of(
+    trained: TrainedModel, source: Path, keep: Sequence[str], typed: Flags
+) -> Iterator[PredictionBatch]:
     """The rows of a file, of the kind that the network learnt from.
 
     Raises:
         InputError: they cannot be read, or are of another kind.
     """
     learnt = trained.preparation
-    if isinstance(learnt, Pixels):
+    if isinstance(learnt, ImageEncoder):
         for option in OF_TABLES:
             if option in typed.values or option in typed.switches:
                 raise InputError(f"{option} is for tables; this network learnt from pictures.")
         broken = typed.values.get(BROKEN, "refuse")
         if broken not in ("refuse", "skip"):
             raise InputError(f"{BROKEN} takes refuse or skip; got {broken}.")
-        return parts_of_pictures(learnt, source, skip=broken == "skip")
+        return read_image_batches(learnt, source, skip=broken == "skip")
     if BROKEN in typed.values:
         raise InputError(f"{BROKEN} is for pictures; this network learnt from a table.")
     if source.is_dir():
         raise InputError(
             f"{source} is a folder, and this network learnt from a table: name one file with the "
-            f"columns {listed(learnt.raw_names, NAMED)}."
+            f"columns {join_names(learnt.raw_names, NAMED)}."
         )
     header = (trained.config.get("data") or {}).get("header")
     try:
-        file = open_rows(source, header=False if NO_HEADER in typed.switches else header)
+        file = open_table(source, header=False if NO_HEADER in typed.switches else header)
     except InputError as error:
         said, asks, _ = str(error).partition("If it is a row, set data.header=false")
         if not asks:
             raise
         raise InputError(
             f"{said}If it is a row, add {NO_HEADER}: the columns then come in the order of "
-            f"training, {listed(learnt.raw_names, NAMED)}."
+            f"training, {join_names(learnt.raw_names, NAMED)}."
         ) from error
-    note_unused(unused(trained, learnt, file, keep), source)
-    return parts_of_table(learnt, file, keep=keep)
+    note_unused(find_unused_columns(trained, learnt, file, keep), source)
+    return read_table_batches(learnt, file, keep=keep)
 
 
-def unseen_of(typed: Flags) -> Unseen:
+def unseen_of(typed: Flags) -> UnseenCategories:
     """What to do with a category that training never saw."""
     chosen = typed.values.get("--unseen", "other")
     if chosen not in UNSEEN:
         raise InputError(f"--unseen takes {' or '.join(UNSEEN)}; got {chosen}.")
-    return cast(Unseen, chosen)
+    return cast(UnseenCategories, chosen)
 
 
 def output_of(typed: Flags) -> Path | None:
@@ -186,7 +198,9 @@ def output_of(typed: Flags) -> Path | None:
     return output
 
 
-def check_output(output: Path | None, source: Path, form: Form, *, overwrite: bool) -> None:
+def check_output(
+    output: Path | None, source: Path, form: PredictionFormat, *, overwrite: bool
+) -> None:
     """Refuse an output that cannot be, or that would take the place of something else.
 
     Raises:
@@ -210,7 +224,7 @@ def output_to(output: Path | None) -> Iterator[BinaryIO]:
     """Where answers go to: a file that appears once it is whole, or the standard output."""
     if output is not None:
         try:
-            with written_whole(output) as file:
+            with open_atomic(output) as file:
                 yield file
         except OSError as error:
             raise InputError(f"{output} cannot be written: {error.strerror or error}.") from error
@@ -241,7 +255,7 @@ def note_unused(names: Sequence[str], source: Path) -> None:
     if names:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         what = "a column" if len(names) == 1 else "columns"
-        tell(
+        print_message(
             f"note: {source.name} has {what} that the network did not learn from, left out here: "
             f"{', '.join(names[:NAMED])}{more}. (--keep COLUMN puts one before each answer.)"
         )
@@ -255,9 +269,9 @@ def note_strange(strange: Counter[str]) -> None:
         if rows
     ]
     if told:
-        tell(
+        print_message(
             f"note: words that training never saw, taken for none of those it saw: "
-            f"{listed(told, NAMED)}. (--unseen refuse stops at the first.)"
+            f"{join_names(told, NAMED)}. (--unseen refuse stops at the first.)"
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 # long before any cell is read.
 
 Cells = Any  # a pandas Series
+
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
 # What people and programs write where a number is not known; in a column of words only an empty
@@ -17,18 +18,25 @@ MISSING_NUMBERS = frozenset(
     {"", "-", "?", ".", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "-NaN"}
     | {"-nan", "NULL", "null", "None", "none", "#DIV/0!", "#VALUE!"}
 )
+
 YES_AND_NO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"))
 
 _CURRENCY = "$€£¥"
+
 _MARKED = re.compile(rf"([-+]?)[{_CURRENCY}]?([-+]?[\d.,'\u2019\u00a0\u202f ]+)[{_CURRENCY}%]?")
 # Blanks and apostrophes stand between thousands, or it is a telephone number.
 _IN_GROUPS = re.compile(
     r"[^'\u2019\u00a0\u202f ]+|[-+]?\d{1,3}(['\u2019\u00a0\u202f ]\d{3})+([.,]\d*)?"
 )
+
 _TELEPHONE = re.compile(r"\+\d+[\u00a0\u202f ]")
+
 _GROUPS_BY_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+
 _GROUPS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?")
+
 _WHOLE = re.compile(r"^([-+]?\d+)\.0+$")
+
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 
 _DAYS = (
@@ -41,11 +49,17 @@ _DAYS = (
     "%d.%m.%y",
     "%m/%d/%y",
 )
+
 _NAMED_DAYS = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y")
+
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+
 ISO = "ISO8601"
+
 DATE_FORMATS = (ISO, *(day + time for day in _DAYS + _NAMED_DAYS for time in _TIMES))
+
 _LIKE_A_DATE = re.compile(r"\d\D+\d")
+
 _ISO_DATE = re.compile(
     r"\d{4}-\d\d(-\d\d([ T]\d\d:\d\d(:\d\d([.,]\d+)?)?\s?(Z|[-+]\d\d:?\d\d)?)?)?"
 )
@@ -58,7 +72,7 @@ def is_typed(cells: Cells) -> bool:
     return bool(is_numeric_dtype(cells.dtype) or is_bool_dtype(cells.dtype))
 
 
-def words(cells: Cells) -> Cells:
+def parse_texts(cells: Cells) -> Cells:
     """The cells as texts without blanks around them; NaN where nothing stands.
 
     A whole number is told without a decimal point, however it was stored.
@@ -83,7 +97,7 @@ def words(cells: Cells) -> Cells:
     return texts.map(_word, na_action="ignore")
 
 
-def _word(cell: Any) -> str:  # noqa: ANN401 - whatever a frame holds
+def _word(cell: Any) -> str:
     if isinstance(cell, bytes):
         return cell.decode(errors="replace").strip()
     return cell.strip() if isinstance(cell, str) else str(cell)
@@ -102,7 +116,7 @@ def coded(cells: Cells, *, written: bool = False) -> tuple[Numbers, list[str]]:
     """
     import pandas
 
-    codes, found = pandas.factorize(words(cells).fillna(""))
+    codes, found = pandas.factorize(parse_texts(cells).fillna(""))
     texts = [str(word) for word in found]
     if written or not any(map(_WHOLE.fullmatch, texts)):
         return codes, texts
@@ -111,13 +125,13 @@ def coded(cells: Cells, *, written: bool = False) -> tuple[Numbers, list[str]]:
     return np.array([places[text] for text in plain])[codes], list(places)
 
 
-def _told(value: Any) -> str:  # noqa: ANN401 - a NumPy number
+def _told(value: Any) -> str:
     if isinstance(value, bool | np.bool_ | int | np.integer):
         return str(value)
     return str(int(value)) if float(value).is_integer() else str(value)
 
 
-def numbers(cells: Cells, decimal: str = "") -> tuple[Numbers, Numbers]:
+def parse_numbers(cells: Cells, decimal: str = "") -> tuple[Numbers, Numbers]:
     """The cells as numbers (rows,), NaN where nothing stands, and where there is no number (rows,).
 
     Signs of currency and percent are taken off, digits in groups are read as one number.
@@ -140,7 +154,7 @@ def numbers(cells: Cells, decimal: str = "") -> tuple[Numbers, Numbers]:
         if values.dtype.kind == "c":  # an imaginary part can go nowhere
             return values.real, values.imag != 0
         return values, np.zeros(len(values), dtype=bool)
-    texts = words(cells)
+    texts = parse_texts(cells)
     texts = texts.where(~texts.isin(MISSING_NUMBERS))
     plain = texts
     if decimal == ",":  # a point is no decimal sign then: 1.234 is more than a thousand
@@ -178,13 +192,13 @@ def _unmarked(text: str, decimal: str) -> float:
 def booleans(cells: Cells, pair: tuple[str, str]) -> tuple[Numbers, Numbers]:
     """The cells as 0 and 1 (rows,), NaN where nothing stands, and where neither word stands."""
     if is_typed(cells):
-        values, _ = numbers(cells)
+        values, _ = parse_numbers(cells)
         return values, ~(np.isnan(values) | (values == 0) | (values == 1))
     if cells.dtype == object:  # True and False among cells where nothing stands
         cells = cells.map(
             lambda cell: pair[int(cell)] if isinstance(cell, bool | np.bool_) else cell
         )
-    texts = words(cells).map(str.lower, na_action="ignore")
+    texts = parse_texts(cells).map(str.lower, na_action="ignore")
     found = texts.map({word: float(code) for code, word in enumerate(pair)})
     values = found.to_numpy(dtype=np.float64)
     return values, (texts.notna() & (texts != "") & found.isna()).to_numpy(dtype=bool)
@@ -208,12 +222,12 @@ def date_format(cells: Cells, share: float = 1.0) -> str | None:
         '%d.%m.%Y'
     """
     # A few cells first: most columns of words are no dates in any way.
-    few = words(cells.iloc[[0, len(cells) // 2, -1]])
+    few = parse_texts(cells.iloc[[0, len(cells) // 2, -1]])
     if not few.map(lambda text: bool(_LIKE_A_DATE.search(str(text)))).any():
         return None
     most = (1 - share) * len(cells)
     for form in DATE_FORMATS:
-        if not dates(few, form)[1].all() and dates(cells, form)[1].sum() <= most:
+        if not parse_dates(few, form)[1].all() and parse_dates(cells, form)[1].sum() <= most:
             return form
     return None
 
@@ -234,13 +248,13 @@ def day_order(form: str) -> tuple[str, str] | None:
     return None
 
 
-def dates(cells: Cells, form: str) -> tuple[Cells, Numbers]:
+def parse_dates(cells: Cells, form: str) -> tuple[Cells, Numbers]:
     """The cells as moments (a pandas Series, NaT where nothing stands), and which are no dates."""
     import pandas
 
     if is_date(cells):
         return pandas.to_datetime(cells, utc=True), np.zeros(len(cells), dtype=bool)
-    texts = words(cells)
+    texts = parse_texts(cells)
     texts = texts.where(~texts.isin(MISSING_NUMBERS))
     if form == ISO:  # pandas takes "2024" for a date too
         texts_of_dates = texts.where(texts.map(lambda text: bool(_ISO_DATE.fullmatch(str(text)))))
@@ -258,3 +272,40 @@ def date_numbers(moments: Cells, *, hours: bool) -> list[Numbers]:
     year = day.year + (day.day_of_year - 1 + hour / 24) / length
     found = [year, day.day_of_year, day.day_of_week] + ([hour] if hours else [])
     return [part.to_numpy(dtype=np.float64, na_value=np.nan) for part in found]
+
+
+CLOCK = "%H:%M"
+
+"""The form of a column of numbers that are written as times of day, with seconds or without."""
+
+_TIME = re.compile(r"(\d{1,2}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?(?:\s?([AaPp])[Mm])?")
+
+_HALF_A_DAY = 12
+
+
+def hours(cells: Cells) -> tuple[Numbers, Numbers]:
+    """The cells as hours since midnight (rows,), NaN where nothing stands, and which are no times.
+
+    Example:
+        >>> import pandas
+        >>> values, wrong = hours(pandas.Series(["14:30", "9:15:36", "2:30 pm", "", "24:10"]))
+        >>> values.tolist(), wrong.tolist()
+        ([14.5, 9.26, 14.5, nan, nan], [False, False, False, False, True])
+    """
+    if is_typed(cells):  # hours already
+        return parse_numbers(cells)
+    codes, found = coded(cells, written=True)
+    times = np.array([_hour(word) for word in found], dtype=np.float64)
+    strange = np.isnan(times) & np.array([word not in MISSING_NUMBERS for word in found], bool)
+    return times[codes], strange[codes]
+
+
+def _hour(word: str) -> float:
+    told = _TIME.fullmatch(word)
+    if told is None:
+        return np.nan
+    hour = int(told[1])
+    if told[4]:
+        late = _HALF_A_DAY if told[4] in "Pp" else 0
+        hour = hour % _HALF_A_DAY + late if 1 <= hour <= _HALF_A_DAY else 24
+    return hour + int(told[2]) / 60 + float(told[3] or 0) / 3600 if hour < 24 else np.nan

@@ -1,25 +1,192 @@
-"""Dataset: the rows a network learns from, checked before anything is built on them."""
+"""Dataset: inputs, targets and what they mean.
+
+What inputs and answers mean must be as it was wherever a network meets data: it reads by position.
+That the rows are the same matters where the run's own are meant: of others, some that were trained
+on would come into the test.
+"""
 
 import math
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from brainnet.data.arrays import classes_of, inputs_of, names_of, tell_merged, tensor_of
-from brainnet.data.columns import all_finite
-from brainnet.data.preparation import Preparation
+from brainnet.data.image_files import ImageEncoder
+from brainnet.data.preprocessing import TableEncoder, all_finite, in_order, spreads_of
+from brainnet.data.validation import join_names
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
+
+InputEncoder = TableEncoder | ImageEncoder
+
+"""What was learnt of the raw rows, as plain data: `names` of the inputs, `embedded` codes,
+whether missing numbers are imputed (`preparation.imputes`), `apply` to raw rows, and `to_dict`."""
+
+NUMBERS = "numbers"
+
+"""The kind of columns that came as numbers: their names say all, and checkpoints stay small."""
+
+
+def told_numbers(names: Sequence[str]) -> dict[str, Any]:
+    """Return what is stored of columns that came as numbers."""
+    return {"kind": NUMBERS, "names": list(names)}
+
+
+def restore_encoder(stored: Mapping[str, Any]) -> InputEncoder:
+    """Return the preparation that its `to_dict` stored.
+
+    Example:
+        >>> preparation_from_dict(Pixels(8, 8).to_dict())
+        Pixels(height=8, width=8, channels=1)
+        >>> preparation_from_dict(told_numbers(["x", "y"])).names
+        ('x', 'y')
+    """
+    if stored["kind"] == NUMBERS:
+        return TableEncoder.numbers(stored["names"])
+    kind = ImageEncoder if stored["kind"] == "pixels" else TableEncoder
+    return kind.from_dict(stored)
+
+
+_CELLS_NAMED = 3
+
+_AS_NUMBERS = {
+    "inputs": "Turn words into numbers first: one column for each word, 1 where it stands.",
+    "targets": "Leave out the task to tell words apart as classes.",
+}
+
+
+def inputs_of(values: Any) -> tuple[Tensor, tuple[str, ...]]:
+    """Inputs (rows, inputs) as float32, and what they are called.
+
+    Raises:
+        InputError: they are no numbers, or no table.
+    """
+    given = values if isinstance(values, Tensor) else _numbers("inputs", values)
+    table = tensor_of("inputs", given, torch.float32)
+    columns = table.shape[-1] if table.ndim else 0
+    names = names_of(values, columns) or tuple(f"input_{place}" for place in range(columns))
+    if table.ndim == 2:
+        tell_merged(given, names, "column")
+    return table, names
+
+
+def tell_merged(table: Any, names: Sequence[str], what: str) -> None:
+    """Say which columns of a tensor or array (rows, columns) have numbers that float32 merges."""
+    if isinstance(table, Tensor):
+        if table.element_size() < 8:
+            return
+        table = table.detach().cpu().numpy()
+    for spread in spreads_of(table, names):
+        if spread.is_merged:
+            spread.tell(what, "")
+
+
+def tensor_of(name: str, values: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a copy as a tensor: later changes of the caller's must not reach the data set.
+
+    Raises:
+        InputError: they are no numbers, or no table.
+    """
+    if isinstance(values, Tensor):
+        if values.is_complex():
+            raise InputError(f"{name} must be real numbers; got {values.dtype}.")
+        return values.detach().to("cpu", dtype or values.dtype, copy=True)
+    array = _numbers(name, values)
+    wanted = np.float32 if dtype == torch.float32 else array.dtype.newbyteorder("=")
+    with np.errstate(over="ignore"):  # an infinity is told of by its row and column
+        return torch.from_numpy(array.astype(wanted, order="C"))
+
+
+def names_of(values: Any, columns: int) -> tuple[str, ...]:
+    """What the columns of a DataFrame or a Series are called; empty where they are but counted.
+
+    Example:
+        >>> import pandas
+        >>> names_of(pandas.DataFrame({"a": [1], "b": [2]}), 2), names_of([[1, 2]], 2)
+        (('a', 'b'), ())
+    """
+    names = getattr(values, "columns", None)
+    if names is None:
+        name = getattr(values, "name", None)  # of a Series; a tensor's is None
+        names = [] if name is None else [name]
+    if not all(isinstance(name, str | int) for name in names):
+        return ()
+    called = tuple(map(str, names))
+    counted = called == tuple(map(str, range(columns)))
+    return called if len(set(called)) == len(called) == columns and not counted else ()
+
+
+def classes_of(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:
+    """The classes (rows,) that labels in words name, and these in order; None of other values.
+
+    Raises:
+        InputError: some are words and others are none, or all are the same.
+
+    Example:
+        >>> classes_of(["kiwi", "apple", "kiwi"])
+        (tensor([1, 0, 1]), ('apple', 'kiwi'))
+    """
+    if isinstance(values, Tensor):
+        return None
+    array = _array("targets", values)
+    if array.dtype.kind not in "OU" or array.ndim != 1:
+        return None
+    labels = array.tolist()
+    strange = [place for place, label in enumerate(labels) if not isinstance(label, str)]
+    if len(strange) == len(labels):
+        return None
+    if strange:
+        raise InputError(
+            f"targets must be all words or all numbers; row {strange[0]} is "
+            f"{labels[strange[0]]!r}, and others are words, such as {_first(labels)!r}. Leave such "
+            "rows out, or give them a word."
+        )
+    names = in_order(set(labels))
+    if len(names) < 2:
+        raise InputError(
+            f"targets must name at least two classes; all {len(labels)} are {names[0]!r}."
+        )
+    places = {name: place for place, name in enumerate(names)}
+    return torch.tensor([places[label] for label in labels]), tuple(names)
+
+
+def _first(labels: Sequence[Any]) -> str:
+    return next(label for label in labels if isinstance(label, str))
+
+
+def _array(name: str, values: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
+
+
+def _numbers(name: str, values: Any) -> np.ndarray[Any, Any]:
+    array = _array(name, values)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must be numbers; got {_read(array)}. {_AS_NUMBERS[name]}")
+    return array
+
+
+def _read(array: np.ndarray[Any, Any]) -> str:
+    """Say what was read in place of numbers, with one of them where they are words."""
+    words = [cell for cell in array.ravel()[:_CELLS_NAMED] if isinstance(cell, str)]
+    return f"words ({', '.join(map(repr, map(str, words)))} ...)" if words else f"{array.dtype}"
+
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
 ImageShape = tuple[int, int] | tuple[int, int, int]
+
 """(height, width) of a grey picture, or (channels, height, width)."""
 
-_CELLS_NAMED = 3
+_CELLS_NAMED_dataset = 3
+
 _ROWS_AT_ONCE = 65536
 
 
@@ -58,7 +225,7 @@ class Dataset:
     input_names: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     image_shape: ImageShape | None = None
-    preparation: Preparation | None = None
+    preparation: InputEncoder | None = None
     target_names: tuple[str, ...] = ()
     parts: tuple[int, int, int] | None = None
     left_out: int = 0
@@ -77,8 +244,8 @@ class Dataset:
     @classmethod
     def from_arrays(
         cls,
-        inputs: Any,  # noqa: ANN401 - whatever NumPy can read as a table
-        targets: Any,  # noqa: ANN401
+        inputs: Any,
+        targets: Any,
         *,
         name: str = "arrays",
         task: Task | None = None,
@@ -246,10 +413,217 @@ def _check_finite(
     cells = torch.cat(bad)
     named = ", ".join(
         f"row {row} column {columns[column]!r} ({values[row, column].item()})"
-        for row, column in cells[:_CELLS_NAMED].tolist()
+        for row, column in cells[:_CELLS_NAMED_dataset].tolist()
     )
-    more = ", ..." if len(cells) > _CELLS_NAMED else ""
+    more = ", ..." if len(cells) > _CELLS_NAMED_dataset else ""
     raise InputError(
         f"{name} must be finite float32 numbers; {len(cells)} of {values.numel()} cells are not: "
         f"{named}{more}. Fill those cells or leave out their rows."
     )
+
+
+ROWS, DIGEST = "rows", "digest"
+
+_NAMED = 6
+
+_ROWS_AT_ONCE_identity = 65536
+# Which words a split left for validation and test alone is no property of the data.
+_OF_THE_SPLIT = ("unlearnt",)
+
+
+def describe_dataset(dataset: Dataset, target_names: Sequence[str]) -> dict[str, Any]:
+    """Return what raw rows need in order to be answered, and which rows these are.
+
+    Rows that were read from files are told by their number and a checksum. Built-in ones are made
+    anew for each run, by arithmetic whose last bits are those of a machine; arrays are the user's
+    own to keep.
+    """
+    preparation = dataset.preparation
+    told = {
+        "preparation": (
+            preparation.to_dict() if preparation else told_numbers(dataset.input_names)
+        ),
+        "task": dataset.task,
+        "class_names": list(dataset.class_names),
+        "target_names": list(target_names),
+        "image_shape": dataset.image_shape and list(dataset.image_shape),
+    }
+    return (
+        told
+        if preparation is None
+        else {**told, ROWS: len(dataset), DIGEST: compute_digest(dataset)}
+    )
+
+
+def compute_digest(dataset: Dataset) -> int:
+    """Return a checksum (CRC-32) of all inputs and targets, as they lie in memory.
+
+    Example:
+        >>> rows = Dataset.from_arrays([[1.0], [2.0]], [0, 1])
+        >>> digest_of(rows) == digest_of(Dataset.from_arrays([[1.0], [2.0]], [1, 0]))
+        False
+    """
+    found = 0
+    for values in (dataset.inputs, dataset.targets):
+        for part in values.split(_ROWS_AT_ONCE_identity):
+            found = zlib.crc32(memoryview(part.contiguous().numpy()).cast("B"), found)
+    return found
+
+
+def check_same_meaning(stored: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
+    """Hold what inputs and answers mean against what a network learnt.
+
+    Args:
+        stored: what `told_of` told of the data that it learnt from; older runs told less.
+        own: what it tells of these.
+        name: of these.
+
+    Raises:
+        InputError: they mean something else.
+    """
+    if "preparation" not in stored:
+        return
+    before, now = stored["preparation"], own["preparation"]
+    # Arrays go by position, and what is in them nobody said.
+    named = NUMBERS not in (before["kind"], now["kind"])
+    if named:
+        _check_preparation(before, now, name)
+    for key, what, unnamed in (
+        ("class_names", "classes", "{}"),
+        ("target_names", "numbers to predict", "target_{}"),
+    ):
+        learnt, there = (list(each.get(key) or ()) for each in (stored, own))
+        numbered = [unnamed.format(place) for place in range(len(there))]
+        said = named or numbered not in (learnt, there)
+        if said and learnt and there and learnt != there:
+            raise _other(
+                name, f"the {what} {join_names(there, _NAMED)}", join_names(learnt, _NAMED)
+            )
+    if named and stored["task"] != own["task"]:
+        raise _other(name, f"the task {own['task']}", stored["task"])
+
+
+def check_same_rows(stored: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
+    """Hold the rows of a run's own data against those that it learnt from.
+
+    Raises:
+        InputError: they are others now. Runs that did not tell, and data that do not, pass.
+    """
+    if DIGEST not in stored or DIGEST not in own:
+        return
+    advice = (
+        "Restore the data as they were; or judge the network by all rows of a file that it did not "
+        "learn from: brainnet evaluate RUN data.path=FILE."
+    )
+    if stored[ROWS] != own[ROWS]:
+        raise InputError(
+            f"{name} has {own[ROWS]:,} rows now, and {stored[ROWS]:,} when the network learnt from "
+            f"it: the data have changed since the run, so that rows it was trained on would be "
+            f"taken for others. {advice}"
+        )
+    if stored[DIGEST] != own[DIGEST]:
+        raise InputError(
+            f"{name} has as many rows as when the network learnt from it, but what stands in them "
+            f"or their order is no longer the same: the data have changed since the run. {advice}"
+        )
+
+
+def _check_preparation(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
+    """Compare how raw rows become inputs, in all that both tell."""
+    if before["kind"] != now["kind"]:
+        kinds = {"pixels": "pictures", "columns": "rows of a table"}
+        raise _other(name, kinds[now["kind"]], kinds[before["kind"]])
+    if before["kind"] == "columns":
+        _check_columns(before, now, name)
+        return
+    there, learnt = (
+        f"pictures of {each['height']} x {each['width']}, {each['channels']} colours"
+        for each in (now, before)
+    )
+    if there != learnt:
+        raise _other(name, there, learnt)
+
+
+def _check_columns(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
+    there, learnt = ([column["name"] for column in each["columns"]] for each in (now, before))
+    if there != learnt:
+        raise _other(name, f"the columns {join_names(there)}", join_names(learnt))
+    for column, found in zip(before["columns"], now["columns"], strict=True):
+        for key in column:
+            if key in _OF_THE_SPLIT or _plain(column[key]) == _plain(found.get(key, column[key])):
+                continue
+            what = f"the {'words' if key == 'values' else key} {_said(found[key])}"
+            raise _other(name, f"column {column['name']!r} with {what}", _said(column[key]))
+    if now["imputes"] and not before["imputes"]:
+        raise _other(name, "empty cells to fill in", "complete rows alone")
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _said(value: object) -> str:
+    """What is stored of a column, in words; of many the first."""
+    return (
+        join_names(list(map(str, value)), _NAMED) if isinstance(value, list | tuple) else str(value)
+    )
+
+
+def _other(name: str, there: str, learnt: str) -> InputError:
+    return InputError(
+        f"{name} has {there} now, and the network learnt {learnt}: the data have changed since the "
+        "run, or are read otherwise. Use data like those it learnt from."
+    )
+
+
+class DatasetProperties:
+    """Tells of a data set that something holds: its task, its sizes, and what all is called."""
+
+    dataset: Dataset
+
+    @property
+    def task(self) -> Task:
+        """What is to be learnt: "multiclass", "binary" or "regression"."""
+        return self.dataset.task
+
+    @property
+    def inputs(self) -> int:
+        """The number of inputs, which is what the network's first layer reads."""
+        return self.dataset.inputs.shape[1]
+
+    @property
+    def targets(self) -> int:
+        """The number of classes, or of numbers to predict."""
+        return self.dataset.target_columns
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What each input is called."""
+        return self.dataset.input_names
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What each class is called; empty for a regression."""
+        return self.dataset.class_names
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """What each number to predict is called; empty for classes."""
+        if self.class_names or self.dataset.target_names:
+            return self.dataset.target_names
+        return tuple(f"target_{column}" for column in range(self.targets))
+
+    @property
+    def image_shape(self) -> ImageShape | None:
+        """(height, width), or (channels, height, width), where a row of inputs is a picture."""
+        return self.dataset.image_shape
+
+    @property
+    def preparation(self) -> InputEncoder:
+        """How raw rows become inputs; numbers do as they are."""
+        return self.dataset.preparation or TableEncoder.numbers(self.input_names)
+
+    @cached_property  # written with every checkpoint, and never changed
+    def told(self) -> dict[str, Any]:
+        """What the data are, apart from how they are scaled, as primitives and lists of them."""
+        return describe_dataset(self.dataset, self.target_names)

@@ -9,23 +9,39 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from brainnet.data.checks import check_one_of, check_whole_number
-from brainnet.data.class_folders import Labelled, find_classes
 from brainnet.data.dataset import Dataset, classification_task
-from brainnet.data.decoding import BrokenPictureError, Bytes, Look, look_at, quiet_pillow
-from brainnet.data.machine import machine_memory
-from brainnet.data.notes import note
-from brainnet.data.picture_arrays import as_bytes, channels_last, classes_of, labels_of, rows_of
-from brainnet.data.picture_files import PictureArrays, find_arrays
-from brainnet.data.pixels import Pixels
-from brainnet.data.wording import listed
-from brainnet.errors import InputError
-from brainnet.suggestion import did_you_mean
+from brainnet.data.image_files import (
+    BrokenPictureError,
+    Bytes,
+    ImageArrays,
+    ImageEncoder,
+    Labelled,
+    Look,
+    channels_last,
+    classes_of,
+    find_arrays,
+    find_classes,
+    inspect_image,
+    labels_of,
+    quiet_pillow,
+    rows_of,
+    to_bytes,
+)
+from brainnet.data.validation import (
+    check_one_of,
+    check_whole_number,
+    get_total_memory,
+    join_names,
+    report_warning,
+)
+from brainnet.errors import InputError, did_you_mean
 
 Colours = Literal["auto", "grey", "rgb"]
+
 Broken = Literal["refuse", "skip"]
 
 _LARGEST_SIDE = 16_384
+
 _NAMED = 3
 
 
@@ -97,7 +113,7 @@ class Images:
         labels = np.array([label for part in parts for label in part.labels], np.int64)
         return _dataset(folder, pixels, rows, labels, names, [len(part.files) for part in parts])
 
-    def _pixels_of_files(self, looks: dict[Path, Look], folder: Path) -> Pixels:
+    def _pixels_of_files(self, looks: dict[Path, Look], folder: Path) -> ImageEncoder:
         if not looks:
             raise InputError(
                 f"none of the files in {folder} can be read as a picture. Name a folder with a "
@@ -108,7 +124,7 @@ class Images:
         if self.size is None and len(sizes) > 1:
             raise InputError(_unequal(looks, sizes, folder))
         coloured = any(look.coloured for look in looks.values())
-        return Pixels(height, width, self._channels(coloured))
+        return ImageEncoder(height, width, self._channels(coloured))
 
     def _channels(self, coloured: bool) -> int:
         return 3 if self.colours == "rgb" or (self.colours == "auto" and coloured) else 1
@@ -123,14 +139,14 @@ class Images:
         """Leave out broken files, if that was asked for, and see that no class is empty then."""
         if not broken:
             return list(parts)
-        told = listed([f"{file} ({reason})" for file, reason in broken.items()], _NAMED)
+        told = join_names([f"{file} ({reason})" for file, reason in broken.items()], _NAMED)
         if self.broken == "refuse":
             raise InputError(
                 f"{told} cannot be read as {'a picture' if len(broken) == 1 else 'pictures'}. "
                 "Replace or remove what is broken, or set data.broken=skip to leave it out."
             )
         files = "1 file" if len(broken) == 1 else f"{len(broken):,} files"
-        note(f"{files} left out that cannot be read as pictures: {told}")
+        report_warning(f"{files} left out that cannot be read as pictures: {told}")
         kept = [
             [pair for pair in zip(part.files, part.labels, strict=True) if pair[0] not in broken]
             for part in parts
@@ -146,10 +162,10 @@ class Images:
             for part in kept
         ]
 
-    def _of_arrays(self, found: PictureArrays, path: Path) -> Dataset:
+    def _of_arrays(self, found: ImageArrays, path: Path) -> Dataset:
         """Bring arrays, those that train, validate and test, to rows of bytes."""
         parts = [
-            channels_last(as_bytes(images, name), name)
+            channels_last(to_bytes(images, name), name)
             for images, name in zip(found.images, found.image_names, strict=True)
         ]
         labels = [
@@ -170,7 +186,7 @@ class Images:
             )
         height, width = _sides(self.size) or parts[0].shape[1:3]
         coloured = any(part.shape[3] == 3 for part in parts)
-        pixels = Pixels(height, width, self._channels(coloured))
+        pixels = ImageEncoder(height, width, self._channels(coloured))
         _check_room(sum(map(len, parts)), pixels)
         counts = [len(part) for part in parts]
         rows = [rows_of(part, pixels.height, pixels.width, pixels.channels) for part in parts]
@@ -180,7 +196,7 @@ class Images:
 
 def _dataset(
     path: Path,
-    pixels: Pixels,
+    pixels: ImageEncoder,
     rows: Bytes,
     labels: "np.ndarray[tuple[int], np.dtype[np.int64]]",
     names: tuple[str, ...],
@@ -207,7 +223,7 @@ def _looks(files: Sequence[Path]) -> tuple[dict[Path, Look], dict[Path, str]]:
     with quiet_pillow():
         for file in files:
             try:
-                looks[file] = look_at(file)
+                looks[file] = inspect_image(file)
             except BrokenPictureError as error:
                 broken[file] = str(error)
     return looks, broken
@@ -248,9 +264,9 @@ def _sides(size: object) -> tuple[int, int] | None:
     return height, width
 
 
-def _check_room(pictures: int, pixels: Pixels) -> None:
+def _check_room(pictures: int, pixels: ImageEncoder) -> None:
     """Raise an InputError where the pictures do not fit into this machine's memory."""
-    there, needed = machine_memory(), pictures * pixels.inputs
+    there, needed = get_total_memory(), pictures * pixels.inputs
     if there is not None and needed > there:
         raise InputError(
             f"{pictures:,} pictures of {pixels.height} x {pixels.width} need "

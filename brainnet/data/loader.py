@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from brainnet.data.checks import check_seed, check_whole_number
-from brainnet.data.randomness import Stream, generator, row_type
+from brainnet.data.split import RandomStream, create_generator, row_type
+from brainnet.data.validation import check_seed, check_whole_number
 from brainnet.errors import InputError
 
 # Rows are gathered for this many batches at once: 2.6 us a batch of 32 x 64 on a CPU, against 7.5
 # when each batch is gathered alone, and yet no second copy of a large data set.
 _BATCHES_PER_GATHER = 64
+
 _CELLS_PER_GATHER = 1 << 20  # 4 MB of float32
 
 
@@ -45,7 +46,7 @@ class ShuffledOrder:
 
     def indices(self) -> Tensor:
         """Return this rank's row numbers for the chosen epoch, of the type of `row_type`."""
-        chosen = generator(self.seed, Stream.ORDER, self.epoch)
+        chosen = create_generator(self.seed, RandomStream.ORDER, self.epoch)
         order = torch.randperm(self.rows, generator=chosen, dtype=row_type(self.rows))
         # Strided, so that the ranks' batches together are the batch a single rank would see.
         return order[: len(self) * self.world_size][self.rank :: self.world_size]

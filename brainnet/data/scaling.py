@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brainnet.data.checks import check_one_of
+from brainnet.data.validation import check_one_of
 from brainnet.errors import InputError
 
 Kind = Literal["standard", "minmax", "none"]
+
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # Measured as float64, which takes twice the room of what is measured: by parts of 4 MB.

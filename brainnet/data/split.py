@@ -1,7 +1,8 @@
-"""Split: which rows teach, which choose the best moment, and which judge at the end."""
+"""Split: training, validation and test rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -9,12 +10,47 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainnet.data.dataset import Dataset
-from brainnet.data.notes import note
-from brainnet.data.randomness import Stream, generator, row_type
+from brainnet.data.validation import check_seed, report_warning
 from brainnet.errors import InputError
 
+
+class RandomStream(IntEnum):
+    """What random numbers are drawn for; a new purpose must not disturb the others."""
+
+    SPLIT = 0
+    ORDER = 1
+
+
+def create_generator(seed: int, stream: RandomStream, epoch: int = 0) -> torch.Generator:
+    """Return a CPU generator whose numbers depend on these three values alone.
+
+    The three are hashed by NumPy's `SeedSequence`, not added: with `seed + epoch`, the second
+    epoch of seed 0 would repeat the first epoch of seed 1.
+
+    Raises:
+        InputError: the seed is not a whole number from 0 to 2**32 - 1.
+
+    Example:
+        >>> first = torch.randperm(5, generator=generator(0, Stream.ORDER, epoch=3))
+        >>> torch.equal(first, torch.randperm(5, generator=generator(0, Stream.ORDER, epoch=3)))
+        True
+    """
+    mixed = np.random.SeedSequence(check_seed(seed), spawn_key=(int(stream), epoch))
+    return torch.Generator().manual_seed(int(mixed.generate_state(1)[0]))
+
+
+def row_type(rows: int) -> torch.dtype:
+    """Return the smallest type of whole numbers for the numbers of so many rows.
+
+    `randperm` draws the same order in either.
+    """
+    return torch.int32 if rows <= torch.iinfo(torch.int32).max else torch.int64
+
+
 _ROWS_AT_ONCE = 65536
+
 _ALL = "the data"
+
 _GROUPS_NAMED = 5
 # Of fewer, a single answer moves the share of right ones by a quarter or more.
 _FEW_ROWS = 5
@@ -50,7 +86,7 @@ def split(dataset: Dataset, *, validation: float, test: float, seed: int) -> Spl
         (12, 4, 4)
     """
     check_fractions(validation, test)
-    random = generator(seed, Stream.SPLIT)
+    random = create_generator(seed, RandomStream.SPLIT)
     rows, *given = dataset.parts or (len(dataset), 0, 0)
     wanted = (0.0 if given[0] else validation, 0.0 if given[1] else test)
     divided = _divided(dataset, rows, wanted, random)
@@ -72,7 +108,7 @@ def _tell_few(dataset: Dataset, rows: int) -> None:
     """Say that so few rows judge nothing."""
     if rows < _FEW_ROWS:
         there = "row is" if rows == 1 else "rows are"
-        note(
+        report_warning(
             f"only {rows} {there} kept for the test, of {len(dataset):,} in {dataset.name}: what "
             "the test says of so few is chance. Add rows."
         )

@@ -25,6 +25,7 @@ SOURCES = tuple(
     Path(__file__).with_name(f"{name}.cpp")
     for name in ("threshold_ramp", "ramp_loops", "ramp_sums", "statistics")
 )
+
 HEADERS = tuple(
     Path(__file__).with_name(f"{name}.h")
     for name in ("ramp_loops", "ramp_steps", "lanes", "moments")
@@ -40,6 +41,7 @@ FLAGS = (
     "-fPIC",
     "-fvisibility=hidden",
 )
+
 LIBRARY = "kernels.so"
 
 

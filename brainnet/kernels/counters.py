@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-COUNTED = ("silent", "ramp", "firing", "not_finite")
+COUNTER_NAMES = ("silent", "ramp", "firing", "not_finite")
+
 SUMMED = ("sum", "sum_of_squares")
 
 # Threads may share counters, and an op of PyTorch runs without Python's lock.
 _adding = threading.Lock()
+
 if hasattr(os, "register_at_fork"):  # a child must not find it locked by a thread that it lacks
     os.register_at_fork(
         before=_adding.acquire, after_in_parent=_adding.release, after_in_child=_adding.release
@@ -21,7 +23,7 @@ if hasattr(os, "register_at_fork"):  # a child must not find it locked by a thre
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class NeuronCounts:
     """What the neurons did since counting began: plain numbers, one entry per neuron.
 
     Attributes:
@@ -41,7 +43,7 @@ class Counted:
     sum_of_squares: tuple[float, ...]
 
 
-def new_counters(
+def create_counters(
     neurons: int, *, device: torch.device | str | None = None
 ) -> tuple[Tensor, Tensor]:
     """Zeros to count into: buffers for :func:`threshold_ramp`'s `counters`, emptied by `zero_()`.
@@ -60,12 +62,12 @@ def new_counters(
         sums:   (2, neurons)
     """
     on_mps = device is not None and torch.device(device).type == "mps"
-    counts = torch.zeros(len(COUNTED), neurons, dtype=torch.int64, device=device)
+    counts = torch.zeros(len(COUNTER_NAMES), neurons, dtype=torch.int64, device=device)
     dtype = torch.float32 if on_mps else torch.float64
     return counts, torch.zeros(len(SUMMED), neurons, dtype=dtype, device=device)
 
 
-def read_counters(counters: tuple[Tensor, Tensor]) -> Counted:
+def read_counters(counters: tuple[Tensor, Tensor]) -> NeuronCounts:
     """Bring both home in one copy.
 
     Example:
@@ -77,13 +79,15 @@ def read_counters(counters: tuple[Tensor, Tensor]) -> Counted:
     # As bits: an integer beyond 2^53 would not survive as a float64.
     exact = sums if sums.dtype == torch.float64 else sums.cpu().double()  # MPS, in a second copy
     home = torch.cat([counts.to(exact.device), exact.view(torch.int64)]).cpu()
-    counted = home[: len(COUNTED)].tolist()
-    summed = home[len(COUNTED) :].view(torch.float64).tolist()
-    return Counted(*map(tuple, counted), *map(tuple, summed))
+    counted = home[: len(COUNTER_NAMES)].tolist()
+    summed = home[len(COUNTER_NAMES) :].view(torch.float64).tolist()
+    return NeuronCounts(*map(tuple, counted), *map(tuple, summed))
 
 
 @torch.no_grad()
-def count(input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tensor]) -> None:
+def update_counters(
+    input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tensor]
+) -> None:
     """Add what is seen at the neurons along `dim` to the counters: the reference, in ATen."""
     counts, sums = counters
     input, output = input.detach(), output.detach()

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from brainnet.errors import InputError
-from brainnet.kernels import paths, statistics_reference, statistics_triton
-from brainnet.kernels.statistics_layout import LAYOUT
+from brainnet.kernels import dispatch as paths
+from brainnet.kernels import statistics_reference
+from brainnet.kernels import triton_statistics as statistics_triton
+from brainnet.kernels.histogram_layout import LAYOUT
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -75,7 +77,7 @@ class TensorStatistics:
         return LAYOUT.buckets(self.histogram, self.minimum, self.maximum)
 
 
-def statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None) -> Tensor:
+def compute_statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None) -> Tensor:
     """Count, moments, extremes and histogram of each tensor, as one table on their device.
 
     Every element is counted. Counts, extremes and histogram are exact and the same on every path;
@@ -109,19 +111,19 @@ def statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None) -> Tens
         _check_table(into, len(tensors), device)
     kernel = _kernel(device) if _plain(tensors) else None
     if kernel is not None:
-        table = empty_table(len(tensors), device=device) if into is None else into
+        table = create_table(len(tensors), device=device) if into is None else into
         kernel(tensors, table)
         return table
     fresh = statistics_reference.table_of(tensors, device)
     return fresh if into is None else _merge_into(into, fresh)
 
 
-def empty_table(rows: int, *, device: torch.device | str = "cpu") -> Tensor:
+def create_table(rows: int, *, device: torch.device | str = "cpu") -> Tensor:
     """The table of tensors without elements: where adding up begins."""
     return statistics_reference.empty_table(rows, torch.device(device))
 
 
-def merge(*tables: Tensor) -> Tensor:
+def merge_tables(*tables: Tensor) -> Tensor:
     """Tables of the same list, row by row added up: over steps, or over ranks.
 
     Counts are exact; sums are added in float64, in the order given.
@@ -145,17 +147,17 @@ def merge(*tables: Tensor) -> Tensor:
     return merged
 
 
-def total(table: Tensor) -> Tensor:
+def sum_rows(table: Tensor) -> Tensor:
     """All rows of a table added up into one, in their order: over layers.
 
     Example:
         >>> read(total(statistics([torch.ones(3), -torch.ones(2)])))[0].sum
         1.0
     """
-    return merge(*table.split(1)) if len(table) else empty_table(1, device=table.device)
+    return merge_tables(*table.split(1)) if len(table) else create_table(1, device=table.device)
 
 
-def read(table: Tensor) -> list[TensorStatistics]:
+def read_statistics(table: Tensor) -> list[TensorStatistics]:
     """The rows of a table as plain numbers, with one copy from its device."""
     _check_table(table, len(table), table.device)
     home = table.cpu()

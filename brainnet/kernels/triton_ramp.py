@@ -4,7 +4,6 @@ from __future__ import annotations
 
 # mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def, untyped-decorator"
 # mypy: no-warn-return-any
-# ruff: noqa: ANN001, ANN202, ANN401, N803
 # (The bodies of Triton's kernels are a language of their own, which no type checker knows.)
 from typing import Any, NamedTuple
 
@@ -20,11 +19,14 @@ except ImportError:  # Where there is no GPU there may be no Triton; then nothin
     triton = tl = None
 
 _PLAIN_BLOCK = 4096
+
 _TILE = 2048  # elements that a program adds up at a time
+
 _COLUMNS = 64  # of as many neurons, at most
 # Partial sums per neuron, or programs where neurons are few; whatever the device, so that every
 # device adds alike.
 _PARTS = 128
+
 _PROGRAMS = 1024
 
 

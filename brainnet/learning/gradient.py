@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from brainnet import concepts
-from brainnet.structure.anatomy import places
+from brainnet.structure.inspection import find_layers
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,7 +29,7 @@ class Gradient:
     @property
     def steepness(self) -> float:
         """Euclidean norm over weights and bias: 0 on flat ground or where nothing arrived."""
-        parts = [wide(part) for part in (self.weights, self.bias) if part is not None]
+        parts = [to_wide(part) for part in (self.weights, self.bias) if part is not None]
         return math.hypot(*(float(part.norm()) for part in parts))
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ def gradients(model: nn.Module) -> list[Gradient]:
         >>> gradients(model)[0].weights
         tensor([[3., 4.]])
     """
-    return [Gradient(place.name, *map(_arrived, place.learned())) for place in places(model)]
+    return [Gradient(place.name, *map(_arrived, place.learned())) for place in find_layers(model)]
 
 
 def _arrived(part: Tensor | None) -> Tensor | None:
@@ -57,7 +57,7 @@ def _arrived(part: Tensor | None) -> Tensor | None:
     return part.grad if part is not None and part.is_leaf else None
 
 
-def wide(values: Tensor) -> Tensor:
+def to_wide(values: Tensor) -> Tensor:
     """Values as they are measured: in float64, or float32 where the device has nothing wider.
 
     The square of a vanishing float32 is zero, and that of a middling float16 infinite.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from brainnet import concepts
-from brainnet.learning.gradient import wide
+from brainnet.learning.gradient import to_wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ def _named(optimizer: torch.optim.Optimizer) -> list[tuple[str, dict[str, Any], 
 
 def _measured(value: Tensor, start: Tensor, gradient: Tensor) -> Tensor:
     """Slope, change, size before and promised decrease, (4,) on the parameter's device."""
-    start, gradient = wide(start), wide(gradient.to_dense())
-    change = wide(value.detach()) - start
+    start, gradient = to_wide(start), to_wide(gradient.to_dense())
+    change = to_wide(value.detach()) - start
     promised = -(gradient * change).sum()
     return torch.stack([gradient.norm(), change.norm(), start.norm(), promised])
 

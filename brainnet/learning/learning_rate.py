@@ -65,13 +65,15 @@ SCHEDULES: dict[str, type[LRScheduler]] = {
     "exponential": ExponentialLR,
     "step": StepLR,
 }
+
 """Schedules by name, each stepped once per optimizer step; a constant rate needs none."""
 
 LAST_SHARE = 0.01
+
 """What an exponential schedule leaves of the learning rate at the end of a run."""
 
 
-def settings_of_run(optimizer: Optimizer, total_steps: int) -> dict[str, float]:
+def fill_run_settings(optimizer: Optimizer, total_steps: int) -> dict[str, float]:
     """What schedules ask about the run they move through, by the names PyTorch has for it.
 
     Example:
@@ -90,7 +92,7 @@ def settings_of_run(optimizer: Optimizer, total_steps: int) -> dict[str, float]:
     }
 
 
-def left_to_run(schedule: type[LRScheduler]) -> list[str]:
+def find_run_settings(schedule: type[LRScheduler]) -> list[str]:
     """The settings that a schedule cannot do without and has no value for by itself.
 
     Example:

@@ -266,4 +266,5 @@ DEFAULT_LOSS: dict[Task, str] = {
     "binary": "binary_cross_entropy",
     "regression": "mean_squared_error",
 }
+
 """The loss that `auto` stands for, by task."""

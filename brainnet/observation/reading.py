@@ -137,14 +137,14 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ReadingWithHistograms:
     """A reading with the histograms that went with it, by tag; these are not kept in memory."""
 
     reading: Reading
     histograms: dict[str, Histogram]
 
 
-def frame(readings: Sequence[Reading]) -> Any:  # noqa: ANN401  (a pandas.DataFrame)
+def to_frame(readings: Sequence[Reading]) -> Any:
     """Readings as a table: a row for each, with its step, epoch and loss and a column for each tag.
 
     Raises:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from brainnet import concepts
 from brainnet.errors import InputError
-from brainnet.kernels.counters import Counted, new_counters, read_counters
+from brainnet.kernels.counters import NeuronCounts, create_counters, read_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 
 
@@ -165,13 +165,13 @@ class ThresholdRamp(nn.Module):
                 "holds one threshold and one width for all. Say start_counting(neurons=64)."
             )
         homes = (*self.parameters(), *self.buffers())
-        self.counts, self.sums = new_counters(neurons, device=homes[0].device if homes else None)
+        self.counts, self.sums = create_counters(neurons, device=homes[0].device if homes else None)
 
     def stop_counting(self) -> None:
         """Count no more, and forget what was counted."""
         self.counts = self.sums = None
 
-    def counters(self) -> Counted:
+    def counters(self) -> NeuronCounts:
         """What was counted so far as plain numbers, by one copy to the host.
 
         Raises:
@@ -211,7 +211,7 @@ class ThresholdRamp(nn.Module):
             if moved.device == sums.device:
                 self.counts, self.sums = moved, sums
             else:
-                self.counts, self.sums = new_counters(counts.shape[1], device=moved.device)
+                self.counts, self.sums = create_counters(counts.shape[1], device=moved.device)
                 if not counts.is_meta:
                     self.counts.copy_(counts)
                     self.sums.copy_(sums)

@@ -13,12 +13,13 @@ from brainnet import concepts
 from brainnet.errors import InputError
 
 NEVER_SEEN = 0
+
 """The code of a category that was not there in training."""
 
 WIDEST = 600
 
 
-def width_for(codes: int) -> int:
+def choose_width(codes: int) -> int:
     """How many signals a category with so many codes becomes: `min(600, round(1.6 codes^0.56))`.
 
     The rule of fastai's `emb_sz_rule` (Howard & Gugger, fastai: A Layered API for Deep Learning,
@@ -75,7 +76,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.name = name
         self.codes = codes
-        self.neurons = width_for(codes) if width is None else width
+        self.neurons = choose_width(codes) if width is None else width
         if codes < 2 or self.neurons < 1:
             raise ValueError(
                 "an embedding needs two codes at least, 0 for what was never seen and one that "

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from brainnet import concepts
-from brainnet.structure.anatomy import ACTIVATING, RESCALING, Place, places, uncompiled
+from brainnet.structure.inspection import (
+    ACTIVATION_TYPES,
+    RESCALING_TYPES,
+    LayerInfo,
+    find_layers,
+    unwrap_compiled,
+)
 from brainnet.structure.layer import Layer
 
 SHOWN = 8  # numbers of one line in a print-out
@@ -25,7 +31,7 @@ class LayerPass:
         output: what the neurons answered, (batch, neurons).
     """
 
-    place: Place
+    place: LayerInfo
     inputs: Tensor
     pre_activation: Tensor
     output: Tensor
@@ -92,15 +98,15 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
         >>> thought.layers[0].pre_activation.shape
         torch.Size([1, 3])
     """
-    model = uncompiled(model)
+    model = unwrap_compiled(model)
     recorder = _Recorder()
     with ExitStack() as stack:
         stack.enter_context(_out_of_place(model))
         stack.enter_context(_as_written(model))
-        for place in places(model):
+        for place in find_layers(model):
             recorder.attach(place, stack)
         for module in model.modules():
-            if isinstance(module, (*ACTIVATING, *RESCALING)):
+            if isinstance(module, (*ACTIVATION_TYPES, *RESCALING_TYPES)):
                 stack.callback(module.register_forward_hook(recorder.follow).remove)
         output = model(inputs)
     if not recorder.calls:
@@ -118,7 +124,7 @@ class _Recorder:
     calls: list[LayerPass] = field(default_factory=list)
     _sums: list[Tensor] = field(default_factory=list)  # of `Layer`s whose call has not ended yet
 
-    def attach(self, place: Place, stack: ExitStack) -> None:
+    def attach(self, place: LayerInfo, stack: ExitStack) -> None:
         """Listen to one layer until the stack closes."""
         if isinstance(place.module, Layer):
             before = place.module.activation.register_forward_pre_hook(
@@ -128,7 +134,9 @@ class _Recorder:
         hook = place.module.register_forward_hook(self._recording(place))
         stack.callback(hook.remove)
 
-    def _recording(self, place: Place) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def _recording(
+        self, place: LayerInfo
+    ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def record(_module: nn.Module, signals: tuple[Tensor, ...], output: Tensor) -> None:
             ours = isinstance(place.module, Layer)
             total = self._sums.pop() if ours else output
@@ -143,7 +151,7 @@ class _Recorder:
             unanswered = call.output is call.pre_activation
             if unanswered and signals and signals[0] is call.output:
                 call.output = output
-                if isinstance(module, RESCALING):
+                if isinstance(module, RESCALING_TYPES):
                     call.pre_activation = output
                 else:
                     call.place = replace(call.place, activation=module)

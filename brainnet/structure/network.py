@@ -12,9 +12,9 @@ from torch.nn.utils import skip_init
 
 from brainnet import concepts
 from brainnet.structure.activation import ThresholdRamp
-from brainnet.structure.anatomy import ACTIVATING
 from brainnet.structure.embedding import Embeddings
 from brainnet.structure.forward_pass import ForwardPass, trace
+from brainnet.structure.inspection import ACTIVATION_TYPES
 from brainnet.structure.layer import Layer
 
 
@@ -237,7 +237,11 @@ def _stages(
                 )
             linears.add(module)
             stages.append((module, nn.Identity()))
-        elif stages and isinstance(module, ACTIVATING) and isinstance(stages[-1][1], nn.Identity):
+        elif (
+            stages
+            and isinstance(module, ACTIVATION_TYPES)
+            and isinstance(stages[-1][1], nn.Identity)
+        ):
             stages[-1] = (stages[-1][0], module)
         else:
             raise ValueError(

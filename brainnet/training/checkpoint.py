@@ -1,26 +1,86 @@
-"""Checkpoint: the state of a run on disk, of tensors and plain values alone, never half written."""
+"""Checkpoints during training, and resuming from them."""
 
 import logging
+import random
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import nn
+from torch import Tensor, nn
 
-from brainnet.data.module import DataModule
-from brainnet.errors import TrainingFailure
-from brainnet.training.copied import bytes_of, copied
-from brainnet.training.randomness import random_state, set_random_state
-from brainnet.training.run_folder import plain
-from brainnet.training.stored import FORMAT, OURS, SCALING
-from brainnet.training.whole_file import written_whole
+from brainnet.data.datamodule import DataModule
+from brainnet.errors import InputError, TrainingFailure
+from brainnet.files import open_atomic
+from brainnet.training.checkpoint_files import (
+    FORMAT,
+    OURS,
+    SCALING,
+    check_weights,
+    copy_state,
+    load_checkpoint,
+    load_scaling,
+    serialize,
+)
+from brainnet.training.run_directory import Run, to_plain
+
+
+@contextmanager
+def fork_random_state(seed: int) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's global random numbers, and put them back afterwards.
+
+    Our own parts draw from generators of their own; dropout, and the modules of others, do not.
+    """
+    before = get_random_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        set_random_state(before)
+
+
+def get_random_state() -> dict[str, Any]:
+    """Return the state of all global random numbers, as tensors and plain values."""
+    version, internal, gauss = random.getstate()
+    numpy: Any = np.random.get_state(legacy=True)
+    kind, keys, position, has_gauss, cached = numpy
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": _cuda_states(),
+        "python": [version, torch.tensor(internal, dtype=torch.int64), gauss],
+        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put all global random numbers into a state that `random_state` returned."""
+    torch.set_rng_state(state["torch"].cpu())
+    # A run may go on where there are fewer devices than before, or none.
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        for device, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(cuda.cpu(), device)
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal.tolist()), gauss))
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+
+
+def _cuda_states() -> list[Tensor]:
+    # Asking for them would start CUDA in a run that does not use it.
+    started = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return list(torch.cuda.get_rng_state_all()) if started else []
+
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +89,7 @@ ALSO = "also"
 # Writing may take this share of a run's time; what is not written yet is kept in memory, up to
 # this many bytes of it.
 _SHARE_OF_TIME = 0.05
+
 _BYTES_IN_MEMORY = 2**28
 
 # After one that could not be written.
@@ -62,8 +123,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self,
         checkpoint: dict[str, Any],
-        path: Any,  # noqa: ANN401 - Lightning's own signature
-        storage_options: Any | None = None,  # noqa: ANN401
+        path: Any,
+        storage_options: Any | None = None,
     ) -> None:
         """Write the checkpoint now; or soon, and to the paths under `ALSO` in the options."""
         if ALSO not in (storage_options or {}):
@@ -91,13 +152,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self.settle()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as file:
+            with open_atomic(path) as file:
                 _save(checkpoint, file)
         except OSError as error:
             raise NotStored(_not_written(error)) from error
         self._waiting.pop(path, None)
 
-    def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401 - Lightning's own signature
+    def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint, written or not."""
         self._waiting.pop(Path(path), None)
         super().remove_checkpoint(path)
@@ -130,11 +191,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             log.warning("%s; it is kept in memory and tried again.", _not_written(error))
 
     def _copied(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        same: dict[str, Any] = copied(checkpoint, still=set(map(id, self.still)))
+        same: dict[str, Any] = copy_state(checkpoint, still=set(map(id, self.still)))
         return same
 
     def _bytes_of(self, waiting: Mapping[Path, dict[str, Any]]) -> int:
-        return bytes_of(waiting.values(), still=set(map(id, self.still)))
+        return serialize(waiting.values(), still=set(map(id, self.still)))
 
     def finish(self) -> None:
         """Write what waits, for the last time.
@@ -158,7 +219,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             self.settle()
         written: dict[int, Path] = {}
         for path, checkpoint in list(self._waiting.items()):
-            with written_whole(path) as file:
+            with open_atomic(path) as file:
                 if (twin := written.get(id(checkpoint))) is not None:
                     with twin.open("rb") as same:
                         shutil.copyfileobj(same, file)
@@ -188,7 +249,7 @@ class Checkpoints(Checkpoint):
     def __init__(self, config: Mapping[str, Any], store: AtomicCheckpointIO) -> None:
         self.folder = Path()
         self.best: dict[str, float] = {}
-        self._config = plain(config)
+        self._config = to_plain(config)
         self._store = store
         self._judged = False
         self._resumed: dict[str, Any] | None = None
@@ -205,7 +266,7 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what is ours."""
-        checkpoint[OURS] = {"format": FORMAT, "config": self._config, "random": random_state()}
+        checkpoint[OURS] = {"format": FORMAT, "config": self._config, "random": get_random_state()}
         # Lightning stores it too, but under the name of the class, which may be derived from ours.
         data = getattr(trainer, "datamodule", None)
         self._store.still = (self._config,)
@@ -334,3 +395,104 @@ class _Outlet:
 def _is_finite(module: nn.Module) -> bool:
     weights = [weight for weight in module.parameters() if weight.is_floating_point()]
     return not weights or bool(torch.stack([weight.isfinite().all() for weight in weights]).all())
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """A run that is gone on with, and how far it has come.
+
+    Attributes:
+        run: its folder, and the checkpoint where one was named.
+        steps: optimizer steps taken.
+        epochs: gone through to their end.
+        tested: whether it came to its end, test and all.
+        metrics: the last value of each curve, by tag; none of a test, which is to come.
+    """
+
+    run: Run
+    steps: int
+    epochs: int
+    tested: bool
+    metrics: dict[str, float]
+
+    @classmethod
+    def find(cls, run: Run, module: nn.Module, data: DataModule) -> Self:
+        """Read how far a run has come.
+
+        Args:
+            run: the run.
+            module: what goes on with it, and takes over its weights.
+            data: what it goes on to learn from: the run's own.
+
+        Raises:
+            InputError: it holds the weights of another network, its data are no longer the same,
+                or it cannot be read.
+        """
+        checkpoint = load_checkpoint(run.last)
+        check_weights(module, checkpoint["state_dict"])
+        if checkpoint[OURS].get(SCALING):  # the first runs did not tell
+            load_scaling(data, checkpoint, unchanged=True)
+        summary = run.folder.read_summary()
+        return cls(
+            run=run,
+            steps=int(checkpoint["global_step"]),
+            epochs=_epochs(checkpoint),
+            tested=summary.get("state") == "finished",
+            metrics=_curves(summary.get("metrics")),
+        )
+
+    @property
+    def first_step(self) -> int:
+        """The first step that is not in the curves of the checkpoint yet."""
+        # What the untrained network guesses is logged again where nothing was learnt since.
+        return self.steps + 1 if self.steps > 0 else 0
+
+    def check(self, trainer: Trainer) -> None:
+        """Raise an InputError where nothing is left to do.
+
+        A run that was stopped in its test, or just before, goes straight to the test.
+        """
+        most = trainer.max_epochs
+        if not self.tested:
+            if most is not None and 0 <= most < self.epochs:
+                raise InputError(_too_far("gone through", self.epochs, most, "epochs"))
+            if 0 <= trainer.max_steps < self.steps:
+                raise InputError(_too_far("taken", self.steps, trainer.max_steps, "steps"))
+            return
+        if most is not None and 0 <= most <= self.epochs:
+            raise InputError(_nothing_left("gone through", self.epochs, "epochs"))
+        if 0 <= trainer.max_steps <= self.steps:
+            raise InputError(_nothing_left("taken", self.steps, "steps"))
+
+
+def _nothing_left(did: str, number: int, what: str) -> str:
+    return (
+        f"this run has {did} all of its {number} {what}; there is nothing to go on with. "
+        f"Set trainer.max_{what}={2 * number} to train it longer."
+    )
+
+
+def _too_far(did: str, number: int, most: int, what: str) -> str:
+    return (
+        f"this run has {did} {number} {what} already, more than trainer.max_{what}={most}. Leave "
+        f"that out, or set trainer.max_{what}={2 * number} to train it longer."
+    )
+
+
+def _epochs(checkpoint: Mapping[str, Any]) -> int:
+    try:
+        return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            "the checkpoint does not say how far its run has come, so that it cannot be gone on "
+            "with. Use the last.ckpt of a run."
+        ) from error
+
+
+def _curves(metrics: object) -> dict[str, float]:
+    # One that was not finite stands in a summary as null.
+    return {
+        tag: float(value)
+        for tag, value in (metrics.items() if isinstance(metrics, Mapping) else ())
+        if isinstance(value, int | float) and not tag.endswith("/test")
+    }

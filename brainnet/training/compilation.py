@@ -1,15 +1,31 @@
-"""Compilation: a network's operations fused by `torch.compile`, tried before a run begins."""
+"""Compiled: a network under `torch.compile`, known by its own name and keys."""
 
 from typing import Literal
 
 import torch
 from torch import nn
 
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
 from brainnet.errors import InputError
-from brainnet.observation.untouched import untouched
+from brainnet.observation.probe import isolated_eval
+from brainnet.structure.inspection import unwrap_compiled
+
+
+def compile_in_place(network: nn.Module) -> nn.Module:
+    """Return the network itself where `torch.compile(network)` put another module around it.
+
+    It stays compiled, as by `network.compile()`, but its weights are stored under their own names,
+    and not as `_orig_mod.…`.
+    """
+    own = unwrap_compiled(network)
+    compiler = getattr(network, "dynamo_ctx", None)
+    if own is not network and compiler is not None and own._compiled_call_impl is None:
+        own._compiled_call_impl = compiler(own._call_impl)
+    return own
+
 
 Compile = bool | Literal["graph"]
+
 """Whether to compile a network; "graph": and to capture what it asks of a CUDA device, which is
 then asked for all of it at once."""
 
@@ -55,7 +71,7 @@ def compile_network(
     network.compile(mode="reduce-overhead" if how == "graph" else None)
     rows = data.first("train", data.batch_size)[0].to(next(network.parameters()))
     try:
-        with untouched(network):
+        with isolated_eval(network):
             network(rows)
     # What goes wrong in a compiler comes as this, or as something derived from it.
     except RuntimeError as error:

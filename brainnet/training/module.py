@@ -1,4 +1,4 @@
-"""Module: a network, its loss and its optimizer as one thing that Lightning can train."""
+"""Grouped step: a small network's weights moved all at once, to the same numbers bit by bit."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,16 +13,66 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from brainnet.data.loader import InMemoryLoader
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.learning.loss import Task
-from brainnet.observation.untouched import untouched
-from brainnet.training.answers import answers
-from brainnet.training.burst import Burst
-from brainnet.training.compiled import compiled_in_place
-from brainnet.training.grouped_step import grouped
-from brainnet.training.tally import Tally
+from brainnet.learning.predictions import decode_predictions
+from brainnet.observation.probe import isolated_eval
+from brainnet.training.compilation import compile_in_place
+from brainnet.training.fast_loop import FastLoop
+from brainnet.training.metrics import StageMetrics
+
+GROUPED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
+
+"""Optimizers that call more than a function or two for each tensor."""
+
+MOST = 2**18
+
+"""Weights up to which calls cost more than computing; beyond, the temporaries would be felt."""
+
+SAME = (torch.float32, torch.float64)
+
+"""Kinds of numbers in which one tensor at a time and all at once round alike."""
+
+
+def use_foreach(optimizer: Optimizer) -> Optimizer:
+    """Have the optimizer use its `foreach` form where that is quicker, and nobody chose.
+
+    PyTorch does so by itself on GPUs. On the CPU it goes through a network tensor by tensor, from
+    Python, for which the step of a small network takes as long as all of its thinking. A state
+    that the optimizer loads later may bring a group back as PyTorch made it, so it is seen to
+    again then. Groups whose learning rate or betas are tensors stay: all at once refuses those.
+
+    Args:
+        optimizer: whose weights are on the device where they will learn.
+
+    Example:
+        >>> optimizer = grouped(torch.optim.Adam(torch.nn.Linear(2, 1).parameters()))
+        >>> optimizer.param_groups[0]["foreach"]
+        True
+    """
+    _group(optimizer)
+    optimizer.register_load_state_dict_post_hook(_group)
+    return optimizer
+
+
+def _group(optimizer: Optimizer) -> None:
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    fits = (
+        type(optimizer) in GROUPED
+        and sum(weight.numel() for weight in weights) <= MOST
+        and all(weight.device.type == "cpu" and weight.dtype in SAME for weight in weights)
+    )
+    for group in optimizer.param_groups if fits else ():
+        chosen = any(group.get(form) for form in ("fused", "differentiable", "capturable"))
+        numbers = (group["lr"], *group.get("betas", ()))
+        if not chosen and not any(isinstance(number, Tensor) for number in numbers):
+            group["foreach"] = True if group["foreach"] is None else group["foreach"]
+
 
 Batch = tuple[Tensor, Tensor]
+
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
 ScheduleFactory = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
+
 Stage = Literal["train", "validation", "test"]
 
 # Enough for the first point of a curve to two digits, whatever the size of the data.
@@ -65,13 +115,13 @@ class LearningModule(LightningModule):
         schedule: ScheduleFactory | None = None,
     ) -> None:
         super().__init__()
-        self.network = compiled_in_place(network)
+        self.network = compile_in_place(network)
         self.loss = loss
         self.task = task
         self.targets = targets
-        self.train_tally = Tally(task, targets, answer=self.answer)
-        self.validation_tally = Tally(task, targets, answer=self.answer)
-        self.test_tally = Tally(task, targets, confusion=True, answer=self.answer)
+        self.train_tally = StageMetrics(task, targets, answer=self.answer)
+        self.validation_tally = StageMetrics(task, targets, answer=self.answer)
+        self.test_tally = StageMetrics(task, targets, confusion=True, answer=self.answer)
         self.curves: dict[str, float] = {}
         self.untrained_loss: float | None = None
         self.confusion: Tensor | None = None
@@ -80,7 +130,7 @@ class LearningModule(LightningModule):
         self._make_schedule = schedule
         self._window = 1
         self._alone = False
-        self._burst: Burst | None = None
+        self._burst: FastLoop | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Think: the network's outputs."""
@@ -108,11 +158,11 @@ class LearningModule(LightningModule):
 
         They have the form of the targets.
         """
-        return answers(outputs, self.loss, self.task)
+        return decode_predictions(outputs, self.loss, self.task)
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of seven types
+    def configure_optimizers(self) -> Any:
         """Make the optimizer and the schedule."""
-        optimizer = grouped(self._make_optimizer(self.network.parameters()))
+        optimizer = use_foreach(self._make_optimizer(self.network.parameters()))
         if self._make_schedule is None:
             return optimizer
         schedule = self._make_schedule(optimizer, self._total_steps())
@@ -142,8 +192,8 @@ class LearningModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         """See whether the steps of this epoch may be taken several at a time."""
         # A derived class may do more in a step than is done here.
-        alone = type(self) is LearningModule and Burst.possible(self.trainer)
-        self._burst = Burst(self.trainer, self.training_step) if alone else None
+        alone = type(self) is LearningModule and FastLoop.possible(self.trainer)
+        self._burst = FastLoop(self.trainer, self.training_step) if alone else None
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
         """Log a point in mid-epoch, and take the steps that nobody wants to see."""
@@ -190,11 +240,11 @@ class LearningModule(LightningModule):
         self._tally(stage).add(loss.detach(), outputs.detach(), targets)
         return loss
 
-    def _guess(self, stage: Stage, loader: Any) -> None:  # noqa: ANN401
+    def _guess(self, stage: Stage, loader: Any) -> None:
         """Judge the first rows of a loader without learning from them, and log it."""
         rows = 0
         # Also the loader is inside: another's may draw random numbers to shuffle.
-        with untouched(self.network), self.trainer.precision_plugin.forward_context():
+        with isolated_eval(self.network), self.trainer.precision_plugin.forward_context():
             for number, batch in enumerate(() if loader is None else loader):
                 converted = self.trainer.precision_plugin.convert_input(batch)
                 moved = self.trainer.strategy.batch_to_device(converted)
@@ -225,7 +275,7 @@ class LearningModule(LightningModule):
         step = self.trainer.global_step
         raise TrainingFailure(f"the loss became {loss} at step {step}")
 
-    def _tally(self, stage: Stage) -> Tally:
+    def _tally(self, stage: Stage) -> StageMetrics:
         match stage:
             case "train":
                 return self.train_tally

@@ -11,11 +11,13 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from brainnet.observation.cadence import is_round
+from brainnet.observation.schedule import is_round_step
 
 # A drawing of the bar costs as much as ten steps of a small network.
 _SECONDS_BETWEEN_DRAWINGS = 0.25
+
 _SECONDS_BETWEEN_LINES = 10.0
+
 _BAR, _WIDTH_WITH_BAR = 20, 80
 
 
@@ -73,7 +75,7 @@ class Progress(Callback):
             return
         epoch = trainer.current_epoch + 1
         waited = time.monotonic() - self._last >= _SECONDS_BETWEEN_LINES
-        if is_round(epoch) or waited or epoch == trainer.max_epochs:
+        if is_round_step(epoch) or waited or epoch == trainer.max_epochs:
             self._last = time.monotonic()
             sys.stdout.write(f"{self._told(trainer, pl_module)}\n")
             sys.stdout.flush()

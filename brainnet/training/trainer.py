@@ -1,4 +1,4 @@
-"""Trainer: Lightning's own, asked for what this machine has, and quiet."""
+"""Threads: a tiny network is computed fastest by one."""
 
 import inspect
 import logging
@@ -6,15 +6,95 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from torch import nn
 
-from brainnet.errors import InputError
-from brainnet.suggestion import did_you_mean
+from brainnet.errors import InputError, did_you_mean
 from brainnet.training.checkpoint import AtomicCheckpointIO
+from brainnet.training.module import OptimizerFactory
+
+# Products of a weight and a signal per batch. Below it a step takes about a millisecond and there
+# is nothing to share; on a machine of two busy cores, two threads that wait for each other took 5
+# to 15 times as long as one.
+_TINY = 2**22
+
+_CHOSEN_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@contextmanager
+def limit_threads(network: nn.Module, batch_size: int, device: torch.device) -> Iterator[None]:
+    """Compute a tiny network by one thread, unless the user chose a number in the environment."""
+    before = torch.get_num_threads()
+    chosen = _chosen()
+    products = batch_size * sum(weight.numel() for weight in network.parameters())
+    tiny = device.type == "cpu" and products < _TINY
+    if tiny and not chosen:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def reserve_thread() -> Iterator[None]:
+    """Compute by one thread less, unless the user chose a number: one reads and writes meanwhile.
+
+    On two cores, two threads that wait for each other took half as much again of the processor.
+    """
+    before = torch.get_num_threads()
+    if not _chosen():
+        torch.set_num_threads(max(1, before - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _chosen() -> bool:
+    return any(os.environ.get(variable) for variable in _CHOSEN_BY)
+
+
+def check_precision(trainer: Trainer, network: nn.Module, optimizer: OptimizerFactory) -> None:
+    """Raise an InputError where half precision would lose what keeps the optimizer from 0 / 0.
+
+    Adam and its kind divide by the size of past gradients plus `eps`. Its default of 1e-8 is zero
+    in float16, whose smallest number is 6e-8, and a weight without a gradient becomes NaN.
+    """
+    if trainer.precision != "16-true":
+        return
+    for group in optimizer(network.parameters()).param_groups:
+        eps = group.get("eps")
+        if eps is not None and torch.tensor(float(eps), dtype=torch.float16) == 0:
+            raise InputError(
+                f"with precision 16-true the optimizer's eps must not vanish; eps={eps:g} is 0 in "
+                "16-bit numbers. Set optimizer.eps=1e-4, or trainer.precision=bf16-true."
+            )
+
+
+PROFILERS: dict[str, type[SimpleProfiler] | type[AdvancedProfiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+}
+
+
+def build_profiler(kind: str, folder: Path) -> Profiler:
+    """Return Lightning's profiler of this kind, writing into the folder when the run ends.
+
+    By itself it tells its table to Lightning's log, which a run keeps quiet.
+
+    Args:
+        kind: "simple", by hook, or "advanced", by Python function.
+        folder: of the run; `fit-profile.txt` and `test-profile.txt` are written there.
+    """
+    return PROFILERS[kind](dirpath=folder, filename="profile")
+
 
 # What brainnet does itself: curves, checkpoints, progress and the summary of the network.
 _OURS = {
@@ -42,6 +122,7 @@ _NOISE = (
 )
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
 _NO_HALF_ON_CPU = r".*AMP with fp16 is not supported on CPU.*"
 
 

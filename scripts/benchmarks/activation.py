@@ -28,7 +28,7 @@ from measuring import Circumstances, Spent
 from torch import Tensor, nn
 from torch.nn import functional
 
-from brainnet.kernels.counters import new_counters
+from brainnet.kernels.counters import create_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 from brainnet.structure.network import Network
 
@@ -81,7 +81,7 @@ def contenders(neurons: int, device: str) -> dict[str, Contender]:
     low = torch.rand(neurons, device=device) - 0.5
     wide = torch.rand(neurons, device=device) + 0.5
     learning = low.clone().requires_grad_(), wide.clone().requires_grad_()
-    counters = new_counters(neurons, device=device)
+    counters = create_counters(neurons, device=device)
 
     def composition(x: Tensor) -> Tensor:
         return ((x - low) / wide).clamp(0, 1)

@@ -47,12 +47,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
+from brainnet.data.datamodule import DataModule
 from brainnet.data.loader import InMemoryLoader
-from brainnet.data.module import DataModule
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.network import Network
-from brainnet.training.observe import Observe
-from brainnet.training.run import train
+from brainnet.training.callbacks import Observe
+from brainnet.training.fit import train
 from brainnet.training.trainer import quiet
 
 CHECKS = ["tests/training/test_burst.py"]
@@ -257,7 +257,7 @@ class Bench:
             TensorDataset(*self.data.train), batch_size=self.data.batch_size, sampler=order
         )
 
-    def by_hand(self, loader: Any, clock: Clock) -> nn.Module:  # noqa: ANN401
+    def by_hand(self, loader: Any, clock: Clock) -> nn.Module:
         """The loop that everybody can write."""
         network = self.network().to(self.device)
         loss_of = nn.CrossEntropyLoss()
@@ -275,7 +275,7 @@ class Bench:
         clock.on_train_end()
         return network
 
-    def lightning(self, loader: Any, clock: Clock) -> nn.Module:  # noqa: ANN401
+    def lightning(self, loader: Any, clock: Clock) -> nn.Module:
         """Lightning with nothing in it."""
         module = Bare(self.network())
         with quiet():
@@ -297,7 +297,7 @@ class Bench:
             trainer.fit(module, self.loaded(), validation)
         return module.network
 
-    def trainer(self, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:  # noqa: ANN401
+    def trainer(self, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
         """Lightning's own."""
         return pl.Trainer(
             max_epochs=self.epochs,

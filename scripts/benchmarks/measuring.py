@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from brainnet.kernels import paths
+from brainnet.kernels import dispatch as paths
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"

@@ -39,10 +39,10 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from brainnet.kernels import statistics_reference
-from brainnet.kernels.statistics import read, statistics
+from brainnet.kernels.statistics import compute_statistics, read_statistics
 from brainnet.observation.tags import Level
+from brainnet.observation.watch import watch
 from brainnet.structure.network import Network
-from brainnet.watching import watch
 
 CHECKS = {
     "look": ["tests/kernels/test_statistics.py", "tests/kernels/test_statistics_triton.py"],
@@ -105,7 +105,7 @@ def contenders(tensors: list[Tensor], writer: SummaryWriter) -> dict[str, Callab
             writer.add_histogram(name, tensor)
 
     def to_tensorboard() -> None:
-        for name, found in zip(names, read(statistics(tensors)), strict=True):
+        for name, found in zip(names, read_statistics(compute_statistics(tensors)), strict=True):
             _, rights, counts = zip(*found.buckets, strict=True)
             writer.add_histogram_raw(
                 name, found.minimum, found.maximum, found.finite, found.sum,
@@ -114,7 +114,7 @@ def contenders(tensors: list[Tensor], writer: SummaryWriter) -> dict[str, Callab
 
     contenders: dict[str, Callable[[], object]] = {
         "SummaryWriter.add_histogram": add_histogram,
-        "ours": lambda: statistics(tensors),
+        "ours": lambda: compute_statistics(tensors),
         "ours, to TensorBoard": to_tensorboard,
         "ours, the reference": lambda: statistics_reference.table_of(tensors, tensors[0].device),
         "four .item() a tensor": lambda: [
@@ -279,7 +279,7 @@ def hooks(training: Training, folder: str) -> Iterator[Look]:
 
 
 @contextmanager
-def wandb_watch(run: Any, training: Training, _folder: str) -> Iterator[Look]:  # noqa: ANN401
+def wandb_watch(run: Any, training: Training, _folder: str) -> Iterator[Look]:
     """Weights and gradients, as histograms, in a run of Weights & Biases that is open."""
     run.watch(training.model, log="all", log_freq=1)
     yield lambda loss: run.log({"loss": loss.item()})
@@ -307,7 +307,7 @@ ALONE = "alone"
 Looking = Callable[[Training, str], AbstractContextManager[Look]]
 
 
-def watchers(run: Any) -> dict[str, Looking]:  # noqa: ANN401  (of wandb, or None)
+def watchers(run: Any) -> dict[str, Looking]:
     """All who look at a training, by name."""
     found: dict[str, Looking] = {
         ALONE: lambda _training, _folder: nullcontext(lambda _loss: None),

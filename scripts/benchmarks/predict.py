@@ -29,9 +29,9 @@ import numpy as np
 import pandas as pd
 from measuring import Circumstances
 
-from brainnet.data.builtin import Digits
+from brainnet.data.datasets import Digits
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 CHECKS = [
     "tests/cli/test_predict.py",
@@ -42,7 +42,7 @@ BY_HAND = """
 import sys
 import pandas as pd
 import torch
-from brainnet.answering.load import load
+from brainnet.inference.trained_model import load
 
 run, source, target = sys.argv[1:]
 trained = load(run)

@@ -40,10 +40,10 @@ import torch
 from measuring import ROOT, Circumstances
 from torch.utils.data import DataLoader, TensorDataset
 
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
 from brainnet.data.table import Table
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 CHECKS = ["tests/data/test_table.py"]
 ROWS_OF_A_BLOCK = 50_000

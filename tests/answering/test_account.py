@@ -15,9 +15,9 @@ from brainnet.concepts import CONCEPTS, find_concept
 from brainnet.data.images import Images
 from brainnet.data.table import Table
 from brainnet.errors import InputError
-from brainnet.portrait.telling import portrait_of
+from brainnet.explain.report_text import report_concept
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 COLOURS = ("red", "green", "blue")
 
@@ -228,13 +228,14 @@ def test_what_the_checkpoint_tells_is_told_without_reading_the_rows(
 ):
     of_table = load(table[0].history.name)
     with_rows = [
-        portrait_of(each.subject, find_concept(concept)) for each in (trained.account(), table[0])
+        report_concept(each.subject, find_concept(concept))
+        for each in (trained.account(), table[0])
     ]
 
     def read(*_):
         raise AssertionError("no row is needed for this")
 
-    monkeypatch.setattr("brainnet.answering.own_rows.data_from", read)
+    monkeypatch.setattr("brainnet.inference.explain_row.data_from", read)
     accounts = [trained.account(), of_table.account()]
     assert [each.explanation(concept) for each in accounts] == with_rows
     with pytest.raises(AssertionError, match="no row is needed"):
@@ -321,7 +322,7 @@ def test_words_and_numbers_in_one_list_are_a_row(table):
 
 def test_a_portrait_looks_at_fewer_rows_where_these_take_much_room(iris, trained, monkeypatch):
     number = 4 + 8 + 8 + 3  # inputs, sums, answers and outputs of one row
-    monkeypatch.setattr("brainnet.portrait.subject.SIGNALS", 20 * number + 1)
+    monkeypatch.setattr("brainnet.explain.report.SIGNALS", 20 * number + 1)
     subject = trained.account().subject
     own = [len(iris.own.data.numbers(rows.part)) for rows in subject.rows]
     assert [len(rows.inputs) for rows in subject.rows] == [min(20, each) for each in own]

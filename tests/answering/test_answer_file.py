@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.answering.answer_file import _all_shares, form_of, writer_to
 from brainnet.errors import InputError
+from brainnet.inference.predict import _all_shares, infer_format, open_writer
 
 ROWS = 20_000
 RANDOM = np.random.default_rng(0)
@@ -27,7 +27,7 @@ NUMBERS = {"prediction": (RANDOM.standard_normal(ROWS) * 1e3).astype(np.float32)
 
 def written(form, *parts):
     file = io.BytesIO()
-    writer = writer_to(file, form)
+    writer = open_writer(file, form)
     for part in parts:
         writer.write(part)
     writer.close()
@@ -145,14 +145,14 @@ def test_every_share_is_rounded_as_python_rounds():
     ],
 )
 def test_the_form_follows_from_the_ending(path, chosen, form):
-    assert form_of(None if path is None else Path(path), chosen) == form
+    assert infer_format(None if path is None else Path(path), chosen) == form
 
 
 def test_an_unknown_ending_or_form_is_told():
     with pytest.raises(InputError, match=r"end in \.csv, .* got a\.xlsx"):
-        form_of(Path("a.xlsx"), None)
+        infer_format(Path("a.xlsx"), None)
     with pytest.raises(InputError, match=r"got parqet\. Did you mean parquet\?"):
-        form_of(None, "parqet")
+        infer_format(None, "parqet")
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

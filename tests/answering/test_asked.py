@@ -3,18 +3,17 @@
 import pytest
 import torch
 
-from brainnet.answering.asked import question_of
-from brainnet.data.column import Column
-from brainnet.data.columns import Columns
-from brainnet.data.pixels import Pixels
+from brainnet.data.image_files import ImageEncoder
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.data.scaling import Scaling
+from brainnet.inference.trained_model import describe_question
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 
 NONE = Scaling("none", (0.0,), (1.0,))
 
 
 def asked(preparation, *, scaling=NONE, image_shape=None):
-    return question_of(
+    return describe_question(
         "multiclass",
         CrossEntropy(),
         preparation=preparation,
@@ -27,14 +26,14 @@ def asked(preparation, *, scaling=NONE, image_shape=None):
 
 def test_words_that_are_looked_up_are_known_by_their_place():
     towns = tuple(f"town {number}" for number in range(40))
-    colours = Column("colour", "category", ("blue", "red"))
-    question = asked(Columns((colours, Column("town", "category", towns))))
+    colours = ColumnEncoder("colour", "category", ("blue", "red"))
+    question = asked(TableEncoder((colours, ColumnEncoder("town", "category", towns))))
     assert question.labels.inputs == ("colour=blue", "colour=red", "town")
     assert dict(question.labels.words) == {2: towns}
 
 
 def test_pixels_have_short_names():
-    names = asked(Pixels(2, 2)).labels.inputs
+    names = asked(ImageEncoder(2, 2)).labels.inputs
     assert names == ("pixel 0,0", "pixel 0,1", "pixel 1,0", "pixel 1,1")
 
 
@@ -49,20 +48,20 @@ def test_pixels_have_short_names():
 )
 def test_a_row_of_zeros_stands_for_what_the_scaling_makes_of_it(kind, shape, zero):
     scaling = Scaling(kind, (0.0, 0.0), (1.0, 1.0))
-    question = asked(Columns.numbers(["a", "b"]), scaling=scaling, image_shape=shape)
+    question = asked(TableEncoder.numbers(["a", "b"]), scaling=scaling, image_shape=shape)
     assert question.zero == zero
 
 
 def test_answers_are_read_by_loss_and_task():
-    question = asked(Columns.numbers(["a"]))
+    question = asked(TableEncoder.numbers(["a"]))
     outputs = torch.tensor([[0.0, 2.0]])
     assert question.answers(outputs).tolist() == [1]
     assert torch.equal(question.probabilities(outputs), outputs.softmax(dim=1))
     assert question.target_scaling is None
-    numbers = question_of(
+    numbers = describe_question(
         "regression",
         MeanSquaredError(),
-        preparation=Columns.numbers(["a"]),
+        preparation=TableEncoder.numbers(["a"]),
         outputs=("price",),
         scaling=NONE,
         target_scaling=Scaling("standard", (5.0,), (2.0,)),

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from brainnet import fit, load
-from brainnet.answering.evaluation import evaluate
-from brainnet.data.builtin import Diabetes, Moons
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import Diabetes, Moons
 from brainnet.errors import InputError
+from brainnet.inference.evaluate import evaluate
 from brainnet.learning.loss import BinaryCrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
-from brainnet.training.run import train
+from brainnet.training.fit import train
 
 
 @pytest.fixture

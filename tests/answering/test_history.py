@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from brainnet import fit, load
-from brainnet.answering.history import History
+from brainnet.inference.explain_row import History
 from brainnet.structure.network import Network
-from brainnet.training.run_folder import RunFolder
+from brainnet.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +39,11 @@ def test_why_a_training_failed_is_known(tmp_path):
     said = {"state": "failed", "reason": "the loss became nan at step 1"}
     for state, failure in (("failed", said["reason"]), ("finished", None)):
         (tmp_path / "summary.json").write_text(json.dumps(said | {"state": state}))
-        assert History(RunFolder(tmp_path), {}, Path("last.ckpt")).facts().failure == failure
+        assert History(RunDirectory(tmp_path), {}, Path("last.ckpt")).facts().failure == failure
 
 
 def test_of_an_empty_folder_nothing_is_known(tmp_path):
-    history = History(RunFolder(tmp_path), {}, Path("last.ckpt"))
+    history = History(RunDirectory(tmp_path), {}, Path("last.ckpt"))
     facts = history.facts()
     assert (facts.name, facts.checkpoint, facts.steps) == (str(tmp_path), "last.ckpt", None)
     assert (facts.optimizer, dict(facts.metrics)) == (None, {})

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from brainnet import load
-from brainnet.data.builtin import Iris
+from brainnet.data.datasets import Iris
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
-from brainnet.training.run_folder import find_run
+from brainnet.training.fit import fit
+from brainnet.training.run_directory import find_run
 
 
 def fitted(folder, network, **options):

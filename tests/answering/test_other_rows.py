@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from brainnet import load
-from brainnet.answering.other_rows import judge_file, judge_pictures
 from brainnet.data.dataset import Dataset
-from brainnet.data.pixels import Pixels
-from brainnet.data.reading import open_rows
+from brainnet.data.image_files import ImageEncoder
 from brainnet.data.table import Table
+from brainnet.data.table_files import open_table
 from brainnet.errors import InputError
+from brainnet.inference.evaluate import evaluate_images, evaluate_table_file
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 
 def fruit(rows, seed):
@@ -51,7 +51,7 @@ def classes(folder):
 
 def judged(trained, tmp_path, frame, target, **options):
     frame.to_csv(tmp_path / "other.csv", index=False)
-    return judge_file(trained, open_rows(tmp_path / "other.csv"), [target], **options)
+    return evaluate_table_file(trained, open_table(tmp_path / "other.csv"), [target], **options)
 
 
 def test_all_rows_are_judged_and_classes_go_by_name(classes, tmp_path):
@@ -118,7 +118,7 @@ def pictures(names, shades):
     labels = torch.arange(len(names)).repeat(20)
     inputs = torch.tensor([shades[label] for label in labels], dtype=torch.uint8)
     inputs = inputs.unsqueeze(1).repeat(1, 4)
-    pixels = Pixels(2, 2)
+    pixels = ImageEncoder(2, 2)
     return Dataset(
         "pictures", "binary", inputs, labels, pixels.names, names, (2, 2), preparation=pixels
     )
@@ -130,8 +130,8 @@ def test_pictures_are_judged_by_the_names_of_their_classes(tmp_path):
     options = {"epochs": 30, "learning_rate": 0.05, "progress": False}
     run = fit(Network([4, 4, 1]), data, folder=tmp_path / "run", **options)
     trained = load(run.folder)
-    swapped = judge_pictures(trained, pictures(("light", "dark"), (210, 30)))
+    swapped = evaluate_images(trained, pictures(("light", "dark"), (210, 30)))
     assert swapped.metrics["accuracy/test"] == 1.0
     assert swapped.truths.tolist() == [1, 0] * 20
     with pytest.raises(InputError, match=r"the classes black, .* it knows dark, light"):
-        judge_pictures(trained, pictures(("black", "light"), (20, 220)))
+        evaluate_images(trained, pictures(("black", "light"), (20, 220)))

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from brainnet import fit, load
-from brainnet.answering.own_rows import PARTS
-from brainnet.data.builtin import Diabetes, Iris
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import Diabetes, Iris
 from brainnet.errors import InputError
+from brainnet.inference.explain_row import PARTS
 from brainnet.structure.network import Network
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainnet.answering.picture_rows import parts_of_pictures, picture_of
-from brainnet.data.pixels import Pixels
+from brainnet.data.image_files import ImageEncoder
 from brainnet.errors import InputError
+from brainnet.inference.inputs import picture_of, read_image_batches
 
-PIXELS = Pixels(2, 2)
+PIXELS = ImageEncoder(2, 2)
 
 
 def collected(source):
-    parts = list(parts_of_pictures(PIXELS, source))
+    parts = list(read_image_batches(PIXELS, source))
     names = [name for kept, _ in parts for name in kept.get("file", [])]
     return names, np.concatenate([rows for _, rows in parts]).tolist()
 
@@ -71,7 +71,7 @@ def test_one_picture_is_that_of_its_number(folder, tmp_path):
 
 
 def test_one_picture_is_found_in_whichever_part_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.answering.picture_rows.rows_of_a_pass", lambda cells: 2)
+    monkeypatch.setattr("brainnet.inference.inputs.rows_of_a_pass", lambda cells: 2)
     pictures = np.arange(20, dtype=np.uint8).reshape(5, 2, 2)
     np.save(tmp_path / "a.npy", pictures)
     found = [picture_of(PIXELS, tmp_path / "a.npy", number)[0][0].tolist() for number in range(5)]
@@ -103,7 +103,7 @@ def test_what_is_no_picture_is_named(folder, tmp_path):
 
 
 def test_whether_pictures_are_fractions_is_asked_of_all_of_an_array(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.answering.picture_rows.rows_of_a_pass", lambda cells: 1)
+    monkeypatch.setattr("brainnet.inference.inputs.rows_of_a_pass", lambda cells: 1)
     pictures = np.array([[[0, 1], [1, 0]], [[0, 200], [7, 255]]], np.float32)
     np.save(tmp_path / "a.npy", pictures)
     assert collected(tmp_path / "a.npy")[1] == [[0, 1, 1, 0], [0, 200, 7, 255]]
@@ -115,7 +115,7 @@ def test_what_is_broken_is_left_out_where_that_is_asked_for(folder, caplog):
     (folder / "a.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"a\.png .* --broken skip"):
         collected(folder)
-    parts = list(parts_of_pictures(PIXELS, folder, skip=True))
+    parts = list(read_image_batches(PIXELS, folder, skip=True))
     assert [name for kept, _ in parts for name in kept["file"]] == ["b.png", "deep/a.png"]
     assert [row[0] for _, rows in parts for row in rows] == [7, 9]
     assert "a.png" in caplog.text

@@ -2,8 +2,8 @@
 
 import pytest
 
-from brainnet.answering.prediction import check_kept, write_predictions
 from brainnet.errors import InputError
+from brainnet.inference.predict import check_kept, write_predictions
 
 
 def test_columns_to_keep_are_there_once_and_no_answers():

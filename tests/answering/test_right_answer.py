@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from brainnet import load
-from brainnet.answering.right_answer import right_answer
+from brainnet.inference.explain_row import right_answer
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
-from brainnet.answering.rows import check_complete, frame_of, nameless, never_seen, note_never_seen
-from brainnet.data.column import Column
-from brainnet.data.columns import Columns
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.errors import InputError
+from brainnet.inference.inputs import (
+    build_frame,
+    check_complete,
+    find_unseen_categories,
+    nameless,
+    note_never_seen,
+)
 
 TABLE = [[1.0, 2.0], [3.0, 4.0]]
 
@@ -29,22 +34,22 @@ TABLE = [[1.0, 2.0], [3.0, 4.0]]
     ids=["list", "array", "tensor", "columns", "mixed", "records", "frame"],
 )
 def test_columns_go_by_name_and_arrays_by_position(rows):
-    found = frame_of(rows, ["a", "b"])
+    found = build_frame(rows, ["a", "b"])
     assert list(found.columns) == ["a", "b"]
     assert found.to_numpy().tolist() == TABLE
 
 
 def test_columns_called_by_numbers_are_found_by_their_names():
-    found = frame_of(pd.DataFrame(TABLE, columns=[1, 0]), ["0", "1"])
+    found = build_frame(pd.DataFrame(TABLE, columns=[1, 0]), ["0", "1"])
     assert found.to_numpy().tolist() == [[2.0, 1.0], [4.0, 3.0]]
 
 
 def test_a_run_on_arrays_takes_as_many_columns_by_position():
     assert nameless(["input_0", "input_1"])
-    found = frame_of(pd.DataFrame(TABLE, columns=["x", "y"]), ["input_0", "input_1"])
+    found = build_frame(pd.DataFrame(TABLE, columns=["x", "y"]), ["input_0", "input_1"])
     assert found.to_numpy().tolist() == TABLE
     with pytest.raises(InputError, match="lack the columns input_0, input_1"):
-        frame_of(pd.DataFrame(TABLE, columns=["x", "y"])[["x"]], ["input_0", "input_1"])
+        build_frame(pd.DataFrame(TABLE, columns=["x", "y"])[["x"]], ["input_0", "input_1"])
 
 
 @pytest.mark.parametrize(
@@ -64,11 +69,11 @@ def test_a_run_on_arrays_takes_as_many_columns_by_position():
 )  # fmt: skip
 def test_what_is_no_such_table_is_told(rows, said):
     with pytest.raises(InputError, match=said):
-        frame_of(rows, ["a", "b"])
+        build_frame(rows, ["a", "b"])
 
 
 def test_a_missing_number_is_named_by_its_raw_column_and_row():
-    columns = Columns((Column("c", "category", ("x", "y")), Column("n")))
+    columns = TableEncoder((ColumnEncoder("c", "category", ("x", "y")), ColumnEncoder("n")))
     measured = np.array([[1, 0, 5], [0, 1, np.nan], [0, 1, np.nan]], np.float32)
     check_complete(measured[:1], columns, pd.RangeIndex(1))
     with pytest.raises(InputError, match=r"column 'n' is empty in row 12, .*\(2 of these 3"):
@@ -77,15 +82,19 @@ def test_a_missing_number_is_named_by_its_raw_column_and_row():
 
 def test_words_never_seen_are_counted_by_column():
     many = tuple(map(str, range(40)))
-    columns = Columns(
-        (Column("n"), Column("few", "category", ("x", "y")), Column("many", "category", many))
+    columns = TableEncoder(
+        (
+            ColumnEncoder("n"),
+            ColumnEncoder("few", "category", ("x", "y")),
+            ColumnEncoder("many", "category", many),
+        )
     )
     measured = torch.tensor([[0.0, 1, 0, 3], [0, 0, 0, 0], [5, 0, 1, 0], [5, 0, 0, 40]])
-    assert never_seen(columns, measured) == {"few": 2, "many": 2}
+    assert find_unseen_categories(columns, measured) == {"few": 2, "many": 2}
 
 
 def test_words_never_seen_are_told(caplog):
-    columns = Columns((Column("few", "category", ("x", "y")),))
+    columns = TableEncoder((ColumnEncoder("few", "category", ("x", "y")),))
     note_never_seen(columns, torch.tensor([[0.0, 1]]))
     assert not caplog.text
     note_never_seen(columns, torch.tensor([[0.0, 1], [0, 0]]))
@@ -95,10 +104,10 @@ def test_words_never_seen_are_told(caplog):
 @pytest.mark.parametrize("rows", ["rows.csv", Path("rows.csv")])
 def test_the_name_of_a_file_is_met_with_how_to_read_it(rows):
     with pytest.raises(InputError, match=r"pandas\.read_csv\('rows\.csv'\)"):
-        frame_of(rows, ["a", "b"])
+        build_frame(rows, ["a", "b"])
 
 
 def test_a_series_is_met_with_how_to_take_a_row_of_a_table():
     frame = pd.DataFrame({"a": [1.0], "b": ["x"]})
     with pytest.raises(InputError, match=r"frame\.iloc\[\[0\]\]"):
-        frame_of(frame.iloc[0], ["a", "b"])
+        build_frame(frame.iloc[0], ["a", "b"])

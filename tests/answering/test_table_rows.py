@@ -2,10 +2,10 @@
 
 import pytest
 
-from brainnet.answering.table_rows import rows_at_once, rows_of_table
-from brainnet.data.columns import Columns
-from brainnet.data.reading import open_rows
-from brainnet.training.answers import ROWS_AT_ONCE
+from brainnet.data.preprocessing import TableEncoder
+from brainnet.data.table_files import open_table
+from brainnet.inference.inputs import rows_at_once, rows_of_table
+from brainnet.learning.predictions import ROWS_AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ def test_parts_are_whole_blocks_that_fit_into_memory(columns, rows):
 
 def test_rows_are_called_as_learnt_and_what_is_kept_stays_as_written(tmp_path):
     (tmp_path / "rows.csv").write_text("7,1.50,007\n8,2.50,008\n")
-    file = open_rows(tmp_path / "rows.csv", header=False)
-    own, parts = rows_of_table(Columns.numbers(["age", "size"]), file, keep=["2"])
+    file = open_table(tmp_path / "rows.csv", header=False)
+    own, parts = rows_of_table(TableEncoder.numbers(["age", "size"]), file, keep=["2"])
     ((rows, beside),) = parts
     assert own.decimal == "."
     assert rows.to_dict("list") == {"age": [7, 8], "size": [1.5, 2.5]}

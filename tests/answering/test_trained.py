@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from brainnet import load
-from brainnet.answering.evaluation import evaluate
-from brainnet.data.builtin import Diabetes, Digits, Iris, Moons
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import Diabetes, Digits, Iris, Moons
 from brainnet.errors import InputError
+from brainnet.inference.evaluate import evaluate
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 SOURCES = {
     "digits": (Digits(), [64, 8, 10], CrossEntropy()),

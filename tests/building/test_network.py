@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from brainnet.building.build import Build
-from brainnet.building.network import network_from
-from brainnet.building.targets import Consent
+from brainnet.config.components import build_network
+from brainnet.config.instantiate import Builder, TargetAllowList
 
 MODULE = """
 from torch import nn
@@ -28,8 +27,8 @@ def test_a_network_that_asks_is_told_the_shape_of_its_pictures(given, told, tmp_
     (tmp_path / "convolving.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     config = {"network": {"_target_": "convolving.Net"}, "activation": {}, "seed": 0}
-    build = Build(Consent(roots=("convolving",)))
+    build = Builder(TargetAllowList(roots=("convolving",)))
     inputs = told[0] * 20
-    network = network_from(config, build, inputs=inputs, outputs=2, image_shape=given)
+    network = build_network(config, build, inputs=inputs, outputs=2, image_shape=given)
     assert network.image_shape == told
     assert network(torch.zeros(7, inputs)).shape == (7, 2)

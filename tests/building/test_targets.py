@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from brainnet.building import targets
-from brainnet.building.targets import Consent
+from brainnet.config import instantiate as targets
+from brainnet.config.instantiate import TargetAllowList
 from brainnet.errors import InputError
 
-NOBODY = Consent()
+NOBODY = TargetAllowList()
 
 
 def resolve(target, place="network", consent=NOBODY):
-    return targets.resolve(target, place, consent)
+    return targets.resolve_target(target, place, consent)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def resolve(target, place="network", consent=NOBODY):
     [
         ("brainnet.structure.network.Network", "network", "Network"),
         ("brainnet.learning.gradient_descent.GradientDescent", "optimizer", "GradientDescent"),
-        ("brainnet.data.builtin.Moons", "data", "Moons"),
+        ("brainnet.data.datasets.Moons", "data", "Moons"),
         ("torch.nn.ReLU", "activation", "ReLU"),
         ("torch.nn.modules.activation.ReLU", "activation", "ReLU"),
         ("torch.optim.Adam", "optimizer", "Adam"),
@@ -83,7 +83,7 @@ def test_offers_no_consent_to_what_could_never_be_allowed(target, reason):
     assert reason in str(refused.value)
     assert targets.ALLOW not in str(refused.value)
     with pytest.raises(InputError):  # true to the word: typed, it is refused as well
-        resolve(target, consent=Consent(typed=frozenset({target})))
+        resolve(target, consent=TargetAllowList(typed=frozenset({target})))
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_offers_no_consent_to_what_could_never_be_allowed(target, reason):
         "lightning.pytorch.Trainer",
         "torchmetrics.functional.accuracy",
         "brainnet.cli.main.main",
-        "brainnet.building.targets.importlib.import_module",
+        "brainnet.config.instantiate.importlib.import_module",
         "brainnet.training.checkpoint.torch.load",
-        "brainnet.training.run_folder.Path",
+        "brainnet.training.run_directory.Path",
         "brainnet.structure.network.Network.from_torch",
         "brainnet.structure.network.Network.__init__",
         "brainnet.errors.InputError",
@@ -169,7 +169,7 @@ def test_a_refused_name_is_not_even_imported(tmp_path):
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')\n")
     code = textwrap.dedent(
         """
-        from brainnet.building.targets import Consent, resolve
+        from brainnet.config.instantiate import Consent, resolve
         from brainnet.errors import InputError
         try:
             resolve("trap.Net", "network", Consent())
@@ -215,13 +215,13 @@ def theirs(tmp_path, monkeypatch):
 
 
 def test_a_name_that_was_typed_is_consent(theirs):
-    found = resolve(f"{theirs}.Net", consent=Consent(typed=frozenset({f"{theirs}.Net"})))
+    found = resolve(f"{theirs}.Net", consent=TargetAllowList(typed=frozenset({f"{theirs}.Net"})))
     assert issubclass(found, torch.nn.Linear)
 
 
 def test_a_module_allowed_in_the_environment_is_consent(theirs, monkeypatch):
     monkeypatch.setenv("BRAINNET_ALLOW", f"other, {theirs}")
-    consent = Consent(roots=targets.allowed_roots())
+    consent = TargetAllowList(roots=targets.read_allowed_roots())
     assert resolve(f"{theirs}.Net", consent=consent).__name__ == "Net"
     assert resolve(f"{theirs}.Rows", "data", consent).__name__ == "Rows"
     with pytest.raises(InputError, match=r"no module their\.net\.os"):
@@ -232,19 +232,19 @@ def test_a_module_allowed_in_the_environment_is_consent(theirs, monkeypatch):
 def test_consent_is_to_classes_of_the_family_alone(theirs, name):
     target = f"{theirs}.{name}"
     with pytest.raises(InputError):
-        resolve(target, consent=Consent(typed=frozenset({target})))
+        resolve(target, consent=TargetAllowList(typed=frozenset({target})))
 
 
 @pytest.mark.parametrize("target", ["torch.load", "os.system", "subprocess.Popen", "builtins.eval"])
 def test_consent_does_not_make_a_family_of_anything(target):
     with pytest.raises(InputError, match=r"no class|is no Module"):
-        resolve(target, consent=Consent(typed=frozenset({target})))
+        resolve(target, consent=TargetAllowList(typed=frozenset({target})))
 
 
 def test_a_module_that_fails_to_import_is_told(theirs):
     target = "their.broken.Net"
     with pytest.raises(InputError, match="ZeroDivisionError"):
-        resolve(target, consent=Consent(typed=frozenset({target})))
+        resolve(target, consent=TargetAllowList(typed=frozenset({target})))
 
 
 def test_a_typo_in_the_name_of_a_class_is_met_with_the_right_one():
@@ -266,15 +266,15 @@ def test_a_typo_in_the_name_of_a_class_is_met_with_the_right_one():
 )
 def test_finds_every_target_wherever_it_hides(config):
     with pytest.raises(InputError):
-        targets.check(config, NOBODY)
+        targets.check_targets(config, NOBODY)
 
 
 @pytest.mark.parametrize("key", ["_args_", "_partial_", "_convert_", "_recursive_"])
 def test_refuses_the_keys_that_change_how_hydra_calls(key):
     config = {"network": {"inner": {"_target_": "torch.nn.ReLU", key: [1]}}}
     with pytest.raises(InputError, match=rf"network\.inner\.{key} is not allowed"):
-        targets.check(config, NOBODY)
+        targets.check_targets(config, NOBODY)
 
 
 def test_null_stands_where_a_choice_may_be_nothing():
-    targets.check({"loss": {"_target_": None}, "schedule": {"_target_": None}}, NOBODY)
+    targets.check_targets({"loss": {"_target_": None}, "schedule": {"_target_": None}}, NOBODY)

@@ -2,15 +2,14 @@
 
 import pytest
 
-from brainnet.cli.arguments import parse
-from brainnet.cli.composition import Composer
-from brainnet.cli.configuration import leaves, plain
 from brainnet.cli.main import main
+from brainnet.config.compose import Composer, parse
+from brainnet.config.schema import leaves, to_plain
 from brainnet.errors import InputError
 
 
 def composed(*words):
-    return plain(Composer.over(parse(words)).compose(words))
+    return to_plain(Composer.over(parse(words)).compose(words))
 
 
 def has(config, path):
@@ -75,7 +74,7 @@ def test_what_was_added_may_go(words, path):
 
 def test_how_rows_are_split_stays_whatever_the_class():
     with pytest.raises(InputError, match=r"set data\.test"):
-        composed("data._target_=brainnet.data.builtin.Wine", "~data.test")
+        composed("data._target_=brainnet.data.datasets.Wine", "~data.test")
 
 
 OWN = """\

@@ -8,10 +8,10 @@ import torch
 import yaml
 
 from brainnet.cli.main import main
-from brainnet.data.builtin import Iris
+from brainnet.data.datasets import Iris
 from brainnet.learning.learning_rate import SCHEDULES
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 FIRST = ("data=xor", "data.rows=200", "trainer.max_epochs=1", "trainer=cpu", "observe=off")
 

@@ -8,17 +8,14 @@ import sys
 
 import pytest
 
-from brainnet.cli.arguments import parse
-from brainnet.cli.composition import Composer
-from brainnet.cli.concept_page import OVERRIDES, TAGS, page_of
-from brainnet.cli.configuration import check, plain
-from brainnet.cli.explain import HELP, run
+from brainnet.cli.explain import HELP, OVERRIDES, TAGS, Page, page_of, run, write
 from brainnet.cli.main import main
-from brainnet.cli.page import Page, write
 from brainnet.concepts import CONCEPTS, WEIGHTS
+from brainnet.config.compose import Composer, parse
+from brainnet.config.schema import check_config, to_plain
 from brainnet.errors import InputError
+from brainnet.explain.worked_example_text import describe_concept
 from brainnet.observation.tags import Tag
-from brainnet.telling import tell
 
 EACH = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
 ANSI = re.compile(r"\033\[\d+m")
@@ -38,7 +35,7 @@ def test_a_concept_is_told_with_all_that_belongs_to_it(concept, capsys):
     assert run([concept.slug]) == 0
     shown = words(capsys.readouterr().out)
     facts = (concept.analogy, concept.definition, concept.formula, concept.home, concept.reference)
-    numbers = [line for line in tell(concept) if line.startswith(" ")]
+    numbers = [line for line in describe_concept(concept) if line.startswith(" ")]
     tags = [tag.at("hidden_1") for tag in TAGS[concept]]
     overrides = [f"brainnet train {override}" for override in OVERRIDES[concept]]
     for expected in (*facts, *numbers, *tags, *overrides):
@@ -69,7 +66,7 @@ def test_json_holds_the_same_for_programs(concept, capsys):
     assert text.isascii()
     assert told["name"] == concept.name
     assert told["formula"] == concept.formula
-    assert told["worked_example"][1:] == list(tell(concept))
+    assert told["worked_example"][1:] == list(describe_concept(concept))
     assert told["overrides"] == OVERRIDES[concept]
 
 
@@ -120,7 +117,7 @@ def test_a_run_that_is_named_alone_is_met_with_how_to_name_it(
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
 @EACH
 def test_prose_fits_the_width_and_only_drawings_and_commands_stand_out(concept, width):
-    drawings = {line for line in tell(concept) if line.startswith(" ")}
+    drawings = {line for line in describe_concept(concept) if line.startswith(" ")}
     terms = {f"  brainnet train {override}" for override in OVERRIDES[concept]}
     terms |= {f"  {tag.at('hidden_1')}" for tag in TAGS[concept]}
     broad = {line for line in page_of(concept, Page(width)) if len(line) > width}
@@ -172,7 +169,7 @@ def test_an_old_encoding_still_draws(monkeypatch):
 def test_every_override_that_is_offered_is_accepted(concept):
     for override in OVERRIDES[concept]:
         arguments = parse(override.split())
-        check(plain(Composer.over(arguments).compose(arguments.overrides)))
+        check_config(to_plain(Composer.over(arguments).compose(arguments.overrides)))
 
 
 def test_every_concept_has_a_tag_and_an_override():

@@ -14,8 +14,8 @@ import torch
 
 from brainnet import load
 from brainnet.cli.main import main
-from brainnet.data.builtin import Iris
-from brainnet.exporting import to_onnx
+from brainnet.data.datasets import Iris
+from brainnet.inference import export_onnx as to_onnx
 
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
 ROWS = Iris().load(0).inputs.numpy()

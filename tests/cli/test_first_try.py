@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from brainnet.cli.first_try import of_option, of_rows
 from brainnet.cli.main import main
+from brainnet.config.compose import of_option, of_rows
 
 TABLE = "A table is trained on by: brainnet train data=table data.path=house.csv data.target=COLUMN"
 PICTURES = "are trained on by: brainnet train data=images data.path=pictures"

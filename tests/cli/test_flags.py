@@ -2,7 +2,7 @@
 
 import pytest
 
-from brainnet.cli.flags import read
+from brainnet.cli.options import parse_options
 from brainnet.errors import InputError
 
 OPTIONS = {"--input": "FILE", "--to": "csv|jsonl"}
@@ -10,7 +10,7 @@ OPTIONS = {"--input": "FILE", "--to": "csv|jsonl"}
 
 def test_values_switches_and_words_are_told_apart():
     words = ["latest", "--input", "-", "--force", "--to=csv", "a.b=c"]
-    found = read("predict", words, OPTIONS, ["--force"])
+    found = parse_options("predict", words, OPTIONS, ["--force"])
     assert found.values == {"--input": "-", "--to": "csv"}
     assert found.switches == {"--force"}
     assert found.words == ("latest", "a.b=c")
@@ -30,4 +30,4 @@ def test_values_switches_and_words_are_told_apart():
 )
 def test_a_slip_is_told(words, said):
     with pytest.raises(InputError, match=said):
-        read("predict", words, OPTIONS, ["--force"])
+        parse_options("predict", words, OPTIONS, ["--force"])

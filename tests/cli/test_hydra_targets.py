@@ -3,12 +3,12 @@
 import pytest
 from omegaconf import OmegaConf
 
-from brainnet.building.targets import Consent
-from brainnet.cli.hydra_targets import check_hydra
 from brainnet.cli.main import main
+from brainnet.config.compose import check_hydra
+from brainnet.config.instantiate import TargetAllowList
 from brainnet.errors import InputError
 
-NOBODY = Consent()
+NOBODY = TargetAllowList()
 CONSOLE = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
 
 
@@ -80,8 +80,8 @@ def test_lets_hydras_own_through():
 
 def test_a_callback_that_was_typed_or_allowed_is_consent():
     hydra = {"callbacks": {"x": {"_target_": "their.Callback"}}}
-    check(hydra, Consent(typed=frozenset({"their.Callback"})))
-    check(hydra, Consent(roots=("their",)))
+    check(hydra, TargetAllowList(typed=frozenset({"their.Callback"})))
+    check(hydra, TargetAllowList(roots=("their",)))
 
 
 REFERRED = """

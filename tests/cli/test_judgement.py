@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from brainnet.answering.evaluation import Evaluation
-from brainnet.cli.judgement import Judgement, confused
+from brainnet.cli.evaluate import Judgement, confused
 from brainnet.cli.main import main
+from brainnet.inference.evaluate import Evaluation
 
 
 def judgement(confusion, names=("no", "yes")):

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from brainnet.cli.main import main
-from brainnet.kernels import build, paths
+from brainnet.kernels import build
+from brainnet.kernels import dispatch as paths
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from brainnet.cli import kinds
+from brainnet.config import schema as kinds
 
 SOME = [0, 1, -1, 2, 0.5, 1.5, float("nan"), float("inf"), True, "a", "", None, [1], [], [0], {}]
 
@@ -18,7 +18,7 @@ SOME = [0, 1, -1, 2, 0.5, 1.5, float("nan"), float("inf"), True, "a", "", None, 
         (kinds.number(maximum=0), [0, -1]),
         (kinds.flag(), [True]),
         (kinds.text(), ["a"]),
-        (kinds.name(), ["a"]),
+        (kinds.build_name_kind(), ["a"]),
         (kinds.one_of("a", 2), [2, "a"]),
         (kinds.or_null(kinds.text()), ["a", None]),
         (kinds.either(kinds.text(), kinds.flag()), [True, "a"]),
@@ -36,7 +36,7 @@ def test_accepts_its_values_and_no_others(kind, accepted):
     "name", ["../out", "a/b", "a\\b", ".", "..", " ", "-x", "a" * 101, "latest", "Latest"]
 )
 def test_a_name_stays_in_its_folder(name):
-    assert not kinds.name().accepts(name)
+    assert not kinds.build_name_kind().accepts(name)
 
 
 def test_words_tell_the_bounds():

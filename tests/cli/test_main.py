@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from brainnet import __version__
-from brainnet.cli.keys import KEYS
 from brainnet.cli.main import main
+from brainnet.config.schema import KEYS
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])

@@ -3,7 +3,7 @@
 import pytest
 
 from brainnet.cli.main import main
-from brainnet.training.run_folder import find_run
+from brainnet.training.run_directory import find_run
 
 SHORT = ("data=moons", "network.hidden=[4]", "trainer.max_epochs=1", "trainer=cpu")
 
@@ -34,7 +34,7 @@ def test_keys_of_the_first_class_are_let_go(words, group, kept):
 
 
 def test_keys_of_the_data_module_stay():
-    target = "brainnet.data.builtin.Circles"
+    target = "brainnet.data.datasets.Circles"
     assert main(["train", *SHORT, f"data._target_={target}", "data.batch_size=64"]) == 0
     stored = find_run("latest").folder.read_config()["data"]
     assert stored["_target_"] == target

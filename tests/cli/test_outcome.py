@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from brainnet.cli.outcome import reported
+from brainnet.cli.exit_codes import report_errors
 from brainnet.errors import InputError, TrainingFailure
 
 
@@ -34,7 +34,7 @@ def test_whatever_is_raised_has_its_code(capsys, raised, code):
     def action():
         raise raised
 
-    assert reported(action, debug=False) == code
+    assert report_errors(action, debug=False) == code
     told = capsys.readouterr().err
     assert code != 1 or str(raised.args[0]) in told
 

@@ -16,13 +16,14 @@ import pytest
 import torch
 
 from brainnet import load
-from brainnet.answering import prediction, table_rows
 from brainnet.cli import predict
 from brainnet.cli.main import main
-from brainnet.data.builtin import Iris
-from brainnet.data.reading import open_rows
+from brainnet.data.datasets import Iris
+from brainnet.data.table_files import open_table
+from brainnet.inference import inputs as table_rows
+from brainnet.inference import predict as prediction
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_the_bits_do_not_depend_on_how_a_file_is_cut(tmp_path, monkeypatch):
     whole = trained.outputs(inputs)
     for most in (1, 3):
         monkeypatch.setattr(table_rows, "_MOST_ROWS", most * table_rows.ROWS_AT_ONCE)
-        parts = prediction.parts_of_table(trained.preparation, open_rows("rows.npy"))
+        parts = prediction.read_table_batches(trained.preparation, open_table("rows.npy"))
         cut = [trained.outputs(rows) for _, rows in parts]
         assert len(cut) > 1
         assert torch.equal(torch.cat(cut), whole)

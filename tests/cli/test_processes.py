@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from brainnet.cli.processes import crowded
+from brainnet.cli.train import crowded
 from brainnet.errors import InputError
 
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from brainnet.cli.arguments import parse
-from brainnet.cli.composition import Composer
-from brainnet.cli.quotes import readable
+from brainnet.config.compose import Composer, parse, readable
 
 
 @pytest.mark.parametrize(

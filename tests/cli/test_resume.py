@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from brainnet.cli.main import main
-from brainnet.training.run_lock import trained_alone
+from brainnet.training.run_directory import lock_run
 
 NET = ("network.hidden=[3]", "trainer=cpu", "observe=off")
 TABLE = ("data=table", "data.path=rows.csv", "data.target=bought", "data.missing=impute")
@@ -49,7 +49,7 @@ def test_a_run_in_training_is_left_alone_and_can_be_read(capsys, run, monkeypatc
         raise AssertionError("it is said before any rows are read")
 
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with trained_alone(run):
+    with lock_run(run):
         with monkeypatch.context() as patched:
             patched.setattr("brainnet.cli.train.parts_of", read)
             assert main(["train", f"resume={run}", "trainer.max_epochs=3"]) == 2

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from brainnet.cli.sweep import Ending, tell_table, worst
-from brainnet.training.run_folder import RunFolder
+from brainnet.cli.train import Ending, tell_table, worst
+from brainnet.training.run_directory import RunDirectory
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from brainnet.training.run_folder import RunFolder
     ],
 )
 def test_the_gravest_code_is_returned(codes, gravest):
-    assert worst([Ending(RunFolder(Path()), (), code) for code in codes]) == gravest
+    assert worst([Ending(RunDirectory(Path()), (), code) for code in codes]) == gravest
 
 
 def test_the_table_shows_what_differs_and_every_sign_of_it(capsys):
     common = ("data=table", "data.path=a/long/path/to/some/file/of/prices.csv", "data.drop=[id]")
     tell_table(
         [
-            Ending(RunFolder(Path(f"runs/[b]/x/{number}")), (*common, word), 2)
+            Ending(RunDirectory(Path(f"runs/[b]/x/{number}")), (*common, word), 2)
             for number, word in enumerate(["data.columns=[date]", "data.columns=[/bold,red]"])
         ]
     )
@@ -44,7 +44,7 @@ def test_the_table_shows_what_differs_and_every_sign_of_it(capsys):
 
 
 def ending(number, metric, code=0):
-    return Ending(RunFolder(Path(f"runs/x/{number}")), (f"seed={number}",), code, metric)
+    return Ending(RunDirectory(Path(f"runs/x/{number}")), (f"seed={number}",), code, metric)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_no_line_ends_in_blanks(capsys):
 def test_the_table_folds_on_a_narrow_terminal_and_cuts_nothing(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     words = [f"optimizer.lr=0.{number}0000000000000000000000000000001" for number in (1, 2)]
-    tell_table([Ending(RunFolder(Path(f"runs/x/{word[-3:]}")), (word,), 0) for word in words])
+    tell_table([Ending(RunDirectory(Path(f"runs/x/{word[-3:]}")), (word,), 0) for word in words])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 60
     assert "…" not in "".join(lines)

@@ -15,8 +15,8 @@ from lightning.pytorch import Callback
 from brainnet.cli import train as command
 from brainnet.cli.main import main
 from brainnet.errors import TrainingFailure
-from brainnet.training.run import RunResult
-from brainnet.training.stored import load_checkpoint
+from brainnet.training.checkpoint_files import load_checkpoint
+from brainnet.training.fit import RunResult
 
 SMALL = ("data=iris", "network.hidden=[4]", "trainer.max_epochs=2", "trainer=cpu")
 
@@ -270,7 +270,7 @@ def test_folders_of_the_users_own_groups(calls):
     group = Path("mine/data")
     group.mkdir(parents=True)
     (group / "few.yaml").write_text(
-        "# Few.\ndefaults: [_module]\n\n_target_: brainnet.data.builtin.Xor\nrows: 40\nnoise: 0.0\n"
+        "# Few.\ndefaults: [_module]\n\n_target_: brainnet.data.datasets.Xor\nrows: 40\nnoise: 0.0\n"
     )
     assert main(["train", "--config-dir", "mine", "data=few"]) == 0
     here = f"file://{group.parent.resolve()}"  # Hydra reads no %20

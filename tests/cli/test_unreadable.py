@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from brainnet.cli.arguments import parse
-from brainnet.cli.composition import Composer
 from brainnet.cli.main import main
-from brainnet.cli.quotes import readable
+from brainnet.config.compose import Composer, parse, readable
 from brainnet.errors import InputError
 
 

@@ -7,35 +7,33 @@ import numpy as np
 import pytest
 import yaml
 
-from brainnet.building.build import ROWS, Build
-from brainnet.building.targets import Consent, resolve
-from brainnet.building.targets import check as check_targets
-from brainnet.cli.arguments import parse
-from brainnet.cli.composition import Composer
-from brainnet.cli.conf_folder import conf_folder
-from brainnet.cli.configuration import check, leaves, plain
-from brainnet.cli.keys import BY_PATH, KEYS
-from brainnet.cli.parts import parts_of
-from brainnet.data.module import DataModule
-from brainnet.data.sources import SOURCES
+from brainnet.config.components import build_components
+from brainnet.config.compose import Composer, find_conf_directory, parse
+from brainnet.config.instantiate import DATAMODULE_KEYS, Builder, TargetAllowList, resolve_target
+from brainnet.config.instantiate import check_targets as check_targets
+from brainnet.config.schema import KEYS, KEYS_BY_PATH, check_config, leaves, to_plain
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import SOURCES
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES
 from brainnet.learning.loss import LOSSES
 from brainnet.structure.activation import ACTIVATIONS
 
-FILES = sorted(conf_folder().rglob("*.yaml"))
+FILES = sorted(find_conf_directory().rglob("*.yaml"))
 GLOBAL = ("experiment", "debug")
 
 
 def name_of(file: Path) -> str:
-    return file.relative_to(conf_folder()).as_posix()
+    return file.relative_to(find_conf_directory()).as_posix()
 
 
 def keys_of(file: Path) -> dict[str, object]:
     """The keys that a file sets, by their dotted name in the whole configuration."""
     content = {k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "defaults"}
     group = file.parent.name
-    nested = content if file.parent == conf_folder() or group in GLOBAL else {group: content}
+    nested = (
+        content if file.parent == find_conf_directory() or group in GLOBAL else {group: content}
+    )
     return dict(leaves(nested))
 
 
@@ -51,7 +49,7 @@ def test_is_short_and_opens_with_a_sentence(file):
 def test_the_table_covers_every_key_and_nothing_else():
     files = [file for file in FILES if file.parent.name != "hydra"]
     assert {path for file in files for path in keys_of(file)} == {key.path for key in KEYS}
-    assert len(BY_PATH) == len(KEYS)
+    assert len(KEYS_BY_PATH) == len(KEYS)
 
 
 @pytest.mark.parametrize(
@@ -65,13 +63,17 @@ def test_the_table_covers_every_key_and_nothing_else():
     ],
 )
 def test_the_choices_are_those_of_python(group, names):
-    files = {file.stem for file in (conf_folder() / group).glob("[!_]*.yaml")}
+    files = {file.stem for file in (find_conf_directory() / group).glob("[!_]*.yaml")}
     assert files == names
 
 
 @pytest.mark.parametrize(
     "file",
-    [f for f in FILES if f.parent != conf_folder() and f.stem != "custom" and f.stem[0] != "_"],
+    [
+        f
+        for f in FILES
+        if f.parent != find_conf_directory() and f.stem != "custom" and f.stem[0] != "_"
+    ],
     ids=name_of,
 )
 def test_every_file_builds(file, tmp_path):
@@ -95,10 +97,10 @@ def test_every_file_builds(file, tmp_path):
     if choice == "trainer=gpu":
         pytest.skip("needs a GPU to be built on")
     composer = Composer.over(parse(words))
-    config = plain(composer.compose(words))
-    check(config)
-    check_targets(config, Consent())
-    parts = parts_of(config, Build(Consent()), tmp_path)
+    config = to_plain(composer.compose(words))
+    check_config(config)
+    check_targets(config, TargetAllowList())
+    parts = build_components(config, Builder(TargetAllowList()), tmp_path)
     assert parts.network(parts.data.sample[0]).shape[0] == len(parts.data.sample[0])
     optimizer = parts.optimizer(parts.network.parameters())
     if parts.schedule is not None:
@@ -114,7 +116,7 @@ def test_a_default_stated_twice_is_stated_alike(file):
     options = {k: v for k, v in content.items() if k not in ("_target_", "defaults")}
     chosen = {"optimizer": "lr", "observe": "level"}.get(file.parent.name)
     options.pop(chosen, None)  # what the file is there to choose
-    signature = inspect.signature(resolve(target, file.parent.name, Consent()))
+    signature = inspect.signature(resolve_target(target, file.parent.name, TargetAllowList()))
     for key, value in options.items():
         parameter = signature.parameters.get(key)
         if parameter is None or parameter.default is parameter.empty or value is None:
@@ -125,6 +127,6 @@ def test_a_default_stated_twice_is_stated_alike(file):
 
 
 def test_the_defaults_of_the_data_are_those_of_the_module():
-    content = yaml.safe_load((conf_folder() / "data" / "_module.yaml").read_text())
+    content = yaml.safe_load((find_conf_directory() / "data" / "_module.yaml").read_text())
     signature = inspect.signature(DataModule).parameters
-    assert content == {key: signature[key].default for key in ROWS}
+    assert content == {key: signature[key].default for key in DATAMODULE_KEYS}

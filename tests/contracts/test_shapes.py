@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import brainnet
-from brainnet.answering.trained import Trained
-from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
 from brainnet.data.loader import InMemoryLoader
+from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.scaling import Scaling
-from brainnet.kernels.counters import new_counters
+from brainnet.inference.trained_model import TrainedModel
+from brainnet.kernels.counters import create_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 from brainnet.learning import loss
 from brainnet.structure.activation import ThresholdRamp
@@ -25,7 +25,7 @@ from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 from brainnet.structure.neuron import Neuron
 from brainnet.structure.weights import Weights
-from brainnet.training.run_folder import Run, RunFolder
+from brainnet.training.run_directory import Run, RunDirectory
 
 ROOT = Path(brainnet.__file__).parent
 ENTRY = re.compile(r"^(\w+):\s*\(([^)]*)\)\s*(\w*)")
@@ -51,8 +51,8 @@ def numbers() -> Values:
 
 
 def answered() -> Values:
-    trained = Trained(
-        run=Run(RunFolder(Path("run"))),
+    trained = TrainedModel(
+        run=Run(RunDirectory(Path("run"))),
         checkpoint=Path("best.ckpt"),
         config={},
         network=Network([3, 4, 1]).eval(),
@@ -60,7 +60,7 @@ def answered() -> Values:
         task="binary",
         class_names=("no", "yes"),
         target_names=(),
-        preparation=Columns.numbers(("a", "b", "c")),
+        preparation=TableEncoder.numbers(("a", "b", "c")),
         scaling=Scaling.fit(TABLE, "standard"),
         target_scaling=Scaling("none", (0.0,), (1.0,)),
     )
@@ -74,7 +74,7 @@ RUNS: dict[str, Callable[[], Values]] = {
         threshold_ramp, input=torch.randn(5, 4), threshold=torch.zeros(4), width=torch.ones(4)
     ),
     "kernels/counters.py:new_counters": lambda: dict(
-        zip(("counts", "sums"), new_counters(5), strict=True)
+        zip(("counts", "sums"), create_counters(5), strict=True)
     ),
     "data/dataset.py:Dataset": lambda: {
         "inputs": Dataset.from_arrays(TABLE, [0, 1, 1, 0, 1]).inputs

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.data.answers import AnswerSurvey
+from brainnet.data.targets import TargetInference
 from brainnet.errors import InputError
 
 
 def answered(*columns, task=None, parts=1):
     frame = pd.DataFrame({f"y{place}": cells for place, cells in enumerate(columns)})
-    survey = AnswerSurvey(frame.head(40), list(frame.columns), task, Path("rows.csv"))
+    survey = TargetInference(frame.head(40), list(frame.columns), task, Path("rows.csv"))
     for part in np.array_split(np.arange(len(frame)), parts):
         survey.count(survey.encode(frame.iloc[part]))
     return survey.finish()
@@ -117,7 +117,7 @@ def test_other_rows_are_answered_with_the_same_classes():
 )
 def test_thousands_are_no_fraction(labels, decimal, names):
     frame = pd.DataFrame({"y": labels * 6})
-    survey = AnswerSurvey(frame, ["y"], "classification", Path("rows.csv"), decimal)
+    survey = TargetInference(frame, ["y"], "classification", Path("rows.csv"), decimal)
     survey.count(survey.encode(frame))
     found = survey.finish()
     assert sorted(found.class_names) == sorted(names)
@@ -134,7 +134,7 @@ def test_words_of_classes_are_taken_as_they_are_written():
 
 def test_labels_of_rows_left_out_are_no_classes():
     frame = pd.DataFrame({"y": ["ghost", *["b", "a"] * 6]})
-    survey = AnswerSurvey(frame, ["y"], None, Path("rows.csv"))
+    survey = TargetInference(frame, ["y"], None, Path("rows.csv"))
     survey.count(survey.encode(frame)[1:])
     found = survey.finish()
     assert (found.task, found.class_names) == ("binary", ("a", "b"))
@@ -162,7 +162,7 @@ def test_numbers_that_32_bits_make_one_are_not_said_to_be_one():
 @pytest.mark.parametrize("missing", ["NA", "NaN", "null", ""])
 def test_what_stands_for_no_answer_among_numbers_is_no_class(missing):
     frame = pd.DataFrame({"y": ["0", "1", missing, "1"] * 5})
-    survey = AnswerSurvey(frame, ["y"], None, Path("rows.csv"))
+    survey = TargetInference(frame, ["y"], None, Path("rows.csv"))
     found = survey.encode(frame)
     assert np.isnan(found[2::4]).all()
     survey.count(found[~np.isnan(found[:, 0])])

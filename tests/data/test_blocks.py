@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from brainnet.data import blocks
-from brainnet.data.blocks import Blocks, empty_table
+from brainnet.data import table_files as blocks
+from brainnet.data.table_files import Blocks, empty_table
 
 
 @pytest.mark.parametrize("parts", [[5], [3, 4, 1], [0, 7], [1] * 9])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from brainnet.data.builtin import (
-    SOURCES,
+from brainnet.data.datasets import (
+    BUILTIN_SOURCES,
     Blobs,
     BreastCancer,
     Circles,
@@ -47,7 +47,7 @@ def test_shape_and_task(source, shape, task, classes):
     assert dataset.inputs.shape == shape
     assert dataset.task == task
     assert len(dataset.class_names) == classes
-    assert SOURCES[dataset.name] is source
+    assert BUILTIN_SOURCES[dataset.name] is source
 
 
 def test_first_rows_are_the_measured_ones():

@@ -9,9 +9,9 @@ from brainnet.data.cells import (
     booleans,
     date_format,
     date_numbers,
-    dates,
-    numbers,
-    words,
+    parse_dates,
+    parse_numbers,
+    parse_texts,
 )
 
 
@@ -33,14 +33,14 @@ from brainnet.data.cells import (
     ],
 )
 def test_a_number_is_read_as_it_is_written(written, value):
-    values, wrong = numbers(pd.Series([written]))
+    values, wrong = parse_numbers(pd.Series([written]))
     assert values.tolist() == [value]
     assert not wrong.any()
 
 
 @pytest.mark.parametrize("written", ["", "?", "NA", "null", None, float("nan"), "  "])
 def test_a_number_may_be_missing(written):
-    values, wrong = numbers(pd.Series([written, "1"], dtype=object))
+    values, wrong = parse_numbers(pd.Series([written, "1"], dtype=object))
     assert np.isnan(values).tolist() == [True, False]
     assert not wrong.any()
 
@@ -50,7 +50,7 @@ def test_a_number_may_be_missing(written):
     ["tall", "1.2.3", "12 cm", "--1", "1,23,4", "+49 170 123456", "+49 100 300", "2020-01-05"],
 )
 def test_what_is_no_number_is_told(written):
-    values, wrong = numbers(pd.Series(["1", written]))
+    values, wrong = parse_numbers(pd.Series(["1", written]))
     assert wrong.tolist() == [False, True]
     assert np.isnan(values[1])
 
@@ -68,7 +68,7 @@ def test_what_is_no_number_is_told(written):
     ],
 )
 def test_words_are_told_alike_however_they_are_stored(cells, told):
-    found = words(cells)
+    found = parse_texts(cells)
     assert [None if pd.isna(word) else word for word in found] == told
 
 
@@ -100,7 +100,7 @@ def test_dates_are_known_by_all_of_them(written, form):
 
 
 def test_a_date_becomes_numbers_that_can_be_followed():
-    moments, wrong = dates(pd.Series(["2024-07-01 12:00", "2023-01-01", None]), "ISO8601")
+    moments, wrong = parse_dates(pd.Series(["2024-07-01 12:00", "2023-01-01", None]), "ISO8601")
     year, day, weekday, hour = date_numbers(moments, hours=True)
     assert not wrong.any()
     assert year[0] == pytest.approx(2024 + (182 + 0.5) / 366)
@@ -122,10 +122,10 @@ def test_true_and_false_among_gaps_are_yes_and_no():
 
 
 def test_bytes_are_the_text_they_hold():
-    assert words(pd.Series([b"red ", "blue"], dtype=object)).tolist() == ["red", "blue"]
+    assert parse_texts(pd.Series([b"red ", "blue"], dtype=object)).tolist() == ["red", "blue"]
 
 
 def test_an_imaginary_part_is_no_number():
-    values, wrong = numbers(pd.Series([1 + 0j, 2 + 1j]))
+    values, wrong = parse_numbers(pd.Series([1 + 0j, 2 + 1j]))
     assert values.tolist() == [1, 2]
     assert wrong.tolist() == [False, True]

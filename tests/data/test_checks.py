@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from brainnet.data.checks import check_number, check_whole_number
+from brainnet.data.validation import check_number, check_whole_number
 from brainnet.errors import InputError
 
 

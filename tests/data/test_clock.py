@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.data.clock import CLOCK, hours
-from brainnet.data.column import Column
-from brainnet.data.columns import Columns
+from brainnet.data.cells import CLOCK, hours
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 
@@ -59,8 +58,8 @@ def test_a_column_of_times_is_one_input(file):
     found = Table(file, "y").load(0)
     assert found.input_names == ("start",)
     assert found.inputs[:3, 0].tolist() == pytest.approx([0, 1 + 1 / 60, 2 + 2 / 60])
-    columns = Columns.from_dict(found.preparation.to_dict())
-    assert columns.columns == (Column("start", form=CLOCK),)
+    columns = TableEncoder.from_dict(found.preparation.to_dict())
+    assert columns.columns == (ColumnEncoder("start", form=CLOCK),)
     assert columns.text_names == ("start",)
     for cells in (["14:30"], [time(14, 30)], [14.5]):
         assert columns.apply(pd.DataFrame({"start": cells})).tolist() == [[14.5]]

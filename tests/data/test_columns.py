@@ -7,18 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.data.column import MOST_INPUTS_OF_A_CATEGORY, Column, in_order
-from brainnet.data.columns import Columns
+from brainnet.data.preprocessing import (
+    MOST_INPUTS_OF_A_CATEGORY,
+    ColumnEncoder,
+    TableEncoder,
+    in_order,
+)
 from brainnet.errors import InputError
 
 TOWNS = tuple(f"town {place:02}" for place in range(MOST_INPUTS_OF_A_CATEGORY + 1))
-COLUMNS = Columns(
+COLUMNS = TableEncoder(
     (
-        Column("age"),
-        Column("member", "boolean", ("no", "yes")),
-        Column("colour", "category", ("", "blue", "red")),
-        Column("town", "category", TOWNS),
-        Column("born", "date", form="%d.%m.%Y"),
+        ColumnEncoder("age"),
+        ColumnEncoder("member", "boolean", ("no", "yes")),
+        ColumnEncoder("colour", "category", ("", "blue", "red")),
+        ColumnEncoder("town", "category", TOWNS),
+        ColumnEncoder("born", "date", form="%d.%m.%Y"),
     ),
     imputes=True,
 )
@@ -62,8 +66,11 @@ def test_the_order_of_columns_and_more_of_them_do_no_harm():
 
 
 def test_types_do_not_matter():
-    codes = Columns(
-        (Column("code", "category", ("7", "8")), Column("flag", "boolean", ("no", "yes")))
+    codes = TableEncoder(
+        (
+            ColumnEncoder("code", "category", ("7", "8")),
+            ColumnEncoder("flag", "boolean", ("no", "yes")),
+        )
     )
     for code in (["8", "7"], [8, 7], [8.0, 7.0], pd.Categorical(["8", "7"])):
         for flag in (["yes", "no"], [True, False], [1, 0]):
@@ -74,11 +81,11 @@ def test_types_do_not_matter():
 def test_they_come_back_from_json_as_they_were():
     stored = json.loads(json.dumps(COLUMNS.to_dict()))
     assert stored["kind"] == "columns"
-    assert Columns.from_dict(stored) == COLUMNS
+    assert TableEncoder.from_dict(stored) == COLUMNS
 
 
 def test_numbers_stay_what_they_are():
-    plain = Columns.numbers(["a", "b"])
+    plain = TableEncoder.numbers(["a", "b"])
     assert plain.apply(pd.DataFrame({"b": [2, 4], "a": [1.5, 3]})).tolist() == [[1.5, 2], [3, 4]]
     assert (plain.embedded, plain.text_names, plain.imputes) == ({}, (), False)
     assert plain.apply(pd.DataFrame({"a": [], "b": []})).shape == (0, 2)
@@ -106,7 +113,7 @@ def test_a_column_that_is_not_there_is_named():
 
 def test_many_finite_numbers_may_have_an_infinite_sum():
     large = pd.DataFrame({"a": np.full(10, 3e38)})
-    assert np.isfinite(Columns.numbers(["a"]).apply(large)).all()
+    assert np.isfinite(TableEncoder.numbers(["a"]).apply(large)).all()
 
 
 def test_words_and_numbers_stand_in_order():
@@ -114,7 +121,7 @@ def test_words_and_numbers_stand_in_order():
 
 
 def test_a_number_finds_its_word_however_it_was_written():
-    codes = Columns((Column("code", "category", ("007", "1", "2.50", "red")),))
+    codes = TableEncoder((ColumnEncoder("code", "category", ("007", "1", "2.50", "red")),))
     for cells in (["007", "1", "2.50"], ["007", "1.0", "2.50"], [7.0, 1.0, 2.5], [7, 1, 2.5]):
         found = codes.apply(pd.DataFrame({"code": cells}))
         assert found.argmax(axis=1).tolist() == [0, 1, 2]
@@ -127,12 +134,12 @@ def test_rows_may_be_called_the_same():
     rows = pd.concat([frame(), frame()])
     assert len(COLUMNS.apply(rows)) == 2 * len(frame())
     twice = pd.DataFrame({"code": [1.0, None]}, index=[0, 0])
-    codes = Columns((Column("code", "category", ("", "1")),))
+    codes = TableEncoder((ColumnEncoder("code", "category", ("", "1")),))
     assert codes.apply(twice).tolist() == [[0, 1], [1, 0]]
 
 
 def test_rows_are_called_as_their_frame_calls_them():
-    numbers = Columns.numbers(["a"])
+    numbers = TableEncoder.numbers(["a"])
     for index, called in (
         (None, "row 2 ('x'); rows count"),
         ([7, 9], "row 9 ('x'); rows are"),
@@ -143,5 +150,5 @@ def test_rows_are_called_as_their_frame_calls_them():
 
 
 def test_a_number_whose_word_no_training_row_has_counts_as_never_seen():
-    codes = Columns((Column("code", "category", ("007", "8"), unlearnt=("007",)),))
+    codes = TableEncoder((ColumnEncoder("code", "category", ("007", "8"), unlearnt=("007",)),))
     assert codes.apply(pd.DataFrame({"code": [7, 8, 9]})).tolist() == [[0, 0], [0, 1], [0, 0]]

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from brainnet.data.images import Images
-from brainnet.data.reading import open_rows
 from brainnet.data.table import Table
+from brainnet.data.table_files import open_table
 from brainnet.errors import InputError
 
 
@@ -39,14 +39,14 @@ def test_a_damaged_gz_is_told_of(tmp_path):
     file = tmp_path / "a.csv.gz"
     file.write_bytes(damaged(content, len(content) // 2, 20))
     with pytest.raises(InputError, match="cannot be read"):
-        list(open_rows(file).chunks())
+        list(open_table(file).chunks())
 
 
 def test_a_damaged_npz_is_told_of(tmp_path):
     file = npz(tmp_path, x=np.random.default_rng(0).normal(size=(500, 3)).round(1))
     file.write_bytes(damaged(file.read_bytes(), 300, 40))
     with pytest.raises(InputError, match="cannot be read as NumPy arrays"):
-        open_rows(file)
+        open_table(file)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_an_array_is_no_larger_than_its_file(entry, said, tmp_path):
     with zipfile.ZipFile(file, "w") as packed:
         packed.writestr("y.npy", entry)
     with pytest.raises(InputError, match=said):
-        open_rows(file)
+        open_table(file)
 
 
 def test_a_garbled_header_is_told_of(tmp_path):
@@ -66,7 +66,7 @@ def test_a_garbled_header_is_told_of(tmp_path):
     header = b"{'descr': '<f8', ((( 'shape'" + b" " * 36
     file.write_bytes(b"\x93NUMPY\x01\x00" + (64).to_bytes(2, "little") + header)
     with pytest.raises(InputError, match="cannot be read as a NumPy array"):
-        open_rows(file)
+        open_table(file)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_text_without_a_row_is_told_of(content, said, tmp_path):
     file = tmp_path / "a.csv"
     file.write_text(content)
     with pytest.raises(InputError, match=said):
-        open_rows(file)
+        open_table(file)
 
 
 def test_columns_have_names_of_their_own(tmp_path):
@@ -93,7 +93,7 @@ def test_columns_have_names_of_their_own(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     for file in (tmp_path / "a.parquet", npz(tmp_path, x=np.ones((6, 3)), **{"0": np.ones(6)})):
         with pytest.raises(InputError, match="two columns called"):
-            open_rows(file)
+            open_table(file)
 
 
 def test_an_infinite_number_is_a_word_of_a_category(tmp_path):
@@ -106,16 +106,16 @@ def test_an_infinite_number_is_a_word_of_a_category(tmp_path):
 
 def test_a_path_that_leads_to_no_file_is_told_of(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
-        open_rows(f"{'x' * 300}.csv")
+        open_table(f"{'x' * 300}.csv")
     with pytest.raises(InputError, match="there is no file"):
-        open_rows("x\0.csv")
+        open_table("x\0.csv")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_no_table(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="a pipe or a device"):
-        open_rows(tmp_path / "pipe")
+        open_table(tmp_path / "pipe")
 
 
 def test_an_array_of_pictures_is_no_larger_than_its_file(tmp_path):

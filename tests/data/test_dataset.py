@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from brainnet.data.columns import Columns
 from brainnet.data.dataset import Dataset
+from brainnet.data.preprocessing import TableEncoder
 from brainnet.errors import InputError
 
 
@@ -154,7 +154,7 @@ def test_pictures_may_stay_bytes():
 
 def test_numbers_may_be_missing_where_they_are_imputed():
     inputs = torch.tensor([[1.0, torch.nan, 3.0], [4.0, 5.0, 6.0]])
-    columns = Columns.numbers("abc")
+    columns = TableEncoder.numbers("abc")
     with pytest.raises(InputError, match=r"row 0 column 'b' \(nan\)"):
         dataset(inputs=inputs, preparation=columns)
     imputing = replace(columns, imputes=True)

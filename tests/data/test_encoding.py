@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from brainnet.data.column import Column, encoded
-from brainnet.data.encoding import encoded_rows
-from brainnet.data.row_file import rows_at_once
+from brainnet.data.preprocessing import ColumnEncoder, encoded, encoded_rows
+from brainnet.data.table_files import rows_at_once
 
 
 def table():
@@ -18,8 +17,8 @@ def table():
     frame["x9"] = [f"{number:.3f}" for number in frame["x9"]]
     frame["x11"] = pd.date_range("2024-01-01", periods=40)
     frame.loc[4, "x12"] = np.nan
-    kinds = {"x11": Column("x11", "date", form="ISO8601")}
-    return frame, [kinds.get(name, Column(name)) for name in frame.columns]
+    kinds = {"x11": ColumnEncoder("x11", "date", form="ISO8601")}
+    return frame, [kinds.get(name, ColumnEncoder(name)) for name in frame.columns]
 
 
 def test_columns_are_encoded_the_same_together_as_alone():

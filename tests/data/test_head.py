@@ -2,9 +2,8 @@
 
 import pytest
 
-from brainnet.data.head import head_of
-from brainnet.data.reading import open_rows
-from brainnet.data.survey import Survey
+from brainnet.data.column_types import ColumnInference
+from brainnet.data.table_files import head_of, open_table
 
 TABLE = {
     "float": ["1.5", "2.25", "NA"],
@@ -23,7 +22,7 @@ TABLE = {
 def written(path, table, separator=","):
     lines = [separator.join(row) for row in (table, *zip(*table.values(), strict=True))]
     path.write_text("\n".join([*lines, ""]))
-    return open_rows(path)
+    return open_table(path)
 
 
 def test_numbers_are_read_as_such_and_all_else_as_texts(tmp_path):
@@ -54,6 +53,6 @@ def test_columns_are_found_the_same_by_numbers_and_by_texts(tmp_path):
     file = written(tmp_path / "rows.csv", {name: cells * 10 for name, cells in TABLE.items()})
     names, found = list(TABLE), []
     for head in (head_of(file, 30, names), next(file.chunks(30, text=names))):
-        survey = Survey(head, names, chosen=True, signs=(".", ""))
+        survey = ColumnInference(head, names, chosen=True, signs=(".", ""))
         found.append((survey.draft.columns, survey._counting))
     assert found[0] == found[1]

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from brainnet.data.datamodule import DataModule
 from brainnet.data.dataset import Dataset
 from brainnet.data.images import Images
-from brainnet.data.module import DataModule
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 

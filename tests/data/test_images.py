@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from brainnet.data.class_folders import files_in
+from brainnet.data.image_files import list_image_files
 from brainnet.data.images import Images
 from brainnet.errors import InputError
 
@@ -191,7 +191,7 @@ def test_arrays_are_brought_to_a_size():
 
 def test_pictures_that_cannot_fit_are_refused(here, monkeypatch):
     folder_of_classes(here / "zoo")
-    monkeypatch.setattr("brainnet.data.machine.os.sysconf", lambda name: 6)
+    monkeypatch.setattr("brainnet.data.validation.os.sysconf", lambda name: 6)
     with pytest.raises(InputError, match=r"8 pictures of 3 x 2 need .* GB of memory"):
         Images("zoo").load(0)
 
@@ -285,5 +285,5 @@ def test_pipes_and_links_that_lead_round_are_passed_by(here):
         Image.new("L", (2, 2), 7).save(here / "all" / name / "a.png")
         (here / "all" / name / "link").symlink_to(Path("..") / other)
     os.mkfifo(here / "all" / "cat" / "pipe")
-    found = [path.relative_to(here).as_posix() for path in files_in(here / "all" / "cat")]
+    found = [path.relative_to(here).as_posix() for path in list_image_files(here / "all" / "cat")]
     assert found == ["all/cat/a.png", "all/cat/link/a.png"]

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from brainnet.data.clock import CLOCK
-from brainnet.data.column import encoded
-from brainnet.data.kinds import counts_rows, is_empty, kind_of
+from brainnet.data.cells import CLOCK
+from brainnet.data.column_types import counts_rows, is_empty, kind_of
+from brainnet.data.preprocessing import encoded
 from brainnet.errors import InputError
 
 

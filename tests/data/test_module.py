@@ -14,15 +14,13 @@ import pytest
 import torch
 
 import brainnet
-from brainnet.data.builtin import Moons
-from brainnet.data.column import Column
-from brainnet.data.columns import Columns
-from brainnet.data.dataset import Dataset
-from brainnet.data.module import DataModule
-from brainnet.data.pixels import Pixels
-from brainnet.data.preparation import preparation_from_dict
-from brainnet.data.randomness import Stream, generator
+from brainnet.data.datamodule import DataModule
+from brainnet.data.dataset import Dataset, restore_encoder
+from brainnet.data.datasets import Moons
+from brainnet.data.image_files import ImageEncoder
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.data.scaling import Scaling
+from brainnet.data.split import RandomStream, create_generator
 from brainnet.errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -344,7 +342,7 @@ def test_batches_are_to_the_bit_those_of_parts_that_are_scaled_as_a_whole(source
     loader = data.train_dataloader()
     for epoch in range(2):
         loader.sampler.set_epoch(epoch)
-        order = torch.randperm(len(rows), generator=generator(1, Stream.ORDER, epoch))
+        order = torch.randperm(len(rows), generator=create_generator(1, RandomStream.ORDER, epoch))
         assert torch.equal(torch.cat([inputs for inputs, _ in loader]), expected[order])
 
 
@@ -404,7 +402,7 @@ def test_another_scaling_comes_in_when_rows_are_scaled_in_place_already():
 
 
 def pictures(count=60, channels=3):
-    pixels = Pixels(2, 2, channels)
+    pixels = ImageEncoder(2, 2, channels)
     draw = torch.Generator().manual_seed(0)
     values = torch.randint(0, 256, (count, pixels.inputs), generator=draw, dtype=torch.uint8)
     return Dataset(
@@ -449,7 +447,9 @@ def test_pixels_of_a_channel_share_one_scale():
 def test_missing_numbers_become_the_mean_of_the_training_rows():
     inputs = rows()
     inputs[::7, 1] = torch.nan
-    columns = Columns((Column("a"), Column("b"), Column("c")), imputes=True)
+    columns = TableEncoder(
+        (ColumnEncoder("a"), ColumnEncoder("b"), ColumnEncoder("c")), imputes=True
+    )
     names = ("a", "b", "c")
     dataset = Dataset(
         "holes", "binary", inputs, torch.arange(100) % 2, names, ("no", "yes"), preparation=columns
@@ -470,7 +470,7 @@ def test_missing_numbers_become_the_mean_of_the_training_rows():
 
 def test_codes_of_categories_are_not_scaled():
     words = tuple(f"town {number}" for number in range(40))
-    columns = Columns((Column("size"), Column("town", "category", words)))
+    columns = TableEncoder((ColumnEncoder("size"), ColumnEncoder("town", "category", words)))
     codes = torch.arange(100) % 6  # each among the training rows
     inputs = torch.stack([rows()[:, 0], codes.float()], dim=1)
     dataset = Dataset(
@@ -510,7 +510,7 @@ def test_its_state_is_the_same_until_it_scales_otherwise():
 
 def test_its_state_tells_what_raw_rows_need():
     state = DataModule("iris").state_dict()
-    assert preparation_from_dict(state["preparation"]).names == DataModule("iris").input_names
+    assert restore_encoder(state["preparation"]).names == DataModule("iris").input_names
     assert state["task"] == "multiclass"
     assert state["class_names"] == ["setosa", "versicolor", "virginica"]
     assert (state["target_names"], state["image_shape"]) == ([], None)
@@ -523,10 +523,10 @@ def test_its_state_tells_what_raw_rows_need():
 MEASURED = """
 from pathlib import Path
 import matplotlib, numpy, pandas, sklearn
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
 from brainnet.data.table import Table
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 # Not getrusage: its peak is the parent's where that held more when it started this process.
 def held(which):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from brainnet.data.pixels import Pixels
-from brainnet.data.preparation import preparation_from_dict
+from brainnet.data.dataset import restore_encoder
+from brainnet.data.image_files import ImageEncoder
 from brainnet.errors import InputError
 
-GREY, COLOURED = Pixels(3, 2), Pixels(3, 2, channels=3)
+GREY, COLOURED = ImageEncoder(3, 2), ImageEncoder(3, 2, channels=3)
 NUMBERS = np.random.default_rng(0).integers(0, 256, (5, 3, 2, 3), dtype=np.uint8)
 ROWS = NUMBERS.transpose(0, 3, 1, 2).reshape(5, -1)
 
@@ -79,7 +79,7 @@ def test_what_is_no_picture(given, said):
 def test_it_is_stored_as_primitives():
     stored = COLOURED.to_dict()
     assert stored == {"kind": "pixels", "height": 3, "width": 2, "channels": 3}
-    assert preparation_from_dict(stored) == COLOURED
+    assert restore_encoder(stored) == COLOURED
     assert COLOURED.shape == (3, 3, 2)
     assert GREY.shape == (3, 2)
     assert len(COLOURED.names) == COLOURED.inputs == 18

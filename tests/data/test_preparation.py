@@ -2,18 +2,19 @@
 
 import json
 
-from brainnet.data.column import Column
-from brainnet.data.columns import Columns
-from brainnet.data.pixels import Pixels
-from brainnet.data.preparation import preparation_from_dict, told_numbers
+from brainnet.data.dataset import restore_encoder, told_numbers
+from brainnet.data.image_files import ImageEncoder
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 
 
 def test_each_kind_comes_back():
-    columns = Columns((Column("age"), Column("colour", "category", ("blue", "red"))))
-    for preparation in (columns, Pixels(4, 5, 3)):
+    columns = TableEncoder(
+        (ColumnEncoder("age"), ColumnEncoder("colour", "category", ("blue", "red")))
+    )
+    for preparation in (columns, ImageEncoder(4, 5, 3)):
         stored = json.loads(json.dumps(preparation.to_dict()))
-        assert preparation_from_dict(stored) == preparation
+        assert restore_encoder(stored) == preparation
 
 
 def test_plain_numbers_are_stored_by_name():
-    assert preparation_from_dict(told_numbers(("x", "y"))) == Columns.numbers(["x", "y"])
+    assert restore_encoder(told_numbers(("x", "y"))) == TableEncoder.numbers(["x", "y"])

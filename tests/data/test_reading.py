@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.data.reading import open_rows
+from brainnet.data.table_files import open_table
 from brainnet.errors import InputError
 
 ROWS = [("größe", "weight", "kind"), (1.5, 12, "süß"), (2.5, 7, "sauer"), (1234.5, 9, "süß")]
@@ -21,7 +21,7 @@ def written(separator=",", decimal="."):
 
 
 def read(path, **options):
-    return pd.concat(list(open_rows(path, **options).chunks(rows=2)))
+    return pd.concat(list(open_table(path, **options).chunks(rows=2)))
 
 
 def holds_the_rows(found):
@@ -82,7 +82,7 @@ def test_arrays_are_tables(tmp_path):
         "0": [0, 2, 4], "1": [1, 3, 5], "y": [7, 8, 9],
     }  # fmt: skip
     np.savez(tmp_path / "b.npz", x=table, z=table)
-    assert open_rows(tmp_path / "b.npz").columns == ("x 0", "x 1", "z 0", "z 1")
+    assert open_table(tmp_path / "b.npz").columns == ("x 0", "x 1", "z 0", "z 1")
     fields = np.array([(1, "u"), (2, "v")], dtype=[("size", ">f4"), ("kind", "U1")])
     np.save(tmp_path / "c.npy", fields)
     assert read(tmp_path / "c.npy").to_dict("list") == {"size": [1, 2], "kind": ["u", "v"]}
@@ -91,12 +91,12 @@ def test_arrays_are_tables(tmp_path):
 def test_columns_may_be_chosen_and_read_as_texts(tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text("code,size,kind\n007,1,None\n008,NA,\n")
-    (part,) = open_rows(file).chunks(text=["code", "kind"], only=["kind", "code", "size"])
+    (part,) = open_table(file).chunks(text=["code", "kind"], only=["kind", "code", "size"])
     assert part["code"].tolist() == ["007", "008"]
     assert part["kind"].tolist()[0] == "None"
     assert part["kind"].isna().tolist() == [False, True]
     assert part["size"].isna().tolist() == [False, True]
-    (part,) = open_rows(file).chunks(only=["size"])
+    (part,) = open_table(file).chunks(only=["size"])
     assert list(part.columns) == ["size"]
 
 
@@ -112,7 +112,7 @@ def test_without_names_columns_have_numbers(tmp_path):
 def test_a_class_may_be_called_like_its_column_where_another_names_numbers(content, tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text(content)
-    assert open_rows(file).columns == ("a", "b", "y")
+    assert open_table(file).columns == ("a", "b", "y")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_broken_text_is_told_of(content, said, tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text(content)
     with pytest.raises(InputError, match=said):
-        list(open_rows(file).chunks())
+        list(open_table(file).chunks())
 
 
 def test_an_empty_cell_at_the_end_is_no_missing_one(tmp_path):
@@ -174,26 +174,26 @@ def test_what_is_no_table_is_told_of(name, content, said, tmp_path):
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(InputError, match=said):
-        open_rows(file)
+        open_table(file)
 
 
 def test_a_folder_and_nothing_are_no_tables(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
-        open_rows(tmp_path)
+        open_table(tmp_path)
     with pytest.raises(InputError, match=r"no file .*nowhere\.csv"):
-        open_rows(tmp_path / "nowhere.csv")
+        open_table(tmp_path / "nowhere.csv")
 
 
 def test_arrays_that_are_no_table_are_told_of(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 3)))
     with pytest.raises(InputError, match=r"shape is \(2, 3, 3\)"):
-        open_rows(tmp_path / "a.npy")
+        open_table(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="Python objects"):
-        open_rows(tmp_path / "b.npy")
+        open_table(tmp_path / "b.npy")
     np.savez(tmp_path / "c.npz", x=np.zeros((4, 2)), y=np.zeros(5))
     with pytest.raises(InputError, match=r"equally many rows.*x 4, y 5"):
-        open_rows(tmp_path / "c.npz")
+        open_table(tmp_path / "c.npz")
 
 
 def test_a_packed_file_that_ends_too_soon_is_told_of(tmp_path):
@@ -201,7 +201,7 @@ def test_a_packed_file_that_ends_too_soon_is_told_of(tmp_path):
     packed = gzip.compress(("a,b\n" + "1,2\n" * 900_000).encode())
     file.write_bytes(packed[:-20])
     with pytest.raises(InputError, match="cannot be read to its end"):
-        list(open_rows(file).chunks())
+        list(open_table(file).chunks())
 
 
 def test_without_pyarrow_the_line_to_type_is_told(tmp_path, monkeypatch):
@@ -216,7 +216,7 @@ def test_without_pyarrow_the_line_to_type_is_told(tmp_path, monkeypatch):
     file.write_bytes(b"PAR1")
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r'pip install "brainnet\[parquet\]"'):
-        open_rows(file)
+        open_table(file)
 
 
 @pytest.mark.parametrize("place", [10, 2500])
@@ -227,13 +227,13 @@ def test_a_short_line_is_found_after_a_last_cell_that_is_empty(tmp_path, place):
     file = tmp_path / "short.csv"
     file.write_text("\n".join(["a,b", *lines]))
     with pytest.raises(InputError, match=f"line {place + 2} has 1 cell, the others have 2"):
-        list(open_rows(file).chunks(1000))
+        list(open_table(file).chunks(1000))
 
 
 def test_empty_last_cells_are_no_short_lines(tmp_path):
     file = tmp_path / "gaps.csv"
     file.write_text("sep=;\na;b\n" + "1;\n\n2;x\n" * 1500)
-    assert sum(len(part) for part in open_rows(file).chunks(1000)) == 3000
+    assert sum(len(part) for part in open_table(file).chunks(1000)) == 3000
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -252,7 +252,7 @@ def test_empty_last_cells_are_no_short_lines(tmp_path):
 def test_an_empty_line_of_a_single_column_is_a_row(content, cells, rows, ends, tmp_path):
     path = tmp_path / "rows.csv"
     path.write_bytes(content.replace("\n", ends).encode())
-    file = open_rows(path)
+    file = open_table(path)
     parts = list(file.chunks(rows, text=file.columns))
     assert all(len(part) <= (rows or len(cells)) for part in parts)
     found = [cell for part in parts for cell in part.iloc[:, 0]]
@@ -274,7 +274,7 @@ def test_an_empty_line_of_several_columns_is_no_row(tmp_path):
     assert frame.index.tolist() == [0, 1, 2]
     (tmp_path / "rows.csv").write_text("\na,b\n\n1,2\n\n3,\n" + "5,6\n" * 2000 + "\n7\n")
     with pytest.raises(InputError, match="line 2008 has 1 cell, the others have 2"):
-        list(open_rows(tmp_path / "rows.csv").chunks())
+        list(open_table(tmp_path / "rows.csv").chunks())
 
 
 def test_whole_numbers_keep_their_digits_beside_gaps(tmp_path):
@@ -297,4 +297,4 @@ def test_a_packed_text_is_looked_through_for_its_encoding(tmp_path):
     rows = "".join(f"{row},word\n" for row in range(200_000)) + "1,gr\u00fcn\n"
     file = tmp_path / "late.csv.gz"
     file.write_bytes(gzip.compress(f"a,b\n{rows}".encode("cp1252")))
-    assert list(open_rows(file).chunks())[-1]["b"].iloc[-1] == "gr\u00fcn"
+    assert list(open_table(file).chunks())[-1]["b"].iloc[-1] == "gr\u00fcn"

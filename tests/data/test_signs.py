@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from brainnet import fit, load
-from brainnet.answering.other_rows import labelled
-from brainnet.answering.prediction import parts_of_table
-from brainnet.data.cells import numbers
-from brainnet.data.columns import Columns
-from brainnet.data.reading import open_rows
-from brainnet.data.signs import agreed
+from brainnet.data.cells import parse_numbers
+from brainnet.data.column_types import check_number_format
+from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.table import Table
+from brainnet.data.table_files import open_table
 from brainnet.errors import InputError
+from brainnet.inference.evaluate import labelled
+from brainnet.inference.predict import read_table_batches
 from brainnet.structure.network import Network
 
 ROWS = 60
@@ -35,7 +35,7 @@ def german(tmp_path):
 
 def read(columns, file, keep=()):
     """The inputs that a run makes of a file for its answers."""
-    parts = list(parts_of_table(columns, open_rows(file), keep=keep))
+    parts = list(read_table_batches(columns, open_table(file), keep=keep))
     return np.concatenate([columns.apply(rows) for _, rows in parts]), parts
 
 
@@ -82,10 +82,10 @@ def test_a_file_that_is_surely_written_otherwise_is_read_its_own_way(german, tmp
 
 
 def test_what_was_learnt_of_signs_is_stored():
-    columns = Columns.numbers(["x"])
-    stored = Columns(columns.columns, decimal=",", groups=".")
-    assert Columns.from_dict(stored.to_dict()) == stored
-    assert agreed(columns, None) == (columns, None)
+    columns = TableEncoder.numbers(["x"])
+    stored = TableEncoder(columns.columns, decimal=",", groups=".")
+    assert TableEncoder.from_dict(stored.to_dict()) == stored
+    assert check_number_format(columns, None) == (columns, None)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_was_learnt_of_signs_is_stored():
     ],
 )
 def test_a_known_decimal_sign_decides(text, decimal, number):
-    values, wrong = numbers(pd.Series([text], dtype=object), decimal)
+    values, wrong = parse_numbers(pd.Series([text], dtype=object), decimal)
     assert wrong[0] == (number is None)
     assert number is None or values[0] == number
 
@@ -195,7 +195,7 @@ def test_decimal_commas_between_semicolons_are_no_thousands_to_predict(points, c
 
 def test_decimal_commas_between_semicolons_are_no_thousands_to_judge_by(points):
     trained, other, frame = points
-    (inputs, _), *_ = labelled(trained, open_rows(other), ["kind"], "refuse")
+    (inputs, _), *_ = labelled(trained, open_table(other), ["kind"], "refuse")
     said = frame[["price", "size"]].round(3).to_numpy(np.float32)
     assert torch.equal(inputs, trained.scaling.apply(torch.from_numpy(said)))
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from brainnet.data.builtin import Digits
 from brainnet.data.dataset import Dataset
-from brainnet.data.randomness import Stream, generator
-from brainnet.data.split import split
+from brainnet.data.datasets import Digits
+from brainnet.data.split import RandomStream, create_generator, split
 from brainnet.errors import InputError
 
 
@@ -127,7 +126,7 @@ def test_many_rows_are_divided_as_one_by_one(monkeypatch):
     monkeypatch.setattr("brainnet.data.split._ROWS_AT_ONCE", 64)
     for part, expected in zip(parts_of(dataset), whole, strict=True):
         assert torch.equal(part, expected)
-    random = generator(0, Stream.SPLIT)
+    random = create_generator(0, RandomStream.SPLIT)
     members = (targets == 0).nonzero().flatten()
     first = members[torch.randperm(len(members), generator=random)]
     test = max(1, round(len(members) * 0.2))

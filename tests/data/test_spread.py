@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from brainnet.data.spread import Spread
+from brainnet.data.preprocessing import Spread
 
 
 @pytest.mark.parametrize(

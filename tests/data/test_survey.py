@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.data.survey import Survey
+from brainnet.data.column_types import ColumnInference
 from brainnet.errors import InputError
 
 MANY = 60
@@ -15,7 +15,7 @@ MANY = 60
 def surveyed(frame, **options):
     """The columns of a frame that is read at once, and its inputs."""
     frame = pd.DataFrame(frame)
-    survey = Survey(frame, list(frame.columns), **options)
+    survey = ColumnInference(frame, list(frame.columns), **options)
     found = survey.encode(frame)
     survey.count(found)
     columns, recoding = survey.finish()

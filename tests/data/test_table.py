@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 
@@ -66,8 +66,8 @@ def test_a_column_may_be_words_though_it_looks_like_numbers(fruit):
 
 def test_the_file_is_read_as_a_whole_whatever_its_parts(fruit, monkeypatch):
     whole = Table(fruit, "kind").load(0)
-    monkeypatch.setattr("brainnet.data.row_file._CHUNK_ROWS", 7)
-    monkeypatch.setattr("brainnet.data.table_reading._HEAD_ROWS", 10)
+    monkeypatch.setattr("brainnet.data.table_files._CHUNK_ROWS", 7)
+    monkeypatch.setattr("brainnet.data.table._HEAD_ROWS", 10)
     parts = Table(fruit, "kind").load(0)
     assert torch.equal(whole.inputs, parts.inputs)
     assert torch.equal(whole.targets, parts.targets)

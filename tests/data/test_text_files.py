@@ -5,8 +5,8 @@ import gzip
 import pandas as pd
 import pytest
 
-from brainnet.data.reading import open_rows
 from brainnet.data.table import Table
+from brainnet.data.table_files import open_table
 from brainnet.errors import InputError
 
 
@@ -18,17 +18,17 @@ def test_a_byte_of_another_encoding_in_utf8_is_refused_with_its_line(tmp_path):
     file = tmp_path / "mixed.csv"
     file.write_bytes(words().encode() + "müde,1\n".encode("latin-1") + b"a,0\n")
     with pytest.raises(InputError, match=r"is UTF-8, but line 42 holds a byte that is none\. "):
-        open_rows(file)
+        open_table(file)
 
 
 def test_a_guessed_encoding_is_told(tmp_path, caplog):
     file = tmp_path / "western.csv"
     file.write_bytes(words().encode("cp1252"))
-    assert pd.concat(open_rows(file).chunks())["wort"].unique().tolist() == ["grün", "weiß"]
+    assert pd.concat(open_table(file).chunks())["wort"].unique().tolist() == ["grün", "weiß"]
     assert "read as Windows-1252" in caplog.text
     caplog.clear()
     file.write_text(words(), encoding="utf-8")
-    open_rows(file)
+    open_table(file)
     assert not caplog.text
 
 
@@ -46,18 +46,18 @@ def test_gzip_that_is_not_called_so_is_told(tmp_path):
     file = tmp_path / "rows.csv"
     file.write_bytes(b"\x1f\x8b\x08\x00rest")
     with pytest.raises(InputError, match=r"packed by gzip and not called so"):
-        open_rows(file)
+        open_table(file)
 
 
 def test_utf8_that_was_cut_off_within_a_letter_is_told(tmp_path):
     file = tmp_path / "cut.csv"
     file.write_bytes(words().encode() + "grü".encode()[:-1])
     with pytest.raises(InputError, match="ends within a letter"):
-        open_rows(file)
+        open_table(file)
 
 
 def test_a_packed_file_that_was_cut_off_is_told_where_its_rows_are_read(tmp_path):
     file = tmp_path / "cut.csv.gz"
     file.write_bytes(gzip.compress(words(4000).encode("latin-1") + bytes(range(161, 256)))[:-9])
     with pytest.raises(InputError):
-        list(open_rows(file).chunks())
+        list(open_table(file).chunks())

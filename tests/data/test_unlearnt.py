@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from brainnet import fit, load
-from brainnet.data.module import DataModule
-from brainnet.data.preparation import preparation_from_dict
+from brainnet.data.datamodule import DataModule
+from brainnet.data.dataset import restore_encoder
 from brainnet.data.table import Table
-from brainnet.exporting.export import export
+from brainnet.inference.export import export
 from brainnet.structure.network import Network
 
 
@@ -42,7 +42,7 @@ def test_a_word_without_a_training_row_counts_as_never_seen(tmp_path, others):
     assert "rare" in column.unlearnt
     taught = data.numbers("train")
     assert torch.equal(data.dataset.inputs[taught], plain.inputs[taught])
-    stored = preparation_from_dict(data.state_dict()["preparation"])
+    stored = restore_encoder(data.state_dict()["preparation"])
     assert stored == data.preparation
     rows = pd.DataFrame({"size": [0.0, 0.0], "word": ["rare", "w0"]})
     assert not stored.apply(rows)[0, word].any()

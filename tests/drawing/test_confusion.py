@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainnet.drawing.confusion import draw_confusion
-from brainnet.drawing.paper import HEIGHT, POINT, QUIET, WIDTH, Paper, text_width
+from brainnet.observation.plots import (
+    HEIGHT,
+    POINT,
+    QUIET,
+    WIDTH,
+    Paper,
+    plot_confusion,
+    text_width,
+)
 
 
 def test_right_answers_are_blue_and_mistakes_orange():
     def area(counts, colour):
-        picture = draw_confusion(np.array(counts), ["a", "b"], "test")
+        picture = plot_confusion(np.array(counts), ["a", "b"], "test")
         pixels = np.asarray(Image.open(BytesIO(picture.png)))[..., :3].astype(int)
         return (np.abs(pixels - colour).max(axis=-1) <= 1).sum()
 
@@ -30,7 +37,7 @@ def words_of(names, monkeypatch):
     papers = []
     drawn = Paper.picture
     monkeypatch.setattr(Paper, "picture", lambda paper: papers.append(paper) or drawn(paper))
-    draw_confusion(np.eye(len(names), dtype=int), names, "test")
+    plot_confusion(np.eye(len(names), dtype=int), names, "test")
     (paper,) = papers
     return paper._words, paper.box
 

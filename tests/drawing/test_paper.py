@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainnet.drawing.paper import HEIGHT, WIDTH, Paper, Word, _font, ticks
+from brainnet.observation.plots import HEIGHT, WIDTH, Paper, Word, _font, ticks
 
 BOX = (100.0, 50.0, 500.0, 350.0)
 

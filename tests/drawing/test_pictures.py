@@ -6,29 +6,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainnet.drawing.boundary import draw_boundary
-from brainnet.drawing.confusion import draw_confusion
-from brainnet.drawing.hill import draw_hill
-from brainnet.drawing.weights import draw_weights
-from brainnet.observation.hill import Hill
+from brainnet.observation.plots import (
+    LossSlice,
+    plot_boundary,
+    plot_confusion,
+    plot_loss_slice,
+    plot_weights,
+)
 
 POSITIONS = tuple(position / 2 for position in range(-2, 7))
 PLANE = np.stack([np.tile(np.linspace(0, 1, 8), (8, 1))] * 2, axis=-1)
 PICTURES = {
-    "hill": lambda: draw_hill(Hill(POSITIONS, tuple(p * p for p in POSITIONS), 0.0, 1.0), 7),
-    "flat hill": lambda: draw_hill(Hill(POSITIONS, (1.0,) * len(POSITIONS), 1.0, 1.0), 7),
-    "confusion": lambda: draw_confusion(np.array([[5, 1], [0, 4]]), ["no", "yes"], "test"),
-    "long names": lambda: draw_confusion(np.eye(3, dtype=int), ["a long name"] * 3, "test"),
-    "an empty class": lambda: draw_confusion(np.array([[0, 0], [1, 4]]), ["no", "yes"], "test"),
-    "weights": lambda: draw_weights(np.linspace(-1, 1, 7 * 6).reshape(7, 6), (2, 3), "hidden_1"),
-    "weights of colours": lambda: draw_weights(
+    "hill": lambda: plot_loss_slice(
+        LossSlice(POSITIONS, tuple(p * p for p in POSITIONS), 0.0, 1.0), 7
+    ),
+    "flat hill": lambda: plot_loss_slice(
+        LossSlice(POSITIONS, (1.0,) * len(POSITIONS), 1.0, 1.0), 7
+    ),
+    "confusion": lambda: plot_confusion(np.array([[5, 1], [0, 4]]), ["no", "yes"], "test"),
+    "long names": lambda: plot_confusion(np.eye(3, dtype=int), ["a long name"] * 3, "test"),
+    "an empty class": lambda: plot_confusion(np.array([[0, 0], [1, 4]]), ["no", "yes"], "test"),
+    "weights": lambda: plot_weights(np.linspace(-1, 1, 7 * 6).reshape(7, 6), (2, 3), "hidden_1"),
+    "weights of colours": lambda: plot_weights(
         np.linspace(-1, 1, 7 * 18).reshape(7, 18), (3, 2, 3), "hidden_1"
     ),
-    "weights of two channels": lambda: draw_weights(
+    "weights of two channels": lambda: plot_weights(
         np.linspace(-1, 1, 7 * 12).reshape(7, 12), (2, 2, 3), "hidden_1"
     ),
-    "no weights yet": lambda: draw_weights(np.zeros((1, 6)), (2, 3), "hidden_1"),
-    "boundary": lambda: draw_boundary(
+    "no weights yet": lambda: plot_weights(np.zeros((1, 6)), (2, 3), "hidden_1"),
+    "boundary": lambda: plot_boundary(
         PLANE, (0, 1, 0, 1), np.random.rand(9, 2), np.arange(9) % 2, ["a", "b"], ["x", "y"]
     ),
 }

@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from brainnet.cli.main import main
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
 
 SEEDS = range(5)
 README = Path(__file__).parents[2] / "README.md"

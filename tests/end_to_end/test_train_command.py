@@ -155,7 +155,7 @@ def test_is_no_worse_than_a_linear_model_on_a_small_table(data):
     """The bar: within one point of it (R2: 0.03) on the same splits, over five seeds."""
     from sklearn.linear_model import LinearRegression, LogisticRegression
 
-    from brainnet.data.module import DataModule
+    from brainnet.data.datamodule import DataModule
 
     regression = data == "diabetes"
     assert main(["train", "-m", "experiment=small_table", f"data={data}", "seed=0,1,2,3,4"]) == 0

@@ -11,14 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.answering.trained import Trained
-from brainnet.data.column import Column
-from brainnet.data.columns import Columns
-from brainnet.data.pixels import Pixels
+from brainnet.data.image_files import ImageEncoder
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.data.scaling import Scaling
+from brainnet.inference.trained_model import TrainedModel
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.structure.network import Network
-from brainnet.training.run_folder import Run, RunFolder
+from brainnet.training.run_directory import Run, RunDirectory
 
 TOWNS = tuple(f"town {number}" for number in range(40))
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
@@ -35,14 +34,14 @@ LINES = {mark: lines_of(mark) for mark in ("words", "onnx", "torch", "numpy", "n
 BY_PAGE: dict[str, Any] = {"lines": LINES}
 exec("\n".join(LINES.values()), BY_PAGE)
 
-MIXED = Columns(
+MIXED = TableEncoder(
     (
-        Column("price"),
-        Column("town", "category", TOWNS),
-        Column("colour", "category", ("", "blue", "red")),
-        Column("sold", "boolean", ("no", "yes")),
-        Column("born", "date", form="ISO8601", hours=True),
-        Column("rooms"),
+        ColumnEncoder("price"),
+        ColumnEncoder("town", "category", TOWNS),
+        ColumnEncoder("colour", "category", ("", "blue", "red")),
+        ColumnEncoder("sold", "boolean", ("no", "yes")),
+        ColumnEncoder("born", "date", form="ISO8601", hours=True),
+        ColumnEncoder("rooms"),
     ),
     imputes=True,
 )
@@ -53,23 +52,23 @@ def run(tmp_path: Path) -> Run:
     """A run's folder with nothing in it."""
     folder = tmp_path / "a run"
     folder.mkdir()
-    return Run(RunFolder(folder))
+    return Run(RunDirectory(folder))
 
 
 @pytest.fixture
-def trained(run: Run) -> Callable[..., Trained]:
+def trained(run: Run) -> Callable[..., TrainedModel]:
     """What makes a trained network, of random weights and likely scaling."""
 
     def make(
         task: Task = "multiclass",
         *,
-        preparation: Columns | Pixels | None = None,
+        preparation: TableEncoder | ImageEncoder | None = None,
         network: nn.Module | None = None,
         loss: nn.Module | None = None,
         outputs: int | None = None,
         **others: Any,
-    ) -> Trained:
-        preparation = preparation or Columns.numbers(["a", "b", "c", "d"])
+    ) -> TrainedModel:
+        preparation = preparation or TableEncoder.numbers(["a", "b", "c", "d"])
         inputs, random = len(preparation.names), np.random.default_rng(1)
         classes = {"multiclass": ("cat", "dög", 'a "bird"'), "binary": ("no", "yes")}.get(task, ())
         outputs = outputs or {"multiclass": 3, "binary": 1, "regression": 2}[task]
@@ -91,7 +90,7 @@ def trained(run: Run) -> Callable[..., Trained]:
         network = network or Network(
             [inputs, 8, 6, outputs], embeddings=preparation.embedded, generator=generator
         )
-        return Trained(
+        return TrainedModel(
             run=run,
             network=network.eval(),
             loss=loss or LOSSES[DEFAULT_LOSS[task]](),

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from brainnet.answering.trained import Trained
 from brainnet.errors import InputError
-from brainnet.exporting.export import export
+from brainnet.inference.export import export
+from brainnet.inference.trained_model import TrainedModel
 
-Make = Callable[..., Trained]
+Make = Callable[..., TrainedModel]
 
 
 def test_writes_into_the_runs_folder_or_where_it_is_told(trained: Make, tmp_path: Path) -> None:

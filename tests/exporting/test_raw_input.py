@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from brainnet.data.cells import date_numbers as by_pandas
-from brainnet.data.column import Column
-from brainnet.data.columns import Columns
-from brainnet.data.reading import open_rows
-from brainnet.exporting.raw_input import NOT_A_TIME, Prepared, date_numbers, raw_inputs
-from brainnet.exporting.to_json import _column
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
+from brainnet.data.table_files import open_table
+from brainnet.inference.export_json import _column
+from brainnet.inference.exported_model import NOT_A_TIME, Preprocessing, date_numbers, raw_inputs
 
 
 def test_the_calendar_is_that_of_pandas() -> None:
@@ -37,11 +36,11 @@ def test_a_date_that_is_missing_is_no_number() -> None:
         assert part.isnan().tolist() == [True, False]
 
 
-def by_page(columns: Columns, rows: pd.DataFrame, page: dict[str, Any]) -> np.ndarray:
+def by_page(columns: TableEncoder, rows: pd.DataFrame, page: dict[str, Any]) -> np.ndarray:
     """What an exported program makes of rows that are given as the page on exporting says."""
     told = (raw.told() for raw in raw_inputs(columns))
     given = (page["cells_for_torch"](column, rows[column["name"]]) for column in told)
-    return Prepared(columns)(*given).numpy()
+    return Preprocessing(columns)(*given).numpy()
 
 
 def test_prepares_what_columns_prepare(mixed: Any, page: dict[str, Any]) -> None:
@@ -50,13 +49,13 @@ def test_prepares_what_columns_prepare(mixed: Any, page: dict[str, Any]) -> None
     np.testing.assert_array_equal(found, mixed.columns.apply(rows))
 
 
-ODD = Columns(
+ODD = TableEncoder(
     (
-        Column("size", "category", ("", "1", "2", "2.5")),
-        Column("born", "date", form="%d.%m.%Y"),
-        Column("met", "date", form="ISO8601", hours=True),
-        Column("sold", "boolean", ("false", "true")),
-        Column("paid", "boolean", ("no", "yes")),
+        ColumnEncoder("size", "category", ("", "1", "2", "2.5")),
+        ColumnEncoder("born", "date", form="%d.%m.%Y"),
+        ColumnEncoder("met", "date", form="ISO8601", hours=True),
+        ColumnEncoder("sold", "boolean", ("false", "true")),
+        ColumnEncoder("paid", "boolean", ("no", "yes")),
     ),
     imputes=True,
 )
@@ -84,11 +83,14 @@ def test_the_page_gives_odd_columns_as_columns_reads_them(page: dict[str, Any]) 
 
 
 def test_the_page_reads_a_file_as_brainnet_reads_it(page: dict[str, Any], tmp_path: Path) -> None:
-    file, columns = tmp_path / "odd.csv", Columns((*ODD.columns, Column("room", "category", WORDS)))
+    file, columns = (
+        tmp_path / "odd.csv",
+        TableEncoder((*ODD.columns, ColumnEncoder("room", "category", WORDS))),
+    )
     sizes, rooms = ["1", " 2", "", "2.5", "7"], [*WORDS[:-1], " None"]
     odd_rows().assign(size=sizes, room=rooms, paid="Yes").to_csv(file, index=False)
     told = [raw.told() for raw in raw_inputs(columns)]
-    (frame,) = open_rows(file).chunks(text=columns.text_names)
+    (frame,) = open_table(file).chunks(text=columns.text_names)
     expected = columns.apply(frame)
     np.testing.assert_array_equal(by_page(columns, page["rows_of"](file, told), page), expected)
     assert expected[:, -len(WORDS) :].sum() == len(frame)  # each room was seen
@@ -104,9 +106,11 @@ def test_numpy_reads_odd_columns_as_columns_does(page: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("columns", "names"),
     [
-        ((Column("a"), Column("b")), ["rows"]),
-        ((Column("a"), Column("b", "boolean", ("no", "yes"))), ["a", "b"]),
+        ((ColumnEncoder("a"), ColumnEncoder("b")), ["rows"]),
+        ((ColumnEncoder("a"), ColumnEncoder("b", "boolean", ("no", "yes"))), ["a", "b"]),
     ],
 )
-def test_numbers_alone_come_as_one_table(columns: tuple[Column, ...], names: list[str]) -> None:
-    assert [raw.name for raw in raw_inputs(Columns(columns))] == names
+def test_numbers_alone_come_as_one_table(
+    columns: tuple[ColumnEncoder, ...], names: list[str]
+) -> None:
+    assert [raw.name for raw in raw_inputs(TableEncoder(columns))] == names

@@ -10,22 +10,22 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.answering.trained import Trained
-from brainnet.data.pixels import Pixels
+from brainnet.data.image_files import ImageEncoder
 from brainnet.errors import InputError
-from brainnet.exporting.about import about
-from brainnet.exporting.answering import Answering
-from brainnet.exporting.to_json import to_json
+from brainnet.inference.export import about
+from brainnet.inference.export_json import to_json
+from brainnet.inference.exported_model import ExportedModel
+from brainnet.inference.trained_model import TrainedModel
 from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
 from brainnet.structure.network import Network
 
-Make = Callable[..., Trained]
+Make = Callable[..., TrainedModel]
 Numbers = Callable[..., np.ndarray]
 Page = dict[str, Any]
 
 
-def told(trained: Trained) -> dict[str, Any]:
-    answering = Answering(trained)
+def told(trained: TrainedModel) -> dict[str, Any]:
+    answering = ExportedModel(trained)
     found: dict[str, Any] = json.loads(to_json(trained, answering, about(trained, answering)))
     return found
 
@@ -88,7 +88,7 @@ def test_numpy_answers_words_dates_and_missing_cells(trained: Make, mixed: Any, 
 
 def test_reads_as_layers_of_neurons(trained: Make) -> None:
     run = trained(network=Network([4, 2, 3], ThresholdRamp(0.25, 2.0), bias=False))
-    answering = Answering(run)
+    answering = ExportedModel(run)
     text = to_json(run, answering, about(run, answering)).decode()
     found = json.loads(text)
     first, last = found["layers"]
@@ -117,7 +117,7 @@ def test_a_stack_of_pytorchs_is_told_as_well(trained: Make, numbers: Numbers, pa
 
 
 def test_pictures_are_rows_of_their_pixels(trained: Make, page: Page) -> None:
-    run = trained(preparation=Pixels(3, 2))
+    run = trained(preparation=ImageEncoder(3, 2))
     pixels = np.arange(24, dtype=float).reshape(4, 6)
     expected = run.network(run.scaling.apply(torch.from_numpy(pixels).float())).softmax(dim=1)
     network = told(run)

@@ -13,30 +13,29 @@ import torch
 from torch import nn
 
 import brainnet
-from brainnet.answering.trained import Trained
-from brainnet.data.column import Column
-from brainnet.data.columns import Columns
-from brainnet.data.pixels import Pixels
+from brainnet.data.image_files import ImageEncoder
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.errors import InputError
-from brainnet.exporting import to_onnx as module
-from brainnet.exporting.about import about
-from brainnet.exporting.answering import Answering
-from brainnet.exporting.to_onnx import to_onnx
+from brainnet.inference import export_onnx as module
+from brainnet.inference.export import about
+from brainnet.inference.export_onnx import to_onnx
+from brainnet.inference.exported_model import ExportedModel
+from brainnet.inference.trained_model import TrainedModel
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.network import Network
 
-Make = Callable[..., Trained]
+Make = Callable[..., TrainedModel]
 Numbers = Callable[..., np.ndarray]
 
 
-def exported(trained: Trained) -> tuple[onnx.ModelProto, onnxruntime.InferenceSession]:
-    answering = Answering(trained)
+def exported(trained: TrainedModel) -> tuple[onnx.ModelProto, onnxruntime.InferenceSession]:
+    answering = ExportedModel(trained)
     content = to_onnx(answering, about(trained, answering))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return onnx.load_from_string(content), session
 
 
-def shares_of(trained: Trained, rows: object) -> np.ndarray:
+def shares_of(trained: TrainedModel, rows: object) -> np.ndarray:
     return trained.predict(rows).filter(like="probability").to_numpy()
 
 
@@ -111,7 +110,9 @@ def test_answers_words_dates_and_missing_cells_column_by_column(
 @pytest.mark.slow
 def test_columns_may_be_called_like_outputs(trained: Make) -> None:
     names = ("prediction", "class_name", "Größe in m²")
-    preparation = Columns(tuple(Column(name, "boolean", ("no", "yes")) for name in names))
+    preparation = TableEncoder(
+        tuple(ColumnEncoder(name, "boolean", ("no", "yes")) for name in names)
+    )
     run = trained(preparation=preparation)
     _, session = exported(run)
     assert [each.name for each in session.get_inputs()] == [
@@ -128,7 +129,7 @@ def test_columns_may_be_called_like_outputs(trained: Make) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_answers_pictures_as_they_are(trained: Make, channels: int) -> None:
-    run = trained(preparation=Pixels(5, 4, channels))
+    run = trained(preparation=ImageEncoder(5, 4, channels))
     _, session = exported(run)
     shape = (6, 5, 4, 3)[: 3 if channels == 1 else 4]
     pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
@@ -194,7 +195,7 @@ def test_without_the_packages_there_is_a_line_to_type(
     trained: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    answering = Answering(trained())
+    answering = ExportedModel(trained())
     with pytest.raises(InputError, match=r'pip install "brainnet\[onnx\]"'):
         to_onnx(answering, {})
 
@@ -204,7 +205,7 @@ def test_what_no_file_can_hold_is_refused_at_once(
 ) -> None:
     monkeypatch.setattr(module, "MOST_BYTES", 100)
     with pytest.raises(InputError, match=r"at most 2 GB.*--to torch"):
-        to_onnx(Answering(trained()), {})
+        to_onnx(ExportedModel(trained()), {})
 
 
 class Seeing(nn.Module):
@@ -229,7 +230,7 @@ class Seeing(nn.Module):
 
 @pytest.mark.slow
 def test_networks_of_others_are_exported_as_well(trained: Make, numbers: Numbers) -> None:
-    columns = Columns.numbers([f"pixel {place}" for place in range(36)])
+    columns = TableEncoder.numbers([f"pixel {place}" for place in range(36)])
     network = Seeing()
     network(torch.from_numpy(numbers(64, 36)))  # so that the normalisation has seen something
     run = trained(network=network, preparation=columns, loss=nn.CrossEntropyLoss())
@@ -278,7 +279,7 @@ class Bessel(nn.Linear):
 def test_what_cannot_be_exported_is_refused_in_a_few_words(
     trained: Make, capsys: pytest.CaptureFixture[str], network: nn.Module, match: str
 ) -> None:
-    answering = Answering(trained(network=network))
+    answering = ExportedModel(trained(network=network))
     with pytest.raises(InputError, match=match) as refused:
         to_onnx(answering, {})
     assert len(str(refused.value)) < 500

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from brainnet.answering.trained import Trained
-from brainnet.exporting.about import about
-from brainnet.exporting.answering import Answering
-from brainnet.exporting.to_torch import ABOUT, to_torch
+from brainnet.inference.export import ABOUT, about, to_torch
+from brainnet.inference.exported_model import ExportedModel
+from brainnet.inference.trained_model import TrainedModel
 
-Make = Callable[..., Trained]
+Make = Callable[..., TrainedModel]
 Numbers = Callable[..., np.ndarray]
 
 ALONE = """
@@ -32,8 +31,8 @@ numpy.savez(sys.argv[3], prediction=prediction, shares=shares.numpy(), about=tol
 """
 
 
-def content_of(trained: Trained) -> bytes:
-    answering = Answering(trained)
+def content_of(trained: TrainedModel) -> bytes:
+    answering = ExportedModel(trained)
     return to_torch(answering, about(trained, answering))
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from brainnet.errors import InputError
-from brainnet.kernels import build, paths
+from brainnet.kernels import build
+from brainnet.kernels import dispatch as paths
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from brainnet.kernels import build, paths
-from brainnet.kernels.counters import new_counters, read_counters
-from brainnet.kernels.statistics import read, statistics
+from brainnet.kernels import build
+from brainnet.kernels import dispatch as paths
+from brainnet.kernels.counters import create_counters, read_counters
+from brainnet.kernels.statistics import compute_statistics, read_statistics
 from brainnet.kernels.threshold_ramp import threshold_ramp
 
 ROWS, NEURONS = 2**29 + 3, 4
@@ -41,14 +42,14 @@ def inputs() -> torch.Tensor:
 
 
 def test_the_statistics_of_a_huge_tensor(inputs):
-    (found,) = read(statistics([inputs]))
+    (found,) = read_statistics(compute_statistics([inputs]))
     assert (found.count, found.non_finite, found.zeros) == (ROWS * NEURONS, 1, ROWS * NEURONS - 4)
     assert (found.sum, found.minimum, found.maximum) == (1.5, -1.0, 2.0)
 
 
 def test_the_ramp_of_a_huge_tensor(inputs):
     width = torch.full((NEURONS,), 4.0, requires_grad=True)
-    counters = new_counters(NEURONS)
+    counters = create_counters(NEURONS)
     inputs.requires_grad_()
     outputs = threshold_ramp(inputs, torch.full((NEURONS,), -1.0), width, counters=counters)
     torch.testing.assert_close(

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from brainnet.errors import InputError
-from brainnet.kernels import build, paths
-from brainnet.kernels.counters import new_counters
+from brainnet.kernels import build
+from brainnet.kernels import dispatch as paths
+from brainnet.kernels.counters import create_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 
 # The compiler itself still imports modules of PyTorch that use torch.jit (torch 2.13).
@@ -138,10 +139,10 @@ class TestNative:
         x, (t, w) = awkward((600, 300), torch.float32).nan_to_num(), ramps(300)["per_neuron"]
         try:
             torch.set_num_threads(1)
-            one, counters_one = run(x, t, w, 0.1, -1), new_counters(300)
+            one, counters_one = run(x, t, w, 0.1, -1), create_counters(300)
             threshold_ramp(x, t, w, counters=counters_one)
             torch.set_num_threads(2)
-            two, counters_two = run(x, t, w, 0.1, -1), new_counters(300)
+            two, counters_two = run(x, t, w, 0.1, -1), create_counters(300)
             threshold_ramp(x, t, w, counters=counters_two)
         finally:
             torch.set_num_threads(before)
@@ -152,7 +153,7 @@ class TestNative:
     def test_what_one_neuron_is_given_changes_no_counter_of_another(self, on, dtype):
         on("auto")
         # More rows than belong together; neurons that fill lanes, and some that are left over.
-        x, alone, beside = awkward((50, 67), dtype), new_counters(67), new_counters(67)
+        x, alone, beside = awkward((50, 67), dtype), create_counters(67), create_counters(67)
         x = x.nan_to_num(0.5, 1, -1)
         threshold_ramp(x, 0.1, 0.7, counters=alone)
         x[::9, 3] = float("nan")
@@ -161,7 +162,7 @@ class TestNative:
         others = [neuron for neuron in range(67) if neuron not in (3, 65)]
         for one, other in zip(alone, beside, strict=True):
             assert torch.equal(one[:, others], other[:, others])
-        few, some = new_counters(5), new_counters(5)
+        few, some = create_counters(5), create_counters(5)
         threshold_ramp(x[:, 5:10], 0.1, 0.7, counters=few)  # none of which fill lanes
         threshold_ramp(x[:, 60:65].contiguous(), 0.1, 0.7, counters=some)
         for narrow, place in ((few, slice(5, 10)), (some, slice(60, 65))):
@@ -276,7 +277,7 @@ class TestNative:
         with pytest.raises(InputError, match="above 0"):
             threshold_ramp(torch.ones(3), 0.0, torch.tensor([1.0, -1.0, 1.0]))
         with pytest.raises(InputError, match="counters"):
-            threshold_ramp(torch.ones(2, 3), counters=new_counters(4))
+            threshold_ramp(torch.ones(2, 3), counters=create_counters(4))
 
 
 def counted_by_hand(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -296,7 +297,7 @@ def test_counters(on, choice, dtype, dim):
     for shape in shapes:
         x, neurons = awkward(shape, dtype), shape[dim]
         t, w = ramps(neurons)["per_neuron"]
-        counters = new_counters(neurons)
+        counters = create_counters(neurons)
         for _ in range(2):
             y = threshold_ramp(x, t, w, dim=dim, counters=counters)
         counts, sums = counted_by_hand(
@@ -310,10 +311,10 @@ def test_counters(on, choice, dtype, dim):
 
 def test_counters_of_the_plain_ramp_and_of_one_number(on):
     on("auto")
-    counters = new_counters(1)
+    counters = create_counters(1)
     threshold_ramp(torch.tensor(0.5), counters=counters)
     assert counters[0].flatten().tolist() == [0, 1, 0, 0]
-    counters = new_counters(3)
+    counters = create_counters(3)
     threshold_ramp(torch.tensor([[-1.0, 0.5, float("nan")], [2.0, 0.25, 1.0]]), counters=counters)
     assert counters[0].tolist() == [[1, 0, 0], [0, 2, 0], [1, 0, 1], [0, 0, 1]]
     assert counters[1][0].tolist() == [1.0, 0.75, 1.0]
@@ -324,7 +325,7 @@ def test_counting_changes_no_output_in_place(on, dtype):
     on("auto")
     for (name, (t, w)), shape in itertools.product(ramps(50).items(), [(70, 50), (5, 50, 300)]):
         x, dim = awkward(shape, dtype), 1
-        fresh, inside = new_counters(50), new_counters(50)
+        fresh, inside = create_counters(50), create_counters(50)
         expected = threshold_ramp(x, t, w, dim=dim)
         counted = threshold_ramp(x, t, w, dim=dim, counters=fresh)
         in_place = threshold_ramp(x.clone(), t, w, dim=dim, counters=inside, reuse_input=True)
@@ -383,7 +384,7 @@ def test_threads_that_share_counters_lose_no_count(on, choice):
     on(choice)
     # Many neurons and one row: most of each call is adding to what all share.
     neurons, calls = 16_384, 400
-    counters, start = new_counters(neurons), threading.Barrier(4)
+    counters, start = create_counters(neurons), threading.Barrier(4)
 
     def go() -> None:
         x = torch.full((1, neurons), 0.5)
@@ -402,7 +403,7 @@ def test_threads_that_share_counters_lose_no_count(on, choice):
 
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_what_is_computed_again_is_counted_again(reentrant):
-    counters = new_counters(4)
+    counters = create_counters(4)
     x = torch.full((5, 4), 0.5, requires_grad=True)
     ramp = functools.partial(threshold_ramp, counters=counters)
     # To the end: it may stop as soon as backward has what it needs, before the reference counts.
@@ -417,8 +418,8 @@ def _pair(*shapes: tuple[int, ...], dtypes: tuple[torch.dtype, ...] = ()) -> tup
 
 
 UNFIT: dict[str, Callable[[], tuple[object, object]]] = {
-    "one neuron's for four": lambda: new_counters(1),
-    "five neurons' for four": lambda: new_counters(5),
+    "one neuron's for four": lambda: create_counters(1),
+    "five neurons' for four": lambda: create_counters(5),
     "one kind": lambda: _pair((1, 4), (1, 4)),
     "one kind of sum": lambda: _pair((4, 4), (1, 4)),
     "no sums": lambda: _pair((4, 4), (0,)),
@@ -426,11 +427,11 @@ UNFIT: dict[str, Callable[[], tuple[object, object]]] = {
     "flat": lambda: _pair((16,), (8,)),
     "int32": lambda: _pair((4, 4), (2, 4), dtypes=(torch.int32, torch.float64)),
     "float32": lambda: _pair((4, 4), (2, 4), dtypes=(torch.int64, torch.float32)),
-    "elsewhere": lambda: new_counters(4, device="meta"),
-    "strided": lambda: (torch.zeros(4, 8, dtype=torch.int64)[:, ::2], new_counters(4)[1]),
-    "sums strided": lambda: (new_counters(4)[0], torch.zeros(2, 8).double()[:, ::2]),
-    "counts alone": lambda: (new_counters(4)[0], None),
-    "sums alone": lambda: (None, new_counters(4)[1]),
+    "elsewhere": lambda: create_counters(4, device="meta"),
+    "strided": lambda: (torch.zeros(4, 8, dtype=torch.int64)[:, ::2], create_counters(4)[1]),
+    "sums strided": lambda: (create_counters(4)[0], torch.zeros(2, 8).double()[:, ::2]),
+    "counts alone": lambda: (create_counters(4)[0], None),
+    "sums alone": lambda: (None, create_counters(4)[1]),
 }
 
 
@@ -465,13 +466,13 @@ def test_nan_reaches_a_learning_width_alone_as_in_pytorch(on, choice, rows):
 
 def test_counters_refuse_a_function_transform(on):
     with pytest.raises(RuntimeError, match="function transform"):
-        torch.func.vmap(lambda x: threshold_ramp(x, counters=new_counters(3)))(torch.ones(2, 3))
+        torch.func.vmap(lambda x: threshold_ramp(x, counters=create_counters(3)))(torch.ones(2, 3))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_counters_in_a_compiled_region(on, dtype):
-    x, counters, twin = awkward((33, 5), torch.float32), new_counters(5), new_counters(5)
+    x, counters, twin = awkward((33, 5), torch.float32), create_counters(5), create_counters(5)
     x[::4] = 1.0  # 0.999 after the threshold, which bfloat16 rounds to 1
     x = x.to(dtype)
     torch.compiler.reset()
@@ -487,7 +488,7 @@ def test_counters_in_a_compiled_region(on, dtype):
 
 def test_the_path_in_force_is_told(on, caplog):
     on("reference")
-    with caplog.at_level("INFO", logger="brainnet.kernels.paths"):
+    with caplog.at_level("INFO", logger="brainnet.kernels.dispatch"):
         threshold_ramp(torch.ones(3))
         threshold_ramp(torch.ones(3))
     assert len(caplog.records) == 1

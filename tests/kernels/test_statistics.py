@@ -13,17 +13,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from brainnet.errors import InputError
-from brainnet.kernels import build, paths, statistics_reference
+from brainnet.kernels import build, statistics_reference
+from brainnet.kernels import dispatch as paths
+from brainnet.kernels.histogram_layout import LAYOUT
 from brainnet.kernels.statistics import (
     DTYPES,
     TensorStatistics,
-    empty_table,
-    merge,
-    read,
-    statistics,
-    total,
+    compute_statistics,
+    create_table,
+    merge_tables,
+    read_statistics,
+    sum_rows,
 )
-from brainnet.kernels.statistics_layout import LAYOUT
 
 INFINITY, NAN = float("inf"), float("nan")
 Choose = Callable[[str], None]
@@ -129,16 +130,16 @@ def assert_same(found: TensorStatistics, wanted: TensorStatistics, slack: float 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_adversarial_tensors_alone_and_as_one_list(path: str, dtype: torch.dtype) -> None:
     tensors = [tensor.to(dtype) for tensor in adversarial().values()]
-    together = statistics(tensors)
+    together = compute_statistics(tensors)
     for row, tensor in enumerate(tensors):
-        alone = statistics([tensor])
+        alone = compute_statistics([tensor])
         assert torch.equal(together[row], alone[0])
-        assert_same(read(alone)[0], expected(tensor))
+        assert_same(read_statistics(alone)[0], expected(tensor))
 
 
 def test_dtypes_mix_in_one_list(path: str) -> None:
     tensors = [drawn(3000).to(dtype) for dtype in DTYPES]
-    for found, tensor in zip(read(statistics(tensors)), tensors, strict=True):
+    for found, tensor in zip(read_statistics(compute_statistics(tensors)), tensors, strict=True):
         assert_same(found, expected(tensor))
 
 
@@ -159,36 +160,44 @@ def test_layouts(path: str, dtype: torch.dtype, layout: str) -> None:
         "permuted": base.permute(3, 1, 0, 2),
         "neg": torch._neg_view(base),
     }[layout]
-    assert_same(read(statistics([tensor]))[0], expected(tensor))
+    assert_same(read_statistics(compute_statistics([tensor]))[0], expected(tensor))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_adding_to_a_table_equals_merging(path: str, dtype: torch.dtype) -> None:
     first = [drawn(5000).to(dtype), torch.tensor([NAN, -0.0]).to(dtype), torch.empty(0).to(dtype)]
     second = [drawn(70_000).to(dtype), torch.tensor([1.0]).to(dtype), torch.ones(3).to(dtype)]
-    table = statistics(first)
-    merged = merge(table, statistics(second))
-    assert statistics(second, into=table) is table
+    table = compute_statistics(first)
+    merged = merge_tables(table, compute_statistics(second))
+    assert compute_statistics(second, into=table) is table
     # One chunk after the other, where merging adds their sum.
-    for found, wanted, one, other in zip(read(table), read(merged), first, second, strict=True):
+    for found, wanted, one, other in zip(
+        read_statistics(table), read_statistics(merged), first, second, strict=True
+    ):
         assert_same(found, wanted)
         assert_same(found, expected(torch.cat([one, other])))
 
 
 def test_merging_is_exact_and_keeps_its_parts(path: str) -> None:
     whole = torch.arange(-4000.0, 4000.0)
-    parts = [statistics([part]) for part in whole.split(1000)]
+    parts = [compute_statistics([part]) for part in whole.split(1000)]
     before = parts[0].clone()
-    assert read(merge(*parts)) == read(statistics([whole]))
+    assert read_statistics(merge_tables(*parts)) == read_statistics(compute_statistics([whole]))
     assert torch.equal(parts[0], before)
-    assert read(total(torch.cat(parts))) == read(statistics([whole]))
-    assert torch.equal(merge(*parts), merge(*parts))
+    assert read_statistics(sum_rows(torch.cat(parts))) == read_statistics(
+        compute_statistics([whole])
+    )
+    assert torch.equal(merge_tables(*parts), merge_tables(*parts))
 
 
 def test_nothing_at_all(path: str) -> None:
-    assert statistics([]).shape == (0, LAYOUT.width)
-    assert read(total(statistics([]))) == read(empty_table(1)) == read(statistics([torch.ones(0)]))
-    nothing = read(empty_table(1))[0]
+    assert compute_statistics([]).shape == (0, LAYOUT.width)
+    assert (
+        read_statistics(sum_rows(compute_statistics([])))
+        == read_statistics(create_table(1))
+        == read_statistics(compute_statistics([torch.ones(0)]))
+    )
+    nothing = read_statistics(create_table(1))[0]
     assert (nothing.count, nothing.minimum, nothing.maximum) == (0, INFINITY, -INFINITY)
     assert math.isnan(nothing.mean)
     assert nothing.buckets == []
@@ -201,7 +210,7 @@ def test_threads_change_no_bit(path: str) -> None:
         tables = []
         for threads in (1, 2, 3, 4):
             torch.set_num_threads(threads)
-            tables.append(statistics(tensors))
+            tables.append(compute_statistics(tensors))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(table, tables[0]) for table in tables)
@@ -210,9 +219,9 @@ def test_threads_change_no_bit(path: str) -> None:
 def test_repeats_change_no_bit_and_inputs_stay(path: str) -> None:
     tensors = [torch.nn.Parameter(drawn(90_000).float()), drawn(100).half()]
     before = [tensor.detach().clone() for tensor in tensors]
-    assert torch.equal(statistics(tensors), statistics(tensors))
+    assert torch.equal(compute_statistics(tensors), compute_statistics(tensors))
     assert all(torch.equal(a, b) for a, b in zip(tensors, before, strict=True))
-    assert not statistics(tensors).requires_grad
+    assert not compute_statistics(tensors).requires_grad
 
 
 def test_flushed_denormals_are_still_counted_where_they_stand(path: str) -> None:
@@ -220,7 +229,7 @@ def test_flushed_denormals_are_still_counted_where_they_stand(path: str) -> None
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor flushes no denormals")
     try:
-        found = read(statistics([tensor]))[0]
+        found = read_statistics(compute_statistics([tensor]))[0]
     finally:
         torch.set_flush_denormal(False)
     middle = LAYOUT.steps + 2
@@ -231,7 +240,7 @@ def test_paths_agree_to_the_last_bit_in_all_but_sums(path: str) -> None:
     tensors = [tensor.float() for tensor in adversarial().values()]
     reference = statistics_reference.table_of(tensors, torch.device("cpu"))
     sums = [LAYOUT.sum, LAYOUT.sum_of_squares]
-    found = statistics(tensors)
+    found = compute_statistics(tensors)
     reference[:, sums] = found[:, sums]
     assert torch.equal(found, reference)
 
@@ -241,16 +250,18 @@ def test_a_subclass_is_measured_too(path: str) -> None:
         pass
 
     tensor = drawn(100).as_subclass(Marked)
-    assert_same(read(statistics([tensor]).as_subclass(Tensor))[0], expected(drawn(100)))
+    assert_same(
+        read_statistics(compute_statistics([tensor]).as_subclass(Tensor))[0], expected(drawn(100))
+    )
 
 
 def test_inside_a_compiled_region(path: str) -> None:
     def double_and_look(values: Tensor) -> tuple[Tensor, Tensor]:
-        return values * 2, statistics([values * 2])
+        return values * 2, compute_statistics([values * 2])
 
     compiled = torch.compile(double_and_look, backend="eager", fullgraph=True)
     doubled, table = compiled(drawn(500).float())
-    assert_same(read(table)[0], expected(doubled))
+    assert_same(read_statistics(table)[0], expected(doubled))
 
 
 class NoFloat64(TorchDispatchMode):
@@ -270,13 +281,13 @@ def test_without_float64(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, na
     monkeypatch.setattr(statistics_reference, "has_float64", lambda device: False)
     with NoFloat64():
         table = statistics_reference.table_of([tensor], torch.device("cpu"))
-    assert_same(read(table)[0], expected(tensor), slack=2**-23)
+    assert_same(read_statistics(table)[0], expected(tensor), slack=2**-23)
 
 
 def test_buckets_tell_the_histogram_to_tensorboard() -> None:
     extremes = torch.tensor([1e-30, 1e15, -1e12, NAN], dtype=torch.float64)
     tensor = torch.cat([drawn(10_000), torch.zeros(50), extremes])
-    found = read(statistics([tensor]))[0]
+    found = read_statistics(compute_statistics([tensor]))[0]
     lefts, rights, counts = zip(*found.buckets, strict=True)
     assert sum(counts) == found.finite == 10_053
     assert all(left < right for left, right in zip(lefts, rights, strict=True))
@@ -291,7 +302,7 @@ def test_buckets_tell_the_histogram_to_tensorboard() -> None:
 
 
 def test_derived_numbers() -> None:
-    found = read(statistics([torch.tensor([3.0, 4.0, 0.0, -0.0, NAN])]))[0]
+    found = read_statistics(compute_statistics([torch.tensor([3.0, 4.0, 0.0, -0.0, NAN])]))[0]
     assert (found.finite, found.zeros, found.mean, found.norm) == (4, 2, 1.75, 5.0)
 
 
@@ -306,34 +317,34 @@ def test_derived_numbers() -> None:
 )
 def test_what_cannot_be_measured_is_told(tensors: list[Tensor], told: str) -> None:
     with pytest.raises(InputError, match=told):
-        statistics(tensors)
+        compute_statistics(tensors)
 
 
 @pytest.mark.parametrize(
     "table",
     [
-        empty_table(2),
-        empty_table(1).double(),
-        empty_table(1)[:, 1:],
-        empty_table(1)[0],
-        empty_table(2).t().contiguous().t()[:1],
+        create_table(2),
+        create_table(1).double(),
+        create_table(1)[:, 1:],
+        create_table(1)[0],
+        create_table(2).t().contiguous().t()[:1],
     ],
 )
 def test_tables_that_do_not_fit_are_told(table: Tensor) -> None:
     with pytest.raises(InputError, match="table of statistics"):
-        statistics([torch.ones(3)], into=table)
+        compute_statistics([torch.ones(3)], into=table)
 
 
 def test_merging_nothing_or_strangers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="at least one"):
-        merge()
+        merge_tables()
     with pytest.raises(InputError, match="shape"):
-        merge(empty_table(1), empty_table(2))
+        merge_tables(create_table(1), create_table(2))
     monkeypatch.setattr(statistics_reference, "has_float64", lambda device: False)
     with pytest.raises(InputError, match="Bring them home"):
-        merge(empty_table(1), empty_table(1))
+        merge_tables(create_table(1), create_table(1))
 
 
 def test_zeros_without_memory(path):
-    (found,) = read(statistics([torch._efficientzerotensor(5)]))
+    (found,) = read_statistics(compute_statistics([torch._efficientzerotensor(5)]))
     assert (found.count, found.zeros, found.sum) == (5, 5, 0.0)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from brainnet.kernels import statistics_reference
-from brainnet.kernels.statistics import empty_table
-from brainnet.kernels.statistics_layout import LAYOUT
+from brainnet.kernels.histogram_layout import LAYOUT
+from brainnet.kernels.statistics import create_table
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
@@ -85,21 +85,21 @@ class TestKernels:
 
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_equal_the_reference(self, dtype):
-        from brainnet.kernels import statistics_triton
+        from brainnet.kernels import triton_statistics as statistics_triton
 
         tensors = awkward(dtype)
-        table = empty_table(len(tensors), device=DEVICE)
+        table = create_table(len(tensors), device=DEVICE)
         statistics_triton.add(tensors, table)
         assert_equal(table, statistics_reference.table_of(tensors, DEVICE))
-        again = empty_table(len(tensors), device=DEVICE)
+        again = create_table(len(tensors), device=DEVICE)
         statistics_triton.add(tensors, again)
         assert torch.equal(table, again)
 
     def test_add_to_what_stands_there_and_mix_dtypes(self):
-        from brainnet.kernels import statistics_triton
+        from brainnet.kernels import triton_statistics as statistics_triton
 
         tensors = [awkward(dtype)[0][:300] for dtype in DTYPES]
-        table = empty_table(len(tensors), device=DEVICE)
+        table = create_table(len(tensors), device=DEVICE)
         statistics_triton.add(tensors, table)
         statistics_triton.add(tensors, table)
         once = statistics_reference.table_of(tensors, DEVICE)
@@ -108,7 +108,7 @@ class TestKernels:
         assert_equal(table, twice)
 
     def test_one_launch_of_each_kernel_for_a_list(self, monkeypatch):
-        from brainnet.kernels import statistics_triton
+        from brainnet.kernels import triton_statistics as statistics_triton
 
         launched = []
         launch = statistics_triton._launch
@@ -119,17 +119,17 @@ class TestKernels:
 
         monkeypatch.setattr(statistics_triton, "_launch", counted)
         tensors = [torch.ones(size, device=DEVICE) for size in range(30)]
-        statistics_triton.add(tensors, empty_table(30, device=DEVICE))
+        statistics_triton.add(tensors, create_table(30, device=DEVICE))
         assert len(launched) == 1
-        statistics_triton.add([], empty_table(0, device=DEVICE))
+        statistics_triton.add([], create_table(0, device=DEVICE))
         assert len(launched) == 1
 
     @pytest.mark.cuda
     def test_no_synchronisation(self):
-        from brainnet.kernels import statistics_triton
+        from brainnet.kernels import triton_statistics as statistics_triton
 
         tensors = awkward(torch.float32)
-        table = empty_table(len(tensors), device=DEVICE)
+        table = create_table(len(tensors), device=DEVICE)
         statistics_triton.add(tensors, table)  # compiles
         torch.cuda.set_sync_debug_mode("error")
         try:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import gradgradcheck
 
 from brainnet.kernels import triton_ramp
-from brainnet.kernels.counters import new_counters
+from brainnet.kernels.counters import create_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -153,8 +153,8 @@ class TestKernels:
     def test_counters(self, dim):
         for shape in [(3, 7), (130, 7), (2, 3, 5, 7), (300, 1)]:
             x, (t, w) = awkward(shape, torch.float32), ramps(shape[dim])[3]
-            found = new_counters(shape[dim], device=DEVICE)
-            expected = new_counters(shape[dim], device=DEVICE)
+            found = create_counters(shape[dim], device=DEVICE)
+            expected = create_counters(shape[dim], device=DEVICE)
             for _ in range(2):
                 ramp_of_triton(x, t, w, dim=dim, counters=found)
                 threshold_ramp(x, t, w, dim=dim, counters=expected)
@@ -171,7 +171,7 @@ class TestKernels:
             one, other = (run(op, x, t, w, dim=1) for op in (ramp_of_triton, threshold_ramp))
             for found, expected in zip(one, other, strict=True):
                 torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
-            counters = [new_counters(n, device=DEVICE) for _ in range(2)]
+            counters = [create_counters(n, device=DEVICE) for _ in range(2)]
             ramp_of_triton(x, t, w, dim=1, counters=counters[0])
             threshold_ramp(x, t, w, dim=1, counters=counters[1])
             assert torch.equal(counters[0][0], counters[1][0])
@@ -195,7 +195,7 @@ class TestKernels:
 
     @pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
     def test_in_a_cuda_graph(self):
-        x, counters = torch.randn(64, 32, device="cuda"), new_counters(32, device="cuda")
+        x, counters = torch.randn(64, 32, device="cuda"), create_counters(32, device="cuda")
         threshold_ramp(x, 0.1, 2.0, counters=counters)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):

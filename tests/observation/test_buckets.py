@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from brainnet.kernels.statistics import read, statistics
-from brainnet.observation.buckets import histograms_of, rows
+from brainnet.kernels.statistics import compute_statistics, read_statistics
+from brainnet.observation.pending_reading import build_histograms, parse_stats
 
 VALUES = [
     [0.0],
@@ -20,8 +20,10 @@ VALUES = [
 
 @pytest.mark.parametrize("values", [*([each] for each in VALUES), VALUES, VALUES[::-1]])
 def test_buckets_are_the_layouts_own_of_one_tensor_and_of_many(values):
-    table = statistics([torch.tensor(each) for each in values])
-    for found, whole in zip(histograms_of(rows(table.numpy())), read(table), strict=True):
+    table = compute_statistics([torch.tensor(each) for each in values])
+    for found, whole in zip(
+        build_histograms(parse_stats(table.numpy())), read_statistics(table), strict=True
+    ):
         assert (found.count, found.non_finite) == (whole.finite, whole.count - whole.finite)
         if whole.finite:
             _, edges, counts = zip(*whole.buckets, strict=True)
@@ -33,4 +35,4 @@ def test_buckets_are_the_layouts_own_of_one_tensor_and_of_many(values):
 
 
 def test_of_nothing_nothing_is_drawn():
-    assert histograms_of([]) == []
+    assert build_histograms([]) == []

@@ -3,7 +3,7 @@ import random
 import pytest
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c as theirs
 
-from brainnet.observation.checksum import BLOCK, crc32c
+from brainnet.observation.tensorboard import BLOCK, crc32c
 
 
 @pytest.mark.parametrize(

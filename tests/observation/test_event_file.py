@@ -6,8 +6,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from brainnet.observation.event_file import EventFile, summary_writer
-from brainnet.observation.writer import Writer
+from brainnet.observation.tensorboard import (
+    EventFileWriter,
+    TensorBoardWriter,
+    create_summary_writer,
+)
 
 
 def read(folder):
@@ -15,10 +18,10 @@ def read(folder):
 
 
 def test_several_threads_write_into_one_file(tmp_path):
-    file = EventFile(tmp_path)
+    file = EventFileWriter(tmp_path)
 
     def write(name):
-        with Writer(tmp_path, sink=file) as writer:
+        with TensorBoardWriter(tmp_path, sink=file) as writer:
             for step in range(200):
                 writer.scalars({name: float(step)}, step)
 
@@ -34,8 +37,8 @@ def test_several_threads_write_into_one_file(tmp_path):
 
 
 def test_half_an_event_is_taken_back_so_that_later_ones_can_be_read(tmp_path, monkeypatch):
-    file = EventFile(tmp_path)
-    writer = Writer(tmp_path, sink=file)
+    file = EventFileWriter(tmp_path)
+    writer = TensorBoardWriter(tmp_path, sink=file)
     writer.scalars({"a": 1.0}, 0)
 
     class Full:
@@ -65,10 +68,12 @@ def test_half_an_event_is_taken_back_so_that_later_ones_can_be_read(tmp_path, mo
 
 
 def test_others_write_into_it_by_the_means_they_know(tmp_path):
-    file = EventFile(tmp_path)
-    with summary_writer(file) as writer:
+    file = EventFileWriter(tmp_path)
+    with create_summary_writer(file) as writer:
         writer.add_scalar("theirs", 0.5, 3)
-    Writer(tmp_path, sink=file).scalars({"ours": 1.0}, 4)  # closing theirs has not closed it
+    TensorBoardWriter(tmp_path, sink=file).scalars(
+        {"ours": 1.0}, 4
+    )  # closing theirs has not closed it
     writer.add_scalar("theirs", 0.25, 5)
     file.close()
     (path,) = Path(tmp_path).glob("events.out.tfevents.*")
@@ -79,8 +84,8 @@ def test_others_write_into_it_by_the_means_they_know(tmp_path):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_half_an_event_is_taken_back_whatever_comes_between(tmp_path, monkeypatch, error):
-    file = EventFile(tmp_path)
-    writer = Writer(tmp_path, sink=file)
+    file = EventFileWriter(tmp_path)
+    writer = TensorBoardWriter(tmp_path, sink=file)
     inner = file._file
 
     class Interrupted:
@@ -105,31 +110,31 @@ def test_half_an_event_is_taken_back_whatever_comes_between(tmp_path, monkeypatc
 
 
 def test_after_its_end_it_says_so_as_a_file_does(tmp_path):
-    file = EventFile(tmp_path)
+    file = EventFileWriter(tmp_path)
     file.close()
     file.close()
     with pytest.raises(OSError, match=r"closed.*tfevents"):
-        Writer(tmp_path, sink=file).scalars({"a": 1.0}, 1)
+        TensorBoardWriter(tmp_path, sink=file).scalars({"a": 1.0}, 1)
 
 
 def test_its_end_has_all_on_disk_and_no_file_is_written_over(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
-    file = EventFile(tmp_path)
+    file = EventFileWriter(tmp_path)
     (path,) = tmp_path.iterdir()
-    monkeypatch.setattr(EventFile, "_number", iter([int(path.name.split(".")[-2])] * 2))
+    monkeypatch.setattr(EventFileWriter, "_number", iter([int(path.name.split(".")[-2])] * 2))
     monkeypatch.setattr("time.time", lambda: float(path.name.split(".")[3]))
     with pytest.raises(FileExistsError):
-        EventFile(tmp_path)
+        EventFileWriter(tmp_path)
     file.close()
     assert synced == [path.stat().st_size]
 
 
 def test_files_of_one_second_are_read_in_the_order_they_were_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(EventFile, "_number", iter(range(8, 12)))
+    monkeypatch.setattr(EventFileWriter, "_number", iter(range(8, 12)))
     monkeypatch.setattr("time.time", lambda: 1.0e9)
     for step in range(4):
-        with Writer(tmp_path) as writer:
+        with TensorBoardWriter(tmp_path) as writer:
             writer.goes_on_from(step)
             writer.scalars({"a": float(step)}, step)
     assert [point.step for point in read(tmp_path).Scalars("a")] == [0, 1, 2, 3]

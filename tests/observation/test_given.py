@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from brainnet.errors import InputError
-from brainnet.observation.given import check_sample, single_number
+from brainnet.observation.probe import check_sample, single_number
 
 
 @pytest.mark.parametrize(

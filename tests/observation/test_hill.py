@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.observation.hill import FARTHEST, Hill, hill
+from brainnet.observation.plots import FARTHEST, LossSlice, compute_loss_slice
 
 
 def square_hill(end):
     """The parabola w², seen along a step from 1 to `end`."""
     network = nn.Linear(1, 1, bias=False)
     states = ({"weight": torch.tensor([[value]])} for value in (1.0, end))
-    return hill(network, lambda outputs: outputs.square().mean(), torch.ones(1, 1), *states)
+    return compute_loss_slice(
+        network, lambda outputs: outputs.square().mean(), torch.ones(1, 1), *states
+    )
 
 
 def test_heights_and_slope_are_those_of_the_parabola():
@@ -49,7 +51,9 @@ def test_the_network_is_left_as_it_was():
     network = nn.Linear(2, 1)
     start = {name: value.detach().clone() for name, value in network.named_parameters()}
     end = {name: value + 1 for name, value in start.items()}
-    hill(network, lambda outputs: outputs.square().mean(), torch.ones(3, 2), start, end)
+    compute_loss_slice(
+        network, lambda outputs: outputs.square().mean(), torch.ones(3, 2), start, end
+    )
     for name, value in network.named_parameters():
         assert torch.equal(value, start[name])
         assert value.grad is None
@@ -57,13 +61,13 @@ def test_the_network_is_left_as_it_was():
 
 def test_a_hill_is_plain_numbers():
     found = square_hill(0.5)
-    assert isinstance(found, Hill)
+    assert isinstance(found, LossSlice)
     assert all(isinstance(loss, float) for loss in found.losses)
 
 
 def test_of_a_large_network_fewer_points_are_measured_and_the_slope_is_as_exact(monkeypatch):
     every = square_hill(0.5)
-    monkeypatch.setattr("brainnet.observation.hill.LARGE", 0)
+    monkeypatch.setattr("brainnet.observation.plots.LARGE", 0)
     fewer = square_hill(0.5)
     assert len(fewer.positions) < len(every.positions) / 2
     assert set(fewer.positions) < set(every.positions)

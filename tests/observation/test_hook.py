@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.observation.observed_step import ObservedStep
+from brainnet.observation.step_observer import StepObserver
 from brainnet.structure.network import Network
 
 INPUTS = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
@@ -36,8 +36,8 @@ def firing(observed, model):
 @pytest.mark.parametrize("make", [plain, ours])
 def test_a_copy_tells_nothing_and_loses_its_hooks(make):
     model, twin = make(), make()
-    expected = firing(ObservedStep(twin), twin)
-    observed = ObservedStep(model, level="full")
+    expected = firing(StepObserver(twin), twin)
+    observed = StepObserver(model, level="full")
     target = copy.deepcopy(model)
     with torch.no_grad():
         next(target.parameters()).add_(100.0)
@@ -50,7 +50,7 @@ def test_a_copy_tells_nothing_and_loses_its_hooks(make):
 def test_a_watched_model_is_stored_and_read_again(make):
     model = make()
     stored = io.BytesIO()
-    with ObservedStep(model):
+    with StepObserver(model):
         torch.save(model, stored)
     stored.seek(0)
     again = torch.load(stored, weights_only=False)
@@ -59,7 +59,7 @@ def test_a_watched_model_is_stored_and_read_again(make):
 
 def test_a_file_needs_no_brainnet(tmp_path):
     model = plain()
-    with ObservedStep(model):
+    with StepObserver(model):
         torch.save(model, tmp_path / "model.pt")
     program = (
         "import sys, torch; sys.modules['brainnet'] = None\n"
@@ -81,7 +81,7 @@ def test_a_watched_model_is_compiled_whole_and_as_if_nobody_watched(make):
         operations.append([node.target for node in graph.graph.nodes])
         return graph.forward
 
-    with ObservedStep(model):
+    with StepObserver(model):
         answer = torch.compile(model, fullgraph=True, backend=backend)(INPUTS)
     expected = torch.compile(twin, fullgraph=True, backend=backend)(INPUTS)
     assert torch.equal(answer, expected)
@@ -91,7 +91,7 @@ def test_a_watched_model_is_compiled_whole_and_as_if_nobody_watched(make):
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_watched_model_is_exported_as_if_nobody_watched(strict):
     model, twin = plain().eval(), plain().eval()
-    with ObservedStep(model):
+    with StepObserver(model):
         found = torch.export.export(model, (INPUTS,), strict=strict)
     expected = torch.export.export(twin, (INPUTS,), strict=strict)
     assert [node.target for node in found.graph.nodes if node.op == "call_function"] == [
@@ -102,7 +102,7 @@ def test_a_watched_model_is_exported_as_if_nobody_watched(strict):
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_watched_model_is_traced_and_says_why_it_cannot_be_scripted():
     model, twin = plain().eval(), plain().eval()
-    with ObservedStep(model):
+    with StepObserver(model):
         found = torch.jit.trace(model, INPUTS)
         with pytest.raises(AttributeError, match="before it is watched, or after close"):
             torch.jit.script(model)
@@ -116,7 +116,7 @@ def test_a_watched_model_is_traced_and_says_why_it_cannot_be_scripted():
 
 def test_a_hook_that_is_left_over_hears_nothing():
     model = plain()
-    observed = ObservedStep(model, level="full")
+    observed = StepObserver(model, level="full")
     answer = model(INPUTS).sum()
     observed.close()
     deltas = observed.layers[0].tallies.keys()

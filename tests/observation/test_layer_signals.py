@@ -3,11 +3,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from brainnet.kernels.statistics import read
-from brainnet.observation.layer_signals import LayerSignals
-from brainnet.observation.observed_step import ObservedStep
+from brainnet.kernels.statistics import read_statistics
+from brainnet.observation.layer_statistics import LayerStatistics
+from brainnet.observation.step_observer import StepObserver
 from brainnet.structure.activation import ThresholdRamp
-from brainnet.structure.anatomy import places
+from brainnet.structure.inspection import find_layers
 from brainnet.structure.layer import Layer
 
 
@@ -23,7 +23,7 @@ def model():
 
 
 def test_tallies_are_sums_over_rows_for_each_neuron(model):
-    signals = LayerSignals(places(model)[0], full=True, listening=plainly)
+    signals = LayerStatistics(find_layers(model)[0], full=True, listening=plainly)
     handles = signals.listen()
     model(torch.tensor([[1.0], [-1.0], [2.0]])).sum().backward()
     for handle in handles:
@@ -34,11 +34,11 @@ def test_tallies_are_sums_over_rows_for_each_neuron(model):
 
 
 def test_nothing_is_measured_of_a_layer_that_was_not_called(model):
-    assert LayerSignals(places(model)[0], full=True, listening=plainly).measured() == {}
+    assert LayerStatistics(find_layers(model)[0], full=True, listening=plainly).measured() == {}
 
 
 def test_shares_are_taken_over_all_rows_of_all_passes(model):
-    signals = LayerSignals(places(model)[0], full=False, listening=plainly)
+    signals = LayerStatistics(find_layers(model)[0], full=False, listening=plainly)
     handles = signals.listen()
     for rows in ([[1.0]], [[-1.0], [-2.0], [-3.0]]):
         model(torch.tensor(rows))
@@ -46,7 +46,7 @@ def test_shares_are_taken_over_all_rows_of_all_passes(model):
         handle.remove()
     home = {name: found.numpy() for name, found in signals.measured().items()}
     assert signals.shares(home) == {"firing_rate": 0.25, "silent": 0.0, "saturated": 0.0}
-    assert read(signals.tables["answers"])[0].count == 8
+    assert read_statistics(signals.tables["answers"])[0].count == 8
 
 
 def test_a_ramp_counts_for_itself_and_goes_on_counting_for_whoever_asked_before():
@@ -57,7 +57,7 @@ def test_a_ramp_counts_for_itself_and_goes_on_counting_for_whoever_asked_before(
         if asked:
             layer.activation.start_counting(2)
             layer(torch.tensor([[9.0]]))
-        signals = LayerSignals(places(layer)[0], full=False, listening=plainly)
+        signals = LayerStatistics(find_layers(layer)[0], full=False, listening=plainly)
         handles = signals.listen()
         layer(torch.tensor([[-1.0], [0.5], [0.75], [3.0]]))
         for handle in handles:
@@ -106,7 +106,7 @@ def test_an_activation_is_heard_of_the_layer_that_it_reacts_to(wire, firing):
     said = {}
     model.relu.register_forward_hook(lambda _m, _i, answer: said.update(second=answer))
     model.tanh.register_forward_hook(lambda _m, _i, answer: said.update(first=answer))
-    with ObservedStep(model, level="full") as observed:
+    with StepObserver(model, level="full") as observed:
         model(inputs).square().mean().backward()
         reading = observed.finish(step=0, epoch=0).look().reading
     shares = {layer.place: layer.firing_rate for layer in reading.layers}
@@ -121,7 +121,7 @@ def test_what_a_layer_without_a_reaction_answers_is_its_sums_where_they_are_left
     model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
     model.forward = lambda inputs: model[1](model[2](F.relu(model[0](inputs), inplace=inplace)))
     inputs = torch.randn(5, 4)
-    with ObservedStep(model) as observed:
+    with StepObserver(model) as observed:
         for _ in range(2):
             model(inputs).sum().backward()
         histograms = observed.finish(step=0, epoch=0).look().histograms
@@ -143,9 +143,9 @@ def test_several_passes_are_counted_where_the_device_has_no_float64(monkeypatch)
             )
             monkeypatch.setattr("brainnet.kernels.statistics._kernel", lambda device: None)
             monkeypatch.setattr(
-                "brainnet.observation.layer_signals.has_float64", lambda device: False
+                "brainnet.observation.layer_statistics.has_float64", lambda device: False
             )
-        with ObservedStep(model, level="full") as observed:
+        with StepObserver(model, level="full") as observed:
             for rows in inputs.split(5):
                 model(rows).square().sum().backward()
             found.append(observed.finish(step=0, epoch=0).look())
@@ -167,7 +167,7 @@ def test_several_passes_are_counted_where_the_device_has_no_float64(monkeypatch)
 def test_a_ramp_is_told_as_it_was_at_the_step_however_late_that_is_read(dtype):
     ramp = ThresholdRamp(neurons=3, width=torch.ones(3), leak=0.05, learn_width=True)
     layer = Layer(2, 3, activation=ramp).to(dtype)
-    observed = ObservedStep(layer)
+    observed = StepObserver(layer)
     layer(torch.full((4, 2), 100.0, dtype=dtype)).sum().backward()
     observed.before_update(layer.parameters())
     unread = observed.finish(0, 0)

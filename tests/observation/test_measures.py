@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from brainnet.observation.measures import along, is_readable, length_of, side_by_side
+from brainnet.observation.capabilities import along, compute_norm, is_readable, side_by_side
 
 
 def test_whole_numbers_and_shards_cannot_be_read():
@@ -13,9 +13,9 @@ def test_whole_numbers_and_shards_cannot_be_read():
 
 def test_half_types_are_measured_in_float32_and_wide_ones_as_they_are():
     way = torch.full((300, 300), 1.0, dtype=torch.bfloat16)
-    assert length_of(way).item() == 300.0
+    assert compute_norm(way).item() == 300.0
     assert along(way, way).item() == 90000.0
-    assert length_of(way.double()).dtype == along(way, way.double()).dtype == torch.float64
+    assert compute_norm(way.double()).dtype == along(way, way.double()).dtype == torch.float64
 
 
 def test_a_way_goes_along_a_sparse_gradient_where_that_is_stored():

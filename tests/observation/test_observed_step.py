@@ -7,8 +7,8 @@ from torch import nn
 
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import MeanSquaredError
-from brainnet.observation.observed_step import ObservedStep
-from brainnet.observation.parts import is_compiled
+from brainnet.observation.capabilities import is_compiled
+from brainnet.observation.step_observer import StepObserver
 from brainnet.structure.network import Network
 
 INPUTS = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
@@ -25,7 +25,7 @@ def loss_of(model, rows=slice(None)):
 
 def learn(model, *, lr=0.1, level="light", previous=None, optimizer=torch.optim.SGD):
     descent = optimizer(model.parameters(), lr=lr)
-    with ObservedStep(model, level=level, previous=previous) as observed:
+    with StepObserver(model, level=level, previous=previous) as observed:
         loss = loss_of(model)
         loss.backward()
         observed.before_update(model.parameters())
@@ -141,7 +141,7 @@ def test_passes_that_add_up_to_one_step_are_seen_as_one():
     whole, parts = make(), make()
     _, expected = learn(whole)
     descent = torch.optim.SGD(parts.parameters(), lr=0.1)
-    observed = ObservedStep(parts)
+    observed = StepObserver(parts)
     for rows in (slice(0, 8), slice(8, 16)):
         (loss_of(parts, rows) / 2).backward()
     observed.before_update(parts.parameters())
@@ -171,7 +171,7 @@ def test_no_hook_is_left_behind():
     model = make()
     learn(model)
     assert hooks_of(model) == []
-    observed = ObservedStep(model)
+    observed = StepObserver(model)
     assert hooks_of(model)
     observed.close()
     observed.close()
@@ -182,9 +182,9 @@ def test_what_goes_wrong_in_a_hook_waits_for_the_end(monkeypatch):
     def fail(*_, **__):
         raise ArithmeticError("out of luck")
 
-    monkeypatch.setattr("brainnet.observation.layer_signals.statistics", fail)
+    monkeypatch.setattr("brainnet.observation.layer_statistics.statistics", fail)
     model = make()
-    observed = ObservedStep(model)
+    observed = StepObserver(model)
     loss_of(model).backward()
     with pytest.raises(ArithmeticError, match="out of luck"):
         observed.finish(step=0, epoch=0)
@@ -194,7 +194,7 @@ def test_what_goes_wrong_in_a_hook_waits_for_the_end(monkeypatch):
 def test_answers_given_without_gradients_are_no_part_of_the_step():
     model = make()
     _, expected = learn(make())
-    observed = ObservedStep(model)
+    observed = StepObserver(model)
     loss_of(model).backward()
     with torch.no_grad():
         model(100 * INPUTS)
@@ -276,7 +276,7 @@ def test_a_compiled_model_keeps_its_code_and_shows_weights_and_gradients():
 def test_several_optimizers_each_bring_their_parameters():
     model = make()
     first, rest = list(model.layers[0].parameters()), list(model.layers[1:].parameters())
-    observed = ObservedStep(model)
+    observed = StepObserver(model)
     loss_of(model).backward()
     for parameters in (first, rest):
         observed.before_update(parameters)
@@ -290,7 +290,7 @@ def test_several_optimizers_each_bring_their_parameters():
 def test_a_scaled_loss_does_not_scale_the_deltas():
     plain, scaled = make(), make()
     expected = learn(plain, level="full")[1].histograms["backpropagation/hidden_1"]
-    observed = ObservedStep(scaled, level="full")
+    observed = StepObserver(scaled, level="full")
     (loss_of(scaled) * 1024).backward()
     for parameter in scaled.parameters():
         parameter.grad /= 1024
@@ -307,7 +307,7 @@ def test_the_seconds_of_thinking_are_told():
 
 def test_a_loss_of_brainnet_is_observed_like_any_other():
     model = make()
-    with ObservedStep(model) as observed:
+    with StepObserver(model) as observed:
         MeanSquaredError()(model(INPUTS), TARGETS).backward()
         observed.before_update(model.parameters())
         reading = (
@@ -318,7 +318,7 @@ def test_a_loss_of_brainnet_is_observed_like_any_other():
 
 def test_a_loss_that_goes_on_being_added_to_is_told_as_it_stood():
     model = make()
-    with ObservedStep(model) as observed:
+    with StepObserver(model) as observed:
         loss = loss_of(model)
         loss.backward()
         told = loss.item()
@@ -331,7 +331,7 @@ def test_a_loss_that_goes_on_being_added_to_is_told_as_it_stood():
 def test_embeddings_are_observed_like_any_weights():
     network = Network([3, 4, 2], embeddings={1: 12})
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    observed = ObservedStep(network, level="full")
+    observed = StepObserver(network, level="full")
     network(torch.tensor([[0.5, 7.0, -1.0], [0.0, 3.0, 1.0]])).square().sum().backward()
     observed.before_update(network.parameters())
     optimizer.step()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from brainnet.observation.parcel import Parcel
+from brainnet.observation.pending_reading import AsyncTransfer
 
 
 def test_everything_comes_home_in_its_shape_to_the_last_bit():
@@ -12,16 +12,16 @@ def test_everything_comes_home_in_its_shape_to_the_last_bit():
         "odd": torch.tensor([torch.inf, -torch.inf]),
         "none": torch.zeros(0, 4),
     }
-    found = Parcel(contents).open()
+    found = AsyncTransfer(contents).open()
     assert list(found) == list(contents)
     for name, tensor in contents.items():
         assert found[name].shape == tuple(tensor.shape)
         assert found[name].tolist() == tensor.tolist()
-    assert Parcel({}).open() == {}
+    assert AsyncTransfer({}).open() == {}
 
 
 def test_devices_without_float64_send_their_floats_too(monkeypatch):
-    class Narrow(Parcel):
+    class Narrow(AsyncTransfer):
         def __init__(self, contents):
             super().__init__({})
             self._narrow = True
@@ -38,6 +38,6 @@ def test_on_a_gpu_nothing_waits_until_it_is_opened():
     busy = torch.randn(4096, 4096, device="cuda")
     for _ in range(50):
         busy = busy @ busy
-    parcel = Parcel({"last": busy[0, 0] * 0 + 1})
+    parcel = AsyncTransfer({"last": busy[0, 0] * 0 + 1})
     assert not torch.cuda.current_stream().query()
     assert parcel.open()["last"].shape == ()

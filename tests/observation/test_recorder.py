@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from brainnet.observation.reading import Look, Reading
-from brainnet.observation.recorder import WAITING, Recorder
+from brainnet.observation.background_writer import WAITING, BackgroundWriter
+from brainnet.observation.reading import Reading, ReadingWithHistograms
 from brainnet.observation.recording import Recording, read_recording
-from brainnet.observation.writer import Writer
+from brainnet.observation.tensorboard import TensorBoardWriter
 
 
 class Unread:
@@ -26,7 +26,7 @@ class Unread:
             self.arrived.wait(200)
         if self.error is not None:
             raise self.error
-        return Look(Reading(step=self.step, epoch=0, learning_rate=0.1), {})
+        return ReadingWithHistograms(Reading(step=self.step, epoch=0, learning_rate=0.1), {})
 
 
 class Full:
@@ -43,7 +43,7 @@ class Full:
 
 def test_nothing_is_lost_and_all_is_in_order(tmp_path):
     readings = []
-    recorder = Recorder(readings, Recording(tmp_path), Writer(tmp_path))
+    recorder = BackgroundWriter(readings, Recording(tmp_path), TensorBoardWriter(tmp_path))
     for step in range(3 * WAITING):
         recorder.look(Unread(step))
         recorder.scalars({"loss/validation": 0.5}, step)
@@ -58,7 +58,7 @@ def test_nothing_is_lost_and_all_is_in_order(tmp_path):
 
 def test_the_training_waits_only_where_too_much_is_waiting():
     arrived, readings = threading.Event(), []
-    recorder = Recorder(readings)
+    recorder = BackgroundWriter(readings)
     for step in range(WAITING):
         recorder.look(Unread(step, arrived))  # returns at once
     assert readings == []
@@ -69,8 +69,8 @@ def test_the_training_waits_only_where_too_much_is_waiting():
 
 
 def test_whoever_waits_waits_for_no_rest(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.observation.recorder.REST", 1000.0)
-    recorder = Recorder([], Recording(tmp_path))
+    monkeypatch.setattr("brainnet.observation.background_writer.REST", 1000.0)
+    recorder = BackgroundWriter([], Recording(tmp_path))
     for step in range(3):
         recorder.look(Unread(step))
         recorder.wait()
@@ -82,8 +82,8 @@ def test_whoever_waits_waits_for_no_rest(tmp_path, monkeypatch):
 
 
 def test_a_look_that_nobody_waits_for_is_recorded_after_a_rest(tmp_path, monkeypatch):
-    monkeypatch.setattr("brainnet.observation.recorder.REST", 0.01)
-    recorder = Recorder([], Recording(tmp_path))
+    monkeypatch.setattr("brainnet.observation.background_writer.REST", 0.01)
+    recorder = BackgroundWriter([], Recording(tmp_path))
     for step in range(2):
         recorder.look(Unread(step))
         until = time.monotonic() + 100
@@ -96,7 +96,9 @@ def test_a_look_that_nobody_waits_for_is_recorded_after_a_rest(tmp_path, monkeyp
 def test_a_disk_without_room_is_said_once_for_each_file_and_readings_go_on(tmp_path, monkeypatch):
     said, readings = [], []
     recording = Recording(tmp_path)
-    recorder = Recorder(readings, recording, Writer(tmp_path, sink=Full()), said=said.append)
+    recorder = BackgroundWriter(
+        readings, recording, TensorBoardWriter(tmp_path, sink=Full()), said=said.append
+    )
     recorder.look(Unread(0))
     recorder.wait()
     monkeypatch.setattr(recording, "add", lambda _: Full().add_event(None))
@@ -114,7 +116,7 @@ def test_a_disk_without_room_is_said_once_for_each_file_and_readings_go_on(tmp_p
 
 def test_one_look_that_cannot_be_read_is_said_and_the_next_one_comes():
     said, readings = [], []
-    recorder = Recorder(readings, said=said.append)
+    recorder = BackgroundWriter(readings, said=said.append)
     recorder.look(Unread(0, error=ArithmeticError("out of luck")))
     recorder.look(Unread(1))
     recorder.close()
@@ -126,7 +128,7 @@ def test_whoever_is_told_may_fail_and_nobody_waits_in_vain(tmp_path):
     def said(message):
         raise RuntimeError("no ears")
 
-    recorder = Recorder([], Recording(tmp_path), said=said)
+    recorder = BackgroundWriter([], Recording(tmp_path), said=said)
     recorder.look(Unread(0, error=ArithmeticError("out of luck")))
     recorder.look(Unread(1))
     recorder.wait()
@@ -138,7 +140,7 @@ def test_whoever_is_told_may_fail_and_nobody_waits_in_vain(tmp_path):
 def test_looks_that_come_while_somebody_closes_are_recorded_or_dropped_but_never_waited_for():
     for _ in range(20):
         readings = []
-        recorder = Recorder(readings)
+        recorder = BackgroundWriter(readings)
         begun = threading.Barrier(4)
 
         def looking(recorder=recorder, begun=begun):
@@ -182,7 +184,7 @@ def test_a_program_that_ends_without_a_word_loses_nothing(tmp_path, ending):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_nothing_to_wait_for(tmp_path):
-    recorder = Recorder([], Recording(tmp_path))
+    recorder = BackgroundWriter([], Recording(tmp_path))
     recorder.look(Unread(0))
     recorder.wait()
     child = os.fork()
@@ -199,7 +201,7 @@ def test_a_forked_process_has_nothing_to_wait_for(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_that_goes_on_drops_what_it_sees_and_says_so_once(tmp_path):
     said = []
-    recorder = Recorder([], Recording(tmp_path), said=said.append)
+    recorder = BackgroundWriter([], Recording(tmp_path), said=said.append)
     child = os.fork()
     if child == 0:
         signal.alarm(60)  # rather than wait for ever
@@ -213,7 +215,7 @@ def test_a_forked_process_that_goes_on_drops_what_it_sees_and_says_so_once(tmp_p
 
 
 def test_what_comes_after_the_end_is_dropped(tmp_path):
-    recorder = Recorder([], Recording(tmp_path))
+    recorder = BackgroundWriter([], Recording(tmp_path))
     recorder.close()
     for step in range(2 * WAITING):
         recorder.scalars({"loss/validation": 0.5}, step)

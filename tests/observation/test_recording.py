@@ -6,7 +6,13 @@ import pytest
 
 from brainnet.errors import InputError
 from brainnet.observation.reading import LayerReading, Reading
-from brainnet.observation.recording import NAME, Recording, length_before, read_recording, record_in
+from brainnet.observation.recording import (
+    FILE_NAME,
+    Recording,
+    measure_length_before,
+    open_recording,
+    read_recording,
+)
 
 
 def reading(step, *places):
@@ -45,8 +51,12 @@ def test_a_recording_starts_anew_or_goes_on_from_a_length_or_a_step(tmp_path):
     length = recording.path.stat().st_size
     recording.add(reading(10, "a"))
     recording.close()
-    assert length_before(tmp_path, step=10) == length
-    assert length_before(tmp_path, step=0) == length_before(tmp_path / "none", step=9) == 0
+    assert measure_length_before(tmp_path, step=10) == length
+    assert (
+        measure_length_before(tmp_path, step=0)
+        == measure_length_before(tmp_path / "none", step=9)
+        == 0
+    )
     again = Recording(tmp_path, length=length)
     again.add(reading(7, "a"))
     again.close()
@@ -75,7 +85,7 @@ def test_the_newest_run_is_found_by_the_file_that_names_it(tmp_path):
 
 
 def test_a_folder_without_recording_is_told(tmp_path):
-    with pytest.raises(InputError, match=NAME):
+    with pytest.raises(InputError, match=FILE_NAME):
         read_recording(tmp_path)
 
 
@@ -91,13 +101,13 @@ def test_reading_a_recording_imports_no_torch():
 
 
 def test_a_training_that_begins_leaves_earlier_recordings_alone_and_takes_up_empty_ones(tmp_path):
-    record_in(tmp_path / "mine").close()
+    open_recording(tmp_path / "mine").close()
     for name in ("mine", "mine_2", "mine_3"):
-        recording = record_in(tmp_path / "mine")
+        recording = open_recording(tmp_path / "mine")
         assert recording.path.parent.name == name
         recording.add(Reading(step=0, epoch=0))
         with pytest.raises(InputError, match="another watcher"):
-            record_in(recording.path.parent)
+            open_recording(recording.path.parent)
         recording.close()
-    record_in(tmp_path / "mine_2", first_step=1).close()
+    open_recording(tmp_path / "mine_2", first_step=1).close()
     assert len(read_recording(tmp_path / "mine_2")) == 1

@@ -4,11 +4,11 @@ import sys
 import pytest
 
 from brainnet.errors import InputError
-from brainnet.observation.records import BEGINNING, RecordFile, records
+from brainnet.observation.recording import BEGINNING, RecordFile, read_records
 
 
 def read(path):
-    return [record for record, _ in records(path.read_bytes())]
+    return [record for record, _ in read_records(path.read_bytes())]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_second_one_is_refused_until_the_first_lets_go(path):
             RecordFile(path)
         program = f"""
 from pathlib import Path
-from brainnet.observation.records import RecordFile
+from brainnet.observation.recording import RecordFile
 RecordFile(Path({str(path)!r}))
 """
         done = subprocess.run(

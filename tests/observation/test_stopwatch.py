@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.observation.stopwatch import Stopwatch
+from brainnet.observation.hooks import Stopwatch
 
 
 @pytest.fixture
 def watch(monkeypatch):
     """A stopwatch whose clock moves on by one second at each look at it."""
     clock = iter(range(100))
-    monkeypatch.setattr("brainnet.observation.stopwatch.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("brainnet.observation.hooks.perf_counter", lambda: float(next(clock)))
     return Stopwatch()
 
 

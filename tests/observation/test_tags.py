@@ -17,12 +17,12 @@ def test_no_tag_is_spelled_twice():
 def test_every_tag_has_a_meaning_and_is_found_by_it():
     for tag in tags.TAGS:
         assert tag.meaning.endswith(".")
-        assert tags.meaning_of(tag.at("hidden_1")) == tag.meaning
+        assert tags.get_description(tag.at("hidden_1")) == tag.meaning
 
 
 def test_a_strange_tag_has_no_meaning():
-    assert tags.meaning_of("weights/hidden_1/colour") == ""
-    assert tags.meaning_of("weights") == ""
+    assert tags.get_description("weights/hidden_1/colour") == ""
+    assert tags.get_description("weights") == ""
 
 
 def test_places_of_other_models_keep_their_dots():

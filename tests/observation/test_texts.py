@@ -1,6 +1,6 @@
 from brainnet.concepts import CONCEPTS, WEIGHTS
 from brainnet.observation.tags import TAGS
-from brainnet.observation.texts import all_texts, concept_text, guide_text
+from brainnet.observation.tensorboard import all_texts, concept_text, guide_text
 
 
 def test_every_concept_is_explained_in_the_order_of_the_explanation():

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.observation.measures import dense
-from brainnet.observation.observed_step import ObservedStep
+from brainnet.observation.capabilities import to_dense
+from brainnet.observation.step_observer import StepObserver
 
 
 def look_at(model, inputs, level="light"):
     optimizer = torch.optim.SGD([each for each in model.parameters() if each.requires_grad], lr=0.1)
-    with ObservedStep(model, level=level) as observed:
+    with StepObserver(model, level=level) as observed:
         model(inputs).square().mean().backward()
         observed.before_update(model.parameters())
         optimizer.step()
@@ -43,9 +43,9 @@ def test_a_sparse_gradient_counts_what_is_stored_and_predicts_the_step():
         nn.init.constant_(weights, 0.5)  # a steep slope, whatever was drawn
     before = model(torch.tensor([1, 1, 4])).square().mean()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-    observed = ObservedStep(model)
+    observed = StepObserver(model)
     model(torch.tensor([1, 1, 4])).square().mean().backward()
-    assert len(dense(table.weight.grad)) == 2
+    assert len(to_dense(table.weight.grad)) == 2
     slope = sum(each.grad.to_dense().square().sum() for each in model.parameters())
     observed.before_update(model.parameters())
     optimizer.step()

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.observation.untouched import untouched
+from brainnet.observation.probe import isolated_eval
 from brainnet.structure.network import Network
 
 
@@ -42,7 +42,7 @@ def test_it_answers_as_in_evaluation_and_is_left_as_it_was(make):
     module.train()
     state = {name: value.clone() for name, value in module.state_dict().items()}
     draws = torch.get_rng_state()
-    with untouched(module):
+    with isolated_eval(module):
         found = module(inputs)
     assert torch.equal(found, expected)
     assert not found.requires_grad
@@ -55,17 +55,17 @@ def test_it_answers_as_in_evaluation_and_is_left_as_it_was(make):
 def test_parts_that_were_in_evaluation_stay_there_and_all_return_after_an_error():
     module = normed()
     module[1].eval()
-    with pytest.raises(ZeroDivisionError), untouched(module):
+    with pytest.raises(ZeroDivisionError), isolated_eval(module):
         raise ZeroDivisionError
     assert [part.training for part in module.modules()] == [True, True, False, True]
 
 
 def test_a_network_that_does_the_same_in_training_is_not_told_to_evaluate():
     network = Network([3, 4, 2])
-    with untouched(network):
+    with isolated_eval(network):
         assert all(part.training for part in network.modules())
         network.register_forward_hook(lambda *_: None)
-    with untouched(network):
+    with isolated_eval(network):
         assert not any(part.training for part in network.modules())
 
 
@@ -106,7 +106,7 @@ def test_a_module_that_changes_its_weights_in_evaluation_gets_them_back_to_the_l
     weights = merging.weight.detach().clone()
     modes = [part.training for part in module.modules()]
     for _ in range(5):
-        with untouched(module):
+        with isolated_eval(module):
             assert merging.merged
             module(torch.randn(4, 3))
         assert not merging.merged
@@ -118,7 +118,7 @@ def test_a_module_merged_before_stays_merged():
     module = nn.Sequential(Merging(), nn.Dropout())
     module[0].eval()
     weights = module[0].weight.detach().clone()
-    with untouched(module):
+    with isolated_eval(module):
         assert module[0].merged
     assert module[0].merged
     assert torch.equal(module[0].weight, weights)
@@ -131,7 +131,7 @@ def test_what_a_ramp_counts_for_others_is_not_added_to():
     ramp.start_counting(4)
     network(torch.randn(5, 3))
     counted = ramp.counters()
-    with untouched(network):
+    with isolated_eval(network):
         network(torch.randn(7, 3))
     assert ramp.counters() == counted
     network(torch.randn(5, 3))
@@ -144,7 +144,7 @@ def test_under_autocast_it_is_asked_with_its_weights_as_they_are():
         first = layer(inputs)
         with torch.no_grad():
             layer.weight.add_(1.0)
-        with untouched(layer):
+        with isolated_eval(layer):
             found = layer(inputs)
         again = layer(inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -8,13 +8,11 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from torch import nn
 
-from brainnet.kernels.statistics import statistics
-from brainnet.observation.buckets import histograms_of, rows
-from brainnet.observation.graph import concept_graph
-from brainnet.observation.layout import curated
-from brainnet.observation.reading import Look, Reading
-from brainnet.observation.writer import Writer
-from brainnet.structure.anatomy import places
+from brainnet.kernels.statistics import compute_statistics
+from brainnet.observation.pending_reading import build_histograms, parse_stats
+from brainnet.observation.reading import Reading, ReadingWithHistograms
+from brainnet.observation.tensorboard import TensorBoardWriter, build_graph, build_layout
+from brainnet.structure.inspection import find_layers
 
 
 def read(folder):
@@ -22,7 +20,7 @@ def read(folder):
 
 
 def test_scalars_come_back_with_their_steps(tmp_path):
-    with Writer(tmp_path) as writer:
+    with TensorBoardWriter(tmp_path) as writer:
         for step in (0, 1, 5):
             writer.scalars({"loss/train": 1 / (step + 1), "accuracy/train": 0.5}, step)
     points = read(tmp_path).Scalars("loss/train")
@@ -34,7 +32,7 @@ def test_scalars_come_back_with_their_steps(tmp_path):
 
 
 def test_close_loses_nothing(tmp_path):
-    with Writer(tmp_path) as writer:
+    with TensorBoardWriter(tmp_path) as writer:
         for step in range(3000):
             writer.scalars({"loss/train": float(step)}, step)
     events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
@@ -42,8 +40,12 @@ def test_close_loses_nothing(tmp_path):
 
 
 def test_no_event_is_odd_to_tensorboard(tmp_path, caplog):
-    with Writer(tmp_path) as writer:
-        writer.look(Look(Reading(0, 0, gradient_norm=1.0), {"weights/a": found(torch.ones(3))}))
+    with TensorBoardWriter(tmp_path) as writer:
+        writer.look(
+            ReadingWithHistograms(
+                Reading(0, 0, gradient_norm=1.0), {"weights/a": found(torch.ones(3))}
+            )
+        )
         writer.picture("gradient_descent/hill", b"png", (1, 1), 0)
         writer.text("explanation/note", "words")
     read(tmp_path)
@@ -51,14 +53,14 @@ def test_no_event_is_odd_to_tensorboard(tmp_path, caplog):
 
 
 def found(values):
-    return histograms_of(rows(statistics([values]).numpy()))[0]
+    return build_histograms(parse_stats(compute_statistics([values]).numpy()))[0]
 
 
 @pytest.mark.parametrize(
     "values", [torch.randn(1000), torch.zeros(7), torch.tensor([math.nan, 1.0, 2.0])]
 )
 def test_histograms_hold_every_finite_element(tmp_path, values):
-    with Writer(tmp_path) as writer:
+    with TensorBoardWriter(tmp_path) as writer:
         writer.histograms({"weights/hidden_1": found(values)}, step=4)
     (event,) = read(tmp_path).Histograms("weights/hidden_1")
     finite = values[values.isfinite()]
@@ -71,16 +73,18 @@ def test_histograms_hold_every_finite_element(tmp_path, values):
 
 
 def test_a_look_is_one_event_with_the_meaning_of_its_tags(tmp_path):
-    with Writer(tmp_path) as writer:
+    with TensorBoardWriter(tmp_path) as writer:
         for step in (0, 1):
-            writer.look(Look(Reading(step, 0, learning_rate=0.1, gradient_norm=2.0), {}))
+            writer.look(
+                ReadingWithHistograms(Reading(step, 0, learning_rate=0.1, gradient_norm=2.0), {})
+            )
     events = read(tmp_path)
     assert [event.value for event in events.Scalars("learning_rate")] == pytest.approx([0.1, 0.1])
     assert "size of the step" in events.SummaryMetadata("learning_rate").summary_description
 
 
 def test_texts_and_pictures_come_back(tmp_path):
-    with Writer(tmp_path) as writer:
+    with TensorBoardWriter(tmp_path) as writer:
         writer.text("explanation/weights", "How **much**.")
         writer.picture("gradient_descent/hill", b"png", (20, 10), step=3)
     events = read(tmp_path)
@@ -92,8 +96,8 @@ def test_texts_and_pictures_come_back(tmp_path):
 
 
 def test_the_graph_comes_back_as_it_was_built(tmp_path):
-    nodes = concept_graph(places(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
-    with Writer(tmp_path) as writer:
+    nodes = build_graph(find_layers(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
+    with TensorBoardWriter(tmp_path) as writer:
         writer.graph(nodes)
     graph = read(tmp_path).Graph()
     assert isinstance(graph, GraphDef)
@@ -104,8 +108,8 @@ def test_the_graph_comes_back_as_it_was_built(tmp_path):
 
 
 def test_the_layout_groups_charts_by_concept(tmp_path):
-    with Writer(tmp_path) as writer:
-        writer.layout(curated(["a.0", "output"], "binary"))
+    with TensorBoardWriter(tmp_path) as writer:
+        writer.layout(build_layout(["a.0", "output"], "binary"))
     (event,) = read(tmp_path).Tensors("custom_scalars__config__")
     layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
     assert layout.category[0].title.startswith("loss function")
@@ -115,7 +119,7 @@ def test_the_layout_groups_charts_by_concept(tmp_path):
 
 def test_hyperparameters_stand_in_the_run_itself(tmp_path):
     settings = {"lr": 0.1, "bias": True, "network": "mlp", "inputs": None, "limit": math.inf}
-    with Writer(tmp_path) as writer:
+    with TensorBoardWriter(tmp_path) as writer:
         writer.hyperparameters(settings, {"accuracy/test": 0.97}, step=1200)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
     events = read(tmp_path)
@@ -133,8 +137,8 @@ def test_hyperparameters_stand_in_the_run_itself(tmp_path):
 
 
 def test_the_file_of_another_logger_is_shared_and_stays_open(tmp_path):
-    with Writer(tmp_path) as first:
-        with Writer(tmp_path, sink=first._sink) as second:
+    with TensorBoardWriter(tmp_path) as first:
+        with TensorBoardWriter(tmp_path, sink=first._sink) as second:
             second.scalars({"loss/train": 1.0}, step=0)
         first.scalars({"loss/train": 0.5}, step=1)
     assert len(list(tmp_path.iterdir())) == 1
@@ -144,11 +148,11 @@ def test_the_file_of_another_logger_is_shared_and_stays_open(tmp_path):
 def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
-        Writer(tmp_path / "file" / "run")
+        TensorBoardWriter(tmp_path / "file" / "run")
 
 
 def test_the_foremost_settings_lead_the_table(tmp_path):
-    with Writer(tmp_path) as writer:
+    with TensorBoardWriter(tmp_path) as writer:
         writer.hyperparameters({"a": 1, "lr": 0.1}, {}, step=0, foremost=("lr",))
     content = read(tmp_path).SummaryMetadata(hparams_metadata.EXPERIMENT_TAG).plugin_data.content
     experiment = hparams_metadata.parse_experiment_plugin_data(content)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from brainnet.explain.report import InspectedRows, RunData, RunFacts
+from brainnet.explain.row_explanation import Question
+from brainnet.explain.signal_names import SignalNames
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 from brainnet.observation.reading import LayerReading, Reading
-from brainnet.portrait.subject import Facts, Rows, Subject
-from brainnet.reasons.answer import Question
-from brainnet.reasons.labels import Labels
 from brainnet.structure.network import Network
 
 
@@ -43,23 +43,25 @@ def rows(part, start, count, task):
     generator = torch.Generator().manual_seed(start)
     inputs = torch.randn(count, 3, generator=generator)
     targets = (inputs[:, 0] > 0).long() if task != "regression" else inputs[:, :1] * 2 + 1
-    return Rows(part, torch.arange(start, start + count), inputs, targets)
+    return InspectedRows(part, torch.arange(start, start + count), inputs, targets)
 
 
 def make(task, *, outputs, readings=READINGS, with_rows=True, activation="threshold_ramp"):
     loss = MeanSquaredError() if task == "regression" else CrossEntropy()
     names = ("height",) if task == "regression" else ("low", "high")
-    question = Question(task, loss, Labels(("x", "y", "z"), names), loss.answer, loss.probabilities)
+    question = Question(
+        task, loss, SignalNames(("x", "y", "z"), names), loss.answer, loss.probabilities
+    )
     generator = torch.Generator().manual_seed(0)
     parts = [
         rows("train", 0, 40, task),
         rows("validation", 40, 8, task),
         rows("test", 48, 12, task),
     ]
-    return Subject(
+    return RunData(
         Network([3, 6, outputs], activation, generator=generator).eval(),
         question,
-        Facts(
+        RunFacts(
             "runs/it", "best.ckpt", "Adam", 0.1, "WarmupCosine", 8, 11, 2, {"accuracy/test": 0.5}
         ),
         tuple(parts) if with_rows else (),

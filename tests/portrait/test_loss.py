@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from brainnet.explain.report import guessing, loss_of
 from brainnet.learning.loss import MeanAbsoluteError
-from brainnet.portrait.loss import guessing, loss_of
 
 
 def test_the_stings_are_those_of_the_rows_one_by_one(classes):

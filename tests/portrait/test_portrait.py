@@ -5,11 +5,15 @@ import torch
 from torch import nn
 
 from brainnet.concepts import CONCEPTS
-from brainnet.portrait.layers import layers_of
-from brainnet.portrait.neurons import activations_of, neurons_of
-from brainnet.portrait.portrait import PORTRAYED, needs_rows
-from brainnet.portrait.subject import Subject
-from brainnet.portrait.weights import weights_of
+from brainnet.explain.report import (
+    REPORT_BUILDERS,
+    RunData,
+    activations_of,
+    layers_of,
+    needs_rows,
+    neurons_of,
+    weights_of,
+)
 
 
 def test_without_rows_the_numbers_of_the_network_are_left(without_rows):
@@ -26,7 +30,7 @@ def test_a_network_of_ones_own_is_told_as_far_as_it_can_be_seen(classes):
     model = nn.Sequential(
         nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)
     ).eval()
-    subject = Subject(model, classes.question, classes.facts, classes.rows, classes.readings)
+    subject = RunData(model, classes.question, classes.facts, classes.rows, classes.readings)
     with torch.no_grad():
         answers = model[:3](subject.learned.inputs)
     told = neurons_of(subject)
@@ -41,7 +45,7 @@ def test_what_needs_no_rows_is_told_alike_with_them(classes, without_rows):
     alike = {each for each in CONCEPTS if not needs_rows(each, classes.network)}
     assert {each.slug for each in alike} >= {"weights", "biases", "learning-rate"}
     for concept in alike:
-        assert PORTRAYED[concept](without_rows) == PORTRAYED[concept](classes)
+        assert REPORT_BUILDERS[concept](without_rows) == REPORT_BUILDERS[concept](classes)
 
 
 def test_a_network_of_ones_own_may_take_none_but_its_own_rows():

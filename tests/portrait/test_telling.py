@@ -6,12 +6,9 @@ from dataclasses import replace
 import pytest
 
 from brainnet.concepts import CONCEPTS, find_concept
-from brainnet.figures import figure
-from brainnet.portrait.descent import rate_of
-from brainnet.portrait.in_short import in_short
-from brainnet.portrait.loss import guessing, loss_of
-from brainnet.portrait.portrait import PORTRAYED, thought_of
-from brainnet.portrait.telling import overview_of, portrait_of, tell_portrait
+from brainnet.explain.formatting import format_number
+from brainnet.explain.report import REPORT_BUILDERS, guessing, loss_of, rate_of, thought_of
+from brainnet.explain.report_text import format_report, in_short, report_concept, summarize_run
 
 EACH = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
 KINDS = ("classes", "numbers", "without_rows", "unobserved", "smooth")
@@ -19,15 +16,15 @@ KINDS = ("classes", "numbers", "without_rows", "unobserved", "smooth")
 
 def text(subject, name):
     concept = find_concept(name)
-    return " ".join(" ".join(tell_portrait(concept, PORTRAYED[concept](subject))).split())
+    return " ".join(" ".join(format_report(concept, REPORT_BUILDERS[concept](subject))).split())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @EACH
 def test_every_concept_is_told_of_every_run_and_fits(concept, kind, request):
     subject = request.getfixturevalue(kind)
-    found = PORTRAYED[concept](subject)
-    lines = tell_portrait(concept, found)
+    found = REPORT_BUILDERS[concept](subject)
+    lines = format_report(concept, found)
     assert lines
     assert [line for line in lines if line.startswith(" ") and len(line) > 60] == []
     assert not any("nan" in line.split() or "None" in line for line in lines)
@@ -35,18 +32,18 @@ def test_every_concept_is_told_of_every_run_and_fits(concept, kind, request):
 
 
 def test_all_concepts_are_portrayed():
-    assert list(PORTRAYED) == list(CONCEPTS)
+    assert list(REPORT_BUILDERS) == list(CONCEPTS)
 
 
 def test_a_page_names_its_run_and_what_to_type_next(classes):
-    page = portrait_of(classes, find_concept("forward pass"))
+    page = report_concept(classes, find_concept("forward pass"))
     assert page.title == "forward pass of runs/it"
     assert page.lines[-1] == "Sum by sum: brainnet explain --run runs/it --row 48"
     assert thought_of(classes).row == 48
 
 
 def test_the_overview_has_a_line_for_each_and_names_the_weights(classes):
-    told = overview_of(classes)
+    told = summarize_run(classes)
     lines = [line for section in told.sections for line in section.lines]
     assert [line[2:22].strip() for line in lines] == [concept.name for concept in CONCEPTS]
     assert "best.ckpt" in told.text[0]
@@ -97,16 +94,17 @@ def test_the_end_is_set_beside_guessing_on_the_same_rows_not_the_last_batch(clas
     loss = find_concept("loss")
     cost = guessing(classes, classes.rows[1])
     nothing = ended(classes, 0.995 * cost)
-    assert f"loss/validation ended at {figure(0.995 * cost)}, no better than guessing" in text(
-        nothing, "loss"
+    assert (
+        f"loss/validation ended at {format_number(0.995 * cost)}, no better than guessing"
+        in text(nothing, "loss")
     )
     assert in_short(loss, loss_of(nothing)) == (
-        f"1.2 → {figure(0.995 * cost)} (validation); no better than guessing {figure(cost)}"
+        f"1.2 → {format_number(0.995 * cost)} (validation); no better than guessing {format_number(cost)}"
     )
     learnt = ended(classes, 0.9 * cost)
     assert "no better than guessing" not in text(learnt, "loss")
     assert in_short(loss, loss_of(learnt)) == (
-        f"1.2 → {figure(0.9 * cost)} (validation); guessing costs {figure(cost)}"
+        f"1.2 → {format_number(0.9 * cost)} (validation); guessing costs {format_number(cost)}"
     )
     assert in_short(loss, loss_of(classes)).startswith("1.2 → 0.5 (last batch); guessing costs")
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from brainnet.data.scaling import Scaling
+from brainnet.explain.row_explanation import Question
+from brainnet.explain.signal_names import SignalNames
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
-from brainnet.reasons.answer import Question
-from brainnet.reasons.labels import Labels
 from brainnet.structure.network import Network
 
 INPUTS = ("a", "b", "c", "d")
@@ -31,14 +31,14 @@ def row():
 @pytest.fixture
 def classes():
     loss = CrossEntropy()
-    labels = Labels(INPUTS, ("tea", "coffee", "milk"))
+    labels = SignalNames(INPUTS, ("tea", "coffee", "milk"))
     return Question("multiclass", loss, labels, loss.answer, loss.probabilities, zero="nothing")
 
 
 @pytest.fixture
 def yes_or_no():
     loss = BinaryCrossEntropy()
-    labels = Labels(INPUTS, ("no", "yes"))
+    labels = SignalNames(INPUTS, ("no", "yes"))
     return Question("binary", loss, labels, loss.answer, loss.probabilities)
 
 
@@ -46,5 +46,5 @@ def yes_or_no():
 def numbers():
     loss = MeanSquaredError()
     scaling = Scaling("standard", (100.0, 5.0), (10.0, 2.0))
-    labels = Labels(INPUTS, ("price", "weight"))
+    labels = SignalNames(INPUTS, ("price", "weight"))
     return Question("regression", loss, labels, loss.answer, loss.probabilities, scaling)

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from brainnet.reasons.influence import influences
-from brainnet.reasons.labels import Labels
-from brainnet.reasons.way import on_the_way
+from brainnet.explain.attribution import attribute_path, compute_influences
+from brainnet.explain.signal_names import SignalNames
 from brainnet.structure.forward_pass import trace
 from brainnet.structure.network import Network
 
@@ -24,9 +23,9 @@ def first_over_second(outputs):
 
 
 def told(model, row, score=first_over_second):
-    carried = on_the_way(model, row, score)
+    carried = attribute_path(model, row, score)
     thought = trace(model, row.clone().requires_grad_())
-    return influences(thought, score, carried, Labels())
+    return compute_influences(thought, score, carried, SignalNames())
 
 
 @pytest.mark.parametrize("activation", ["threshold_ramp", "relu", "tanh"])

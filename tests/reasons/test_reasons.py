@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from brainnet.reasons.reasons import reasons_for
+from brainnet.explain.row_explanation import explain_row
 
 
 def test_an_answer_is_told_with_its_probabilities_the_most_probable_first(classes, seeded, row):
     model, one = seeded([4, 8, 3]), row()
-    found = reasons_for(model, one, classes, right=torch.tensor([2])).answer
+    found = explain_row(model, one, classes, right=torch.tensor([2])).answer
     with torch.no_grad():
         outputs = model(one)
     shares = outputs.softmax(dim=1)[0]
@@ -35,7 +35,7 @@ def test_a_right_answer_is_held_against_the_second_a_wrong_one_against_the_right
         order = model(one)[0].argsort(descending=True).tolist()
     names = classes.labels.outputs
     for right, rival in ((order[0], order[1]), (order[1], order[1]), (order[2], order[2])):
-        found = reasons_for(model, one, classes, right=torch.tensor([right]))
+        found = explain_row(model, one, classes, right=torch.tensor([right]))
         assert (found.score.answer, found.score.rival) == (names[order[0]], names[rival])
         assert [each.name for each in found.layers[-1].shown] == [names[order[0]], names[rival]]
         assert bool(found.damage) == (right != order[0])
@@ -43,7 +43,7 @@ def test_a_right_answer_is_held_against_the_second_a_wrong_one_against_the_right
 
 def test_the_score_is_the_difference_of_the_outputs_and_falls_into_its_parts(classes, seeded, row):
     model, one = seeded([4, 8, 3]), row()
-    found = reasons_for(model, one, classes)
+    found = explain_row(model, one, classes)
     outputs = dict(zip(classes.labels.outputs, found.answer.outputs, strict=True))
     score = found.score
     assert score.value == pytest.approx(outputs[score.answer] - outputs[score.rival], abs=1e-6)
@@ -59,7 +59,7 @@ def test_the_score_is_the_difference_of_the_outputs_and_falls_into_its_parts(cla
 @pytest.mark.parametrize("seed", range(6))
 def test_one_output_speaks_for_the_second_class_and_against_the_first(yes_or_no, seeded, row, seed):
     model, one = seeded([4, 6, 1]), row(seed=seed)
-    found = reasons_for(model, one, yes_or_no)
+    found = explain_row(model, one, yes_or_no)
     output = found.answer.outputs[0]
     said = "yes" if output > 0 else "no"
     assert found.score.answer == found.answer.classes[0].name == said
@@ -72,7 +72,7 @@ def test_numbers_are_in_units_of_the_data_and_the_one_missed_most_is_followed(nu
     with torch.no_grad():
         outputs = model(one)
     right = outputs + torch.tensor([[0.1, -0.5]])
-    found = reasons_for(model, one, numbers, right=right)
+    found = explain_row(model, one, numbers, right=right)
     price, weight = found.answer.numbers
     assert price.value == pytest.approx(float(outputs[0, 0]) * 10 + 100, rel=1e-5)
     assert weight.right == pytest.approx(float(right[0, 1]) * 2 + 5, rel=1e-5)
@@ -88,7 +88,7 @@ def test_the_damage_is_the_largest_gradient_of_the_loss_by_name(classes, seeded,
     with torch.no_grad():
         wrong = int(model(one).argmin())
     right = torch.tensor([wrong])
-    found = reasons_for(model, one, classes, right=right)
+    found = explain_row(model, one, classes, right=right)
     named = dict(model.named_parameters())
     loss = F.cross_entropy(model(one), right)
     gradients = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
@@ -114,8 +114,8 @@ def test_the_network_is_left_as_it_is(classes, row):
     for parameter in model[0].parameters():
         parameter.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    first = reasons_for(model, row(), classes, right=torch.tensor([0]))
-    again = reasons_for(model, row(), classes, right=torch.tensor([0]))
+    first = explain_row(model, row(), classes, right=torch.tensor([0]))
+    again = explain_row(model, row(), classes, right=torch.tensor([0]))
     assert first == again
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -125,7 +125,7 @@ def test_the_network_is_left_as_it_is(classes, row):
 
 
 def test_reasons_are_primitives_all_the_way_down(classes, seeded, row):
-    found = reasons_for(seeded([4, 8, 3]), row(), classes, right=torch.tensor([0]))
+    found = explain_row(seeded([4, 8, 3]), row(), classes, right=torch.tensor([0]))
     told = json.loads(json.dumps(asdict(found), allow_nan=False))
     assert told["score"]["zero"] == "nothing"
     assert told["layers"][0]["name"] == "hidden_1"
@@ -154,7 +154,7 @@ class Unsloped(nn.Module):
 
 @pytest.mark.parametrize("make", ["no_grad", "detach", "jumps"])
 def test_a_network_without_slopes_is_told_and_what_is_missing_is_said(classes, row, make):
-    found = reasons_for(Unsloped(make), row(), classes, right=torch.tensor([0]))
+    found = explain_row(Unsloped(make), row(), classes, right=torch.tensor([0]))
     rise = found.score.value - found.score.start
     assert abs(rise) > 0.1
     assert {each.carried for each in found.inputs} == {0.0}
@@ -178,7 +178,7 @@ class HalfJumping(nn.Module):
 
 
 def test_where_the_parts_do_not_add_up_the_rest_is_said(classes, row):
-    found = reasons_for(HalfJumping(), row(), classes)
+    found = explain_row(HalfJumping(), row(), classes)
     score = found.score
     assert score.carried != 0.0
     assert abs(score.missed) > 0.1
@@ -190,7 +190,7 @@ def test_steps_are_cut_until_the_parts_of_a_steep_network_add_up(classes, seeded
     model = seeded([4, 32, 32, 3])
     for layer in model.layers:
         layer.weights.value.data.mul_(30)
-    found = reasons_for(model, 30 * row(), classes)
+    found = explain_row(model, 30 * row(), classes)
     score = found.score
     rise = score.value - score.start
     assert abs(rise) > 1

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.reasons.sums import NEURONS, TERMS, steps_of, strongest, sum_of, upper_end
+from brainnet.explain.row_explanation import (
+    NEURONS,
+    TERMS,
+    find_strongest,
+    get_upper_limit,
+    list_layer_steps,
+    sum_of,
+)
 from brainnet.structure.forward_pass import trace
 from brainnet.structure.network import Network
 
@@ -73,7 +80,7 @@ def test_a_layer_counts_its_silent_and_fully_firing_neurons_and_follows_the_stro
     layer.bias.value.data.zero_()
     thought, zero = passes(model, torch.ones(1, 1))
     carried = torch.tensor([0.0, -3.0, 1.0, 2.0])
-    told = steps_of(thought.layers[0], zero.layers[0], ["x"], list("abcd"), carried)
+    told = list_layer_steps(thought.layers[0], zero.layers[0], ["x"], list("abcd"), carried)
     assert (told.neurons, told.silent, told.full, told.carried) == (4, 1, 2, 0.0)
     assert told.activation == "Hardtanh"
     assert [each.name for each in told.shown] == ["b", "d"]
@@ -92,16 +99,16 @@ def test_a_normalisation_between_sum_and_activation_is_told_apart():
 def test_what_is_no_plain_sum_says_why():
     model = nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU())
     thought, zero = passes(model, torch.ones(1, 1, 5))
-    told = steps_of(thought.layers[0], zero.layers[0], ["x"], ["a", "b"], torch.zeros(2, 3))
+    told = list_layer_steps(thought.layers[0], zero.layers[0], ["x"], ["a", "b"], torch.zeros(2, 3))
     assert told.shown == ()
     assert "small windows" in told.untold
     embedded = Network([2, 3], embeddings={1: 4})
     thought, zero = passes(embedded, torch.tensor([[0.5, 2.0]]))
-    told = steps_of(thought.layers[0], zero.layers[0], ["x"], list("ab"), torch.zeros(3))
+    told = list_layer_steps(thought.layers[0], zero.layers[0], ["x"], list("ab"), torch.zeros(3))
     assert "looks the code" in told.untold
 
 
 def test_the_strongest_are_the_largest_by_size_without_zeros():
-    assert strongest(torch.tensor([0.0, -2.0, 1.0]), 3) == [1, 2]
-    assert upper_end(nn.ReLU6()) == 6.0
-    assert upper_end(nn.Hardtanh(-1.0, 2.0)) == 2.0
+    assert find_strongest(torch.tensor([0.0, -2.0, 1.0]), 3) == [1, 2]
+    assert get_upper_limit(nn.ReLU6()) == 6.0
+    assert get_upper_limit(nn.Hardtanh(-1.0, 2.0)) == 2.0

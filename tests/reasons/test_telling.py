@@ -6,19 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.explanation import Explanation
-from brainnet.reasons.columns import ColumnPart
-from brainnet.reasons.neighbours import Neighbour
-from brainnet.reasons.reasons import reasons_for
-from brainnet.reasons.row import RowTold
-from brainnet.reasons.telling import tell_row
+from brainnet.explain.explanation import Explanation
+from brainnet.explain.row_explanation import ColumnPart, ExplainedRow, Neighbor, explain_row
+from brainnet.explain.row_text import format_row
 
 
 @pytest.fixture
 def told(row):
     def tell(question, model, *, right=None, part="train", **more):
-        reasons = replace(reasons_for(model, row(), question, right=right), **more)
-        return tell_row(RowTold("runs/it", "drinks", 3, 10, part, reasons))
+        reasons = replace(explain_row(model, row(), question, right=right), **more)
+        return format_row(ExplainedRow("runs/it", "drinks", 3, 10, part, reasons))
 
     return tell
 
@@ -96,12 +93,12 @@ def test_it_says_whether_the_network_trained_on_the_row(classes, part, sentence,
 def test_neighbours_are_counted_in_a_sentence_that_is_true(classes, told, seeded, row):
     with torch.no_grad():
         said = classes.labels.outputs[int(seeded([4, 8, 3])(row()).argmax())]
-    near = tuple(Neighbour(each, each + 1.0, said) for each in range(3))
+    near = tuple(Neighbor(each, each + 1.0, said) for each in range(3))
     explanation = told(classes, seeded([4, 8, 3]), nearest=near)
     assert f"Of these 3, all 3 are {said}." in text(explanation)
-    other = (*near[:1], Neighbour(7, 9.0, "water"))
+    other = (*near[:1], Neighbor(7, 9.0, "water"))
     assert f"Of these 2, 1 is {said}." in text(told(classes, seeded([4, 8, 3]), nearest=other))
-    none = (Neighbour(7, 0.0, "water"),)
+    none = (Neighbor(7, 0.0, "water"),)
     assert f"Of these 1, none is {said}." in text(told(classes, seeded([4, 8, 3]), nearest=none))
 
 
@@ -116,9 +113,9 @@ def test_numbers_say_how_far_off_they_are_and_how_a_sum_gets_its_units(numbers, 
 
 
 def test_columns_are_told_in_place_of_the_inputs_that_came_of_them(classes, told, seeded, row):
-    reasons = reasons_for(seeded([4, 8, 3]), row(), classes)
+    reasons = explain_row(seeded([4, 8, 3]), row(), classes)
     columns = (ColumnPart("colour", "red", 1.0, 2.0, 3), ColumnPart("born", None, 0.5, -0.25, 1))
-    explanation = tell_row(RowTold("r", "s", None, None, None, reasons, columns=columns))
+    explanation = format_row(ExplainedRow("r", "s", None, None, None, reasons, columns=columns))
     lines = section(explanation, "What mattered")
     shown = [line.split()[:3] for line in lines[2:4]]
     assert [cells[:2] for cells in shown] == [["colour", "red"], ["born", "missing"]]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.reasons import way
-from brainnet.reasons.way import on_the_way, slopes_of
+from brainnet.explain import attribution as way
+from brainnet.explain.attribution import attribute_path, slopes_of
 from brainnet.structure.network import Network
 
 
@@ -32,7 +32,7 @@ def test_what_the_inputs_carried_adds_up_to_what_the_score_rose_by(activation):
     model, row = network([5, 16, 8, 3], activation), inputs(5) * 2
     with torch.no_grad():
         rose = float(first_over_second(model(row)) - first_over_second(model(torch.zeros(1, 5))))
-    carried = on_the_way(model, row, first_over_second)
+    carried = attribute_path(model, row, first_over_second)
     assert float(carried.inputs.sum()) == pytest.approx(rose, abs=3e-3)
     for layer in carried.layers.values():
         assert float(layer.sum()) == pytest.approx(rose, abs=3e-3)
@@ -44,7 +44,7 @@ def test_another_makes_model_is_followed_as_well():
     ).eval()
     row = inputs(9)
     rose = float((first_over_second(model(row)) - first_over_second(model(row * 0))).detach())
-    carried = on_the_way(model, row, first_over_second)
+    carried = attribute_path(model, row, first_over_second)
     assert float(carried.inputs.sum()) == pytest.approx(rose, abs=1e-3)
     assert carried.layers["1"].shape == (2, 2, 2)
     assert float(carried.layers["1"].sum()) == pytest.approx(rose, abs=1e-3)
@@ -56,13 +56,13 @@ def test_steps_that_miss_a_sharp_ramp_are_cut_and_no_others(monkeypatch):
     model.layers[1].weights.value.data[:] = torch.tensor([[3.0], [1.0]])
     walked, along = [], way._along
     monkeypatch.setattr(way, "_along", lambda *args: (walked.append(len(args[2])), along(*args))[1])
-    carried = on_the_way(model, row, first_over_second)
+    carried = attribute_path(model, row, first_over_second)
     assert risen(model, row) == pytest.approx(2.0)
     assert float(carried.inputs.sum()) == pytest.approx(2.0, rel=0.02)
     assert float(carried.layers["hidden_1"].sum()) == pytest.approx(2.0, rel=0.02)
     assert sum(walked) < 2.5 * way.STEPS
     monkeypatch.setattr(way, "FINER", 0)
-    coarse = float(on_the_way(model, row, first_over_second).inputs.sum())
+    coarse = float(attribute_path(model, row, first_over_second).inputs.sum())
     assert abs(coarse - 2.0) > 1.0
 
 
@@ -77,4 +77,4 @@ def test_what_was_computed_without_gradients_has_no_slope():
 
 def test_the_way_to_a_row_that_is_no_number_ends():
     model, row = network([2, 3, 2]), torch.tensor([[float("nan"), 1.0]])
-    assert on_the_way(model, row, first_over_second).inputs.isnan().any()
+    assert attribute_path(model, row, first_over_second).inputs.isnan().any()

@@ -3,14 +3,14 @@
 import torch
 from torch import nn
 
-from brainnet.structure.anatomy import matrices, places, uncompiled
+from brainnet.structure.inspection import find_layers, find_weight_matrices, unwrap_compiled
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 
 
 def test_our_network_by_its_own_names() -> None:
     network = Network([4, 3, 2], bias=False)
-    found = places(network)
+    found = find_layers(network)
     assert [place.name for place in found] == ["hidden_1", "output"]
     assert found[0].weights is network.layers[0].weights.value
     assert found[0].activation is network.layers[0].activation
@@ -21,7 +21,7 @@ def test_a_convolutional_model_by_qualified_names() -> None:
     model = nn.Sequential()
     model.features = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     model.head = nn.Linear(16, 2)
-    found = places(model)
+    found = find_layers(model)
     assert [place.name for place in found] == ["features.0", "head"]
     assert isinstance(found[0].activation, nn.ReLU)
     assert found[0].between == (model.features[1],)
@@ -30,34 +30,34 @@ def test_a_convolutional_model_by_qualified_names() -> None:
 
 def test_layers_of_ours_in_a_model_of_theirs() -> None:
     model = nn.Sequential(Layer(4, 3), Layer(3, 2))  # both are called "layer"
-    assert [place.name for place in places(model)] == ["0", "1"]
+    assert [place.name for place in find_layers(model)] == ["0", "1"]
 
 
 def test_a_shared_module_counts_once() -> None:
     shared = nn.Linear(3, 3)
-    assert len(places(nn.Sequential(shared, nn.ReLU(), shared))) == 1
+    assert len(find_layers(nn.Sequential(shared, nn.ReLU(), shared))) == 1
 
 
 def test_one_activation_may_follow_several_layers() -> None:
     relu = nn.ReLU()
-    found = places(nn.Sequential(nn.Linear(3, 3), relu, nn.Linear(3, 3), relu))
+    found = find_layers(nn.Sequential(nn.Linear(3, 3), relu, nn.Linear(3, 3), relu))
     assert [place.activation for place in found] == [relu, relu]
 
 
 def test_a_reparametrised_layer_is_still_a_layer() -> None:
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
-    assert [place.name for place in places(model)] == ["0"]
-    assert places(model)[0].weights.shape == torch.Size([2, 3])
+    assert [place.name for place in find_layers(model)] == ["0"]
+    assert find_layers(model)[0].weights.shape == torch.Size([2, 3])
 
 
 def test_a_model_without_weights() -> None:
-    assert places(nn.ReLU()) == []
+    assert find_layers(nn.ReLU()) == []
 
 
 def test_a_compiled_model_and_the_model_itself() -> None:
     for model in (nn.Sequential(nn.Linear(2, 1)), nn.Sequential()):  # an empty one is not true
-        assert uncompiled(torch.compile(model, backend="eager")) is model
-        assert uncompiled(model) is model
+        assert unwrap_compiled(torch.compile(model, backend="eager")) is model
+        assert unwrap_compiled(model) is model
 
 
 def test_what_a_layer_has_beside_its_weights_is_seen_too():
@@ -69,11 +69,14 @@ def test_what_a_layer_has_beside_its_weights_is_seen_too():
     model = nn.ModuleDict({"a": Adapted(), "b": nn.Linear(3, 2)})
     model["c"] = nn.Embedding(3, 2)
     model["c"].weight = model["b"].weight  # tied
-    assert [place.name for place in matrices(model, places(model))] == ["a.down", "a.up"]
+    assert [place.name for place in find_weight_matrices(model, find_layers(model))] == [
+        "a.down",
+        "a.up",
+    ]
 
 
 def test_no_two_places_have_one_name():
     model = nn.ModuleDict({"net": Network([2, 3, 1]), "hidden_1": nn.Embedding(4, 2)})
-    found = places(model)
-    names = [place.name for place in (*found, *matrices(model, found))]
+    found = find_layers(model)
+    names = [place.name for place in (*found, *find_weight_matrices(model, found))]
     assert names == ["hidden_1", "output", "hidden_1.weight"]

@@ -8,10 +8,10 @@ from torch import nn
 
 from brainnet.errors import InputError
 from brainnet.learning.backpropagation import backpropagate
-from brainnet.structure.anatomy import places
-from brainnet.structure.embedding import Embedding, Embeddings, width_for
+from brainnet.structure.embedding import Embedding, Embeddings, choose_width
+from brainnet.structure.inspection import find_layers
 from brainnet.structure.network import Network
-from brainnet.training.description import describe_network
+from brainnet.training.assembly import describe_network
 
 ROWS = torch.tensor([[0.5, 1.0, -1.0, 4.0], [2.0, 0.0, 3.0, 2.0], [0.0, 2.0, 0.0, 4.0]])
 CODES = {1: 3, 3: 5}
@@ -124,11 +124,11 @@ def test_round_trip_through_torch() -> None:
 
 def test_each_category_is_a_place_with_weights_of_its_own() -> None:
     network = Network([4, 6, 2], embeddings=CODES)
-    found = places(network)
+    found = find_layers(network)
     assert [place.name for place in found] == ["embedding_1", "embedding_3", "hidden_1", "output"]
     thought = network.trace(ROWS)
     first = thought.layers[0]
-    assert first.output.shape == (3, width_for(3))
+    assert first.output.shape == (3, choose_width(3))
     assert "embedding_1" in str(thought)
     blame = backpropagate(thought.output.square().mean(), thought)
     assert blame.layers[0].weights_gradient.shape == first.place.weights.shape
@@ -173,4 +173,4 @@ def test_codes_that_do_not_fit_into_half_precision() -> None:
 
 def test_the_published_width() -> None:
     # fastai's emb_sz_rule: min(600, round(1.6 * n_cat**0.56))
-    assert [width_for(codes) for codes in (2, 10, 1000, 10**6)] == [2, 6, 77, 600]
+    assert [choose_width(codes) for codes in (2, 10, 1000, 10**6)] == [2, 6, 77, 600]

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.utils import prune
 from torch.utils import flop_counter
 
-from brainnet.kernels import build, paths
+from brainnet.kernels import build
+from brainnet.kernels import dispatch as paths
 from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network

@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.data.builtin import Moons
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import Moons
 from brainnet.learning.loss import BinaryCrossEntropy
 from brainnet.structure.network import Network
-from brainnet.training.result import RunResult
-from brainnet.training.run import train
+from brainnet.training.fit import RunResult, train
 
 
 @pytest.fixture

@@ -5,8 +5,13 @@ import torch
 from torch import nn
 
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from brainnet.learning.predictions import (
+    ROWS_AT_ONCE,
+    compute_outputs,
+    compute_probabilities,
+    decode_predictions,
+)
 from brainnet.structure.network import Network
-from brainnet.training.answers import ROWS_AT_ONCE, answers, outputs_of, probabilities
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 3.0]])
 YES = torch.tensor([[2.0], [-1.0]])
@@ -24,7 +29,7 @@ YES = torch.tensor([[2.0], [-1.0]])
     ],
 )
 def test_answers_have_the_form_of_the_targets(outputs, loss, task, expected):
-    assert answers(outputs, loss, task).tolist() == expected
+    assert decode_predictions(outputs, loss, task).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,7 @@ def test_answers_have_the_form_of_the_targets(outputs, loss, task, expected):
     ],
 )
 def test_probabilities_are_those_that_the_loss_means(outputs, loss, task, expected):
-    found = probabilities(outputs, loss, task)
+    found = compute_probabilities(outputs, loss, task)
     assert torch.allclose(found, expected)
     assert torch.allclose(found.sum(dim=1), torch.ones(2))
 
@@ -52,22 +57,22 @@ def test_probabilities_are_those_that_the_loss_means(outputs, loss, task, expect
     ],
 )
 def test_where_nobody_says_what_outputs_mean_there_are_no_probabilities(loss, task):
-    assert probabilities(LOGITS, loss, task) is None
+    assert compute_probabilities(LOGITS, loss, task) is None
 
 
 def test_outputs_of_many_rows_are_those_of_their_parts():
     random = torch.Generator().manual_seed(0)
     network = Network([10, 50, 7, 2], generator=random).eval()
     inputs = torch.randn(2 * ROWS_AT_ONCE + 100, 10, generator=random)
-    found = outputs_of(network, inputs)
+    found = compute_outputs(network, inputs)
     assert not found.requires_grad
-    parts = [outputs_of(network, part) for part in inputs.split(ROWS_AT_ONCE)]
+    parts = [compute_outputs(network, part) for part in inputs.split(ROWS_AT_ONCE)]
     assert torch.equal(found, torch.cat(parts))
     columns_first = inputs.T.contiguous().T
-    assert torch.equal(outputs_of(network, columns_first), found)
+    assert torch.equal(compute_outputs(network, columns_first), found)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        assert torch.equal(outputs_of(network, inputs), found)
+        assert torch.equal(compute_outputs(network, inputs), found)
     finally:
         torch.set_num_threads(before)

@@ -14,17 +14,17 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
-from brainnet.data.builtin import Moons
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import Moons
 from brainnet.errors import TrainingFailure
 from brainnet.learning.learning_rate import WarmupCosine
-from brainnet.training.burst import Burst, Selective, selects
+from brainnet.training.callbacks import Observe
 from brainnet.training.checkpoint import AtomicCheckpointIO, Checkpoints
-from brainnet.training.interruption import Interruption
-from brainnet.training.observe import Observe
-from brainnet.training.pictures import Pictures
+from brainnet.training.checkpoint_files import load_checkpoint
+from brainnet.training.fast_loop import FastLoop, SelectiveCallback, is_selective
+from brainnet.training.plot_callback import PlotCallback
 from brainnet.training.progress import Progress
-from brainnet.training.stored import load_checkpoint
+from brainnet.training.signals import SignalHandler
 
 
 class EachStep(Callback):
@@ -52,13 +52,13 @@ class Points(CSVLogger):
 def bursts(monkeypatch):
     """The steps that were taken in bursts."""
     taken = []
-    take = Burst._step
+    take = FastLoop._step
 
     def noted(burst, told):
         taken.append(burst._trainer.global_step)
         take(burst, told)
 
-    monkeypatch.setattr(Burst, "_step", noted)
+    monkeypatch.setattr(FastLoop, "_step", noted)
     return taken
 
 
@@ -273,16 +273,16 @@ def test_where_it_could_be_told_there_is_none(start, bursts, options):
 
 
 def test_a_lightning_that_counts_otherwise_takes_its_own_way(start, bursts, monkeypatch):
-    monkeypatch.setattr("brainnet.training.burst._COUNTER", "_something_new")
+    monkeypatch.setattr("brainnet.training.fast_loop._COUNTER", "_something_new")
     assert start(data=DataModule(Moons(rows=300), batch_size=10)).steps == 42
     assert not bursts
 
 
 def test_our_own_callbacks_say_which_steps_they_need():
     checkpoints = Checkpoints({}, AtomicCheckpointIO())
-    for callback in (Observe(), Pictures(), Progress(), Interruption(), checkpoints):
-        assert isinstance(callback, Selective)
-        assert selects(callback)
+    for callback in (Observe(), PlotCallback(), Progress(), SignalHandler(), checkpoints):
+        assert isinstance(callback, SelectiveCallback)
+        assert is_selective(callback)
         assert not callback.needs_step(3)
 
 
@@ -291,7 +291,7 @@ def test_a_class_derived_from_one_that_selects_has_to_say_so_itself():
         def on_train_batch_end(self, *arguments):
             super().on_train_batch_end(*arguments)
 
-    assert not selects(Derived())
-    assert not selects(EachStep())
-    assert selects(Callback())
-    assert selects(EarlyStopping("loss/train"))
+    assert not is_selective(Derived())
+    assert not is_selective(EachStep())
+    assert is_selective(Callback())
+    assert is_selective(EarlyStopping("loss/train"))

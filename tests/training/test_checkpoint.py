@@ -13,15 +13,15 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from brainnet.data.builtin import Moons
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import Moons
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.observation.recording import read_recording
 from brainnet.structure.network import Network
 from brainnet.training import checkpoint as checkpoint_module
+from brainnet.training.callbacks import Observe
 from brainnet.training.checkpoint import ALSO, AtomicCheckpointIO, Checkpoints, NotStored
-from brainnet.training.observe import Observe
-from brainnet.training.stored import load_checkpoint, load_network, load_scaling
+from brainnet.training.checkpoint_files import load_checkpoint, load_network, load_scaling
 
 
 def plain_leaves(value):

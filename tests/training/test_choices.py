@@ -4,32 +4,32 @@ import torch
 from brainnet.learning.gradient_descent import OPTIMIZERS, GradientDescent
 from brainnet.learning.learning_rate import SCHEDULES
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, BinaryCrossEntropy, CrossEntropy, Huber
-from brainnet.training.choices import loss_for, optimizer_for, schedule_for
+from brainnet.training.assembly import build_loss, choose_optimizer, choose_schedule
 
 
 @pytest.mark.parametrize("task", DEFAULT_LOSS)
 def test_auto_is_the_loss_of_the_task(task):
-    assert task in loss_for("auto", task).tasks
+    assert task in build_loss("auto", task).tasks
 
 
 @pytest.mark.parametrize(("outputs", "loss"), [(1, BinaryCrossEntropy), (2, CrossEntropy)])
 def test_auto_asks_two_classes_of_as_many_outputs_as_the_network_has(outputs, loss):
-    assert type(loss_for("auto", "binary", outputs)) is loss
+    assert type(build_loss("auto", "binary", outputs)) is loss
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_has_its_name(name):
-    assert type(loss_for(name, "regression")) is LOSSES[name]
+    assert type(build_loss(name, "regression")) is LOSSES[name]
 
 
 def test_a_loss_of_ones_own_is_taken_as_it_is():
     own = Huber(2.0)
-    assert loss_for(own, "regression") is own
+    assert build_loss(own, "regression") is own
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_has_its_name(name):
-    made = optimizer_for(name, 0.25)([torch.nn.Parameter(torch.ones(1))])
+    made = choose_optimizer(name, 0.25)([torch.nn.Parameter(torch.ones(1))])
     assert type(made) is OPTIMIZERS[name]
     assert made.param_groups[0]["lr"] == 0.25
 
@@ -37,7 +37,7 @@ def test_every_optimizer_has_its_name(name):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_lasts_the_whole_run(name):
     descent = GradientDescent([torch.nn.Parameter(torch.ones(1))], lr=1.0)
-    factory = schedule_for(name)
+    factory = choose_schedule(name)
     if name == "constant":
         assert factory is None
         return

@@ -6,10 +6,10 @@ from torch import nn
 
 from brainnet.errors import InputError
 from brainnet.learning.loss import BinaryCrossEntropy
+from brainnet.training.callbacks import Observe
+from brainnet.training.checkpoint_files import load_checkpoint
 from brainnet.training.compilation import compile_network
 from brainnet.training.module import LearningModule
-from brainnet.training.observe import Observe
-from brainnet.training.stored import load_checkpoint
 
 # What takes apart what is compiled, without a C++ compiler.
 NO_COMPILER = "aot_eager"

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from brainnet.answering.evaluation import evaluate
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.inference.evaluate import evaluate
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.network import Network
 
@@ -19,7 +19,7 @@ SCRIPT = """
 import sys
 import torch
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 if __name__ == "__main__":
     network = Network([64, 16, 10], generator=torch.Generator().manual_seed(0))

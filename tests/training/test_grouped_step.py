@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from brainnet.learning.gradient_descent import OPTIMIZERS
-from brainnet.training.grouped_step import GROUPED, MOST, grouped
+from brainnet.training.module import GROUPED, MOST, use_foreach
 
 SHAPES = ((9, 7), (9,), (3, 9), ())
 
@@ -20,7 +20,7 @@ def trained(name, settings, dtype, *, together):
     ]
     optimizer = OPTIMIZERS[name](weights, lr=0.01, **settings)
     if together:
-        grouped(optimizer)
+        use_foreach(optimizer)
         assert optimizer.param_groups[0]["foreach"]
     for step in range(20):
         for weight in weights:
@@ -59,7 +59,7 @@ def test_every_optimizer_that_is_grouped_is_compared():
 def test_leaves_alone_what_was_chosen_or_would_differ_or_is_large(weight, options):
     optimizer = torch.optim.Adam([torch.nn.Parameter(weight)], **options)
     before = optimizer.param_groups[0]["foreach"]
-    assert grouped(optimizer).param_groups[0]["foreach"] is before
+    assert use_foreach(optimizer).param_groups[0]["foreach"] is before
 
 
 def test_others_optimizers_are_left_alone():
@@ -67,7 +67,7 @@ def test_others_optimizers_are_left_alone():
         pass
 
     optimizer = Theirs([torch.nn.Parameter(torch.zeros(3))])
-    assert grouped(optimizer).param_groups[0]["foreach"] is None
+    assert use_foreach(optimizer).param_groups[0]["foreach"] is None
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -78,7 +78,7 @@ def test_a_learning_rate_or_betas_that_are_tensors_work_as_they_did(name, tensor
     value = torch.tensor(0.01)
     settings = {"lr": value} if tensors == "lr" else {"betas": (value, torch.tensor(0.9))}
     found = []
-    for prepare in (grouped, lambda optimizer: optimizer):
+    for prepare in (use_foreach, lambda optimizer: optimizer):
         weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
         optimizer = prepare(OPTIMIZERS[name]([weight], **settings))
         weight.grad = torch.tensor([3.0, -1.0])
@@ -90,7 +90,7 @@ def test_a_learning_rate_or_betas_that_are_tensors_work_as_they_did(name, tensor
 
 def test_a_state_stored_one_at_a_time_goes_on_all_at_once():
     single, together = (torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))]) for _ in range(2))
-    grouped(together).load_state_dict(single.state_dict())
+    use_foreach(together).load_state_dict(single.state_dict())
     assert together.param_groups[0]["foreach"] is True
 
 
@@ -99,5 +99,5 @@ def test_a_state_stored_by_choice_one_at_a_time_stays():
         torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))], foreach=choice)
         for choice in (False, None)
     )
-    grouped(together).load_state_dict(single.state_dict())
+    use_foreach(together).load_state_dict(single.state_dict())
     assert together.param_groups[0]["foreach"] is False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from brainnet.training.interruption import WATCHED, Interrupted, Interruption
+from brainnet.training.signals import WATCHED, Interrupted, SignalHandler
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,8 +18,8 @@ import sys, time
 from pathlib import Path
 from lightning.pytorch import Callback
 from brainnet.structure.network import Network
-from brainnet.training.interruption import Interruption
-from brainnet.training.run import fit
+from brainnet.training.signals import Interruption
+from brainnet.training.fit import fit
 
 class Stuck(Callback):
     def on_train_batch_start(self, trainer, *_):
@@ -40,7 +40,7 @@ class OneProcess:
 
 
 def test_the_first_signal_waits_for_the_end_of_the_batch():
-    with Interruption() as interruption:
+    with SignalHandler() as interruption:
         interruption.on_train_batch_end(OneProcess())
         os.kill(os.getpid(), signal.SIGINT)
         assert interruption.signal == signal.SIGINT
@@ -50,7 +50,7 @@ def test_the_first_signal_waits_for_the_end_of_the_batch():
 
 def test_handlers_are_handed_back_also_after_an_error():
     before = [signal.getsignal(number) for number in WATCHED]
-    with suppress(ZeroDivisionError), Interruption():
+    with suppress(ZeroDivisionError), SignalHandler():
         assert [signal.getsignal(number) for number in WATCHED] != before
         raise ZeroDivisionError
     assert [signal.getsignal(number) for number in WATCHED] == before
@@ -60,7 +60,7 @@ def test_outside_the_main_thread_nothing_is_touched():
     found = []
 
     def enter():
-        with Interruption():
+        with SignalHandler():
             found.extend(signal.getsignal(number) for number in WATCHED)
 
     thread = threading.Thread(target=enter)

@@ -7,11 +7,11 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from brainnet.data.builtin import Diabetes
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import Diabetes
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
-from brainnet.observation.tags import meaning_of
+from brainnet.observation.tags import get_description
 from brainnet.structure.network import Network
 from brainnet.training.module import LearningModule
 from brainnet.training.trainer import quiet
@@ -74,7 +74,7 @@ def test_every_tag_is_one_that_observation_knows(moons, network, tmp_path):
     _, trainer = fit(module, moons, tmp_path)
     judge(trainer, module, moons)
     assert len(module.curves) == 6
-    assert all(meaning_of(tag) for tag in module.curves)
+    assert all(get_description(tag) for tag in module.curves)
 
 
 def test_training_loss_is_the_mean_of_the_losses_along_the_way(moons, network, tmp_path):

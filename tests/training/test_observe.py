@@ -10,15 +10,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from brainnet.data.builtin import Moons
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
+from brainnet.data.datasets import Moons
 from brainnet.errors import InputError
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.loss import BinaryCrossEntropy
 from brainnet.observation.recording import Recording, read_recording
 from brainnet.structure.network import Network
+from brainnet.training.callbacks import Observe
 from brainnet.training.module import LearningModule
-from brainnet.training.observe import Observe
 from brainnet.training.trainer import quiet
 
 QUIET = {
@@ -280,7 +280,7 @@ def test_what_goes_wrong_is_said_once_and_the_training_goes_on(tmp_path, monkeyp
     def fail(*_, **__):
         raise ArithmeticError("out of luck")
 
-    monkeypatch.setattr("brainnet.observation.layer_signals.statistics", fail)
+    monkeypatch.setattr("brainnet.observation.layer_statistics.statistics", fail)
     observe = Observe(every=1)
     with caplog.at_level(logging.WARNING, "brainnet"):
         trainer, module = run(observe, tmp_path)
@@ -412,7 +412,7 @@ def test_a_stride_of_its_own_follows_the_times_of_looks_and_steps(tmp_path, monk
         passed.append((look, step))
         return 5
 
-    monkeypatch.setattr("brainnet.observation.cadence.stride_within", stride_within)
+    monkeypatch.setattr("brainnet.observation.schedule.choose_interval", stride_within)
     observe = Observe(every="auto")
     data = DataModule(Moons(rows=170), batch_size=10) if module is ours else None
     run(observe, tmp_path, module(), data)
@@ -440,7 +440,7 @@ def test_the_loss_before_a_step_is_that_of_its_batch_however_it_is_known(
         run(observe, tmp_path / folder, module, data, max_epochs=1)
         found.append([reading.actual_decrease for reading in observe.readings])
         # The second time the network is asked once more, as one with dropout would be.
-        monkeypatch.setattr("brainnet.training.look_in_training.STEADY", set())
+        monkeypatch.setattr("brainnet.training.callbacks.STEADY", set())
     assert found[0] == found[1]
     assert all(found[0])
 

@@ -8,12 +8,12 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
 from brainnet.errors import TrainingFailure
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
 from brainnet.training.module import LearningModule
-from brainnet.training.pictures import Pictures
+from brainnet.training.plot_callback import PlotCallback
 from brainnet.training.trainer import quiet
 
 QUIET = {
@@ -48,7 +48,7 @@ def seen(folder):
 
 
 def test_two_inputs_show_the_boundary_the_confusion_and_the_hill(tmp_path, moons):
-    run(moons, tmp_path, Pictures(tmp_path / "run"))
+    run(moons, tmp_path, PlotCallback(tmp_path / "run"))
     whole = [0, 7, 14, 21]  # before epochs 0, 1 and 2, and at the end
     assert seen(tmp_path / "run") == {
         "accuracy/validation/confusion": whole,
@@ -58,7 +58,7 @@ def test_two_inputs_show_the_boundary_the_confusion_and_the_hill(tmp_path, moons
 
 
 def test_pictures_as_inputs_show_the_first_weights(tmp_path):
-    run(DataModule("digits"), tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
+    run(DataModule("digits"), tmp_path, PlotCallback(tmp_path / "run"), max_epochs=1)
     shown = seen(tmp_path / "run")
     assert set(shown) == {
         "weights/hidden_1/picture",
@@ -69,7 +69,7 @@ def test_pictures_as_inputs_show_the_first_weights(tmp_path):
 
 
 def test_a_regression_shows_the_hill_alone(tmp_path):
-    run(DataModule("diabetes"), tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
+    run(DataModule("diabetes"), tmp_path, PlotCallback(tmp_path / "run"), max_epochs=1)
     assert set(seen(tmp_path / "run")) == {"gradient_descent/hill"}
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_diverges_is_not_drawn_and_nothing_is_said_of_it(tmp_path, ca
         targets=data.targets,
         optimizer=huge,
     )
-    pictures = Pictures(tmp_path / "run")
+    pictures = PlotCallback(tmp_path / "run")
     with quiet(), suppress(TrainingFailure):
         Trainer(callbacks=[pictures], **QUIET, max_epochs=2, default_root_dir=tmp_path).fit(
             module, datamodule=data
@@ -95,7 +95,7 @@ def test_a_run_that_diverges_is_not_drawn_and_nothing_is_said_of_it(tmp_path, ca
 
 
 def test_a_test_shows_its_confusion(tmp_path, moons):
-    trainer, module = run(moons, tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
+    trainer, module = run(moons, tmp_path, PlotCallback(tmp_path / "run"), max_epochs=1)
     with quiet():
         trainer.test(module, datamodule=moons, verbose=False)
     assert seen(tmp_path / "run")["accuracy/test/confusion"] == [7]
@@ -103,7 +103,7 @@ def test_a_test_shows_its_confusion(tmp_path, moons):
 
 def test_training_goes_to_the_last_bit_as_if_nobody_drew(tmp_path, moons):
     states = []
-    for pictures in (None, Pictures(tmp_path / "run")):
+    for pictures in (None, PlotCallback(tmp_path / "run")):
         torch.manual_seed(0)
         _, module = run(moons, tmp_path, pictures)
         states.append((module.state_dict(), torch.get_rng_state()))
@@ -119,16 +119,16 @@ def test_what_goes_wrong_is_said_once_and_the_training_goes_on(
     def fail(*_):
         raise ArithmeticError("out of paint")
 
-    monkeypatch.setattr("brainnet.training.pictures.draw_confusion", fail)
+    monkeypatch.setattr("brainnet.training.plot_callback.draw_confusion", fail)
     with caplog.at_level(logging.WARNING, "brainnet"):
-        trainer, _ = run(moons, tmp_path, Pictures(tmp_path / "run"))
+        trainer, _ = run(moons, tmp_path, PlotCallback(tmp_path / "run"))
     assert trainer.global_step == 21
     assert caplog.text.count("Pictures stopped drawing: ArithmeticError: out of paint") == 1
 
 
 @pytest.mark.parametrize("tag", ["forward_pass/decision_boundary", "gradient_descent/hill"])
 def test_a_picture_is_large_enough_to_read(tmp_path, moons, tag):
-    run(moons, tmp_path, Pictures(tmp_path / "run"), max_epochs=1)
+    run(moons, tmp_path, PlotCallback(tmp_path / "run"), max_epochs=1)
     events = EventAccumulator(str(tmp_path / "run")).Reload()
     image = Image.open(BytesIO(events.Images(tag)[0].encoded_image_string))
     assert image.width >= 500

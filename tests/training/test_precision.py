@@ -4,10 +4,10 @@ import logging
 import pytest
 import torch
 
-from brainnet.cli.keys import PRECISIONS
+from brainnet.config.schema import PRECISIONS
 from brainnet.errors import InputError
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 NUMBERS = {"64-true": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 
@@ -36,7 +36,7 @@ def exact(tmp_path_factory):
 @pytest.mark.parametrize("data", ["moons", "diabetes"])
 @pytest.mark.parametrize("precision", [each for each in PRECISIONS if each != "16-mixed"])
 def test_every_precision_trains_and_draws(tmp_path, caplog, exact, precision, data):
-    with caplog.at_level(logging.WARNING, "brainnet.training.pictures"):
+    with caplog.at_level(logging.WARNING, "brainnet.training.plot_callback"):
         result = run(precision, tmp_path / "run", data)
     assert result.state == "finished"
     assert not [each for each in caplog.records if "pictures" in each.name]

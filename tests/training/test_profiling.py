@@ -3,14 +3,14 @@
 import pytest
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
-from brainnet.training.profiling import profiler_for
+from brainnet.training.trainer import build_profiler
 
 
 @pytest.mark.parametrize(
     ("kind", "wanted"), [("simple", SimpleProfiler), ("advanced", AdvancedProfiler)]
 )
 def test_writes_its_table_into_the_folder(kind, wanted, tmp_path):
-    profiler = profiler_for(kind, tmp_path)
+    profiler = build_profiler(kind, tmp_path)
     assert type(profiler) is wanted
     profiler.setup("fit")
     with profiler.profile("thinking"):

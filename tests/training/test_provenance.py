@@ -4,7 +4,7 @@ import subprocess
 import pytest
 import torch
 
-from brainnet.training.provenance import commit_of, kernels, versions
+from brainnet.training.run_directory import commit_of, kernels, versions
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import torch
 
-from brainnet.training.randomness import random_state, seeded, set_random_state
+from brainnet.training.checkpoint import fork_random_state, get_random_state, set_random_state
 
 
 def draw():
@@ -11,27 +11,27 @@ def draw():
 
 
 def test_the_same_seed_draws_the_same():
-    with seeded(3):
+    with fork_random_state(3):
         first = draw()
-    with seeded(3):
+    with fork_random_state(3):
         assert draw() == first
-    with seeded(4):
+    with fork_random_state(4):
         assert draw() != first
 
 
 def test_what_others_draw_is_not_disturbed():
     torch.manual_seed(0)
-    state = random_state()
+    state = get_random_state()
     undisturbed = draw()
     set_random_state(state)
-    with seeded(3):
+    with fork_random_state(3):
         draw()
     assert draw() == undisturbed
 
 
 def test_state_survives_a_checkpoint(tmp_path):
     np.random.randn()  # leaves a second normal number cached
-    torch.save(random_state(), tmp_path / "state.pt")
+    torch.save(get_random_state(), tmp_path / "state.pt")
     expected = draw()
     set_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
     assert draw() == expected

@@ -5,7 +5,7 @@ from lightning.pytorch import Callback
 
 from brainnet.learning.loss import BinaryCrossEntropy
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 
 class Spoils(Callback):

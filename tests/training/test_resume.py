@@ -9,7 +9,7 @@ from torch import nn
 
 from brainnet.errors import InputError
 from brainnet.structure.network import Network
-from brainnet.training.run import fit
+from brainnet.training.fit import fit
 
 
 class Signal(Callback):

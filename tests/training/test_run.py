@@ -14,16 +14,16 @@ from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from brainnet.answering.evaluation import evaluate
-from brainnet.data.builtin import Moons
+from brainnet.data.datamodule import DataModule
 from brainnet.data.dataset import Dataset
-from brainnet.data.module import DataModule
+from brainnet.data.datasets import Moons
 from brainnet.errors import InputError, TrainingFailure
+from brainnet.inference.evaluate import evaluate
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
-from brainnet.training.observe import Observe
-from brainnet.training.run import fit
-from brainnet.training.run_folder import RunFolder
+from brainnet.training.callbacks import Observe
+from brainnet.training.fit import fit
+from brainnet.training.run_directory import RunDirectory
 
 TIMED = "/seconds"
 
@@ -259,7 +259,7 @@ def test_what_does_not_fit_is_said_before_anything_is_written(start, tmp_path, o
 
 def test_what_lightning_finds_late_leaves_nothing_behind(start, tmp_path):
     stopping = EarlyStopping("loss/nowhere")
-    folder = RunFolder.plan(tmp_path / "runs", "moons")
+    folder = RunDirectory.plan(tmp_path / "runs", "moons")
 
     class Refused(Callback):
         def on_fit_start(self, trainer, pl_module):
@@ -327,7 +327,7 @@ def test_a_compiled_copy_leaves_plain_keys_and_stays_compiled(tmp_path):
     assert graphs
     assert result.network is network
     assert result.metrics == pytest.approx(expected.metrics)
-    assert RunFolder(result.folder).read_config() == RunFolder(expected.folder).read_config()
+    assert RunDirectory(result.folder).read_config() == RunDirectory(expected.folder).read_config()
     kept = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert set(kept["state_dict"]) == {f"network.{name}" for name in plain.state_dict()}
     data = DataModule("iris")
@@ -396,7 +396,7 @@ def test_fit_asks_two_classes_of_a_network_with_two_outputs(tmp_path):
         progress=False,
     )
     assert result.metrics["accuracy/test"] > 0.8
-    told = RunFolder(result.folder).read_config()
+    told = RunDirectory(result.folder).read_config()
     assert told["loss"]["_target_"] == "brainnet.learning.loss.CrossEntropy"
 
 
@@ -411,11 +411,11 @@ def test_fit_describes_what_it_did(tmp_path):
         folder=tmp_path / "run",
         progress=False,
     )
-    told = RunFolder(result.folder).read_config()
+    told = RunDirectory(result.folder).read_config()
     kept = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert kept["brainnet"]["config"] == told
     assert told["seed"] == 3
-    assert told["data"]["_target_"] == "brainnet.data.builtin.Moons"
+    assert told["data"]["_target_"] == "brainnet.data.datasets.Moons"
     assert told["data"]["noise"] == 0.2
     assert told["network"]["hidden"] == [8, 4]
     assert told["activation"]["_target_"] == "torch.nn.modules.activation.Tanh"
@@ -430,7 +430,7 @@ def test_a_run_has_one_seed(tmp_path):
     options = {"epochs": 1, "observe": "off", "progress": False}
     result = fit(Network([2, 1]), data, folder=tmp_path / "run", **options)
     assert summary(result.folder)["seed"] == 3
-    assert RunFolder(result.folder).read_config()["seed"] == 3
+    assert RunDirectory(result.folder).read_config()["seed"] == 3
     with pytest.raises(InputError, match=r"split by 3; got seed=4"):
         fit(Network([2, 1]), data, seed=4, folder=tmp_path / "other", **options)
     assert not (tmp_path / "other").exists()

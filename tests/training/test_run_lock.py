@@ -9,14 +9,13 @@ import pytest
 from lightning.pytorch import Callback
 
 from brainnet.errors import InputError
-from brainnet.file_lock import hold
-from brainnet.training.run_folder import find_run
-from brainnet.training.run_lock import LOCK, trained_alone
+from brainnet.files import acquire_lock
+from brainnet.training.run_directory import LOCK, find_run, lock_run
 
 HOLDS = """
 import sys
 from pathlib import Path
-from brainnet.training.run_lock import trained_alone
+from brainnet.training.run_directory import trained_alone
 with trained_alone(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -40,10 +39,10 @@ def elsewhere(tmp_path):
 
 def test_another_process_is_named_and_waited_for(tmp_path, elsewhere):
     said = rf"is being trained by another command \(process {elsewhere.pid} on .*\): wait for it"
-    with pytest.raises(InputError, match=said), trained_alone(tmp_path):
+    with pytest.raises(InputError, match=said), lock_run(tmp_path):
         pass
     elsewhere.communicate()
-    with trained_alone(tmp_path):
+    with lock_run(tmp_path):
         assert f"process {os.getpid()} on" in (tmp_path / LOCK).read_text()
     assert list(tmp_path.iterdir()) == []
 
@@ -52,15 +51,15 @@ def test_a_process_that_was_killed_holds_nobody_up(tmp_path, elsewhere):
     elsewhere.kill()
     elsewhere.wait()
     assert (tmp_path / LOCK).exists()
-    with trained_alone(tmp_path):
+    with lock_run(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_it_is_given_back_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), trained_alone(tmp_path):
+    with pytest.raises(ZeroDivisionError), lock_run(tmp_path):
         raise ZeroDivisionError
-    with trained_alone(tmp_path):
+    with lock_run(tmp_path):
         pass
 
 
@@ -71,12 +70,12 @@ def test_a_file_that_was_removed_meanwhile_is_not_the_one_to_hold(tmp_path, monk
     def slow(file):
         if not taken:
             taken.append((tmp_path / LOCK).unlink())
-        hold(file)
+        acquire_lock(file)
 
-    monkeypatch.setattr("brainnet.training.run_lock.hold", slow)
-    with trained_alone(tmp_path):
+    monkeypatch.setattr("brainnet.training.run_directory.hold", slow)
+    with lock_run(tmp_path):
         assert (tmp_path / LOCK).exists()
-        with pytest.raises(InputError), trained_alone(tmp_path):
+        with pytest.raises(InputError), lock_run(tmp_path):
             pass
     assert taken == [None]
 
@@ -86,7 +85,7 @@ def test_where_nothing_can_be_written_it_does_without(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, "Read-only file system", path)
 
     monkeypatch.setattr("os.open", refuse)
-    with trained_alone(tmp_path):
+    with lock_run(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 

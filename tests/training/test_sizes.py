@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.data.module import DataModule
+from brainnet.data.datamodule import DataModule
 from brainnet.errors import InputError
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
-from brainnet.training.sizes import check_sizes
+from brainnet.training.assembly import check_sizes
 
 
 @pytest.fixture(scope="module")

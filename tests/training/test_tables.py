@@ -3,7 +3,7 @@ import csv
 import pytest
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from brainnet.training.tables import open_tables
+from brainnet.training.loggers import open_tables
 from brainnet.training.trainer import quiet
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from brainnet.structure.network import Network
-from brainnet.training.threads import fitting_threads, leaving_a_thread
+from brainnet.training.trainer import limit_threads, reserve_thread
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def _three_threads(monkeypatch):
     ],
 )
 def test_only_what_is_tiny_is_computed_by_one(network, batch_size, device, threads):
-    with fitting_threads(network, batch_size, device):
+    with limit_threads(network, batch_size, device):
         assert torch.get_num_threads() == threads
     assert torch.get_num_threads() == 3
 
@@ -37,7 +37,7 @@ def test_only_what_is_tiny_is_computed_by_one(network, batch_size, device, threa
 @pytest.mark.usefixtures("_three_threads")
 def test_a_number_that_was_chosen_stays(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    with fitting_threads(Network([2, 1]), 1, CPU):
+    with limit_threads(Network([2, 1]), 1, CPU):
         assert torch.get_num_threads() == 3
 
 
@@ -48,11 +48,11 @@ def test_a_thread_is_left_to_reading_and_writing(monkeypatch):
     try:
         for threads, left in ((1, 1), (2, 1), (4, 3)):
             torch.set_num_threads(threads)
-            with leaving_a_thread():
+            with reserve_thread():
                 assert torch.get_num_threads() == left
             assert torch.get_num_threads() == threads
         monkeypatch.setenv("OMP_NUM_THREADS", "4")
-        with leaving_a_thread():
+        with reserve_thread():
             assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
