@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Train a network: set up the project's own environment where needed, then run `brainnet train`.
+# Train a network: set up the project's environment if necessary, then run `brainnet train`.
 #
 #   scripts/train.sh                                  digits, the default
 #   scripts/train.sh data=moons network.hidden=[8,8]  any overrides
-#   scripts/train.sh --help                           what can be overridden
+#   scripts/train.sh --help                           all keys
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 

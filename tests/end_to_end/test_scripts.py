@@ -1,8 +1,7 @@
-"""The two commands of a fresh checkout, tried on a tiny project that needs nothing from outside.
+"""The setup scripts, run on a tiny project without dependencies.
 
-The project has the same scripts, the same name and the same extras, no dependencies, and a build
-backend of its own, so that a real environment is made and a real pip runs, within seconds and
-without a network.
+The project has the same scripts, name and extras, and its own build backend. A real environment is
+created by the real pip within seconds and without a network.
 """
 
 import os
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="the scripts are for a P
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("scripts/setup.sh", "scripts/train.sh", "scripts/test.sh", ".ci/run")
 
-# The whole of a build backend: an editable wheel that points at the sources. In braces: {requires}.
+# A complete build backend: an editable wheel that points at the sources. In braces: {requires}.
 BACKEND = """
 import pathlib
 import zipfile
@@ -64,7 +63,7 @@ print("pytest", sys.argv[1:], "in", os.getcwd())
 
 
 def tiny_project(folder: Path, requires: str = "") -> Path:
-    """Lay out the project in `folder`, with a space in its path."""
+    """Create the project in `folder`, with a space in its path."""
     project = folder / "my project"
     files = {
         "pyproject.toml": BUILD_SYSTEM,
@@ -84,8 +83,8 @@ def tiny_project(folder: Path, requires: str = "") -> Path:
     return project
 
 
-def surroundings(**changes: str) -> dict[str, str]:
-    """The environment of a user without a network and without settings of pip."""
+def build_environment(**changes: str) -> dict[str, str]:
+    """Environment variables without network access and without pip settings."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))
     }
@@ -96,11 +95,11 @@ def surroundings(**changes: str) -> dict[str, str]:
 def run(
     script: Path, *arguments: str, cwd: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script as a user does; nothing may wait for an answer on stdin."""
+    """Run a script as a user does, with an empty stdin."""
     return subprocess.run(
         [script, *arguments],
         cwd=cwd,
-        env=surroundings(**environment),
+        env=build_environment(**environment),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -109,12 +108,12 @@ def run(
     )
 
 
-def lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_shell_can_read_every_script(script):
+def test_scripts_are_valid_bash(script):
     done = subprocess.run(
         ["bash", "-n", ROOT / script], capture_output=True, text=True, check=False
     )
@@ -122,20 +121,20 @@ def test_the_shell_can_read_every_script(script):
 
 
 @pytest.mark.parametrize("script", ["scripts/train.sh", "scripts/test.sh", ".ci/run"])
-def test_what_people_start_is_executable(script):
+def test_commands_are_executable(script):
     assert os.access(ROOT / script, os.X_OK)
 
 
 @pytest.mark.parametrize("name", ["train.sh", "test.sh"])
-def test_without_python_one_line_says_what_is_needed(tmp_path, name):
+def test_missing_python_is_reported_in_one_line(tmp_path, name):
     project = tiny_project(tmp_path)
     commands = tmp_path / "commands"
     commands.mkdir()
-    for command in ("bash", "cat", "cksum", "dirname", "env", "head", "rm", "sed", "sleep"):
+    for command in ("bash", "cat", "cksum", "cp", "dirname", "env", "head", "rm", "sed", "sleep"):
         (commands / command).symlink_to(shutil.which(command))
     done = run(project / "scripts" / name, cwd=tmp_path, PATH=str(commands), PYTHON="")
     assert done.returncode == 1
-    (line,) = lines(done.stderr)
+    (line,) = split_lines(done.stderr)
     assert "no Python 3.11 to 3.14 found" in line
     assert not (project / ".venv.lock").exists()
 
@@ -143,20 +142,20 @@ def test_without_python_one_line_says_what_is_needed(tmp_path, name):
 @pytest.mark.parametrize(
     ("version", "words"), [("", "does not run"), ("3.9.18", "is Python 3.9.18; brainnet needs")]
 )
-def test_a_python_that_will_not_do_is_named(tmp_path, version, words):
+def test_unsupported_python_is_named(tmp_path, version, words):
     project = tiny_project(tmp_path)
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\necho {version}\n" if version else "#!/bin/sh\nexit 1\n")
     python.chmod(0o755)
     done = run(project / "scripts/train.sh", cwd=tmp_path, PYTHON=str(python))
     assert done.returncode == 1
-    (line,) = lines(done.stderr)
+    (line,) = split_lines(done.stderr)
     assert f"PYTHON={python} {words}" in line
 
 
 @pytest.mark.slow
 class TestSetUp:
-    """Every test starts from an environment that train.sh has made, and restores what it moves."""
+    """Each test starts from an environment created by train.sh and restores what it changes."""
 
     @pytest.fixture(scope="class")
     @staticmethod
@@ -165,30 +164,30 @@ class TestSetUp:
         first = run(project / "scripts/train.sh", "data=moons", cwd=project.parent)
         assert first.returncode == 0, first.stderr
         assert f"arguments ['train', 'data=moons'] in {project.parent}" in first.stdout
-        said = lines(first.stderr)
-        assert "making .venv with Python" in said[0]
+        said = split_lines(first.stderr)
+        assert "creating .venv with Python" in said[0]
         assert "installing the pinned packages" in said[1]
         assert "the environment is ready" in said[2]
         assert "building the C++ kernels" in said[3]
         assert "the C++ kernels are ready" in said[4]
         return project
 
-    def test_the_second_time_nothing_is_installed(self, project):
+    def test_second_run_installs_nothing(self, project):
         log = (project / ".venv.log").stat().st_mtime_ns
         done = run(project / "scripts/train.sh", "a b", "$c", cwd=Path("/"))
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "arguments ['train', 'a b', '$c'] in /\n"
         assert (project / ".venv.log").stat().st_mtime_ns == log
 
-    def test_the_tests_add_their_tools_and_training_keeps_them(self, project):
+    def test_test_script_adds_tools_and_training_keeps_them(self, project):
         done = run(project / "scripts/test.sh", "-k", "x y", cwd=project.parent)
         assert done.returncode == 0, done.stderr
         assert f"pytest ['-k', 'x y'] in {project}" in done.stdout
-        assert "making .venv" not in done.stderr
+        assert "creating .venv" not in done.stderr
         assert run(project / "scripts/train.sh", cwd=project).stderr == ""
         assert run(project / "scripts/test.sh", cwd=project).stderr == ""
 
-    def test_without_kernels_one_line_says_so_and_all_goes_on(self, project):
+    def test_failed_kernel_build_is_reported_and_training_continues(self, project):
         main = project / "brainnet/cli/main.py"
         works = main.read_text()
         (project / "brainnet/kernels").mkdir()
@@ -201,28 +200,28 @@ class TestSetUp:
             main.write_text(works)
         assert done.returncode == 0
         assert "arguments ['train']" in done.stdout
-        assert "PyTorch's own operations compute in their place" in lines(done.stderr)[-1]
+        assert "PyTorch's own operations are used instead" in split_lines(done.stderr)[-1]
         assert again.stderr == ""
 
-    def test_a_changed_pin_installs_again_in_the_same_environment(self, project):
+    def test_changed_constraints_update_the_environment(self, project):
         with (project / "constraints.txt").open("a") as constraints:
             constraints.write("# changed\n")
         done = run(project / "scripts/train.sh", cwd=project)
         assert done.returncode == 0
-        assert "making .venv" not in done.stderr
+        assert "creating .venv" not in done.stderr
         assert "installing the pinned packages" in done.stderr
 
-    def test_sh_will_do(self, project):
+    def test_scripts_run_under_sh(self, project):
         done = subprocess.run(
             ["sh", project / "scripts/train.sh"],
-            env=surroundings(),
+            env=build_environment(),
             capture_output=True,
             text=True,
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
 
-    def test_a_moved_checkout_is_made_anew(self, project, tmp_path):
+    def test_moved_checkout_gets_a_new_environment(self, project, tmp_path):
         moved = project.rename(tmp_path / "elsewhere")
         try:
             done = run(moved / "scripts/train.sh", cwd=tmp_path)
@@ -234,31 +233,31 @@ class TestSetUp:
 
 
 @pytest.mark.slow
-def test_two_at_once_make_one_environment(tmp_path):
+def test_simultaneous_setups_create_one_environment(tmp_path):
     project = tiny_project(tmp_path)
     both = [
         subprocess.Popen(
             [project / "scripts/train.sh", name],
-            env=surroundings(),
+            env=build_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for name in ("one", "two")
     ]
-    told = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
+    outputs = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
     assert [
-        f"'{name}'" in output for name, (output, _) in zip(("one", "two"), told, strict=True)
+        f"'{name}'" in output for name, (output, _) in zip(("one", "two"), outputs, strict=True)
     ] == [True, True]
-    everything = told[0][1] + told[1][1]
+    everything = outputs[0][1] + outputs[1][1]
     assert everything.count("installing the pinned packages") == 1
-    assert everything.count("waiting for another set-up") == 1
+    assert everything.count("waiting for another setup") == 1
     assert not (project / ".venv.lock").exists()
 
 
 @pytest.mark.slow
-def test_a_killed_set_up_is_taken_over_and_finished(tmp_path):
+def test_killed_setup_is_resumed(tmp_path):
     project = tiny_project(tmp_path)
     finished = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"],
@@ -277,22 +276,22 @@ def test_a_killed_set_up_is_taken_over_and_finished(tmp_path):
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param({}, id="an empty index"),
+        pytest.param({}, id="empty-index"),
         pytest.param(
             {"PIP_NO_INDEX": "", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"},
-            id="no way out",
+            id="unreachable-index",
         ),
     ],
 )
-def test_without_a_network_one_line_says_so(tmp_path, network):
+def test_missing_network_is_reported_in_one_line(tmp_path, network):
     project = tiny_project(tmp_path, requires="Requires-Dist: torch")
-    for _ in range(2):  # the first failure may not pass for an environment that is ready
+    for _ in range(2):  # a failed installation must not count as ready
         done = run(project / "scripts/train.sh", cwd=tmp_path, **network)
         assert done.returncode == 1
         assert done.stdout == ""
-        problem = lines(done.stderr)[-1]
+        problem = split_lines(done.stderr)[-1]
         assert "could not fetch the packages: is there a network connection?" in problem
         assert str(project / ".venv.log") in problem
-        assert not any("Traceback" in line or "ERROR" in line for line in lines(done.stderr))
+        assert not any("Traceback" in line or "ERROR" in line for line in split_lines(done.stderr))
         assert not (project / ".venv.lock").exists()
     assert "torch" in (project / ".venv.log").read_text()
