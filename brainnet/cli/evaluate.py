@@ -437,7 +437,7 @@ def check_alike(config: Config, data: DataModule, loss: nn.Module) -> None:
     learnt, tasks = config["network"], getattr(loss, "tasks", (data.task,))
     inputs, outputs = learnt.get("inputs"), learnt.get("outputs")
     try:
-        same_answers = outputs in (None, count_outputs(data, loss) or outputs)
+        same_answers = outputs in (None, count_outputs(loss, data) or outputs)
     except InputError:  # more classes than the loss can tell apart
         same_answers = False
     if same_answers and inputs in (None, data.inputs) and data.task in tasks:

@@ -19,11 +19,14 @@ from brainnet.data.datasets import relative_to_cwd
 from brainnet.data.validation import get_total_memory
 from brainnet.errors import InputError, did_you_mean
 from brainnet.learning.learning_rate import fill_run_settings
-from brainnet.learning.loss import DEFAULT_LOSS, LOSSES
 from brainnet.structure.embedding import choose_width
 from brainnet.structure.network import Network
-from brainnet.training.assembly import build_loss, count_outputs
-from brainnet.training.assembly import measure_outputs as answered
+from brainnet.training.assembly import (
+    choose_loss,
+    compute_network_sizes,
+    describe_class,
+    measure_outputs,
+)
 from brainnet.training.callbacks import Observe
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.trainer import build_profiler
@@ -213,42 +216,25 @@ def build_trainer_options(config: Config, folder: Path) -> dict[str, Any]:
 def resolve_loss(filled: Config, data: DataModule, build: Builder) -> nn.Module:
     """The loss that was chosen or, where none was, the one that fits the task."""
     if filled["loss"].get("_target_") is None:
-        chosen = LOSSES[DEFAULT_LOSS[data.task]]
-        filled["loss"] = {"_target_": f"{chosen.__module__}.{chosen.__qualname__}"}
+        filled["loss"] = {"_target_": describe_class(choose_loss(data.task))}
     loss: nn.Module = build.instance(filled["loss"], "loss")
     return loss
 
 
 def fitted_loss(filled: Config, data: DataModule, network: nn.Module, loss: nn.Module) -> nn.Module:
-    """The loss that fits the task and the network; one of the user's may answer in its own way.
-
-    A network of ours has as many outputs as the loss of the task asks for. One that takes no
-    `outputs` has its own, and with two, two classes are told apart by one output each.
-    """
-    if data.task != "binary" or isinstance(network, Network):
-        return loss
-    outputs = answered(network, data)
-    chosen = build_loss("auto", data.task, outputs)
+    """The default loss of the task for the outputs that the network really has."""
+    outputs = measure_outputs(network, data)
+    chosen = choose_loss(data.task, outputs=outputs)
     if type(chosen) is type(loss):
         return loss
-    filled["loss"] = {"_target_": f"{type(chosen).__module__}.{type(chosen).__qualname__}"}
+    filled["loss"] = {"_target_": describe_class(chosen)}
     filled["network"] = filled["network"] | {"outputs": outputs}
     return chosen
 
 
-def outputs_of(loss: nn.Module, data: DataModule) -> int:
-    """How many numbers the network must give for this loss on these data.
-
-    Raises:
-        InputError: when the loss cannot judge so many classes.
-    """
-    wanted = count_outputs(data, loss)
-    return data.targets if wanted is None else wanted
-
-
 def resolve_network(filled: Config, data: DataModule, loss: nn.Module, build: Builder) -> nn.Module:
     """The network, with as many inputs and outputs as data and loss ask for."""
-    sizes = {"inputs": data.inputs, "outputs": outputs_of(loss, data)}
+    sizes = compute_network_sizes(loss, data)
     for key, needed in sizes.items():
         given = filled["network"].get(key)
         if given is not None and given != needed:

@@ -1,4 +1,9 @@
-"""The parts of a run: chosen by name, checked against the data, described as configuration."""
+"""Assembly: choose the parts of a run by name, check that they fit, and describe them.
+
+The rule *data -> loss -> network* is implemented here, for `fit` and for runs from a
+configuration: the task of the data chooses the loss (`choose_loss`), loss and data determine the
+sizes of the network (`compute_network_sizes`), and `check_sizes` verifies all three together.
+"""
 
 import dataclasses
 import inspect
@@ -23,229 +28,227 @@ from brainnet.structure.network import Network
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.run_directory import to_plain
 
-Chosen = TypeVar("Chosen")
+_Choice = TypeVar("_Choice")
 
 
-def build_loss(choice: str | nn.Module, task: Task, outputs: int | None = None) -> nn.Module:
-    """Return the loss of that name; "auto" is the one that fits the task, and the network.
+def choose_loss(
+    task: Task, name: str | nn.Module = "auto", outputs: int | None = None
+) -> nn.Module:
+    """Return the loss with a name, or the default loss of a task.
 
     Args:
-        choice: a name, "auto", or a loss to take as it is.
-        task: what is to be learnt.
-        outputs: of the network; with two, two classes are told apart by one output each.
+        task: the task of the data.
+        name: the name of a loss, or "auto" for the default; a module is returned unchanged.
+        outputs: number of outputs of the network, if known. For a binary task, "auto" chooses
+            `CrossEntropy` for a network with two outputs, else `BinaryCrossEntropy`.
 
     Raises:
-        InputError: there is no such loss.
+        InputError: there is no loss with that name.
 
     Example:
-        >>> type(loss_for("auto", "regression")).__name__
+        >>> type(choose_loss("regression")).__name__
         'MeanSquaredError'
-        >>> type(loss_for("auto", "binary", outputs=2)).__name__
+        >>> type(choose_loss("binary", outputs=2)).__name__
         'CrossEntropy'
     """
-    if isinstance(choice, nn.Module):
-        return choice
-    one_each = task == "binary" and outputs == 2
-    fitting = "cross_entropy" if one_each else DEFAULT_LOSS[task]
-    name = fitting if choice == "auto" else choice
-    return _named("loss", name, LOSSES, "auto")()
+    if isinstance(name, nn.Module):
+        return name
+    if name == "auto":
+        name = "cross_entropy" if task == "binary" and outputs == 2 else DEFAULT_LOSS[task]
+    return _select("loss", name, LOSSES, "auto")()
 
 
-def choose_optimizer(choice: str | OptimizerFactory, learning_rate: float) -> OptimizerFactory:
-    """Return what makes the optimizer of that name.
+def count_outputs(loss: nn.Module, data: DataModule) -> int | None:
+    """Return how many outputs a loss needs for the targets of the data.
 
-    Raises:
-        InputError: there is no such optimizer.
-    """
-    if not isinstance(choice, str):
-        return choice
-    kind: Callable[..., Optimizer] = _named("optimizer", choice, OPTIMIZERS)
-
-    def optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return kind(parameters, lr=learning_rate)
-
-    return optimizer
-
-
-def choose_schedule(choice: str | ScheduleFactory) -> ScheduleFactory | None:
-    """Return what makes the schedule of that name from optimizer and number of steps.
+    Returns:
+        The number, or None for a loss without a method `count_outputs(targets)`.
 
     Raises:
-        InputError: there is no such schedule.
+        InputError: the loss does not support that number of classes.
     """
-    if not isinstance(choice, str):
-        return choice
-    if choice == "constant":
-        return None
-    kind = _named("schedule", choice, SCHEDULES, "constant")
-    make: Callable[..., LRScheduler] = kind
-
-    def schedule(optimizer: Optimizer, total_steps: int) -> LRScheduler:
-        settings = fill_run_settings(optimizer, total_steps)
-        return make(optimizer, **{name: settings[name] for name in find_run_settings(kind)})
-
-    return schedule
-
-
-def _named(what: str, name: str, table: Mapping[str, Chosen], *more: str) -> Chosen:
-    if name not in table:
-        known = [*more, *table]
-        raise InputError(
-            f"there is no {what} {name!r}.{did_you_mean(str(name), known)} "
-            f"Choose one of {', '.join(known)}."
-        )
-    return table[name]
-
-
-def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
-    """Raise an InputError that says what to change unless network, data and loss fit together."""
-    _check_task(data, loss)
-    _check_mean(loss)
-    wanted = count_outputs(data, loss)
-    if isinstance(network, Network):
-        _check_inputs(network.sizes[0], data)
-    outputs = measure_outputs(network, data)
-    if wanted is not None and outputs != wanted:
-        answers = f"{data.targets} classes" if data.class_names else f"{data.targets} targets"
-        raise InputError(
-            f"{type(loss).__name__} on {data.dataset.name} ({answers}) needs {_outputs(wanted)}; "
-            f"the network has {outputs}. {_remedy(network, data, outputs, wanted)}."
-        )
-
-
-def check_has_parameters(network: nn.Module) -> None:
-    """Raise an InputError unless there is a weight in the network that may change."""
-    if not any(weight.requires_grad for weight in network.parameters()):
-        raise InputError(
-            "every weight of the network is frozen (requires_grad=False), so there is nothing to "
-            "learn. Leave some of them free, or judge it as it is."
-        )
-
-
-def set_embedding_codes(network: nn.Module, data: DataModule) -> None:
-    """Note where a network reads the codes of categories as if they were amounts."""
-    embedded = data.preparation.embedded
-    kinds = (Embeddings, nn.Embedding, nn.EmbeddingBag)
-    if not embedded or any(isinstance(part, kinds) for part in network.modules()):
-        return
-    names = join_names([data.input_names[place] for place in embedded], 6)
-    report_warning(
-        f"{names}: of so many words each is one code, and this {type(network).__name__} has no "
-        "embeddings, so that it takes codes for amounts. Give it some: "
-        "Network([...], embeddings=data.preparation.embedded)."
-    )
-
-
-def measure_outputs(network: nn.Module, data: DataModule) -> int:
-    """Return how many numbers a network answers with; one that does not tell is asked.
-
-    Raises:
-        InputError: it cannot read these data, has no weights, or answers in another form.
-    """
-    return network.sizes[-1] if isinstance(network, Network) else _asked(network, data)
-
-
-def _remedy(network: nn.Module, data: DataModule, outputs: int, wanted: int) -> str:
-    """Say what to change; how many outputs a module of the user's has is told by no key of ours."""
-    loss = _fitting_loss(data, outputs)
-    chosen = f'loss={loss} (in Python: loss="{loss}")'
-    if isinstance(network, Network):
-        sized = f"Set network.outputs={wanted} (in Python: give the network {_outputs(wanted)})"
-        return sized if loss is None else f"{sized}, or choose {chosen}"
-    if loss is None:
-        return f"Give the {type(network).__name__} {_outputs(wanted)}"
-    return f"Choose {chosen}"
-
-
-def _outputs(count: int) -> str:
-    return f"{count} output{'' if count == 1 else 's'}"
-
-
-def _fitting_loss(data: DataModule, outputs: int) -> str | None:
-    """Name a loss for this task that takes so many outputs, if there is one."""
-    for name, kind in LOSSES.items():
-        if data.task in getattr(kind, "tasks", ()) and _takes(kind(), data.targets, outputs):
-            return name
-    return None
-
-
-def _takes(loss: nn.Module, targets: int, outputs: int) -> bool:
-    try:
-        return bool(loss.outputs_for(targets) == outputs)  # type: ignore[operator]
-    except ValueError:
-        return False
-
-
-def _check_task(data: DataModule, loss: nn.Module) -> None:
-    tasks = getattr(loss, "tasks", None)
-    if tasks is not None and data.task not in tasks:
-        raise InputError(
-            f"{type(loss).__name__} is for {' or '.join(tasks)} tasks; {data.dataset.name} is "
-            f"a {data.task} task. Set loss=auto "
-            '(in Python: loss="auto"), and the loss follows from the data.'
-        )
-
-
-def _check_mean(loss: nn.Module) -> None:
-    reduction = getattr(loss, "reduction", "mean")
-    if reduction != "mean":
-        raise InputError(
-            f"the loss must be the mean over a batch, as curves weigh it by rows; "
-            f"{type(loss).__name__} has reduction={reduction!r}. Leave reduction out."
-        )
-
-
-def _check_inputs(expected: int, data: DataModule) -> None:
-    if expected != data.inputs:
-        raise InputError(
-            f"the network expects {expected} inputs; got {data.inputs} "
-            f"(data: {data.dataset.name}). Set network.inputs={data.inputs}, or leave it out: "
-            f"it follows from the data. (In Python: Network([{data.inputs}, ...]).)"
-        )
-
-
-def count_outputs(data: DataModule, loss: nn.Module) -> int | None:
-    """Return how many numbers a loss needs for each row of these data; None where it does not tell.
-
-    Raises:
-        InputError: it cannot judge so many classes.
-    """
-    outputs_for = getattr(loss, "outputs_for", None)
-    if outputs_for is None:
+    count = getattr(loss, "outputs_for", None)
+    if count is None:
         return None
     try:
-        return int(outputs_for(data.targets))
+        return int(count(data.targets))
     except ValueError as error:
         raise InputError(str(error)) from error
 
 
-def _asked(network: nn.Module, data: DataModule) -> int:
-    """Ask a network that does not tell its sizes for an answer to two rows."""
-    rows, _ = data.first("train", 2)
+def compute_network_sizes(loss: nn.Module, data: DataModule) -> dict[str, int]:
+    """Return the `inputs` and `outputs` that a network needs for a loss and data.
+
+    Raises:
+        InputError: the loss does not support that number of classes.
+    """
+    return {"inputs": data.inputs, "outputs": count_outputs(loss, data) or data.targets}
+
+
+def measure_outputs(network: nn.Module, data: DataModule) -> int:
+    """Return the number of outputs of a network; one without `sizes` is run on two rows.
+
+    Raises:
+        InputError: the network cannot process the rows, has no weights, or returns something
+            else than a (batch, outputs) tensor.
+    """
+    if isinstance(network, Network):
+        return network.sizes[-1]
     weight = next(network.parameters(), None)
     if weight is None:
         raise InputError(
-            f"{type(network).__name__} has no weights, so there is nothing to learn. "
-            "Give a network with at least one layer that has weights."
+            f"{type(network).__name__} has no weights, so there is nothing to train. "
+            "Use a network with at least one layer that has weights."
         )
     if weight.is_meta:
-        raise InputError("the network is on the meta device. Give its weights values first.")
+        raise InputError("the network is on the meta device. Initialize its weights first.")
+    rows, _ = data.first("train", 2)
     try:
         with isolated_eval(network):
             outputs = network(rows.to(weight))
-    except Exception as error:  # whatever a network of the user's may raise
+    except Exception as error:  # a user's network can raise anything
         raise InputError(
-            f"the network cannot read rows of {data.inputs} inputs (data: {data.dataset.name}): "
-            f"{type(error).__name__}: {error}"
+            f"the network cannot process rows of {data.inputs} inputs "
+            f"(data: {data.dataset.name}): {type(error).__name__}: {error}"
         ) from error
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
-        found = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs)
-        raise InputError(f"the network must answer with (batch, outputs) numbers; got {found}.")
+        received = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs)
+        raise InputError(f"the network must return a (batch, outputs) tensor; got {received}.")
     return outputs.shape[1]
 
 
-# Where parts live and how fast they compute is not what they are.
-_NOT_TOLD = {"self", "device", "dtype", "inplace", "generator", "neurons"}
+def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
+    """Check that network, data and loss fit together.
+
+    Raises:
+        InputError: they do not; the message says what to change.
+    """
+    tasks = getattr(loss, "tasks", None)
+    if tasks is not None and data.task not in tasks:
+        raise InputError(
+            f"{type(loss).__name__} is for {' or '.join(tasks)} tasks; {data.dataset.name} is "
+            f'a {data.task} task. Set loss=auto (in Python: loss="auto") to choose the loss by '
+            "the data."
+        )
+    reduction = getattr(loss, "reduction", "mean")
+    if reduction != "mean":
+        raise InputError(
+            "the loss must be the mean over a batch, because curves average it over rows; "
+            f"{type(loss).__name__} has reduction={reduction!r}. Leave reduction out."
+        )
+    required = count_outputs(loss, data)
+    if isinstance(network, Network) and network.sizes[0] != data.inputs:
+        raise InputError(
+            f"the network expects {network.sizes[0]} inputs; got {data.inputs} "
+            f"(data: {data.dataset.name}). Set network.inputs={data.inputs}, or leave it out to "
+            f"use the size of the data. (In Python: Network([{data.inputs}, ...]).)"
+        )
+    outputs = measure_outputs(network, data)
+    if required is not None and outputs != required:
+        targets = f"{data.targets} {'classes' if data.class_names else 'targets'}"
+        raise InputError(
+            f"{type(loss).__name__} on {data.dataset.name} ({targets}) needs "
+            f"{_count_noun(required)}; the network has {outputs}. "
+            f"{_suggest_fix(network, data, outputs, required)}."
+        )
+
+
+def _suggest_fix(network: nn.Module, data: DataModule, outputs: int, required: int) -> str:
+    """Say what to change; a user's network has no key for its number of outputs."""
+    loss = next((name for name in LOSSES if _loss_fits(name, data, outputs)), None)
+    choice = f'loss={loss} (in Python: loss="{loss}")'
+    if isinstance(network, Network):
+        size = (
+            f"Set network.outputs={required} (in Python: give the network {_count_noun(required)})"
+        )
+        return size if loss is None else f"{size}, or choose {choice}"
+    if loss is None:
+        return f"Give the {type(network).__name__} {_count_noun(required)}"
+    return f"Choose {choice}"
+
+
+def _loss_fits(name: str, data: DataModule, outputs: int) -> bool:
+    kind = LOSSES[name]
+    try:
+        return data.task in getattr(kind, "tasks", ()) and count_outputs(kind(), data) == outputs
+    except InputError:
+        return False
+
+
+def _count_noun(outputs: int) -> str:
+    return f"{outputs} output{'' if outputs == 1 else 's'}"
+
+
+def check_trainable(network: nn.Module, data: DataModule) -> None:
+    """Check that the network has trainable weights; warn if it reads category codes as numbers.
+
+    Raises:
+        InputError: all weights are frozen.
+    """
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise InputError(
+            "all weights of the network are frozen (requires_grad=False), so there is nothing to "
+            "train. Unfreeze some of them, or evaluate the network as it is."
+        )
+    embedded = data.preparation.embedded
+    kinds = (Embeddings, nn.Embedding, nn.EmbeddingBag)
+    if embedded and not any(isinstance(part, kinds) for part in network.modules()):
+        names = join_names([data.input_names[index] for index in embedded], 6)
+        report_warning(
+            f"{names}: each category of these columns is one code, and this "
+            f"{type(network).__name__} has no embeddings, so it reads the codes as numbers. Use "
+            "Network([...], embeddings=data.preparation.embedded)."
+        )
+
+
+def choose_optimizer(name: str | OptimizerFactory, learning_rate: float) -> OptimizerFactory:
+    """Return a function that creates the optimizer with a name from parameters.
+
+    Raises:
+        InputError: there is no optimizer with that name.
+    """
+    if not isinstance(name, str):
+        return name
+    kind: Callable[..., Optimizer] = _select("optimizer", name, OPTIMIZERS)
+
+    def create_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        return kind(parameters, lr=learning_rate)
+
+    return create_optimizer
+
+
+def choose_schedule(name: str | ScheduleFactory) -> ScheduleFactory | None:
+    """Return a function that creates the schedule with a name; None for "constant".
+
+    Raises:
+        InputError: there is no schedule with that name.
+    """
+    if not isinstance(name, str):
+        return name
+    if name == "constant":
+        return None
+    kind = _select("schedule", name, SCHEDULES, "constant")
+    create: Callable[..., LRScheduler] = kind
+
+    def create_schedule(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        settings = fill_run_settings(optimizer, total_steps)
+        return create(optimizer, **{key: settings[key] for key in find_run_settings(kind)})
+
+    return create_schedule
+
+
+def _select(what: str, name: str, choices: Mapping[str, _Choice], *more: str) -> _Choice:
+    if name not in choices:
+        known = [*more, *choices]
+        raise InputError(
+            f"there is no {what} {name!r}.{did_you_mean(str(name), known)} "
+            f"Choose one of {', '.join(known)}."
+        )
+    return choices[name]
+
+
+# Arguments that do not change what a module computes.
+_OMITTED_ARGUMENTS = {"self", "device", "dtype", "inplace", "generator", "neurons"}
 
 
 def describe_run(
@@ -259,40 +262,40 @@ def describe_run(
     trainer: Mapping[str, Any],
     observe: object,
 ) -> dict[str, Any]:
-    """Return the configuration of a run that was started from Python."""
+    """Return the configuration of a run that was started from Python.
+
+    Data given as arrays and functions of the user are named, but cannot be rebuilt from it.
+    """
+    observation: dict[str, Any] = {"_target_": None}
+    if observe is not None:
+        settings = {name: getattr(observe, name, None) for name in ("level", "every")}
+        observation = {"_target_": describe_class(observe), **settings}
     return {
         "name": data.dataset.name,
         "seed": data.seed,
         "data": describe_data(data),
         **describe_network(network),
         "loss": describe_module(loss),
-        "optimizer": _optimizer(optimizer, learning_rate),
-        "schedule": _schedule(schedule, learning_rate),
+        "optimizer": (
+            {"_target_": describe_class(OPTIMIZERS[optimizer]), "lr": learning_rate}
+            if isinstance(optimizer, str)
+            else _describe_function(optimizer)
+        ),
+        "schedule": _describe_schedule(schedule, learning_rate),
         "trainer": to_plain(trainer),
-        "observe": describe_observe(observe),
+        "observe": observation,
     }
 
 
-def describe_observe(observe: object) -> dict[str, Any]:
-    """Return the `observe` group of a configuration."""
-    if observe is None:
-        return {"_target_": None}
-    told = {name: getattr(observe, name, None) for name in ("level", "every")}
-    return {"_target_": _path(type(observe)), **told}
-
-
 def describe_data(data: DataModule) -> dict[str, Any]:
-    """Return the `data` group of a configuration.
-
-    Data that came as arrays are named, but cannot be built again from their description.
-    """
+    """Return the `data` group of a configuration."""
     source = find_source(data.source)() if isinstance(data.source, str) else data.source
-    told: dict[str, Any] = {"_target_": None, "name": data.dataset.name}
+    config: dict[str, Any] = {"_target_": None, "name": data.dataset.name}
     if type(source) in SOURCES.values() and dataclasses.is_dataclass(source):
-        told = resolve_paths({"_target_": _path(type(source)), **dataclasses.asdict(source)})
+        config = resolve_paths({"_target_": describe_class(source), **dataclasses.asdict(source)})
     validation, test = data.fractions
     return {
-        **told,
+        **config,
         "batch_size": data.batch_size,
         "normalize": data.scaling.kind,
         "normalize_targets": data.normalize_targets,
@@ -304,12 +307,12 @@ def describe_data(data: DataModule) -> dict[str, Any]:
 def describe_network(network: nn.Module) -> dict[str, dict[str, Any]]:
     """Return the `network` and `activation` groups of a configuration."""
     if not isinstance(network, Network):
-        return {"network": {"_target_": _path(type(network))}, "activation": {}}
+        return {"network": {"_target_": describe_class(network)}, "activation": {}}
     first = network.layers[0]
     embeddings = {} if network.embeddings is None else {"embeddings": network.embeddings.codes}
     return {
         "network": {
-            "_target_": _path(Network),
+            "_target_": describe_class(Network),
             "hidden": list(network.sizes[1:-1]),
             "inputs": network.sizes[0],
             "outputs": network.sizes[-1],
@@ -321,42 +324,38 @@ def describe_network(network: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def describe_module(module: nn.Module) -> dict[str, Any]:
-    """Return the class of a module and the arguments it was built with, as far as it keeps them.
+    """Return the class of a module and the constructor arguments that it stores.
 
     Example:
         >>> describe_module(nn.LeakyReLU(0.2))
         {'_target_': 'torch.nn.modules.activation.LeakyReLU', 'negative_slope': 0.2}
     """
-    told = {"_target_": _path(type(module))}
+    config = {"_target_": describe_class(module)}
     for name in inspect.signature(type(module).__init__).parameters:
         value = getattr(module, f"initial_{name}", getattr(module, name, None))
-        if name not in _NOT_TOLD and isinstance(value, bool | int | float | str):
-            told[name] = to_plain(value)
-    return told
+        if name not in _OMITTED_ARGUMENTS and isinstance(value, bool | int | float | str):
+            config[name] = to_plain(value)
+    return config
 
 
-def _optimizer(choice: object, learning_rate: float) -> dict[str, Any]:
-    if isinstance(choice, str):
-        return {"_target_": _path(OPTIMIZERS[choice]), "lr": learning_rate}
-    return {"_target_": None, "function": _named_description(choice)}
+def describe_class(value: object) -> str:
+    """Return the import path of a class, or of the class of a value."""
+    kind = value if isinstance(value, type) else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _schedule(choice: object, learning_rate: float) -> dict[str, Any]:
+def _describe_schedule(choice: object, learning_rate: float) -> dict[str, Any]:
     if not isinstance(choice, str):
-        return {"_target_": None, "function": _named_description(choice)}
-    if choice not in SCHEDULES:  # a constant rate
+        return _describe_function(choice)
+    if choice not in SCHEDULES:  # "constant"
         return {"_target_": None}
     kind = SCHEDULES[choice]
     known = {"max_lr": learning_rate}
-    return {"_target_": _path(kind), **{name: known.get(name) for name in find_run_settings(kind)}}
+    settings = {name: known.get(name) for name in find_run_settings(kind)}
+    return {"_target_": describe_class(kind), **settings}
 
 
-def _named_description(function: object) -> str:
-    """Name a function of the user's for the reader; it cannot be built again."""
+def _describe_function(function: object) -> dict[str, Any]:
     function = getattr(function, "func", function)  # of a functools.partial
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{getattr(function, '__module__', '')}.{name}"
-
-
-def _path(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return {"_target_": None, "function": f"{getattr(function, '__module__', '')}.{name}"}

@@ -24,14 +24,13 @@ from brainnet.data.validation import check_number, check_whole_number
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.observation.tags import Level
 from brainnet.training.assembly import (
-    build_loss,
-    check_has_parameters,
     check_sizes,
+    check_trainable,
+    choose_loss,
     choose_optimizer,
     choose_schedule,
     describe_run,
     measure_outputs,
-    set_embedding_codes,
 )
 from brainnet.training.callbacks import Observe
 from brainnet.training.checkpoint import (
@@ -350,8 +349,7 @@ def train(
     """
     network = compile_in_place(network)
     check_sizes(network, data, loss)
-    check_has_parameters(network)
-    set_embedding_codes(network, data)
+    check_trainable(network, data)
     module = LearningModule(
         network, loss, task=data.task, targets=data.targets, optimizer=optimizer, schedule=schedule
     )
@@ -461,7 +459,7 @@ def fit(
     if learning_rate == 0.0:
         raise InputError("learning_rate must be above 0, or nothing is learnt; got 0. Try 0.003.")
     rows = _rows(data, batch_size, seed)
-    criterion = build_loss(loss, rows.task, measure_outputs(network, rows))
+    criterion = choose_loss(rows.task, loss, measure_outputs(network, rows))
     watching = _observe(observe)
     options = {"max_epochs": epochs, **(trainer or {})}
     result = train(

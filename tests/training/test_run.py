@@ -247,7 +247,7 @@ def test_a_bug_in_a_callback_is_a_failed_run(start, tmp_path):
         ({"trainer": {"max_epoch": 3}}, "has no option 'max_epoch'.*max_epochs"),
         ({"trainer": {"precision": "7"}}, "the trainer cannot be set up"),
         ({"trainer": {"max_epochs": 0}}, "trainer.max_epochs must be 1 or more"),
-        ({"network": frozen()}, "every weight of the network is frozen"),
+        ({"network": frozen()}, "all weights of the network are frozen"),
         ({"resume": "nowhere"}, "there is no run"),
     ],
 )
