@@ -207,7 +207,7 @@ GRADIENT = Concept(
         "different one."
     ),
     formula="∂loss/∂wᵢⱼ = δᵢ aⱼ,  ∂loss/∂bᵢ = δᵢ",
-    home="brainnet.learning.gradient.gradients",
+    home="brainnet.learning.gradient.get_gradients",
     reference="Goodfellow, Bengio & Courville, Deep Learning (MIT Press, 2016), section 4.3",
 )
 

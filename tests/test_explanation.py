@@ -137,8 +137,8 @@ def test_a_network_tells_its_embeddings_first():
 
 def test_a_thought_tells_who_fired_and_by_which_sum():
     network = small_network()
-    thought = network.trace(torch.tensor([[0.4, 0.8, 1.0], [0.0, 0.0, 0.0]]))
-    assert said(thought).splitlines() == [
+    forward_pass = network.trace(torch.tensor([[0.4, 0.8, 1.0], [0.0, 0.0, 0.0]]))
+    assert said(forward_pass).splitlines() == [
         "The first of 2 rows:",
         "  hidden_1, 2 neurons: 0 quiet, 1 on the ramp, 1 fully firing",
         "    neuron 1 answers most, 1.000",
@@ -152,8 +152,8 @@ def test_a_thought_tells_who_fired_and_by_which_sum():
 
 @pytest.mark.parametrize("shape", [(1, 3), (3,), (0, 3), (2, 5, 3)])
 def test_a_thought_over_any_batch_is_told(shape):
-    thought = small_network().trace(torch.rand(shape))
-    assert explain(thought).lines
+    forward_pass = small_network().trace(torch.rand(shape))
+    assert explain(forward_pass).lines
 
 
 def test_a_thought_of_a_model_of_another_make_is_told():
@@ -166,8 +166,8 @@ def test_a_thought_of_a_model_of_another_make_is_told():
 def test_other_parts_are_told_by_their_concept_and_their_own_print_out():
     network = small_network()
     assert explain(network.layers[0].weights).concept is WEIGHTS
-    thought = network.trace(torch.rand(1, 3))
-    blame = backpropagate(CrossEntropy()(thought.output, torch.tensor([1])), thought)
+    forward_pass = network.trace(torch.rand(1, 3))
+    blame = backpropagate(CrossEntropy()(forward_pass.output, torch.tensor([1])), forward_pass)
     assert explain(blame).lines == tuple(f"  {line}" for line in str(blame).splitlines())
 
 

@@ -773,7 +773,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path, wrong, message):
 
 
 class Checkpointed(nn.Module):
-    """Forgets what it thought, and thinks again in its backward pass."""
+    """Forgets what it forward_pass, and thinks again in its backward pass."""
 
     def __init__(self):
         super().__init__()
@@ -811,7 +811,7 @@ def test_the_sample_is_no_row_that_a_ramp_counts_for_anybody(tmp_path):
     optimizer = sgd(model)
     sample = (100 * INPUTS + 50, TARGETS)
     with torch.no_grad():
-        firing = (ramp(model.layers[0].collect(INPUTS)) > 0).double().mean().item()
+        firing = (ramp(model.layers[0].pre_activation(INPUTS)) > 0).double().mean().item()
     ramp.reset_counters()
     with watch(model, tmp_path, 50, optimizer, CRITERION, sample) as watching:
         train(model, optimizer, 1, watching)

@@ -56,14 +56,16 @@ def learned_in_torch(scenes: list[Scene], learning_rate: float) -> Network:
 def test_the_forward_pass_is_the_networks_own(scene: Scene) -> None:
     signal = numbers([scene.signals])
     layers = in_torch(NETWORK).layers
-    for layer, thought in zip(layers, worked_example.think(NETWORK, scene.signals), strict=True):
-        torch.testing.assert_close(numbers([thought.inputs]), signal, **EXACT)
+    for layer, forward_pass in zip(
+        layers, worked_example.think(NETWORK, scene.signals), strict=True
+    ):
+        torch.testing.assert_close(numbers([forward_pass.inputs]), signal, **EXACT)
         torch.testing.assert_close(
-            numbers([thought.pre_activation]), layer.collect(signal), **EXACT
+            numbers([forward_pass.pre_activation]), layer.pre_activation(signal), **EXACT
         )
         signal = layer(signal)
-        torch.testing.assert_close(numbers([thought.output]), signal, **EXACT)
-    sure = worked_example.probabilities(thought.output)
+        torch.testing.assert_close(numbers([forward_pass.output]), signal, **EXACT)
+    sure = worked_example.probabilities(forward_pass.output)
     torch.testing.assert_close(numbers([sure]), signal.softmax(-1), **EXACT)
 
 
@@ -77,8 +79,8 @@ def test_the_loss_is_the_cross_entropy(scene: Scene) -> None:
 def test_the_blame_traced_by_hand_is_autograds(scene: Scene) -> None:
     network = in_torch(NETWORK)
     hidden, output = network.layers
-    hidden_sums = hidden.collect(numbers([scene.signals]))
-    output_sums = output.collect(hidden.activation(hidden_sums))
+    hidden_sums = hidden.pre_activation(numbers([scene.signals]))
+    output_sums = output.pre_activation(hidden.activation(hidden_sums))
     loss = CrossEntropy()(output_sums, torch.tensor([scene.right]))
     deltas = torch.autograd.grad(loss, [hidden_sums, output_sums], retain_graph=True)
     loss.backward()
@@ -134,9 +136,9 @@ def test_the_hidden_neurons_show_all_three_reactions() -> None:
 
 def test_the_shares_of_the_blame_are_those_of_backpropagate() -> None:
     example = worked_example.work_through()
-    thought = in_torch(NETWORK).trace(numbers([SMOKY_EVENING.signals]))
-    loss = CrossEntropy()(thought.output, torch.tensor([SMOKY_EVENING.right]))
-    for depth, layer in enumerate(backpropagate(loss, thought).layers):
+    forward_pass = in_torch(NETWORK).trace(numbers([SMOKY_EVENING.signals]))
+    loss = CrossEntropy()(forward_pass.output, torch.tensor([SMOKY_EVENING.right]))
+    for depth, layer in enumerate(backpropagate(loss, forward_pass).layers):
         neurons, sources = layer.weights_blame.shape
         shares = [
             [example.share_of_blame(depth, neuron, source) for source in range(sources)]

@@ -25,9 +25,9 @@ from brainnet.data.loader import InMemoryLoader
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.data.scaling import KINDS, Kind, Scaler, Scaling
 from brainnet.data.split import check_fractions, split
-from brainnet.data.table_files import CELLS_AT_ONCE
 from brainnet.data.validation import check_one_of, check_seed, check_whole_number
 from brainnet.errors import InputError
+from brainnet.learning.predictions import MAX_BATCH_CELLS
 
 
 def fit_input_scaling(dataset: Dataset, rows: Tensor, kind: Kind) -> Scaling:
@@ -231,7 +231,7 @@ class DataModule(DatasetProperties, LightningDataModule):
 
         Fewer where they are large: each time 64 MB at most.
         """
-        fitting = max(1, min(rows, CELLS_AT_ONCE // self.inputs))
+        fitting = max(1, min(rows, MAX_BATCH_CELLS // self.inputs))
         return map(self.gathered, self.numbers(part).split(fitting))
 
     def numbers(self, part: Part) -> Tensor:

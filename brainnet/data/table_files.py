@@ -920,10 +920,6 @@ def _are_amounts(cells: Cells) -> bool:
     return _are_numbers(cells) and bool((cells.dropna() % 1 != 0).any())
 
 
-CELLS_AT_ONCE = 1 << 24
-
-"""Inputs that are made of stored rows at a time, as float32: 64 MB."""
-
 _BLOCK_BYTES = 1 << 24
 
 _ROWS_AT_ONCE = 65_536

@@ -315,7 +315,7 @@ def compute_influences(
         values: the row as measured, one for each input.
     """
     codes = codes_of(thought.model)
-    lookups = [layer.output for layer in thought.layers if looks_up(layer.place.module)]
+    lookups = [layer.output for layer in thought.layers if looks_up(layer.info.module)]
     asked = [thought.inputs, *lookups]
     found = slopes_of(score_of(thought.output).sum(), asked, retain_graph=True)
     slopes = [torch.zeros_like(of) if g is None else g for of, g in zip(asked, found, strict=True)]

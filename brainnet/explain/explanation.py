@@ -126,8 +126,8 @@ def _layer_pass(layer: "LayerPass") -> Iterator[str]:
     yield f"  {layer.name}, {_count(len(output), 'neuron')}{_reactions(layer, output)}"
     loudest = int(output.argmax())
     yield f"    neuron {loudest} answers most, {format_number(output[loudest].item(), 3)}"
-    looked_up = getattr(layer.place.module, "concept", None) is concepts.WEIGHTS  # no sum at all
-    dense = layer.place.weights.ndim == 2 and layer.inputs.ndim <= 2  # and one row is one sum
+    looked_up = getattr(layer.info.module, "concept", None) is concepts.WEIGHTS  # no sum at all
+    dense = layer.info.weights.ndim == 2 and layer.inputs.ndim <= 2  # and one row is one sum
     if dense and not looked_up:
         yield f"      its sum: {_sum(layer, loudest)}"
 
@@ -137,7 +137,7 @@ def _reactions(layer: "LayerPass", output: "Tensor") -> str:
     if layer.output is layer.pre_activation:
         return ""
     quiet, firing = int((output == 0).sum()), int((output != 0).sum())
-    if getattr(layer.place.activation, "concept", None) is concepts.ACTIVATION_FUNCTION:
+    if getattr(layer.info.activation, "concept", None) is concepts.ACTIVATION_FUNCTION:
         full, between = int((output == 1).sum()), int(((output > 0) & (output < 1)).sum())
         return f": {quiet} quiet, {between} on the ramp, {full} fully firing"
     return f": {quiet} quiet, {firing} answering"
@@ -145,7 +145,7 @@ def _reactions(layer: "LayerPass", output: "Tensor") -> str:
 
 def _sum(layer: "LayerPass", neuron: int) -> str:
     """The sum of one neuron: its two largest products, the others together, and the bias."""
-    place = layer.place
+    place = layer.info
     products = place.weights[neuron].detach() * _first_row(layer.inputs)
     largest = products.abs().argsort(descending=True, stable=True)[:2].tolist()
     total = _first_row(layer.pre_activation)[neuron].item()

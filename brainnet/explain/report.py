@@ -563,7 +563,7 @@ def neurons_of(subject: RunData) -> Neurons | None:
         return None
     layers, told = [], []
     for layer in subject.thought.layers:
-        if activation_name(layer.place) is None:
+        if activation_name(layer.info) is None:
             continue
         answers = _by_neuron(layer)
         fires = (answers > 0).double().mean(dim=(0, 2))
@@ -590,7 +590,7 @@ def activations_of(subject: RunData) -> Activations:
     layers = []
     for registered in find_layers(subject.network):
         seen = passes.get(registered.name)
-        place = registered if seen is None else seen.place  # with who reacted, not who could have
+        place = registered if seen is None else seen.info  # with who reacted, not who could have
         name, activation = activation_name(place), place.activation
         if name is None:
             continue
@@ -637,7 +637,7 @@ def _neuron(name: str, answers: Tensor, rate: float, subject: RunData) -> Neuron
 def _by_neuron(layer: LayerPass) -> Tensor:
     """A layer's answers as (rows, neurons, places): a channel of a convolution is a neuron."""
     output = layer.output
-    if not isinstance(layer.place.module, CONVOLUTIONS):
+    if not isinstance(layer.info.module, CONVOLUTIONS):
         output = output.movedim(-1, 1)
     return output.reshape(*output.shape[:2], -1)
 

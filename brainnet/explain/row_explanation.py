@@ -253,7 +253,7 @@ def find_most_blamed(
     found: list[BlamedWeight] = []
     sources = name_inputs(thought, labels)
     for depth, (blamed, layer) in enumerate(zip(traced.layers, thought.layers, strict=True)):
-        place = layer.place
+        place = layer.info
         if place.weights.ndim != 2 or layer.inputs.ndim > 2:
             continue
         last = depth == len(thought.layers) - 1
@@ -445,7 +445,7 @@ def list_layer_steps(
         neurons: those to follow; those that carried most where None.
     """
     output = layer.output.detach()[0]
-    activation = layer.place.activation
+    activation = layer.info.activation
     reacts = activation is not None and not isinstance(activation, nn.Identity)
     top = get_upper_limit(activation) if isinstance(activation, RAMPS) else None
     untold = _untold(layer)
@@ -478,7 +478,7 @@ def sum_of(
     carried: float,
 ) -> NeuronSum:
     """Take the sum of one neuron apart; the products are those of the network's own numbers."""
-    place, signals = layer.place, layer.inputs.detach()[0].double()
+    place, signals = layer.info, layer.inputs.detach()[0].double()
     weights = place.weights.detach()[neuron].double()
     products = signals * weights
     bias = None if place.bias is None else float(place.bias.detach()[neuron])
@@ -524,9 +524,9 @@ def get_upper_limit(activation: nn.Module | None) -> float:
 
 def _untold(layer: LayerPass) -> str | None:
     """Why the sums of a layer cannot be written as one line of products, where that is so."""
-    if isinstance(layer.place.module, Embedding):
+    if isinstance(layer.info.module, Embedding):
         return "it sums nothing up: it looks the code of a category up, and signals come back"
-    if layer.place.weights.ndim != 2:
+    if layer.info.weights.ndim != 2:
         return "its neurons look at many small windows of their input, each with a sum of its own"
     if layer.inputs.ndim != 2 or layer.pre_activation.ndim != 2:
         return "it takes its input piece by piece, and has a sum for each piece"
@@ -730,7 +730,7 @@ def _steps(
     steps = []
     for depth, (layer, zero) in enumerate(zip(thought.layers, before.layers, strict=True)):
         last = depth == len(thought.layers) - 1 and layer.output.shape == thought.output.shape
-        targets = name_neurons(thought.model, layer.place, labels, last=last)
+        targets = name_neurons(thought.model, layer.info, labels, last=last)
         ran = carried.layers.get(layer.name, torch.zeros(layer.output.shape[1:]))
         chosen = aim.compete if last else None
         steps.append(list_layer_steps(layer, zero, sources[depth], targets, ran, chosen))

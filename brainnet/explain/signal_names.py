@@ -105,8 +105,8 @@ def name_inputs(thought: ForwardPass, labels: SignalNames) -> list[tuple[str, ..
     for layer in thought.layers:
         count = layer.inputs.shape[-1] if layer.inputs.ndim else 1
         before = next((each for each in reversed(earlier) if _same(each, layer)), None)
-        if isinstance(layer.place.module, Embedding):
-            found.append(labels.of_codes(thought.model, layer.place.module)[0])
+        if isinstance(layer.info.module, Embedding):
+            found.append(labels.of_codes(thought.model, layer.info.module)[0])
             continue
         if before is not None:
             found.append(neurons_of(before.name, count))

@@ -21,7 +21,7 @@ from brainnet.errors import InputError
 from brainnet.inference.inputs import check_complete, check_has_columns, rows_at_once
 from brainnet.inference.trained_model import TrainedModel
 from brainnet.learning.predictions import (
-    ROWS_AT_ONCE,
+    BATCH_ROWS,
     choose_batch_rows,
     compute_outputs,
     decode_predictions,
@@ -190,7 +190,7 @@ def _judged(trained: TrainedModel, rows: Iterator[tuple[Tensor, Tensor]], path: 
         outputs = compute_outputs(trained.network, inputs)
         targets = len(trained.class_names) or right.shape[1]
         tally = tally or StageMetrics(trained.task, targets, confusion=True)
-        blocks = (part.split(ROWS_AT_ONCE) for part in (outputs, right))
+        blocks = (part.split(BATCH_ROWS) for part in (outputs, right))
         for given, expected in zip(*blocks, strict=True):
             wanted = expected.to(given) if expected.is_floating_point() else expected
             told = decode_predictions(given, trained.loss, trained.task)

@@ -14,7 +14,8 @@ from brainnet.errors import InputError
 from brainnet.inference.exported_model import ExportedModel
 from brainnet.inference.trained_model import TrainedModel
 from brainnet.learning.predictions import compute_probabilities, decode_predictions
-from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import ACTIVATIONS
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 

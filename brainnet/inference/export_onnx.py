@@ -19,7 +19,7 @@ from brainnet.inference.exported_model import (
     first_line,
     own_warnings_left_out,
 )
-from brainnet.learning.predictions import PREDICTION
+from brainnet.learning.predictions import PREDICTION_COLUMN
 
 if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
@@ -237,7 +237,7 @@ def _name_classes(graph: "GraphProto", names: Sequence[str]) -> None:
     )
     graph.node.append(
         onnx.helper.make_node(
-            "Gather", [table, PREDICTION], [CLASS_NAME], name=f"{_WITHIN}name the class"
+            "Gather", [table, PREDICTION_COLUMN], [CLASS_NAME], name=f"{_WITHIN}name the class"
         )
     )
     graph.output.insert(

@@ -18,7 +18,11 @@ from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.errors import InputError
 from brainnet.inference.trained_model import TrainedModel
-from brainnet.learning.predictions import PREDICTION, compute_probabilities, decode_predictions
+from brainnet.learning.predictions import (
+    PREDICTION_COLUMN,
+    compute_probabilities,
+    decode_predictions,
+)
 
 EXAMPLE_ROWS = 2  # more than one, or a tracer takes the number for fixed
 
@@ -211,7 +215,7 @@ class ExportedModel(nn.Module):
         """What it gives, in order."""
         with torch.no_grad():
             given = self(*(raw.example for raw in self.inputs))
-        return [PREDICTION, PROBABILITIES][: len(given)]
+        return [PREDICTION_COLUMN, PROBABILITIES][: len(given)]
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         """Prepare, scale, think, and say what the outputs stand for.

@@ -27,7 +27,7 @@ from brainnet.data.preprocessing import TableEncoder, UnseenCategories
 from brainnet.data.table_files import DAMAGED, Frame, TableFile, check_array_sizes, open_table
 from brainnet.data.validation import format_row_number, join_names, report_warning
 from brainnet.errors import InputError, did_you_mean
-from brainnet.learning.predictions import ROWS_AT_ONCE, choose_batch_rows
+from brainnet.learning.predictions import BATCH_ROWS, choose_batch_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -256,7 +256,7 @@ def _table(rows: Any, columns: int) -> Any:
 # Enough to make what is done once for a part cheap, and little for the memory of a laptop.
 _CELLS_AT_ONCE = 2**22
 
-_MOST_ROWS = 8 * ROWS_AT_ONCE
+_MOST_ROWS = 8 * BATCH_ROWS
 
 
 def rows_of_table(
@@ -314,7 +314,7 @@ def rows_at_once(columns: int) -> int:
     It follows from the columns alone, and so do the last bits of the answers.
     """
     fitting = _CELLS_AT_ONCE // columns
-    whole = fitting - fitting % ROWS_AT_ONCE
+    whole = fitting - fitting % BATCH_ROWS
     return min(_MOST_ROWS, whole or max(fitting, 1))
 
 

@@ -17,7 +17,7 @@ from brainnet.data.validation import join_names, to_names
 from brainnet.errors import InputError, did_you_mean
 from brainnet.inference.inputs import columns_of, find_unseen_categories, rows_of_table
 from brainnet.inference.trained_model import TrainedModel, find_dropped_rows, warn_dropped_rows
-from brainnet.learning.predictions import PREDICTION, PROBABILITY, compute_outputs
+from brainnet.learning.predictions import PREDICTION_COLUMN, PROBABILITY_PREFIX, compute_outputs
 
 PredictionFormat = Literal["csv", "jsonl", "parquet"]
 
@@ -210,7 +210,7 @@ def _cells(name: str, column: Any, form: PredictionFormat) -> Cells | None:
     values = np.asarray(column)
     if values.dtype.kind == "f":
         missing = b"null" if form == "jsonl" else b""
-        if name.startswith(PROBABILITY):
+        if name.startswith(PROBABILITY_PREFIX):
             return _shares(values, missing)
         told = values.astype("S")
         return np.where(np.isfinite(values), told, missing) if form == "jsonl" else _blank(told)
@@ -373,7 +373,9 @@ def check_kept(keep: Sequence[str], there: Sequence[str]) -> None:
                 f"--keep: there is no column {name!r}.{did_you_mean(name, there)} "
                 f"The columns are {join_names(there)}."
             )
-        if name == PREDICTION or name.startswith((f"{PREDICTION} ", PROBABILITY)):
+        if name == PREDICTION_COLUMN or name.startswith(
+            (f"{PREDICTION_COLUMN} ", PROBABILITY_PREFIX)
+        ):
             raise InputError(
                 f"--keep: an answer has a column of its own that is called {name!r}. Rename yours."
             )

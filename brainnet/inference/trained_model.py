@@ -32,8 +32,8 @@ from brainnet.explain.signal_names import SignalNames
 from brainnet.inference.inputs import encode_rows, note_never_seen
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.learning.predictions import (
-    PREDICTION,
-    PROBABILITY,
+    PREDICTION_COLUMN,
+    PROBABILITY_PREFIX,
     compute_outputs,
     compute_probabilities,
     decode_predictions,
@@ -240,18 +240,18 @@ class TrainedModel:
         if self.task == "regression":
             numbers = self.target_scaling.undo(found).numpy()
             if numbers.shape[1] == 1:
-                return {PREDICTION: numbers[:, 0]}
+                return {PREDICTION_COLUMN: numbers[:, 0]}
             return {
-                f"{PREDICTION} {name}": numbers[:, column]
+                f"{PREDICTION_COLUMN} {name}": numbers[:, column]
                 for column, name in enumerate(self.target_names)
             }
         named = np.array(self.class_names, dtype=object)[found.numpy()]
         named[~outputs.isfinite().all(dim=1).numpy()] = None
-        columns: dict[str, Any] = {PREDICTION: named}
+        columns: dict[str, Any] = {PREDICTION_COLUMN: named}
         shares = compute_probabilities(outputs, self.loss, self.task)
         if shares is not None:
             for column, name in enumerate(self.class_names):
-                columns[PROBABILITY + name] = shares[:, column].numpy()
+                columns[PROBABILITY_PREFIX + name] = shares[:, column].numpy()
         return columns
 
     def explanation(

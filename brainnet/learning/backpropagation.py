@@ -18,7 +18,7 @@ class LayerBlame:
     A weight's share of the blame is its squared gradient over that of the whole network: the share
     that it would have in making the loss smaller, were all weights moved a small step against their
     gradients. Shares add up: a neuron's is that of its row and bias, a layer's that of its neurons.
-    A layer that thought several times has one gradient, and one share of the blame, of which each
+    A layer that forward_pass several times has one gradient, and one share of the blame, of which each
     time bears an equal part.
 
     Attributes:
@@ -70,7 +70,7 @@ class Backpropagation:
 
 
 def backpropagate(
-    loss: Tensor, thought: ForwardPass, *, retain_graph: bool = False
+    loss: Tensor, forward_pass: ForwardPass, *, retain_graph: bool = False
 ) -> Backpropagation:
     """Carry the loss backward through a traced forward pass, and label what arrives where.
 
@@ -79,8 +79,8 @@ def backpropagate(
     optimizer can step next.
 
     Args:
-        loss: one number, computed from `thought.output`.
-        thought: what `network.trace` or `trace` returned.
+        loss: one number, computed from `forward_pass.output`.
+        forward_pass: what `network.trace` or `trace` returned.
         retain_graph: keep the graph for another pass backward, as in `torch.autograd.grad`.
 
     Raises:
@@ -89,31 +89,31 @@ def backpropagate(
 
     Example:
         >>> from brainnet.structure.network import Network
-        >>> thought = Network([4, 3, 2]).trace(torch.ones(5, 4))
-        >>> blame = backpropagate(thought.output.square().mean(), thought)
+        >>> forward_pass = Network([4, 3, 2]).trace(torch.ones(5, 4))
+        >>> blame = backpropagate(forward_pass.output.square().mean(), forward_pass)
         >>> blame.layers[0].delta.shape
         torch.Size([5, 3])
         >>> round(sum(layer.blame for layer in blame.layers), 6)
         1.0
     """
-    if not isinstance(loss, Tensor) or not isinstance(thought, ForwardPass):
+    if not isinstance(loss, Tensor) or not isinstance(forward_pass, ForwardPass):
         raise TypeError(
-            "blame is traced from a loss (a tensor) through a thought (a ForwardPass); got "
-            f"{type(loss).__name__} and {type(thought).__name__}. "
-            "For example: backpropagate(criterion(thought.output, targets), thought)."
+            "blame is traced from a loss (a tensor) through a forward_pass (a ForwardPass); got "
+            f"{type(loss).__name__} and {type(forward_pass).__name__}. "
+            "For example: backpropagate(criterion(forward_pass.output, targets), forward_pass)."
         )
     if loss.numel() != 1:
         raise ValueError(
             f"blame is traced for one number; got a loss of shape {tuple(loss.shape)}. "
             "Take its mean or its sum."
         )
-    parameters = [value for value in thought.model.parameters() if value.requires_grad]
-    sums = [layer.pre_activation for layer in thought.layers]
+    parameters = [value for value in forward_pass.model.parameters() if value.requires_grad]
+    sums = [layer.pre_activation for layer in forward_pass.layers]
     if not loss.requires_grad or not parameters:
         raise ValueError(
             "nothing connects this loss with a weight that may change: it was computed under "
             "no_grad, from a detached tensor, or all weights are frozen. Compute it from "
-            "thought.output with gradients on."
+            "forward_pass.output with gradients on."
         )
     reachable = [value for value in sums if value.requires_grad]
     found = torch.autograd.grad(
@@ -123,11 +123,11 @@ def backpropagate(
     gradients = dict(zip(map(id, parameters), found[len(reachable) :], strict=True))
     if all(gradient is None for gradient in gradients.values()):
         raise ValueError(
-            "no weight of this network took part in this loss. Compute it from thought.output."
+            "no weight of this network took part in this loss. Compute it from forward_pass.output."
         )
     for parameter in parameters:
         _add_to_grad(parameter, gradients[id(parameter)])
-    return _labelled(float(loss.detach()), thought, deltas, gradients)
+    return _labelled(float(loss.detach()), forward_pass, deltas, gradients)
 
 
 def _add_to_grad(parameter: Tensor, gradient: Tensor | None) -> None:
@@ -138,15 +138,15 @@ def _add_to_grad(parameter: Tensor, gradient: Tensor | None) -> None:
 
 def _labelled(
     loss: float,
-    thought: ForwardPass,
+    forward_pass: ForwardPass,
     deltas: Mapping[int, Tensor | None],
     gradients: Mapping[int, Tensor | None],
 ) -> Backpropagation:
     """Give every gradient its layer's name and its share of the blame."""
-    share_of = _sharing(thought, gradients)
+    share_of = _sharing(forward_pass, gradients)
     layers = []
-    for layer in thought.layers:
-        weights, bias = layer.place.learned()
+    for layer in forward_pass.layers:
+        weights, bias = layer.info.find_parameters()
         weights_blame = share_of(weights)
         neuron_blame = weights_blame.flatten(1).sum(dim=1)
         if bias is not None:
@@ -166,7 +166,7 @@ def _labelled(
 
 
 def _sharing(
-    thought: ForwardPass, gradients: Mapping[int, Tensor | None]
+    forward_pass: ForwardPass, gradients: Mapping[int, Tensor | None]
 ) -> Callable[[Tensor], Tensor]:
     """What gives weights, or biases, their shares: their squared gradients over those of all."""
     found = [_plain(value) for value in gradients.values() if value is not None]
@@ -174,7 +174,9 @@ def _sharing(
     # Where there is no slope anywhere, nobody is to blame.
     largest = max((float(value.abs().max()) for value in found if value.numel()), default=0) or 1
     total = sum(float((value / largest).square().sum()) for value in found) or 1
-    times = Counter(id(part) for layer in thought.layers for part in layer.place.learned())
+    times = Counter(
+        id(part) for layer in forward_pass.layers for part in layer.info.find_parameters()
+    )
 
     def share_of(part: Tensor) -> Tensor:
         gradient = _plain(_or_zeros(gradients.get(id(part)), part))

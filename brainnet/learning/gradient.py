@@ -27,19 +27,19 @@ class Gradient:
     bias: Tensor | None
 
     @property
-    def steepness(self) -> float:
+    def norm(self) -> float:
         """Euclidean norm over weights and bias: 0 on flat ground or where nothing arrived."""
         parts = [to_wide(part) for part in (self.weights, self.bias) if part is not None]
         return math.hypot(*(float(part.norm()) for part in parts))
 
     def __str__(self) -> str:
         """Name and steepness."""
-        return f"{self.name}: steepness {self.steepness:.4g}"
+        return f"{self.name}: steepness {self.norm:.4g}"
 
     __repr__ = __str__
 
 
-def gradients(model: nn.Module) -> list[Gradient]:
+def get_gradients(model: nn.Module) -> list[Gradient]:
     """What the last pass backward left in each layer of any model, by the layer's name.
 
     Example:
@@ -49,7 +49,10 @@ def gradients(model: nn.Module) -> list[Gradient]:
         >>> gradients(model)[0].weights
         tensor([[3., 4.]])
     """
-    return [Gradient(place.name, *map(_arrived, place.learned())) for place in find_layers(model)]
+    return [
+        Gradient(place.name, *map(_arrived, place.find_parameters()))
+        for place in find_layers(model)
+    ]
 
 
 def _arrived(part: Tensor | None) -> Tensor | None:

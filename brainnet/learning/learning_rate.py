@@ -68,7 +68,7 @@ SCHEDULES: dict[str, type[LRScheduler]] = {
 
 """Schedules by name, each stepped once per optimizer step; a constant rate needs none."""
 
-LAST_SHARE = 0.01
+_FINAL_FRACTION = 0.01
 
 """What an exponential schedule leaves of the learning rate at the end of a run."""
 
@@ -87,7 +87,7 @@ def fill_run_settings(optimizer: Optimizer, total_steps: int) -> dict[str, float
         "T_max": total_steps,
         "total_steps": total_steps,
         "step_size": max(1, total_steps // 3),
-        "gamma": LAST_SHARE ** (1 / total_steps),
+        "gamma": _FINAL_FRACTION ** (1 / total_steps),
         "max_lr": optimizer.param_groups[0]["lr"],
     }
 

@@ -45,17 +45,17 @@ class CrossEntropy(nn.Module):
         return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     @staticmethod
-    def outputs_for(classes: int) -> int:
+    def count_outputs(classes: int) -> int:
         """Outputs that the network needs: one per class."""
         return classes
 
     @staticmethod
-    def answer(outputs: Tensor) -> Tensor:
+    def decode(outputs: Tensor) -> Tensor:
         """The class with the largest output, (batch,) int64."""
         return outputs.argmax(dim=-1)
 
     @staticmethod
-    def probabilities(outputs: Tensor) -> Tensor:
+    def compute_probabilities(outputs: Tensor) -> Tensor:
         """Share that the network gives to each class, (batch, classes)."""
         return outputs.softmax(dim=-1)
 
@@ -92,7 +92,7 @@ class BinaryCrossEntropy(nn.Module):
         return F.binary_cross_entropy_with_logits(outputs[:, 0], targets.to(outputs.dtype))
 
     @staticmethod
-    def outputs_for(classes: int) -> int:
+    def count_outputs(classes: int) -> int:
         """Outputs that the network needs: one, for yes or no."""
         if classes != 2:
             raise ValueError(
@@ -102,12 +102,12 @@ class BinaryCrossEntropy(nn.Module):
         return 1
 
     @staticmethod
-    def answer(outputs: Tensor) -> Tensor:
+    def decode(outputs: Tensor) -> Tensor:
         """1 where the output is positive, else 0, (batch,) int64."""
         return (outputs[:, 0] > 0).to(torch.int64)
 
     @staticmethod
-    def probabilities(outputs: Tensor) -> Tensor:
+    def compute_probabilities(outputs: Tensor) -> Tensor:
         """Share that the network gives to no and to yes, (batch, 2)."""
         yes = outputs[:, :1].sigmoid()
         return torch.cat([1 - yes, yes], dim=1)
@@ -148,9 +148,9 @@ class MeanSquaredError(nn.Module):
 
     concept = concepts.LOSS_FUNCTION
     tasks: tuple[Task, ...] = ("regression",)
-    outputs_for = staticmethod(_one_per_target)
-    answer = staticmethod(_the_outputs_themselves)
-    probabilities = staticmethod(_no_probabilities)
+    count_outputs = staticmethod(_one_per_target)
+    decode = staticmethod(_the_outputs_themselves)
+    compute_probabilities = staticmethod(_no_probabilities)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean over all numbers, in squared units of the targets."""
@@ -178,9 +178,9 @@ class MeanAbsoluteError(nn.Module):
 
     concept = concepts.LOSS_FUNCTION
     tasks: tuple[Task, ...] = ("regression",)
-    outputs_for = staticmethod(_one_per_target)
-    answer = staticmethod(_the_outputs_themselves)
-    probabilities = staticmethod(_no_probabilities)
+    count_outputs = staticmethod(_one_per_target)
+    decode = staticmethod(_the_outputs_themselves)
+    compute_probabilities = staticmethod(_no_probabilities)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean over all numbers, in units of the targets."""
@@ -213,9 +213,9 @@ class Huber(nn.Module):
 
     concept = concepts.LOSS_FUNCTION
     tasks: tuple[Task, ...] = ("regression",)
-    outputs_for = staticmethod(_one_per_target)
-    answer = staticmethod(_the_outputs_themselves)
-    probabilities = staticmethod(_no_probabilities)
+    count_outputs = staticmethod(_one_per_target)
+    decode = staticmethod(_the_outputs_themselves)
+    compute_probabilities = staticmethod(_no_probabilities)
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()

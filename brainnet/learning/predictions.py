@@ -5,16 +5,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from brainnet.data.table_files import CELLS_AT_ONCE
 from brainnet.learning.loss import Task
 
-ROWS_AT_ONCE = 8192
+BATCH_ROWS = 8192
 
 """Rows of one forward pass: a row's last bit may depend on how many are multiplied with it."""
 
-PREDICTION = "prediction"
+MAX_BATCH_CELLS = 1 << 24
 
-PROBABILITY = "probability "
+"""Input values of one batch when rows are encoded or predicted: 64 MB as float32."""
+
+PREDICTION_COLUMN = "prediction"
+
+PROBABILITY_PREFIX = "probability "
 
 """What the columns of an answer are called: the one before a class is `probability CLASS`."""
 
@@ -36,7 +39,7 @@ def decode_predictions(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
         >>> answers(torch.tensor([[0.2, 0.8]]), nn.CrossEntropyLoss(), "multiclass")
         tensor([1])
     """
-    answer: Callable[[Tensor], Tensor] | None = getattr(loss, "answer", None)
+    answer: Callable[[Tensor], Tensor] | None = getattr(loss, "decode", None)
     if answer is not None:
         return answer(outputs)
     if task == "regression":
@@ -60,7 +63,7 @@ def compute_probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tenso
         >>> probabilities(torch.tensor([[0.0]]), nn.BCEWithLogitsLoss(), "binary")
         tensor([[0.5000, 0.5000]])
     """
-    shares: Callable[[Tensor], Tensor | None] | None = getattr(loss, "probabilities", None)
+    shares: Callable[[Tensor], Tensor | None] | None = getattr(loss, "compute_probabilities", None)
     if task == "regression":
         return None
     if shares is not None:
@@ -82,7 +85,7 @@ def choose_batch_rows(inputs: int) -> int:
         >>> rows_of_a_pass(64), rows_of_a_pass(3 * 224 * 224)
         (8192, 111)
     """
-    return max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // inputs))
+    return max(1, min(BATCH_ROWS, MAX_BATCH_CELLS // inputs))
 
 
 def compute_outputs(network: nn.Module, inputs: Tensor) -> Tensor:

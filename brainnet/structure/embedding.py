@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from brainnet import concepts
 from brainnet.errors import InputError
 
-NEVER_SEEN = 0
+_UNKNOWN_CODE = 0
 
 """The code of a category that was not there in training."""
 
-WIDEST = 600
+_MAX_WIDTH = 600
 
 
 def choose_width(codes: int) -> int:
@@ -29,7 +29,7 @@ def choose_width(codes: int) -> int:
         >>> [width_for(codes) for codes in (12, 100, 5000)]
         [6, 21, 189]
     """
-    return min(WIDEST, round(1.6 * math.pow(codes, 0.56)))
+    return min(_MAX_WIDTH, round(1.6 * math.pow(codes, 0.56)))
 
 
 class Embedding(nn.Module):
@@ -92,14 +92,14 @@ class Embedding(nn.Module):
             return
         # Drawn code by code, as PyTorch's own table is.
         table = self.value.new_empty(self.codes, self.neurons).normal_(generator=generator)
-        table[NEVER_SEEN] = 0
+        table[_UNKNOWN_CODE] = 0
         self.value.copy_(table.t())
 
     def forward(self, column: Tensor) -> Tensor:
         """Look the codes up, which came as floating-point numbers among the other inputs."""
         known = (column >= 0) & (column < self.codes) & (column == column.trunc())  # NaN is not
-        codes = torch.where(known, column, NEVER_SEEN).long()
-        return F.embedding(codes, self.value.t(), padding_idx=NEVER_SEEN)
+        codes = torch.where(known, column, _UNKNOWN_CODE).long()
+        return F.embedding(codes, self.value.t(), padding_idx=_UNKNOWN_CODE)
 
     def extra_repr(self) -> str:
         """Codes and width, and the concept that this part embodies."""

@@ -25,13 +25,13 @@ class LayerPass:
     """What one layer did with one batch.
 
     Attributes:
-        place: the layer, with the activation that reacted in this very pass.
+        info: the layer, with the activation that reacted in this very pass.
         inputs: the signals that arrived, (batch, inputs).
         pre_activation: the weighted sums plus biases, z, (batch, neurons).
         output: what the neurons answered, (batch, neurons).
     """
 
-    place: LayerInfo
+    info: LayerInfo
     inputs: Tensor
     pre_activation: Tensor
     output: Tensor
@@ -39,7 +39,7 @@ class LayerPass:
     @property
     def name(self) -> str:
         """The layer's name."""
-        return self.place.name
+        return self.info.name
 
     def __str__(self) -> str:
         """Sums and answers of the first row."""
@@ -51,10 +51,10 @@ class LayerPass:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ForwardPass:
-    """One thought: every intermediate value from the input to the answer, still differentiable.
+    """One forward_pass: every intermediate value from the input to the answer, still differentiable.
 
     Attributes:
-        model: who thought.
+        model: who forward_pass.
         inputs: what it was shown, (batch, inputs).
         layers: what each layer with weights did, in order.
         output: the answer, (batch, outputs).
@@ -94,8 +94,8 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
         ValueError: where the model has no layer with weights that took part.
 
     Example:
-        >>> thought = trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.zeros(1, 4))
-        >>> thought.layers[0].pre_activation.shape
+        >>> forward_pass = trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.zeros(1, 4))
+        >>> forward_pass.layers[0].pre_activation.shape
         torch.Size([1, 3])
     """
     model = unwrap_compiled(model)
@@ -154,7 +154,7 @@ class _Recorder:
                 if isinstance(module, RESCALING_TYPES):
                     call.pre_activation = output
                 else:
-                    call.place = replace(call.place, activation=module)
+                    call.info = replace(call.info, activation=module)
 
 
 @contextmanager

@@ -63,13 +63,13 @@ class LayerInfo:
     activation: nn.Module | None
     between: tuple[nn.Module, ...] = ()
 
-    def learned(self) -> tuple[Tensor, Tensor | None]:
+    def find_parameters(self) -> tuple[Tensor, Tensor | None]:
         """The parameters that learn: weights and bias, or what pruning makes them of at each call.
 
         Example:
             >>> from torch.nn.utils import prune
             >>> layer = prune.l1_unstructured(nn.Linear(2, 1), "weight", amount=1)
-            >>> places(layer)[0].learned()[0] is layer.weight_orig
+            >>> places(layer)[0].find_parameters()[0] is layer.weight_orig
             True
         """
         pruned = {
@@ -125,7 +125,11 @@ def find_weight_matrices(model: nn.Module, layers: Sequence[LayerInfo]) -> list[
         >>> [place.name for place in matrices(model, places(model))]
         ['words', 'next.weight_ih_l0', 'next.weight_hh_l0']
     """
-    told = {id(part) for layer in layers for part in (*layer.learned(), layer.weights, layer.bias)}
+    told = {
+        id(part)
+        for layer in layers
+        for part in (*layer.find_parameters(), layer.weights, layer.bias)
+    }
     names = {layer.name for layer in layers}
     passed: set[int] = set()
     found: list[LayerInfo] = []

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from brainnet import concepts
-from brainnet.structure.activation import ThresholdRamp, activation_for
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import build_activation
 from brainnet.structure.bias import Bias
 from brainnet.structure.neuron import Neuron
 from brainnet.structure.weights import Weights
@@ -60,7 +61,7 @@ class Layer(nn.Module):
         self.bias: Bias | None = None
         if bias:
             self.bias = Bias(neurons, inputs, generator=generator, device=device, dtype=dtype)
-        self.activation = activation_for(activation, neurons, device=device, dtype=dtype)
+        self.activation = build_activation(activation, neurons, device=device, dtype=dtype)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start anew: fresh weights and biases, and the activation where it began."""
@@ -71,7 +72,7 @@ class Layer(nn.Module):
         if callable(reset_activation):
             reset_activation()
 
-    def collect(self, signals: Tensor) -> Tensor:
+    def pre_activation(self, signals: Tensor) -> Tensor:
         """Weighted sum plus bias of every neuron: the pre-activation z.
 
         Shape:
@@ -95,13 +96,13 @@ class Layer(nn.Module):
 
     def forward(self, signals: Tensor) -> Tensor:
         """Weigh the signals, add the biases, react."""
-        sums = self.collect(signals)
-        if self._nobody_else_sees(sums):
+        sums = self.pre_activation(signals)
+        if self._can_overwrite_pre_activation(sums):
             return self.activation(sums, reuse_input=True)  # type: ignore[no-any-return]
         reaction: Tensor = self.activation(sums)
         return reaction
 
-    def _nobody_else_sees(self, sums: Tensor) -> bool:
+    def _can_overwrite_pre_activation(self, sums: Tensor) -> bool:
         """Whether the sums may give way to the reaction: it then needs no memory of its own.
 
         What PyTorch knows of a tensor (hooks, views, transforms) is `threshold_ramp`'s to ask. Here
@@ -117,8 +118,8 @@ class Layer(nn.Module):
         return (
             type(sums) is Tensor
             and type(weights) is Weights
-            and type(self).collect is Layer.collect
-            and "collect" not in self.__dict__
+            and type(self).pre_activation is Layer.pre_activation
+            and "pre_activation" not in self.__dict__
             and not _has_any_global_hook()
             and not _is_watched(weights)
             and not _is_watched(activation)

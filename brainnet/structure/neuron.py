@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from brainnet import concepts
-from brainnet.structure.activation import ThresholdRamp, activation_for
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import build_activation
 from brainnet.structure.bias import Bias
 from brainnet.structure.weights import Weights
 
@@ -56,7 +57,7 @@ class Neuron(nn.Module):
         self.own_bias: Bias | None = None
         if bias:
             self.own_bias = Bias(1, inputs, generator=generator, device=device, dtype=dtype)
-        self.own_activation = activation_for(activation, 1, device=device, dtype=dtype)
+        self.own_activation = build_activation(activation, 1, device=device, dtype=dtype)
         self._see(self.own_weights, self.own_bias, self.own_activation, index=0)
 
     @classmethod
@@ -93,7 +94,7 @@ class Neuron(nn.Module):
         bias = self._parts[1]
         return None if bias is None else bias.value[self.index]
 
-    def collect(self, signals: Tensor) -> Tensor:
+    def pre_activation(self, signals: Tensor) -> Tensor:
         """Weighted sum of the signals plus the bias: how strongly the neuron is stirred.
 
         Shape:
@@ -115,7 +116,7 @@ class Neuron(nn.Module):
 
     def forward(self, signals: Tensor) -> Tensor:
         """Collect the signals and react."""
-        return self._react(self.collect(signals))
+        return self._react(self.pre_activation(signals))
 
     @property
     def _react(self) -> Callable[[Tensor], Tensor]:

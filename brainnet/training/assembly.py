@@ -67,7 +67,7 @@ def count_outputs(loss: nn.Module, data: DataModule) -> int | None:
     Raises:
         InputError: the loss does not support that number of classes.
     """
-    count = getattr(loss, "outputs_for", None)
+    count = getattr(loss, "count_outputs", None)
     if count is None:
         return None
     try:

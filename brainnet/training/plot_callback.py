@@ -251,7 +251,7 @@ def _boundary(module: LearningModule, data: DataModule) -> Picture:
 
 def _shares(module: LearningModule, outputs: Tensor, classes: int) -> Tensor:
     """Share given to each class, (rows, classes); all to the answer where a loss tells no more."""
-    probabilities = getattr(module.loss, "probabilities", None)
+    probabilities = getattr(module.loss, "compute_probabilities", None)
     found = None if probabilities is None else probabilities(outputs)
     if found is None:
         return torch.nn.functional.one_hot(module.answer(outputs), classes).float()

@@ -5,12 +5,12 @@ import pytest
 from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.table_files import open_table
 from brainnet.inference.inputs import rows_at_once, rows_of_table
-from brainnet.learning.predictions import ROWS_AT_ONCE
+from brainnet.learning.predictions import BATCH_ROWS
 
 
 @pytest.mark.parametrize(
     ("columns", "rows"),
-    [(1, 8 * ROWS_AT_ONCE), (64, 8 * ROWS_AT_ONCE), (300, ROWS_AT_ONCE), (10**5, 41), (10**9, 1)],
+    [(1, 8 * BATCH_ROWS), (64, 8 * BATCH_ROWS), (300, BATCH_ROWS), (10**5, 41), (10**9, 1)],
 )
 def test_parts_are_whole_blocks_that_fit_into_memory(columns, rows):
     assert rows_at_once(columns) == rows

@@ -17,7 +17,7 @@ from brainnet.data.datasets import SOURCES
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES
 from brainnet.learning.loss import LOSSES
-from brainnet.structure.activation import ACTIVATIONS
+from brainnet.structure.activation_registry import ACTIVATIONS
 
 FILES = sorted(find_conf_directory().rglob("*.yaml"))
 GLOBAL = ("experiment", "debug")

@@ -91,9 +91,13 @@ RUNS: dict[str, Callable[[], Values]] = {
     "structure/embedding.py:Embedding": lambda: called(Embedding(6, 4), column=torch.arange(5.0)),
     "structure/embedding.py:Embeddings": lambda: called(Embeddings(3, {1: 12}), inputs=SIGNALS),
     "structure/neuron.py:Neuron": lambda: called(Neuron(3), signals=SIGNALS),
-    "structure/neuron.py:Neuron.collect": lambda: called(Neuron(3).collect, signals=SIGNALS),
+    "structure/neuron.py:Neuron.pre_activation": lambda: called(
+        Neuron(3).pre_activation, signals=SIGNALS
+    ),
     "structure/layer.py:Layer": lambda: called(Layer(3, 4), signals=SIGNALS),
-    "structure/layer.py:Layer.collect": lambda: called(Layer(3, 4).collect, signals=SIGNALS),
+    "structure/layer.py:Layer.pre_activation": lambda: called(
+        Layer(3, 4).pre_activation, signals=SIGNALS
+    ),
     "structure/network.py:Network": lambda: called(Network([3, 4, 2]), inputs=SIGNALS),
     "structure/network.py:Network.trace": lambda: {"inputs": Network([3, 2]).trace(SIGNALS).inputs},
     "answering/trained.py:Trained": answered,

@@ -16,7 +16,8 @@ from brainnet.inference.export import about
 from brainnet.inference.export_json import to_json
 from brainnet.inference.exported_model import ExportedModel
 from brainnet.inference.trained_model import TrainedModel
-from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import ACTIVATIONS
 from brainnet.structure.network import Network
 
 Make = Callable[..., TrainedModel]
@@ -130,7 +131,7 @@ class Unsure(nn.Module):
     """A loss that takes the smallest output for the answer."""
 
     @staticmethod
-    def answer(outputs: torch.Tensor) -> torch.Tensor:
+    def decode(outputs: torch.Tensor) -> torch.Tensor:
         return outputs.argmin(dim=1)
 
 

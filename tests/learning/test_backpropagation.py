@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.nn.utils import prune
 
 from brainnet.learning.backpropagation import backpropagate
-from brainnet.learning.gradient import gradients
+from brainnet.learning.gradient import get_gradients
 from brainnet.structure.forward_pass import trace
 from brainnet.structure.network import Network
 
@@ -16,18 +16,18 @@ def test_agrees_with_the_chain_rule_by_hand() -> None:
     network = Network([4, 5, 3, 2], dtype=torch.float64)
     inputs = torch.randn(6, 4, dtype=torch.float64)
     targets = torch.tensor([0, 1, 1, 0, 1, 0])
-    thought = network.trace(inputs)
-    found = backpropagate(F.cross_entropy(thought.output, targets), thought)
+    forward_pass = network.trace(inputs)
+    found = backpropagate(F.cross_entropy(forward_pass.output, targets), forward_pass)
 
     # Output: softmax minus the truth, averaged. Before it: back through weights, then the ramp.
-    delta = (thought.output.softmax(1) - F.one_hot(targets, 2)) / len(targets)
+    delta = (forward_pass.output.softmax(1) - F.one_hot(targets, 2)) / len(targets)
     for depth in (2, 1, 0):
-        layer, seen, blame = network.layers[depth], thought.layers[depth], found.layers[depth]
+        layer, seen, blame = network.layers[depth], forward_pass.layers[depth], found.layers[depth]
         torch.testing.assert_close(blame.delta, delta)
         torch.testing.assert_close(blame.weights_gradient, delta.T @ seen.inputs)
         torch.testing.assert_close(blame.bias_gradient, delta.sum(0))
         if depth:
-            below = thought.layers[depth - 1].output
+            below = forward_pass.layers[depth - 1].output
             delta = (delta @ layer.weights.value) * ((below > 0) & (below < 1))
 
 
@@ -38,16 +38,16 @@ def test_gradients_are_those_of_backward_and_arrive_in_grad() -> None:
     expected = [value.grad.clone() for value in network.parameters()]
     network.zero_grad()
     for times in (1, 2):  # the second pass adds, as backward() does
-        thought = network.trace(inputs)
-        found = backpropagate(thought.output.square().mean(), thought)
+        forward_pass = network.trace(inputs)
+        found = backpropagate(forward_pass.output.square().mean(), forward_pass)
         for value, gradient in zip(network.parameters(), expected, strict=True):
             torch.testing.assert_close(value.grad, times * gradient)
     torch.testing.assert_close(found.layers[0].weights_gradient, expected[0])
 
 
 def test_shares_add_up() -> None:
-    thought = Network([4, 8, 8, 2]).trace(torch.randn(6, 4))
-    found = backpropagate(thought.output.square().mean(), thought)
+    forward_pass = Network([4, 8, 8, 2]).trace(torch.randn(6, 4))
+    found = backpropagate(forward_pass.output.square().mean(), forward_pass)
     assert sum(layer.blame for layer in found.layers) == pytest.approx(1, abs=1e-6)
     for layer in found.layers:
         assert layer.neuron_blame.sum().item() == pytest.approx(layer.blame, abs=1e-6)
@@ -59,8 +59,8 @@ def test_shares_are_the_same_however_small_or_large_the_slope(scale: float) -> N
     network, inputs = Network([4, 8, 8, 2]), torch.randn(6, 4)
 
     def shares(scale: float) -> list[float]:
-        thought = network.trace(inputs)
-        found = backpropagate(thought.output.square().mean() * scale, thought)
+        forward_pass = network.trace(inputs)
+        found = backpropagate(forward_pass.output.square().mean() * scale, forward_pass)
         return [layer.blame for layer in found.layers]
 
     assert shares(scale) == pytest.approx(shares(1.0), rel=1e-4)
@@ -76,8 +76,8 @@ def test_shares_add_up_where_a_layer_thinks_twice_and_weights_are_shared() -> No
         def forward(self, inputs: Tensor) -> Tensor:
             return self.tied(self.step(self.step(inputs).tanh()).tanh())
 
-    thought = trace(Twice(), torch.randn(6, 3))
-    found = backpropagate(thought.output.square().mean(), thought)
+    forward_pass = trace(Twice(), torch.randn(6, 3))
+    found = backpropagate(forward_pass.output.square().mean(), forward_pass)
     assert [layer.name for layer in found.layers] == ["step", "step", "tied"]
     assert sum(layer.blame for layer in found.layers) == pytest.approx(1, abs=1e-6)
     first, second, tied = found.layers
@@ -94,21 +94,21 @@ def test_pruned_layers_bear_their_blame_too() -> None:
         (pruned, pruned.layers[0].weights.value_orig),
         (plain, plain[0].weight_orig),
     ):
-        thought = trace(model, torch.randn(6, 4))
-        found = backpropagate(thought.output.square().mean(), thought)
+        forward_pass = trace(model, torch.randn(6, 4))
+        found = backpropagate(forward_pass.output.square().mean(), forward_pass)
         first = found.layers[0]
         assert sum(layer.blame for layer in found.layers) == pytest.approx(1, abs=1e-6)
         assert torch.equal(first.weights_gradient, made_of.grad)
         assert (first.weights_blame == 0).sum() == 16  # half of them, which can no longer learn
-        assert gradients(model)[0].weights is made_of.grad
+        assert get_gradients(model)[0].weights is made_of.grad
 
 
 def test_a_share_is_what_a_small_step_would_gain() -> None:
     network = Network([4, 8, 2], "tanh", dtype=torch.float64)
     inputs = torch.randn(6, 4, dtype=torch.float64)
-    thought = network.trace(inputs)
-    loss = thought.output.square().mean()
-    found = backpropagate(loss, thought)
+    forward_pass = network.trace(inputs)
+    loss = forward_pass.output.square().mean()
+    found = backpropagate(loss, forward_pass)
     gains = []
     for layer in network.layers:
         with torch.no_grad():
@@ -130,8 +130,8 @@ def test_a_share_is_what_a_small_step_would_gain() -> None:
 def test_silent_neurons_carry_no_blame() -> None:
     network = Network([4, 3, 2])
     network.layers[0].bias.value.data[1] = -1000.0
-    thought = network.trace(torch.randn(6, 4))
-    first = backpropagate(thought.output.square().mean(), thought).layers[0]
+    forward_pass = network.trace(torch.randn(6, 4))
+    first = backpropagate(forward_pass.output.square().mean(), forward_pass).layers[0]
     assert first.delta[:, 1].count_nonzero() == 0
     assert first.neuron_blame[1] == 0
 
@@ -141,8 +141,8 @@ def test_any_model_and_frozen_layers() -> None:
         nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(inplace=True), nn.Linear(3, 1)
     )
     model[0].requires_grad_(requires_grad=False)
-    thought = trace(model, torch.randn(6, 4))
-    found = backpropagate(thought.output.square().mean(), thought)
+    forward_pass = trace(model, torch.randn(6, 4))
+    found = backpropagate(forward_pass.output.square().mean(), forward_pass)
     assert found.layers[0].weights_gradient.count_nonzero() == 0
     assert found.layers[0].delta.count_nonzero() > 0
     assert model[1].weight.grad is not None
@@ -150,33 +150,33 @@ def test_any_model_and_frozen_layers() -> None:
 
 def test_half_precision_does_not_lose_the_blame() -> None:
     network = Network([4, 3, 2], dtype=torch.float16)
-    thought = network.trace(torch.randn(6, 4, dtype=torch.float16) * 1e-2)
-    found = backpropagate(thought.output.square().mean() * 1e-2, thought)
+    forward_pass = network.trace(torch.randn(6, 4, dtype=torch.float16) * 1e-2)
+    found = backpropagate(forward_pass.output.square().mean() * 1e-2, forward_pass)
     assert sum(layer.blame for layer in found.layers) == pytest.approx(1, abs=1e-3)
 
 
 def test_on_flat_ground_nobody_is_to_blame() -> None:
-    thought = Network([4, 3, 2]).trace(torch.randn(6, 4))
-    found = backpropagate(thought.output.sum() * 0.0, thought)
+    forward_pass = Network([4, 3, 2]).trace(torch.randn(6, 4))
+    found = backpropagate(forward_pass.output.sum() * 0.0, forward_pass)
     assert [layer.blame for layer in found.layers] == [0.0, 0.0]
 
 
 def test_losses_that_cannot_be_traced() -> None:
     network = Network([4, 3, 2])
-    thought = network.trace(torch.randn(6, 4))
+    forward_pass = network.trace(torch.randn(6, 4))
     with pytest.raises(TypeError, match="got float and ForwardPass"):
-        backpropagate(1.0, thought)
+        backpropagate(1.0, forward_pass)
     with pytest.raises(ValueError, match=r"loss of shape \(6, 2\)"):
-        backpropagate(thought.output, thought)
+        backpropagate(forward_pass.output, forward_pass)
     with pytest.raises(ValueError, match="no_grad"):
-        backpropagate(thought.output.detach().sum(), thought)
+        backpropagate(forward_pass.output.detach().sum(), forward_pass)
     with pytest.raises(ValueError, match="took part"):
-        backpropagate(torch.ones((), requires_grad=True) * 2, thought)
+        backpropagate(torch.ones((), requires_grad=True) * 2, forward_pass)
 
 
 def test_print_out_names_who_is_to_blame() -> None:
-    thought = Network([4, 3, 2]).trace(torch.randn(6, 4))
-    text = str(backpropagate(thought.output.square().mean(), thought))
+    forward_pass = Network([4, 3, 2]).trace(torch.randn(6, 4))
+    text = str(backpropagate(forward_pass.output.square().mean(), forward_pass))
     assert text.startswith("blame for a loss of ")
     assert "hidden_1" in text
     assert "most of it on neuron" in text

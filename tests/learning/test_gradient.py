@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.learning.gradient import gradients
+from brainnet.learning.gradient import get_gradients
 from brainnet.structure.network import Network
 
 
 def test_labelled_views_of_grad() -> None:
     network = Network([4, 3, 2])
     network(torch.randn(5, 4)).square().mean().backward()
-    hidden, output = gradients(network)
+    hidden, output = get_gradients(network)
     assert (hidden.name, output.name) == ("hidden_1", "output")
     assert hidden.weights is network.layers[0].weights.value.grad
     assert output.bias is network.layers[1].bias.value.grad
@@ -20,7 +20,7 @@ def test_labelled_views_of_grad() -> None:
 def test_steepness_is_the_norm_over_weights_and_bias() -> None:
     model = nn.Sequential(nn.Linear(2, 1))
     model(torch.tensor([[2.0, 2.0]])).sum().backward()  # slopes 2, 2 and 1
-    assert gradients(model)[0].steepness == 3.0
+    assert get_gradients(model)[0].norm == 3.0
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
@@ -29,25 +29,25 @@ def test_steep_and_flat_ground_in_few_bits(kind: torch.dtype, slope: float) -> N
     model = nn.Linear(15, 1, dtype=kind)
     model.weight.grad = torch.full_like(model.weight, slope)
     model.bias.grad = torch.full_like(model.bias, slope)
-    assert gradients(model)[0].steepness == pytest.approx(4 * slope, rel=1e-12)
+    assert get_gradients(model)[0].norm == pytest.approx(4 * slope, rel=1e-12)
 
 
 def test_a_vanishing_slope_is_not_flat_ground() -> None:
     model = nn.Linear(2, 1, bias=False)
     model.weight.grad = torch.tensor([[3e-30, 4e-30]])
-    assert gradients(model)[0].steepness == pytest.approx(5e-30)
+    assert get_gradients(model)[0].norm == pytest.approx(5e-30)
 
 
 def test_flat_ground_before_any_pass() -> None:
-    gradient = gradients(Network([4, 2]))[0]
+    gradient = get_gradients(Network([4, 2]))[0]
     assert gradient.weights is None
-    assert gradient.steepness == 0.0
+    assert gradient.norm == 0.0
     assert str(gradient) == "output: steepness 0"
 
 
 def test_weights_that_are_made_of_others_have_no_slope_of_their_own() -> None:
     model = nn.utils.parametrizations.weight_norm(nn.Linear(2, 1))
     model(torch.tensor([[2.0, 2.0]])).sum().backward()
-    found = gradients(model)[0]
+    found = get_gradients(model)[0]
     assert found.weights is None
     assert found.bias is model.bias.grad

@@ -48,21 +48,23 @@ def test_surer_of_the_wrong_class_stings_more() -> None:
 
 def test_answers_and_probabilities() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]])
-    assert CrossEntropy.answer(logits).tolist() == [1, 0]
-    torch.testing.assert_close(CrossEntropy.probabilities(logits).sum(1), torch.ones(2))
+    assert CrossEntropy.decode(logits).tolist() == [1, 0]
+    torch.testing.assert_close(CrossEntropy.compute_probabilities(logits).sum(1), torch.ones(2))
     yes = torch.tensor([[0.0], [1.0], [-3.0]])
-    assert BinaryCrossEntropy.answer(yes).tolist() == [0, 1, 0]
-    torch.testing.assert_close(BinaryCrossEntropy.probabilities(yes)[:, 1], yes[:, 0].sigmoid())
-    assert MeanSquaredError.answer(NUMBERS) is NUMBERS
-    assert MeanSquaredError.probabilities(NUMBERS) is None
+    assert BinaryCrossEntropy.decode(yes).tolist() == [0, 1, 0]
+    torch.testing.assert_close(
+        BinaryCrossEntropy.compute_probabilities(yes)[:, 1], yes[:, 0].sigmoid()
+    )
+    assert MeanSquaredError.decode(NUMBERS) is NUMBERS
+    assert MeanSquaredError.compute_probabilities(NUMBERS) is None
 
 
 def test_how_many_outputs_a_loss_needs() -> None:
-    assert CrossEntropy.outputs_for(10) == 10
-    assert BinaryCrossEntropy.outputs_for(2) == 1
-    assert Huber.outputs_for(3) == 3
+    assert CrossEntropy.count_outputs(10) == 10
+    assert BinaryCrossEntropy.count_outputs(2) == 1
+    assert Huber.count_outputs(3) == 3
     with pytest.raises(ValueError, match="two classes apart; got 3"):
-        BinaryCrossEntropy.outputs_for(3)
+        BinaryCrossEntropy.count_outputs(3)
 
 
 def test_auto_serves_every_task() -> None:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from brainnet.observation.layer_statistics import compute_slope, group_by_neuron
-from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import ACTIVATIONS
 
 
 def test_units_are_neurons_or_channels():

@@ -55,7 +55,7 @@ def test_the_activation_is_silent_on_the_ramp_or_full_as_counted(classes):
 def test_a_smooth_activation_has_no_ends_but_flat_ground(smooth):
     (told,) = activations_of(smooth).layers
     with torch.no_grad():
-        sums = smooth.network.layers[0].collect(smooth.learned.inputs)
+        sums = smooth.network.layers[0].pre_activation(smooth.learned.inputs)
     slopes = 1 - sums.tanh().square()
     assert (told.activation, told.threshold, told.full) == ("Tanh", None, None)
     assert told.flat == pytest.approx(float((slopes < 0.1).double().mean()))

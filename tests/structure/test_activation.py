@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from brainnet.errors import InputError
-from brainnet.structure.activation import ThresholdRamp, activation_for
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import build_activation
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 
@@ -49,7 +50,7 @@ def test_one_entry_per_neuron() -> None:
 
 
 def test_in_a_layer_what_learns_is_per_neuron() -> None:
-    ramp = activation_for(ThresholdRamp(learn_threshold=True), neurons=5)
+    ramp = build_activation(ThresholdRamp(learn_threshold=True), neurons=5)
     assert isinstance(ramp, ThresholdRamp)
     assert ramp.threshold.shape == (5,)
     assert ramp.width == 1.0
@@ -85,7 +86,7 @@ def test_what_was_learnt_for_other_neurons_starts_anew() -> None:
 def test_a_buffer_that_was_changed_is_copied_as_it_is() -> None:
     ramp = ThresholdRamp(threshold=torch.zeros(3))
     ramp.threshold[1] = 0.25
-    assert activation_for(ramp, 3).threshold.tolist() == [0.0, 0.25, 0.0]
+    assert build_activation(ramp, 3).threshold.tolist() == [0.0, 0.25, 0.0]
 
 
 @pytest.mark.parametrize("width", [0.0, -1.0, float("nan"), torch.tensor([1.0, 0.0])])
@@ -218,7 +219,7 @@ def test_a_ramp_that_knows_its_neurons_counts_them() -> None:
 
 
 def test_a_layer_made_after_a_counting_ramp_counts_its_own() -> None:
-    first, second = (activation_for(counting(), neurons=3) for _ in range(2))
+    first, second = (build_activation(counting(), neurons=3) for _ in range(2))
     first(BATCH)
     assert isinstance(first, ThresholdRamp)
     assert isinstance(second, ThresholdRamp)

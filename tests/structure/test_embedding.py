@@ -126,12 +126,12 @@ def test_each_category_is_a_place_with_weights_of_its_own() -> None:
     network = Network([4, 6, 2], embeddings=CODES)
     found = find_layers(network)
     assert [place.name for place in found] == ["embedding_1", "embedding_3", "hidden_1", "output"]
-    thought = network.trace(ROWS)
-    first = thought.layers[0]
+    forward_pass = network.trace(ROWS)
+    first = forward_pass.layers[0]
     assert first.output.shape == (3, choose_width(3))
-    assert "embedding_1" in str(thought)
-    blame = backpropagate(thought.output.square().mean(), thought)
-    assert blame.layers[0].weights_gradient.shape == first.place.weights.shape
+    assert "embedding_1" in str(forward_pass)
+    blame = backpropagate(forward_pass.output.square().mean(), forward_pass)
+    assert blame.layers[0].weights_gradient.shape == first.info.weights.shape
     assert sum(layer.blame for layer in blame.layers) == pytest.approx(1.0)
 
 

@@ -1,4 +1,4 @@
-"""A traced thought: the same answer, with every step on the way."""
+"""A traced forward_pass: the same answer, with every step on the way."""
 
 import pytest
 import torch
@@ -11,12 +11,12 @@ from brainnet.structure.network import Network
 def test_the_trace_is_the_forward_pass_itself() -> None:
     network = Network([4, 3, 2])
     inputs = torch.randn(5, 4)
-    thought = network.trace(inputs)
-    assert torch.equal(thought.output, network(inputs))
+    forward_pass = network.trace(inputs)
+    assert torch.equal(forward_pass.output, network(inputs))
     signal = inputs
-    for layer, seen in zip(network.layers, thought.layers, strict=True):
+    for layer, seen in zip(network.layers, forward_pass.layers, strict=True):
         assert torch.equal(seen.inputs, signal)
-        assert torch.equal(seen.pre_activation, layer.collect(signal))
+        assert torch.equal(seen.pre_activation, layer.pre_activation(signal))
         signal = layer(signal)
         assert torch.equal(seen.output, signal)
 
@@ -26,8 +26,8 @@ def test_any_model_with_normalisation_and_in_place_reactions() -> None:
         nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(inplace=True), nn.Linear(3, 2)
     ).eval()
     inputs = torch.randn(6, 4)
-    thought = trace(model, inputs)
-    first, last = thought.layers
+    forward_pass = trace(model, inputs)
+    first, last = forward_pass.layers
     expected = model[1](model[0](inputs))
     torch.testing.assert_close(first.pre_activation, expected)
     torch.testing.assert_close(first.output, expected.relu())
@@ -51,9 +51,9 @@ def test_a_compiled_model_is_traced_as_it_was_written(wrapped: bool) -> None:
         network.compile(backend="eager")
     inputs = torch.randn(5, 4)
     answer = compiled(inputs)
-    thought = trace(compiled, inputs)
-    assert [layer.name for layer in thought.layers] == ["hidden_1", "output"]
-    torch.testing.assert_close(thought.output, answer)
+    forward_pass = trace(compiled, inputs)
+    assert [layer.name for layer in forward_pass.layers] == ["hidden_1", "output"]
+    torch.testing.assert_close(forward_pass.output, answer)
     assert wrapped or network._compiled_call_impl is not None
 
 
@@ -85,9 +85,9 @@ def test_a_layer_used_twice_is_seen_twice() -> None:
         def forward(self, inputs: Tensor) -> Tensor:
             return self.step(self.step(inputs).tanh())
 
-    thought = trace(Recurrent(), torch.randn(2, 3))
-    assert [layer.name for layer in thought.layers] == ["step", "step"]
-    assert torch.equal(thought.layers[1].output, thought.output)
+    forward_pass = trace(Recurrent(), torch.randn(2, 3))
+    assert [layer.name for layer in forward_pass.layers] == ["step", "step"]
+    assert torch.equal(forward_pass.layers[1].output, forward_pass.output)
 
 
 def test_the_activation_is_who_reacted_not_who_is_registered_next() -> None:
@@ -101,9 +101,9 @@ def test_the_activation_is_who_reacted_not_who_is_registered_next() -> None:
 
     actor = Actor()
     first, last = trace(actor, torch.randn(5, 4)).layers
-    assert first.place.activation is None  # a function's reaction is nobody's to see
+    assert first.info.activation is None  # a function's reaction is nobody's to see
     assert torch.equal(first.output, first.pre_activation)
-    assert last.place.activation is actor.tanh
+    assert last.info.activation is actor.tanh
     assert torch.equal(last.output, last.pre_activation.tanh())
 
 
@@ -117,15 +117,15 @@ def test_each_time_a_layer_thinks_it_is_told_who_reacted() -> None:
             return self.relu(self.step(self.tanh(self.step(inputs))))
 
     twice = Twice()
-    thought = trace(twice, torch.randn(2, 3))
-    assert [call.place.activation for call in thought.layers] == [twice.tanh, twice.relu]
+    forward_pass = trace(twice, torch.randn(2, 3))
+    assert [call.info.activation for call in forward_pass.layers] == [twice.tanh, twice.relu]
 
 
 def test_dropout_passes_the_sums_on() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.Tanh())
     for training in (True, False):
         (only,) = trace(model.train(training), torch.randn(6, 4)).layers
-        assert only.place.activation is model[2]
+        assert only.info.activation is model[2]
         assert torch.equal(only.output, only.pre_activation.tanh())
 
 

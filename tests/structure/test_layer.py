@@ -11,7 +11,8 @@ from torch.utils import flop_counter
 
 from brainnet.kernels import build
 from brainnet.kernels import dispatch as paths
-from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import ACTIVATIONS
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 
@@ -123,7 +124,7 @@ def test_whoever_listens_to_the_bias_is_told() -> None:
     told: list[torch.Tensor] = []
     layer.bias.register_forward_hook(lambda _module, _weighted, sums: told.append(sums))
     torch.testing.assert_close(layer(signals), apart(signals))
-    torch.testing.assert_close(told[0], apart.collect(signals))  # and nobody wrote over them
+    torch.testing.assert_close(told[0], apart.pre_activation(signals))  # and nobody wrote over them
 
 
 def test_a_compiler_calls_a_bias_that_others_listen_to() -> None:
@@ -223,15 +224,15 @@ class TestInPlace:
         getattr(getattr(layer, where), how)(lambda *_: None)
         signals = torch.randn(7, 3, requires_grad=True)
         layer(signals).sum().backward()
-        assert torch.equal(seen[0], layer.collect(signals))
+        assert torch.equal(seen[0], layer.pre_activation(signals))
 
     def test_whoever_stands_in_the_way_keeps_the_sums(self, fast, monkeypatch):
         seen = spied(monkeypatch)
         signals = torch.randn(7, 3)
 
         class Remembering(Layer):
-            def collect(self, signals: torch.Tensor) -> torch.Tensor:
-                self.last = super().collect(signals)
+            def pre_activation(self, signals: torch.Tensor) -> torch.Tensor:
+                self.last = super().pre_activation(signals)
                 return self.last
 
         wrapped, observed, plain = Layer(3, 4), Layer(3, 4), Layer(3, 4)
@@ -259,7 +260,7 @@ class TestInPlace:
     def test_a_trace_and_the_sums_alone_stay_as_they_are(self, fast):
         network = Network([3, 4, 2])
         signals = torch.randn(7, 3)
-        sums = network.layers[0].collect(signals)
+        sums = network.layers[0].pre_activation(signals)
         first = network.trace(signals).layers[0]
         assert torch.equal(first.pre_activation, sums)
         assert torch.equal(first.output, network.layers[0](signals))

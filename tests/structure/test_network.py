@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
-from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import ACTIVATIONS
 from brainnet.structure.network import Network
 
 OF_TORCH = [name for name in ACTIVATIONS if name != "threshold_ramp"]

@@ -19,7 +19,7 @@ def taught(weights: list[float], bias: float) -> Neuron:
 def test_it_sums_weighted_inputs_and_bias_then_reacts() -> None:
     neuron = taught([0.5, -0.25], 0.1)
     signals = torch.tensor([[1.0, 1.0], [1.0, 2.0], [0.0, 4.0], [3.0, 0.0]])
-    torch.testing.assert_close(neuron.collect(signals), torch.tensor([0.35, 0.1, -0.9, 1.6]))
+    torch.testing.assert_close(neuron.pre_activation(signals), torch.tensor([0.35, 0.1, -0.9, 1.6]))
     torch.testing.assert_close(neuron(signals), torch.tensor([0.35, 0.1, 0.0, 1.0]))
 
 
@@ -56,9 +56,9 @@ def test_pruned_it_goes_on_learning(part: str) -> None:
     optimizer = torch.optim.SGD(neuron.parameters(), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        neuron.collect(torch.tensor([1.0, 1.0])).backward()
+        neuron.pre_activation(torch.tensor([1.0, 1.0])).backward()
         optimizer.step()
-    neuron.collect(torch.zeros(2))  # the values are made as they are asked for
+    neuron.pre_activation(torch.zeros(2))  # the values are made as they are asked for
     learned = {"own_weights": ([0.3, 0.0], -0.1), "own_bias": ([0.3, -0.45], 0.0)}[part]
     torch.testing.assert_close(neuron.weights, torch.tensor(learned[0]))
     torch.testing.assert_close(neuron.bias, torch.tensor(learned[1]))
@@ -82,4 +82,4 @@ def test_signals_of_another_size() -> None:
 def test_without_bias() -> None:
     neuron = Neuron(inputs=2, bias=False)
     assert neuron.bias is None
-    assert neuron.collect(torch.zeros(3, 2)).tolist() == [0.0, 0.0, 0.0]
+    assert neuron.pre_activation(torch.zeros(3, 2)).tolist() == [0.0, 0.0, 0.0]

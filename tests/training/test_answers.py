@@ -6,7 +6,7 @@ from torch import nn
 
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.learning.predictions import (
-    ROWS_AT_ONCE,
+    BATCH_ROWS,
     compute_outputs,
     compute_probabilities,
     decode_predictions,
@@ -63,10 +63,10 @@ def test_where_nobody_says_what_outputs_mean_there_are_no_probabilities(loss, ta
 def test_outputs_of_many_rows_are_those_of_their_parts():
     random = torch.Generator().manual_seed(0)
     network = Network([10, 50, 7, 2], generator=random).eval()
-    inputs = torch.randn(2 * ROWS_AT_ONCE + 100, 10, generator=random)
+    inputs = torch.randn(2 * BATCH_ROWS + 100, 10, generator=random)
     found = compute_outputs(network, inputs)
     assert not found.requires_grad
-    parts = [compute_outputs(network, part) for part in inputs.split(ROWS_AT_ONCE)]
+    parts = [compute_outputs(network, part) for part in inputs.split(BATCH_ROWS)]
     assert torch.equal(found, torch.cat(parts))
     columns_first = inputs.T.contiguous().T
     assert torch.equal(compute_outputs(network, columns_first), found)

@@ -18,7 +18,8 @@ from brainnet.learning.loss import (
     Huber,
     MeanSquaredError,
 )
-from brainnet.structure.activation import ACTIVATIONS, ThresholdRamp
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import ACTIVATIONS
 from brainnet.structure.network import Network
 from brainnet.training.assembly import (
     check_sizes,
@@ -41,7 +42,7 @@ def test_auto_is_the_default_loss_of_the_task(task):
 
 
 @pytest.mark.parametrize(("outputs", "loss"), [(1, BinaryCrossEntropy), (2, CrossEntropy)])
-def test_auto_depends_on_the_outputs_for_two_classes(outputs, loss):
+def test_auto_depends_on_the_count_outputs_two_classes(outputs, loss):
     assert type(choose_loss("binary", outputs=outputs)) is loss
 
 
