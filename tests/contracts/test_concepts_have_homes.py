@@ -1,4 +1,4 @@
-"""Each concept is a real part: its home exists, lives in its own file and carries its label."""
+"""Every concept is implemented by a class or function that has its label."""
 
 from importlib import import_module
 
@@ -8,7 +8,7 @@ from brainnet.concepts import CONCEPTS, Concept
 
 
 @pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.name)
-def test_home_exists(concept: Concept) -> None:
+def test_implementation_exists(concept: Concept) -> None:
     module_name, _, name = concept.home.rpartition(".")
     part = getattr(import_module(module_name), name)
     assert part.__module__ == module_name
@@ -16,6 +16,6 @@ def test_home_exists(concept: Concept) -> None:
         assert part.concept is concept
 
 
-def test_there_are_eleven() -> None:
+def test_there_are_eleven_concepts() -> None:
     assert len(CONCEPTS) == 11
     assert len({concept.name for concept in CONCEPTS}) == 11

@@ -14,30 +14,34 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DECLARED = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = [
     Requirement(line)
-    for extra in ("onnx", "parquet")  # what users install; the others are for working on brainnet
+    for extra in ("onnx",)  # the other extras are for development
     for line in PROJECT["optional-dependencies"][extra]
 ]
 TOOLS = [Requirement(line) for extra in PROJECT["optional-dependencies"].values() for line in extra]
 
-# Triton is none of ours to ask for: PyTorch brings it where it has a GPU to compile for.
-BROUGHT_BY_TORCH = {"triton"}
-# Its fonts are read from its folder; to import it takes a third of a second.
-READ_AS_FILES = {"matplotlib"}
-# torch.onnx imports it for itself.
+# PyTorch installs Triton where it supports a GPU.
+INSTALLED_BY_TORCH = {"triton"}
+# torch.onnx imports it.
 IMPORTED_BY_TORCH = {"onnxscript"}
-# The distributions whose import name is not their own.
-DISTRIBUTION = {"PIL": "pillow", "hydra": "hydra-core", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+# Distributions whose import name differs.
+DISTRIBUTION = {
+    "PIL": "pillow",
+    "google_crc32c": "google-crc32c",
+    "hydra": "hydra-core",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 
 
-def pins() -> dict[str, str]:
-    """The pinned version of each distribution."""
+def read_pins() -> dict[str, str]:
+    """Return the pinned version of each distribution."""
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     entries = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in (e.split("==") for e in entries)}
 
 
-def imported_roots() -> set[str]:
-    """The first part of every module that a file of the package imports."""
+def find_imported_roots() -> set[str]:
+    """Return the top-level names of all modules that the package imports."""
     roots = set()
     for path in (ROOT / "brainnet").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -48,9 +52,9 @@ def imported_roots() -> set[str]:
     return roots
 
 
-def needed_by(requirements: list[Requirement]) -> set[str]:
-    """The distributions that the requirements bring along, as far as they are installed here."""
-    found: set[str] = set()
+def find_dependencies(requirements: list[Requirement]) -> set[str]:
+    """Return the installed distributions that the requirements depend on."""
+    distributions: set[str] = set()
     seen: set[tuple[str, str]] = set()
     waiting = [(requirement, "") for requirement in requirements]
     while waiting:
@@ -66,33 +70,35 @@ def needed_by(requirements: list[Requirement]) -> set[str]:
                 lines = importlib.metadata.requires(name) or []
             except importlib.metadata.PackageNotFoundError:
                 continue
-            found.add(name)
+            distributions.add(name)
             waiting += [(Requirement(line), wanted) for line in lines]
-    return found
+    return distributions
 
 
-def test_every_import_is_declared_and_every_declaration_is_imported():
-    outside = imported_roots() - set(sys.stdlib_module_names) - BROUGHT_BY_TORCH - {"brainnet"}
-    imported = {DISTRIBUTION.get(root, root) for root in outside} | READ_AS_FILES
+def test_imports_equal_declared_dependencies():
+    outside = (
+        find_imported_roots() - set(sys.stdlib_module_names) - INSTALLED_BY_TORCH - {"brainnet"}
+    )
+    imported = {DISTRIBUTION.get(root, root) for root in outside}
     declared = {requirement.name for requirement in DECLARED + EXTRAS}
     assert imported | IMPORTED_BY_TORCH == declared
 
 
-def test_every_pin_lies_in_the_declared_range():
-    pinned = pins()
+def test_pins_satisfy_declared_ranges():
+    pinned = read_pins()
     outside = [
         str(r) for r in DECLARED + TOOLS if pinned[canonicalize_name(r.name)] not in r.specifier
     ]
     assert outside == []
 
 
-def test_everything_that_comes_along_is_pinned():
+def test_all_dependencies_are_pinned():
     # torch pins its own CUDA packages to the version.
-    from_torch = needed_by([Requirement("torch")])
-    loose = needed_by(DECLARED + TOOLS) - from_torch - set(pins())
+    from_torch = find_dependencies([Requirement("torch")])
+    loose = find_dependencies(DECLARED + TOOLS) - from_torch - set(read_pins())
     assert loose == set()
 
 
-def test_no_pin_names_a_place():
+def test_pins_contain_no_address():
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert [mark for mark in ("://", "@", "+", "--") if mark in text] == []

@@ -1,4 +1,4 @@
-"""The house stands: imports point down, frameworks stay at the rim, the door opens lazily."""
+"""Package levels, framework boundaries and the lazy public API."""
 
 import ast
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import brainnet
 
 ROOT = Path(brainnet.__file__).parent
-FLOORS = [
+LEVELS = [
     "errors",
     "files",
     "concepts",
@@ -27,9 +27,9 @@ FLOORS = [
     "cli",
     "__main__",
 ]
-"""Lowest first: a module imports only from its own floor and those below it."""
+"""Lowest first: a module imports only from its own level and lower levels."""
 
-HOMES = {
+ALLOWED_PACKAGES = {
     "lightning": {"training", "data/datamodule.py"},
     "hydra": {"cli", "config"},
     "omegaconf": {"cli", "config"},
@@ -38,14 +38,14 @@ HOMES = {
     "onnx": {"inference/export_onnx.py"},
     "sklearn": {"data"},
 }
-"""Which framework may be imported where."""
+"""Where each framework may be imported."""
 
 
-def modules() -> list[Path]:
+def list_modules() -> list[Path]:
     return [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
 
 
-def imported(path: Path) -> Iterator[str]:
+def find_imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -55,35 +55,35 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def floor_of(path: Path) -> str:
+def get_level(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def test_every_part_has_its_floor() -> None:
-    assert {floor_of(path) for path in modules()} <= set(FLOORS)
+def test_every_module_has_a_level() -> None:
+    assert {get_level(path) for path in list_modules()} <= set(LEVELS)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down(path: Path) -> None:
-    for name in imported(path):
+@pytest.mark.parametrize("path", list_modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_respect_levels(path: Path) -> None:
+    for name in find_imports(path):
         package, _, rest = name.partition(".")
         if package != "brainnet":
             continue
-        floor = rest.split(".")[0]
-        if floor in brainnet.__all__ or floor == "__version__":
-            assert floor == "__version__", f"{path} imports {name} through the public door"
+        level = rest.split(".")[0]
+        if level in brainnet.__all__ or level == "__version__":
+            assert level == "__version__", f"{path} imports {name} from the package root"
             continue
-        assert FLOORS.index(floor) <= FLOORS.index(floor_of(path)), f"{path} imports {name}"
+        assert LEVELS.index(level) <= LEVELS.index(get_level(path)), f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_frameworks_stay_at_the_rim(path: Path) -> None:
+@pytest.mark.parametrize("path", list_modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_frameworks_are_imported_only_where_allowed(path: Path) -> None:
     place = path.relative_to(ROOT)
-    for name in imported(path):
-        homes = HOMES.get(name.split(".")[0])
-        if homes is None and name.startswith("torch.utils.tensorboard"):
-            homes = HOMES["tensorboard"]
-        assert homes is None or {place.parts[0], place.as_posix()} & homes, f"{path}: {name}"
+    for name in find_imports(path):
+        allowed = ALLOWED_PACKAGES.get(name.split(".")[0])
+        if allowed is None and name.startswith("torch.utils.tensorboard"):
+            allowed = ALLOWED_PACKAGES["tensorboard"]
+        assert allowed is None or {place.parts[0], place.as_posix()} & allowed, f"{path}: {name}"
 
 
 def test_package_inits_are_empty() -> None:
@@ -104,17 +104,17 @@ def test_importing_brainnet_imports_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_public_name_opens() -> None:
+def test_public_names_are_importable() -> None:
     for name in brainnet.__all__:
         assert getattr(brainnet, name).__name__ == name
     assert set(brainnet.__all__) <= set(dir(brainnet))
     with pytest.raises(AttributeError, match="no attribute 'Netwrok'"):
-        brainnet.Netwrok
+        brainnet.Netwrok  # noqa: B018
 
 
-def test_the_door_shows_no_hinges_and_meets_a_slip_with_the_name_that_was_meant():
+def test_dir_lists_public_names_and_errors_suggest_them():
     assert {"TYPE_CHECKING", "import_module"}.isdisjoint(dir(brainnet))
     with pytest.raises(AttributeError, match=r"no attribute 'netwrok'\. Did you mean 'Network'\?"):
-        brainnet.netwrok
+        brainnet.netwrok  # noqa: B018
     with pytest.raises(AttributeError, match=r"no attribute 'zebra'$"):
-        brainnet.zebra
+        brainnet.zebra  # noqa: B018

@@ -1,4 +1,4 @@
-"""Every `Shape:` block is read and run: the sizes that a docstring promises are those that come."""
+"""Every `Shape:` block is checked against a real call."""
 
 import ast
 import re
@@ -32,8 +32,8 @@ ENTRY = re.compile(r"^(\w+):\s*\(([^)]*)\)\s*(\w*)")
 Values = dict[str, Tensor]
 
 
-def called(part: Callable[..., Tensor], **given: Tensor) -> Values:
-    """What went in and what came out, with the tensors that a module holds."""
+def call(part: Callable[..., Tensor], **given: Tensor) -> Values:
+    """Return the inputs, the output and the tensors of a module."""
     held = {
         name: value
         for name in ("value", "weights")
@@ -42,15 +42,15 @@ def called(part: Callable[..., Tensor], **given: Tensor) -> Values:
     return {**given, **held, "return": part(*given.values())}
 
 
-def classes() -> Values:
+def make_classes() -> Values:
     return {"outputs": torch.randn(5, 3), "targets": torch.tensor([0, 1, 2, 0, 1])}
 
 
-def numbers() -> Values:
+def make_numbers() -> Values:
     return {"outputs": torch.randn(5, 2), "targets": torch.randn(5, 2)}
 
 
-def answered() -> Values:
+def run_trained_model() -> Values:
     trained = TrainedModel(
         run=Run(RunDirectory(Path("run"))),
         checkpoint=Path("best.ckpt"),
@@ -70,7 +70,7 @@ def answered() -> Values:
 SIGNALS = torch.randn(5, 3)
 TABLE = torch.randn(5, 3)
 RUNS: dict[str, Callable[[], Values]] = {
-    "kernels/threshold_ramp.py:threshold_ramp": lambda: called(
+    "kernels/threshold_ramp.py:threshold_ramp": lambda: call(
         threshold_ramp, input=torch.randn(5, 4), threshold=torch.zeros(4), width=torch.ones(4)
     ),
     "kernels/counters.py:new_counters": lambda: dict(
@@ -82,63 +82,61 @@ RUNS: dict[str, Callable[[], Values]] = {
     "data/loader.py:InMemoryLoader": lambda: {
         "inputs": InMemoryLoader(TABLE, torch.zeros(5), batch_size=2).inputs
     },
-    "data/scaling.py:Scaling": lambda: called(Scaling.fit(TABLE, "standard").apply, values=TABLE),
-    "structure/weights.py:Weights": lambda: called(Weights(3, 4), inputs=SIGNALS),
-    "structure/bias.py:Bias": lambda: called(Bias(4, 3), weighted=torch.randn(5, 4)),
-    "structure/activation.py:ThresholdRamp": lambda: called(
-        ThresholdRamp(), input=torch.randn(5, 4)
-    ),
-    "structure/embedding.py:Embedding": lambda: called(Embedding(6, 4), column=torch.arange(5.0)),
-    "structure/embedding.py:Embeddings": lambda: called(Embeddings(3, {1: 12}), inputs=SIGNALS),
-    "structure/neuron.py:Neuron": lambda: called(Neuron(3), signals=SIGNALS),
-    "structure/neuron.py:Neuron.pre_activation": lambda: called(
+    "data/scaling.py:Scaling": lambda: call(Scaling.fit(TABLE, "standard").apply, values=TABLE),
+    "structure/weights.py:Weights": lambda: call(Weights(3, 4), inputs=SIGNALS),
+    "structure/bias.py:Bias": lambda: call(Bias(4, 3), weighted=torch.randn(5, 4)),
+    "structure/activation.py:ThresholdRamp": lambda: call(ThresholdRamp(), input=torch.randn(5, 4)),
+    "structure/embedding.py:Embedding": lambda: call(Embedding(6, 4), column=torch.arange(5.0)),
+    "structure/embedding.py:Embeddings": lambda: call(Embeddings(3, {1: 12}), inputs=SIGNALS),
+    "structure/neuron.py:Neuron": lambda: call(Neuron(3), signals=SIGNALS),
+    "structure/neuron.py:Neuron.pre_activation": lambda: call(
         Neuron(3).pre_activation, signals=SIGNALS
     ),
-    "structure/layer.py:Layer": lambda: called(Layer(3, 4), signals=SIGNALS),
-    "structure/layer.py:Layer.pre_activation": lambda: called(
+    "structure/layer.py:Layer": lambda: call(Layer(3, 4), signals=SIGNALS),
+    "structure/layer.py:Layer.pre_activation": lambda: call(
         Layer(3, 4).pre_activation, signals=SIGNALS
     ),
-    "structure/network.py:Network": lambda: called(Network([3, 4, 2]), inputs=SIGNALS),
+    "structure/network.py:Network": lambda: call(Network([3, 4, 2]), inputs=SIGNALS),
     "structure/network.py:Network.trace": lambda: {"inputs": Network([3, 2]).trace(SIGNALS).inputs},
-    "answering/trained.py:Trained": answered,
-    "learning/loss.py:CrossEntropy": lambda: called(loss.CrossEntropy(), **classes()),
-    "learning/loss.py:BinaryCrossEntropy": lambda: called(
+    "answering/trained.py:Trained": run_trained_model,
+    "learning/loss.py:CrossEntropy": lambda: call(loss.CrossEntropy(), **make_classes()),
+    "learning/loss.py:BinaryCrossEntropy": lambda: call(
         loss.BinaryCrossEntropy(), outputs=torch.randn(5, 1), targets=torch.tensor([0, 1, 1, 0, 1])
     ),
-    "learning/loss.py:MeanSquaredError": lambda: called(loss.MeanSquaredError(), **numbers()),
-    "learning/loss.py:MeanAbsoluteError": lambda: called(loss.MeanAbsoluteError(), **numbers()),
-    "learning/loss.py:Huber": lambda: called(loss.Huber(), **numbers()),
+    "learning/loss.py:MeanSquaredError": lambda: call(loss.MeanSquaredError(), **make_numbers()),
+    "learning/loss.py:MeanAbsoluteError": lambda: call(loss.MeanAbsoluteError(), **make_numbers()),
+    "learning/loss.py:Huber": lambda: call(loss.Huber(), **make_numbers()),
 }
 
 
-def blocks() -> Iterator[tuple[str, str]]:
-    """Name and text of each `Shape:` block of the package."""
+def find_blocks() -> Iterator[tuple[str, str]]:
+    """Yield name and text of each `Shape:` block of the package."""
     for path in sorted(ROOT.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         place = path.relative_to(ROOT).as_posix()
-        yield from _within(tree, f"{place}:", top=True)
+        yield from _find_within(tree, f"{place}:", top=True)
 
 
-def _within(node: ast.AST, name: str, *, top: bool = False) -> Iterator[tuple[str, str]]:
+def _find_within(node: ast.AST, name: str, *, top: bool = False) -> Iterator[tuple[str, str]]:
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.ClassDef | ast.FunctionDef):
             continue
         full = f"{name}{child.name}" if top else f"{name}.{child.name}"
-        _, found, block = (ast.get_docstring(child) or "").partition("Shape:\n")
-        if found:
+        _, marker, block = (ast.get_docstring(child) or "").partition("Shape:\n")
+        if marker:
             yield full, block.split("\n\n")[0]
-        yield from _within(child, full)
+        yield from _find_within(child, full)
 
 
-BLOCKS = dict(blocks())
+BLOCKS = dict(find_blocks())
 
 
-def test_every_block_is_run() -> None:
+def test_every_block_has_a_call() -> None:
     assert set(BLOCKS) == set(RUNS)
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_sizes_are_as_promised(name: str) -> None:
+def test_sizes_match(name: str) -> None:
     values, sizes = RUNS[name](), dict[str, int]()
     lines = [line.strip() for line in BLOCKS[name].splitlines()]
     entries = [ENTRY.match(line) for line in lines]
@@ -151,10 +149,10 @@ def test_sizes_are_as_promised(name: str) -> None:
             expected = int(word) if word.isdigit() else sizes.setdefault(word, size)
             assert size == expected, f"{name}: {entry[1]} is {tuple(value.shape)}"
         assert not entry[3] or str(value.dtype) == f"torch.{entry[3]}"
-    assert len(set(sizes.values())) == len(sizes), "sizes that differ in name differ in the test"
+    assert len(set(sizes.values())) == len(sizes), "names need different sizes"
 
 
-def test_modules_of_the_concepts_state_their_shapes() -> None:
+def test_concept_modules_have_shape_blocks() -> None:
     for part in (Weights, Bias, ThresholdRamp, Neuron, Layer, Network, *loss.LOSSES.values()):
         assert issubclass(part, nn.Module)
         assert "Shape:" in (part.__doc__ or ""), part

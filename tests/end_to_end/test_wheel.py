@@ -1,4 +1,4 @@
-"""The package as people get it: a wheel, installed beside the pinned packages, used elsewhere."""
+"""The wheel, installed beside the pinned packages and used from another directory."""
 
 import json
 import os
@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command as somebody who has no source checkout, and return what it printed."""
-    surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """Run a command without the source checkout and return its output."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=surroundings,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -35,7 +35,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built with the tools that are here: no network needed."""
+    """Build the wheel with the installed tools, without a network."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     run(*pip, "wheel", "--no-build-isolation", "--no-deps", "-w", folder, ROOT, cwd=folder)
@@ -45,12 +45,13 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The commands' folder of a fresh environment: the wheel, and the packages of this one."""
+    """Return the scripts directory of a new environment with the wheel and the current packages."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=os.name != "nt")
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
     paths = sysconfig.get_paths("venv", vars={"base": str(folder), "platbase": str(folder)})
-    # A path in a .pth file is only added: this checkout's own .pth, in there, is not followed.
+    # Paths from a .pth file are added without following the .pth files inside them, so this
+    # checkout stays invisible.
     here = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     (Path(paths["purelib"]) / "pinned.pth").write_text("\n".join(here), encoding="utf-8")
     pip = (
@@ -65,7 +66,7 @@ def installed(wheel, tmp_path_factory):
     return scripts
 
 
-def test_the_wheel_holds_the_package_its_configuration_and_nothing_else(wheel):
+def test_wheel_contains_only_package_and_configuration(wheel):
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
     package = {
@@ -82,7 +83,7 @@ def test_the_wheel_holds_the_package_its_configuration_and_nothing_else(wheel):
     assert {name for name in inside if ".dist-info/" not in name} == package | configuration
 
 
-def test_the_door_opens_without_torch(installed, tmp_path):
+def test_import_does_not_import_torch(installed, tmp_path):
     heavy = "{'torch', 'lightning', 'hydra', 'sklearn', 'matplotlib', 'tensorboard'}"
     code = f"import sys, brainnet; print(brainnet.__file__); print({heavy} & set(sys.modules))"
     place, imported = run(installed / "python", "-c", code, cwd=tmp_path).splitlines()
@@ -90,18 +91,18 @@ def test_the_door_opens_without_torch(installed, tmp_path):
     assert imported == "set()"
 
 
-def test_the_command_says_the_version_of_the_package(installed, tmp_path):
+def test_command_prints_package_version(installed, tmp_path):
     assert brainnet.__version__ in run(installed / "brainnet", "--version", cwd=tmp_path)
 
 
 @pytest.mark.slow
-def test_a_training_runs_from_an_empty_folder(installed, tmp_path):
+def test_training_runs_from_empty_directory(installed, tmp_path):
     run(installed / "brainnet", "train", "trainer.max_epochs=2", "trainer=cpu", cwd=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     (summary,) = tmp_path.glob("runs/*/*/summary.json")
-    told = json.loads(summary.read_text(encoding="utf-8"))
-    assert told["state"] == "finished"
-    assert 0.5 < told["metrics"]["accuracy/test"] <= 1.0
+    contents = json.loads(summary.read_text(encoding="utf-8"))
+    assert contents["state"] == "finished"
+    assert 0.5 < contents["metrics"]["accuracy/test"] <= 1.0
     run_folder = summary.parent
     assert (run_folder / "config.yaml").is_file()
     assert (run_folder / "checkpoints/last.ckpt").is_file()
