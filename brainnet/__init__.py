@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from brainnet.explain.explanation import explain as explain
+    from brainnet.explanation.explanation import explain as explain
     from brainnet.inference.trained_model import load as load
     from brainnet.kernels.threshold_ramp import threshold_ramp as threshold_ramp
     from brainnet.learning.backpropagation import backpropagate as backpropagate
@@ -27,7 +27,7 @@ _HOMES = {
     "ThresholdRamp": "brainnet.structure.activation",
     "Weights": "brainnet.structure.weights",
     "backpropagate": "brainnet.learning.backpropagation",
-    "explain": "brainnet.explain.explanation",
+    "explain": "brainnet.explanation.explanation",
     "fit": "brainnet.training.fit",
     "load": "brainnet.inference.trained_model",
     "threshold_ramp": "brainnet.kernels.threshold_ramp",

@@ -9,8 +9,8 @@ from torch import nn
 
 from brainnet.concepts import CONCEPTS, LAYERS, LOSS_FUNCTION, WEIGHTS
 from brainnet.errors import InputError
-from brainnet.explain.explanation import IN_SHORT, explain, wrap_text
-from brainnet.explain.worked_example_text import describe_concept
+from brainnet.explanation.explanation import IN_SHORT, explain, wrap_text
+from brainnet.explanation.worked_example_text import describe_concept
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.forward_pass import trace

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from brainnet.explain.formatting import (
+from brainnet.explanation.formatting import (
     clip_text,
     count_decimals,
     draw_image,

@@ -3,8 +3,8 @@
 import pytest
 
 from brainnet.concepts import CONCEPTS, find_concept
-from brainnet.explain.worked_example import NETWORK, work_through
-from brainnet.explain.worked_example_text import describe_concept, draw_bar, format_number
+from brainnet.explanation.worked_example import NETWORK, work_through
+from brainnet.explanation.worked_example_text import describe_concept, draw_bar, format_number
 
 EACH = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
 

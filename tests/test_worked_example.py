@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from brainnet.explain import worked_example
-from brainnet.explain.worked_example import (
+from brainnet.explanation import worked_example
+from brainnet.explanation.worked_example import (
     MERRY_EVENING,
     NETWORK,
     SMOKY_EVENING,
@@ -176,9 +176,7 @@ def test_an_outrageous_learning_rate_still_gives_finite_numbers() -> None:
 
 
 def test_the_example_needs_nothing_but_the_standard_library() -> None:
-    code = (
-        "import sys, brainnet.explain.worked_example; print({'torch', 'numpy'} & set(sys.modules))"
-    )
+    code = "import sys, brainnet.explanation.worked_example; print({'torch', 'numpy'} & set(sys.modules))"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -39,7 +39,7 @@ from brainnet.data.preprocessing import MissingPolicy
 from brainnet.data.table_files import open_table
 from brainnet.data.validation import suppress_warnings
 from brainnet.errors import InputError
-from brainnet.explain.formatting import format_number
+from brainnet.explanation.formatting import format_number
 from brainnet.inference.evaluate import Evaluation, evaluate, evaluate_images, evaluate_table_file
 from brainnet.inference.trained_model import TrainedModel, load
 from brainnet.training.assembly import count_outputs

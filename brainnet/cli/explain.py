@@ -20,12 +20,12 @@ from brainnet.cli.predict import STANDARD, source_of
 from brainnet.concepts import CONCEPTS, GROUPS, Concept, find_concept
 from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
 from brainnet.errors import InputError, find_nearest
-from brainnet.explain.explanation import IN_SHORT, Explanation, wrap_text
-from brainnet.explain.report import REPORT_BUILDERS
-from brainnet.explain.report_text import report_concept, summarize_run
-from brainnet.explain.row_explanation import ExplainedRow
-from brainnet.explain.row_text import format_row
-from brainnet.explain.worked_example_text import STORY, describe_concept
+from brainnet.explanation.explanation import IN_SHORT, Explanation, wrap_text
+from brainnet.explanation.report import REPORT_BUILDERS
+from brainnet.explanation.report_text import report_concept, summarize_run
+from brainnet.explanation.row_explanation import ExplainedRow
+from brainnet.explanation.row_text import format_row
+from brainnet.explanation.worked_example_text import STORY, describe_concept
 from brainnet.inference.explain_row import RowExplainer
 from brainnet.observation import tags
 from brainnet.observation.tags import Tag

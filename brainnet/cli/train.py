@@ -62,7 +62,7 @@ from brainnet.data.datasets import resolve_paths
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.errors import InputError
-from brainnet.explain.formatting import format_number
+from brainnet.explanation.formatting import format_number
 from brainnet.files import iterate_numbered, remove_empty_folders, remove_if_unused
 from brainnet.training.fit import RunResult, train
 from brainnet.training.run_directory import Run, RunDirectory, find_run, lock_run

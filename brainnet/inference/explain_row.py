@@ -25,11 +25,11 @@ from brainnet.data.table_files import open_table
 from brainnet.data.targets import TargetEncoder
 from brainnet.data.validation import join_names, suppress_warnings, to_names
 from brainnet.errors import InputError
-from brainnet.explain.explanation import Explanation
-from brainnet.explain.formatting import format_number
-from brainnet.explain.report import InspectedRows, RunData, RunFacts, choose_rows, needs_rows
-from brainnet.explain.report_text import report_concept, summarize_run
-from brainnet.explain.row_explanation import (
+from brainnet.explanation.explanation import Explanation
+from brainnet.explanation.formatting import format_number
+from brainnet.explanation.report import InspectedRows, RunData, RunFacts, choose_rows, needs_rows
+from brainnet.explanation.report_text import report_concept, summarize_run
+from brainnet.explanation.row_explanation import (
     ExplainedRow,
     Neighbor,
     Question,
@@ -37,7 +37,7 @@ from brainnet.explain.row_explanation import (
     find_nearest_rows,
     group_by_column,
 )
-from brainnet.explain.row_text import format_row
+from brainnet.explanation.row_text import format_row
 from brainnet.inference.inputs import alone, encode_rows, picture_of, row_of
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import FILE_NAME, read_recording

@@ -26,9 +26,9 @@ from brainnet.data.preprocessing import TableEncoder, UnseenCategories
 from brainnet.data.scaling import Scaling
 from brainnet.data.validation import report_warning
 from brainnet.errors import InputError
-from brainnet.explain.explanation import Explanation
-from brainnet.explain.row_explanation import Question
-from brainnet.explain.signal_names import SignalNames
+from brainnet.explanation.explanation import Explanation
+from brainnet.explanation.row_explanation import Question
+from brainnet.explanation.signal_names import SignalNames
 from brainnet.inference.inputs import encode_rows, note_never_seen
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.learning.predictions import (

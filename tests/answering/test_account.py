@@ -15,7 +15,7 @@ from brainnet.concepts import CONCEPTS, find_concept
 from brainnet.data.images import Images
 from brainnet.data.table import Table
 from brainnet.errors import InputError
-from brainnet.explain.report_text import report_concept
+from brainnet.explanation.report_text import report_concept
 from brainnet.structure.network import Network
 from brainnet.training.fit import fit
 
@@ -322,7 +322,7 @@ def test_words_and_numbers_in_one_list_are_a_row(table):
 
 def test_a_portrait_looks_at_fewer_rows_where_these_take_much_room(iris, trained, monkeypatch):
     number = 4 + 8 + 8 + 3  # inputs, sums, answers and outputs of one row
-    monkeypatch.setattr("brainnet.explain.report.SIGNALS", 20 * number + 1)
+    monkeypatch.setattr("brainnet.explanation.report.SIGNALS", 20 * number + 1)
     subject = trained.account().subject
     own = [len(iris.own.data.numbers(rows.part)) for rows in subject.rows]
     assert [len(rows.inputs) for rows in subject.rows] == [min(20, each) for each in own]

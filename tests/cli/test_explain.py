@@ -14,7 +14,7 @@ from brainnet.concepts import CONCEPTS, WEIGHTS
 from brainnet.config.compose import Composer, parse
 from brainnet.config.schema import check_config, to_plain
 from brainnet.errors import InputError
-from brainnet.explain.worked_example_text import describe_concept
+from brainnet.explanation.worked_example_text import describe_concept
 from brainnet.observation.tags import Tag
 
 EACH = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)

@@ -1,7 +1,7 @@
 """A page fits where it is shown: tables hang, titles break, blocks have their colours."""
 
 from brainnet.cli.explain import Page
-from brainnet.explain.explanation import Explanation, Section
+from brainnet.explanation.explanation import Explanation, Section
 
 
 def test_a_line_of_a_table_that_is_too_long_goes_on_in_its_last_column():

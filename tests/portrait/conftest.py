@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from brainnet.explain.report import InspectedRows, RunData, RunFacts
-from brainnet.explain.row_explanation import Question
-from brainnet.explain.signal_names import SignalNames
+from brainnet.explanation.report import InspectedRows, RunData, RunFacts
+from brainnet.explanation.row_explanation import Question
+from brainnet.explanation.signal_names import SignalNames
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 from brainnet.observation.reading import LayerReading, Reading
 from brainnet.structure.network import Network

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from brainnet.explain.report import blame_of, gradient_of
+from brainnet.explanation.report import blame_of, gradient_of
 
 
 def test_blame_and_slope_are_autograds_on_the_training_rows(classes):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from brainnet.explain.report import blame_of, descent_of, gradient_of, loss_of, rate_of
+from brainnet.explanation.report import blame_of, descent_of, gradient_of, loss_of, rate_of
 
 
 def test_the_way_downhill_is_summed_up(classes):

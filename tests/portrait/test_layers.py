@@ -2,7 +2,7 @@
 
 import pytest
 
-from brainnet.explain.report import layers_of
+from brainnet.explanation.report import layers_of
 
 
 def test_layers_have_their_sizes_and_numbers(classes):

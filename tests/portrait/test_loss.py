@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from brainnet.explain.report import guessing, loss_of
+from brainnet.explanation.report import guessing, loss_of
 from brainnet.learning.loss import MeanAbsoluteError
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.explain.report import activations_of, neurons_of
+from brainnet.explanation.report import activations_of, neurons_of
 
 
 def outputs(subject):

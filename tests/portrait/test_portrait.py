@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from brainnet.concepts import CONCEPTS
-from brainnet.explain.report import (
+from brainnet.explanation.report import (
     REPORT_BUILDERS,
     RunData,
     activations_of,

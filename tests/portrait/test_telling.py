@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from brainnet.concepts import CONCEPTS, find_concept
-from brainnet.explain.formatting import format_number
-from brainnet.explain.report import REPORT_BUILDERS, guessing, loss_of, rate_of, thought_of
-from brainnet.explain.report_text import format_report, in_short, report_concept, summarize_run
+from brainnet.explanation.formatting import format_number
+from brainnet.explanation.report import REPORT_BUILDERS, guessing, loss_of, rate_of, thought_of
+from brainnet.explanation.report_text import format_report, in_short, report_concept, summarize_run
 
 EACH = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
 KINDS = ("classes", "numbers", "without_rows", "unobserved", "smooth")

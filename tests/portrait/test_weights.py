@@ -2,7 +2,7 @@
 
 import pytest
 
-from brainnet.explain.report import biases_of, weights_of
+from brainnet.explanation.report import biases_of, weights_of
 
 
 def test_the_strongest_weights_are_the_largest_by_name(classes):

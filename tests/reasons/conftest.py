@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from brainnet.data.scaling import Scaling
-from brainnet.explain.row_explanation import Question
-from brainnet.explain.signal_names import SignalNames
+from brainnet.explanation.row_explanation import Question
+from brainnet.explanation.signal_names import SignalNames
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from brainnet.explain.attribution import attribute_path, compute_influences
-from brainnet.explain.signal_names import SignalNames
+from brainnet.explanation.attribution import attribute_path, compute_influences
+from brainnet.explanation.signal_names import SignalNames
 from brainnet.structure.forward_pass import trace
 from brainnet.structure.network import Network
 

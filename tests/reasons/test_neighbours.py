@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from brainnet.explain.row_explanation import find_nearest_rows
+from brainnet.explanation.row_explanation import find_nearest_rows
 
 
 def rows():

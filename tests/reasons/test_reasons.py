@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from brainnet.explain.row_explanation import explain_row
+from brainnet.explanation.row_explanation import explain_row
 
 
 def test_an_answer_is_told_with_its_probabilities_the_most_probable_first(classes, seeded, row):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.explain.row_explanation import (
+from brainnet.explanation.row_explanation import (
     NEURONS,
     TERMS,
     find_strongest,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.explain.explanation import Explanation
-from brainnet.explain.row_explanation import ColumnPart, ExplainedRow, Neighbor, explain_row
-from brainnet.explain.row_text import format_row
+from brainnet.explanation.explanation import Explanation
+from brainnet.explanation.row_explanation import ColumnPart, ExplainedRow, Neighbor, explain_row
+from brainnet.explanation.row_text import format_row
 
 
 @pytest.fixture

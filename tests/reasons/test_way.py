@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.explain import attribution as way
-from brainnet.explain.attribution import attribute_path, slopes_of
+from brainnet.explanation import attribution as way
+from brainnet.explanation.attribution import attribute_path, slopes_of
 from brainnet.structure.network import Network
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from brainnet import concepts
 from brainnet.concepts import Concept
-from brainnet.explain.worked_example import (
+from brainnet.explanation.worked_example import (
     ANSWERS,
     HIDDEN,
     MERRY_EVENING,

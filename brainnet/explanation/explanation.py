@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept, find_concept
-from brainnet.explain.worked_example_text import STORY, describe_concept, draw_bar, format_number
+from brainnet.explanation.worked_example_text import (
+    STORY,
+    describe_concept,
+    draw_bar,
+    format_number,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

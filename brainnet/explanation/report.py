@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from brainnet import concepts
 from brainnet.concepts import Concept
-from brainnet.explain.row_explanation import (
+from brainnet.explanation.row_explanation import (
     RAMPS,
     BlamedWeight,
     Question,
@@ -22,7 +22,7 @@ from brainnet.explain.row_explanation import (
     find_strongest,
     get_upper_limit,
 )
-from brainnet.explain.signal_names import name_inputs, name_neurons
+from brainnet.explanation.signal_names import name_inputs, name_neurons
 from brainnet.learning.backpropagation import Backpropagation, backpropagate
 from brainnet.learning.loss import Task
 from brainnet.observation.layer_statistics import CONVOLUTIONS, FLAT, compute_slope

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from brainnet.data.preprocessing import ColumnEncoder
 from brainnet.data.scaling import Scaling
-from brainnet.explain.attribution import (
+from brainnet.explanation.attribution import (
     Influence,
     PathAttribution,
     Score,
     attribute_path,
     compute_influences,
 )
-from brainnet.explain.signal_names import SignalNames, name_inputs, name_neurons
+from brainnet.explanation.signal_names import SignalNames, name_inputs, name_neurons
 from brainnet.learning.backpropagation import Backpropagation, LayerBlame, backpropagate
 from brainnet.learning.loss import Task
 from brainnet.structure.activation import ThresholdRamp

@@ -6,8 +6,8 @@ from typing import Any
 
 from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept
-from brainnet.explain.explanation import Explanation, Section
-from brainnet.explain.formatting import (
+from brainnet.explanation.explanation import Explanation, Section
+from brainnet.explanation.formatting import (
     clip_text,
     draw_image,
     draw_signed_bar,
@@ -16,7 +16,7 @@ from brainnet.explain.formatting import (
     format_percent,
     join_side_by_side,
 )
-from brainnet.explain.report import (
+from brainnet.explanation.report import (
     REPORT_BUILDERS,
     Activations,
     Biases,
@@ -35,9 +35,9 @@ from brainnet.explain.report import (
     Thought,
     WeightsTold,
 )
-from brainnet.explain.row_explanation import BlamedWeight
-from brainnet.explain.row_text import format_prediction
-from brainnet.explain.worked_example_text import draw_bar
+from brainnet.explanation.row_explanation import BlamedWeight
+from brainnet.explanation.row_text import format_prediction
+from brainnet.explanation.worked_example_text import draw_bar
 
 NO_ROWS = (
     "That takes the rows of the run, and these are not stored: they were handed over in Python, or "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from brainnet.explain.signal_names import SignalNames
+from brainnet.explanation.signal_names import SignalNames
 from brainnet.structure.embedding import Embedding, Embeddings
 from brainnet.structure.forward_pass import ForwardPass, LayerPass, trace
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from brainnet.explain.attribution import Influence, Score
-from brainnet.explain.explanation import Explanation, Section
-from brainnet.explain.formatting import (
+from brainnet.explanation.attribution import Influence, Score
+from brainnet.explanation.explanation import Explanation, Section
+from brainnet.explanation.formatting import (
     clip_text,
     count_decimals,
     draw_image,
@@ -12,7 +12,7 @@ from brainnet.explain.formatting import (
     format_number,
     join_side_by_side,
 )
-from brainnet.explain.row_explanation import (
+from brainnet.explanation.row_explanation import (
     Answer,
     BlamedWeight,
     ColumnPart,
@@ -21,7 +21,7 @@ from brainnet.explain.row_explanation import (
     NeuronSum,
     RowExplanation,
 )
-from brainnet.explain.worked_example_text import draw_bar
+from brainnet.explanation.worked_example_text import draw_bar
 
 
 def heading_of(layer: LayerSteps) -> str:
