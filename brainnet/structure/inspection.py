@@ -1,5 +1,6 @@
-"""Anatomy: which part of any model, ours or not, is which concept."""
+"""Inspection: which part of a model, whether brainnet's or not, implements which concept."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from brainnet.structure.layer import Layer
 
 WEIGHTED_TYPES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
-"""PyTorch's classes whose `weight` and `bias` are weights and biases."""
+"""PyTorch modules whose `weight` and `bias` are the weights and biases of a layer."""
 
 ACTIVATION_TYPES: tuple[type[nn.Module], ...] = (
     ThresholdRamp,
@@ -25,7 +26,7 @@ ACTIVATION_TYPES: tuple[type[nn.Module], ...] = (
     ),
 )
 
-"""Classes that are activation functions."""
+"""Modules that are activation functions."""
 
 RESCALING_TYPES = (
     nn.modules.batchnorm._BatchNorm,
@@ -36,24 +37,23 @@ RESCALING_TYPES = (
     nn.Dropout,
 )
 
-"""Classes that may stand between a weighted sum and its activation and only rescale it."""
+"""Modules that may be placed between a layer and its activation, because they only rescale."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LayerInfo:
-    """One layer with weights, wherever it stands in a model.
+    """One layer of a model that has weights.
 
     Attributes:
-        name: `hidden_1`, …, `output` in a network of ours, `embedding_3` for a category in its
-            column 3; elsewhere the module's qualified name.
+        name: `hidden_1`, …, `output` in a `Network`, `embedding_3` for the categories of input
+            column 3; the qualified name of the module in other models.
         module: the `Layer`, the `Embedding`, or PyTorch's module.
         weights: (neurons, inputs), or (channels, inputs, *kernel) of a convolution.
         bias: (neurons,), or None.
-        activation: the module that reacts to its sums. Of a layer of PyTorch's it is the one that
-            the model registers next, which a `forward` of somebody else's may call anywhere: it
-            has reacted to these sums where it received the layer's very output, as passed on by
-            those between. A place in a `ForwardPass` tells who did.
-        between: the modules that such sums pass on their way to it, in order.
+        activation: the activation module. For a PyTorch layer this is the activation registered
+            next, which is a guess: `forward` may call the modules in another order. The `info` of
+            a `LayerPass` holds the activation that was really applied.
+        between: the rescaling modules between the layer and the activation, in order.
     """
 
     name: str
@@ -64,12 +64,12 @@ class LayerInfo:
     between: tuple[nn.Module, ...] = ()
 
     def find_parameters(self) -> tuple[Tensor, Tensor | None]:
-        """The parameters that learn: weights and bias, or what pruning makes them of at each call.
+        """Return the trained tensors of weights and bias; pruning keeps them as `…_orig`.
 
         Example:
             >>> from torch.nn.utils import prune
             >>> layer = prune.l1_unstructured(nn.Linear(2, 1), "weight", amount=1)
-            >>> places(layer)[0].find_parameters()[0] is layer.weight_orig
+            >>> find_layers(layer)[0].find_parameters()[0] is layer.weight_orig
             True
         """
         pruned = {
@@ -82,121 +82,160 @@ class LayerInfo:
         return next(weights, self.weights), next(bias, self.bias)
 
 
+class ModelInspection:
+    """The modules and layers of one model, collected in one traversal.
+
+    Observing a step needs these lists; traversing a large model costs more than a small step.
+
+    Attributes:
+        model: the inspected model, without wrappers of `torch.compile`.
+        modules: all modules, each once, the model first.
+        layers: the layers with weights; see `find_layers`.
+        matrices: weight matrices outside of these layers; see `find_weight_matrices`.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        >>> inspection = ModelInspection(model)
+        >>> [layer.name for layer in inspection.layers], inspection.is_current()
+        (['0'], True)
+        >>> _ = model.append(nn.Linear(3, 2))
+        >>> inspection.is_current()
+        False
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = unwrap_compiled(model)
+        self.modules = list(self.model.modules())
+        self.layers = find_layers(self.model)
+        self.matrices = find_weight_matrices(self.model, self.layers)
+        self._parts = [_list_parts(module) for module in self.modules]
+
+    def is_current(self) -> bool:
+        """Whether no module or parameter was added, removed or replaced since the inspection."""
+        return all(
+            len(parts) == len(module._modules) + len(module._parameters)
+            and all(map(operator.is_, parts, _list_parts(module)))
+            for module, parts in zip(self.modules, self._parts, strict=True)
+        )
+
+
+def _list_parts(module: nn.Module) -> list[object]:
+    return [*module._modules.values(), *module._parameters.values()]
+
+
 def find_layers(model: nn.Module) -> list[LayerInfo]:
-    """All layers with weights of a model, in the order in which it registers them.
+    """Find the layers with weights of any model, in the order of registration.
+
+    A layer that is registered twice is listed once.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-        >>> [(place.name, place.activation) for place in places(model)]
+        >>> [(layer.name, layer.activation) for layer in find_layers(model)]
         [('0', ReLU()), ('2', None)]
     """
-    modules = list(_whole_parts(model))
+    modules = list(_iterate_leaves(model))
     names = [module.name for _, module in modules if isinstance(module, (Layer, Embedding))]
-    named_apart = len(set(names)) == len(names)
-    found = []
-    for position, (name, module) in enumerate(modules):
-        if isinstance(module, Layer):
-            bias = None if module.bias is None else module.bias.value
-            label = module.name if named_apart else name
-            weights = module.weights.value
-            found.append(LayerInfo(label, module, weights, bias, module.activation))
-        elif isinstance(module, Embedding):
-            label = module.name if named_apart else name
-            found.append(LayerInfo(label, module, module.value, None, None))
+    has_unique_names = len(set(names)) == len(names)
+    layers = []
+    for position, (path, module) in enumerate(modules):
+        if isinstance(module, (Layer, Embedding)):
+            name = module.name if has_unique_names else path
+            if isinstance(module, Embedding):
+                layer = LayerInfo(name, module, module.value, None, None)
+            else:
+                bias = None if module.bias is None else module.bias.value
+                layer = LayerInfo(name, module, module.weights.value, bias, module.activation)
         elif isinstance(module, WEIGHTED_TYPES):
-            label = name or type(module).__name__
-            activation, between = _on_the_way(modules, position + 1)
-            found.append(LayerInfo(label, module, module.weight, module.bias, activation, between))
-    return found
+            name = path or type(module).__name__
+            activation, between = _find_activation(modules, position + 1)
+            layer = LayerInfo(name, module, module.weight, module.bias, activation, between)
+        else:
+            continue
+        layers.append(layer)
+    return layers
 
 
 def find_weight_matrices(model: nn.Module, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """What else has weights: an embedding, the matrices of a recurrent layer or of attention.
+    """Find weight matrices outside of the layers, such as those of embeddings and attention.
 
-    Each is a place of its own, called like the parameter. What its module answers is more than
-    these weights make of a signal, so that nothing but weights and gradients can be told of it.
+    Only their weights and gradients can be observed: the output of their module is not the
+    product of this matrix with the module's input.
 
     Args:
         model: any module.
-        layers: its `places`, whose parameters are left out.
+        layers: the result of `find_layers(model)`, whose parameters are skipped.
+
+    Returns:
+        One item for each parameter of two or more dimensions, named after the parameter.
 
     Example:
         >>> model = nn.ModuleDict({"words": nn.Embedding(9, 2), "next": nn.RNN(2, 3)})
-        >>> [place.name for place in matrices(model, places(model))]
+        >>> [matrix.name for matrix in find_weight_matrices(model, find_layers(model))]
         ['words', 'next.weight_ih_l0', 'next.weight_hh_l0']
     """
-    told = {
-        id(part)
-        for layer in layers
-        for part in (*layer.find_parameters(), layer.weights, layer.bias)
-    }
-    names = {layer.name for layer in layers}
-    passed: set[int] = set()
-    found: list[LayerInfo] = []
-    waiting: list[tuple[tuple[str, ...], nn.Module]] = [((), model)]
-    while waiting:
-        path, module = waiting.pop()
-        if id(module) in passed:
-            continue
-        passed.add(id(module))
-        for own, parameter in module._parameters.items():
-            if parameter is None or id(parameter) in told or is_lazy(parameter):
+    known = {id(part) for layer in layers for part in (*layer.find_parameters(), layer.weights)}
+    layer_names = {layer.name for layer in layers}
+    matrices = []
+    model = _unwrap_distributed(model)
+    for path, module in model.named_modules():
+        for name, parameter in module._parameters.items():
+            if parameter is None or is_lazy(parameter) or parameter.dim() < 2:
                 continue
-            if parameter.dim() > 1:
-                told.add(id(parameter))
-                whole = ".".join(filter(None, (*path, own)))
-                short = whole.removesuffix(".weight")
-                label = whole if short in names else short
-                found.append(LayerInfo(label, module, parameter, None, None))
-        below = [((*path, child), part) for child, part in _children(module) if part is not None]
-        waiting += below[::-1]
-    return found
+            # Tied parameters are listed once, under their first name.
+            if id(parameter) in known:
+                continue
+            known.add(id(parameter))
+            full_name = ".".join(filter(None, (path, name)))
+            short_name = full_name.removesuffix(".weight")
+            unique_name = full_name if short_name in layer_names else short_name
+            matrices.append(LayerInfo(unique_name, module, parameter, None, None))
+    return matrices
 
 
-def _children(module: nn.Module) -> Sequence[tuple[str, nn.Module | None]]:
-    # Sharing the work between processes changes no name.
-    if isinstance(module, nn.parallel.DistributedDataParallel):
-        return [("", module.module)]
-    return list(module._modules.items())
+def _iterate_leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the path and module of layers, each once, and of modules without children.
+
+    Modules without children are yielded each time, as one activation may follow several layers.
+    """
+    visited: set[nn.Module] = set()
+
+    def walk(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        children = [(name, part) for name, part in module._modules.items() if part is not None]
+        has_weights = isinstance(module, (Layer, Embedding, *WEIGHTED_TYPES))
+        if not children and not has_weights:
+            yield path, module
+        elif module not in visited:
+            visited.add(module)
+            if has_weights:
+                yield path, module
+            else:
+                for name, child in children:
+                    yield from walk(f"{path}.{name}" if path else name, child)
+
+    return walk("", _unwrap_distributed(model))
 
 
-def _whole_parts(
-    module: nn.Module, name: str = "", seen: set[nn.Module] | None = None
-) -> Iterator[tuple[str, nn.Module]]:
-    """The parts that count as one: layers with weights, each once, and leaves, each time."""
-    seen = set() if seen is None else seen
-    children = [(child, part) for child, part in _children(module) if part is not None]
-    weighted = isinstance(module, (Layer, Embedding, *WEIGHTED_TYPES))
-    if not children and not weighted:
-        yield name, module  # also a second time: one activation may follow several layers
-        return
-    if module in seen:
-        return
-    seen.add(module)
-    if weighted:
-        yield name, module
-        return
-    for child_name, child in children:
-        yield from _whole_parts(child, ".".join(filter(None, (name, child_name))), seen)
-
-
-def _on_the_way(
-    modules: Sequence[tuple[str, nn.Module]], first: int
+def _find_activation(
+    modules: Sequence[tuple[str, nn.Module]], start: int
 ) -> tuple[nn.Module | None, tuple[nn.Module, ...]]:
-    """The activation that comes next, and what only rescales on the way to it."""
-    for position in range(first, len(modules)):
+    """Return the activation that follows a layer, and the rescaling modules before it."""
+    for position in range(start, len(modules)):
         module = modules[position][1]
         if isinstance(module, ACTIVATION_TYPES):
-            return module, tuple(part for _, part in modules[first:position])
+            return module, tuple(part for _, part in modules[start:position])
         if not isinstance(module, RESCALING_TYPES):
             break
     return None, ()
 
 
 def unwrap_compiled(model: nn.Module) -> nn.Module:
-    """The model itself, where `torch.compile` has put one of its own around it."""
-    # By its one part, as asking for the class would import the whole compiler: seconds. What
-    # scripted modules keep their parts in has no `get`.
-    parts = model._modules
-    own = parts["_orig_mod"] if "_orig_mod" in parts else None
-    return model if own is None else own
+    """Return the original model of the module that `torch.compile` wraps around it."""
+    # `isinstance(model, OptimizedModule)` would import the compiler, which takes seconds.
+    children = model._modules
+    original = children["_orig_mod"] if "_orig_mod" in children else None
+    return model if original is None else original
+
+
+def _unwrap_distributed(model: nn.Module) -> nn.Module:
+    # Names of layers must not depend on whether training is distributed.
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
