@@ -115,10 +115,11 @@ create_environment() {
         fail "could not create $environment with $python (on Debian, install python3-venv); details: $log"
 }
 
-# Write the constraints of this environment to $1. Triton's version follows from PyTorch's.
+# Write the constraints of this environment to $1. Another PyTorch requires other versions of Triton
+# and setuptools.
 write_constraints() {
     if [ -n "${TORCH:-}" ]; then
-        sed -e '/^triton==/d' -e "s/^torch==.*/torch==$TORCH/" "$root/constraints.txt" >"$1"
+        sed -e '/^triton==/d' -e '/^setuptools==/d' -e "s/^torch==.*/torch==$TORCH/" "$root/constraints.txt" >"$1"
     else
         cp "$root/constraints.txt" "$1"
     fi
