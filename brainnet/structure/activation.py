@@ -1,4 +1,4 @@
-"""Activation: the threshold for reacting; a light tap does nothing, a hard knock pulls us away."""
+"""Activation: the threshold ramp, 0 below a threshold, then rising, then 1."""
 
 import math
 from collections.abc import Callable
@@ -13,35 +13,36 @@ from brainnet.kernels.threshold_ramp import threshold_ramp
 
 
 class ThresholdRamp(nn.Module):
-    """Quiet below the threshold, rising over the width, then fully firing: 0 … ramp … 1.
+    """Activation function `clamp((input - threshold) / width, 0, 1)`.
 
-    `clamp((input - threshold) / width, 0, 1)`: the hard sigmoid of the field, with both of its
-    knees as parameters. Zero width would be the step neuron of McCulloch & Pitts (1943).
+    This is the hard sigmoid with both of its kinks as parameters. With a width of zero it would be
+    the step function of McCulloch & Pitts (1943).
 
-    A learning threshold repeats what the bias does, and a learning width repeats the scale of the
-    neuron's row of weights: both are off by default and exist to be looked at. A learning width is
-    held as its logarithm, so it stays positive.
+    A learnable threshold is redundant with the bias, and a learnable width with the scale of the
+    neuron's weights: both are off by default. A learnable width is stored as its logarithm, so that
+    it stays positive.
 
     Args:
-        threshold: where firing begins, in units of the input; one number, or one per neuron.
-        width: how much more input lies between the first reaction and full firing; positive; one
-            number, or one per neuron.
-        leak: factor on the gradient outside the ramp (where it is otherwise 0), so that silent
-            neurons can recover. It does not change the output.
-        neurons: where given, what learns has one entry for each; a number that stays, stays one.
+        threshold: input at which the output starts to rise; one number, or one per neuron.
+        width: range of inputs over which the output rises from 0 to 1; positive; one number, or
+            one per neuron.
+        leak: gradient outside the ramp, where it is otherwise 0, so that silent neurons can
+            recover. It does not change the output.
+        neurons: number of neurons. If given, learnable parameters have one entry per neuron.
         learn_threshold: whether the threshold is a parameter.
         learn_width: whether the width is a parameter.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Attributes:
-        counts: how often each neuron was silent, on its ramp, firing, or given what is not finite:
-            (4, neurons) int64, or None while nobody counts (`start_counting`).
-        sums: of each neuron's outputs and of their squares, (2, neurons) float64, or None.
+        counts: number of rows in which each neuron was silent, on the ramp, firing, or received a
+            non-finite input, (4, neurons) int64; None unless `start_counting` was called.
+        sums: sums of the outputs of each neuron and of their squares, (2, neurons) float64; or
+            None.
 
     Raises:
-        ValueError: where a width is not positive, a number is not finite, a leak is negative, or
-            tensors do not fit the neurons or lie on the meta device, where they hold nothing.
+        ValueError: if a width is not positive, a value is not finite, the leak is negative, or
+            tensors have the wrong shape or are on the meta device.
 
     Shape:
         input:  (batch, neurons)
@@ -72,60 +73,57 @@ class ThresholdRamp(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.initial_threshold = _plain(threshold)
-        self.initial_width = _plain(width)
-        _check_start(self.initial_threshold, self.initial_width, leak)
+        self.initial_threshold = _detach_value(threshold)
+        self.initial_width = _detach_value(width)
+        _check_values(self.initial_threshold, self.initial_width, leak)
         self.leak = float(leak)
-        self.neurons = _agreed_neurons(neurons, self.initial_threshold, self.initial_width)
+        self.neurons = _infer_neurons(neurons, self.initial_threshold, self.initial_width)
         self.learn_threshold = learn_threshold
         self.learn_width = learn_width
-        empty = torch.empty((), device=device, dtype=dtype)
-        self._hold("threshold", empty, self.initial_threshold, learn=learn_threshold)
-        width_home = "log_width" if learn_width else "fixed_width"
-        self._hold(width_home, empty, self.initial_width, learn=learn_width)
+        template = torch.empty((), device=device, dtype=dtype)
+        self._register("threshold", template, self.initial_threshold, learn=learn_threshold)
+        width_name = "log_width" if learn_width else "fixed_width"
+        self._register(width_name, template, self.initial_width, learn=learn_width)
         self.register_buffer("counts", None, persistent=False)
         self.register_buffer("sums", None, persistent=False)
         self.reset_parameters()
 
-    def _hold(self, name: str, empty: Tensor, start: float | Tensor, *, learn: bool) -> None:
-        """Give `name` the plainest home that serves: parameter, buffer, or a Python number."""
+    def _register(self, name: str, template: Tensor, value: float | Tensor, *, learn: bool) -> None:
+        """Store a value as a parameter, as a buffer or, if it is one constant, as a number."""
         shape = () if self.neurons is None else (self.neurons,)
         if learn:
-            self.register_parameter(name, nn.Parameter(empty.new_empty(shape)))
-        elif isinstance(start, Tensor):
-            self.register_buffer(name, empty.new_empty(shape))
+            self.register_parameter(name, nn.Parameter(template.new_empty(shape)))
+        elif isinstance(value, Tensor):
+            self.register_buffer(name, template.new_empty(shape))
         else:
-            setattr(self, name, start)
+            setattr(self, name, value)
 
     @property
     def width(self) -> float | Tensor:
         """Width of the ramp: one number, or one per neuron, in units of the input."""
-        if self.learn_width:
-            return self.log_width.exp()
-        return self.fixed_width
+        return self.log_width.exp() if self.learn_width else self.fixed_width
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Put threshold and width back to where they started."""
-        starts = {"threshold": self.initial_threshold, "fixed_width": self.initial_width}
+        """Reset threshold and width to their initial values."""
+        values = {"threshold": self.initial_threshold, "fixed_width": self.initial_width}
         if self.learn_width:
-            starts["log_width"] = _log(starts.pop("fixed_width"))
-        for name, start in starts.items():
-            home = getattr(self, name)
-            if not isinstance(home, Tensor):
-                continue
-            if isinstance(start, Tensor):
-                home.copy_(start)
-            else:  # and not a tensor made of it: under torch.device("meta") it would hold nothing
-                home.fill_(start)
+            width = values.pop("fixed_width")
+            values["log_width"] = width.log() if isinstance(width, Tensor) else math.log(width)
+        for name, value in values.items():
+            target = getattr(self, name)
+            if isinstance(target, Tensor) and isinstance(value, Tensor):
+                target.copy_(value)
+            elif isinstance(target, Tensor):
+                # Not copy_(torch.tensor(value)): under torch.device("meta") that holds no value.
+                target.fill_(value)
 
     def forward(self, input: Tensor, *, reuse_input: bool = False) -> Tensor:
-        """React to the input: 0 below the threshold, 1 where fully firing.
+        """Compute the output: 0 below the threshold, 1 above the ramp.
 
         Args:
-            input: the pre-activations, (batch, neurons).
-            reuse_input: whether the output may take the input's memory, as nobody will ask for the
-                input again; see `threshold_ramp`.
+            input: pre-activations, (batch, neurons).
+            reuse_input: whether the output may overwrite the input; see `threshold_ramp`.
         """
         return threshold_ramp(
             input,
@@ -133,177 +131,177 @@ class ThresholdRamp(nn.Module):
             self.width,
             self.leak,
             reuse_input=reuse_input,
-            counters=self._counting(),
+            counters=self._get_counters(),
         )
 
     def start_counting(self, neurons: int | None = None) -> None:
-        """Count from now on, in every call, what each neuron does: the kernel does it in passing.
+        """Count in every call what each neuron does; the kernel counts in the same pass.
 
-        The counters are buffers that no `state_dict` knows. `DistributedDataParallel` would copy
-        those of its first process to all: give it `broadcast_buffers=False`. What is computed again
-        is counted again: with activation checkpointing, a row may count twice.
+        The counters are non-persistent buffers. `DistributedDataParallel` would overwrite them
+        with those of the first process, unless it gets `broadcast_buffers=False`. Activation
+        checkpointing may count a row twice, as it computes it twice.
 
         Args:
-            neurons: the size of the input's last dimension; where the ramp knows it, it may be
-                left out.
+            neurons: size of the input's last dimension; optional if the ramp has a value per
+                neuron.
 
         Raises:
-            InputError: where nothing says how many neurons there are.
+            InputError: if the number of neurons is not known.
 
         Example:
             >>> ramp = ThresholdRamp()
             >>> ramp.start_counting(neurons=2)
             >>> _ = ramp(torch.tensor([[-1.0, 0.5], [0.25, 2.0]]))
-            >>> ramp.counters().silent, ramp.counters().ramp, ramp.counters().firing
+            >>> counts = ramp.read_counters()
+            >>> counts.silent, counts.ramp, counts.firing
             ((1, 0), (1, 1), (0, 1))
         """
         neurons = self.neurons if neurons is None else neurons
         if neurons is None:
             raise InputError(
-                "to count what each neuron does, the ramp needs to know how many there are; it "
-                "holds one threshold and one width for all. Say start_counting(neurons=64)."
+                "counting per neuron needs the number of neurons; this ramp has one threshold and "
+                "one width for all neurons. Call start_counting(neurons=64)."
             )
-        homes = (*self.parameters(), *self.buffers())
-        self.counts, self.sums = create_counters(neurons, device=homes[0].device if homes else None)
+        tensors = (*self.parameters(), *self.buffers())
+        device = tensors[0].device if tensors else None
+        self.counts, self.sums = create_counters(neurons, device=device)
 
     def stop_counting(self) -> None:
-        """Count no more, and forget what was counted."""
+        """Stop counting and discard the counters."""
         self.counts = self.sums = None
 
-    def counters(self) -> NeuronCounts:
-        """What was counted so far as plain numbers, by one copy to the host.
+    def read_counters(self) -> NeuronCounts:
+        """Copy the counters to the host, in one transfer.
 
         Raises:
-            InputError: where nobody asked to count.
+            InputError: if counting was not started.
         """
-        return read_counters(self._asked_for())
+        return read_counters(self._require_counters())
 
     def reset_counters(self) -> None:
-        """Count from zero again.
+        """Set all counters to zero.
 
         Raises:
-            InputError: where nobody asked to count.
+            InputError: if counting was not started.
         """
-        for buffer in self._asked_for():
+        for buffer in self._require_counters():
             buffer.zero_()
 
-    def _counting(self) -> tuple[Tensor, Tensor] | None:
-        buffers = self._buffers  # where `self.counts` is found at last: every call asks
-        counts, sums = buffers["counts"], buffers["sums"]
+    def _get_counters(self) -> tuple[Tensor, Tensor] | None:
+        # The dictionary, as `self.counts` is looked up there last, and every call needs it.
+        counts, sums = self._buffers["counts"], self._buffers["sums"]
         return None if counts is None or sums is None else (counts, sums)
 
-    def _asked_for(self) -> tuple[Tensor, Tensor]:
-        counters = self._counting()
+    def _require_counters(self) -> tuple[Tensor, Tensor]:
+        counters = self._get_counters()
         if counters is None:
             raise InputError(
-                "this ramp counts nothing yet: call start_counting() before the first batch."
+                "this ramp has no counters; call start_counting() before the first batch."
             )
         return counters
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ThresholdRamp":
-        """Move as any module does, but leave the sums as exact as they are: `half()` and others."""
-        counts, sums = self.counts, self.sums
+        """Move or convert the module, except that the sums stay in float64 after `half()`."""
+        counters = self._get_counters()
         self.stop_counting()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if counts is not None and sums is not None:
-            moved = fn(counts)
-            if moved.device == sums.device:
-                self.counts, self.sums = moved, sums
-            else:
-                self.counts, self.sums = create_counters(counts.shape[1], device=moved.device)
-                if not counts.is_meta:
-                    self.counts.copy_(counts)
-                    self.sums.copy_(sums)
+        if counters is not None:
+            old_counts, old_sums = counters
+            device = fn(old_counts).device
+            self.counts, self.sums = create_counters(old_counts.shape[1], device=device)
+            if not old_counts.is_meta:
+                self.counts.copy_(old_counts)
+                self.sums.copy_(old_sums)
         return self
 
     @property
     def is_plain(self) -> bool:
-        """Whether this is just `clamp(input, 0, 1)`, in value and gradient."""
-        fixed = not (self.learn_threshold or self.learn_width) and self.neurons is None
-        return fixed and (self.threshold, self.width, self.leak) == (0.0, 1.0, 0.0)
+        """Whether the ramp equals `clamp(input, 0, 1)`, in value and gradient."""
+        is_fixed = not (self.learn_threshold or self.learn_width) and self.neurons is None
+        return is_fixed and (self.threshold, self.width, self.leak) == (0.0, 1.0, 0.0)
 
-    def of_neuron(self, index: int) -> Callable[[Tensor], Tensor]:
-        """The same reaction as one neuron has it, on inputs of any shape."""
-        return lambda signal: threshold_ramp(
-            signal, _entry(self.threshold, index), _entry(self.width, index), self.leak
+    def select_neuron(self, index: int) -> Callable[[Tensor], Tensor]:
+        """Return the activation of one neuron, for inputs of any shape."""
+
+        def select(value: float | Tensor) -> float | Tensor:
+            return value[index] if isinstance(value, Tensor) and value.ndim else value
+
+        return lambda input: threshold_ramp(
+            input, select(self.threshold), select(self.width), self.leak
         )
 
-    def for_layer(
+    def copy_for_layer(
         self,
         neurons: int,
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> "ThresholdRamp":
-        """A copy for a layer of so many neurons: what learns gets one entry per neuron.
+        """Copy the ramp for a layer; learnable parameters get one entry per neuron.
 
-        What was learnt so far, and whether it still learns, is taken over: one number for all goes
-        to each neuron. Only where it was learnt for another number of neurons does the copy start
-        anew. Counters start at zero.
+        The copy has the current values, not the initial ones: a single value is repeated for each
+        neuron. Only values learned for another number of neurons are reset. Counters start at zero.
         """
-        learns = self.learn_threshold or self.learn_width
+        has_parameters = self.learn_threshold or self.learn_width
         ramp = ThresholdRamp(
             self.initial_threshold,
             self.initial_width,
             self.leak,
-            neurons=neurons if learns or self.neurons is not None else None,
+            neurons=neurons if has_parameters or self.neurons is not None else None,
             learn_threshold=self.learn_threshold,
             learn_width=self.learn_width,
             device=device,
             dtype=dtype,
         )
-        ramp._take_over(self)
+        for name in ("threshold", "log_width" if self.learn_width else "fixed_width"):
+            source, target = getattr(self, name), getattr(ramp, name)
+            if isinstance(source, Tensor) and isinstance(target, Tensor):
+                if source.shape in ((), target.shape) and not source.is_meta:
+                    target.data.copy_(source.data)
+                if isinstance(target, nn.Parameter):
+                    target.requires_grad_(source.requires_grad)
         if self.counts is not None:
             ramp.start_counting(neurons)
         return ramp.train(self.training)
 
-    @torch.no_grad()
-    def _take_over(self, other: "ThresholdRamp") -> None:
-        """The numbers as they are by now, where they fit, and whether they learn."""
-        for name in ("threshold", "log_width" if self.learn_width else "fixed_width"):
-            own, theirs = getattr(self, name), getattr(other, name)
-            if not isinstance(own, Tensor) or not isinstance(theirs, Tensor):
-                continue
-            if theirs.shape in ((), own.shape) and not theirs.is_meta:
-                own.copy_(theirs)
-            if isinstance(own, nn.Parameter):
-                own.requires_grad_(theirs.requires_grad)
-
     def extra_repr(self) -> str:
-        """Threshold, width and leak, and the concept that this part embodies."""
-        words = [f"threshold={_short(self.initial_threshold)}"]
-        words += [f"width={_short(self.initial_width)}"]
-        words += [f"leak={self.leak:g}"] if self.leak else []
-        words += [f"neurons={self.neurons}"] if self.neurons is not None else []
-        words += ["learns its threshold"] if self.learn_threshold else []
-        words += ["learns its width"] if self.learn_width else []
-        return ", ".join([*words, f"concept={self.concept.name}"])
+        """Arguments and the concept of this module."""
+        arguments = [
+            f"{name}=" + ("per neuron" if isinstance(value, Tensor) else f"{value:g}")
+            for name, value in (
+                ("threshold", self.initial_threshold),
+                ("width", self.initial_width),
+            )
+        ]
+        arguments += [f"leak={self.leak:g}"] if self.leak else []
+        arguments += [f"neurons={self.neurons}"] if self.neurons is not None else []
+        arguments += ["learn_threshold=True"] if self.learn_threshold else []
+        arguments += ["learn_width=True"] if self.learn_width else []
+        return ", ".join([*arguments, f"concept={self.concept.name}"])
 
 
-def _plain(value: float | Tensor) -> float | Tensor:
-    """A Python number, or a tensor of one number per neuron that nothing else holds."""
+def _detach_value(value: float | Tensor) -> float | Tensor:
+    """Return a Python number, or a copy of a tensor with one value per neuron."""
     if isinstance(value, Tensor) and value.is_meta:
         raise ValueError(
-            "a ramp starts from numbers, and a tensor on the meta device holds none. Make the "
-            'tensor outside torch.device("meta"), or give device="cpu" with it.'
+            "the initial threshold and width must have values; got a tensor on the meta device. "
+            'Create the tensor outside torch.device("meta"), or with device="cpu".'
         )
     if isinstance(value, Tensor) and value.ndim > 0:
         return value.detach().clone()
     return float(value)
 
 
-def _check_start(threshold: float | Tensor, width: float | Tensor, leak: float) -> None:
+def _check_values(threshold: float | Tensor, width: float | Tensor, leak: float) -> None:
     if not _is_finite(threshold):
-        raise ValueError(f"the ramp needs a finite threshold; got {threshold}. Use 0.0, say.")
+        raise ValueError(f"the ramp needs a finite threshold; got {threshold}. Use 0.0.")
     if not _is_finite(width, above=0.0):
         raise ValueError(
             f"the ramp needs a finite, positive width; got {width}. A step without a ramp has no "
-            "gradient to learn from: give a small width instead, such as 0.1."
+            "gradient: use a small width instead, such as 0.1."
         )
     if not 0.0 <= leak < math.inf:
-        raise ValueError(
-            f"leak is a slope of the gradient, finite and at least 0; got {leak}. Use leak=0.0."
-        )
+        raise ValueError(f"leak must be finite and at least 0; got {leak}. Use leak=0.0.")
 
 
 def _is_finite(value: float | Tensor, above: float = -math.inf) -> bool:
@@ -312,25 +310,13 @@ def _is_finite(value: float | Tensor, above: float = -math.inf) -> bool:
     return above < value < math.inf
 
 
-def _log(width: float | Tensor) -> float | Tensor:
-    return width.log() if isinstance(width, Tensor) else math.log(width)
-
-
-def _entry(value: float | Tensor, index: int) -> float | Tensor:
-    return value[index] if isinstance(value, Tensor) and value.ndim else value
-
-
-def _short(value: float | Tensor) -> str:
-    return "per neuron" if isinstance(value, Tensor) else f"{value:g}"
-
-
-def _agreed_neurons(neurons: int | None, *values: float | Tensor) -> int | None:
-    """How many neurons the arguments speak of; None where every value is one number for all."""
-    counts = {tuple(value.shape) for value in values if isinstance(value, Tensor)}
-    counts |= {(neurons,)} if neurons is not None else set()
-    if len(counts) > 1 or any(len(shape) != 1 for shape in counts):
+def _infer_neurons(neurons: int | None, *values: float | Tensor) -> int | None:
+    """Return the number of neurons of the arguments; None if all values are single numbers."""
+    shapes = {tuple(value.shape) for value in values if isinstance(value, Tensor)}
+    shapes |= {(neurons,)} if neurons is not None else set()
+    if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
         raise ValueError(
-            f"threshold and width need one number each, or one per neuron; got {sorted(counts)} as "
-            "shapes. Give tensors of one dimension and one length."
+            "threshold and width must be numbers or tensors of one length, (neurons,); got shapes "
+            f"{sorted(shapes)}."
         )
-    return counts.pop()[0] if counts else None
+    return shapes.pop()[0] if shapes else None

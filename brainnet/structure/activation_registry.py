@@ -1,4 +1,4 @@
-"""Activation registry: activation functions by name, and the instance that a layer builds."""
+"""Activation registry: activation functions by name."""
 
 from copy import deepcopy
 
@@ -29,39 +29,39 @@ def build_activation(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """A layer's own instance of an activation, from its name or from a module to take after.
+    """Build the activation module of one layer.
 
     Args:
-        activation: a name of `ACTIVATIONS`, a module (copied as it is by now: no instance serves
-            two layers; a ramp by `ThresholdRamp.for_layer`), or None for no activation.
-        neurons: neurons of the layer.
-        device: where it keeps what it learns.
-        dtype: in which precision it keeps it.
+        activation: a name in `ACTIVATIONS`, a module, or None for no activation. A module is
+            copied, so that no two layers share an instance.
+        neurons: number of neurons in the layer.
+        device: device of the activation's parameters and buffers.
+        dtype: data type of the activation's parameters and buffers.
 
     Raises:
-        ValueError: where the name is unknown.
-        TypeError: where it is a class instead of a module.
+        ValueError: if the name is unknown.
+        TypeError: if a class is given instead of a module.
     """
     if activation is None:
         return nn.Identity()
     if isinstance(activation, type):
         raise TypeError(
-            f"an activation is a name or a module; got the class {activation.__name__}. "
-            f"Give an instance of it: {activation.__name__}()."
+            f"activation must be a name or a module; got the class {activation.__name__}. "
+            f"Pass an instance of it: {activation.__name__}()."
         )
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             raise ValueError(
-                f"no activation is called {activation!r}; there are {', '.join(ACTIVATIONS)}. "
-                "Give one of these, or any nn.Module."
+                f"activation must be a module or one of {', '.join(ACTIVATIONS)}; got "
+                f"{activation!r}."
             )
         activation = ACTIVATIONS[activation]()
     if isinstance(activation, ThresholdRamp):
-        return activation.for_layer(neurons, device=device, dtype=dtype)
-    own = deepcopy(activation)
-    held = next((value for value in (*own.parameters(), *own.buffers())), None)
-    if held is None:
-        return own
-    if held.is_meta and device is not None:
-        own.to_empty(device=device)
-    return own.to(device=device or held.device, dtype=dtype or held.dtype)
+        return activation.copy_for_layer(neurons, device=device, dtype=dtype)
+    copy = deepcopy(activation)
+    tensor = next((value for value in (*copy.parameters(), *copy.buffers())), None)
+    if tensor is None:
+        return copy
+    if tensor.is_meta and device is not None:
+        copy.to_empty(device=device)
+    return copy.to(device=device or tensor.device, dtype=dtype or tensor.dtype)

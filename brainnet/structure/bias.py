@@ -1,4 +1,4 @@
-"""Bias: each neuron's own tendency, whatever the input."""
+"""Bias: a number per neuron that is added to its weighted sum, whatever the input."""
 
 import math
 
@@ -9,19 +9,19 @@ from brainnet import concepts
 
 
 class Bias(nn.Module):
-    """One nudge per neuron: positive makes it jumpy, negative keeps it calm.
+    """One bias per neuron: a positive one makes it fire more easily, a negative one less.
 
     Initial values are those of `torch.nn.Linear`: uniform within ±1/√inputs.
 
     Args:
         neurons: number of neurons.
         inputs: number of inputs of each neuron, which sets the scale of the initial values.
-        generator: source of the initial values; PyTorch's global one where None.
+        generator: source of the initial values; PyTorch's global one by default.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Raises:
-        ValueError: where a size is not positive.
+        ValueError: if a size is not positive.
 
     Shape:
         weighted: (batch, neurons)
@@ -48,8 +48,7 @@ class Bias(nn.Module):
         super().__init__()
         if inputs < 1 or neurons < 1:
             raise ValueError(
-                f"a bias belongs to at least one neuron with one input; got neurons={neurons}, "
-                f"inputs={inputs}. Give both a positive size."
+                f"a bias needs a positive size; got neurons={neurons}, inputs={inputs}."
             )
         self.neurons = neurons
         self.inputs = inputs
@@ -57,14 +56,14 @@ class Bias(nn.Module):
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the initial values anew, as `torch.nn.Linear` does."""
+        """Draw new initial values, as `torch.nn.Linear` does."""
         bound = 1 / math.sqrt(self.inputs)
         nn.init.uniform_(self.value, -bound, bound, generator=generator)
 
     def forward(self, weighted: Tensor) -> Tensor:
-        """Add the tendency to the weighted sum."""
+        """Add the bias to the weighted sums."""
         return weighted + self.value
 
     def extra_repr(self) -> str:
-        """Size, and the concept that this part embodies."""
+        """Size and the concept of this module."""
         return f"neurons={self.neurons}, concept={self.concept.name}"

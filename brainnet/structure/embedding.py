@@ -1,4 +1,4 @@
-"""Embedding: a category is looked up, and comes back as a few signals that were learned for it."""
+"""Embedding: a learned vector for each category of a column."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -12,43 +12,42 @@ from torch.nn import functional as F
 from brainnet import concepts
 from brainnet.errors import InputError
 
+# Categories not seen in training have code 0, and the vector 0.
 _UNKNOWN_CODE = 0
-
-"""The code of a category that was not there in training."""
 
 _MAX_WIDTH = 600
 
 
 def choose_width(codes: int) -> int:
-    """How many signals a category with so many codes becomes: `min(600, round(1.6 codes^0.56))`.
+    """Choose the length of an embedding vector: `min(600, round(1.6 codes^0.56))`.
 
-    The rule of fastai's `emb_sz_rule` (Howard & Gugger, fastai: A Layered API for Deep Learning,
+    The rule is fastai's `emb_sz_rule` (Howard & Gugger, fastai: A Layered API for Deep Learning,
     Information 11(2), 2020).
 
     Example:
-        >>> [width_for(codes) for codes in (12, 100, 5000)]
+        >>> [choose_width(codes) for codes in (12, 100, 5000)]
         [6, 21, 189]
     """
     return min(_MAX_WIDTH, round(1.6 * math.pow(codes, 0.56)))
 
 
 class Embedding(nn.Module):
-    """The weights of one category: a column of them for each code, looked up in place of a product.
+    """The weights of one categorical column: a vector for each code.
 
-    PyTorch's `nn.Embedding`, whose table this is, turned so that it reads as the weights of any
-    other layer: the code is the one input that is on, and each neuron's row says what it is worth.
-    Code 0, and whatever else is no code, stands for what was never seen: it says nothing, zeros.
+    Equal to `nn.Embedding`, but with the table transposed, so that it has the shape of the weights
+    of any other layer: looking up a code is the product with a one-hot input. Code 0 and invalid
+    codes stand for categories not seen in training; their vector is 0.
 
     Args:
-        codes: how many there are, code 0 among them.
-        width: how many signals come out; by `width_for` where None.
-        name: what the embedding is called in print-outs, in TensorBoard and everywhere else.
-        generator: source of the initial values; PyTorch's global one where None.
+        codes: number of codes, including code 0.
+        width: length of the vectors; by default `choose_width(codes)`.
+        name: name of the layer in print-outs and in TensorBoard.
+        generator: source of the initial values; PyTorch's global one by default.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Raises:
-        ValueError: where there are fewer than two codes, or the width is not positive.
+        ValueError: if there are fewer than two codes, or the width is not positive.
 
     Shape:
         column: (batch)
@@ -56,8 +55,8 @@ class Embedding(nn.Module):
         return: (batch, neurons)
 
     Example:
-        >>> seen = Embedding(codes=3, width=2)(torch.tensor([0.0, 1.0, 1.0]))
-        >>> seen.shape, seen[0].tolist(), torch.equal(seen[1], seen[2])
+        >>> vectors = Embedding(codes=3, width=2)(torch.tensor([0.0, 1.0, 1.0]))
+        >>> vectors.shape, vectors[0].tolist(), torch.equal(vectors[1], vectors[2])
         (torch.Size([3, 2]), [0.0, 0.0], True)
     """
 
@@ -79,52 +78,53 @@ class Embedding(nn.Module):
         self.neurons = choose_width(codes) if width is None else width
         if codes < 2 or self.neurons < 1:
             raise ValueError(
-                "an embedding needs two codes at least, 0 for what was never seen and one that "
-                f"was, and a positive width; got {codes} codes and width {width}."
+                "an embedding needs at least two codes (0 for unknown categories and one for a "
+                f"known category) and a positive width; got {codes} codes and width {width}."
             )
         self.value = nn.Parameter(torch.empty(self.neurons, codes, device=device, dtype=dtype))
         self.reset_parameters(generator)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Start anew: standard normal as in `nn.Embedding`, and zeros for what was never seen."""
+        """Draw new initial values from a standard normal, as `nn.Embedding` does."""
         if self.value.is_meta:
             return
-        # Drawn code by code, as PyTorch's own table is.
+        # Drawn code by code, to get the same numbers as the table of `nn.Embedding`.
         table = self.value.new_empty(self.codes, self.neurons).normal_(generator=generator)
         table[_UNKNOWN_CODE] = 0
         self.value.copy_(table.t())
 
     def forward(self, column: Tensor) -> Tensor:
-        """Look the codes up, which came as floating-point numbers among the other inputs."""
-        known = (column >= 0) & (column < self.codes) & (column == column.trunc())  # NaN is not
-        codes = torch.where(known, column, _UNKNOWN_CODE).long()
+        """Look up codes, which are given as floating-point numbers like all inputs."""
+        # False for NaN, too.
+        is_valid = (column >= 0) & (column < self.codes) & (column == column.trunc())
+        codes = torch.where(is_valid, column, _UNKNOWN_CODE).long()
         return F.embedding(codes, self.value.t(), padding_idx=_UNKNOWN_CODE)
 
     def extra_repr(self) -> str:
-        """Codes and width, and the concept that this part embodies."""
+        """Codes, width and the concept of this module."""
         return f"{self.name}: {self.codes} -> {self.neurons}, concept={self.concept.name}"
 
 
 class Embeddings(nn.Module):
-    """Rows of inputs with each code among them replaced, where it stands, by what it is worth.
+    """Replaces each code in a row of inputs by its embedding vector.
 
     Guo & Berkhahn, Entity Embeddings of Categorical Variables (2016).
 
     Args:
-        inputs: columns of a row, codes and others.
-        codes: for each column of codes, by its position, how many codes there are.
-        generator: source of the initial values; PyTorch's global one where None.
+        inputs: number of input columns.
+        codes: number of codes of each categorical column, by column index.
+        generator: source of the initial values; PyTorch's global one by default.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Attributes:
-        codes: for each column of codes, in order, how many there are.
-        width: numbers that come out for each row.
+        codes: number of codes of each categorical column, in order of the columns.
+        width: number of outputs of each row.
 
     Raises:
-        ValueError: where a column is not there, or has fewer than two codes.
-        InputError: in a call, where rows of too few bits cannot hold the codes.
+        ValueError: if a column does not exist, or has fewer than two codes.
+        InputError: from `forward`, if the data type of the inputs cannot represent all codes.
 
     Shape:
         inputs: (batch, columns)
@@ -148,15 +148,14 @@ class Embeddings(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        # A configuration in YAML or JSON has its keys as words.
-        self.codes = {int(column): int(count) for column, count in codes.items()}
-        self.codes = dict(sorted(self.codes.items()))
+        # Configurations read from YAML or JSON have strings as keys.
+        self.codes = dict(sorted((int(column), int(count)) for column, count in codes.items()))
         self.inputs = inputs
-        strangers = [column for column in self.codes if not 0 <= column < inputs]
-        if strangers or not self.codes:
+        invalid = [column for column in self.codes if not 0 <= column < inputs]
+        if invalid or not self.codes:
             raise ValueError(
-                f"embeddings are for columns 0 to {inputs - 1} of the inputs; got "
-                f"{strangers or 'none'}. Give each column of codes with how many there are: "
+                f"embeddings need columns between 0 and {inputs - 1}; got {invalid or 'none'}. "
+                "Give each categorical column with its number of codes: "
                 "Network([3, 8, 2], embeddings={1: 12})."
             )
         self.columns = nn.ModuleDict(
@@ -171,44 +170,44 @@ class Embeddings(nn.Module):
                 for column, count in self.codes.items()
             }
         )
-        self.width = inputs + sum(part.neurons - 1 for part in self)
+        self.width = inputs + sum(embedding.neurons - 1 for embedding in self)
 
     def __iter__(self) -> Iterator[Embedding]:
-        """The embedding of each column of codes, in order."""
+        """The embedding of each categorical column, in order."""
         return iter(cast("list[Embedding]", list(self.columns.values())))
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Forget everything: fresh initial values for every code."""
+        """Draw new initial values for all embeddings."""
         for embedding in self:
             embedding.reset_parameters(generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Replace the codes, and leave the rest as it is."""
+        """Replace the codes; other columns are not changed."""
         self._check(inputs)
         pieces = []
-        for before, column in pairwise([-1, *self.codes, self.inputs]):
-            if column > before + 1:
-                pieces.append(inputs[..., before + 1 : column])
+        for previous, column in pairwise([-1, *self.codes, self.inputs]):
+            if column > previous + 1:
+                pieces.append(inputs[..., previous + 1 : column])
             if column < self.inputs:
                 pieces.append(self.columns[str(column)](inputs[..., column]))
         return torch.cat(pieces, dim=-1)
 
     def _check(self, inputs: Tensor) -> None:
         if not isinstance(inputs, Tensor):
-            return  # a tracer's stand-in (torch.fx) could not answer
+            return  # a proxy of torch.fx has no values
         if inputs.shape[-1:] != (self.inputs,):
             raise ValueError(
                 f"embeddings need {self.inputs} columns in the last dimension; got inputs of shape "
-                f"{tuple(inputs.shape)}. Give them what they were built for, or build them anew."
+                f"{tuple(inputs.shape)}."
             )
-        most = max(self.codes.values())
-        if inputs.is_floating_point() and most > 2 / torch.finfo(inputs.dtype).eps:
+        largest = max(self.codes.values())
+        if inputs.is_floating_point() and largest > 2 / torch.finfo(inputs.dtype).eps:
             raise InputError(
-                f"{most} codes do not fit into numbers of {inputs.dtype}, which tell only "
-                f"{2 / torch.finfo(inputs.dtype).eps:.0f} apart. Compute with mixed precision "
-                "(trainer.precision=bf16-mixed) or in 32 bits."
+                f"{largest} codes cannot be represented in {inputs.dtype}, which has only "
+                f"{2 / torch.finfo(inputs.dtype).eps:.0f} consecutive whole numbers. Use mixed "
+                "precision (trainer.precision=bf16-mixed) or 32 bits."
             )
 
     def extra_repr(self) -> str:
-        """Columns before and after, and the concept that this part embodies."""
+        """Columns before and after, and the concept of this module."""
         return f"{self.inputs} -> {self.width}, concept={self.concept.name}"

@@ -1,8 +1,8 @@
-"""Forward pass: thinking; the signal goes in, the answer comes out, and nothing is learned yet."""
+"""Forward pass: all layers applied in order, with every intermediate value kept."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +17,18 @@ from brainnet.structure.inspection import (
 )
 from brainnet.structure.layer import Layer
 
-SHOWN = 8  # numbers of one line in a print-out
+_MAX_PRINTED = 8
 
 
 @dataclass(eq=False, slots=True)
 class LayerPass:
-    """What one layer did with one batch.
+    """Values of one layer for one batch.
 
     Attributes:
-        info: the layer, with the activation that reacted in this very pass.
-        inputs: the signals that arrived, (batch, inputs).
-        pre_activation: the weighted sums plus biases, z, (batch, neurons).
-        output: what the neurons answered, (batch, neurons).
+        info: the layer, with the activation that was applied in this pass.
+        inputs: inputs of the layer, (batch, inputs).
+        pre_activation: weighted sums plus biases, z, (batch, neurons).
+        output: outputs of the neurons, (batch, neurons).
     """
 
     info: LayerInfo
@@ -38,26 +38,30 @@ class LayerPass:
 
     @property
     def name(self) -> str:
-        """The layer's name."""
+        """The name of the layer."""
         return self.info.name
 
     def __str__(self) -> str:
-        """Sums and answers of the first row."""
+        """Pre-activations and outputs of the first row."""
         neurons = self.pre_activation.shape[-1]
-        reacts = self.output is not self.pre_activation
-        lines = [f"{self.name} ({neurons} neurons)", f"  sum      {_row(self.pre_activation)}"]
-        return "\n".join([*lines, f"  reaction {_row(self.output)}"] if reacts else lines)
+        lines = [
+            f"{self.name} ({neurons} neurons)",
+            f"  pre-activation {_format_row(self.pre_activation)}",
+        ]
+        if self.output is not self.pre_activation:
+            lines.append(f"  output         {_format_row(self.output)}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ForwardPass:
-    """One forward_pass: every intermediate value from the input to the answer, still differentiable.
+    """All values of one forward pass, from the inputs to the output, still differentiable.
 
     Attributes:
-        model: who forward_pass.
-        inputs: what it was shown, (batch, inputs).
-        layers: what each layer with weights did, in order.
-        output: the answer, (batch, outputs).
+        model: the model that was run.
+        inputs: inputs of the model, (batch, inputs).
+        layers: values of each layer with weights, in the order of execution.
+        output: output of the model, (batch, outputs).
     """
 
     concept = concepts.FORWARD_PASS
@@ -68,30 +72,30 @@ class ForwardPass:
     output: Tensor
 
     def __str__(self) -> str:
-        """The first row's numbers, layer by layer."""
+        """Values of the first row, layer by layer."""
         rows = len(self.inputs) if self.inputs.ndim > 1 else 1
-        title = f"forward pass of {rows} row{'s' * (rows != 1)}" + (
-            "; the first row:" if rows != 1 else ":"
+        title = (
+            "forward pass of 1 row:" if rows == 1 else f"forward pass of {rows} rows, the first:"
         )
-        lines = [title, f"inputs     {_row(self.inputs)}", *map(str, self.layers)]
-        return "\n".join([*lines, f"answer     {_row(self.output)}"])
+        lines = [title, f"inputs           {_format_row(self.inputs)}", *map(str, self.layers)]
+        return "\n".join([*lines, f"output           {_format_row(self.output)}"])
 
     __repr__ = __str__
 
 
 def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
-    """Run a model once and keep what each of its layers received, summed up and answered.
+    """Run a model once and keep the inputs, pre-activations and outputs of each layer.
 
-    Works on any model: a layer is a `Layer` of ours, or a `torch.nn.Linear` or convolution with
-    the normalisation and the activation that receive its very output. The model is left as it was;
-    one that is compiled is traced as it was written.
+    Works with any model. A layer is a `Layer`, or a `torch.nn.Linear` or convolution together with
+    the normalization and the activation that receive its output. The model is not changed. A
+    compiled model is run without its compiled code.
 
     Args:
         model: the model; it stays in its mode (training or evaluation).
-        inputs: what it takes, (batch, …).
+        inputs: inputs of the model, (batch, …).
 
     Raises:
-        ValueError: where the model has no layer with weights that took part.
+        ValueError: if no layer with weights was called.
 
     Example:
         >>> forward_pass = trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.zeros(1, 4))
@@ -99,80 +103,80 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
         torch.Size([1, 3])
     """
     model = unwrap_compiled(model)
-    recorder = _Recorder()
+    passes: list[LayerPass] = []
     with ExitStack() as stack:
-        stack.enter_context(_out_of_place(model))
-        stack.enter_context(_as_written(model))
-        for place in find_layers(model):
-            recorder.attach(place, stack)
+        stack.enter_context(_disable_inplace(model))
+        stack.enter_context(_disable_compilation(model))
+        for layer in find_layers(model):
+            _record(layer, passes, stack)
         for module in model.modules():
             if isinstance(module, (*ACTIVATION_TYPES, *RESCALING_TYPES)):
-                stack.callback(module.register_forward_hook(recorder.follow).remove)
+                hook = module.register_forward_hook(_create_follower(passes))
+                stack.callback(hook.remove)
         output = model(inputs)
-    if not recorder.calls:
+    if not passes:
         raise ValueError(
-            "a forward pass is traced through layers with weights (Layer, torch.nn.Linear, "
-            f"convolutions); none of {type(model).__name__} took part. Trace a model that has some."
+            "tracing a forward pass needs layers with weights (Layer, torch.nn.Linear, "
+            f"convolutions); none were called in {type(model).__name__}."
         )
-    return ForwardPass(model, inputs, tuple(recorder.calls), output)
+    return ForwardPass(model, inputs, tuple(passes), output)
 
 
-@dataclass
-class _Recorder:
-    """Collects the calls of the layers while the model runs."""
+def _record(layer: LayerInfo, passes: list[LayerPass], stack: ExitStack) -> None:
+    """Append each call of a layer to the passes until the stack is closed."""
+    is_brainnet_layer = isinstance(layer.module, Layer)
+    pre_activations: list[Tensor] = []
+    if isinstance(layer.module, Layer):
+        before = layer.module.activation.register_forward_pre_hook(
+            lambda _module, inputs: pre_activations.append(inputs[0])
+        )
+        stack.callback(before.remove)
 
-    calls: list[LayerPass] = field(default_factory=list)
-    _sums: list[Tensor] = field(default_factory=list)  # of `Layer`s whose call has not ended yet
+    def record(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if is_brainnet_layer:
+            passes.append(LayerPass(layer, inputs[0], pre_activations.pop(), output))
+        else:
+            # The activation is not known until a module receives this output.
+            info = replace(layer, activation=None)
+            passes.append(LayerPass(info, inputs[0], output, output))
 
-    def attach(self, place: LayerInfo, stack: ExitStack) -> None:
-        """Listen to one layer until the stack closes."""
-        if isinstance(place.module, Layer):
-            before = place.module.activation.register_forward_pre_hook(
-                lambda _module, signals: self._sums.append(signals[0])
-            )
-            stack.callback(before.remove)
-        hook = place.module.register_forward_hook(self._recording(place))
-        stack.callback(hook.remove)
+    stack.callback(layer.module.register_forward_hook(record).remove)
 
-    def _recording(
-        self, place: LayerInfo
-    ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def record(_module: nn.Module, signals: tuple[Tensor, ...], output: Tensor) -> None:
-            ours = isinstance(place.module, Layer)
-            total = self._sums.pop() if ours else output
-            own = place if ours else replace(place, activation=None)  # until one has reacted
-            self.calls.append(LayerPass(own, signals[0], total, output))
 
-        return record
+def _create_follower(
+    passes: list[LayerPass],
+) -> Callable[[nn.Module, tuple[object, ...], Tensor], None]:
+    """Create a hook that assigns a normalization or activation to the layer before it."""
 
-    def follow(self, module: nn.Module, signals: tuple[object, ...], output: Tensor) -> None:
-        """Carry a layer's sums on through the normalisation and the activation behind it."""
-        for call in self.calls:
-            unanswered = call.output is call.pre_activation
-            if unanswered and signals and signals[0] is call.output:
-                call.output = output
+    def follow(module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
+        for layer in passes:
+            has_no_activation = layer.output is layer.pre_activation
+            if has_no_activation and inputs and inputs[0] is layer.output:
+                layer.output = output
                 if isinstance(module, RESCALING_TYPES):
-                    call.pre_activation = output
+                    layer.pre_activation = output
                 else:
-                    call.info = replace(call.info, activation=module)
+                    layer.info = replace(layer.info, activation=module)
+
+    return follow
 
 
 @contextmanager
-def _out_of_place(model: nn.Module) -> Iterator[None]:
-    """Have modules such as `nn.ReLU(inplace=True)` leave the sums as they were for a while."""
-    switched = [module for module in model.modules() if getattr(module, "inplace", False)]
-    for module in switched:
+def _disable_inplace(model: nn.Module) -> Iterator[None]:
+    """Keep modules such as `nn.ReLU(inplace=True)` from overwriting pre-activations."""
+    modules = [module for module in model.modules() if getattr(module, "inplace", False)]
+    for module in modules:
         module.inplace = False  # type: ignore[assignment]
     try:
         yield
     finally:
-        for module in switched:
+        for module in modules:
             module.inplace = True  # type: ignore[assignment]
 
 
 @contextmanager
-def _as_written(model: nn.Module) -> Iterator[None]:
-    """Run compiled modules as they are written for a while: compiled code calls no new hook."""
+def _disable_compilation(model: nn.Module) -> Iterator[None]:
+    """Run modules without their compiled code, which does not call newly registered hooks."""
     compiled = [(module, module._compiled_call_impl) for module in model.modules()]
     for module, _ in compiled:
         module._compiled_call_impl = None
@@ -183,10 +187,10 @@ def _as_written(model: nn.Module) -> Iterator[None]:
             module._compiled_call_impl = call
 
 
-def _row(values: Tensor) -> str:
-    """The first row of a batch as numbers in fixed width."""
+def _format_row(values: Tensor) -> str:
+    """Format the first row of a batch as numbers of fixed width."""
     if values.numel() == 0:
-        return "nothing"
+        return "(empty)"
     row = values.detach().reshape(-1, values.shape[-1])[0].to("cpu", torch.float64)
-    numbers = " ".join(f"{value:7.3f}" for value in row[:SHOWN].tolist())
-    return numbers + (f"  … ({len(row)} in all)" if len(row) > SHOWN else "")
+    numbers = " ".join(f"{value:7.3f}" for value in row[:_MAX_PRINTED].tolist())
+    return numbers + (f"  … ({len(row)} in total)" if len(row) > _MAX_PRINTED else "")

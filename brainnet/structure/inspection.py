@@ -231,9 +231,9 @@ def _find_activation(
 def unwrap_compiled(model: nn.Module) -> nn.Module:
     """Return the original model of the module that `torch.compile` wraps around it."""
     # `isinstance(model, OptimizedModule)` would import the compiler, which takes seconds.
-    children = model._modules
-    original = children["_orig_mod"] if "_orig_mod" in children else None
-    return model if original is None else original
+    if "_orig_mod" in model._modules:
+        return model.get_submodule("_orig_mod")
+    return model
 
 
 def _unwrap_distributed(model: nn.Module) -> nn.Module:

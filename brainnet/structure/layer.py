@@ -1,4 +1,4 @@
-"""Layer: one stage of processing; every neuron of it looks at the same signals."""
+"""Layer: neurons that receive the same inputs, computed together."""
 
 import torch
 from torch import Tensor, nn
@@ -13,26 +13,26 @@ from brainnet.structure.weights import Weights
 
 
 class Layer(nn.Module):
-    """Neurons side by side: light comes in, edges go out; edges come in, shapes go out.
+    """A fully connected layer: weights, biases and an activation function.
 
-    The layer owns the tensors of its neurons and computes them all in one matrix product.
+    The layer owns the parameters of its neurons and computes all neurons in one matrix product.
 
     Args:
-        inputs: number of signals that arrive.
+        inputs: number of inputs of each neuron.
         neurons: number of neurons.
-        activation: a name of `ACTIVATIONS`, a module (copied), or None for none.
-        bias: whether the neurons have tendencies of their own.
-        name: what the layer is called in print-outs, in TensorBoard and everywhere else.
-        generator: source of the initial values; PyTorch's global one where None.
+        activation: a name in `ACTIVATIONS`, a module (which is copied), or None.
+        bias: whether the neurons have biases.
+        name: name of the layer in print-outs and in TensorBoard.
+        generator: source of the initial values; PyTorch's global one by default.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Raises:
-        ValueError: where a size is not positive or the activation's name is unknown.
+        ValueError: if a size is not positive or the name of the activation is unknown.
 
     Shape:
-        signals: (batch, inputs)
-        return:  (batch, neurons)
+        inputs: (batch, inputs)
+        return: (batch, neurons)
 
     Example:
         >>> Layer(inputs=3, neurons=2)(torch.ones(4, 3)).shape
@@ -64,7 +64,7 @@ class Layer(nn.Module):
         self.activation = build_activation(activation, neurons, device=device, dtype=dtype)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Start anew: fresh weights and biases, and the activation where it began."""
+        """Draw new weights and biases, and reset the activation to its initial values."""
         self.weights.reset_parameters(generator)
         if self.bias is not None:
             self.bias.reset_parameters(generator)
@@ -72,86 +72,87 @@ class Layer(nn.Module):
         if callable(reset_activation):
             reset_activation()
 
-    def pre_activation(self, signals: Tensor) -> Tensor:
-        """Weighted sum plus bias of every neuron: the pre-activation z.
+    def pre_activation(self, inputs: Tensor) -> Tensor:
+        """Compute the weighted sum plus bias of every neuron: the pre-activation z.
 
         Shape:
-            signals: (batch, inputs)
-            return:  (batch, neurons)
+            inputs: (batch, inputs)
+            return: (batch, neurons)
         """
         bias = self.bias
-        # In one operation with the weights, unless somebody waits for the bias to be called.
-        within = None if bias is None or _is_called(bias) else bias.value
-        # Asked afterwards, not before: a tracer (torch.fx, torch.jit) could not answer.
+        # The product adds the bias in the same operation, unless hooks need the bias to be called.
+        fused_bias = None if bias is None or _needs_call(bias) else bias.value
+        # Sizes are checked only after an error, as a tracer (torch.fx, torch.jit) has none.
         try:
-            summed: Tensor = self.weights(signals, within)
+            sums: Tensor = self.weights(inputs, fused_bias)
         except RuntimeError as error:
-            if signals.shape[-1:] == (self.inputs,):
+            if inputs.shape[-1:] == (self.inputs,):
                 raise
             raise ValueError(
-                f"{self.name} needs {self.inputs} inputs in the last dimension; got signals of "
-                f"shape {tuple(signals.shape)}. Give it what it was built for, or build it anew."
+                f"{self.name} needs {self.inputs} inputs in the last dimension; got inputs of "
+                f"shape {tuple(inputs.shape)}."
             ) from error
-        return summed if bias is None or within is not None else bias(summed)
+        return sums if bias is None or fused_bias is not None else bias(sums)
 
-    def forward(self, signals: Tensor) -> Tensor:
-        """Weigh the signals, add the biases, react."""
-        sums = self.pre_activation(signals)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the weighted sums, add the biases and apply the activation."""
+        sums = self.pre_activation(inputs)
         if self._can_overwrite_pre_activation(sums):
             return self.activation(sums, reuse_input=True)  # type: ignore[no-any-return]
-        reaction: Tensor = self.activation(sums)
-        return reaction
+        output: Tensor = self.activation(sums)
+        return output
 
     def _can_overwrite_pre_activation(self, sums: Tensor) -> bool:
-        """Whether the sums may give way to the reaction: it then needs no memory of its own.
+        """Whether the output may reuse the memory of the pre-activation.
 
-        What PyTorch knows of a tensor (hooks, views, transforms) is `threshold_ramp`'s to ask. Here
-        is asked for whoever may be handed the sums on their way: hooks on a module, a module of
-        somebody else's, a method that was replaced.
+        `threshold_ramp` checks what PyTorch knows about the tensor (hooks, views, transforms). This
+        method checks whether other code can hold the tensor: hooks on a module, a module or method
+        that was replaced.
         """
-        # Asked of the dictionary that a module keeps: `self.weights` takes a search each time.
+        # The dictionary, because `self.weights` searches several of them in every call.
         modules = self._modules
         weights, activation = modules["weights"], modules["activation"]
         bias = modules.get("bias")
+        # A compiler plans memory itself.
         if torch.compiler.is_compiling() or type(activation) is not ThresholdRamp:
-            return False  # a compiler finds out for itself
+            return False
         return (
             type(sums) is Tensor
             and type(weights) is Weights
             and type(self).pre_activation is Layer.pre_activation
             and "pre_activation" not in self.__dict__
             and not _has_any_global_hook()
-            and not _is_watched(weights)
-            and not _is_watched(activation)
-            and (bias is None or not _is_called(bias))
+            and not _is_intercepted(weights)
+            and not _is_intercepted(activation)
+            and (bias is None or not _needs_call(bias))
         )
 
     def neuron(self, index: int) -> Neuron:
-        """One neuron of this layer, seen alone: a view that shares its tensors.
+        """A view of one neuron, which shares the parameters of this layer.
 
         Raises:
-            IndexError: where the layer has no such neuron.
-            TypeError: where the activation mixes the neurons.
+            IndexError: if the layer has no such neuron.
+            TypeError: if the activation combines several neurons, such as softmax.
         """
-        return Neuron.of(self.weights, self.bias, self.activation, index)
+        return Neuron.view_row(self.weights, self.bias, self.activation, index)
 
     def extra_repr(self) -> str:
-        """Name and sizes, and the concept that this part embodies."""
+        """Name, sizes and the concept of this module."""
         return f"{self.name}: {self.inputs} -> {self.neurons}, concept={self.concept.name}"
 
 
-def _is_called(bias: nn.Module) -> bool:
-    """Whether a bias has more to do than to hold its value: pruning, for one, is a hook on it."""
-    return type(bias) is not Bias or _is_watched(bias)
+def _needs_call(bias: nn.Module) -> bool:
+    """Whether the bias does more than hold its value; pruning, for example, is a hook on it."""
+    return type(bias) is not Bias or _is_intercepted(bias)
 
 
-def _is_watched(module: nn.Module) -> bool:
-    """Whether anybody listens to the module, in either direction, or has put himself in its way."""
-    own = module.__dict__
+def _is_intercepted(module: nn.Module) -> bool:
+    """Whether the module has hooks, or a `forward` set on the instance."""
+    attributes = module.__dict__
     return bool(
-        own["_forward_hooks"]
-        or own["_forward_pre_hooks"]
-        or own["_backward_hooks"]
-        or own["_backward_pre_hooks"]
-        or "forward" in own
+        attributes["_forward_hooks"]
+        or attributes["_forward_pre_hooks"]
+        or attributes["_backward_hooks"]
+        or attributes["_backward_pre_hooks"]
+        or "forward" in attributes
     )

@@ -1,4 +1,4 @@
-"""Network: layers one after the other, from the senses to the answer."""
+"""Network: layers applied one after the other, from the inputs to the output."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -19,27 +19,28 @@ from brainnet.structure.layer import Layer
 
 
 class Network(nn.Module):
-    """Input, hidden layers, output: light, then edges, then shapes, then "squirrel!".
+    """A fully connected network: input, hidden layers, output.
 
-    The layers with weights are called `hidden_1`, `hidden_2`, … and `output`. The hidden ones end
-    in the activation; the output gives its sums as they are (logits, or numbers).
+    The layers are named `hidden_1`, `hidden_2`, … and `output`. The hidden layers end in the
+    activation function; the output layer has none (its outputs are logits or predicted values).
 
-    The sums are PyTorch's own: with one of its activations and the same weights, the network
-    equals the `nn.Sequential` of `nn.Linear` to the last bit.
+    With one of PyTorch's activations and the same weights, the outputs equal those of an
+    `nn.Sequential` of `nn.Linear` to the last bit.
 
     Args:
-        sizes: inputs, neurons of each hidden layer, outputs; at least two numbers.
-        activation: of the hidden layers: a name of `ACTIVATIONS`, or a module, copied for each.
-        bias: whether the neurons have tendencies of their own.
-        embeddings: for inputs that are codes of categories, by column, how many codes there are;
-            the first layer then sees what `Embeddings` makes of the inputs.
-        generator: source of the initial values; PyTorch's global one where None.
+        sizes: number of inputs, of neurons in each hidden layer, and of outputs.
+        activation: activation of the hidden layers: a name in `ACTIVATIONS`, or a module, which is
+            copied for each layer.
+        bias: whether the neurons have biases.
+        embeddings: number of codes of each categorical input, by column index; the first layer
+            then receives the output of `Embeddings`.
+        generator: source of the initial values; PyTorch's global one by default.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Raises:
-        ValueError: where sizes are missing or not positive, the activation's name is unknown, or
-            embeddings are asked for of columns that are not there.
+        ValueError: if sizes are missing or not positive, the name of the activation is unknown, or
+            a column of `embeddings` does not exist.
 
     Shape:
         inputs: (batch, inputs)
@@ -69,14 +70,15 @@ class Network(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.sizes = _checked(sizes)
+        self.sizes = _check_sizes(sizes)
         last = len(self.sizes) - 2
         self.embeddings: Embeddings | None = None
+        width = self.sizes[0]
         if embeddings:
             self.embeddings = Embeddings(
-                self.sizes[0], embeddings, generator=generator, device=device, dtype=dtype
+                width, embeddings, generator=generator, device=device, dtype=dtype
             )
-        seen = self.sizes[0] if self.embeddings is None else self.embeddings.width
+            width = self.embeddings.width
         self.layers = nn.ModuleList(
             Layer(
                 inputs,
@@ -88,25 +90,25 @@ class Network(nn.Module):
                 device=device,
                 dtype=dtype,
             )
-            for depth, (inputs, neurons) in enumerate(pairwise((seen, *self.sizes[1:])))
+            for depth, (inputs, neurons) in enumerate(pairwise((width, *self.sizes[1:])))
         )
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Forget everything: fresh initial values in every layer."""
+        """Draw new initial values in every layer."""
         if self.embeddings is not None:
             self.embeddings.reset_parameters(generator)
-        for layer in _layers(self):
+        for layer in _iterate_layers(self):
             layer.reset_parameters(generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Think: pass the signal through all layers in order."""
-        signal = inputs if self.embeddings is None else self.embeddings(inputs)
+        """Apply all layers in order."""
+        signals = inputs if self.embeddings is None else self.embeddings(inputs)
         for layer in self.layers:
-            signal = layer(signal)
-        return signal
+            signals = layer(signals)
+        return signals
 
     def trace(self, inputs: Tensor) -> ForwardPass:
-        """Think aloud: the same forward pass with every intermediate value kept.
+        """Run the same forward pass and keep every intermediate value; see `trace`.
 
         Shape:
             inputs: (batch, inputs)
@@ -114,30 +116,33 @@ class Network(nn.Module):
         return trace(self, inputs)
 
     def to_torch(self) -> nn.Sequential:
-        """The same network in PyTorch's own classes, with copies of the weights.
+        """Convert to PyTorch's own modules, with copies of the parameters.
 
-        A plain threshold ramp becomes `nn.Hardtanh(0, 1)`, which equals it; one with a threshold,
-        width or leak of its own stays what it is, and so do embeddings.
+        A plain threshold ramp becomes the equivalent `nn.Hardtanh(0, 1)`. Other threshold ramps and
+        embeddings keep their class.
         """
         modules: list[nn.Module] = []
         if self.embeddings is not None:
             modules.append(deepcopy(self.embeddings))
-        for layer in _layers(self):
-            modules.append(_linear_of(layer))
-            if not isinstance(layer.activation, nn.Identity):
-                modules.append(_torch_activation_of(layer.activation))
+        for layer in _iterate_layers(self):
+            modules.append(_convert_layer(layer))
+            activation = layer.activation
+            if isinstance(activation, ThresholdRamp) and activation.is_plain:
+                modules.append(nn.Hardtanh(0.0, 1.0))
+            elif not isinstance(activation, nn.Identity):
+                modules.append(deepcopy(activation))
         return nn.Sequential(*modules).train(self.training)
 
     @classmethod
     def from_torch(cls, model: nn.Sequential) -> "Network":
-        """A labelled network from a plain stack of `nn.Linear` and activations, weights copied.
+        """Create a network from a stack of `nn.Linear` and activations, with copied parameters.
 
-        In front of them there may be `Embeddings`, as `to_torch` puts them there.
+        The first module may be `Embeddings`, as in the result of `to_torch`.
 
         Raises:
-            ValueError: where the model is something else than such a stack.
+            ValueError: if the model is not such a stack.
         """
-        embeddings, stages = _stages(model)
+        embeddings, stages = _split_stages(model)
         first = stages[0][0].weight
         inputs = stages[0][0].in_features if embeddings is None else embeddings.inputs
         sizes = [inputs, *(linear.out_features for linear, _ in stages)]
@@ -150,12 +155,12 @@ class Network(nn.Module):
             dtype=first.dtype,
         )
         network.embeddings = deepcopy(embeddings)
-        for layer, (linear, activation) in zip(_layers(network), stages, strict=True):
-            _take_over(linear.weight, layer.weights.value)
+        for layer, (linear, activation) in zip(_iterate_layers(network), stages, strict=True):
+            _copy_parameter(linear.weight, layer.weights.value)
             if linear.bias is None:
                 layer.bias = None
             elif layer.bias is not None:
-                _take_over(linear.bias, layer.bias.value)
+                _copy_parameter(linear.bias, layer.bias.value)
             layer.activation = deepcopy(activation)
         return network.train(model.training)
 
@@ -165,28 +170,25 @@ class Network(nn.Module):
         return f"{' -> '.join(map(str, self.sizes))}, {count:,} parameters"
 
 
-def _layers(network: Network) -> Iterable[Layer]:
+def _iterate_layers(network: Network) -> Iterable[Layer]:
     return cast("Iterable[Layer]", network.layers)
 
 
-def _checked(sizes: Sequence[int]) -> tuple[int, ...]:
-    if not isinstance(sizes, Iterable):
-        sizes = (sizes,)
-    whole = [index(size) if _is_whole(size) else 0 for size in sizes]
-    if len(whole) < 2 or min(whole) < 1:
+def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the sizes as integers; those of NumPy are accepted, booleans are not."""
+    values = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+    is_valid = len(values) >= 2 and all(
+        hasattr(size, "__index__") and not isinstance(size, bool) and size > 0 for size in values
+    )
+    if not is_valid:
         raise ValueError(
             "a network needs the number of inputs, of neurons in each hidden layer and of outputs, "
-            f"all positive whole numbers; got {list(sizes)}. For example: Network([64, 32, 10])."
+            f"all positive whole numbers; got {values}. For example: Network([64, 32, 10])."
         )
-    return tuple(whole)
+    return tuple(map(index, values))
 
 
-def _is_whole(size: object) -> bool:
-    """Whether this is a whole number, NumPy's among them; True and False are none."""
-    return hasattr(size, "__index__") and not isinstance(size, bool)
-
-
-def _linear_of(layer: Layer) -> nn.Linear:
+def _convert_layer(layer: Layer) -> nn.Linear:
     value = layer.weights.value
     linear: nn.Linear = skip_init(
         nn.Linear,
@@ -196,59 +198,48 @@ def _linear_of(layer: Layer) -> nn.Linear:
         device=value.device,
         dtype=value.dtype,
     )
-    _take_over(value, linear.weight)
+    _copy_parameter(value, linear.weight)
     if layer.bias is not None:
-        _take_over(layer.bias.value, linear.bias)
+        _copy_parameter(layer.bias.value, linear.bias)
     return linear
 
 
-def _take_over(source: Tensor, target: Tensor) -> None:
-    """Copy the numbers, and whether they learn."""
+def _copy_parameter(source: Tensor, target: Tensor) -> None:
     target.data.copy_(source.data)
     target.requires_grad_(source.requires_grad)
 
 
-def _torch_activation_of(activation: nn.Module) -> nn.Module:
-    if isinstance(activation, ThresholdRamp) and activation.is_plain:
-        return nn.Hardtanh(0.0, 1.0)
-    return deepcopy(activation)
-
-
-def _stages(
+def _split_stages(
     model: nn.Sequential,
 ) -> tuple[Embeddings | None, list[tuple[nn.Linear, nn.Module]]]:
-    """The embeddings, and pairs of a linear map and what reacts to it."""
+    """Split a stack into its embeddings and pairs of a linear layer and its activation."""
     if not isinstance(model, nn.Sequential):
         raise ValueError(
-            f"a Network is made from a torch.nn.Sequential; got {type(model).__name__}. brainnet "
-            "reads any torch.nn.Module as it is: trace(model, inputs)."
+            f"from_torch needs a torch.nn.Sequential; got {type(model).__name__}. Other models can "
+            "be used as they are: trace(model, inputs)."
         )
-    stages: list[tuple[nn.Linear, nn.Module]] = []
-    linears: set[nn.Module] = set()
-    # Not named_children(): it tells of a module that stands in two places only once.
+    # Not named_children(), which lists a module that is used twice only once.
     modules = list(model._modules.items())
     embeddings = modules[0][1] if modules and isinstance(modules[0][1], Embeddings) else None
+    stages: list[tuple[nn.Linear, nn.Module]] = []
     for name, module in modules[embeddings is not None :]:
-        if isinstance(module, nn.Linear) and module not in linears:
-            if stages and stages[-1][0].out_features != module.in_features:
+        linear, activation = stages[-1] if stages else (None, None)
+        is_new = all(module is not known for known, _ in stages)
+        if isinstance(module, nn.Linear) and is_new:
+            if linear is not None and linear.out_features != module.in_features:
                 raise ValueError(
-                    f"the layer at {name!r} needs {module.in_features} inputs; the one before it "
-                    f"gives {stages[-1][0].out_features}. Give both the same size."
+                    f"the layer {name!r} needs {module.in_features} inputs; the layer before it "
+                    f"has {linear.out_features} outputs."
                 )
-            linears.add(module)
             stages.append((module, nn.Identity()))
-        elif (
-            stages
-            and isinstance(module, ACTIVATION_TYPES)
-            and isinstance(stages[-1][1], nn.Identity)
-        ):
-            stages[-1] = (stages[-1][0], module)
+        elif isinstance(module, ACTIVATION_TYPES) and isinstance(activation, nn.Identity):
+            stages[-1] = (cast("nn.Linear", linear), module)
         else:
             raise ValueError(
-                "a Network is a stack of torch.nn.Linear, each once and with one activation at "
-                f"most; got {module} at {name!r}. Take it out, or watch the model as it is: "
-                "brainnet reads any torch.nn.Module."
+                "from_torch needs a stack of different torch.nn.Linear modules, each followed by "
+                f"at most one activation; got {module} as {name!r}. Other models can be used as "
+                "they are: trace(model, inputs)."
             )
     if not stages:
-        raise ValueError("a Network needs one torch.nn.Linear at least; the model has none.")
+        raise ValueError("from_torch needs at least one torch.nn.Linear; the model has none.")
     return embeddings, stages

@@ -1,4 +1,4 @@
-"""Neuron: collects its signals, weighs them, and fires when the sum is strong enough."""
+"""Neuron: the weighted sum of its inputs, plus a bias, through an activation function."""
 
 from collections.abc import Callable
 
@@ -11,24 +11,27 @@ from brainnet.structure.activation_registry import build_activation
 from brainnet.structure.bias import Bias
 from brainnet.structure.weights import Weights
 
+# Their outputs depend on the pre-activations of several neurons.
+_COMBINING_TYPES = (nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.GLU)
+
 
 class Neuron(nn.Module):
-    """One neuron: the weighted sum of its inputs, plus its bias, through its activation.
+    """One neuron, either on its own or as a view of one row of a layer.
 
-    It stands alone, for teaching, and then owns its row of weights and its bias. Seen inside a
-    layer (`layer.neuron(3)`) it is a view: the layer owns the tensors, what the neuron computes
-    and the gradients it sends are the layer's own, and it adds nothing to any `state_dict`.
+    On its own, for teaching, it owns its weights and its bias. As part of a layer
+    (`layer.neuron(3)`) it is a view: the layer owns the parameters, outputs and gradients are those
+    of the layer, and the neuron adds nothing to any `state_dict`.
 
     Args:
-        inputs: number of signals that arrive.
-        activation: a name of `ACTIVATIONS`, a module, or None.
-        bias: whether the neuron has a tendency of its own.
-        generator: source of the initial values; PyTorch's global one where None.
+        inputs: number of inputs.
+        activation: a name in `ACTIVATIONS`, a module (which is copied), or None.
+        bias: whether the neuron has a bias.
+        generator: source of the initial values; PyTorch's global one by default.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Shape:
-        signals: (batch, inputs)
+        inputs:  (batch, inputs)
         weights: (inputs,)
         return:  (batch,)
 
@@ -58,87 +61,86 @@ class Neuron(nn.Module):
         if bias:
             self.own_bias = Bias(1, inputs, generator=generator, device=device, dtype=dtype)
         self.own_activation = build_activation(activation, 1, device=device, dtype=dtype)
-        self._see(self.own_weights, self.own_bias, self.own_activation, index=0)
+        self._set_view(self.own_weights, self.own_bias, self.own_activation, index=0)
 
     @classmethod
-    def of(cls, weights: Weights, bias: Bias | None, activation: nn.Module, index: int) -> "Neuron":
-        """Neuron `index` of the layer that owns these parts: a view, not a copy.
+    def view_row(
+        cls, weights: Weights, bias: Bias | None, activation: nn.Module, index: int
+    ) -> "Neuron":
+        """Create a view of neuron `index` of the layer that owns these modules.
 
         Raises:
-            IndexError: where the layer has no such neuron.
-            TypeError: where the activation mixes the neurons, so that one alone has no meaning.
+            IndexError: if the layer has no such neuron.
+            TypeError: if the activation combines several neurons, such as softmax.
         """
         if not -weights.neurons <= index < weights.neurons:
             raise IndexError(
-                f"the layer has neurons 0 to {weights.neurons - 1}; got {index}. Choose one."
+                f"the neuron must be between 0 and {weights.neurons - 1}; got {index}."
             )
         neuron = cls.__new__(cls)
         nn.Module.__init__(neuron)
-        neuron._see(weights, bias, activation, index % weights.neurons)
-        _activation_of_neuron(activation, neuron.index)
+        neuron._set_view(weights, bias, activation, index % weights.neurons)
+        _select_activation(activation, neuron.index)
         return neuron
 
-    def _see(self, weights: Weights, bias: Bias | None, activation: nn.Module, index: int) -> None:
-        """Look at row `index` of these parts, in a plain tuple: nothing is registered."""
+    def _set_view(
+        self, weights: Weights, bias: Bias | None, activation: nn.Module, index: int
+    ) -> None:
+        # A tuple, because modules in attributes would be registered as children.
         self._parts = (weights, bias, activation)
         self.index = index
 
     @property
     def weights(self) -> Tensor:
-        """This neuron's row: how much attention it gives to each input, shape (inputs,)."""
+        """The weight of each input, (inputs,)."""
         return self._parts[0].value[self.index]
 
     @property
     def bias(self) -> Tensor | None:
-        """This neuron's own tendency, shape (), or None."""
+        """The bias, (), or None."""
         bias = self._parts[1]
         return None if bias is None else bias.value[self.index]
 
-    def pre_activation(self, signals: Tensor) -> Tensor:
-        """Weighted sum of the signals plus the bias: how strongly the neuron is stirred.
+    def pre_activation(self, inputs: Tensor) -> Tensor:
+        """Compute the weighted sum of the inputs, plus the bias.
 
         Shape:
-            signals: (batch, inputs)
-            return:  (batch,)
+            inputs: (batch, inputs)
+            return: (batch,)
         """
-        if signals.shape[-1:] != (self._parts[0].inputs,):
-            raise ValueError(
-                f"this neuron needs {self._parts[0].inputs} signals in the last dimension; got "
-                f"shape {tuple(signals.shape)}."
-            )
         weights, bias, _ = self._parts
+        if inputs.shape[-1:] != (weights.inputs,):
+            raise ValueError(
+                f"this neuron needs {weights.inputs} inputs in the last dimension; got inputs of "
+                f"shape {tuple(inputs.shape)}."
+            )
         if weights._forward_pre_hooks or (bias is not None and bias._forward_pre_hooks):
-            # Such hooks make the values anew at each call, as pruning does: have all of them made.
-            sums: Tensor = weights(signals)
+            # Hooks such as those of pruning recompute the values when the module is called.
+            sums: Tensor = weights(inputs)
             return (sums if bias is None else bias(sums))[..., self.index]
-        total = signals @ self.weights
+        total = inputs @ self.weights
         return total if bias is None else total + bias.value[self.index]
 
-    def forward(self, signals: Tensor) -> Tensor:
-        """Collect the signals and react."""
-        return self._react(self.pre_activation(signals))
-
-    @property
-    def _react(self) -> Callable[[Tensor], Tensor]:
-        return _activation_of_neuron(self._parts[2], self.index)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the output of the neuron."""
+        activate = _select_activation(self._parts[2], self.index)
+        return activate(self.pre_activation(inputs))
 
     def extra_repr(self) -> str:
-        """Its place and size, and the concept that this part embodies."""
+        """Index, size and the concept of this module."""
         inputs = self._parts[0].inputs
         return f"index={self.index}, inputs={inputs}, concept={self.concept.name}"
 
 
-_MIXING = (nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.GLU)
-
-
-def _activation_of_neuron(activation: nn.Module, index: int) -> Callable[[Tensor], Tensor]:
+def _select_activation(activation: nn.Module, index: int) -> Callable[[Tensor], Tensor]:
+    """Return the activation function of one neuron of a layer."""
     if isinstance(activation, ThresholdRamp):
-        return activation.of_neuron(index)
+        return activation.select_neuron(index)
     if isinstance(activation, nn.PReLU) and activation.num_parameters > 1:
-        return lambda signal: nn.functional.prelu(signal, activation.weight[index])
-    if isinstance(activation, _MIXING):
+        return lambda sums: nn.functional.prelu(sums, activation.weight[index])
+    if isinstance(activation, _COMBINING_TYPES):
         raise TypeError(
-            f"a neuron seen alone needs an activation that reacts to its own sum; "
-            f"{type(activation).__name__} mixes the neurons of the layer. Look at the layer."
+            "a view of a neuron needs an activation that is applied to each neuron separately; got "
+            f"{type(activation).__name__}. Use the layer instead."
         )
     return activation

@@ -1,4 +1,4 @@
-"""Weights: how much attention each neuron gives to each input."""
+"""Weights: how strongly each input reaches each neuron."""
 
 import math
 
@@ -10,20 +10,20 @@ from brainnet import concepts
 
 
 class Weights(nn.Module):
-    """One row of connection strengths per neuron: smoke counts more than background music.
+    """One row of connection strengths per neuron.
 
     Initial values are those of `torch.nn.Linear`, drawn in the same order: uniform within
     ±1/√inputs (LeCun et al., 1998, "Efficient BackProp").
 
     Args:
-        inputs: number of signals that arrive.
-        neurons: number of neurons that listen to them.
-        generator: source of the initial values; PyTorch's global one where None.
+        inputs: number of inputs of each neuron.
+        neurons: number of neurons.
+        generator: source of the initial values; PyTorch's global one by default.
         device: as in `torch.empty`.
         dtype: as in `torch.empty`.
 
     Raises:
-        ValueError: where a size is not positive.
+        ValueError: if a size is not positive.
 
     Shape:
         inputs: (batch, inputs)
@@ -50,8 +50,7 @@ class Weights(nn.Module):
         super().__init__()
         if inputs < 1 or neurons < 1:
             raise ValueError(
-                f"weights connect at least one input with one neuron; got inputs={inputs}, "
-                f"neurons={neurons}. Give both a positive size."
+                f"weights need a positive size; got inputs={inputs}, neurons={neurons}."
             )
         self.inputs = inputs
         self.neurons = neurons
@@ -59,13 +58,13 @@ class Weights(nn.Module):
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the initial values anew, as `torch.nn.Linear` does."""
+        """Draw new initial values, as `torch.nn.Linear` does."""
         nn.init.kaiming_uniform_(self.value, a=math.sqrt(5), generator=generator)
 
     def forward(self, inputs: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Weigh the inputs and sum them up, with the bias in the same operation where given."""
+        """Compute the weighted sums, plus the bias if given, in one operation."""
         return F.linear(inputs, self.value, bias)
 
     def extra_repr(self) -> str:
-        """Sizes, and the concept that this part embodies."""
+        """Sizes and the concept of this module."""
         return f"inputs={self.inputs}, neurons={self.neurons}, concept={self.concept.name}"

@@ -88,13 +88,13 @@ RUNS: dict[str, Callable[[], Values]] = {
     "structure/activation.py:ThresholdRamp": lambda: call(ThresholdRamp(), input=torch.randn(5, 4)),
     "structure/embedding.py:Embedding": lambda: call(Embedding(6, 4), column=torch.arange(5.0)),
     "structure/embedding.py:Embeddings": lambda: call(Embeddings(3, {1: 12}), inputs=SIGNALS),
-    "structure/neuron.py:Neuron": lambda: call(Neuron(3), signals=SIGNALS),
+    "structure/neuron.py:Neuron": lambda: call(Neuron(3), inputs=SIGNALS),
     "structure/neuron.py:Neuron.pre_activation": lambda: call(
-        Neuron(3).pre_activation, signals=SIGNALS
+        Neuron(3).pre_activation, inputs=SIGNALS
     ),
-    "structure/layer.py:Layer": lambda: call(Layer(3, 4), signals=SIGNALS),
+    "structure/layer.py:Layer": lambda: call(Layer(3, 4), inputs=SIGNALS),
     "structure/layer.py:Layer.pre_activation": lambda: call(
-        Layer(3, 4).pre_activation, signals=SIGNALS
+        Layer(3, 4).pre_activation, inputs=SIGNALS
     ),
     "structure/network.py:Network": lambda: call(Network([3, 4, 2]), inputs=SIGNALS),
     "structure/network.py:Network.trace": lambda: {"inputs": Network([3, 2]).trace(SIGNALS).inputs},

@@ -130,10 +130,10 @@ def test_what_a_ramp_counts_for_others_is_not_added_to():
     ramp = network.layers[0].activation
     ramp.start_counting(4)
     network(torch.randn(5, 3))
-    counted = ramp.counters()
+    counted = ramp.read_counters()
     with isolated_eval(network):
         network(torch.randn(7, 3))
-    assert ramp.counters() == counted
+    assert ramp.read_counters() == counted
     network(torch.randn(5, 3))
     assert ramp.counts.sum() == 10 * 4
 

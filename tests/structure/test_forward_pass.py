@@ -1,4 +1,4 @@
-"""A traced forward_pass: the same answer, with every step on the way."""
+"""Tracing keeps every intermediate value and does not change the result."""
 
 import pytest
 import torch
@@ -8,20 +8,20 @@ from brainnet.structure.forward_pass import trace
 from brainnet.structure.network import Network
 
 
-def test_the_trace_is_the_forward_pass_itself() -> None:
+def test_trace_equals_the_forward_pass() -> None:
     network = Network([4, 3, 2])
     inputs = torch.randn(5, 4)
     forward_pass = network.trace(inputs)
     assert torch.equal(forward_pass.output, network(inputs))
     signal = inputs
-    for layer, seen in zip(network.layers, forward_pass.layers, strict=True):
-        assert torch.equal(seen.inputs, signal)
-        assert torch.equal(seen.pre_activation, layer.pre_activation(signal))
+    for layer, layer_pass in zip(network.layers, forward_pass.layers, strict=True):
+        assert torch.equal(layer_pass.inputs, signal)
+        assert torch.equal(layer_pass.pre_activation, layer.pre_activation(signal))
         signal = layer(signal)
-        assert torch.equal(seen.output, signal)
+        assert torch.equal(layer_pass.output, signal)
 
 
-def test_any_model_with_normalisation_and_in_place_reactions() -> None:
+def test_trace_follows_normalization_and_inplace_activations() -> None:
     model = nn.Sequential(
         nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(inplace=True), nn.Linear(3, 2)
     ).eval()
@@ -35,7 +35,7 @@ def test_any_model_with_normalisation_and_in_place_reactions() -> None:
     assert model[2].inplace
 
 
-def test_the_model_is_left_as_it_was() -> None:
+def test_trace_removes_its_hooks() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True))
     trace(model, torch.zeros(1, 4))
     for module in model.modules():
@@ -44,30 +44,30 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_compiled_model_is_traced_as_it_was_written(wrapped: bool) -> None:
+def test_compiled_models_are_traced_without_their_code(wrapped: bool) -> None:
     network = Network([4, 3, 2])
     compiled = torch.compile(network, backend="eager") if wrapped else network
     if not wrapped:
         network.compile(backend="eager")
     inputs = torch.randn(5, 4)
-    answer = compiled(inputs)
+    output = compiled(inputs)
     forward_pass = trace(compiled, inputs)
     assert [layer.name for layer in forward_pass.layers] == ["hidden_1", "output"]
-    torch.testing.assert_close(forward_pass.output, answer)
+    torch.testing.assert_close(forward_pass.output, output)
     assert wrapped or network._compiled_call_impl is not None
 
 
-def test_nobody_waits_for_the_compiler_to_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trace_does_not_import_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     class Untouched:
         def __getattr__(self, name: str) -> None:
-            raise AssertionError(f"the compiler was asked for {name}")
+            raise AssertionError(f"the compiler was imported for {name}")
 
-    # What stands there, so that not even the test has the module imported.
+    # Replaces the lazy module, so that the test does not import it either.
     monkeypatch.setitem(vars(torch), "_dynamo", Untouched())
     assert len(trace(Network([4, 3, 2]), torch.zeros(1, 4)).layers) == 2
 
 
-def test_hooks_leave_even_when_the_model_raises() -> None:
+def test_hooks_are_removed_after_errors() -> None:
     network = Network([4, 3, 2])
     with pytest.raises(ValueError, match="hidden_1 needs 4 inputs"):
         network.trace(torch.zeros(1, 5))
@@ -76,7 +76,7 @@ def test_hooks_leave_even_when_the_model_raises() -> None:
     )
 
 
-def test_a_layer_used_twice_is_seen_twice() -> None:
+def test_layer_called_twice_has_two_passes() -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -90,7 +90,7 @@ def test_a_layer_used_twice_is_seen_twice() -> None:
     assert torch.equal(forward_pass.layers[1].output, forward_pass.output)
 
 
-def test_the_activation_is_who_reacted_not_who_is_registered_next() -> None:
+def test_activation_is_the_module_that_was_called() -> None:
     class Actor(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -101,13 +101,13 @@ def test_the_activation_is_who_reacted_not_who_is_registered_next() -> None:
 
     actor = Actor()
     first, last = trace(actor, torch.randn(5, 4)).layers
-    assert first.info.activation is None  # a function's reaction is nobody's to see
+    assert first.info.activation is None  # functions cannot be observed
     assert torch.equal(first.output, first.pre_activation)
     assert last.info.activation is actor.tanh
     assert torch.equal(last.output, last.pre_activation.tanh())
 
 
-def test_each_time_a_layer_thinks_it_is_told_who_reacted() -> None:
+def test_each_pass_has_its_own_activation() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -118,10 +118,10 @@ def test_each_time_a_layer_thinks_it_is_told_who_reacted() -> None:
 
     twice = Twice()
     forward_pass = trace(twice, torch.randn(2, 3))
-    assert [call.info.activation for call in forward_pass.layers] == [twice.tanh, twice.relu]
+    assert [layer.info.activation for layer in forward_pass.layers] == [twice.tanh, twice.relu]
 
 
-def test_dropout_passes_the_sums_on() -> None:
+def test_dropout_belongs_to_the_pre_activation() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.Tanh())
     for training in (True, False):
         (only,) = trace(model.train(training), torch.randn(6, 4)).layers
@@ -129,24 +129,24 @@ def test_dropout_passes_the_sums_on() -> None:
         assert torch.equal(only.output, only.pre_activation.tanh())
 
 
-def test_a_model_without_layers() -> None:
-    with pytest.raises(ValueError, match="none of Flatten took part"):
+def test_model_without_layers_is_rejected() -> None:
+    with pytest.raises(ValueError, match="none were called in Flatten"):
         trace(nn.Flatten(), torch.zeros(2, 3))
 
 
-def test_print_out_has_the_real_numbers() -> None:
+def test_print_out_shows_the_values() -> None:
     network = Network([2, 2, 1])
     network.layers[0].weights.value.data.copy_(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
     network.layers[0].bias.value.data.zero_()
     text = str(network.trace(torch.tensor([[0.25, 0.5], [9.0, 9.0]])))
-    assert "forward pass of 2 rows; the first row:" in text
-    assert "sum        0.250  -0.500" in text
-    assert "reaction   0.250   0.000" in text
+    assert "forward pass of 2 rows, the first:" in text
+    assert "pre-activation   0.250  -0.500" in text
+    assert "output           0.250   0.000" in text
 
 
-def test_an_empty_batch_prints_too() -> None:
-    assert "inputs     nothing" in str(Network([2, 1]).trace(torch.zeros(0, 2)))
+def test_empty_batch_has_a_print_out() -> None:
+    assert "inputs           (empty)" in str(Network([2, 1]).trace(torch.zeros(0, 2)))
 
 
-def test_long_rows_are_cut_short() -> None:
-    assert "… (64 in all)" in str(Network([64, 3, 2]).trace(torch.zeros(1, 64)))
+def test_long_rows_are_truncated() -> None:
+    assert "… (64 in total)" in str(Network([64, 3, 2]).trace(torch.zeros(1, 64)))

@@ -1,4 +1,4 @@
-"""A layer is its neurons side by side: same sums, same reactions, same gradients."""
+"""A layer equals its neurons, in outputs and gradients."""
 
 import copy
 from collections.abc import Iterator
@@ -24,23 +24,23 @@ def activations() -> list[str | nn.Module]:
 
 @pytest.mark.parametrize("activation", activations(), ids=str)
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_layer_equals_its_neurons(activation: str | nn.Module, bias: bool) -> None:
+def test_layer_equals_its_neurons(activation: str | nn.Module, bias: bool) -> None:
     layer = Layer(3, 4, activation, bias=bias, dtype=torch.float64).double()
     signals = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
-    weight_of_answers = torch.randn(7, 4, dtype=torch.float64)
+    output_weights = torch.randn(7, 4, dtype=torch.float64)
 
     together = layer(signals)
     one_by_one = torch.stack([layer.neuron(index)(signals) for index in range(4)], dim=1)
     torch.testing.assert_close(one_by_one, together, rtol=1e-12, atol=1e-14)
 
     sources = [signals, *layer.parameters()]
-    expected = torch.autograd.grad((together * weight_of_answers).sum(), sources)
-    found = torch.autograd.grad((one_by_one * weight_of_answers).sum(), sources)
+    expected = torch.autograd.grad((together * output_weights).sum(), sources)
+    found = torch.autograd.grad((one_by_one * output_weights).sum(), sources)
     for mine, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
 
 
-def test_a_neuron_is_a_view_and_adds_no_state() -> None:
+def test_neuron_is_a_view_without_state() -> None:
     layer = Layer(3, 4)
     keys = list(layer.state_dict())
     neuron = layer.neuron(2)
@@ -51,24 +51,24 @@ def test_a_neuron_is_a_view_and_adds_no_state() -> None:
     assert layer.neuron(-1).index == 3
 
 
-def test_a_neuron_that_is_not_there() -> None:
-    with pytest.raises(IndexError, match="neurons 0 to 3; got 4"):
+def test_invalid_neuron_index_is_rejected() -> None:
+    with pytest.raises(IndexError, match="between 0 and 3; got 4"):
         Layer(3, 4).neuron(4)
 
 
-def test_a_neuron_of_a_mixing_activation_has_no_meaning_alone() -> None:
-    with pytest.raises(TypeError, match="Softmax mixes the neurons"):
+def test_neuron_of_a_softmax_layer_is_rejected() -> None:
+    with pytest.raises(TypeError, match="got Softmax"):
         Layer(3, 4, nn.Softmax(dim=-1)).neuron(0)
 
 
-def test_no_activation_instance_serves_two_layers() -> None:
+def test_layers_copy_their_activation() -> None:
     shared = nn.PReLU()
     first, second = Layer(3, 4, shared), Layer(4, 2, shared)
     assert first.activation is not shared
     assert first.activation is not second.activation
 
 
-def test_reset_parameters_starts_anew_from_a_generator() -> None:
+def test_reset_parameters_uses_the_generator() -> None:
     layer = Layer(3, 4, ThresholdRamp(width=2.0, learn_width=True))
     layer.reset_parameters(torch.Generator().manual_seed(1))
     before = {name: value.clone() for name, value in layer.state_dict().items()}
@@ -81,7 +81,7 @@ def test_reset_parameters_starts_anew_from_a_generator() -> None:
 
 
 @pytest.mark.parametrize(("inputs", "neurons"), [(0, 4), (3, 0), (3, -1)])
-def test_sizes_are_positive(inputs: int, neurons: int) -> None:
+def test_sizes_must_be_positive(inputs: int, neurons: int) -> None:
     with pytest.raises(ValueError, match=r"positive size"):
         Layer(inputs, neurons)
 
@@ -94,7 +94,7 @@ def test_print_out_names_the_concepts() -> None:
 
 
 @pytest.mark.parametrize(("part", "in_pytorch"), [("weights", "weight"), ("bias", "bias")])
-def test_a_pruned_part_goes_on_learning_as_in_pytorch(part: str, in_pytorch: str) -> None:
+def test_pruned_parts_learn_as_in_pytorch(part: str, in_pytorch: str) -> None:
     ours = Layer(3, 4, "tanh", dtype=torch.float64)
     theirs = nn.Linear(3, 4, dtype=torch.float64)
     theirs.weight.data.copy_(ours.weights.value.data)
@@ -118,16 +118,16 @@ def test_a_pruned_part_goes_on_learning_as_in_pytorch(part: str, in_pytorch: str
     alone.sum().backward()
 
 
-def test_whoever_listens_to_the_bias_is_told() -> None:
+def test_hooks_on_the_bias_are_called() -> None:
     layer, apart = (Layer(3, 4, generator=torch.Generator().manual_seed(0)) for _ in range(2))
     signals = torch.randn(7, 3)
-    told: list[torch.Tensor] = []
-    layer.bias.register_forward_hook(lambda _module, _weighted, sums: told.append(sums))
+    seen: list[torch.Tensor] = []
+    layer.bias.register_forward_hook(lambda _module, _weighted, sums: seen.append(sums))
     torch.testing.assert_close(layer(signals), apart(signals))
-    torch.testing.assert_close(told[0], apart.pre_activation(signals))  # and nobody wrote over them
+    torch.testing.assert_close(seen[0], apart.pre_activation(signals))
 
 
-def test_a_compiler_calls_a_bias_that_others_listen_to() -> None:
+def test_compiled_layer_calls_hooks_on_the_bias() -> None:
     layer, signals = Layer(3, 4, None), torch.randn(7, 3)
     weighted = layer.weights(signals)
     layer.bias.register_forward_hook(lambda _module, _weighted, sums: 2 * sums)
@@ -135,16 +135,16 @@ def test_a_compiler_calls_a_bias_that_others_listen_to() -> None:
     torch.testing.assert_close(compiled(signals), 2 * (weighted + layer.bias.value))
 
 
-def spied(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
-    """Collects the weighted sums as they are handed over."""
+def record_sums(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Collect the weighted sums that the layer computes."""
     seen: list[torch.Tensor] = []
     linear = torch.nn.functional.linear
 
-    def listen(*arguments: torch.Tensor) -> torch.Tensor:
+    def record(*arguments: torch.Tensor) -> torch.Tensor:
         seen.append(linear(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(torch.nn.functional, "linear", listen)
+    monkeypatch.setattr(torch.nn.functional, "linear", record)
     return seen
 
 
@@ -166,32 +166,32 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class TestInPlace:
     pytestmark = native
 
-    def test_the_reaction_takes_the_memory_of_the_sums(self, fast, monkeypatch):
-        seen = spied(monkeypatch)
+    def test_output_reuses_the_memory_of_the_pre_activation(self, fast, monkeypatch):
+        seen = record_sums(monkeypatch)
         layer = Layer(3, 4, ThresholdRamp(0.1, 2.0))
-        answer = layer(torch.randn(7, 3))
-        assert answer.data_ptr() == seen[0].data_ptr()
+        output = layer(torch.randn(7, 3))
+        assert output.data_ptr() == seen[0].data_ptr()
 
-    def test_nothing_else_is_kept_for_backward(self, fast):
+    def test_backward_keeps_only_the_output(self, fast):
         layers = nn.Sequential(Layer(3, 40), Layer(40, 2, None))
-        kept: dict[int, int] = {}
+        saved: dict[int, int] = {}
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         signals = torch.randn(7, 3)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             layers(signals)
         for known in (signals, *layers.parameters()):
-            kept.pop(known.untyped_storage().data_ptr(), None)
-        assert list(kept.values()) == [7 * 40 * 4]
+            saved.pop(known.untyped_storage().data_ptr(), None)
+        assert list(saved.values()) == [7 * 40 * 4]
 
     @pytest.mark.parametrize("bias", [True, False])
     @pytest.mark.parametrize("learn", [True, False])
     @pytest.mark.parametrize("lead", [(7,), (2, 5), ()])
-    def test_values_and_derivatives_are_the_same(self, fast, bias, learn, lead):
+    def test_derivatives_are_the_same_in_place(self, fast, bias, learn, lead):
         ramp = ThresholdRamp(0.1, 2.0, 0.25, learn_threshold=learn, learn_width=learn)
         layer = Layer(3, 4, ramp, bias=bias, dtype=torch.float64)
         apart = copy.deepcopy(layer)
@@ -200,10 +200,10 @@ class TestInPlace:
 
         def derivatives(which: Layer) -> list[torch.Tensor]:
             parts = [signals, *which.parameters()]
-            answer = which(signals)
-            first = torch.autograd.grad(answer.square().sum(), parts, create_graph=True)
+            output = which(signals)
+            first = torch.autograd.grad(output.square().sum(), parts, create_graph=True)
             second = torch.autograd.grad(sum(d.square().sum() for d in first), parts)
-            return [answer, *first, *second]
+            return [output, *first, *second]
 
         for mine, theirs in zip(derivatives(layer), derivatives(apart), strict=True):
             assert torch.equal(mine, theirs)
@@ -218,16 +218,16 @@ class TestInPlace:
             "register_full_backward_pre_hook",
         ],
     )
-    def test_hooks_see_the_sums_and_lose_nothing(self, fast, monkeypatch, where, how):
-        seen = spied(monkeypatch)
+    def test_hooks_receive_unchanged_pre_activations(self, fast, monkeypatch, where, how):
+        seen = record_sums(monkeypatch)
         layer = Layer(3, 4)
         getattr(getattr(layer, where), how)(lambda *_: None)
         signals = torch.randn(7, 3, requires_grad=True)
         layer(signals).sum().backward()
         assert torch.equal(seen[0], layer.pre_activation(signals))
 
-    def test_whoever_stands_in_the_way_keeps_the_sums(self, fast, monkeypatch):
-        seen = spied(monkeypatch)
+    def test_intercepted_pre_activations_are_not_overwritten(self, fast, monkeypatch):
+        seen = record_sums(monkeypatch)
         signals = torch.randn(7, 3)
 
         class Remembering(Layer):
@@ -255,9 +255,9 @@ class TestInPlace:
         with flop_counter.FlopCounterMode(display=False):
             plain(signals)
         for sums in seen:
-            assert (sums < 0).any()  # what the ramp never answers
+            assert (sums < 0).any()  # negative values are never outputs
 
-    def test_a_trace_and_the_sums_alone_stay_as_they_are(self, fast):
+    def test_traced_pre_activations_are_not_overwritten(self, fast):
         network = Network([3, 4, 2])
         signals = torch.randn(7, 3)
         sums = network.layers[0].pre_activation(signals)
@@ -268,7 +268,7 @@ class TestInPlace:
 
     # PyTorch's forward mode itself still imports a module that calls torch.jit.script (torch 2.13).
     @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
-    def test_an_answer_can_be_copied_and_transformed(self, fast):
+    def test_layer_supports_copies_and_function_transforms(self, fast):
         layer = Layer(3, 4, dtype=torch.float64)
         signals = torch.randn(7, 3, dtype=torch.float64)
         twin = copy.deepcopy(layer)

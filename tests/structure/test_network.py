@@ -1,4 +1,4 @@
-"""The network: PyTorch's numbers to the last bit, under readable names."""
+"""A network equals the `nn.Sequential` with the same weights, to the last bit."""
 
 import copy
 import io
@@ -17,7 +17,7 @@ from brainnet.structure.network import Network
 OF_TORCH = [name for name in ACTIVATIONS if name != "threshold_ramp"]
 
 
-def plain_stack(sizes: list[int], activation: str) -> nn.Sequential:
+def build_sequential(sizes: list[int], activation: str) -> nn.Sequential:
     modules: list[nn.Module] = []
     for position in range(len(sizes) - 1):
         modules.append(nn.Linear(sizes[position], sizes[position + 1]))
@@ -27,12 +27,12 @@ def plain_stack(sizes: list[int], activation: str) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("activation", OF_TORCH)
-def test_equals_the_plain_stack_to_the_last_bit(activation: str) -> None:
+def test_network_equals_sequential(activation: str) -> None:
     sizes = [9, 17, 5, 3]
     torch.manual_seed(7)
     network = Network(sizes, activation)
     torch.manual_seed(7)
-    stack = plain_stack(sizes, activation)
+    stack = build_sequential(sizes, activation)
     inputs = torch.randn(33, 9)
     assert torch.equal(network(inputs), stack(inputs))
     network(inputs).square().mean().backward()
@@ -42,7 +42,7 @@ def test_equals_the_plain_stack_to_the_last_bit(activation: str) -> None:
         assert torch.equal(ours.grad, theirs.grad)
 
 
-def test_names_and_state_speak_the_same_words() -> None:
+def test_names_and_state_keys() -> None:
     network = Network([4, 3, 3, 2])
     assert [layer.name for layer in network.layers] == ["hidden_1", "hidden_2", "output"]
     assert list(network.state_dict()) == [
@@ -64,13 +64,13 @@ def test_round_trip_through_torch(activation: str) -> None:
     assert network.layers[0].weights.value.count_nonzero() > 0
 
 
-def test_a_ramp_with_a_shape_of_its_own_stays_one() -> None:
+def test_to_torch_keeps_other_ramps() -> None:
     network = Network([6, 5, 4], ThresholdRamp(threshold=0.2, width=2.0))
     inputs = torch.randn(8, 6)
     assert torch.equal(network.to_torch()(inputs), network(inputs))
 
 
-def test_from_torch_keeps_missing_biases_and_missing_activations() -> None:
+def test_from_torch_without_biases_and_activations() -> None:
     stack = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 2), nn.Softmax(dim=1)).eval()
     network = Network.from_torch(stack)
     inputs = torch.randn(5, 4)
@@ -79,14 +79,14 @@ def test_from_torch_keeps_missing_biases_and_missing_activations() -> None:
     assert not network.training
 
 
-def test_one_activation_in_two_places_is_found_in_both() -> None:
+def test_from_torch_with_a_shared_activation() -> None:
     relu = nn.ReLU()
     stack = nn.Sequential(nn.Linear(4, 5), relu, nn.Linear(5, 5), relu, nn.Linear(5, 2))
     inputs = torch.randn(7, 4)
     assert torch.equal(Network.from_torch(stack)(inputs), stack(inputs))
 
 
-def test_what_is_frozen_stays_frozen_both_ways() -> None:
+def test_conversions_keep_frozen_parameters() -> None:
     stack = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     stack[0].requires_grad_(requires_grad=False)
     network = Network.from_torch(stack)
@@ -95,13 +95,13 @@ def test_what_is_frozen_stays_frozen_both_ways() -> None:
     assert [value.requires_grad for value in again.parameters()] == [False, False, True, True]
 
 
-def test_from_torch_draws_no_random_number() -> None:
+def test_from_torch_keeps_the_random_state() -> None:
     state = torch.get_rng_state()
     Network.from_torch(nn.Sequential(skip_init(nn.Linear, 4, 2)))
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_without_biases_the_draws_are_those_of_the_plain_stack() -> None:
+def test_network_without_biases_equals_sequential() -> None:
     torch.manual_seed(7)
     network = Network([4, 3, 2], "relu", bias=False)
     torch.manual_seed(7)
@@ -110,7 +110,7 @@ def test_without_biases_the_draws_are_those_of_the_plain_stack() -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_an_activation_that_learns_goes_where_its_layer_goes() -> None:
+def test_learnable_activation_follows_device_and_dtype() -> None:
     network = Network([4, 3, 2], nn.PReLU(), dtype=torch.float64)
     assert {value.dtype for value in network.parameters()} == {torch.float64}
     assert all(
@@ -122,7 +122,7 @@ def test_an_activation_that_learns_goes_where_its_layer_goes() -> None:
     assert slope.item() == 0.25
 
 
-def test_sizes_may_be_numpys() -> None:
+def test_sizes_may_be_numpy_integers() -> None:
     assert Network([np.int64(4), np.int32(2)]).sizes == (4, 2)
 
 
@@ -137,7 +137,7 @@ def test_sizes_may_be_numpys() -> None:
     ],
     ids=["flatten", "dropout", "two activations", "tied", "empty"],
 )
-def test_from_torch_refuses_what_is_no_plain_stack(model: nn.Sequential) -> None:
+def test_from_torch_rejects_other_models(model: nn.Sequential) -> None:
     with pytest.raises(ValueError, match=r"torch\.nn\.Linear"):
         Network.from_torch(model)
 
@@ -149,7 +149,7 @@ def test_copies_and_pickles() -> None:
     assert torch.equal(pickle.loads(pickle.dumps(network))(inputs), network(inputs))
 
 
-def test_state_travels_by_weights_only() -> None:
+def test_state_loads_with_weights_only() -> None:
     network, other = Network([6, 5, 4]), Network([6, 5, 4])
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)
@@ -159,7 +159,7 @@ def test_state_travels_by_weights_only() -> None:
     assert torch.equal(other(inputs), network(inputs))
 
 
-def test_meta_device_then_real() -> None:
+def test_meta_device_and_to_empty() -> None:
     ramp = ThresholdRamp(threshold=0.25, width=2.0, learn_threshold=True, learn_width=True)
     network = Network([6, 5, 4], ramp, device="meta")
     assert all(value.is_meta for value in network.parameters())
@@ -170,7 +170,7 @@ def test_meta_device_then_real() -> None:
     assert torch.equal(real(inputs), expected(inputs))
 
 
-def test_a_generator_decides_alone() -> None:
+def test_initial_values_depend_only_on_the_generator() -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state()
     first = Network([6, 5, 4], generator=torch.Generator().manual_seed(3))
@@ -191,7 +191,7 @@ def test_dtypes(dtype: torch.dtype) -> None:
     assert output.dtype == dtype
 
 
-def test_autocast_lowers_the_products_alone() -> None:
+def test_autocast() -> None:
     network = Network([6, 5, 4])
     inputs = torch.randn(64, 6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -200,7 +200,7 @@ def test_autocast_lowers_the_products_alone() -> None:
     torch.testing.assert_close(output.float(), network(inputs), rtol=0.05, atol=0.05)
 
 
-def test_compiled_in_place_it_keeps_its_keys_and_values() -> None:
+def test_compiled_network_keeps_keys_and_values() -> None:
     network = Network([6, 5, 4], ThresholdRamp(learn_threshold=True))
     keys, inputs = list(network.state_dict()), torch.randn(8, 6)
     expected = network(inputs)
@@ -217,36 +217,36 @@ def test_compiled_in_place_it_keeps_its_keys_and_values() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[], [4], [4, 0, 2], [4, -1], [4, 2.5, 2], [4, True, 2]])
-def test_sizes_that_make_no_network(sizes: list[int]) -> None:
+def test_invalid_sizes_are_rejected(sizes: list[int]) -> None:
     with pytest.raises(ValueError, match=r"For example: Network\(\[64, 32, 10\]\)"):
         Network(sizes)
 
 
-def test_symbolic_tracing_goes_through() -> None:
+def test_symbolic_tracing() -> None:
     network = Network([4, 3, 2], "relu")
     inputs = torch.randn(5, 4)
     assert torch.equal(torch.fx.symbolic_trace(network)(inputs), network(inputs))
 
 
-def test_one_number_makes_no_network() -> None:
+def test_single_size_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"got \[4\]|got \(4,\)"):
         Network(4)
 
 
-def test_an_activation_class_is_no_activation() -> None:
-    with pytest.raises(TypeError, match=r"got the class ReLU\. Give an instance of it: ReLU\(\)"):
+def test_activation_class_is_rejected() -> None:
+    with pytest.raises(TypeError, match=r"got the class ReLU\. Pass an instance of it: ReLU\(\)"):
         Network([4, 3, 2], nn.ReLU)
 
 
-def test_stacks_that_do_not_fit_together() -> None:
-    with pytest.raises(ValueError, match="needs 5 inputs; the one before it gives 3"):
+def test_from_torch_rejects_mismatched_sizes() -> None:
+    with pytest.raises(ValueError, match="needs 5 inputs; the layer before it has 3"):
         Network.from_torch(nn.Sequential(nn.Linear(4, 3), nn.Linear(5, 2)))
-    with pytest.raises(ValueError, match=r"made from a torch\.nn\.Sequential; got ReLU"):
+    with pytest.raises(ValueError, match=r"needs a torch\.nn\.Sequential; got ReLU"):
         Network.from_torch(nn.ReLU())
 
 
-def test_an_unknown_activation() -> None:
-    with pytest.raises(ValueError, match="no activation is called 'rellu'; there are"):
+def test_unknown_activation_is_rejected() -> None:
+    with pytest.raises(ValueError, match=r"one of threshold_ramp, .*; got 'rellu'"):
         Network([4, 3, 2], "rellu")
 
 
@@ -260,7 +260,7 @@ RAMPS = {
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch.export itself
 @pytest.mark.parametrize("name", RAMPS)
-def test_an_exported_network_needs_nothing_of_ours(name: str) -> None:
+def test_exported_network_uses_only_aten(name: str) -> None:
     network, inputs = Network([3, 4, 2], RAMPS[name]), torch.randn(5, 3)
     program = torch.export.export(network, (inputs,)).run_decompositions()
     called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
@@ -271,7 +271,7 @@ def test_an_exported_network_needs_nothing_of_ours(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("name", RAMPS)
-def test_a_network_traced_for_older_exporters_needs_nothing_of_ours(name: str) -> None:
+def test_jit_traced_network_uses_only_aten(name: str) -> None:
     network, inputs = Network([3, 4, 2], RAMPS[name]), torch.randn(5, 3)
     traced = torch.jit.trace(network, (inputs,))
     kinds = {node.kind().split("::")[0] for node in traced.inlined_graph.nodes()}
@@ -282,7 +282,7 @@ def test_a_network_traced_for_older_exporters_needs_nothing_of_ours(name: str) -
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize("name", RAMPS)
-def test_a_compiled_training_step_is_the_same(name: str) -> None:
+def test_compiled_training_step(name: str) -> None:
     network, inputs = Network([3, 4, 2], RAMPS[name]), torch.randn(5, 3)
     twin = copy.deepcopy(network)
     torch.compiler.reset()
