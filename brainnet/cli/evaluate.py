@@ -249,13 +249,13 @@ def judged_by_file(run: Run, config: Config, consent: TargetAllowList) -> Judgem
         )
     names = [str(target)] if isinstance(target, str | int) else [str(name) for name in target]
     names = in_learnt_order(names, trained)
-    missing: MissingPolicy = data.get("missing") or "refuse"
+    missing: MissingPolicy = data.get("missing") or "error"
     if missing == "impute" and not trained.preparation.imputes:
         raise InputError(
             "data.missing=impute: this run learnt from complete rows, and has no mean to fill in. "
             "data.missing=drop leaves rows with empty cells out."
         )
-    file = open_table(str(data["path"]), header=data.get("header"))
+    file = open_table(str(data["path"]), header=data.get("header"), csv=data.get("csv"))
     evaluation = evaluate_table_file(trained, file, names, missing=missing)
     which = "without empty cells" if missing == "drop" else "all there are"
     return Judgement(evaluation, f"rows of {data['path']}, {which}", trained.class_names)

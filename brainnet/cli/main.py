@@ -98,7 +98,7 @@ Options
   --to csv|jsonl|parquet     where the ending of the output does not say it. Texts have six
                              decimals of a probability, Parquet has every digit
   --keep COLUMN,...          columns of the input to put before each answer, to join them by
-  --unseen other|refuse      a word that training never saw: taken for none of those it saw (other),
+  --unknown ignore|error     a category not seen in training: encoded as unknown (ignore),
                              or a reason to stop
   --broken refuse|skip       a file that cannot be read as a picture: none is answered (refuse), or
                              the others are, and it is named (skip)

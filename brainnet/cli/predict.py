@@ -16,20 +16,19 @@ from typing import BinaryIO, cast, get_args
 from brainnet.cli.exit_codes import TERMINATED, print_message
 from brainnet.cli.options import Flags, load_named_run, parse_options
 from brainnet.data.image_files import ImageEncoder
-from brainnet.data.preprocessing import UnseenCategories
+from brainnet.data.preprocessing import UnknownCategories
 from brainnet.data.table_files import open_table
 from brainnet.data.validation import join_names
 from brainnet.errors import InputError
 from brainnet.files import open_atomic
-from brainnet.inference.inputs import read_image_batches
+from brainnet.inference.inputs import PredictionBatch, read_image_batches, read_table_batches
 from brainnet.inference.predict import (
-    PredictionBatch,
     PredictionFormat,
+    check_kept,
     find_unused_columns,
     infer_format,
     open_writer,
     predict_batches,
-    read_table_batches,
     write_predictions,
 )
 from brainnet.inference.trained_model import TrainedModel
@@ -42,7 +41,7 @@ OPTIONS = {
     "--output": "FILE",
     "--to": "csv|parquet|jsonl",
     "--keep": "COLUMN,...",
-    "--unseen": "other|refuse",
+    "--unknown": "ignore|error",
     BROKEN: "refuse|skip",
 }
 
@@ -50,9 +49,9 @@ NO_HEADER = "--no-header"
 
 SWITCHES = ("--overwrite", NO_HEADER)
 
-OF_TABLES = ("--keep", "--unseen", NO_HEADER)
+OF_TABLES = ("--keep", "--unknown", NO_HEADER)
 
-UNSEEN = get_args(UnseenCategories)
+UNSEEN = get_args(UnknownCategories)
 
 STANDARD = "-"
 
@@ -76,7 +75,7 @@ def run(words: Sequence[str]) -> int:
         raise InputError(f"predict needs rows to answer.\n{NEEDS}")
     output = output_of(typed)
     form = infer_format(output, typed.values.get("--to"))
-    unseen = unseen_of(typed)
+    unknown = unknown_of(typed)
     keep = [name for name in typed.values.get("--keep", "").split(",") if name]
     with ExitStack() as stack:
         source = stack.enter_context(source_of(typed.values["--input"]))
@@ -86,7 +85,7 @@ def run(words: Sequence[str]) -> int:
         stack.enter_context(reserve_thread())
         to = stack.enter_context(output_to(output))
         strange: Counter[str] = Counter()
-        answers = predict_batches(trained, parts, unseen=unseen, strange=strange)
+        answers = predict_batches(trained, parts, unknown=unknown, strange=strange)
         told = shown(write_predictions(answers, open_writer(to, form)))
     note_strange(strange)
     if output is not None:
@@ -157,9 +156,10 @@ def parts_of(
             f"{source} is a folder, and this network learnt from a table: name one file with the "
             f"columns {join_names(learnt.raw_names, NAMED)}."
         )
-    header = (trained.config.get("data") or {}).get("header")
+    data = trained.config.get("data") or {}
+    header, csv = data.get("header"), data.get("csv")
     try:
-        file = open_table(source, header=False if NO_HEADER in typed.switches else header)
+        file = open_table(source, header=False if NO_HEADER in typed.switches else header, csv=csv)
     except InputError as error:
         said, asks, _ = str(error).partition("If it is a row, set data.header=false")
         if not asks:
@@ -168,16 +168,17 @@ def parts_of(
             f"{said}If it is a row, add {NO_HEADER}: the columns then come in the order of "
             f"training, {join_names(learnt.raw_names, NAMED)}."
         ) from error
+    check_kept(keep, file.columns)
     note_unused(find_unused_columns(trained, learnt, file, keep), source)
     return read_table_batches(learnt, file, keep=keep)
 
 
-def unseen_of(typed: Flags) -> UnseenCategories:
+def unknown_of(typed: Flags) -> UnknownCategories:
     """What to do with a category that training never saw."""
-    chosen = typed.values.get("--unseen", "other")
+    chosen = typed.values.get("--unknown", "ignore")
     if chosen not in UNSEEN:
-        raise InputError(f"--unseen takes {' or '.join(UNSEEN)}; got {chosen}.")
-    return cast(UnseenCategories, chosen)
+        raise InputError(f"--unknown takes {' or '.join(UNSEEN)}; got {chosen}.")
+    return cast(UnknownCategories, chosen)
 
 
 def output_of(typed: Flags) -> Path | None:
@@ -271,7 +272,7 @@ def note_strange(strange: Counter[str]) -> None:
     if told:
         print_message(
             f"note: words that training never saw, taken for none of those it saw: "
-            f"{join_names(told, NAMED)}. (--unseen refuse stops at the first.)"
+            f"{join_names(told, NAMED)}. (--unknown error stops at the first.)"
         )
 
 

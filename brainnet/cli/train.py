@@ -56,11 +56,10 @@ from brainnet.config.schema import (
     check_hidden,
     to_plain,
 )
-from brainnet.data.cells import CLOCK
 from brainnet.data.dataset import Dataset
 from brainnet.data.datasets import resolve_paths
 from brainnet.data.image_files import ImageEncoder
-from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
+from brainnet.data.preprocessing import TIME_FORMAT, ColumnEncoder, TableEncoder
 from brainnet.errors import InputError
 from brainnet.explanation.formatting import format_number
 from brainnet.files import iterate_numbered, remove_empty_folders, remove_if_unused
@@ -162,11 +161,11 @@ def _asked(data: Dataset) -> str:
 
 def _named(column: ColumnEncoder) -> str:
     if column.kind == "category":
-        how = "each a vector that is learnt" if column.embedded else "an input each"
+        how = "each a vector that is learnt" if column.is_embedded else "an input each"
         return f"{column.name} ({len(column.values):,}, {how})"
     if column.kind == "boolean":
         return f"{column.name} ({' = 0, '.join(column.values)} = 1)"
-    if column.form == CLOCK:
+    if column.format == TIME_FORMAT:
         return f"{column.name} (hours since midnight)"
     return column.name
 

@@ -249,7 +249,7 @@ def resolve_network(filled: Config, data: DataModule, loss: nn.Module, build: Bu
         build,
         inputs=sizes["inputs"],
         outputs=sizes["outputs"],
-        embeddings=data.preparation.embedded,
+        embeddings=data.preparation.embeddings,
         image_shape=data.image_shape,
     )
     if isinstance(network, Network) and network.embeddings is not None:

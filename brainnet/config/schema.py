@@ -175,7 +175,7 @@ DATA = (
     Key("data.target", or_null(COLUMNS, null="null: asked for"), "what is to be predicted"),
     Key("data.columns", or_null(COLUMNS, null="null: all others"), "what to learn from"),
     Key("data.drop", COLUMNS, "columns to leave out"),
-    Key("data.missing", one_of("refuse", "drop", "impute"), "what becomes of empty cells"),
+    Key("data.missing", one_of("error", "drop", "impute"), "what becomes of empty cells"),
     Key(
         "data.task",
         or_null(one_of("classification", "multiclass", "binary", "regression"), null=FROM_DATA),

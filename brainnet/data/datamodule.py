@@ -38,7 +38,7 @@ def fit_input_scaling(dataset: Dataset, rows: Tensor, kind: Kind) -> Scaling:
         kind,
         rows=rows,
         channels=preparation.channels if isinstance(preparation, ImageEncoder) else None,
-        codes=() if preparation is None else preparation.embedded,
+        codes=() if preparation is None else preparation.embeddings,
         impute=preparation is not None and preparation.imputes,
     )
 
@@ -75,7 +75,7 @@ def without_unlearnt(dataset: Dataset, train: Tensor, *, own: bool) -> Dataset:
     told = {}
     for place, column in places:
         cells = zip(column.values, seen[place].tolist(), strict=True)
-        told[column.name] = replace(column, unlearnt=tuple(word for word, has in cells if not has))
+        told[column.name] = replace(column, unseen=tuple(word for word, has in cells if not has))
         _forget(inputs, place, column, seen[place])
     known = tuple(told.get(column.name, column) for column in columns.columns)
     return replace(dataset, inputs=inputs, preparation=replace(columns, columns=known))
@@ -101,7 +101,7 @@ def _seen(
             break
         rows = inputs.index_select(0, numbers)
         for place, column in open_still:
-            if column.embedded:
+            if column.is_embedded:
                 codes = rows[:, place].long().unique()
                 seen[place][codes[codes > 0] - 1] = True
             else:
@@ -111,7 +111,7 @@ def _seen(
 
 def _forget(inputs: Tensor, place: int, column: ColumnEncoder, seen: Tensor) -> None:
     """Make zeros of the words that no training row has."""
-    if not column.embedded:
+    if not column.is_embedded:
         inputs[:, place : place + len(seen)] *= seen
         return
     kept = torch.cat([torch.tensor([False]), seen])

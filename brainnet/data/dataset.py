@@ -17,7 +17,12 @@ import torch
 from torch import Tensor
 
 from brainnet.data.image_files import ImageEncoder
-from brainnet.data.preprocessing import TableEncoder, all_finite, in_order, spreads_of
+from brainnet.data.preprocessing import (
+    TableEncoder,
+    is_all_finite,
+    sort_labels,
+    warn_merged_numbers,
+)
 from brainnet.data.validation import join_names
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
@@ -47,7 +52,7 @@ def restore_encoder(stored: Mapping[str, Any]) -> InputEncoder:
         ('x', 'y')
     """
     if stored["kind"] == NUMBERS:
-        return TableEncoder.numbers(stored["names"])
+        return TableEncoder.from_names(stored["names"])
     kind = ImageEncoder if stored["kind"] == "pixels" else TableEncoder
     return kind.from_dict(stored)
 
@@ -81,9 +86,7 @@ def tell_merged(table: Any, names: Sequence[str], what: str) -> None:
         if table.element_size() < 8:
             return
         table = table.detach().cpu().numpy()
-    for spread in spreads_of(table, names):
-        if spread.is_merged:
-            spread.tell(what, "")
+    warn_merged_numbers(table, names, what, "")
 
 
 def tensor_of(name: str, values: Any, dtype: torch.dtype | None = None) -> Tensor:
@@ -146,7 +149,7 @@ def classes_of(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:
             f"{labels[strange[0]]!r}, and others are words, such as {_first(labels)!r}. Leave such "
             "rows out, or give them a word."
         )
-    names = in_order(set(labels))
+    names = sort_labels(set(labels))
     if len(names) < 2:
         raise InputError(
             f"targets must name at least two classes; all {len(labels)} are {names[0]!r}."
@@ -405,7 +408,7 @@ def _check_finite(
         for start, rows in zip(
             range(0, len(values), _ROWS_AT_ONCE), values.split(_ROWS_AT_ONCE), strict=True
         )
-        if not all_finite(rows.detach().numpy())
+        if not is_all_finite(rows.detach().numpy())
         and (found := rows.isinf() if missing else ~rows.isfinite()).any()
     ]
     if not bad:
@@ -428,7 +431,7 @@ _NAMED = 6
 
 _ROWS_AT_ONCE_identity = 65536
 # Which words a split left for validation and test alone is no property of the data.
-_OF_THE_SPLIT = ("unlearnt",)
+_OF_THE_SPLIT = ("unseen",)
 
 
 def describe_dataset(dataset: Dataset, target_names: Sequence[str]) -> dict[str, Any]:
@@ -621,7 +624,7 @@ class DatasetProperties:
     @property
     def preparation(self) -> InputEncoder:
         """How raw rows become inputs; numbers do as they are."""
-        return self.dataset.preparation or TableEncoder.numbers(self.input_names)
+        return self.dataset.preparation or TableEncoder.from_names(self.input_names)
 
     @cached_property  # written with every checkpoint, and never changed
     def told(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from brainnet.data.preprocessing import in_order
-from brainnet.data.table_files import DAMAGED, check_array_sizes
+from brainnet.data.preprocessing import sort_labels
+from brainnet.data.table_files import load_arrays
 from brainnet.data.validation import join_names
 from brainnet.errors import InputError, did_you_mean, format_override
 
@@ -111,7 +111,7 @@ def list_image_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Pat
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    names = tuple(in_order({path.name for path in subfolders(folder)}))
+    names = tuple(sort_labels({path.name for path in subfolders(folder)}))
     if len(names) >= 2:
         return names
     loose = [path.name for path in shown(folder) if path.is_file()]
@@ -566,19 +566,9 @@ def _sized(
 
 
 def _of_npz(path: Path) -> ImageArrays:
-    try:
-        # Opened here: of a file that is no archive NumPy would leave it open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            names = _pairs(file.files, path)
-            check_array_sizes(path, file.zip)
-            arrays = {name: file[name] for pair in names if pair for name in pair}
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(
-            f"{path} cannot be read as an .npz file: {error}. Write it by numpy.savez(path, "
-            "images=..., labels=...), with arrays of numbers or words."
-        ) from error
+    arrays = load_arrays(path)
+    assert isinstance(arrays, dict), "an .npz file contains arrays by name"
+    names = _pairs(list(arrays), path)
     return _stacked(names, arrays, path)
 
 
@@ -684,7 +674,7 @@ class ImageEncoder:
         )
 
     @property
-    def embedded(self) -> Mapping[int, int]:
+    def embeddings(self) -> Mapping[int, int]:
         """No pixel is the code of a category."""
         return {}
 

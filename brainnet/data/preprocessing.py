@@ -1,6 +1,7 @@
 """Preprocessing: how the columns of a table become the inputs of a network."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -8,21 +9,10 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from brainnet.data.cells import (
-    CLOCK,
+from brainnet.data.table_files import MISSING_MARKERS, Frame
+from brainnet.data.validation import (
     Cells,
     Numbers,
-    booleans,
-    coded,
-    date_numbers,
-    day_order,
-    hours,
-    is_typed,
-    parse_dates,
-    parse_numbers,
-    parse_texts,
-)
-from brainnet.data.validation import (
     check_columns_exist,
     format_row_number,
     join_names,
@@ -31,324 +21,440 @@ from brainnet.data.validation import (
 )
 from brainnet.errors import InputError, format_override
 
+# pandas is imported inside the functions: it costs 0.2 s, and most commands read no table.
+
 ColumnKind = Literal["number", "boolean", "category", "date"]
 
-UnseenCategories = Literal["other", "refuse"]
+UnknownCategories = Literal["ignore", "error"]
 
-# With more words than this a category becomes one code, which an embedding turns into a vector:
-# one input for each of 5,000 towns would be nearly all zeros.
-MOST_INPUTS_OF_A_CATEGORY = 32
+MissingPolicy = Literal["error", "drop", "impute"]
 
-_CORRECT = "Correct them, or leave these rows out."
+MISSING_POLICIES: tuple[MissingPolicy, ...] = get_args(MissingPolicy)
 
-_UNSEEN = (
-    "Leave these rows out; or take such a word for none of those: --unseen other (in Python: "
-    'unseen="other").'
-)
+MAX_HEAD_ROWS = 10_000
+"""Rows from which the types of the columns are inferred."""
+
+# A category with more values becomes one code, which an embedding turns into a vector: one input
+# for each of 5,000 towns would be nearly all zeros.
+MAX_ONE_HOT_VALUES = 32
+
+TIME_FORMAT = "%H:%M"
+"""The format of a column of times of day, which become hours since midnight."""
+
+_TIME_FORMATS = (TIME_FORMAT, "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M%p")
+
+_WHOLE = re.compile(r"^([-+]?\d+)\.0+$")
+
+# Currency, percent, and the blanks or apostrophes between groups of three digits.
+_DECORATION = re.compile(r"[$€£¥%]|(?<=\d)['\u2019\u00a0\u202f ](?=\d{3}(?!\d))")
+
+_ISO_DATE = re.compile(r"\d{4}-\d\d(-\d\d([ T]\d\d:\d\d.*)?)?")
+
+
+def is_typed(cells: Cells) -> bool:
+    """Return whether the cells are stored as numbers or booleans rather than as text."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    return bool(is_numeric_dtype(cells.dtype) or is_bool_dtype(cells.dtype))
+
+
+def parse_texts(cells: Cells) -> Cells:
+    """Return the cells as texts without surrounding blanks; NaN where a cell is missing.
+
+    Example:
+        >>> import pandas
+        >>> parse_texts(pandas.Series([7.0, None])).tolist()
+        ['7', nan]
+    """
+    import pandas
+
+    if isinstance(cells.dtype, pandas.StringDtype):
+        return cells.str.strip()
+    return cells.astype(object).map(_format_cell, na_action="ignore")
+
+
+def _format_cell(cell: Any) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+
+
+def factorize_texts(cells: Cells) -> tuple[Numbers, list[str]]:
+    """Return the code of each cell (rows,) and the texts the codes stand for; "" is missing.
+
+    A whole number is the same text with and without ".0".
+
+    Example:
+        >>> import pandas
+        >>> codes, texts = factorize_texts(pandas.Series(["b", None, "1.0", "b", "1"]))
+        >>> codes.tolist(), texts
+        ([0, 1, 2, 0, 2], ['b', '', '1'])
+    """
+    import pandas
+
+    codes, found = pandas.factorize(parse_texts(cells).fillna(""))
+    texts = [_WHOLE.sub(r"\1", str(text)) for text in found]
+    positions = {text: position for position, text in enumerate(dict.fromkeys(texts))}
+    if len(positions) == len(texts):
+        return codes, texts
+    return np.array([positions[text] for text in texts])[codes], list(positions)
+
+
+def _mask_missing(cells: Cells) -> Cells:
+    texts = parse_texts(cells)
+    return texts.mask(texts.isin(MISSING_MARKERS))
+
+
+def parse_numbers(cells: Cells, decimal: str = ".") -> tuple[Numbers, Numbers]:
+    """Return the cells as numbers (rows,), NaN where missing, and which are no numbers (rows,).
+
+    Currency and percent signs are dropped, and groups of three digits are joined.
+
+    Example:
+        >>> import pandas
+        >>> values, wrong = parse_numbers(pandas.Series(["1.5", "", "$1,200", "tall"]))
+        >>> values.tolist(), wrong.tolist()
+        ([1.5, nan, 1200.0, nan], [False, False, False, True])
+    """
+    import pandas
+
+    if is_typed(cells):
+        if isinstance(cells.dtype, np.dtype):  # not copied
+            return cells.to_numpy(), np.zeros(len(cells), dtype=bool)
+        return cells.to_numpy(np.float64, na_value=np.nan), np.zeros(len(cells), dtype=bool)
+    texts = _mask_missing(cells)
+    plain = texts
+    if decimal == ",":  # 1.234 is more than a thousand then
+        plain = texts.mask(texts.str.contains(".", regex=False).astype(bool)).str.replace(",", ".")
+    values = pandas.to_numeric(plain, errors="coerce").to_numpy(np.float64, copy=True)
+    rest = np.flatnonzero(np.isnan(values) & texts.notna().to_numpy())
+    values[rest] = [_parse_number(text, decimal) for text in texts.iloc[rest]]
+    wrong = np.zeros(len(values), dtype=bool)
+    wrong[rest] = np.isnan(values[rest])
+    return values, wrong
+
+
+def _parse_number(text: str, decimal: str) -> float:
+    """Return the number in a text such as $1,200.50 or 12 %; NaN if there is none."""
+    group = "," if decimal == "." else "."
+    plain = _DECORATION.sub("", text.replace("\u2212", "-")).strip()  # typographic minus
+    if re.fullmatch(rf"[-+]?\d{{1,3}}(\{group}\d{{3}})+(\{decimal}\d*)?", plain):
+        plain = plain.replace(group, "")
+    elif group in plain:
+        return np.nan
+    try:
+        return float(plain.replace(decimal, "."))
+    except ValueError:
+        return np.nan
+
+
+def parse_booleans(cells: Cells, words: tuple[str, ...]) -> tuple[Numbers, Numbers]:
+    """Return the cells as 0 and 1 (rows,), NaN where missing, and which are neither word (rows,)."""
+    if is_typed(cells):
+        values = parse_numbers(cells)[0].astype(np.float64)
+        return values, ~(np.isnan(values) | (values == 0) | (values == 1))
+    cells = cells.map(lambda cell: words[int(cell)] if isinstance(cell, bool) else cell)
+    texts = parse_texts(cells).str.lower()
+    values = texts.map({word: float(code) for code, word in enumerate(words)}).to_numpy(np.float64)
+    return values, np.isnan(values) & (texts.fillna("") != "").to_numpy(bool)
+
+
+def parse_dates(cells: Cells, date_format: str) -> tuple[Cells, Numbers]:
+    """Return the cells as timestamps (a Series, NaT where missing), and which are no dates."""
+    import pandas
+    from pandas.api.types import is_datetime64_any_dtype
+
+    if is_datetime64_any_dtype(cells.dtype):
+        return pandas.to_datetime(cells, utc=True), np.zeros(len(cells), dtype=bool)
+    texts = _mask_missing(cells)
+    dates = texts
+    if date_format == "ISO8601":  # pandas accepts a plain 2024, too
+        dates = texts.where(texts.map(lambda text: bool(_ISO_DATE.fullmatch(str(text)))))
+    moments = pandas.to_datetime(dates, format=date_format, errors="coerce", utc=True)
+    return moments, (moments.isna() & texts.notna()).to_numpy(bool)
+
+
+def parse_times(cells: Cells) -> tuple[Numbers, Numbers]:
+    """Return the cells as hours since midnight (rows,), NaN where missing, and which are no times.
+
+    Example:
+        >>> import pandas
+        >>> values, wrong = parse_times(pandas.Series(["14:30", "2:45 pm", "", "24:10"]))
+        >>> values.tolist(), wrong.tolist()
+        ([14.5, 14.75, nan, nan], [False, False, False, True])
+    """
+    import pandas
+
+    if is_typed(cells):
+        return parse_numbers(cells)
+    texts = _mask_missing(cells)
+    moments = pandas.Series(pandas.NaT, index=texts.index, dtype="datetime64[ns]")
+    for time_format in _TIME_FORMATS:
+        moments = moments.fillna(pandas.to_datetime(texts, format=time_format, errors="coerce"))
+    hours = (moments - moments.dt.normalize()).dt.total_seconds().to_numpy(np.float64) / 3600
+    return hours, np.isnan(hours) & texts.notna().to_numpy(bool)
+
+
+def compute_date_parts(moments: Cells, *, has_time: bool) -> list[Numbers]:
+    """Return the year with its fraction, the day of the year, the weekday (Monday 0), the hour."""
+    date = moments.dt
+    hour = date.hour + date.minute / 60 + date.second / 3600
+    days = np.where(date.is_leap_year, 366, 365)
+    year = date.year + (date.day_of_year - 1 + hour / 24) / days
+    parts = [year, date.day_of_year, date.day_of_week, *([hour] if has_time else [])]
+    return [part.to_numpy(dtype=np.float64, na_value=np.nan) for part in parts]
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnEncoder:
-    """One raw column and what its cells mean.
+    """One column of raw rows, and how its cells become numbers.
 
-    `values` are the words of a category in their order (the empty one stands for cells where
-    nothing is written), or the words for 0 and 1 of a boolean. `form` is how a date is written, or
-    a number that is a time of day: hours. `decimal` is the decimal sign of its texts where it is
-    not that of the other columns. `unlearnt` are those of the words that no training row has: they
-    count as never seen.
+    Attributes:
+        name: name of the column.
+        kind: "number", "boolean", "category" or "date".
+        values: the categories in order ("" stands for missing cells), or the words for 0 and 1 of
+            a boolean.
+        format: of dates, as in `strptime` or ISO8601; `TIME_FORMAT` for numbers written as times.
+        has_time: whether dates have a time of day.
+        unseen: categories of the file that no training row has. They are encoded as unknown.
     """
 
     name: str
     kind: ColumnKind = "number"
     values: tuple[str, ...] = ()
-    form: str = ""
-    hours: bool = False
-    decimal: str = ""
-    unlearnt: tuple[str, ...] = ()
+    format: str = ""
+    has_time: bool = False
+    unseen: tuple[str, ...] = ()
 
     @property
-    def embedded(self) -> bool:
-        """Whether the column becomes one code instead of an input for each of its words."""
-        return self.kind == "category" and len(self.values) > MOST_INPUTS_OF_A_CATEGORY
+    def is_embedded(self) -> bool:
+        """Whether the column becomes one code for an embedding instead of one-hot inputs."""
+        return self.kind == "category" and len(self.values) > MAX_ONE_HOT_VALUES
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What the inputs that the column becomes are called."""
+        """Names of the network inputs that the column becomes."""
         if self.kind == "date":
-            parts = ("year", "day of the year", "weekday") + (("hour",) if self.hours else ())
+            parts = ("year", "day of the year", "weekday", *(("hour",) if self.has_time else ()))
             return tuple(f"{self.name} ({part})" for part in parts)
-        if self.kind == "category" and not self.embedded:
+        if self.kind == "category" and not self.is_embedded:
             return tuple(f"{self.name}={value or '(missing)'}" for value in self.values)
         return (self.name,)
 
     @property
     def width(self) -> int:
-        """How many numbers `encode` makes of a cell."""
+        """Number of values that `encode` computes per cell."""
         return len(self.inputs) if self.kind == "date" else 1
 
+    def encode(
+        self, cells: Cells, unknown: UnknownCategories | None = "ignore", decimal: str = "."
+    ) -> list[Numbers]:
+        """Return the `width` arrays of numbers (rows,) of the cells, NaN where one is missing.
 
-def encoded(
-    column: ColumnEncoder, cells: Cells, unseen: UnseenCategories | None = None, decimal: str = ""
-) -> list[Numbers]:
-    """The numbers of one raw column, one array (rows,) for each of its `width`.
+        A category becomes its code: its position in `values`, from 1; 0 if it is unknown.
 
-    `unseen` is None while it is still learnt what the column holds; `decimal` is the decimal sign
-    of texts in all columns that have none of their own.
-    """
-    hint = None if unseen is None else _CORRECT
-    if column.kind == "category":
-        return [_codes(column, cells, unseen)]
-    if column.kind == "date":
-        moments, wrong = parse_dates(cells, column.form)
-        reject_cells(column.name, cells, wrong, "dates", _other_order(column, cells, wrong) or hint)
-        return date_numbers(moments, hours=column.hours)
-    if column.kind == "boolean":
-        values, wrong = booleans(cells, (column.values[0], column.values[1]))
-        reject_cells(column.name, cells, wrong, " and ".join(column.values), hint)
+        Args:
+            cells: a Series.
+            unknown: "error" rejects unknown categories; None marks the rows of the training file,
+                for which messages give other advice.
+            decimal: decimal sign of numbers that are stored as text.
+
+        Raises:
+            InputError: a cell is not of the kind of the column.
+        """
+        hint = None if unknown is None else "Correct them, or leave these rows out."
+        if self.kind == "category":
+            return [self._encode_categories(cells, unknown)]
+        if self.kind == "date":
+            moments, wrong = parse_dates(cells, self.format)
+            reject_cells(self.name, cells, wrong, f"dates ({self.format})", hint)
+            return compute_date_parts(moments, has_time=self.has_time)
+        if self.kind == "boolean":
+            values, wrong = parse_booleans(cells, self.values)
+            reject_cells(self.name, cells, wrong, " and ".join(self.values), hint)
+        elif self.format == TIME_FORMAT:
+            values, wrong = parse_times(cells)
+            reject_cells(self.name, cells, wrong, "times of day", hint)
+        else:
+            values, wrong = parse_numbers(cells, decimal)
+            reject_cells(self.name, cells, wrong, "numbers", hint)
         return [values]
-    if column.form == CLOCK:
-        values, wrong = hours(cells)
-        reject_cells(column.name, cells, wrong, "times of day", hint)
-        return [values]
-    values, wrong = parse_numbers(cells, column.decimal or decimal)
-    reject_cells(column.name, cells, wrong, "numbers", hint)
-    return [values]
+
+    def _encode_categories(self, cells: Cells, unknown: UnknownCategories | None) -> Numbers:
+        positions, texts = factorize_texts(cells)
+        codes = {value: code for code, value in enumerate(self.values, 1)}
+        codes |= dict.fromkeys(self.unseen, 0)
+        encoded = np.array([codes.get(text, 0) for text in texts], np.float64)[positions]
+        if unknown == "error":
+            hint = "Leave these rows out, or encode them as unknown: unknown=ignore."
+            reject_cells(self.name, cells, encoded == 0, "categories seen in training", hint)
+        return encoded
 
 
-def _other_order(column: ColumnEncoder, cells: Cells, wrong: Numbers) -> str | None:
-    """What to do where all dates are such with day and month the other way round."""
-    order = day_order(column.form) if wrong.any() else None
-    if order is None or parse_dates(cells, order[0])[1].any():
-        return None
-    other = "/".join(reversed(order[1].split("/")))
-    return (
-        f"The first rows were taken for {order[1]}, and as {other} all of these are dates: write "
-        "them as 2024-03-25, which can be read in one way only."
-    )
-
-
-def missed(column: ColumnEncoder, cells: Cells) -> list[Numbers]:
-    """The codes of a category, NaN where nothing stands."""
-    (codes,) = encoded(column, cells, "other")
-    there = parse_texts(cells).fillna("") != ""
-    return [np.where(there.to_numpy(), codes, np.nan)]
-
-
-def in_order(values: Iterable[str]) -> list[str]:
-    """Words in the order of their letters, numbers among them in the order of their size.
-
-    Example:
-        >>> in_order(["10", "9", "", "b"])
-        ['', '9', '10', 'b']
-    """
-    return sorted(values, key=lambda value: (value != "", _size(value), value))
-
-
-def _size(value: str) -> float:
-    try:
-        size = float(value)
-    except ValueError:
-        return np.inf
-    return np.inf if np.isnan(size) else size
-
-
-def _codes(column: ColumnEncoder, cells: Cells, unseen: UnseenCategories | None) -> Numbers:
-    found, uniques = coded(cells)
-    codes = {value: place + 1 for place, value in enumerate(column.values)}
-    codes |= dict.fromkeys(column.unlearnt, 0)
-    if is_typed(cells) and not all(value in codes for value in uniques):
-        codes = _sizes_among(codes) | codes
-        uniques = [value if value in codes else _as_size(value) for value in uniques]
-    known = np.array([codes.get(value, 0) for value in uniques], dtype=np.int64)
-    if unseen == "refuse":
-        reject_cells(column.name, cells, known[found] == 0, "words seen in training", _UNSEEN)
-    return known[found] if len(uniques) else np.zeros(0)
-
-
-def _as_size(value: str) -> str:
-    """A word that all words for the same number share."""
-    size = _size(value)
-    return value if np.isinf(size) else f"{size:.17g}\0"
-
-
-def _sizes_among(codes: Mapping[str, int]) -> dict[str, int]:
-    """The codes of words that are numbers, by their size: 007 for a 7; the first of several."""
-    found: dict[str, int] = {}
-    for value, code in codes.items():
-        if code:
-            found.setdefault(_as_size(value), code)
-    return found
-
-
-# Of so many columns a copy is small, and to ask pandas for each of them costs more than the copy.
-_COLUMNS_AT_ONCE = 256
-
-_FEW = 8
-
-
-def encoded_rows(
+def encode_columns(
     columns: Sequence[ColumnEncoder],
-    frame: Any,
+    frame: Frame,
     encode: Callable[[ColumnEncoder, Cells], list[Numbers]],
-    look: Callable[[Sequence[ColumnEncoder], Numbers], None] | None = None,
 ) -> Numbers:
-    """Make numbers of raw rows, float32 (rows, width of all columns); too large becomes infinite.
+    """Return the numbers of raw rows, float32 (rows, sum of the widths).
 
     Args:
-        columns: of the rows.
-        frame: with these, by name.
-        encode: makes the numbers of one of them.
-        look: is shown columns that hold plain numbers, and these (rows, columns) as they were.
+        columns: encoders of the columns.
+        frame: DataFrame that has these columns.
+        encode: computes the numbers of a column that is not stored as numbers.
+
+    Raises:
+        InputError: a number is infinite, or too large for float32.
     """
     starts = [0, *accumulate(column.width for column in columns)]
-    found = np.empty((len(frame), starts[-1]), np.float32)
-    left = dict.fromkeys(range(len(columns)))
+    encoded = np.empty((len(frame), starts[-1]), np.float32)
+    dtypes = dict(zip(frame.columns, frame.dtypes, strict=True))
+    plain = [
+        position
+        for position, column in enumerate(columns)
+        if column.kind == "number"
+        and isinstance(dtypes[column.name], np.dtype)
+        and dtypes[column.name].kind in "iuf"
+    ]
     with np.errstate(over="ignore"):
-        for places, values in _blocks(columns, frame):
-            found[:, _chosen([starts[place] for place in places])] = values
-            if look is not None:
-                look([columns[place] for place in places], values)
-            for place in places:
-                del left[place]
-        for place in left:
-            column = columns[place]
-            for offset, numbers in enumerate(encode(column, frame[column.name])):
-                found[:, starts[place] + offset] = numbers
-    return found
-
-
-def _blocks(columns: Sequence[ColumnEncoder], frame: Any) -> Iterator[tuple[list[int], Numbers]]:
-    """Yield the places of columns that hold numbers of one type, and these (rows, places)."""
-    alike: dict[Any, list[int]] = {}
-    kinds = dict(zip(frame.columns, frame.dtypes, strict=True))
-    for place, column in enumerate(columns):
-        kind = kinds[column.name]
-        if column.kind == "number" and isinstance(kind, np.dtype) and kind.kind in "iuf":
-            alike.setdefault(kind, []).append(place)
-    for places in alike.values():
-        for start in range(0, len(places) if len(places) > _FEW else 0, _COLUMNS_AT_ONCE):
-            some = places[start : start + _COLUMNS_AT_ONCE]
-            yield some, frame[[columns[place].name for place in some]].to_numpy()
-
-
-def _chosen(places: list[int]) -> slice | list[int]:
-    """The same places as a slice where they follow one another, which is filled sooner."""
-    first, last = places[0], places[-1] + 1
-    return slice(first, last) if places == list(range(first, last)) else places
+        if plain:  # all at once, because asking pandas for each of many columns is slow
+            values = frame[[columns[position].name for position in plain]].to_numpy()
+            encoded[:, [starts[position] for position in plain]] = values
+        for position in sorted(set(range(len(columns))) - set(plain)):
+            column = columns[position]
+            for offset, part in enumerate(encode(column, frame[column.name])):
+                encoded[:, starts[position] + offset] = part
+    if not is_all_finite(encoded):
+        for position, column in enumerate(columns):
+            infinite = np.isinf(encoded[:, starts[position]])
+            hint = "Correct them, or empty the cells."
+            reject_cells(column.name, frame[column.name], infinite, "finite numbers", hint)
+    return encoded
 
 
 @dataclass(frozen=True, slots=True)
 class TableEncoder:
-    """What was learnt of the columns of a table, as plain data that is stored with a run.
+    """The columns of a table as the training rows defined them: plain data, stored with a run.
 
-    Numbers stay what they are, booleans become 0 and 1, a date becomes a few numbers, a category
-    one input for each of its words (1 where it stands) or, with many words, one code that an
-    embedding reads (0: never seen). `imputes` says that missing numbers are filled in later, by the
-    mean of the training rows; `decimal` and `groups` are the signs by which their file wrote
-    numbers, "" where it does not show.
+    A number stays a number, a boolean becomes 0 or 1, a date three or four numbers, a category
+    one-hot inputs or, with more than `MAX_ONE_HOT_VALUES` values, one code for an embedding.
+
+    Attributes:
+        columns: encoders of the columns, in the order of the inputs.
+        imputes: whether missing numbers are accepted. The scaling replaces them with the mean.
+        decimal: decimal sign of the training file.
+        thousands: sign between groups of three digits of the training file, or None.
+
+    Shape:
+        frame:  (rows, columns)
+        return: (rows, inputs)
 
     Example:
         >>> import pandas
-        >>> columns = Columns((Column("age"), Column("colour", "category", ("blue", "red"))))
-        >>> columns.names
-        ('age', 'colour=blue', 'colour=red')
-        >>> columns.apply(pandas.DataFrame({"colour": ["red", "pink"], "age": [3, 4]})).tolist()
+        >>> color = ColumnEncoder("color", "category", ("blue", "red"))
+        >>> encoder = TableEncoder((ColumnEncoder("age"), color))
+        >>> encoder.names
+        ('age', 'color=blue', 'color=red')
+        >>> encoder.transform(pandas.DataFrame({"color": ["red", "pink"], "age": [3, 4]})).tolist()
         [[3.0, 0.0, 1.0], [4.0, 0.0, 0.0]]
     """
 
     columns: tuple[ColumnEncoder, ...]
     imputes: bool = False
-    decimal: str = ""
-    groups: str = ""
+    decimal: str = "."
+    thousands: str | None = None
 
     @classmethod
-    def numbers(cls, names: Sequence[str]) -> Self:
-        """Columns that hold numbers and become them as they are."""
+    def from_names(cls, names: Iterable[object]) -> Self:
+        """Return an encoder of columns of numbers."""
         return cls(tuple(ColumnEncoder(str(name)) for name in names))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the inputs are called."""
+        """Names of the inputs."""
         return tuple(name for column in self.columns for name in column.inputs)
 
     @property
     def raw_names(self) -> tuple[str, ...]:
-        """The columns that a raw row must have."""
+        """Names of the columns that raw rows must have."""
         return tuple(column.name for column in self.columns)
 
     @property
     def text_names(self) -> tuple[str, ...]:
-        """The raw columns that a file must be read as texts for: `007` is no 7."""
-        return tuple(c.name for c in self.columns if c.kind != "number" or c.decimal or c.form)
+        """Columns whose cells must be read as written."""
+        return tuple(c.name for c in self.columns if c.kind != "number" or c.format)
 
     @property
-    def embedded(self) -> dict[int, int]:
-        """The positions of inputs that are codes, and how many codes each has (0: never seen)."""
-        found, position = {}, 0
-        for column in self.columns:
-            if column.embedded:
-                found[position] = len(column.values) + 1
-            position += len(column.inputs)
-        return found
+    def encoded_names(self) -> tuple[str, ...]:
+        """The column of each number that `encode` computes."""
+        return tuple(column.name for column in self.columns for _ in range(column.width))
 
-    def apply(self, frame: Any, *, unseen: UnseenCategories = "other") -> Numbers:
-        """Make the inputs of a frame of raw rows, float32 (rows, inputs).
+    @property
+    def embeddings(self) -> dict[int, int]:
+        """Number of codes (with 0, unknown) of each input that an embedding reads, by position."""
+        starts = accumulate((len(column.inputs) for column in self.columns), initial=0)
+        return {
+            start: len(column.values) + 1
+            for start, column in zip(starts, self.columns, strict=False)
+            if column.is_embedded
+        }
 
-        NaN stands where a number is missing. A word that was never seen becomes zeros, or code 0.
+    def transform(self, frame: Frame, *, unknown: UnknownCategories = "ignore") -> Numbers:
+        """Return the inputs of raw rows, float32 (rows, inputs); NaN where a number is missing.
 
         Args:
-            frame: pandas DataFrame with at least the columns `raw_names`, in any order.
-            unseen: whether a word never seen counts as another one, or is refused.
+            frame: DataFrame with at least the columns `raw_names`, in any order.
+            unknown: how to treat categories that no training row has: as zeros (code 0), or as an
+                error.
 
         Raises:
-            InputError: a column is missing, or a cell is not of its column's kind or infinite.
+            InputError: a column is missing, or a cell is infinite or not of its column's kind.
         """
-        check_columns_exist(self.raw_names, list(map(str, frame.columns)))
-        return self.expand(self.encode(frame, unseen=unseen))
+        return self.expand(self.encode(frame, unknown=unknown))
 
     def encode(
         self,
-        frame: Any,
+        frame: Frame,
         *,
-        unseen: UnseenCategories = "other",
-        wordless: bool = False,
+        unknown: UnknownCategories = "ignore",
+        missing_as_nan: bool = False,
     ) -> Numbers:
-        """Make of each raw cell its numbers, with one code for a category: 0, or 1 + its place.
+        """Return the numbers of raw rows before categories are one-hot encoded, float32.
 
-        Where `wordless`, NaN stands for a word that is missing, as for a number.
+        With `missing_as_nan`, an empty cell of a category is NaN rather than a category.
         """
-        frame = _with_text_names(frame)
+        if not all(isinstance(name, str) for name in frame.columns):
+            frame = frame.rename(columns=str)
+        check_columns_exist(self.raw_names, list(frame.columns))
 
-        def encode(column: ColumnEncoder, cells: Cells) -> list[Numbers]:
-            if wordless and column.kind == "category":
-                return missed(column, cells)
-            return encoded(column, cells, unseen, self.decimal)
+        def encode_column(column: ColumnEncoder, cells: Cells) -> list[Numbers]:
+            parts = column.encode(cells, unknown, self.decimal)
+            if missing_as_nan and column.kind == "category":
+                parts[0][(parse_texts(cells).fillna("") == "").to_numpy(bool)] = np.nan
+            return parts
 
-        found = encoded_rows(self.columns, frame, encode)
-        check_finite(found, frame, self.columns)
-        return found
+        return encode_columns(self.columns, frame, encode_column)
 
     def expand(self, encoded: Numbers) -> Numbers:
-        """Turn what `encode` made into inputs; with no categories it is returned as it is."""
-        if not any(column.kind == "category" and not column.embedded for column in self.columns):
-            return encoded
-        found = np.zeros((len(encoded), len(self.names)), np.float32)
+        """Return the inputs (rows, inputs) for the result of `encode`: codes become one-hot."""
+        if len(self.names) == encoded.shape[1]:
+            single = [c for c in self.columns if c.kind == "category" and not c.is_embedded]
+            if not single:
+                return encoded
+        inputs = np.zeros((len(encoded), len(self.names)), np.float32)
         source = target = 0
         for column in self.columns:
             width = len(column.inputs)
-            if column.kind == "category" and not column.embedded:
-                codes = encoded[:, source]
-                for place in range(width):
-                    found[:, target + place] = codes == place + 1
+            if column.kind == "category" and not column.is_embedded:
+                one_hot = encoded[:, source, None] == np.arange(1, width + 1)
+                inputs[:, target : target + width] = one_hot
             else:
-                found[:, target : target + width] = encoded[:, source : source + column.width]
+                inputs[:, target : target + width] = encoded[:, source : source + column.width]
             source, target = source + column.width, target + width
-        return found
+        return inputs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the columns as primitives and lists, which any checkpoint can hold."""
+        """Return the encoder as primitives, lists and dictionaries."""
         columns = [
-            asdict(column) | {"values": list(column.values), "unlearnt": list(column.unlearnt)}
+            asdict(column) | {"values": list(column.values), "unseen": list(column.unseen)}
             for column in self.columns
         ]
         return {
@@ -356,60 +462,44 @@ class TableEncoder:
             "columns": columns,
             "imputes": self.imputes,
             "decimal": self.decimal,
-            "groups": self.groups,
+            "thousands": self.thousands,
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the columns that `to_dict` stored."""
+        """Return the encoder that `to_dict` stored."""
         columns = (
             ColumnEncoder(
-                **(
-                    dict(entry)
-                    | {name: tuple(entry.get(name, ())) for name in ("values", "unlearnt")}
-                )
+                **{**entry, "values": tuple(entry["values"]), "unseen": tuple(entry["unseen"])}
             )
             for entry in stored["columns"]
         )
-        signs = stored.get("decimal", ""), stored.get("groups", "")
+        signs = stored["decimal"], stored["thousands"]
         return cls(tuple(columns), bool(stored["imputes"]), *signs)
 
 
-def _with_text_names(frame: Any) -> Any:
-    """The frame with texts as the names of its columns, as files have them."""
-    if all(isinstance(name, str) for name in frame.columns):
-        return frame
-    return frame.rename(columns=str)
+def sort_labels(labels: Iterable[str]) -> list[str]:
+    """Return labels in order: the empty one, numbers by size, then texts.
 
-
-def check_finite(found: Numbers, frame: Any, columns: Sequence[ColumnEncoder]) -> None:
-    """Refuse infinite numbers among encoded rows, by the names of their columns.
-
-    Raises:
-        InputError: there is one, or one is too large for float32.
+    Example:
+        >>> sort_labels(["10", "9", "", "b"])
+        ['', '9', '10', 'b']
     """
-    if all_finite(found) or not np.isinf(found).any():
-        return
-    position = 0
-    for column in columns:
-        wrong, cells = np.isinf(found[:, position]), frame[column.name]
-        reject_cells(
-            column.name, cells, wrong, "finite numbers", "Correct them, or empty the cells."
-        )
-        position += column.width
+    return sorted(labels, key=lambda label: (label != "", _to_size(label), label))
 
 
-def all_finite(found: Numbers) -> bool:
-    """Whether no number is infinite or NaN; where it says no, look closer: a sum may overflow."""
+def _to_size(label: str) -> float:
+    try:
+        size = float(label)
+    except ValueError:
+        return np.inf
+    return np.inf if np.isnan(size) else size
+
+
+def is_all_finite(values: Numbers) -> bool:
+    """Return True if no value is NaN or infinite. False is not certain: the sum may overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(found.sum()))
-
-
-MissingPolicy = Literal["refuse", "drop", "impute"]
-
-MISSING: tuple[MissingPolicy, ...] = get_args(MissingPolicy)
-
-_ROWS_NAMED = 3
+        return bool(np.isfinite(values.sum()))
 
 
 def select_complete_rows(
@@ -419,138 +509,74 @@ def select_complete_rows(
     missing: MissingPolicy,
     path: Path,
 ) -> Numbers:
-    """Which rows to learn from, (rows,); an answer that is missing cannot be filled in.
+    """Return which rows to use, bool (rows,). Rows without a target are never used.
 
     Args:
-        index: what the rows are called.
-        inputs: numbers (rows, columns) with NaN where one is missing, and the names of the columns.
-        targets: the same.
-        missing: "refuse", "drop" or "impute".
+        index: labels of the rows, for messages.
+        inputs: numbers (rows, columns), NaN where one is missing, and the names of the columns.
+        targets: the same for the targets.
+        missing: what to do with rows that lack a number.
         path: of the file, for messages.
 
     Raises:
-        InputError: a cell is missing, and that is to be refused.
+        InputError: a number is missing and `missing` is "error".
     """
-    if all_finite(inputs[0]) and all_finite(targets[0]):
+    if is_all_finite(inputs[0]) and is_all_finite(targets[0]):
         return np.ones(len(index), dtype=bool)
-    asked, told = np.isnan(inputs[0]), np.isnan(targets[0])
-    if missing == "refuse":
-        for lacking, names, what in ((told, targets[1], "target"), (asked, inputs[1], "column")):
-            if lacking.any():
-                raise InputError(_refusal(index, lacking, names, what, path))
-    left_out = np.hstack([told, asked]) if missing == "drop" else told
-    kept: Numbers = ~np.any(left_out, axis=1)
-    return kept
+    no_input, no_target = np.isnan(inputs[0]), np.isnan(targets[0])
+    if missing == "error":
+        for gaps, names, what in (
+            (no_target, targets[1], "target"),
+            (no_input, inputs[1], "column"),
+        ):
+            if gaps.any():
+                raise InputError(_describe_gaps(index, gaps, names, what, path))
+    dropped = np.hstack([no_target, no_input]) if missing == "drop" else no_target
+    return np.asarray(~dropped.any(axis=1))
 
 
-def _refusal(index: Any, lacking: Numbers, names: Sequence[str], what: str, path: Path) -> str:
-    place = int(lacking.any(axis=0).argmax())
-    rows = np.flatnonzero(lacking[:, place])
-    named = ", ".join(f"{format_row_number(index, row)}" for row in rows[:_ROWS_NAMED])
-    more = ", ..." if len(rows) > _ROWS_NAMED else ""
-    others = [n for n in dict.fromkeys(np.array(names)[lacking.any(axis=0)]) if n != names[place]]
-    also = f" (and so have {join_names(others, 5)})" if others else ""
-    hint = (
-        "data.missing=drop leaves such rows out."
-        if what == "target"
-        else "data.missing=impute fills in the mean of the training rows, data.missing=drop leaves "
-        f"such rows out, {format_override('data.drop', [names[place]])} the column."
-    )
+def _describe_gaps(index: Any, gaps: Numbers, names: Sequence[str], what: str, path: Path) -> str:
+    affected = list(dict.fromkeys(np.array(names)[gaps.any(axis=0)].tolist()))
+    rows = np.flatnonzero(gaps[:, list(names).index(affected[0])])
+    shown = ", ".join(format_row_number(index, row) for row in rows[:3])
+    more = ", ..." if len(rows) > 3 else ""
+    also = f" (and so have {join_names(affected[1:], 5)})" if affected[1:] else ""
+    hint = "data.missing=drop drops such rows"
+    if what == "column":
+        drop = format_override("data.drop", [affected[0]])
+        hint = f"data.missing=impute uses the mean of the training rows, {hint}, {drop} the column"
     return (
-        f"{path}: the {what} {names[place]!r} has empty cells{also}: row{'s' * (len(rows) > 1)} "
-        f"{named}{more} (counted from 1 below the names). {hint}"
+        f"{path}: the {what} {affected[0]!r} has empty cells{also}: row{'s' * (len(rows) > 1)} "
+        f"{shown}{more} (counted from 1 below the names). {hint}."
     )
 
 
-# Numbers that take up fewer steps of float32 than this have lost what told them apart.
-_STEPS = 1024
-
-_LARGEST = float(np.finfo(np.float32).max)
-
-
-class Spread:
-    """How far apart the numbers of a column are, from all its rows.
+def warn_merged_numbers(
+    values: Numbers, names: Sequence[str], what: str = "column", where: str = " in the file"
+) -> list[str]:
+    """Report columns whose different numbers are equal as float32, such as timestamps in seconds.
 
     Args:
-        name: of the column.
+        values: the first rows, (rows, columns).
+        names: of the columns.
+        what: they are, for the message.
+        where: they can be changed, for the message.
 
-    Example:
-        >>> seconds = Spread("seconds")
-        >>> seconds.add(1_700_000_000.0 + np.arange(50))
-        >>> seconds.is_merged
-        True
+    Returns:
+        The names of these columns.
     """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._least, self._most = np.inf, -np.inf
-        self._inexact = False
-
-    def add(self, values: Numbers) -> None:
-        """Take note of numbers (rows,), NaN among them where one is missing."""
-        if not len(values) or values.dtype.itemsize < 8:
-            return
-        self.widen(values, float(np.fmin.reduce(values)), float(np.fmax.reduce(values)))
-
-    def widen(self, values: Numbers, least: float, most: float) -> None:
-        """Take note of numbers (rows,) of 64 bits, the least and the most of which are known."""
-        self._least, self._most = min(self._least, least), max(self._most, most)
-        if self._is_narrow and not self._inexact:
-            there = values[~np.isnan(values)]
-            self._inexact = bool((there.astype(np.float32) != there).any())
-
-    @property
-    def _is_narrow(self) -> bool:
-        size = max(abs(self._least), abs(self._most))
-        if not np.isfinite(size) or size > _LARGEST:
-            return False
-        step = float(np.spacing(np.float32(size)))
-        return 0 < self._most - self._least < _STEPS * step
-
-    @property
-    def is_merged(self) -> bool:
-        """Whether different numbers become one and the same."""
-        return self._inexact and self._is_narrow
-
-    @property
-    def told(self) -> str:
-        """From where to where they go, and what 32 bits make of it."""
-        return (
-            f"goes from {self._least:.15g} to {self._most:.15g}, so close together that numbers of "
-            "32 bits cannot tell all of them apart"
-        )
-
-    @property
-    def advice(self) -> str:
-        """What helps."""
-        return f"Subtract {self._least:.15g} from it"
-
-    def tell(self, what: str = "column", where: str = " in the file") -> None:
-        """Say so, and what helps.
-
-        Args:
-            what: the numbers are.
-            where: they can be made others.
-        """
-        report_warning(
-            f"{what} {self.name!r} {self.told}. {self.advice}{where} to learn from the differences."
-        )
-
-
-def extremes(table: Numbers) -> tuple[Numbers, Numbers]:
-    """The least and the most of each column of an array (rows, columns), whatever is missing."""
-    return np.fmin.reduce(table), np.fmax.reduce(table)
-
-
-def spreads_of(table: Numbers, names: Sequence[str]) -> Iterator[Spread]:
-    """Yield the spreads of those columns of an array (rows, columns) that may be merged."""
-    if table.dtype.itemsize < 8 or not len(table):
-        return
-    least, most = (found.astype(np.float64) for found in extremes(table))
-    with np.errstate(over="ignore", invalid="ignore"):
-        step = np.spacing(np.maximum(abs(least), abs(most)).astype(np.float32))
-        narrow = most - least < 2 * _STEPS * step
-    for place in np.flatnonzero(narrow).tolist():
-        spread = Spread(names[place])
-        spread.add(table[:, place])
-        yield spread
+    if values.dtype.itemsize < 8:
+        return []
+    merged = []
+    for name, numbers in zip(names, values[:MAX_HEAD_ROWS].T, strict=True):
+        distinct = np.unique(numbers[np.isfinite(numbers)])
+        # Some of many random numbers are always equal as float32; a tenth of them is not chance.
+        with np.errstate(over="ignore"):
+            if len(np.unique(distinct.astype(np.float32))) < 0.9 * len(distinct):
+                merged.append(name)
+                report_warning(
+                    f"{what} {name!r} ranges from {distinct[0]:.15g} to {distinct[-1]:.15g}, too "
+                    "narrow for 32-bit numbers to tell all of them apart. Subtract "
+                    f"{distinct[0]:.15g} from it{where} to learn from the differences."
+                )
+    return merged

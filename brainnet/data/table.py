@@ -1,28 +1,27 @@
-"""Table: the user's own rows, from a file, made ready to learn from without another word."""
+"""Table: a data set from the rows of a file."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from brainnet.data.cells import Numbers
-from brainnet.data.column_types import ColumnInference, check_number_format, signs_of, tell_doubt
+from brainnet.data.column_types import ColumnInference
 from brainnet.data.dataset import TASKS, Dataset
-from brainnet.data.preprocessing import MISSING, MissingPolicy, TableEncoder, select_complete_rows
-from brainnet.data.table_files import (
-    Blocks,
-    TableFile,
-    empty_table,
-    head_of,
-    open_table,
-    read_ahead,
+from brainnet.data.preprocessing import (
+    MAX_HEAD_ROWS,
+    MISSING_POLICIES,
+    MissingPolicy,
+    TableEncoder,
+    select_complete_rows,
 )
+from brainnet.data.table_files import CsvFormat, TableFile, open_table, read_ahead
 from brainnet.data.targets import TargetEncoder, TargetInference
 from brainnet.data.validation import (
+    Numbers,
     check_columns_exist,
     check_one_of,
     join_names,
@@ -31,289 +30,279 @@ from brainnet.data.validation import (
 )
 from brainnet.errors import InputError
 
-_HEAD_ROWS = 10_000
+TABLE_TASKS = ("classification", *TASKS)
+
+Names = str | int | Sequence[str | int]
+
+_MAX_HEAD_CELLS = 1 << 21
+
+_COPY_ROWS = 65_536
 
 
-class Reader:
-    """Reads a table of which the first rows say what its columns hold.
+class _RowBuffer:
+    """A growing float32 table (rows, columns) that is never in memory twice."""
+
+    def __init__(self, columns: int) -> None:
+        self._columns = columns
+        self._numbers = np.empty(0, np.float32)
+        self.rows = 0
+
+    def append(self, rows: Numbers) -> None:
+        stop = (self.rows + len(rows)) * self._columns
+        if stop > len(self._numbers):
+            # Large blocks are moved by the operating system without a copy.
+            self._numbers.resize(max(stop, len(self._numbers) * 9 // 8), refcheck=False)
+        self._numbers[self.rows * self._columns : stop] = rows.ravel()
+        self.rows += len(rows)
+
+    def convert(self, function: Callable[[Numbers], Numbers], columns: int) -> None:
+        """Replace all rows, in place, with what a function returns: rows of this many columns."""
+        before, self._columns = self._columns, columns
+        starts = range(0, self.rows, _COPY_ROWS)
+        if columns > before:
+            # From the back, so that no row is overwritten before it is converted.
+            self._numbers.resize(self.rows * columns, refcheck=False)
+            starts = starts[::-1]
+        for start in starts:
+            stop = min(start + _COPY_ROWS, self.rows)
+            part = self._numbers[start * before : stop * before].reshape(-1, before).copy()
+            self._numbers[start * columns : stop * columns] = function(part).ravel()
+
+    def finish(self) -> Numbers:
+        """Return all rows, (rows, columns)."""
+        self._numbers.resize(self.rows * self._columns, refcheck=False)
+        return self._numbers.reshape(self.rows, self._columns)
+
+
+def read_labeled_rows(
+    file: TableFile,
+    encoder: TableEncoder,
+    target_encoder: TargetEncoder,
+    missing: MissingPolicy,
+    rows: int | None = None,
+) -> Iterator[tuple[Numbers, Numbers, int]]:
+    """Yield the rows of a file with targets, encoded as the rows of the training file were.
 
     Args:
-        file: of the rows to learn from.
-        inputs: names of the columns that are inputs.
-        targets: names of the columns that are answers.
-        missing: what becomes of rows where a cell is missing.
-        task: what somebody asked for, if anybody did.
-        categories: columns that are words, whatever they look like.
-        chosen: whether somebody named the inputs.
+        file: with the columns of both encoders.
+        encoder: of the inputs.
+        target_encoder: of the targets.
+        missing: what to do with rows that lack a number.
+        rows: at most, per chunk.
+
+    Yields:
+        Inputs float32 (rows, inputs), targets float64 (rows, targets), number of dropped rows.
+
+    Raises:
+        InputError: a column or a number is missing, or a cell cannot be read.
     """
-
-    def __init__(
-        self,
-        file: TableFile,
-        *,
-        inputs: Sequence[str],
-        targets: Sequence[str],
-        missing: MissingPolicy,
-        task: str | None,
-        categories: Sequence[str],
-        chosen: bool,
-    ) -> None:
-        self._file, self._missing = file, missing
-        self._left_out = 0
-        self._targets = tuple(targets)
-        names = [*inputs, *targets]
-        head = head_of(file, _HEAD_ROWS, names, words=targets)
-        if head is None:
-            raise InputError(f"{file.path} has no rows below the names of its columns.")
-        signs = signs_of(file)
-        self._answers = TargetInference(head, targets, task, file.path, signs[0])
-        self._survey = ColumnInference(
-            head,
-            inputs,
-            categories=categories,
-            chosen=chosen,
-            imputes=missing == "impute",
-            wordless=missing == "drop",
-            signs=signs,
-        )
-        measured = [c.name for c in self._survey.draft.columns if c.kind == "number"]
-        tell_doubt(file, head, [*measured, *(() if self._answers.classes else targets)])
-
-    def dataset(self, validation: TableFile | None, test: TableFile | None) -> Dataset:
-        """Return the rows of all files, those to train on first.
-
-        Raises:
-            InputError: a cell cannot be read, is missing, or no row or column is left.
-        """
-        rows = self._read()
-        columns, recoding = self._survey.finish()
-        answers = self._answers.finish()
-        others = [
-            None if file is None else _others(file, columns, answers, self._missing)
-            for file in (validation, test)
-        ]
-        parts = [len(rows), *(0 if other is None else len(other[0]) for other in others)]
-        targets = [answers.targets, *(other[1] for other in others if other is not None)]
-        encoded: list[Iterator[Numbers]] = [map(recoding.apply, rows.take())]
-        encoded += [other[0].take() for other in others if other is not None]
-        return Dataset(
-            self._file.path.name.partition(".")[0] or "table",
-            answers.task,
-            _expanded(encoded, sum(parts), columns),
-            torch.cat(targets),
-            columns.names,
-            answers.class_names,
-            preparation=columns,
-            target_names=() if answers.class_names else answers.names,
-            parts=(parts[0], parts[1], parts[2]) if any(parts[1:]) else None,
-            left_out=self._left_out + sum(other[2] for other in others if other is not None),
-        )
-
-    def _read(self) -> Blocks:
-        survey, answers = self._survey, self._answers
-        blocks = Blocks(survey.width)
-        text = {*survey.draft.text_names, *answers.text_names}
-        names = [*survey.draft.raw_names, *self._targets]
-        for frame in read_ahead(self._file.chunks(text=text, only=names)):
-            with _named(self._file):
-                found, truths = survey.encode(frame), answers.encode(frame)
-            inputs, targets = (found, survey.owners), (truths, self._targets)
-            kept = select_complete_rows(
-                frame.index, inputs, targets, self._missing, self._file.path
-            )
-            if not kept.all():
-                self._left_out += int((~kept).sum())
-                found, truths = found[kept], truths[kept]
-            blocks.add(found)
-            survey.count(found)
-            answers.count(truths)
-        _tell(self._left_out, len(blocks), self._file)
-        return blocks
-
-
-def _others(
-    file: TableFile, columns: TableEncoder, answers: TargetEncoder, missing: MissingPolicy
-) -> tuple[Blocks, Tensor, int]:
-    """The rows of another file, with what was learnt of the first: encoded, and their answers.
-
-    The last is how many of them were left out.
-    """
-    for name in (*columns.raw_names, *answers.names):
-        check_columns_exist([name], file.columns, of=f"in {file.path} ")
-    columns, file = check_number_format(columns, file)
-    answers = replace(answers, decimal=columns.decimal)
-    names = [*columns.raw_names, *answers.names]
-    text = {*columns.text_names, *(answers.names if answers.class_names else ())}
-    owners = [column.name for column in columns.columns for _ in range(column.width)]
-    blocks, parts, left_out = Blocks(len(owners)), [], 0
-    for frame in read_ahead(file.chunks(text=text, only=names)):
-        with _named(file):
-            found = columns.encode(frame, wordless=missing == "drop")
-            truths = answers.encode(frame)
-        kept = select_complete_rows(
-            frame.index, (found, owners), (truths, answers.names), missing, file.path
-        )
-        left_out += int((~kept).sum())
-        blocks.add(found[kept])
-        parts.append(truths[kept])
-    _tell(left_out, len(blocks), file)
-    targets = torch.from_numpy(np.concatenate(parts))
-    right = targets[:, 0].long() if answers.class_names else targets.float()
-    return blocks, right, left_out
+    names = [*encoder.raw_names, *target_encoder.names]
+    check_columns_exist(names, file.columns, of=f"in {file.path} ")
+    file = file.with_signs(encoder.decimal, encoder.thousands)
+    if file.csv is not None:
+        encoder = replace(encoder, decimal=file.csv.decimal)
+        target_encoder = replace(target_encoder, decimal=file.csv.decimal)
+    text = {*encoder.text_names, *(target_encoder.names if target_encoder.class_names else ())}
+    for frame in read_ahead(file.chunks(rows, text=text, only=names)):
+        with _name_file(file):
+            encoded = encoder.encode(frame, missing_as_nan=missing == "drop")
+            targets = target_encoder.encode(frame)
+        inputs = encoded, encoder.encoded_names
+        labeled = targets, target_encoder.names
+        kept = select_complete_rows(frame.index, inputs, labeled, missing, file.path)
+        yield encoder.expand(encoded[kept]), targets[kept], int((~kept).sum())
 
 
 @contextmanager
-def _named(file: TableFile) -> Iterator[None]:
-    """Put the name of the file before what is wrong with its cells."""
+def _name_file(file: TableFile) -> Iterator[None]:
+    """Put the name of the file before messages about its cells."""
     try:
         yield
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from error
 
 
-def _tell(left_out: int, kept: int, file: TableFile) -> None:
-    if not kept:
-        raise InputError(
-            f"every row of {file.path} has an empty cell, so that none is left to learn from. "
-            "data.missing=impute fills in the mean; data.drop leaves out a column that is empty."
-        )
-    if left_out:
-        rows = "1 row" if left_out == 1 else f"{left_out:,} rows"
-        report_warning(f"{rows} of {file.path} left out for an empty cell.")
-
-
-def _expanded(encoded: Iterable[Iterator[Numbers]], rows: int, columns: TableEncoder) -> Tensor:
-    """All rows as inputs (rows, inputs); each part is let go of once it is copied."""
-    table = empty_table(rows, len(columns.names))
-    start = 0
-    for parts in encoded:
-        for part in parts:
-            table[start : start + len(part)] = columns.expand(part)
-            start += len(part)
-    return torch.from_numpy(table)
-
-
-ASKED_FOR = ("classification", *TASKS)
-
-Names = str | int | Sequence[str | int]
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
-    r"""A table from a file: CSV, TSV and the like, Parquet, .npy or .npz.
+    r"""A table from a file: CSV, TSV and similar, Parquet, .npy or .npz.
 
-    What the columns hold follows from their cells: numbers, yes or no, dates, words. So does what
-    is to be learnt: words and a few whole numbers are classes, other numbers are predicted.
+    The types of the columns are inferred: numbers, booleans, dates, times, categories. So is the
+    task: texts and a few whole numbers are classes, other numbers are predicted.
 
     Attributes:
         path: the file.
         target: the column to predict, or several columns of numbers.
-        columns: those to learn from; None takes all but the target.
+        columns: input columns; None takes all but the target.
         drop: columns to leave out.
-        missing: what becomes of rows where a cell is missing: "refuse" says which, "drop" leaves
-            them out, "impute" fills in the mean of the training rows. Unless rows are left out, a
-            missing word is a word of its own.
-        task: "classification" or "regression", or one of a Dataset's tasks; None follows from the
-            target.
-        categories: columns that are words even where they look like numbers.
-        header: whether the first line of a text names the columns; None recognises it. Without
-            names, columns are called 0, 1, 2, ...
-        validation_path: a file of rows to validate on; None takes a share of the rows.
-        test_path: the same, for the test.
+        missing: what to do with missing numbers: "error", "drop" the row, or "impute" the mean of
+            the training rows. Unless rows are dropped, a missing category is a category.
+        task: "classification", "regression" or a Dataset's task; None infers it.
+        categories: columns that are categories even if they look like numbers.
+        header: whether the first line of a text names the columns; None detects it. Without a
+            header, columns are called 0, 1, 2, ...
+        csv: how a text is written, instead of what is detected: `sep`, `decimal`, `thousands`,
+            `encoding`, `na_values`.
+        validation_path: a file of validation rows; None splits them off.
+        test_path: the same for the test rows.
 
     Raises:
-        InputError: an option is wrong; `load`: the file is, with the rows and columns named.
+        InputError: an option is invalid; `load`: the file is, with rows and columns named.
 
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "fruit.csv"
-        >>> rows = ["weight,colour,fruit", "150,red,apple", "20,red,cherry", "170,green,apple"]
+        >>> rows = ["weight,color,fruit", "150,red,apple", "20,red,cherry", "170,green,apple"]
         >>> _ = file.write_text("\n".join(rows))
         >>> fruit = Table(file, "fruit").load(seed=0)
         >>> fruit.task, fruit.class_names, fruit.input_names
-        ('binary', ('apple', 'cherry'), ('weight', 'colour=green', 'colour=red'))
+        ('binary', ('apple', 'cherry'), ('weight', 'color=green', 'color=red'))
     """
 
     path: str | Path
     target: Names | None = None
     columns: Names | None = None
     drop: Names = ()
-    missing: MissingPolicy = "refuse"
+    missing: MissingPolicy = "error"
     task: str | None = None
     categories: Names = ()
     header: bool | None = None
+    csv: Mapping[str, Any] | None = None
     validation_path: str | Path | None = None
     test_path: str | Path | None = None
 
     def __post_init__(self) -> None:
         """Check the options."""
-        check_one_of("data.missing", self.missing, MISSING)
+        check_one_of("data.missing", self.missing, MISSING_POLICIES)
         if self.task is not None:
-            check_one_of("data.task", self.task, ASKED_FOR)
+            check_one_of("data.task", self.task, TABLE_TASKS)
 
     def load(self, seed: int) -> Dataset:
-        """Read the rows, whatever the seed, each file once and a part at a time."""
-        file = open_table(self.path, header=self.header)
-        targets = self._targets(file)
-        reader = Reader(
-            file,
-            inputs=self._inputs(file, targets),
-            targets=targets,
-            missing=self.missing,
-            task=self.task,
-            categories=to_names(self.categories),
-            chosen=self.columns is not None,
-        )
-        others = (self.validation_path, self.test_path)
-        for key, path in zip(("validation", "test"), others, strict=True):
-            if path is not None and Path(path).expanduser().resolve() == file.path.resolve():
-                report_warning(
-                    f"data.{key}_path is the file that is trained on: all of its rows are known by "
-                    "then, and the result says nothing of others. Leave it out, and rows are kept "
-                    "aside."
-                )
-        return reader.dataset(
-            *(None if path is None else open_table(path, header=self.header) for path in others)
+        """Read all files in chunks, each once. The seed has no effect."""
+        file = open_table(self.path, header=self.header, csv=self.csv)
+        if file.csv is not None and str(file.csv) != str(CsvFormat()):
+            report_warning(f"{file.path} is read with {file.csv} (data.csv.* sets other values).")
+        columns, answers = self._infer(file)
+        buffer = _RowBuffer(len(columns.draft.encoded_names))
+        dropped = self._read(file, columns, answers, buffer)
+        encoder, recoding = columns.finish()
+        task, labels, target_encoder = answers.finish()
+        buffer.convert(lambda rows: encoder.expand(recoding.apply(rows)), len(encoder.names))
+        parts, targets = [buffer.rows], [labels]
+        for key, path in (("validation", self.validation_path), ("test", self.test_path)):
+            before = buffer.rows
+            if path is not None:
+                if Path(path).expanduser().resolve() == file.path.resolve():
+                    report_warning(f"data.{key}_path is the training file: its rows are known.")
+                other = open_table(path, header=self.header, csv=self.csv)
+                lost = 0
+                for inputs, numbers, count in read_labeled_rows(
+                    other, encoder, target_encoder, self.missing
+                ):
+                    buffer.append(inputs)
+                    targets.append(torch.from_numpy(numbers).to(labels.dtype))
+                    lost += count
+                _report_dropped(other.path, lost, buffer.rows - before)
+                dropped += lost
+            parts.append(buffer.rows - before)
+        flat = [part if part.ndim == labels.ndim else part[:, 0] for part in targets]
+        return Dataset(
+            file.path.name.partition(".")[0] or "table",
+            task,
+            torch.from_numpy(buffer.finish()),
+            torch.cat(flat),
+            encoder.names,
+            target_encoder.class_names,
+            preparation=encoder,
+            target_names=() if target_encoder.class_names else target_encoder.names,
+            parts=(parts[0], parts[1], parts[2]) if any(parts[1:]) else None,
+            left_out=dropped,
         )
 
-    def _targets(self, file: TableFile) -> list[str]:
+    def _infer(self, file: TableFile) -> tuple[ColumnInference, TargetInference]:
+        """Infer the types of the columns from the first rows."""
+        targets, names = self._find_columns(file)
+        rows = min(MAX_HEAD_ROWS, max(200, _MAX_HEAD_CELLS // len(file.columns)))
+        head = next(iter(file.chunks(rows, text=file.columns, only=[*names, *targets])), None)
+        if head is None:
+            raise InputError(f"{file.path} has no rows below the names of its columns.")
+        decimal = "." if file.csv is None else file.csv.decimal
+        columns = ColumnInference(
+            head,
+            names,
+            categories=to_names(self.categories),
+            keeps_all=self.columns is not None,
+            imputes=self.missing == "impute",
+            missing_as_nan=self.missing == "drop",
+            decimal=decimal,
+            thousands=None if file.csv is None else file.csv.thousands,
+        )
+        return columns, TargetInference(head, targets, self.task, file.path, decimal)
+
+    def _read(
+        self,
+        file: TableFile,
+        columns: ColumnInference,
+        answers: TargetInference,
+        buffer: _RowBuffer,
+    ) -> int:
+        """Append the encoded rows of the training file; return how many were dropped."""
+        encoder, names = columns.draft, answers.names
+        text = {*encoder.text_names, *answers.text_names}
+        dropped = 0
+        for frame in read_ahead(file.chunks(text=text, only=[*encoder.raw_names, *names])):
+            with _name_file(file):
+                encoded, targets = columns.encode(frame), answers.encode(frame)
+            inputs = encoded, encoder.encoded_names
+            kept = select_complete_rows(
+                frame.index, inputs, (targets, names), self.missing, file.path
+            )
+            if not kept.all():
+                dropped += int((~kept).sum())
+                encoded, targets = encoded[kept], targets[kept]
+            buffer.append(encoded)
+            columns.update(encoded)
+            answers.update(targets)
+        _report_dropped(file.path, dropped, buffer.rows)
+        return dropped
+
+    def _find_columns(self, file: TableFile) -> tuple[list[str], list[str]]:
+        """Return the names of the target columns and of the input columns."""
+        known = file.columns
         if self.target is None or self.target in ("", []):
             raise InputError(
-                f"data.target must be given: which column of {self.path} is to be predicted? "
-                f"There are {join_names(file.columns)}."
+                f"data.target must be given: which column of {self.path} is to be predicted? Its "
+                f"columns are {join_names(known)}."
             )
-        return _there("data.target", to_names(self.target), file)
-
-    def _inputs(self, file: TableFile, targets: Sequence[str]) -> list[str]:
-        chosen = list(file.columns)
-        if self.columns is not None:
-            chosen = _there("data.columns", to_names(self.columns), file)
-            if not chosen:
-                raise InputError(
-                    "data.columns is empty, which leaves no column to learn from. Name some of "
-                    f"{join_names(file.columns)}, or leave it out to learn from all but the target."
-                )
-        dropped = _there("data.drop", to_names(self.drop), file)
-        _there("data.categories", to_names(self.categories), file)
-        both = [name for name in targets if name in chosen]
-        if both and self.columns is not None:
+        given = {
+            key: to_names(getattr(self, key)) for key in ("target", "columns", "drop", "categories")
+        }
+        for key, names in given.items():
+            check_columns_exist(names, known, of=f"data.{key}: in {file.path} ")
+            if len(set(names)) < len(names):
+                raise InputError(f"data.{key} names a column twice: {join_names(names)}.")
+        targets, dropped = given["target"], given["drop"]
+        both = set(targets) & set(given["columns"])
+        if both:
             raise InputError(
-                f"{both[0]!r} is named in data.columns and in data.target: a network that reads "
+                f"{both.pop()!r} is named in data.columns and in data.target: a network that reads "
                 "the answer learns nothing else. Leave it out of one."
             )
-        names = [name for name in chosen if name not in targets and name not in dropped]
+        chosen = list(known) if self.columns is None else given["columns"]
+        names = [name for name in chosen if name not in {*targets, *dropped}]
         if not names:
             raise InputError(
-                f"{self.path} leaves no column to learn from. It has {join_names(file.columns)}, of "
-                f"which {join_names([*targets, *dropped])} is taken away. If it should have more, are "
-                "its cells separated by commas, semicolons, tabs or bars?"
+                f"no column of {self.path} is left to learn from. It has {join_names(known)}; the "
+                f"target is {join_names(targets)}. If it should have more, set data.csv.sep."
             )
-        return names
+        return targets, names
 
 
-def _there(key: str, names: list[str], file: TableFile) -> list[str]:
-    check_columns_exist(names, file.columns, of=f"{key}: in {file.path} ")
-    if len(set(names)) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise InputError(f"{key} names the column {twice!r} twice; once is enough.")
-    return names
+def _report_dropped(path: Path, dropped: int, kept: int) -> None:
+    if not kept:
+        raise InputError(
+            f"every row of {path} has an empty cell, so no row is left. data.missing=impute uses "
+            "the mean; data.drop drops a column that is empty."
+        )
+    if dropped:
+        rows = "1 row" if dropped == 1 else f"{dropped:,} rows"
+        report_warning(f"dropped {rows} of {path} with an empty cell.")

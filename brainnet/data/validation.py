@@ -11,9 +11,13 @@ from numbers import Real
 from typing import Any, SupportsIndex
 
 import numpy as np
+from numpy.typing import NDArray
 
-from brainnet.data.cells import Cells, Numbers
 from brainnet.errors import InputError, did_you_mean, format_override
+
+Cells = Any  # a pandas Series
+
+Numbers = NDArray[Any]
 
 # scikit-learn's generators take 32-bit seeds, so the whole of brainnet's data does.
 LARGEST_SEED = 2**32 - 1

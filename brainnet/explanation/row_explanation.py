@@ -188,7 +188,7 @@ def cell_of(column: ColumnEncoder, values: Sequence[Cell]) -> Cell:
         return None
     if column.kind == "category":
         # One input for each word, or the word's code: 0 for one that was never seen.
-        place = int(numbers[0]) - 1 if column.embedded else _hot(numbers)
+        place = int(numbers[0]) - 1 if column.is_embedded else _hot(numbers)
         known = 0 <= place < len(column.values)
         return (column.values[place] or "nothing") if known else "never seen"
     if column.kind == "boolean" and column.values:

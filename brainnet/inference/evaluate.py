@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from brainnet.data.column_types import check_number_format
 from brainnet.data.datamodule import DataModule
 from brainnet.data.dataset import Dataset
-from brainnet.data.preprocessing import MissingPolicy, TableEncoder, select_complete_rows
+from brainnet.data.preprocessing import MissingPolicy, TableEncoder
 from brainnet.data.scaling import Scaling
+from brainnet.data.table import read_labeled_rows
 from brainnet.data.table_files import TableFile
 from brainnet.data.targets import TargetEncoder
 from brainnet.data.validation import check_columns_exist, join_names
 from brainnet.errors import InputError
-from brainnet.inference.inputs import check_complete, check_has_columns, rows_at_once
+from brainnet.inference.inputs import choose_table_batch_rows
 from brainnet.inference.trained_model import TrainedModel
 from brainnet.learning.predictions import (
     BATCH_ROWS,
@@ -142,7 +142,7 @@ def evaluate_table_file(
     file: TableFile,
     targets: Sequence[str],
     *,
-    missing: MissingPolicy = "refuse",
+    missing: MissingPolicy = "error",
 ) -> Evaluation:
     """Judge a trained network by all rows of a file, read as the run read its own.
 
@@ -150,7 +150,7 @@ def evaluate_table_file(
         trained: with what was learnt of the columns.
         file: with the columns that the run learnt from, by name, and the right answers.
         targets: the columns of the right answers; classes go by name.
-        missing: what becomes of rows with empty cells: "refuse", "drop" or "impute".
+        missing: what becomes of rows with empty cells: "error", "drop" or "impute".
 
     Raises:
         InputError: a column is missing, a cell cannot be read, or a class is none of the run's.
@@ -225,24 +225,15 @@ def labelled(
             f"this run learnt from pictures, and {file.path} is a table. Judge it by pictures: "
             "data=images data.path=..."
         )
-    check_has_columns(file.columns, columns.raw_names)
     check_columns_exist(targets, file.columns, of=f"the right answers: in {file.path} ")
-    columns, file = check_number_format(columns, file)
-    classes = trained.class_names
-    right = TargetEncoder(trained.task, torch.empty(0), classes, tuple(targets), columns.decimal)
-    texts = [*columns.text_names, *(targets if trained.class_names else ())]
-    names = [*columns.raw_names, *targets]
-    for frame in file.chunks(rows_at_once(len(names)), text=texts, only=names):
-        encoded = columns.encode(frame, wordless=missing == "drop")
-        measured, truths = columns.expand(encoded), right.encode(frame)
-        if missing == "refuse" and not columns.imputes:
-            check_complete(measured, columns, frame.index)
-        owners = [column.name for column in columns.columns for _ in range(column.width)]
-        there = (encoded, owners), (truths, targets)
-        kept = select_complete_rows(frame.index, *there, missing, file.path)
-        if kept.any():
-            inputs = trained.scaling.apply(torch.from_numpy(measured[kept]))
-            yield inputs, _right(trained, truths[kept])
+    right = TargetEncoder(tuple(targets), tuple(trained.class_names), columns.decimal)
+    # A network that was trained without imputation has no mean for a missing number.
+    policy = "error" if missing == "impute" and not columns.imputes else missing
+    rows = choose_table_batch_rows(len(columns.raw_names) + len(targets))
+    for measured, truths, _ in read_labeled_rows(file, columns, right, policy, rows):
+        if len(measured):
+            inputs = trained.scaling.apply(torch.from_numpy(measured))
+            yield inputs, _right(trained, truths)
 
 
 def _right(trained: TrainedModel, truths: Any) -> Tensor:

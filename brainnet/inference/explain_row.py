@@ -38,7 +38,7 @@ from brainnet.explanation.row_explanation import (
     group_by_column,
 )
 from brainnet.explanation.row_text import format_row
-from brainnet.inference.inputs import alone, encode_rows, picture_of, row_of
+from brainnet.inference.inputs import as_single_row, encode_rows, read_image, read_row
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import FILE_NAME, read_recording
 from brainnet.structure.inspection import find_layers
@@ -268,7 +268,7 @@ def right_answer(
         return None, None
     frame = pd.DataFrame({name: [cell] for name, cell in zip(columns, cells, strict=True)})
     classes = question.labels.outputs if question.task != "regression" else ()
-    answers = TargetEncoder(question.task, torch.empty(0), classes, tuple(columns), decimal)
+    answers = TargetEncoder(tuple(columns), tuple(classes), decimal)
     try:
         found = answers.encode(frame)
     except InputError:
@@ -376,7 +376,7 @@ class RowExplainer:
                 return format_row(self.row(index(row)))
             files = isinstance(self.preparation, ImageEncoder) and isinstance(row, list | tuple)
             files = files and all(isinstance(each, str | Path) for each in row)
-            return format_row(self.raw_row(row if files else alone(row)))
+            return format_row(self.raw_row(row if files else as_single_row(row)))
         if concept is None:
             return summarize_run(self.subject)
         found = find_concept(concept) if isinstance(concept, str) else concept
@@ -418,18 +418,20 @@ class RowExplainer:
                 another kind.
         """
         if isinstance(self.preparation, ImageEncoder):
-            picture, file, place = picture_of(self.preparation, path, number)
+            picture, file, place = read_image(self.preparation, path, number)
             return self.raw_row(picture, source=str(file), number=place)
         if number is None:
             open_table(path)  # which refuses what is no table, a picture say, in words of its own
             raise InputError(f"which row of {path}? Say --row N (in Python, number), from 0.")
-        rows = row_of(
+        data = self.own.config.get("data") or {}
+        rows = read_row(
             path,
             number,
             self.preparation,
             self.own.target_columns,
             classes=self.question.task != "regression",
-            header=(self.own.config.get("data") or {}).get("header"),
+            header=data.get("header"),
+            csv=data.get("csv"),
         )
         try:
             return self.raw_row(rows, source=str(path), number=number)
@@ -503,7 +505,7 @@ class RowExplainer:
         """The training rows nearest to a row, where they are stored."""
         if self.own.missing is not None:
             return []
-        codes = tuple(getattr(self.preparation, "embedded", {}))
+        codes = tuple(getattr(self.preparation, "embeddings", {}))
         found = find_nearest_rows(row, self.own.training(), codes=codes, without=own)
         targets = self.own.data.dataset.targets
         return [Neighbor(number, apart, self._name(targets[number])) for number, apart in found]

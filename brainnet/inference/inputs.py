@@ -1,4 +1,4 @@
-"""Inputs: rows and images in any form, prepared as the run prepared its own."""
+"""Inputs: raw rows and images in any form, encoded as the training rows were."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainnet.data.cells import Cells, parse_numbers
-from brainnet.data.column_types import check_number_format, to_typed
 from brainnet.data.dataset import InputEncoder
 from brainnet.data.image_files import (
     Bytes,
@@ -23,8 +21,14 @@ from brainnet.data.image_files import (
     read_images,
     to_bytes,
 )
-from brainnet.data.preprocessing import TableEncoder, UnseenCategories
-from brainnet.data.table_files import DAMAGED, Frame, TableFile, check_array_sizes, open_table
+from brainnet.data.preprocessing import (
+    TIME_FORMAT,
+    TableEncoder,
+    UnknownCategories,
+    is_typed,
+    parse_numbers,
+)
+from brainnet.data.table_files import Frame, TableFile, load_arrays, open_table
 from brainnet.data.validation import format_row_number, join_names, report_warning
 from brainnet.errors import InputError, did_you_mean
 from brainnet.learning.predictions import BATCH_ROWS, choose_batch_rows
@@ -32,528 +36,413 @@ from brainnet.learning.predictions import BATCH_ROWS, choose_batch_rows
 if TYPE_CHECKING:
     import pandas as pd
 
+# pandas is imported inside the functions: it costs 0.2 s, and training on arrays needs none of it.
 
-_NAMED = 5
+_MAX_SHOWN = 5
+
+PredictionBatch = tuple[dict[str, Any], Any]
+"""Columns to write before the predictions, by name, and the raw rows."""
 
 
 def build_frame(rows: Any, names: Sequence[str]) -> "pd.DataFrame":
     """Return rows as a DataFrame with the columns of these names, in this order.
 
     Args:
-        rows: a DataFrame or a mapping of columns, which go by name and may hold more; a list of
-            mappings, one for each row; or an array, a tensor or nested lists (rows, columns),
-            which go by position.
+        rows: a DataFrame, a mapping of columns or a list of mappings (one per row), whose columns
+            are matched by name and may be more; or an array, a tensor or nested lists
+            (rows, columns), whose columns are matched by position.
         names: of the columns that are needed.
 
     Raises:
         InputError: a column is missing, or the rows are no table.
 
     Example:
-        >>> frame_of({"b": [3, 4], "a": [1, 2]}, ["a", "b"]).to_numpy().tolist()
+        >>> build_frame({"b": [3, 4], "a": [1, 2]}, ["a", "b"]).to_numpy().tolist()
         [[1, 3], [2, 4]]
-        >>> frame_of([[1, 3], [2, 4]], ["a", "b"]).columns.tolist()
+        >>> build_frame([[1, 3], [2, 4]], ["a", "b"]).columns.tolist()
         ['a', 'b']
     """
-    import pandas as pd  # here, not above: half a second, and training on arrays needs none of it
+    import pandas as pd
 
+    if isinstance(rows, str | PurePath):
+        raise InputError(
+            f"rows must be a table of {len(names)} columns; got {str(rows)!r}. Read the file first, "
+            f"with pandas.read_csv({str(rows)!r}), or run brainnet predict RUN --input {rows}."
+        )
+    if isinstance(rows, pd.Series):
+        raise InputError(
+            "rows must be a table; got a Series, whose values have lost the types of their columns. "
+            "Take a table of one row: frame.iloc[[0]]."
+        )
+    try:
+        if isinstance(rows, Mapping):
+            is_single = not any(np.ndim(column) for column in rows.values())
+            rows = pd.DataFrame([rows] if is_single else dict(rows))
+        elif isinstance(rows, list | tuple) and rows and isinstance(rows[0], Mapping):
+            rows = pd.DataFrame.from_records([dict(row) for row in rows])
+        elif isinstance(rows, Tensor):
+            rows = rows.detach().cpu().numpy()
+        elif not isinstance(rows, pd.DataFrame):
+            rows = np.asarray(rows)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"rows must be a table of {len(names)} columns of the same length; got "
+            f"{type(rows).__name__}: {error}. Pass a DataFrame, a mapping of columns, or an array."
+        ) from error
     if isinstance(rows, pd.DataFrame):
-        return named(rows, names)
-    if isinstance(rows, Mapping):
-        return named(_of_columns(rows), names)
-    if isinstance(rows, list | tuple) and rows and isinstance(rows[0], Mapping):
-        return named(_of_records(rows), names)
-    return pd.DataFrame(_table(rows, len(names)), columns=list(names))
+        return _choose_columns(rows, names)
+    if rows.ndim != 2 or rows.shape[1] != len(names):
+        hint = " Put a single row into a list: [row]." if rows.shape == (len(names),) else ""
+        raise InputError(
+            f"rows must have shape (rows, {len(names)}), the columns of the training data; got "
+            f"{rows.shape}.{hint}"
+        )
+    return pd.DataFrame(rows, columns=list(names))
 
 
-def named(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
-    """Return the columns of these names, in this order.
-
-    Raises:
-        InputError: one is missing; a run that learnt from arrays takes as many columns by position.
-    """
+def _choose_columns(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
     if frame.columns.nlevels > 1:
         raise InputError(
-            f"the columns of the rows have names of {frame.columns.nlevels} levels; the network "
-            f"learnt from {join_names(names, _NAMED)}. Give each one name: frame.columns = [...]."
+            "the columns of the rows have names of several levels (a MultiIndex). Give each one "
+            "name: frame.columns = [...]."
         )
     frame = frame.rename(columns=str)
-    there = list(frame.columns)
-    if there == list(names):
+    known = list(frame.columns)
+    if known == list(names):
         return frame
-    if nameless(names) and len(there) == len(names) and not set(there) & set(names):
+    # A run on arrays has no names, so that any columns are matched by position.
+    if _are_numbered(names) and len(known) == len(names) and not set(known) & set(names):
         return frame.set_axis(list(names), axis=1)
-    check_has_columns(there, names)
-    counts = Counter(there)
-    twice = [name for name in names if counts[name] > 1]
-    if twice:
+    _check_has_columns(known, names)
+    repeated = [name for name, count in Counter(known).items() if count > 1 and name in names]
+    if repeated:
         raise InputError(
-            f"the rows have {counts[twice[0]]} columns that are called {twice[0]!r}. Which "
-            "one is meant? Rename or drop the others."
+            f"the rows have several columns called {repeated[0]!r}. Rename the others."
         )
     return frame[list(names)]
 
 
+def _are_numbered(names: Sequence[str]) -> bool:
+    """Return whether the columns have only the names that arrays are given."""
+    return all(name == f"input_{position}" for position, name in enumerate(names))
+
+
+def _check_has_columns(known: Sequence[str], names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in set(known)]
+    if missing:
+        unused = [name for name in known if name not in names]
+        raise InputError(
+            f"the rows lack the column{'s' * (len(missing) > 1)} {join_names(missing, _MAX_SHOWN)} "
+            f"of the training data; they have {join_names(known, _MAX_SHOWN) or 'none'}."
+            f"{did_you_mean(missing[0], unused)} Columns are matched by name, in any order."
+        )
+
+
 def encode_rows(
-    rows: Any, preparation: InputEncoder, *, unseen: UnseenCategories = "other"
+    rows: Any, encoder: InputEncoder, *, unknown: UnknownCategories = "ignore"
 ) -> Tensor:
-    """Return raw rows as inputs before they are scaled, (rows, inputs).
+    """Return raw rows as inputs before scaling, (rows, inputs).
 
     Args:
-        rows: as for `frame_of`; of pictures, as for `Pixels.apply`.
-        preparation: what was learnt of the columns, or of the pictures.
-        unseen: what to do with a category that training never saw: "other" or "refuse".
+        rows: as for `build_frame`; images as for `ImageEncoder.apply`.
+        encoder: of the columns, or of the images.
+        unknown: what to do with categories not seen in training.
 
     Raises:
-        InputError: a column is missing, or a cell cannot be read.
+        InputError: a column or a number is missing, or a cell cannot be read.
     """
-    if isinstance(preparation, TableEncoder):
-        frame = build_frame(rows, preparation.raw_names)
-        found = preparation.apply(frame, unseen=unseen)
-        if not preparation.imputes:
-            check_complete(found, preparation, frame.index)
+    if isinstance(encoder, TableEncoder):
+        frame = build_frame(rows, encoder.raw_names)
+        inputs = encoder.transform(frame, unknown=unknown)
+        if not encoder.imputes:
+            _check_complete(inputs, encoder, frame.index)
     else:
-        found = preparation.apply(rows)
-    # Row by row in memory, as training had it: a product of other strides rounds otherwise.
-    return torch.from_numpy(np.require(found, requirements=("C", "W")))
+        inputs = encoder.apply(rows)
+    # Contiguous, as in training: a product of other strides rounds differently.
+    return torch.from_numpy(np.require(inputs, requirements=("C", "W")))
 
 
-def check_has_columns(there: Sequence[str], names: Sequence[str]) -> None:
-    """Raise an InputError that names the columns that are missing, if any are."""
-    known = set(there)
-    lacking = [name for name in names if name not in known]
-    if not lacking:
-        return
-    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
-    told = ", ".join(lacking[:_NAMED])
-    shown = ", ".join(there[:_NAMED]) + (", ..." if len(there) > _NAMED else "")
-    unused = [name for name in there if name not in names]
-    raise InputError(
-        f"the rows lack {'the column' if len(lacking) == 1 else 'the columns'} {told}{more}, which "
-        f"the network learnt from; they have {shown or 'none'}."
-        f"{did_you_mean(lacking[0], unused)} Columns go by name, in any order."
-    )
-
-
-def check_complete(
-    measured: NDArray[np.generic], columns: TableEncoder, labels: Sequence[Any]
-) -> None:
-    """Raise an InputError that names the first cell where a number is missing, if there is one.
-
-    Args:
-        measured: (rows, inputs), NaN where one is missing.
-        columns: that they were made of.
-        labels: what each row is called.
-    """
-    missing = np.isnan(measured)
+def _check_complete(inputs: NDArray[Any], encoder: TableEncoder, index: Any) -> None:
+    missing = np.isnan(inputs)
     if not missing.any():
         return
-    row, place = (int(found[0]) for found in np.nonzero(missing))
-    name = [column.name for column in columns.columns for _ in column.inputs][place]
+    row, position = (int(places[0]) for places in np.nonzero(missing))
+    names = [column.name for column in encoder.columns for _ in column.inputs]
     raise InputError(
-        f"column {name!r} is empty in row {format_row_number(labels, row)}, and the network learnt from "
-        f"complete rows alone ({int(missing.any(axis=1).sum()):,} of these {len(measured):,} are "
-        "not). Fill it in or leave the row out; a network trained with data.missing=impute fills "
-        "in the mean."
+        f"column {names[position]!r} is empty in row {format_row_number(index, row)}, and "
+        f"{int(missing.any(axis=1).sum()):,} of {len(inputs):,} rows have empty cells. Fill them in "
+        "or leave the rows out; a network trained with data.missing=impute fills in the mean."
     )
 
 
-def find_unseen_categories(columns: TableEncoder, measured: Tensor) -> Counter[str]:
-    """Count, by column, the rows that hold a word which training never saw.
+def count_unknown_categories(encoder: TableEncoder, inputs: Tensor) -> Counter[str]:
+    """Return the number of rows, by column, with a category not seen in training.
 
     Args:
-        columns: what was learnt.
-        measured: what it made of raw rows, (rows, inputs): zeros, or code 0, for such a word.
+        encoder: of the columns.
+        inputs: what it returned, (rows, inputs): zeros, or code 0, for such a category.
     """
-    found: Counter[str] = Counter()
-    place = 0
-    for column in columns.columns:
-        width = len(column.inputs)
+    counts: Counter[str] = Counter()
+    start = 0
+    for column in encoder.columns:
+        stop = start + len(column.inputs)
         if column.kind == "category":
-            none = (measured[:, place : place + width] == 0).all(dim=1)
-            found[column.name] = int(none.sum())
-        place += width
-    return found
+            counts[column.name] = int((inputs[:, start:stop] == 0).all(dim=1).sum())
+        start = stop
+    return counts
 
 
-def note_never_seen(columns: TableEncoder, measured: Tensor) -> None:
-    """Tell which columns hold words that training never saw, and in how many rows."""
-    told = [
-        f"{name} in {rows:,} {'row' if rows == 1 else 'rows'}"
-        for name, rows in find_unseen_categories(columns, measured).items()
-        if rows
-    ]
-    if told:
-        report_warning(
-            "words that training never saw, taken for none of those it saw: "
-            f'{join_names(told, _NAMED)}. (unseen="refuse" stops at the first.)'
-        )
+def warn_unknown_categories(counts: Counter[str]) -> None:
+    """Report columns that contain categories not seen in training, with numbers of rows."""
+    for name, rows in counts.items():
+        if rows:
+            report_warning(
+                f"column {name!r}: {rows:,} row{'s' * (rows > 1)} with categories not seen in "
+                'training, encoded as "unknown" (unknown=error rejects them).'
+            )
 
 
-def nameless(names: Sequence[str]) -> bool:
-    """Whether columns have only the numbers that arrays without names are given."""
-    return all(name == f"input_{column}" for column, name in enumerate(names))
+def choose_table_batch_rows(columns: int) -> int:
+    """Return how many rows of a table to predict at once.
+
+    It depends on the number of columns only, and so do the last bits of the predictions.
+    """
+    fitting = max(1, 2**22 // columns)
+    return min(8 * BATCH_ROWS, fitting - fitting % BATCH_ROWS or fitting)
 
 
-def _of_columns(columns: Mapping[Any, Any]) -> "pd.DataFrame":
-    """Return a mapping of columns as a table; where all hold a single cell, as one row."""
-    import pandas as pd
+def match_columns(file: TableFile, names: Sequence[str], keep: Sequence[str]) -> list[str]:
+    """Return which column of a file is which column of the training data.
 
-    try:
-        alone = not any(np.ndim(column) for column in columns.values())
-        return pd.DataFrame([columns] if alone else dict(columns))
-    except (TypeError, ValueError) as error:
-        lengths = ", ".join(
-            f"{name} {len(column) if hasattr(column, '__len__') else 1}"
-            for name, column in list(columns.items())[:_NAMED]
-        )
-        raise InputError(
-            f"rows must be columns of one length, each with a number or word for each row; got "
-            f"{lengths}{', ...' if len(columns) > _NAMED else ''} ({error})."
-        ) from error
-
-
-def _of_records(records: Sequence[Any]) -> "pd.DataFrame":
-    """Return a list of mappings, one for each row, as a table."""
-    import pandas as pd
-
-    strange = next((row for row in records if not isinstance(row, Mapping)), None)
-    if strange is not None:
-        raise InputError(
-            f"rows must all be mappings where the first is one; one is {type(strange).__name__}."
-        )
-    return pd.DataFrame(list(records))
-
-
-def _table(rows: Any, columns: int) -> Any:
-    """Return rows as an array (rows, columns)."""
-    if isinstance(rows, str | PurePath):
-        raise InputError(
-            f"rows must be a table of {columns} columns; got {str(rows)!r}. Read the file first: "
-            f"pandas.read_csv({str(rows)!r}); or on the command line, brainnet predict RUN --input "
-            f"{rows}."
-        )
-    if hasattr(rows, "to_frame") and getattr(rows, "ndim", None) == 1:  # a pandas.Series
-        raise InputError(
-            "a row of a DataFrame on its own is a Series, whose values are no longer of the kinds "
-            "of their columns. Take a table of one row: frame.iloc[[0]]."
-        )
-    try:
-        table = rows.detach().cpu().numpy() if isinstance(rows, Tensor) else np.asarray(rows)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"rows must be a table of {columns} columns; got {type(rows).__name__}, which NumPy "
-            f"cannot read as one ({error}). Give a DataFrame, a mapping of columns, or an array."
-        ) from error
-    if table.ndim != 2 or table.shape[1] != columns:
-        hint = " Put a single row into a list: [row]." if table.shape == (columns,) else ""
-        raise InputError(
-            f"the network learnt from {columns} columns, so rows must have shape (rows, {columns});"
-            f" got {table.shape}.{hint}"
-        )
-    return table
-
-
-# Enough to make what is done once for a part cheap, and little for the memory of a laptop.
-_CELLS_AT_ONCE = 2**22
-
-_MOST_ROWS = 8 * BATCH_ROWS
-
-
-def rows_of_table(
-    columns: TableEncoder, file: TableFile, *, keep: Sequence[str] = ()
-) -> tuple[TableEncoder, Iterator[tuple[Frame, Frame]]]:
-    """How a file writes what the run learnt from, and its rows, part by part.
+    Columns are matched by name, or by position if the file or the training data has no names.
 
     Args:
-        columns: what the run learnt of the columns it learnt from.
-        file: with these columns, by name or by position, and any others.
-        keep: columns of the file that are wanted beside the rows, as they are written.
-
-    Returns:
-        The columns with the signs of the file; and for each part the rows as the run learnt them,
-        under its own names, and a table with the columns to keep.
+        file: of the rows.
+        names: columns of the training data.
+        keep: further columns of the file that are in use.
 
     Raises:
-        InputError: a column is missing; while rows are taken: one cannot be read.
+        InputError: a column is missing.
     """
-    needed = columns_of(file, columns.raw_names, keep)
-    own, file = check_number_format(columns, file)
-    return own, _parts(columns, own, file, needed, keep)
-
-
-def _parts(
-    learnt: TableEncoder,
-    own: TableEncoder,
-    file: TableFile,
-    needed: Sequence[str],
-    keep: Sequence[str],
-) -> Iterator[tuple[Frame, Frame]]:
-    names = learnt.raw_names
-    told = set(learnt.text_names)
-    texts = [there for there, name in zip(needed, names, strict=True) if name in told]
-    rows = rows_at_once(len(names))
-
-    def inputs(frame: Any) -> Frame:
-        found = frame[list(needed)].set_axis(list(names), axis=1)
-        return found if own is learnt else to_typed(own, found)
-
-    if not set(keep) & set(needed) - set(texts):
-        for frame in file.chunks(rows, text=[*texts, *keep], only=[*needed, *keep]):
-            yield inputs(frame), frame
-        return
-    # As a number for the network, as it is written for whoever asks: read twice.
-    read = file.chunks(rows, text=texts, only=needed)
-    kept = file.chunks(rows, text=keep, only=keep)
-    for frame, beside in zip(read, kept, strict=True):
-        yield inputs(frame), beside
-
-
-def rows_at_once(columns: int) -> int:
-    """Return how many rows of so many columns to answer at a time.
-
-    It follows from the columns alone, and so do the last bits of the answers.
-    """
-    fitting = _CELLS_AT_ONCE // columns
-    whole = fitting - fitting % BATCH_ROWS
-    return min(_MOST_ROWS, whole or max(fitting, 1))
-
-
-def columns_of(file: TableFile, names: Sequence[str], keep: Sequence[str]) -> list[str]:
-    """Return which column of the file is which of the network's: by name.
-
-    By position where the file, or the run, has no names but numbers.
-    """
-    numbered = list(file.columns) == [str(place) for place in range(len(file.columns))]
-    taken = set(keep) - set(names)
-    there = [name for name in file.columns if name not in taken]
-    if set(names) <= set(there):
-        return list(names)
-    if len(there) == len(names) and (nameless(names) or numbered):
-        return there
-    if numbered and len(there) != len(names):
+    has_names = list(file.columns) != [str(position) for position in range(len(file.columns))]
+    known = [name for name in file.columns if name not in set(keep) - set(names)]
+    is_same_length = len(known) == len(names)
+    if (
+        not set(names) <= set(known)
+        and is_same_length
+        and not (has_names and not _are_numbered(names))
+    ):
+        return known
+    if not has_names and not is_same_length:
         raise InputError(
-            f"the rows have {len(there)} columns without names; the network learnt from "
-            f"{len(names)}: {join_names(names)}. Give these alone, in this order, or name the columns."
+            f"the rows have {len(known)} columns without names; the training data has {len(names)}: "
+            f"{join_names(names)}. Give these alone, in this order, or name the columns."
         )
-    check_has_columns(there, names)
+    _check_has_columns(known, names)
     return list(names)
 
 
-FILE = "file"
-
-"""The column that names the picture, where each is a file of its own."""
-
-_FILES_AT_ONCE = 1024
-
-_ARRAYS = (".npy", ".npz")
-
-
-def read_image_batches(
-    pixels: ImageEncoder, source: Path, *, unnamed: bool = False, skip: bool = False
-) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Yield pictures as rows of inputs, each part with the names of its files, if they have some.
+def read_table_batches(
+    encoder: TableEncoder, file: TableFile, *, keep: Sequence[str] = ()
+) -> Iterator[PredictionBatch]:
+    """Yield the rows of a file in batches, under the names of the training data.
 
     Args:
-        pixels: the size and the colours that the run learnt from; others are brought to them.
-        source: a folder, with pictures in it or in folders in it; one picture; an IDX file; or an
-            array in an .npy or .npz file.
-        unnamed: leave the names out.
-        skip: leave out files that cannot be read as pictures, with a note that names them.
+        encoder: of the columns.
+        file: with these columns, and any others.
+        keep: columns to return as written, as arrays (rows,).
 
     Raises:
-        InputError: there are no pictures, or one cannot be read.
+        InputError: a column is missing, or a row cannot be read.
     """
-    if source.is_dir():
-        return _of_files(pixels, _files(source), source, unnamed=unnamed, skip=skip)
-    if is_idx(source):
-        return _of_array(pixels, read_idx(source))
-    if source.suffix.lower() in _ARRAYS:
-        return _of_array(pixels, _loaded(source))
-    return _of_files(pixels, [source], source.parent, unnamed=unnamed, skip=skip)
+    needed = match_columns(file, encoder.raw_names, keep)
+    file = file.with_signs(encoder.decimal, encoder.thousands)
+    decimal = encoder.decimal if file.csv is None else file.csv.decimal
+    texts = [
+        name
+        for name, own in zip(needed, encoder.raw_names, strict=True)
+        if own in encoder.text_names
+    ]
+    size = choose_table_batch_rows(len(needed))
+    for frame in file.chunks(size, text=[*texts, *keep], only=[*needed, *keep]):
+        rows = frame[needed].set_axis(list(encoder.raw_names), axis=1)
+        for column in encoder.columns:
+            # The encoder expects the decimal sign of the training file in texts.
+            if (
+                column.kind == "number"
+                and column.format != TIME_FORMAT
+                and not is_typed(rows[column.name])
+            ):
+                values, wrong = parse_numbers(rows[column.name], decimal)
+                rows = rows if wrong.any() else rows.assign(**{column.name: values})
+        yield {name: frame[name].to_numpy(object) for name in keep}, rows
 
 
-def picture_of(
-    pixels: ImageEncoder, source: Path, number: int | None
-) -> tuple[Bytes, Path, int | None]:
-    """Read one picture, as a row of inputs (1, inputs), of those of `parts_of_pictures`.
-
-    Args:
-        pixels: as there.
-        source: as there.
-        number: of the picture, from 0, in their order; None where the source is one picture.
-
-    Returns:
-        The row; the file that holds it, and its number there if that holds several.
-
-    Raises:
-        InputError: there is no such picture, or it cannot be read.
-    """
-    several = source.is_dir() or is_idx(source) or source.suffix.lower() in _ARRAYS
-    if number is None and several:
-        raise InputError(
-            f"which of the pictures of {source}? Say --row N (in Python, number), from 0."
-        )
-    wanted, before = number or 0, 0
-    if source.is_dir():  # none but this one is decoded
-        files = _files(source)
-        if 0 <= wanted < len(files):
-            ((_, row),) = _of_files(pixels, files[wanted : wanted + 1], source, unnamed=True)
-            return row, files[wanted], None
-        before = len(files)
-    else:
-        for _, rows in read_image_batches(pixels, source):
-            if 0 <= wanted - before < len(rows):
-                return rows[wanted - before :][:1], source, number if several else None
-            before += len(rows)
-    raise InputError(
-        f"{source} has pictures 0 to {before - 1:,}; got {number}. They are counted from 0, files "
-        "in the order of their names."
-    )
-
-
-def _files(folder: Path) -> list[Path]:
-    files = list(list_image_files(folder))
-    if not files:
-        raise InputError(f"{folder} holds no files. Name a folder of pictures, or a picture.")
-    return files
-
-
-def _of_files(
-    pixels: ImageEncoder, files: list[Path], folder: Path, *, unnamed: bool, skip: bool = False
-) -> Iterator[tuple[dict[str, Any], Any]]:
-    for start in range(0, len(files), _FILES_AT_ONCE):
-        part = files[start : start + _FILES_AT_ONCE]
-        rows, broken = pixels.read(part)
-        if broken:
-            told = join_names([f"{part[place]} ({why})" for place, why in broken.items()], 3)
-            what = f"cannot be read as {'a picture' if len(broken) == 1 else 'pictures'}"
-            if not skip:
-                raise InputError(
-                    f"{told} {what}. Replace or remove what is broken (brainnet predict leaves it "
-                    "out with --broken skip)."
-                )
-            report_warning(f"{told} {what}: left out.")
-            whole = [place for place in range(len(part)) if place not in broken]
-            part, rows = [part[place] for place in whole], rows[whole]
-            if not part:
-                continue
-        names = np.array([file.relative_to(folder).as_posix() for file in part], dtype=object)
-        yield ({} if unnamed else {FILE: names}), rows
-
-
-def _of_array(pixels: ImageEncoder, values: NDArray[Any]) -> Iterator[tuple[dict[str, Any], Any]]:
-    if not len(values):
-        raise InputError("there are no pictures in it: an array of none.")
-    rows = choose_batch_rows(values[0].size)
-    fractions = has_fractions(values)  # asked of all: a dark part of 0 to 255 may look like some
-    for start in range(0, len(values), rows):
-        part = to_bytes(values[start : start + rows], "pictures", fractions=fractions)
-        yield {}, pixels.apply(part)
-
-
-def _loaded(path: Path) -> NDArray[Any]:
-    try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            name = read_images(found.files)
-            if name is None:
-                raise InputError(
-                    f"{path} holds {join_names(found.files)}, and none of them is known to be "
-                    f"pictures. Name the array images: numpy.savez(path, images=...)."
-                )
-            check_array_sizes(path, found.zip)
-            array: NDArray[Any] = found[name]
-            return array
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(f"{path} cannot be read as an array of pictures: {error}.") from error
-
-
-_NAMED_one_row = 5
-
-
-def row_of(
+def read_row(
     path: Path,
     number: int,
-    columns: TableEncoder,
-    answers: Sequence[str] = (),
+    encoder: TableEncoder,
+    targets: Sequence[str] = (),
     *,
-    classes: bool = False,
     header: bool | None = None,
+    csv: Mapping[str, Any] | None = None,
 ) -> Frame:
-    """Read one row of a file of rows as predict reads it, as a table of one row.
+    """Read one row of a file, as a DataFrame of one row.
 
     Args:
         path: of the file.
         number: of the row, from 0.
-        columns: what the run learnt of its columns.
-        answers: columns that hold right answers, where they are there.
-        classes: whether these are classes, which keep what is written, or numbers.
-        header: whether the first line of a text names the columns; None recognises it.
+        encoder: of its columns.
+        targets: columns to add if the file has them, as written.
+        header: as for `open_table`.
+        csv: as for `open_table`.
 
     Raises:
-        InputError: there is no such row, it lacks a column, or the file is no table.
+        InputError: there is no such row, a column is missing, or the file is no table.
     """
-    if number < 0:
-        raise InputError(f"rows are counted from 0; got {number}.")
-    file = _opened(path, columns, header)
-    beside = [name for name in answers if name in file.columns and name not in columns.raw_names]
-    own, parts = rows_of_table(columns, file, keep=beside)
-    rows = 0
-    for part, kept in parts:
-        if number < rows + len(part):
-            place = number - rows
-            found = {name: _answer(kept[name].iloc[[place]], own, classes) for name in beside}
-            # By the signs of the file, be there what may in other rows.
-            row = part.iloc[[place]] if own is columns else to_typed(own, part.iloc[[place]])
-            return row.assign(**found)
-        rows += len(part)
+    file = open_table(path, header=header, csv=csv)
+    keep = [name for name in targets if name in file.columns]
+    start = 0
+    for kept, rows in read_table_batches(encoder, file, keep=keep):
+        if 0 <= number - start < len(rows):
+            row = rows.iloc[[number - start]]
+            return row.assign(**{name: kept[name][[number - start]] for name in keep})
+        start += len(rows)
+    raise InputError(f"{path} has rows 0 to {start - 1:,}; got {number}. The header is no row.")
+
+
+def as_single_row(row: Any) -> Any:
+    """Return a row given as plain values as a table of one row; tables are returned as they are.
+
+    Example:
+        >>> as_single_row([5.1, 3.5])
+        [[5.1, 3.5]]
+    """
+    if hasattr(row, "to_frame") and getattr(row, "ndim", None) == 1:  # a row of a DataFrame
+        return row.to_frame().T
+    if isinstance(row, list | tuple) and row and not isinstance(row[0], list | tuple | Mapping):
+        if not getattr(row[0], "ndim", 0):
+            return [np.array(row, dtype=object)]  # object, or numbers next to texts become texts
+    return [row] if getattr(row, "ndim", None) == 1 else row
+
+
+_FILE_COLUMN = "file"
+
+_FILES_AT_ONCE = 1024
+
+_ARRAY_ENDINGS = (".npy", ".npz")
+
+
+def read_image_batches(
+    encoder: ImageEncoder, source: Path, *, unnamed: bool = False, skip: bool = False
+) -> Iterator[PredictionBatch]:
+    """Yield images as rows of inputs, with the names of their files if each has its own.
+
+    Args:
+        encoder: size and channels of the training images, to which others are converted.
+        source: a folder with images, also in subfolders; one image; an IDX file; or an array in an
+            .npy or .npz file.
+        unnamed: leave the names out.
+        skip: leave out files that cannot be read as images, with a warning.
+
+    Raises:
+        InputError: there are no images, or one cannot be read.
+    """
+    if not _has_several(source):
+        return _read_image_files(encoder, [source], source.parent, unnamed=unnamed, skip=skip)
+    if source.is_dir():
+        return _read_image_files(encoder, _list_files(source), source, unnamed=unnamed, skip=skip)
+    return _read_image_array(encoder, read_idx(source) if is_idx(source) else _load_images(source))
+
+
+def _has_several(source: Path) -> bool:
+    return source.is_dir() or is_idx(source) or source.suffix.lower() in _ARRAY_ENDINGS
+
+
+def read_image(
+    encoder: ImageEncoder, source: Path, number: int | None
+) -> tuple[Bytes, Path, int | None]:
+    """Read one of the images of `read_image_batches`, as a row of inputs (1, inputs).
+
+    Args:
+        encoder: as there.
+        source: as there.
+        number: of the image, from 0; None if the source is one image.
+
+    Returns:
+        The row; the file that contains it, and its number there if that contains several.
+
+    Raises:
+        InputError: there is no such image, or it cannot be read.
+    """
+    if number is None and _has_several(source):
+        raise InputError(f"{source} contains several images. Choose one with --row N, from 0.")
+    wanted, start = number or 0, 0
+    if source.is_dir():  # only this one is decoded
+        files = _list_files(source)
+        if 0 <= wanted < len(files):
+            ((_, row),) = _read_image_files(encoder, [files[wanted]], source, unnamed=True)
+            return row, files[wanted], None
+        start = len(files)
+    else:
+        for _, rows in read_image_batches(encoder, source):
+            if 0 <= wanted - start < len(rows):
+                row = rows[wanted - start :][:1]
+                return row, source, number if _has_several(source) else None
+            start += len(rows)
     raise InputError(
-        f"{path} has rows 0 to {rows - 1:,}; got {number}. Rows are counted from 0, without the "
-        "line that names the columns."
+        f"{source} has images 0 to {start - 1:,}; got {number}. Files are counted in the order of "
+        "their names."
     )
 
 
-def _opened(path: Path, columns: TableEncoder, header: bool | None) -> TableFile:
-    """A file of rows; data.header is no word of those who ask."""
-    try:
-        return open_table(path, header=header)
-    except InputError as error:
-        said, asks, _ = str(error).partition("If it is a row, set data.header=false")
-        if not asks:
-            raise
+def _list_files(folder: Path) -> list[Path]:
+    files = list(list_image_files(folder))
+    if not files:
+        raise InputError(f"{folder} contains no files. Name a folder of images, or an image.")
+    return files
+
+
+def _read_image_files(
+    encoder: ImageEncoder, files: list[Path], folder: Path, *, unnamed: bool, skip: bool = False
+) -> Iterator[PredictionBatch]:
+    for start in range(0, len(files), _FILES_AT_ONCE):
+        part = files[start : start + _FILES_AT_ONCE]
+        rows, broken = encoder.read(part)
+        if broken:
+            shown = join_names([f"{part[place]} ({why})" for place, why in broken.items()], 3)
+            if not skip:
+                raise InputError(
+                    f"cannot read {shown}. Replace or remove it; brainnet predict skips it with "
+                    "--broken skip."
+                )
+            report_warning(f"skipped {shown}.")
+            whole = [place for place in range(len(part)) if place not in broken]
+            part, rows = [part[place] for place in whole], rows[whole]
+        names = np.array([file.relative_to(folder).as_posix() for file in part], dtype=object)
+        if part:
+            yield ({} if unnamed else {_FILE_COLUMN: names}), rows
+
+
+def _read_image_array(encoder: ImageEncoder, values: NDArray[Any]) -> Iterator[PredictionBatch]:
+    if not len(values):
+        raise InputError("the array contains no images.")
+    size = choose_batch_rows(values[0].size)
+    # Decided for all images: a dark part of 0 to 255 may look like fractions.
+    fractions = has_fractions(values)
+    for start in range(0, len(values), size):
+        part = to_bytes(values[start : start + size], "images", fractions=fractions)
+        yield {}, encoder.apply(part)
+
+
+def _load_images(path: Path) -> NDArray[Any]:
+    arrays = load_arrays(path)
+    if isinstance(arrays, np.ndarray):
+        return arrays
+    name = read_images(list(arrays))
+    if name is None:
         raise InputError(
-            f"{said}If it is a row, put a line above it that names the columns: "
-            f"{join_names(columns.raw_names, _NAMED_one_row)}."
-        ) from error
-
-
-def _answer(cell: Cells, columns: TableEncoder, classes: bool) -> Cells:
-    """A right answer as it is written, or as the number that it is by the signs of its file."""
-    values, wrong = parse_numbers(cell, columns.decimal)
-    return cell if classes or wrong.any() else cell.map(lambda _: float(values[0]))
-
-
-def alone(row: Any) -> Any:
-    """A row given as plain values, as a table of one.
-
-    Example:
-        >>> alone([5.1, 3.5])
-        [[5.1, 3.5]]
-    """
-    numbers = getattr(row, "ndim", None) == 1 and not hasattr(row, "to_frame")
-    if hasattr(row, "to_frame") and getattr(row, "ndim", None) == 1:  # of a DataFrame
-        return row.to_frame().T
-    if not isinstance(row, list | tuple) or not row:
-        return [row] if numbers else row
-    if any(isinstance(cell, str) for cell in row) and not any(map(_is_row, row)):
-        return [np.array(row, dtype=object)]  # as a plain array, its numbers would be words too
-    return row if _is_row(row[0]) else [row]
-
-
-def _is_row(cell: Any) -> bool:
-    several = isinstance(cell, Sequence | Mapping) and not isinstance(cell, str)
-    return several or getattr(cell, "ndim", 0) > 0
+            f"{path} contains {join_names(list(arrays))}, and none of them is known as images. "
+            "Name the array images: numpy.savez(path, images=...)."
+        )
+    return arrays[name]

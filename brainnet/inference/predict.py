@@ -11,11 +11,15 @@ from typing import Any, BinaryIO, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from brainnet.data.preprocessing import TableEncoder, UnseenCategories
+from brainnet.data.preprocessing import TableEncoder, UnknownCategories
 from brainnet.data.table_files import TableFile, read_ahead
 from brainnet.data.validation import join_names, to_names
 from brainnet.errors import InputError, did_you_mean
-from brainnet.inference.inputs import columns_of, find_unseen_categories, rows_of_table
+from brainnet.inference.inputs import (
+    PredictionBatch,
+    count_unknown_categories,
+    match_columns,
+)
 from brainnet.inference.trained_model import TrainedModel, find_dropped_rows, warn_dropped_rows
 from brainnet.learning.predictions import PREDICTION_COLUMN, PROBABILITY_PREFIX, compute_outputs
 
@@ -280,16 +284,11 @@ def _json(value: object) -> bytes:
     return json.dumps(str(value), ensure_ascii=False).encode()
 
 
-PredictionBatch = tuple[dict[str, Any], Any]
-
-"""Columns to keep as they are, by name, and the raw rows."""
-
-
 def predict_batches(
     trained: TrainedModel,
     parts: Iterator[PredictionBatch],
     *,
-    unseen: UnseenCategories = "other",
+    unknown: UnknownCategories = "ignore",
     strange: Counter[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the answers to rows, part by part, in their order; the next part is read meanwhile.
@@ -299,7 +298,7 @@ def predict_batches(
     Args:
         trained: what answers.
         parts: raw rows, each part with the columns to put before its answers.
-        unseen: what to do with a category that training never saw: "other" or "refuse".
+        unknown: what to do with categories not seen in training: "ignore" or "error".
         strange: counts, by column, the rows that hold such a category.
 
     Yields:
@@ -310,37 +309,14 @@ def predict_batches(
     """
     lost = rows_so_far = 0
     for kept, rows in read_ahead(parts):
-        measured = trained.measured(rows, unseen=unseen)
+        measured = trained.measured(rows, unknown=unknown)
         if strange is not None and isinstance(trained.preparation, TableEncoder):
-            strange.update(find_unseen_categories(trained.preparation, measured))
+            strange.update(count_unknown_categories(trained.preparation, measured))
         outputs = compute_outputs(trained.network, trained.scaling.apply(measured))
         rows_so_far += len(outputs)
         lost += find_dropped_rows(outputs)
         yield kept | trained.told(outputs)
     warn_dropped_rows(lost, rows_so_far)
-
-
-def read_table_batches(
-    columns: TableEncoder, file: TableFile, *, keep: Sequence[str] = ()
-) -> Iterator[PredictionBatch]:
-    """Yield the rows of a file, with the columns to keep as they are.
-
-    Args:
-        columns: what the run learnt of the columns it learnt from.
-        file: with these columns, by name, and any others.
-        keep: columns of the file to put before each answer.
-
-    Raises:
-        InputError: a column is missing, or a row cannot be read.
-    """
-    _, parts = rows_of_table(columns, file, keep=keep)
-    check_kept(keep, file.columns)
-    for rows, beside in parts:
-        # As objects where there is a type of pandas: whole numbers beside a gap would be floats.
-        kinds = {
-            name: None if isinstance(beside[name].dtype, np.dtype) else object for name in keep
-        }
-        yield {name: beside[name].to_numpy(kind) for name, kind in kinds.items()}, rows
 
 
 def write_predictions(parts: Iterator[dict[str, Any]], writer: PredictionWriter) -> Iterator[int]:
@@ -392,6 +368,6 @@ def find_unused_columns(
         InputError: a column is missing.
     """
     data = trained.config.get("data") or {}
-    known = {*columns_of(file, columns.raw_names, keep), *keep}
+    known = {*match_columns(file, columns.raw_names, keep), *keep}
     known |= {name for key in ("target", "drop") for name in to_names(data.get(key))}
     return [name for name in file.columns if name not in known]

@@ -22,14 +22,18 @@ from brainnet.config.instantiate import (
 )
 from brainnet.data.dataset import ImageShape, InputEncoder, restore_encoder
 from brainnet.data.image_files import ImageEncoder
-from brainnet.data.preprocessing import TableEncoder, UnseenCategories
+from brainnet.data.preprocessing import TableEncoder, UnknownCategories
 from brainnet.data.scaling import Scaling
 from brainnet.data.validation import report_warning
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.row_explanation import Question
 from brainnet.explanation.signal_names import SignalNames
-from brainnet.inference.inputs import encode_rows, note_never_seen
+from brainnet.inference.inputs import (
+    count_unknown_categories,
+    encode_rows,
+    warn_unknown_categories,
+)
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
 from brainnet.learning.predictions import (
     PREDICTION_COLUMN,
@@ -74,8 +78,8 @@ def describe_question(
     """
     words = {}
     if isinstance(preparation, TableEncoder):
-        coded = [column for column in preparation.columns if column.embedded]
-        positions = sorted(preparation.embedded)
+        coded = [column for column in preparation.columns if column.is_embedded]
+        positions = sorted(preparation.embeddings)
         words = {place: each.values for place, each in zip(positions, coded, strict=True)}
     return Question(
         task=task,
@@ -159,22 +163,22 @@ class TrainedModel:
         answers = f"{classes} classes" if classes else ", ".join(self.target_names)
         return f"Trained({self.checkpoint}: {self.task}, {inputs} inputs, {answers})"
 
-    def inputs(self, rows: Any, *, unseen: UnseenCategories = "other") -> Tensor:
+    def inputs(self, rows: Any, *, unknown: UnknownCategories = "ignore") -> Tensor:
         """Return raw rows as the network reads them: encoded and scaled.
 
         Args:
             rows: as above.
-            unseen: what to do with a category that training never saw: take it for none of those
+            unknown: what to do with a category that training never saw: take it for none of those
                 it saw, or refuse the rows.
 
         Raises:
             InputError: a column is missing, or a cell cannot be read.
         """
-        return self.scaling.apply(self.measured(rows, unseen=unseen))
+        return self.scaling.apply(self.measured(rows, unknown=unknown))
 
-    def measured(self, rows: Any, *, unseen: UnseenCategories = "other") -> Tensor:
+    def measured(self, rows: Any, *, unknown: UnknownCategories = "ignore") -> Tensor:
         """Return raw rows as inputs before they are scaled; see `inputs`."""
-        return encode_rows(rows, self.preparation, unseen=unseen)
+        return encode_rows(rows, self.preparation, unknown=unknown)
 
     def outputs(self, rows: Any) -> Tensor:
         """Return what the network gives for raw rows, as its loss takes it, on the CPU."""
@@ -188,13 +192,13 @@ class TrainedModel:
         self,
         rows: Any,
         *,
-        unseen: UnseenCategories = "other",
+        unknown: UnknownCategories = "ignore",
     ) -> "pd.DataFrame":
         """Return an answer for each row.
 
         Args:
             rows: as above.
-            unseen: as for `inputs`.
+            unknown: as for `inputs`.
 
         Returns:
             The column `prediction`: the name of the class, or the number in its own units (several:
@@ -216,9 +220,9 @@ class TrainedModel:
         import pandas as pd
 
         index = rows.index if isinstance(rows, pd.DataFrame) else None
-        found = self.measured(rows, unseen=unseen)
+        found = self.measured(rows, unknown=unknown)
         if isinstance(self.preparation, TableEncoder):
-            note_never_seen(self.preparation, found)
+            warn_unknown_categories(count_unknown_categories(self.preparation, found))
         outputs = compute_outputs(self.network, self.scaling.apply(found))
         warn_dropped_rows(find_dropped_rows(outputs), len(outputs))
         return pd.DataFrame(self.told(outputs), index=index)
@@ -227,10 +231,10 @@ class TrainedModel:
         self,
         rows: Any,
         *,
-        unseen: UnseenCategories = "other",
+        unknown: UnknownCategories = "ignore",
     ) -> dict[str, Any]:
         """Return the same as `predict`, as arrays (rows,) by the name of the column."""
-        return self.told(compute_outputs(self.network, self.inputs(rows, unseen=unseen)))
+        return self.told(compute_outputs(self.network, self.inputs(rows, unknown=unknown)))
 
     def told(self, outputs: Tensor) -> dict[str, Any]:
         """Return what outputs (rows, outputs) say, as named columns; see `predict`."""
@@ -358,7 +362,7 @@ def load(
     preparation = _preparation(state, scaling)
     judged = loss or _loss(config, state, build)
     shape = state.get("image_shape")
-    embedded = preparation.embedded if _reads_codes(config, stored["state_dict"]) else {}
+    embedded = preparation.embeddings if _reads_codes(config, stored["state_dict"]) else {}
     with torch.random.fork_rng(devices=[]):  # the random numbers of whoever loads stay as they are
         made = network or _network(config, build, len(scaling.shift), embedded, shape)
     weights = [value for key, value in stored["state_dict"].items() if key.startswith(NETWORK)]
@@ -419,7 +423,7 @@ def _preparation(state: Mapping[str, Any], scaling: Scaling) -> InputEncoder:
     stored = state.get("preparation")
     if stored is not None:
         return restore_encoder(stored)
-    return TableEncoder.numbers([f"input_{column}" for column in range(len(scaling.shift))])
+    return TableEncoder.from_names([f"input_{column}" for column in range(len(scaling.shift))])
 
 
 def _task(loss: nn.Module, outputs: int) -> Task:

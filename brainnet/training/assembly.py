@@ -190,14 +190,14 @@ def check_trainable(network: nn.Module, data: DataModule) -> None:
             "all weights of the network are frozen (requires_grad=False), so there is nothing to "
             "train. Unfreeze some of them, or evaluate the network as it is."
         )
-    embedded = data.preparation.embedded
+    embedded = data.preparation.embeddings
     kinds = (Embeddings, nn.Embedding, nn.EmbeddingBag)
     if embedded and not any(isinstance(part, kinds) for part in network.modules()):
         names = join_names([data.input_names[index] for index in embedded], 6)
         report_warning(
             f"{names}: each category of these columns is one code, and this "
             f"{type(network).__name__} has no embeddings, so it reads the codes as numbers. Use "
-            "Network([...], embeddings=data.preparation.embedded)."
+            "Network([...], embeddings=data.preparation.embeddings)."
         )
 
 

@@ -159,7 +159,7 @@ class PlotCallback(Callback):
             if data.class_names:
                 picture = _confusion(module, data)
                 self._show(tags.CONFUSION_PICTURE.at("validation"), picture, step)
-                if data.inputs == 2 and not data.preparation.embedded:  # codes lie in no order
+                if data.inputs == 2 and not data.preparation.embeddings:  # codes lie in no order
                     self._show(tags.BOUNDARY_PICTURE.at(), _boundary(module, data), step)
 
     def _show(self, tag: str, picture: Picture, step: int) -> None:
