@@ -429,7 +429,6 @@ class RowExplainer:
             number,
             self.preparation,
             self.own.target_columns,
-            classes=self.question.task != "regression",
             header=data.get("header"),
             csv=data.get("csv"),
         )

@@ -1,7 +1,7 @@
-"""JSON: a run as numbers and words that a learner can read, and 30 lines of NumPy can run."""
+"""JSON export: a network as numbers and texts, which 30 lines of NumPy can run."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -19,193 +19,169 @@ from brainnet.structure.activation_registry import ACTIVATIONS
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 
-FORMAT = 1
+_VERSION = 1
 
-
-def to_json(trained: TrainedModel, answering: ExportedModel, about: Mapping[str, Any]) -> bytes:
-    """Return a run as a JSON file: what comes in, how it is scaled, each layer, what comes out.
-
-    Args:
-        trained: the run.
-        answering: the same, ready to answer.
-        about: what the file is to say of itself.
-
-    Raises:
-        InputError: the network is more than layers of neurons one after the other, or has an
-            activation that is none of `ACTIVATIONS`.
-    """
-    network = _as_layers(trained.network)
-    told = {
-        "format": FORMAT,
-        **about,
-        "inputs": _inputs(answering),
-        "scaling": _scaling(trained),
-        "embeddings": _embeddings(network),
-        "layers": [_layer(layer) for layer in cast("list[Layer]", list(network.layers))],
-        "answer": _answer(trained, network.sizes[-1]),
-    }
-    return (_laid_out(told) + "\n").encode()
-
-
-def _as_layers(network: nn.Module) -> Network:
-    """The network as layers of neurons, if it is some."""
-    if isinstance(network, Network):
-        return network
-    try:
-        return Network.from_torch(cast(nn.Sequential, network))
-    except ValueError as error:
-        raise InputError(
-            "JSON tells of layers of neurons one after the other, a Network or an nn.Sequential of "
-            f"nn.Linear and activations; {type(network).__name__} is something else. Export it "
-            "with --to onnx or --to torch."
-        ) from error
-
-
-def _inputs(answering: ExportedModel) -> list[dict[str, Any]]:
-    preparation = answering.prepared.preparation
-    if not isinstance(preparation, TableEncoder):
-        return [raw.told() for raw in answering.inputs]
-    return [_column(column) for column in preparation.columns]
-
-
-def _column(column: ColumnEncoder) -> dict[str, Any]:
-    told: dict[str, Any] = {"name": column.name, "kind": column.kind}
-    if column.values:
-        # A word that no training row had stands for no input: none is ever null.
-        told["values"] = [None if word in column.unlearnt else word for word in column.values]
-    if column.kind == "category":
-        told["as"] = "code" if column.embedded else "one input for each value"
-    if column.form:
-        told["form"] = column.form
-    if column.kind == "date":
-        told["as"] = list(column.inputs)
-    return told
-
-
-def _scaling(trained: TrainedModel) -> dict[str, list[float]]:
-    scaling = trained.scaling
-    told = _shift_and_scale(scaling)
-    return told | ({"missing": _numbers(torch.tensor(scaling.fill))} if scaling.fill else {})
-
-
-def _shift_and_scale(scaling: Scaling) -> dict[str, list[float]]:
-    """In 32 bits, in which a network is given its inputs."""
-    shift, scale = (torch.tensor(values) for values in (scaling.shift, scaling.scale))
-    return {"shift": _numbers(shift), "scale": _numbers(scale)}
-
-
-def _embeddings(network: Network) -> dict[str, Any]:
-    """For each column of codes, a list of numbers for each code."""
-    if network.embeddings is None:
-        return {}
-    return {
-        str(column): _numbers(part.value.t())
-        for column, part in zip(network.embeddings.codes, network.embeddings, strict=True)
-    }
-
-
-def _layer(layer: Layer) -> dict[str, Any]:
-    """A list of weights for each neuron, and one bias for each."""
-    weights = layer.weights.value
-    bias = weights.new_zeros(layer.neurons) if layer.bias is None else layer.bias.value
-    return {
-        "name": layer.name,
-        "weights": _numbers(weights),
-        "bias": _numbers(bias),
-        "activation": _activation(layer.activation, layer.name),
-    }
-
-
-def _activation(activation: nn.Module, place: str) -> dict[str, Any]:
-    """Its name, and what it was built with, in the order in which its formula takes them."""
-    if isinstance(activation, ThresholdRamp):
-        threshold, width = _numbers(activation.threshold), _numbers(activation.width)
-        return {"name": "threshold_ramp", "threshold": threshold, "width": width}
-    names = {kind: name for name, kind in ACTIVATIONS.items()}
-    name = names.get(type(activation))
-    if name is None:
-        raise InputError(
-            f"JSON tells of the activations {', '.join(ACTIVATIONS)}; that of {place} is "
-            f"{type(activation).__name__}. Export it with --to onnx or --to torch."
-        )
-    if isinstance(activation, nn.GELU) and activation.approximate != "none":
-        name = f"{name}_{activation.approximate}"
-    return {"name": name} | {
-        key: float(getattr(activation, key)) for key in _SETTINGS.get(name, ())
-    }
-
-
-_SETTINGS = {
+_ACTIVATION_SETTINGS = {
     "leaky_relu": ("negative_slope",),
     "elu": ("alpha",),
     "softplus": ("beta",),
     "hardtanh": ("min_val", "max_val"),
 }
 
+_OTHER_FORMATS = "Export it with --to onnx or --to torch."
 
-def _answer(trained: TrainedModel, outputs: int) -> dict[str, Any]:
-    """What turns the last layer's sums into an answer."""
-    if trained.task == "regression":
-        return {"function": "scale back", **_shift_and_scale(trained.target_scaling)}
-    # Found by trying, so that a loss of the user's is told as well as ours.
-    probe = torch.randn(_PROBES, outputs, generator=torch.Generator().manual_seed(0))
-    classes = decode_predictions(probe, trained.loss, trained.task)
-    shares = compute_probabilities(probe, trained.loss, trained.task)
-    for name, function in _ANSWERS.items():
-        expected = function(probe)
-        told = shares is None or (
-            shares.shape == expected.shape and torch.allclose(shares, expected)
+
+def to_json(trained: TrainedModel, model: ExportedModel, description: Mapping[str, Any]) -> bytes:
+    """Return a run as a JSON file: inputs, scaling, embeddings, layers, and how to read the outputs.
+
+    Args:
+        trained: the run.
+        model: the same, ready for export.
+        description: what the file states about itself.
+
+    Raises:
+        InputError: the network is no stack of layers, or has an activation that is none of
+            `ACTIVATIONS`.
+    """
+    network = trained.network
+    if not isinstance(network, Network):
+        try:
+            network = Network.from_torch(cast(nn.Sequential, network))
+        except ValueError as error:
+            raise InputError(
+                "JSON describes a stack of layers, a Network or an nn.Sequential of nn.Linear and "
+                f"activations; got {type(trained.network).__name__}. {_OTHER_FORMATS}"
+            ) from error
+    encoder, scaling = model.encoder, trained.scaling
+    content = {
+        "format": _VERSION,
+        **description,
+        "inputs": [_describe_column(column) for column in encoder.columns]
+        if isinstance(encoder, TableEncoder)
+        else [raw.to_dict() for raw in model.inputs],
+        "scaling": _describe_scaling(scaling)
+        | ({"missing": _to_numbers(torch.tensor(scaling.fill))} if scaling.fill else {}),
+        "embeddings": {}
+        if network.embeddings is None
+        else {
+            str(column): _to_numbers(embedding.value.t())
+            for column, embedding in zip(network.embeddings.codes, network.embeddings, strict=True)
+        },
+        "layers": [_describe_layer(layer) for layer in cast("list[Layer]", list(network.layers))],
+        "answer": _describe_outputs(trained, network.sizes[-1]),
+    }
+    return (_format_json(content) + "\n").encode()
+
+
+def _describe_column(column: ColumnEncoder) -> dict[str, Any]:
+    description: dict[str, Any] = {"name": column.name, "kind": column.kind}
+    if column.values:
+        # A category that no training row has keeps its place, but nothing matches null.
+        values = [None if value in column.unseen else value for value in column.values]
+        description["values"] = values
+    if column.kind == "category":
+        description["as"] = "code" if column.is_embedded else "one input for each value"
+    if column.format:
+        description["format"] = column.format
+    if column.kind == "date":
+        description["as"] = list(column.inputs)
+    return description
+
+
+def _describe_scaling(scaling: Scaling) -> dict[str, Any]:
+    # In float32, as the network is given its inputs.
+    return {
+        "shift": _to_numbers(torch.tensor(scaling.shift)),
+        "scale": _to_numbers(torch.tensor(scaling.scale)),
+    }
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    weights = layer.weights.value
+    bias = weights.new_zeros(layer.neurons) if layer.bias is None else layer.bias.value
+    return {
+        "name": layer.name,
+        "weights": _to_numbers(weights),
+        "bias": _to_numbers(bias),
+        "activation": _describe_activation(layer.activation, layer.name),
+    }
+
+
+def _describe_activation(activation: nn.Module, layer: str) -> dict[str, Any]:
+    """Return its name and its parameters, in the order in which its formula takes them."""
+    if isinstance(activation, ThresholdRamp):
+        threshold, width = _to_numbers(activation.threshold), _to_numbers(activation.width)
+        return {"name": "threshold_ramp", "threshold": threshold, "width": width}
+    name = next((name for name, kind in ACTIVATIONS.items() if kind is type(activation)), None)
+    if name is None:
+        raise InputError(
+            f"JSON describes the activations {', '.join(ACTIVATIONS)}; {layer} has "
+            f"{type(activation).__name__}. {_OTHER_FORMATS}"
         )
-        fits = (name in _SHARES) == (shares is not None)
-        if fits and told and torch.equal(expected.argmax(dim=1), classes):
+    settings = {key: float(getattr(activation, key)) for key in _ACTIVATION_SETTINGS.get(name, ())}
+    if isinstance(activation, nn.GELU) and activation.approximate != "none":
+        name = f"{name}_{activation.approximate}"
+    return {"name": name} | settings
+
+
+_OUTPUT_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda outputs: outputs.softmax(dim=1),
+    "sigmoid": lambda outputs: torch.cat(
+        [1 - outputs[:, :1].sigmoid(), outputs[:, :1].sigmoid()], dim=1
+    ),
+    "largest": lambda outputs: outputs,
+    "positive": lambda outputs: torch.cat(
+        [torch.zeros_like(outputs[:, :1]), outputs[:, :1]], dim=1
+    ),
+}
+"""How outputs are read: the class is where the result is largest."""
+
+
+def _describe_outputs(trained: TrainedModel, outputs: int) -> dict[str, Any]:
+    """Return how the last layer's outputs become predictions.
+
+    The function is found by trying random outputs, so that a user's own loss is described, too.
+    """
+    if trained.task == "regression":
+        return {"function": "scale back", **_describe_scaling(trained.target_scaling)}
+    probe = torch.randn(64, outputs, generator=torch.Generator().manual_seed(0))
+    classes = decode_predictions(probe, trained.loss, trained.task)
+    probabilities = compute_probabilities(probe, trained.loss, trained.task)
+    for name, function in _OUTPUT_FUNCTIONS.items():
+        expected = function(probe)
+        if (name in ("softmax", "sigmoid")) != (probabilities is not None):
+            continue
+        is_equal = probabilities is None or (
+            probabilities.shape == expected.shape and torch.allclose(probabilities, expected)
+        )
+        if is_equal and torch.equal(expected.argmax(dim=1), classes):
             return {"function": name}
     raise InputError(
-        f"JSON has no word for how {type(trained.loss).__name__} reads the outputs of a network. "
-        "Export it with --to onnx or --to torch."
+        f"JSON cannot describe how {type(trained.loss).__name__} reads the outputs of a network. "
+        f"{_OTHER_FORMATS}"
     )
 
 
-_PROBES = 64
-
-_SHARES = ("softmax", "sigmoid")
-
-_ANSWERS: dict[str, Callable[[Tensor], Tensor]] = {
-    "softmax": lambda sums: sums.softmax(dim=1),
-    "sigmoid": lambda sums: torch.cat([1 - sums[:, :1].sigmoid(), sums[:, :1].sigmoid()], dim=1),
-    "largest": lambda sums: sums,
-    "positive": lambda sums: torch.cat([torch.zeros_like(sums[:, :1]), sums[:, :1]], dim=1),
-}
-
-"""What may become of the last sums; the class is where the result is largest."""
+def _to_numbers(values: float | Tensor) -> Any:
+    """Return numbers with as few digits as distinguish them in float32, or float64 where needed."""
+    array = torch.as_tensor(values).detach().cpu().double().numpy()
+    short = array.astype(np.float32)
+    texts = np.where(short == array, short.astype(str).astype(float), array)
+    return texts.tolist()
 
 
-def _numbers(values: float | Tensor | Sequence[float]) -> Any:
-    """Numbers in as few digits as tell them apart from their neighbours in 32 bits."""
-    given = values.detach().cpu().double() if isinstance(values, Tensor) else values
-    array = np.asarray(given, dtype=np.float64)
-    if array.ndim > 1:
-        return [_numbers(row) for row in array]
-    near = array.astype(np.float32)
-    flat = [
-        float(str(short)) if short == number else float(number)
-        for short, number in zip(near.flat, array.flat, strict=True)
-    ]
-    return flat if array.ndim else flat[0]
-
-
-def _laid_out(value: object, depth: int = 0) -> str:
-    """JSON with a line for each neuron: lists of plain values are not broken."""
+def _format_json(value: object, depth: int = 0) -> str:
+    """Return JSON with a line for each neuron: lists of plain values are not broken."""
     space = "  " * (depth + 1)
     if isinstance(value, dict) and value and depth < 3:
         lines = [
-            f"{space}{_plain(key)}: {_laid_out(part, depth + 1)}" for key, part in value.items()
+            f"{json.dumps(key, ensure_ascii=False)}: {_format_json(part, depth + 1)}"
+            for key, part in value.items()
         ]
-        return "{\n" + ",\n".join(lines) + "\n" + space[2:] + "}"
-    if isinstance(value, list) and any(isinstance(part, list | dict) for part in value):
-        lines = [f"{space}{_laid_out(part, depth + 1)}" for part in value]
-        return "[\n" + ",\n".join(lines) + "\n" + space[2:] + "]"
-    return _plain(value)
-
-
-def _plain(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        brackets = "{}"
+    elif isinstance(value, list) and any(isinstance(part, list | dict) for part in value):
+        lines, brackets = [_format_json(part, depth + 1) for part in value], "[]"
+    else:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    body = ",\n".join(space + line for line in lines)
+    return f"{brackets[0]}\n{body}\n{space[2:]}{brackets[1]}"

@@ -305,8 +305,8 @@ def read_row(
     start = 0
     for kept, rows in read_table_batches(encoder, file, keep=keep):
         if 0 <= number - start < len(rows):
-            row = rows.iloc[[number - start]]
-            return row.assign(**{name: kept[name][[number - start]] for name in keep})
+            place = [number - start]
+            return rows.iloc[place].assign(**{name: kept[name][place] for name in keep})
         start += len(rows)
     raise InputError(f"{path} has rows 0 to {start - 1:,}; got {number}. The header is no row.")
 
