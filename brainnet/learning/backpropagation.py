@@ -1,7 +1,7 @@
-"""Backpropagation: tracing the blame, from the sting back to the weights that caused it."""
+"""Backpropagation: the gradient of the loss, carried backward to every layer and labeled."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,23 +13,23 @@ from brainnet.structure.forward_pass import ForwardPass
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LayerBlame:
-    """One layer's part in the mistake.
+    """Gradients of one layer, and its share of the blame for the loss.
 
-    A weight's share of the blame is its squared gradient over that of the whole network: the share
-    that it would have in making the loss smaller, were all weights moved a small step against their
-    gradients. Shares add up: a neuron's is that of its row and bias, a layer's that of its neurons.
-    A layer that forward_pass several times has one gradient, and one share of the blame, of which each
-    time bears an equal part.
+    The blame of a weight is its squared gradient divided by the sum of all squared gradients of the
+    network: to first order, its share of the decrease in loss after a small gradient step. The
+    blame of a neuron is the sum over its weights and bias, that of a layer the sum over its
+    neurons. A layer that was called several times has one gradient, whose blame is divided equally
+    among the calls.
 
     Attributes:
-        name: the layer's name.
-        delta: dL/dz, how the loss changes with each weighted sum, before the activation,
+        name: name of the layer.
+        delta: dL/dz, the derivative of the loss with respect to the pre-activations,
             (batch, neurons).
-        weights_gradient: dL/dw, (neurons, inputs), or zeros where the weights are frozen.
+        weights_gradient: dL/dw, (neurons, inputs); zeros if the weights are frozen.
         bias_gradient: dL/db, (neurons,), or None without bias.
-        weights_blame: share of each weight in the whole network's blame, (neurons, inputs).
-        neuron_blame: share of each neuron, bias included, (neurons,).
-        blame: share of the layer, from 0 to 1.
+        weights_blame: blame of each weight, (neurons, inputs).
+        neuron_blame: blame of each neuron, (neurons,).
+        blame: blame of the layer, from 0 to 1.
     """
 
     name: str
@@ -43,11 +43,11 @@ class LayerBlame:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Backpropagation:
-    """The blame of one mistake, layer by layer, from the first to the output.
+    """The result of one backward pass.
 
     Attributes:
-        loss: how much the mistake stung.
-        layers: each layer's part in it.
+        loss: value of the loss.
+        layers: gradients and blame of each layer, from the first to the output.
     """
 
     concept = concepts.BACKPROPAGATION
@@ -56,13 +56,13 @@ class Backpropagation:
     layers: tuple[LayerBlame, ...]
 
     def __str__(self) -> str:
-        """Shares of the layers, and the neuron that carries most in each."""
+        """Blame of each layer, and of its neuron with the largest blame."""
         lines = [f"blame for a loss of {self.loss:.4f}:"]
         for layer in self.layers:
-            worst = int(layer.neuron_blame.argmax())
-            share = float(layer.neuron_blame[worst])
+            neuron = int(layer.neuron_blame.argmax())
+            share = float(layer.neuron_blame[neuron])
             lines.append(
-                f"{layer.name:<12} {layer.blame:6.1%}   most of it on neuron {worst}: {share:.1%}"
+                f"{layer.name:<12} {layer.blame:6.1%}   most: neuron {neuron}, {share:.1%}"
             )
         return "\n".join(lines)
 
@@ -72,124 +72,118 @@ class Backpropagation:
 def backpropagate(
     loss: Tensor, forward_pass: ForwardPass, *, retain_graph: bool = False
 ) -> Backpropagation:
-    """Carry the loss backward through a traced forward pass, and label what arrives where.
+    """Carry the loss backward through a traced forward pass (Rumelhart, Hinton & Williams, 1986).
 
-    The numbers are autograd's (Rumelhart, Hinton & Williams, 1986, in PyTorch's hands). As with
-    `loss.backward()`, the gradients are also added to each parameter's `.grad`, so that an
-    optimizer can step next.
+    The gradients are computed by autograd. As in `loss.backward()`, they are also added to the
+    `.grad` of each parameter, so that an optimizer can step next.
 
     Args:
-        loss: one number, computed from `forward_pass.output`.
-        forward_pass: what `network.trace` or `trace` returned.
-        retain_graph: keep the graph for another pass backward, as in `torch.autograd.grad`.
+        loss: a scalar computed from `forward_pass.output`.
+        forward_pass: the result of `network.trace` or `trace`.
+        retain_graph: whether to keep the graph for another backward pass, as in
+            `torch.autograd.grad`.
 
     Raises:
-        ValueError: where the loss is not one number, or nothing connects it with the network.
-        TypeError: where the two are something else.
+        ValueError: if the loss is not a scalar, or does not depend on the network.
+        TypeError: if the loss is not a tensor, or the forward pass not a `ForwardPass`.
 
     Example:
         >>> from brainnet.structure.network import Network
         >>> forward_pass = Network([4, 3, 2]).trace(torch.ones(5, 4))
-        >>> blame = backpropagate(forward_pass.output.square().mean(), forward_pass)
-        >>> blame.layers[0].delta.shape
+        >>> result = backpropagate(forward_pass.output.square().mean(), forward_pass)
+        >>> result.layers[0].delta.shape
         torch.Size([5, 3])
-        >>> round(sum(layer.blame for layer in blame.layers), 6)
+        >>> round(sum(layer.blame for layer in result.layers), 6)
         1.0
     """
+    _check_arguments(loss, forward_pass)
+    parameters = [value for value in forward_pass.model.parameters() if value.requires_grad]
+    sums = [layer.pre_activation for layer in forward_pass.layers]
+    sums = [value for value in sums if value.requires_grad]
+    if not loss.requires_grad or not parameters:
+        raise ValueError(
+            "the loss has no gradient: it was computed under no_grad or from a detached tensor, or "
+            "all parameters are frozen. Compute it from forward_pass.output with gradients enabled."
+        )
+    results = torch.autograd.grad(
+        loss, [*sums, *parameters], allow_unused=True, retain_graph=retain_graph
+    )
+    gradients = dict(zip(map(id, [*sums, *parameters]), results, strict=True))
+    if all(gradient is None for gradient in results[len(sums) :]):
+        raise ValueError(
+            "the loss does not depend on the parameters of the network. Compute it from "
+            "forward_pass.output."
+        )
+    for parameter, gradient in zip(parameters, results[len(sums) :], strict=True):
+        if gradient is not None:
+            old = parameter.grad
+            parameter.grad = gradient.clone() if old is None else old + gradient
+    layers = _assign_blame(forward_pass, gradients, {id(value) for value in parameters})
+    return Backpropagation(float(loss.detach()), layers)
+
+
+def _check_arguments(loss: Tensor, forward_pass: ForwardPass) -> None:
     if not isinstance(loss, Tensor) or not isinstance(forward_pass, ForwardPass):
         raise TypeError(
-            "blame is traced from a loss (a tensor) through a forward_pass (a ForwardPass); got "
-            f"{type(loss).__name__} and {type(forward_pass).__name__}. "
-            "For example: backpropagate(criterion(forward_pass.output, targets), forward_pass)."
+            "backpropagate needs a loss (a tensor) and a ForwardPass; got "
+            f"{type(loss).__name__} and {type(forward_pass).__name__}. For example: "
+            "backpropagate(criterion(forward_pass.output, targets), forward_pass)."
         )
     if loss.numel() != 1:
         raise ValueError(
-            f"blame is traced for one number; got a loss of shape {tuple(loss.shape)}. "
-            "Take its mean or its sum."
+            f"backpropagate needs a scalar; got a loss of shape {tuple(loss.shape)}. Use its mean "
+            "or its sum."
         )
-    parameters = [value for value in forward_pass.model.parameters() if value.requires_grad]
-    sums = [layer.pre_activation for layer in forward_pass.layers]
-    if not loss.requires_grad or not parameters:
-        raise ValueError(
-            "nothing connects this loss with a weight that may change: it was computed under "
-            "no_grad, from a detached tensor, or all weights are frozen. Compute it from "
-            "forward_pass.output with gradients on."
-        )
-    reachable = [value for value in sums if value.requires_grad]
-    found = torch.autograd.grad(
-        loss, [*reachable, *parameters], allow_unused=True, retain_graph=retain_graph
+
+
+def _assign_blame(
+    forward_pass: ForwardPass, gradients: Mapping[int, Tensor | None], parameters: set[int]
+) -> tuple[LayerBlame, ...]:
+    """Compute the blame of each layer from gradients by tensor id."""
+    dense = {
+        key: _to_dense(value)
+        for key, value in gradients.items()
+        if key in parameters and value is not None
+    }
+    # Scaled by the largest gradient: the squares of tiny or huge ones would be 0 or infinite.
+    largest = max(
+        (float(value.abs().max()) for value in dense.values() if value.numel()), default=0
     )
-    deltas = dict(zip(map(id, reachable), found, strict=False))
-    gradients = dict(zip(map(id, parameters), found[len(reachable) :], strict=True))
-    if all(gradient is None for gradient in gradients.values()):
-        raise ValueError(
-            "no weight of this network took part in this loss. Compute it from forward_pass.output."
-        )
-    for parameter in parameters:
-        _add_to_grad(parameter, gradients[id(parameter)])
-    return _labelled(float(loss.detach()), forward_pass, deltas, gradients)
+    largest = largest or 1
+    total = sum(float((value / largest).square().sum()) for value in dense.values()) or 1
+    calls = Counter(
+        id(part) for layer in forward_pass.layers for part in layer.info.find_parameters()
+    )
 
+    def get_gradient(part: Tensor) -> Tensor:
+        gradient = gradients.get(id(part))
+        return torch.zeros_like(part) if gradient is None else gradient
 
-def _add_to_grad(parameter: Tensor, gradient: Tensor | None) -> None:
-    if gradient is None:
-        return
-    parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
+    def compute_share(part: Tensor) -> Tensor:
+        gradient = dense.get(id(part), torch.zeros_like(part))
+        return (_to_dense(gradient) / largest).square() / (total * calls[id(part)])
 
-
-def _labelled(
-    loss: float,
-    forward_pass: ForwardPass,
-    deltas: Mapping[int, Tensor | None],
-    gradients: Mapping[int, Tensor | None],
-) -> Backpropagation:
-    """Give every gradient its layer's name and its share of the blame."""
-    share_of = _sharing(forward_pass, gradients)
     layers = []
     for layer in forward_pass.layers:
         weights, bias = layer.info.find_parameters()
-        weights_blame = share_of(weights)
+        weights_blame = compute_share(weights)
         neuron_blame = weights_blame.flatten(1).sum(dim=1)
         if bias is not None:
-            neuron_blame = neuron_blame + share_of(bias)
+            neuron_blame = neuron_blame + compute_share(bias)
         layers.append(
             LayerBlame(
                 name=layer.name,
-                delta=_or_zeros(deltas.get(id(layer.pre_activation)), layer.pre_activation),
-                weights_gradient=_or_zeros(gradients.get(id(weights)), weights),
-                bias_gradient=None if bias is None else _or_zeros(gradients.get(id(bias)), bias),
+                delta=get_gradient(layer.pre_activation),
+                weights_gradient=get_gradient(weights),
+                bias_gradient=None if bias is None else get_gradient(bias),
                 weights_blame=weights_blame,
                 neuron_blame=neuron_blame,
                 blame=float(neuron_blame.sum()),
             )
         )
-    return Backpropagation(loss, tuple(layers))
+    return tuple(layers)
 
 
-def _sharing(
-    forward_pass: ForwardPass, gradients: Mapping[int, Tensor | None]
-) -> Callable[[Tensor], Tensor]:
-    """What gives weights, or biases, their shares: their squared gradients over those of all."""
-    found = [_plain(value) for value in gradients.values() if value is not None]
-    # By the largest first: the square of a vanishing gradient would be 0, and of a huge one inf.
-    # Where there is no slope anywhere, nobody is to blame.
-    largest = max((float(value.abs().max()) for value in found if value.numel()), default=0) or 1
-    total = sum(float((value / largest).square().sum()) for value in found) or 1
-    times = Counter(
-        id(part) for layer in forward_pass.layers for part in layer.info.find_parameters()
-    )
-
-    def share_of(part: Tensor) -> Tensor:
-        gradient = _plain(_or_zeros(gradients.get(id(part)), part))
-        return (gradient / largest).square() / (total * times[id(part)])
-
-    return share_of
-
-
-def _plain(gradient: Tensor) -> Tensor:
-    """Without gaps, and in float32 at least: shares in half precision would hardly add up."""
+def _to_dense(gradient: Tensor) -> Tensor:
+    # At least float32, as shares in half precision would not add up to 1.
     return gradient.to_dense().to(torch.promote_types(gradient.dtype, torch.float32))
-
-
-def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
-    """What did not take part carries no blame."""
-    return torch.zeros_like(like) if gradient is None else gradient

@@ -1,6 +1,7 @@
-"""Gradient descent: step downhill, again and again; every weight moves against its gradient."""
+"""Gradient descent: every weight moves a step against its gradient."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,97 +14,90 @@ from brainnet.learning.gradient import to_wide
 
 @dataclass(frozen=True, slots=True)
 class ParameterStep:
-    """What one step did to one parameter: plain numbers.
+    """The effect of one optimizer step on one parameter.
 
     Attributes:
-        name: the parameter's name, where the optimizer was given `named_parameters()`; else its
-            place in the optimizer, such as `parameter_0`.
-        learning_rate: the factor on the step.
-        slope: Euclidean norm of its gradient.
-        change: Euclidean norm of what was added to it.
-        update_ratio: change over the parameter's own norm before the step (inf from zero).
-        predicted_decrease: what the slope promised: -gradient · change, in units of the loss.
+        name: name of the parameter if the optimizer was created from `named_parameters()`;
+            otherwise its position, such as `parameter_0`.
+        learning_rate: learning rate of its parameter group.
+        gradient_norm: Euclidean norm of the gradient.
+        update_norm: Euclidean norm of the change of the parameter.
+        update_ratio: update norm divided by the norm of the parameter before the step.
+        predicted_decrease: first-order estimate of the decrease in loss, -gradient · change.
     """
 
     name: str
     learning_rate: float
-    slope: float
-    change: float
+    gradient_norm: float
+    update_norm: float
     update_ratio: float
     predicted_decrease: float
 
 
 class GradientDescent(torch.optim.SGD):
-    """PyTorch's SGD under its textbook name, which can also tell what a step did.
+    """`torch.optim.SGD` under its textbook name; it can also report what a step did.
 
-    Without momentum and weight decay the step is the learning rate times the gradient, against it
-    (Robbins & Monro, 1951): steep ground, big step; flat ground, small step. All arguments are
-    those of `torch.optim.SGD`.
+    Without momentum and weight decay, the step is minus the learning rate times the gradient
+    (Robbins & Monro, 1951). All arguments are those of `torch.optim.SGD`.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.tensor([2.0]))
         >>> descent = GradientDescent([("weight", weight)], lr=0.1)
-        >>> weight.square().sum().backward()  # the slope at 2 is 4
-        >>> told = descent.tell_step()[0]
-        >>> f"moved by {told.change:.2f}, to {weight.item():.2f}"
+        >>> weight.square().sum().backward()  # the gradient at 2 is 4
+        >>> report = descent.step_with_report()[0]
+        >>> f"moved by {report.update_norm:.2f}, to {weight.item():.2f}"
         'moved by 0.40, to 1.60'
     """
 
     concept = concepts.GRADIENT_DESCENT
 
-    def tell_step(self, closure: Callable[[], float] | None = None) -> list[ParameterStep]:
-        """Do one `step`, and tell what it did to each parameter that has a gradient.
+    def step_with_report(self, closure: Callable[[], float] | None = None) -> list[ParameterStep]:
+        """Take one `step`, and return its effect on each parameter that has a gradient.
 
-        Costs a copy of the parameters and of their gradients, and one read of the device; `step`
-        alone costs none of them.
+        In addition to a `step`, this copies the parameters and gradients, and reads from the device
+        once.
 
         Args:
-            closure: what computes the loss and the gradients anew, called once before the step.
+            closure: computes the loss and the gradients; called once, before the step.
         """
         if closure is not None:
             with torch.enable_grad():
                 closure()
-        # Copies of the gradients, too: a step may add its momentum to them in place.
-        moved = [
-            (name, group["lr"], value, value.detach().clone(), value.grad.clone())
-            for name, group, value in _named(self)
+        # Gradients are copied, too, because a step may add the momentum to them in place.
+        parameters = [
+            (name, float(group["lr"]), value, value.detach().clone(), value.grad.clone())
+            for name, group, value in self._iterate_parameters()
             if value.grad is not None
         ]
         self.step()
-        if not moved:
+        if not parameters:
             return []
-        device = moved[0][2].device
-        numbers = torch.stack([_measured(*tensors).to(device) for _, _, *tensors in moved])
-        return [
-            _told(name, rate, *row)
-            for (name, rate, *_), row in zip(moved, numbers.tolist(), strict=True)
-        ]
+        device = parameters[0][2].device
+        rows = torch.stack([_measure_step(*row[2:]).to(device) for row in parameters]).tolist()
+        steps = []
+        for (name, rate, *_), (gradient_norm, update_norm, norm, decrease) in zip(
+            parameters, rows, strict=True
+        ):
+            ratio = update_norm / norm if norm > 0 else (math.inf if update_norm > 0 else 0.0)
+            steps.append(ParameterStep(name, rate, gradient_norm, update_norm, ratio, decrease))
+        return steps
+
+    def _iterate_parameters(self) -> Iterator[tuple[str, dict[str, Any], Tensor]]:
+        """Yield each parameter with its name and its group."""
+        position = 0
+        for group in self.param_groups:
+            for index, value in enumerate(group["params"]):
+                names = group.get("param_names")
+                yield names[index] if names else f"parameter_{position}", group, value
+                position += 1
 
 
-def _named(optimizer: torch.optim.Optimizer) -> list[tuple[str, dict[str, Any], Tensor]]:
-    """Every parameter with its name and its group's settings."""
-    named: list[tuple[str, dict[str, Any], Tensor]] = []
-    for group in optimizer.param_groups:
-        names = group.get("param_names")
-        for position, value in enumerate(group["params"]):
-            name = names[position] if names else f"parameter_{len(named)}"
-            named.append((name, group, value))
-    return named
-
-
-def _measured(value: Tensor, start: Tensor, gradient: Tensor) -> Tensor:
-    """Slope, change, size before and promised decrease, (4,) on the parameter's device."""
+def _measure_step(value: Tensor, start: Tensor, gradient: Tensor) -> Tensor:
+    """Compute gradient norm, update norm, norm before the step and predicted decrease, (4,)."""
     start, gradient = to_wide(start), to_wide(gradient.to_dense())
     change = to_wide(value.detach()) - start
-    promised = -(gradient * change).sum()
-    return torch.stack([gradient.norm(), change.norm(), start.norm(), promised])
-
-
-def _told(
-    name: str, rate: float, slope: float, change: float, size: float, promised: float
-) -> ParameterStep:
-    ratio = change / size if size > 0 else (float("inf") if change > 0 else 0.0)
-    return ParameterStep(name, float(rate), slope, change, ratio, promised)
+    decrease = -(gradient * change).sum()
+    return torch.stack([gradient.norm(), change.norm(), start.norm(), decrease])
 
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {

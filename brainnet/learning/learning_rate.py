@@ -1,4 +1,4 @@
-"""Learning rate: the size of the step; too big and you panic, too small and you never learn."""
+"""Learning rate: the factor of each step, and its schedules."""
 
 import inspect
 import math
@@ -15,21 +15,23 @@ from torch.optim.lr_scheduler import (
 
 from brainnet import concepts
 
+# Fraction of the initial learning rate that an exponential schedule reaches at the end.
+_FINAL_FRACTION = 0.01
+
 
 class WarmupCosine(LRScheduler):
-    """Careful first steps, then full ones, then smaller and smaller ones down to rest.
+    """Linear warm-up, then cosine decay to zero; to be stepped once per optimizer step.
 
-    The rate rises in a straight line over the warm-up (Goyal et al., 2017) and falls along half a
-    cosine to zero (Loshchilov & Hutter, 2017). Step it once per optimizer step.
+    Goyal et al., Accurate, Large Minibatch SGD (2017); Loshchilov & Hutter, SGDR (2017).
 
     Args:
-        optimizer: whose learning rates are scaled.
-        total_steps: optimizer steps of the whole run.
-        warmup: share of the steps that rise, in [0, 1).
-        last_epoch: the last step done, as in every scheduler of PyTorch; -1 to begin.
+        optimizer: optimizer whose learning rates are scheduled.
+        total_steps: number of optimizer steps of the run.
+        warmup: fraction of the steps used for the warm-up, in [0, 1).
+        last_epoch: index of the last step, as in PyTorch's schedulers; -1 for a new run.
 
     Raises:
-        ValueError: where `total_steps` is not positive or `warmup` is out of range.
+        ValueError: if `total_steps` is not positive or `warmup` is out of range.
     """
 
     concept = concepts.LEARNING_RATE
@@ -39,22 +41,22 @@ class WarmupCosine(LRScheduler):
     ) -> None:
         if total_steps < 1 or not 0 <= warmup < 1:
             raise ValueError(
-                "a schedule needs at least one step in all, and a share from 0 up to, not "
-                f"including, 1 to warm up; got total_steps={total_steps}, warmup={warmup}."
+                "WarmupCosine needs total_steps of at least 1 and a warmup between 0 and 1 (1 "
+                f"excluded); got total_steps={total_steps}, warmup={warmup}."
             )
         self.total_steps = total_steps
         self.warmup = warmup
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float | Tensor]:
-        """The rates of the step about to be taken, one per parameter group."""
-        return [base * self._factor(self.last_epoch) for base in self.base_lrs]
+        """Learning rates of the next step, one per parameter group."""
+        return [base * self._compute_factor(self.last_epoch) for base in self.base_lrs]
 
-    def _factor(self, step: int) -> float:
-        rising = round(self.warmup * self.total_steps)
-        if step < rising:
-            return (step + 1) / (rising + 1)
-        progress = min(1.0, (step - rising) / max(1, self.total_steps - rising))
+    def _compute_factor(self, step: int) -> float:
+        warmup_steps = round(self.warmup * self.total_steps)
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        progress = min(1.0, (step - warmup_steps) / max(1, self.total_steps - warmup_steps))
         return (1 + math.cos(math.pi * progress)) / 2
 
 
@@ -68,18 +70,14 @@ SCHEDULES: dict[str, type[LRScheduler]] = {
 
 """Schedules by name, each stepped once per optimizer step; a constant rate needs none."""
 
-_FINAL_FRACTION = 0.01
-
-"""What an exponential schedule leaves of the learning rate at the end of a run."""
-
 
 def fill_run_settings(optimizer: Optimizer, total_steps: int) -> dict[str, float]:
-    """What schedules ask about the run they move through, by the names PyTorch has for it.
+    """Compute the arguments of schedules that depend on the run, by PyTorch's names.
 
     Example:
         >>> import torch
         >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
-        >>> settings = settings_of_run(optimizer, total_steps=300)
+        >>> settings = fill_run_settings(optimizer, total_steps=300)
         >>> settings["max_lr"], settings["step_size"], settings["T_max"]
         (0.5, 100, 300)
     """
@@ -93,12 +91,12 @@ def fill_run_settings(optimizer: Optimizer, total_steps: int) -> dict[str, float
 
 
 def find_run_settings(schedule: type[LRScheduler]) -> list[str]:
-    """The settings that a schedule cannot do without and has no value for by itself.
+    """Find the arguments of `fill_run_settings` that a schedule requires.
 
     Example:
-        >>> left_to_run(ExponentialLR), left_to_run(StepLR), left_to_run(OneCycleLR)
-        (['gamma'], ['step_size'], ['max_lr', 'total_steps'])
+        >>> find_run_settings(ExponentialLR), find_run_settings(OneCycleLR)
+        (['gamma'], ['max_lr', 'total_steps'])
     """
-    asked = ("T_max", "total_steps", "step_size", "gamma", "max_lr")
+    names = ("T_max", "total_steps", "step_size", "gamma", "max_lr")
     parameters = inspect.signature(schedule).parameters.values()
-    return [p.name for p in parameters if p.name in asked and p.default in (p.empty, None)]
+    return [p.name for p in parameters if p.name in names and p.default in (p.empty, None)]

@@ -1,4 +1,4 @@
-"""Loss function: the sting of being wrong; the bigger the mistake, the bigger the sting."""
+"""Loss function: how wrong the outputs of a network are, as one number."""
 
 from typing import Literal
 
@@ -12,15 +12,15 @@ Task = Literal["multiclass", "binary", "regression"]
 
 
 class CrossEntropy(nn.Module):
-    """How surprised the network is by the right class: -log of the share it gave to it.
+    """Mean negative log-likelihood of the true class: PyTorch's `cross_entropy`.
 
-    PyTorch's `cross_entropy`; the outputs are logits, no softmax before it.
+    The outputs are logits.
 
     Args:
-        label_smoothing: share of certainty spread over all classes, in [0, 1).
+        label_smoothing: probability spread evenly over all classes in the targets, in [0, 1).
 
     Raises:
-        ValueError: where outputs and targets do not fit together, or the smoothing is out of range.
+        ValueError: if the shapes do not match, or the smoothing is out of range.
 
     Shape:
         outputs: (batch, classes)
@@ -35,18 +35,24 @@ class CrossEntropy(nn.Module):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(
-                f"label_smoothing is a share from 0 up to, not including, 1; got {label_smoothing}."
+                f"label_smoothing must be between 0 and 1 (1 excluded); got {label_smoothing}."
             )
         self.label_smoothing = label_smoothing
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean sting over the batch, in nats."""
-        _need_classes(outputs, targets, type(self).__name__)
+        """Mean loss of the batch, in nats."""
+        has_classes = outputs.ndim == 2 and targets.shape == outputs.shape[:1]
+        if not has_classes or targets.is_floating_point():
+            raise ValueError(
+                "CrossEntropy needs one output per class, (batch, classes), and class indices as "
+                f"targets, (batch,) int64; got {tuple(outputs.shape)} and {tuple(targets.shape)} "
+                f"{targets.dtype}. Use MeanSquaredError for numerical targets."
+            )
         return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
 
     @staticmethod
     def count_outputs(classes: int) -> int:
-        """Outputs that the network needs: one per class."""
+        """Number of outputs of the network: one per class."""
         return classes
 
     @staticmethod
@@ -56,21 +62,21 @@ class CrossEntropy(nn.Module):
 
     @staticmethod
     def compute_probabilities(outputs: Tensor) -> Tensor:
-        """Share that the network gives to each class, (batch, classes)."""
+        """Probability of each class, (batch, classes)."""
         return outputs.softmax(dim=-1)
 
     def extra_repr(self) -> str:
-        """Smoothing, and the concept that this part embodies."""
+        """Label smoothing and the concept of this module."""
         return f"label_smoothing={self.label_smoothing:g}, concept={self.concept.name}"
 
 
 class BinaryCrossEntropy(nn.Module):
-    """Cross-entropy of a yes-or-no question, answered by one output.
+    """Cross-entropy of two classes with one output: `binary_cross_entropy_with_logits`.
 
-    PyTorch's `binary_cross_entropy_with_logits`; the output is a logit, no sigmoid before it.
+    The output is the logit of class 1.
 
     Raises:
-        ValueError: where outputs and targets do not fit together.
+        ValueError: if the shapes do not match.
 
     Shape:
         outputs: (batch, 1)
@@ -82,63 +88,81 @@ class BinaryCrossEntropy(nn.Module):
     tasks: tuple[Task, ...] = ("binary",)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean sting over the batch, in nats."""
+        """Mean loss of the batch, in nats."""
         if outputs.ndim != 2 or outputs.shape[1] != 1 or targets.shape != outputs.shape[:1]:
             raise ValueError(
                 "BinaryCrossEntropy needs one output per row, (batch, 1), and one target per row, "
-                f"(batch,); got {tuple(outputs.shape)} and {tuple(targets.shape)}. "
-                "Give the network one output, or use CrossEntropy with one output per class."
+                f"(batch,); got {tuple(outputs.shape)} and {tuple(targets.shape)}. Use "
+                "CrossEntropy for one output per class."
             )
         return F.binary_cross_entropy_with_logits(outputs[:, 0], targets.to(outputs.dtype))
 
     @staticmethod
     def count_outputs(classes: int) -> int:
-        """Outputs that the network needs: one, for yes or no."""
+        """Number of outputs of the network: one."""
         if classes != 2:
             raise ValueError(
-                f"BinaryCrossEntropy tells two classes apart; got {classes}. Use CrossEntropy "
+                f"BinaryCrossEntropy needs two classes; got {classes}. Use CrossEntropy "
                 "(loss=cross_entropy)."
             )
         return 1
 
     @staticmethod
     def decode(outputs: Tensor) -> Tensor:
-        """1 where the output is positive, else 0, (batch,) int64."""
+        """1 if the output is positive, else 0, (batch,) int64."""
         return (outputs[:, 0] > 0).to(torch.int64)
 
     @staticmethod
     def compute_probabilities(outputs: Tensor) -> Tensor:
-        """Share that the network gives to no and to yes, (batch, 2)."""
-        yes = outputs[:, :1].sigmoid()
-        return torch.cat([1 - yes, yes], dim=1)
+        """Probabilities of class 0 and class 1, (batch, 2)."""
+        positive = outputs[:, :1].sigmoid()
+        return torch.cat([1 - positive, positive], dim=1)
 
     def extra_repr(self) -> str:
-        """The concept that this part embodies."""
+        """The concept of this module."""
         return f"concept={self.concept.name}"
 
 
-def _one_per_target(targets: int) -> int:
-    """Outputs that the network needs: one per column of the targets."""
-    return targets
+class _RegressionLoss(nn.Module):
+    """What the losses of numerical targets have in common."""
+
+    concept = concepts.LOSS_FUNCTION
+    tasks: tuple[Task, ...] = ("regression",)
+
+    @staticmethod
+    def count_outputs(targets: int) -> int:
+        """Number of outputs of the network: one per target column."""
+        return targets
+
+    @staticmethod
+    def decode(outputs: Tensor) -> Tensor:
+        """The outputs themselves, (batch, targets)."""
+        return outputs
+
+    @staticmethod
+    def compute_probabilities(_outputs: Tensor) -> None:
+        """None: numerical predictions have no probabilities."""
+        return
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        # PyTorch would broadcast (batch,) against (batch, 1) with only a warning.
+        if outputs.shape != targets.shape or not targets.is_floating_point():
+            raise ValueError(
+                f"{type(self).__name__} needs outputs and targets of the same shape, "
+                f"(batch, targets), and floating-point targets; got {tuple(outputs.shape)} and "
+                f"{tuple(targets.shape)} {targets.dtype}. Use CrossEntropy for classes."
+            )
+
+    def extra_repr(self) -> str:
+        """The concept of this module."""
+        return f"concept={self.concept.name}"
 
 
-def _the_outputs_themselves(outputs: Tensor) -> Tensor:
-    """The numbers as the network gives them, (batch, targets)."""
-    return outputs
-
-
-def _no_probabilities(_outputs: Tensor) -> None:
-    """Numbers come without probabilities."""
-    return
-
-
-class MeanSquaredError(nn.Module):
-    """The square of the mistake: twice as wrong stings four times as much.
-
-    PyTorch's `mse_loss`, without its silent broadcast of (batch,) against (batch, 1).
+class MeanSquaredError(_RegressionLoss):
+    """Mean of the squared errors: PyTorch's `mse_loss`, without broadcasting.
 
     Raises:
-        ValueError: where the shapes differ or the targets are whole numbers (classes).
+        ValueError: if the shapes differ, or the targets are integers (classes).
 
     Shape:
         outputs: (batch, targets)
@@ -146,111 +170,60 @@ class MeanSquaredError(nn.Module):
         return:  ()
     """
 
-    concept = concepts.LOSS_FUNCTION
-    tasks: tuple[Task, ...] = ("regression",)
-    count_outputs = staticmethod(_one_per_target)
-    decode = staticmethod(_the_outputs_themselves)
-    compute_probabilities = staticmethod(_no_probabilities)
-
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over all numbers, in squared units of the targets."""
-        _need_numbers(outputs, targets, type(self).__name__)
+        """Mean over all values, in squared units of the targets."""
+        self._check(outputs, targets)
         return F.mse_loss(outputs, targets)
 
-    def extra_repr(self) -> str:
-        """The concept that this part embodies."""
-        return f"concept={self.concept.name}"
 
-
-class MeanAbsoluteError(nn.Module):
-    """The size of the mistake: twice as wrong stings twice as much; outliers count less.
-
-    PyTorch's `l1_loss`, without its silent broadcast.
+class MeanAbsoluteError(_RegressionLoss):
+    """Mean of the absolute errors, less sensitive to outliers: PyTorch's `l1_loss`.
 
     Raises:
-        ValueError: where the shapes differ or the targets are whole numbers (classes).
+        ValueError: if the shapes differ, or the targets are integers (classes).
 
     Shape:
         outputs: (batch, targets)
         targets: (batch, targets)
         return:  ()
     """
-
-    concept = concepts.LOSS_FUNCTION
-    tasks: tuple[Task, ...] = ("regression",)
-    count_outputs = staticmethod(_one_per_target)
-    decode = staticmethod(_the_outputs_themselves)
-    compute_probabilities = staticmethod(_no_probabilities)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over all numbers, in units of the targets."""
-        _need_numbers(outputs, targets, type(self).__name__)
+        """Mean over all values, in units of the targets."""
+        self._check(outputs, targets)
         return F.l1_loss(outputs, targets)
 
-    def extra_repr(self) -> str:
-        """The concept that this part embodies."""
-        return f"concept={self.concept.name}"
 
-
-class Huber(nn.Module):
-    """Squared for small mistakes, absolute for large ones (Huber, 1964).
-
-    PyTorch's `huber_loss`, without its silent broadcast.
+class Huber(_RegressionLoss):
+    """Squared for small errors, linear for large ones (Huber, 1964): PyTorch's `huber_loss`.
 
     Args:
-        delta: size of a mistake from which the sting grows no faster; positive, in units of the
-            targets.
+        delta: error at which the loss becomes linear; positive, in units of the targets.
 
     Raises:
-        ValueError: where the shapes differ, the targets are whole numbers (classes), or delta is
-            not positive.
+        ValueError: if the shapes differ, the targets are integers (classes), or delta is not
+            positive.
 
     Shape:
         outputs: (batch, targets)
         targets: (batch, targets)
         return:  ()
     """
-
-    concept = concepts.LOSS_FUNCTION
-    tasks: tuple[Task, ...] = ("regression",)
-    count_outputs = staticmethod(_one_per_target)
-    decode = staticmethod(_the_outputs_themselves)
-    compute_probabilities = staticmethod(_no_probabilities)
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()
         if not delta > 0:
-            raise ValueError(f"the Huber loss needs a positive delta; got {delta}.")
+            raise ValueError(f"delta must be positive; got {delta}.")
         self.delta = delta
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over all numbers."""
-        _need_numbers(outputs, targets, type(self).__name__)
+        """Mean over all values."""
+        self._check(outputs, targets)
         return F.huber_loss(outputs, targets, delta=self.delta)
 
     def extra_repr(self) -> str:
-        """Delta, and the concept that this part embodies."""
+        """Delta and the concept of this module."""
         return f"delta={self.delta:g}, concept={self.concept.name}"
-
-
-def _need_classes(outputs: Tensor, targets: Tensor, loss: str) -> None:
-    fits = outputs.ndim == 2 and targets.shape == outputs.shape[:1]
-    if not fits or targets.is_floating_point():
-        raise ValueError(
-            f"{loss} needs one output per class, (batch, classes), and the number of the right "
-            f"class as target, (batch,) int64; got {tuple(outputs.shape)} and "
-            f"{tuple(targets.shape)} {targets.dtype}. Give class numbers, or use MeanSquaredError "
-            "for targets that are measurements."
-        )
-
-
-def _need_numbers(outputs: Tensor, targets: Tensor, loss: str) -> None:
-    if outputs.shape != targets.shape or not targets.is_floating_point():
-        raise ValueError(
-            f"{loss} needs outputs and targets of one shape, (batch, targets), in floating point; "
-            f"got {tuple(outputs.shape)} and {tuple(targets.shape)} {targets.dtype}. Reshape one "
-            "of them, or use CrossEntropy for targets that are classes."
-        )
 
 
 LOSSES: dict[str, type[nn.Module]] = {
@@ -267,4 +240,4 @@ DEFAULT_LOSS: dict[Task, str] = {
     "regression": "mean_squared_error",
 }
 
-"""The loss that `auto` stands for, by task."""
+"""The loss that `auto` selects for each task."""

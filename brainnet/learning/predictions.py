@@ -1,4 +1,4 @@
-"""Answers: what a network's outputs say, in the form of the targets."""
+"""Predictions: network outputs, and how to decode them into classes, numbers and probabilities."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from brainnet.learning.loss import Task
 
 BATCH_ROWS = 8192
 
-"""Rows of one forward pass: a row's last bit may depend on how many are multiplied with it."""
+"""Rows of one forward pass; a fixed number, as the last bits of a row may depend on it."""
 
 MAX_BATCH_CELLS = 1 << 24
 
@@ -19,89 +19,83 @@ PREDICTION_COLUMN = "prediction"
 
 PROBABILITY_PREFIX = "probability "
 
-"""What the columns of an answer are called: the one before a class is `probability CLASS`."""
-
-_SHARES = (nn.CrossEntropyLoss, nn.NLLLoss)
-
-_YES_OR_NO = (nn.BCEWithLogitsLoss,)
+"""Prefix of the columns of probabilities: the column of class A is `probability A`."""
 
 
 def decode_predictions(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
-    """Turn outputs (batch, outputs) into classes (batch,) or numbers (batch, targets).
+    """Decode outputs (batch, outputs) into classes (batch,) or numbers (batch, targets).
 
     Args:
-        outputs: of the network.
-        loss: says itself how, where it has a method `answer`.
-        task: decides where it does not: numbers stand for themselves, one output says yes where it
-            is positive, and of several the largest one wins.
+        outputs: outputs of the network.
+        loss: its method `decode` is used if it has one.
+        task: used otherwise: numbers for regression; for classes, the sign of a single output, or
+            the largest of several.
 
     Example:
-        >>> answers(torch.tensor([[0.2, 0.8]]), nn.CrossEntropyLoss(), "multiclass")
+        >>> decode_predictions(torch.tensor([[0.2, 0.8]]), nn.CrossEntropyLoss(), "multiclass")
         tensor([1])
     """
-    answer: Callable[[Tensor], Tensor] | None = getattr(loss, "decode", None)
-    if answer is not None:
-        return answer(outputs)
+    decode: Callable[[Tensor], Tensor] | None = getattr(loss, "decode", None)
+    if decode is not None:
+        return decode(outputs)
     if task == "regression":
         return outputs
     return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
 
 
 def compute_probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor | None:
-    """Turn outputs (batch, outputs) into the share that each class is given, (batch, classes).
+    """Convert outputs (batch, outputs) to the probability of each class, (batch, classes).
 
     Args:
-        outputs: of the network.
-        loss: says itself how, where it has a method `probabilities`; PyTorch's own cross-entropies
-            are known.
-        task: numbers have none.
+        outputs: outputs of the network.
+        loss: its method `compute_probabilities` is used if it has one; PyTorch's cross-entropy
+            losses are known.
+        task: regression has no probabilities.
 
     Returns:
-        None where there are none, or the loss does not tell what its outputs stand for.
+        None if there are no probabilities, or the meaning of the outputs is not known.
 
     Example:
-        >>> probabilities(torch.tensor([[0.0]]), nn.BCEWithLogitsLoss(), "binary")
+        >>> compute_probabilities(torch.tensor([[0.0]]), nn.BCEWithLogitsLoss(), "binary")
         tensor([[0.5000, 0.5000]])
     """
-    shares: Callable[[Tensor], Tensor | None] | None = getattr(loss, "compute_probabilities", None)
     if task == "regression":
         return None
-    if shares is not None:
-        return shares(outputs)
-    if isinstance(loss, _SHARES):
+    compute: Callable[[Tensor], Tensor] | None = getattr(loss, "compute_probabilities", None)
+    if compute is not None:
+        return compute(outputs)
+    if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
         return outputs.softmax(dim=-1)
-    if isinstance(loss, _YES_OR_NO) and outputs.shape[1] == 1:
-        yes = outputs.sigmoid()
-        return torch.cat([1 - yes, yes], dim=1)
+    if isinstance(loss, nn.BCEWithLogitsLoss) and outputs.shape[1] == 1:
+        positive = outputs.sigmoid()
+        return torch.cat([1 - positive, positive], dim=1)
     return None
 
 
 def choose_batch_rows(inputs: int) -> int:
-    """Return how many rows of so many inputs to ask a network about at a time.
-
-    Fewer where they are large, as `DataModule.batches` has it.
+    """Choose the number of rows of one forward pass for a number of inputs per row.
 
     Example:
-        >>> rows_of_a_pass(64), rows_of_a_pass(3 * 224 * 224)
+        >>> choose_batch_rows(64), choose_batch_rows(3 * 224 * 224)
         (8192, 111)
     """
     return max(1, min(BATCH_ROWS, MAX_BATCH_CELLS // inputs))
 
 
 def compute_outputs(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Ask a network for its outputs, `rows_of_a_pass` at a time, without gradients.
+    """Compute the outputs of a network in batches of `choose_batch_rows`, without gradients.
 
     The same rows in the same order give the same outputs, to the bit.
 
     Args:
-        network: in evaluation mode.
-        inputs: scaled, (rows, inputs).
+        network: network in evaluation mode.
+        inputs: scaled inputs, (rows, inputs).
 
     Returns:
-        On the CPU, (rows, outputs), in the network's own numbers.
+        Outputs on the CPU, (rows, outputs), in the data type of the network.
     """
-    like = next(network.parameters())
+    parameter = next(network.parameters())
     with torch.no_grad():
-        passes = inputs.contiguous().split(choose_batch_rows(inputs.shape[1]))
-        found = [network(rows.to(like)).cpu() for rows in passes]
-    return torch.cat(found)
+        batches = inputs.contiguous().split(choose_batch_rows(inputs.shape[1]))
+        outputs = [network(rows.to(parameter)).cpu() for rows in batches]
+    return torch.cat(outputs)

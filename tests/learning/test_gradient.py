@@ -1,4 +1,4 @@
-"""The slope: labelled views of `.grad`."""
+"""Gradients: labeled views of `.grad`."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from brainnet.learning.gradient import get_gradients
 from brainnet.structure.network import Network
 
 
-def test_labelled_views_of_grad() -> None:
+def test_gradients_are_views_of_grad() -> None:
     network = Network([4, 3, 2])
     network(torch.randn(5, 4)).square().mean().backward()
     hidden, output = get_gradients(network)
@@ -17,37 +17,37 @@ def test_labelled_views_of_grad() -> None:
     assert output.bias is network.layers[1].bias.value.grad
 
 
-def test_steepness_is_the_norm_over_weights_and_bias() -> None:
+def test_norm_covers_weights_and_bias() -> None:
     model = nn.Sequential(nn.Linear(2, 1))
-    model(torch.tensor([[2.0, 2.0]])).sum().backward()  # slopes 2, 2 and 1
+    model(torch.tensor([[2.0, 2.0]])).sum().backward()  # gradients 2, 2 and 1
     assert get_gradients(model)[0].norm == 3.0
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("slope", [2.0**15, 2.0**-14])
-def test_steep_and_flat_ground_in_few_bits(kind: torch.dtype, slope: float) -> None:
+@pytest.mark.parametrize("value", [2.0**15, 2.0**-14])
+def test_norm_in_low_precision(kind: torch.dtype, value: float) -> None:
     model = nn.Linear(15, 1, dtype=kind)
-    model.weight.grad = torch.full_like(model.weight, slope)
-    model.bias.grad = torch.full_like(model.bias, slope)
-    assert get_gradients(model)[0].norm == pytest.approx(4 * slope, rel=1e-12)
+    model.weight.grad = torch.full_like(model.weight, value)
+    model.bias.grad = torch.full_like(model.bias, value)
+    assert get_gradients(model)[0].norm == pytest.approx(4 * value, rel=1e-12)
 
 
-def test_a_vanishing_slope_is_not_flat_ground() -> None:
+def test_norm_of_tiny_gradients() -> None:
     model = nn.Linear(2, 1, bias=False)
     model.weight.grad = torch.tensor([[3e-30, 4e-30]])
     assert get_gradients(model)[0].norm == pytest.approx(5e-30)
 
 
-def test_flat_ground_before_any_pass() -> None:
+def test_no_gradient_before_backward() -> None:
     gradient = get_gradients(Network([4, 2]))[0]
     assert gradient.weights is None
     assert gradient.norm == 0.0
-    assert str(gradient) == "output: steepness 0"
+    assert str(gradient) == "output: gradient norm 0"
 
 
-def test_weights_that_are_made_of_others_have_no_slope_of_their_own() -> None:
+def test_parametrized_weights_have_no_gradient() -> None:
     model = nn.utils.parametrizations.weight_norm(nn.Linear(2, 1))
     model(torch.tensor([[2.0, 2.0]])).sum().backward()
-    found = get_gradients(model)[0]
-    assert found.weights is None
-    assert found.bias is model.bias.grad
+    gradient = get_gradients(model)[0]
+    assert gradient.weights is None
+    assert gradient.bias is model.bias.grad

@@ -1,4 +1,4 @@
-"""What outputs say: classes, numbers, probabilities; the same to the bit for the same rows."""
+"""Predictions: decoded outputs, probabilities, and outputs in batches."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ YES = torch.tensor([[2.0], [-1.0]])
         (LOGITS, nn.L1Loss(), "regression", LOGITS.tolist()),
     ],
 )
-def test_answers_have_the_form_of_the_targets(outputs, loss, task, expected):
+def test_decoded_predictions(outputs, loss, task, expected):
     assert decode_predictions(outputs, loss, task).tolist() == expected
 
 
@@ -42,10 +42,10 @@ def test_answers_have_the_form_of_the_targets(outputs, loss, task, expected):
         (YES, nn.BCEWithLogitsLoss(), "binary", torch.cat([1 - YES.sigmoid(), YES.sigmoid()], 1)),
     ],
 )
-def test_probabilities_are_those_that_the_loss_means(outputs, loss, task, expected):
-    found = compute_probabilities(outputs, loss, task)
-    assert torch.allclose(found, expected)
-    assert torch.allclose(found.sum(dim=1), torch.ones(2))
+def test_probabilities(outputs, loss, task, expected):
+    probabilities = compute_probabilities(outputs, loss, task)
+    assert torch.allclose(probabilities, expected)
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(2))
 
 
 @pytest.mark.parametrize(
@@ -56,23 +56,23 @@ def test_probabilities_are_those_that_the_loss_means(outputs, loss, task, expect
         (nn.MSELoss(), "regression"),
     ],
 )
-def test_where_nobody_says_what_outputs_mean_there_are_no_probabilities(loss, task):
+def test_unknown_losses_have_no_probabilities(loss, task):
     assert compute_probabilities(LOGITS, loss, task) is None
 
 
-def test_outputs_of_many_rows_are_those_of_their_parts():
+def test_outputs_do_not_depend_on_batches_and_threads():
     random = torch.Generator().manual_seed(0)
     network = Network([10, 50, 7, 2], generator=random).eval()
     inputs = torch.randn(2 * BATCH_ROWS + 100, 10, generator=random)
-    found = compute_outputs(network, inputs)
-    assert not found.requires_grad
+    outputs = compute_outputs(network, inputs)
+    assert not outputs.requires_grad
     parts = [compute_outputs(network, part) for part in inputs.split(BATCH_ROWS)]
-    assert torch.equal(found, torch.cat(parts))
+    assert torch.equal(outputs, torch.cat(parts))
     columns_first = inputs.T.contiguous().T
-    assert torch.equal(compute_outputs(network, columns_first), found)
+    assert torch.equal(compute_outputs(network, columns_first), outputs)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        assert torch.equal(compute_outputs(network, inputs), found)
+        assert torch.equal(compute_outputs(network, inputs), outputs)
     finally:
         torch.set_num_threads(before)
