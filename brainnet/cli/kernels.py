@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from brainnet.errors import InputError, did_you_mean
 from brainnet.kernels import build as building
-from brainnet.kernels import dispatch as paths
+from brainnet.kernels import dispatch
 
 
 def run(words: Sequence[str]) -> int:
@@ -37,12 +37,12 @@ def _build(options: list[str]) -> str:
     Raises:
         InputError: where there is no compiler, or what it built can't be used here.
     """
-    built = building.build(force="--force" in options, begins=_say_it_takes_time)
-    paths.forget()
-    told = paths.status()["cpu"]
-    if told["path"] != "native" and paths.wanted() != "reference":
+    built = building.build_library(force="--force" in options, on_start=_say_it_takes_time)
+    dispatch.reset_dispatch()
+    told = dispatch.read_status()["cpu"]
+    if told["path"] != "native" and dispatch.read_choice() != "reference":
         raise InputError(f"the kernels were built but don't serve here: {told['reason']}.")
-    how = f"built in {built.seconds:.0f} s" if built.fresh else "there already"
+    how = f"built in {built.seconds:.0f} s" if built.is_new else "there already"
     return f"{how}: {built.library}\ncompiler: {built.compiler}\n"
 
 
@@ -53,9 +53,9 @@ def _say_it_takes_time() -> None:
 def _status(_options: list[str]) -> str:
     """Which path computes on each device, why, and where the built kernels lie."""
     lines = [
-        f"{device:<8}{told['path']:<12}{told['reason']}" for device, told in paths.status().items()
+        f"{device:<8}{told['path']:<12}{told['reason']}" for device, told in dispatch.read_status().items()
     ]
-    return "\n".join([*lines, f"{'cache':<8}{building.cache_folder()}"]) + "\n"
+    return "\n".join([*lines, f"{'cache':<8}{building.find_cache_folder()}"]) + "\n"
 
 
 def _clean(_options: list[str]) -> str:
@@ -64,9 +64,9 @@ def _clean(_options: list[str]) -> str:
     Raises:
         InputError: where a folder can't be removed.
     """
-    gone = building.clean()
+    gone = building.clean_cache()
     if not gone:
-        return f"nothing was built in {building.cache_folder()}\n"
+        return f"nothing was built in {building.find_cache_folder()}\n"
     return "".join(f"removed {folder}\n" for folder in gone)
 
 

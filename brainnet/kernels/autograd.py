@@ -1,54 +1,87 @@
-"""The threshold ramp as an autograd Function: right under every transform, keeps its output."""
+"""The threshold ramp as an autograd Function and, for compilers, as a registered op."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+# ruff: noqa: ANN401
+# (PyTorch passes contexts of Functions, whose attributes are arbitrary.)
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from brainnet.kernels import reference
-from brainnet.kernels.reference import Parameter
+from brainnet.kernels.reference import RampParameter
 
-# The overload itself: to look it up at each call costs as much as a small kernel.
+# The overload, because resolving it at each call takes as long as a small kernel.
 _hardtanh_backward = torch.ops.aten.hardtanh_backward.default
 
-_LARGE = 32768  # elements: with fewer, to copy them is as quick as to look at them
+# Below this number of elements, Python code costs more than the kernels that it saves.
+_SMALL_SIZE = 32768
+
+
+class TritonOptions(NamedTuple):
+    """What only the Triton kernels need to know about a call."""
+
+    dim: int
+    reuse_input: bool
+    counters: tuple[Tensor, Tensor] | None
 
 
 class ThresholdRampFunction(torch.autograd.Function):
-    """`clamp((input - threshold) / width, 0, 1)` with the derivatives of the reference.
+    """`clamp((input - threshold) / width, 0, 1)` that saves only its output.
 
     `threshold` and `width` are numbers or tensors that broadcast against the input without
-    enlarging it. Backward is made of differentiable operations, so it can be differentiated again.
+    enlarging it. With `triton`, the input is a plain CUDA tensor and Triton kernels compute the
+    ramp; otherwise ATen operations do. Backward can be differentiated again.
     """
 
     @staticmethod
-    def forward(input: Tensor, threshold: Parameter, width: Parameter, leak: float) -> Tensor:
-        """The output, which is all that is kept."""
-        return reference.forward(input, threshold, width)
+    def forward(
+        input: Tensor,
+        threshold: RampParameter,
+        width: RampParameter,
+        leak: float,
+        triton: TritonOptions | None,
+    ) -> Tensor:
+        """Compute the output, in the memory of the input where `triton` allows it."""
+        if triton is None:
+            return reference.compute_ramp(input, threshold, width)
+        # Triton takes seconds to import, which a program on the CPU should not pay.
+        from brainnet.kernels import triton_ramp
+
+        return triton_ramp.run_forward(input, threshold, width, *triton)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the output and the two small parameters."""
-        _, ctx.threshold, ctx.width, ctx.leak = inputs
-        tensors = [value for value in inputs[1:3] if isinstance(value, Tensor)]
-        ctx.places = tuple(isinstance(value, Tensor) for value in inputs[1:3])
-        if ctx.places[0]:
-            ctx.threshold = None
-        if ctx.places[1]:
-            ctx.width = None
-        ctx.save_for_backward(output, *tensors)
-        ctx.save_for_forward(output, *tensors)
+        """Save the output and the two small parameters."""
+        input, threshold, width, ctx.leak, ctx.triton = inputs
+        ctx.numbers = [None if isinstance(p, Tensor) else p for p in (threshold, width)]
+        saved = output, *(p if isinstance(p, Tensor) else None for p in (threshold, width))
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
+        if output is input:
+            ctx.mark_dirty(input)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of input, threshold and width."""
-        output, threshold, width = _saved(ctx)
-        return *reference.gradients(
-            grad, output, threshold, width, ctx.leak, ctx.needs_input_grad[1:3]
-        ), None
+        """Return the gradients of input, threshold and width."""
+        output, threshold, width = _restore(ctx)
+        needed = ctx.needs_input_grad[1:3]
+        if ctx.triton is not None and _is_plain_backward(grad, output):
+            from brainnet.kernels import triton_ramp
+
+            gradients = triton_ramp.run_backward(
+                grad, output, threshold, width, ctx.leak, ctx.triton.dim, needed
+            )
+        # DTensor cannot shard `hardtanh_backward`, and it has no forward-mode derivative.
+        elif ctx.leak or type(output) is not Tensor or is_transformed():
+            gradients = reference.compute_gradients(
+                grad, output, threshold, width, ctx.leak, needed
+            )
+        else:
+            gradients = _compute_gradients(grad, output, threshold, width, needed)
+        return *gradients, None, None
 
     @staticmethod
     def jvp(
@@ -56,131 +89,214 @@ class ThresholdRampFunction(torch.autograd.Function):
         tangent: Tensor | None,
         threshold_tangent: Tensor | None,
         width_tangent: Tensor | None,
-        _: None,
+        *_: None,
     ) -> Tensor:
-        """Forward-mode: the slope times (d_input - d_threshold - output * d_width)."""
-        output, _threshold, width = _saved(ctx)
+        """Forward mode: the slope times (d_input - d_threshold - output * d_width)."""
+        output, _threshold, width = _restore(ctx)
         dtype = reference.compute_dtype(output.dtype)
-        moved = torch.zeros_like(output, dtype=dtype) if tangent is None else tangent.to(dtype)
+        total = torch.zeros_like(output, dtype=dtype) if tangent is None else tangent.to(dtype)
         if threshold_tangent is not None:
-            moved = moved - threshold_tangent.to(dtype)
+            total = total - threshold_tangent.to(dtype)
         if width_tangent is not None:
-            moved = moved - output.to(dtype) * width_tangent.to(dtype)
-        return reference.times_slope(moved, output, width, ctx.leak).to(output.dtype)
+            total = total - output.to(dtype) * width_tangent.to(dtype)
+        return reference.multiply_by_slope(total, output, width, ctx.leak).to(output.dtype)
 
     @staticmethod
     def vmap(
         info: Any,
         in_dims: tuple[int | None, ...],
         input: Tensor,
-        threshold: Parameter,
-        width: Parameter,
+        threshold: RampParameter,
+        width: RampParameter,
         leak: float,
+        triton: TritonOptions | None,
     ) -> tuple[Tensor, int]:
-        """One more leading dimension: the op is elementwise, so the batch joins the others."""
+        """Compute the batch as one more leading dimension, since the op is elementwise."""
         if in_dims[0] is None:
             input = input.expand(info.batch_size, *input.shape)
         else:
             input = input.movedim(in_dims[0], 0)
-        threshold = _batched(threshold, in_dims[1], input.dim())
-        width = _batched(width, in_dims[2], input.dim())
-        return ThresholdRampFunction.apply(input, threshold, width, leak), 0
+        threshold = _move_batch_first(threshold, in_dims[1], input.dim())
+        width = _move_batch_first(width, in_dims[2], input.dim())
+        return ThresholdRampFunction.apply(input, threshold, width, leak, triton), 0
 
 
-class RampFunction(torch.autograd.Function):
-    """The same outside every transform.
+# `Function.apply` without the code for function transforms, which binds the arguments to the
+# signature of `forward` and thereby triples the time of a small call.
+_apply_untransformed = super(torch.autograd.Function, ThresholdRampFunction).apply
 
-    Few kernels of ATen each way, one for a ramp from 0 to 1; and what it leaves out makes a call on
-    a small tensor a third as long.
-    """
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        input: Tensor,
-        threshold: Parameter,
-        width: Parameter,
-        leak: float,
-    ) -> Tensor:
-        """The output, which is all that is kept."""
-        output = reference.forward(input, threshold, width)
-        if isinstance(width, Tensor):
-            ctx.save_for_backward(output, width)
-        else:
-            ctx.save_for_backward(output)
-            ctx.width = width
-        ctx.low = (threshold.shape, threshold.dtype) if isinstance(threshold, Tensor) else None
-        ctx.leak = leak
+def apply_function(
+    input: Tensor,
+    threshold: RampParameter,
+    width: RampParameter,
+    leak: float,
+    triton: TritonOptions | None = None,
+) -> Tensor:
+    """Call :class:`ThresholdRampFunction`, or PyTorch's own nodes where they are faster."""
+    if torch._C._are_functorch_transforms_active():
+        output: Tensor = ThresholdRampFunction.apply(input, threshold, width, leak, triton)
         return output
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of input, threshold and width, differentiable again."""
-        output, *widths = ctx.saved_tensors
-        width = widths[0] if widths else ctx.width
-        learns = ctx.needs_input_grad[1:3]
-        # Subclasses know the operations that all know: DTensor can't shard `hardtanh_backward`.
-        if ctx.leak or type(output) is not Tensor:
-            moved = reference.times_slope(grad, output, width, ctx.leak)
-        else:
-            moved = _times_slope(grad, output, width)
-        d_low = d_wide = None
-        if any(learns):
-            exact = _as(moved, reference.compute_dtype(output.dtype))
-            if learns[0]:
-                d_low = reference.negative_sum(exact, *ctx.low)
-            if learns[1]:
-                d_wide = reference.negative_sum(output * exact, width.shape, width.dtype)
-        return _as(moved, output.dtype), d_low, d_wide, None
+    if triton is None and not leak and _is_small(input):
+        composed = _compose_small(input, threshold, width)
+        if composed is not None:
+            return composed
+    output = _apply_untransformed(input, threshold, width, leak, triton)  # noqa: RET504
+    return output
 
 
-def _times_slope(grad: Tensor, output: Tensor, width: Parameter) -> Tensor:
-    """`reference.times_slope` without a leak, by the one kernel that ATen has; the same bits."""
-    inside: Tensor = _hardtanh_backward(grad, _known(output), 0.0, 1.0)
-    if not isinstance(width, Tensor) and width == 1.0:
-        return inside
-    dtype = reference.compute_dtype(output.dtype)
-    return _as(inside, dtype).div_(reference.cast(width, dtype))
+def _is_small(input: Tensor) -> bool:
+    """Whether a Python backward would take longer than all kernels together."""
+    return (
+        input.numel() < _SMALL_SIZE
+        and input.is_cpu
+        # Half types are rounded, which moves the kinks of the composition.
+        and input.dtype in (torch.float32, torch.float64)
+        and type(input) in (Tensor, torch.nn.Parameter)
+        and forward_ad._current_level < 0
+        # Reading a value would break a trace.
+        and not torch._C._len_torch_dispatch_stack()
+    )
 
 
-def has_nan(output: Tensor) -> bool | None:
-    """Whether some value is NaN; None where to look would hold up a device or a tracer.
-
-    Args:
-        output: values from 0 to 1, or NaN: their sum is NaN where one of them is.
-    """
-    if type(output) is not Tensor or not output.is_cpu:
+def _compose_small(input: Tensor, threshold: RampParameter, width: RampParameter) -> Tensor | None:
+    """Compose the ramp of ATen operations; None where their derivatives are not ours."""
+    if reference.is_plain_clamp(threshold, width):
         return None
-    return math.isnan(output.detach().sum().item())
-
-
-def _known(output: Tensor) -> Tensor:
-    """The output with 0 for NaN, which counts as outside.
-
-    ATen's kernel takes NaN for outside in its vector loop and for a place on the ramp in what is
-    left over, so that a gradient would depend on where a value lies.
-    """
-    if output.numel() >= _LARGE and has_nan(output) is False:
+    dtype = input.dtype
+    distance = input - reference.cast_parameter(threshold, dtype)
+    line = distance / reference.cast_parameter(width, dtype)
+    output: Tensor = torch.nn.functional.hardtanh(line, 0.0, 1.0)
+    if not output.requires_grad:
         return output
-    return output.nan_to_num(0.0)
+    # At NaN their slope depends on the position of the element, and where the line is infinite, the
+    # gradient of the width is NaN. A sum is finite only if all its terms are.
+    learns_width = isinstance(width, Tensor) and width.requires_grad
+    is_safe = line.detach().sum().isfinite().item() if learns_width else output.equal(output)
+    return output if is_safe else None
 
 
-def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """The tensor in that dtype; a conversion to the same costs as much as a small kernel."""
-    return tensor if tensor.dtype is dtype else tensor.to(dtype)
+def is_transformed() -> bool:
+    """Whether a function transform (vmap, grad, jvp ...) or a forward-mode level is active."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def _saved(ctx: Any) -> tuple[Tensor, Parameter, Parameter]:
+def _restore(ctx: Any) -> tuple[Tensor, RampParameter, RampParameter]:
     output, *tensors = ctx.saved_tensors
-    threshold = tensors.pop(0) if ctx.places[0] else ctx.threshold
-    width = tensors.pop(0) if ctx.places[1] else ctx.width
+    threshold, width = (
+        number if tensor is None else tensor
+        for number, tensor in zip(ctx.numbers, tensors, strict=True)
+    )
     return output, threshold, width
 
 
-def _batched(parameter: Parameter, batch: int | None, dims: int) -> Parameter:
-    """The parameter with its batch dimension first and its others aligned with the input's last."""
+def _is_plain_backward(grad: Tensor, output: Tensor) -> bool:
+    """Whether a kernel may compute the gradients: nobody differentiates them again."""
+    return not torch.is_grad_enabled() and type(grad) is Tensor and output.numel() > 0
+
+
+def _compute_gradients(
+    grad: Tensor,
+    output: Tensor,
+    threshold: RampParameter,
+    width: RampParameter,
+    needed: tuple[bool, bool],
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """`reference.compute_gradients` without a leak, with ATen's one kernel; the same bits."""
+    d_input: Tensor = _hardtanh_backward(grad, _replace_nan(output), 0.0, 1.0)
+    if not isinstance(width, Tensor) and width == 1.0 and not any(needed):
+        return d_input, None, None
+    dtype = reference.compute_dtype(output.dtype)
+    exact = _cast(d_input, dtype)
+    if isinstance(width, Tensor) or width != 1.0:
+        exact = exact.div_(reference.cast_parameter(width, dtype))
+    d_threshold = d_width = None
+    if needed[0] and isinstance(threshold, Tensor):
+        d_threshold = reference.sum_gradient(exact, threshold.shape, threshold.dtype)
+    if needed[1] and isinstance(width, Tensor):
+        d_width = reference.sum_gradient(output * exact, width.shape, width.dtype)
+    return _cast(exact, output.dtype), d_threshold, d_width
+
+
+def _replace_nan(output: Tensor) -> Tensor:
+    """Replace NaN with 0, which counts as outside.
+
+    ATen's kernel treats NaN as outside the ramp in its vectorized loop and as on the ramp in the
+    remaining elements, so a gradient would depend on the position of the element.
+    """
+    if output.numel() >= _SMALL_SIZE and output.is_cpu:
+        # Values lie between 0 and 1, so that their sum is NaN only if one of them is.
+        has_nan = output.detach().sum().isnan().item()
+        return output.nan_to_num(0.0) if has_nan else output
+    return output.nan_to_num(0.0)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
+
+
+def _move_batch_first(parameter: RampParameter, batch: int | None, dims: int) -> RampParameter:
+    """Move the batch dimension first and align the others with the last ones of the input."""
     if not isinstance(parameter, Tensor) or batch is None:
         return parameter
     parameter = parameter.movedim(batch, 0)
     ones = [1] * (dims - parameter.dim())
     return parameter.reshape(parameter.shape[0], *ones, *parameter.shape[1:])
+
+
+_library = torch.library.Library("brainnet", "FRAGMENT")
+_library.define(
+    "threshold_ramp(Tensor input, Tensor? threshold, Tensor? width, float threshold_number,"
+    " float width_number, float leak) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def _compute_op(
+    input: Tensor,
+    threshold: Tensor | None,
+    width: Tensor | None,
+    threshold_number: float,
+    width_number: float,
+    _leak: float,
+) -> Tensor:
+    return reference.compute_ramp(
+        input,
+        threshold_number if threshold is None else threshold,
+        width_number if width is None else width,
+    )
+
+
+def _differentiate_op(
+    input: Tensor,
+    threshold: Tensor | None,
+    width: Tensor | None,
+    threshold_number: float,
+    width_number: float,
+    leak: float,
+) -> Tensor:
+    return apply_function(
+        input,
+        threshold_number if threshold is None else threshold,
+        width_number if width is None else width,
+        leak,
+    )
+
+
+# Composite, so that a compiler decomposes the op below autograd and fuses it with its neighbors.
+_library.impl("threshold_ramp", _compute_op, "CompositeImplicitAutograd")
+
+# Per device, because the dispatcher prefers a composite kernel to one for all autograd keys.
+for _device in ("CPU", "CUDA", "MPS", "XPU", "HPU", "XLA", "IPU", "PrivateUse1", "Meta", "Other"):
+    _library.impl("threshold_ramp", _differentiate_op, f"Autograd{_device}")
+
+
+def call_op(input: Tensor, threshold: RampParameter, width: RampParameter, leak: float) -> Tensor:
+    """Call the op `brainnet::threshold_ramp`, which compilers see, decompose and fuse.
+
+    An op has no numbers where it has tensors, so that each parameter takes two arguments.
+    """
+    tensors = [value if isinstance(value, Tensor) else None for value in (threshold, width)]
+    numbers = [1.0 if isinstance(value, Tensor) else value for value in (threshold, width)]
+    output: Tensor = torch.ops.brainnet.threshold_ramp(input, *tensors, *numbers, leak)
+    return output

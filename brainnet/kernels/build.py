@@ -1,4 +1,8 @@
-"""Building the C++ kernels: only on request, once per PyTorch, compiler and processor."""
+"""Compilation of the C++ kernels: only on request, once per PyTorch, compiler and processor.
+
+`torch.utils.cpp_extension.load` is not used: it needs ninja and setuptools on the machine of the
+user, and importing it takes longer than loading the finished library may take.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,40 +28,46 @@ SOURCES = tuple(
     Path(__file__).with_name(f"{name}.cpp")
     for name in ("threshold_ramp", "ramp_loops", "ramp_sums", "statistics")
 )
-
 HEADERS = tuple(
     Path(__file__).with_name(f"{name}.h")
     for name in ("ramp_loops", "ramp_steps", "lanes", "moments")
 )
-# No contraction into fused multiply-adds: the kernel equals the ATen reference to the last bit.
-FLAGS = (
+_FLAGS = (
     "-std=c++20",
-    "-O2",  # the loops are written in lanes: there is nothing left to vectorise
+    # The loops are written with vector types, so -O3 has nothing left to vectorize.
+    "-O2",
     "-march=native",
+    # Without fused multiply-adds, the kernel equals the ATen reference to the last bit.
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fPIC",
     "-fvisibility=hidden",
 )
-
-LIBRARY = "kernels.so"
+_LIBRARY_NAME = "kernels.so"
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
-    """One built library: where it lies, who compiled it, how long that took."""
+class BuildResult:
+    """A compiled library.
+
+    Attributes:
+        library: path of the library.
+        compiler: first line of the compiler's `--version`.
+        seconds: duration of the compilation.
+        is_new: False if the cache already held the library.
+    """
 
     library: Path
     compiler: str
     seconds: float
-    fresh: bool  # False where it was there already
+    is_new: bool
 
 
-def cache_folder() -> Path:
-    """The user's cache for built kernels; `BRAINNET_CACHE` moves it."""
-    if chosen := os.environ.get("BRAINNET_CACHE"):
-        return Path(chosen) / "kernels"
+def find_cache_folder() -> Path:
+    """Return the user's cache for compiled kernels, which `BRAINNET_CACHE` overrides."""
+    if folder := os.environ.get("BRAINNET_CACHE"):
+        return Path(folder) / "kernels"
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", Path.home()))
     elif sys.platform == "darwin":
@@ -68,180 +77,160 @@ def cache_folder() -> Path:
     return base / "brainnet" / "kernels"
 
 
-def find() -> Path | None:
-    """The newest library that fits this PyTorch, this processor and this source; no compiler runs.
-
-    Unreadable or half-written folders are passed over.
-    """
+def find_library() -> Path | None:
+    """Return the newest library for this PyTorch, processor and source; runs no compiler."""
     try:
-        libraries = list(cache_folder().glob(f"{_fitting()}-*/{LIBRARY}"))
+        libraries = list(find_cache_folder().glob(f"{_build_key()}-*/{_LIBRARY_NAME}"))
         return max(libraries, key=lambda path: path.stat().st_mtime, default=None)
     except OSError:
         return None
 
 
-def build(*, force: bool = False, begins: Callable[[], None] = lambda: None) -> Build:
-    """Compile the kernel into the cache, or find it there.
+def build_library(
+    *, force: bool = False, on_start: Callable[[], None] = lambda: None
+) -> BuildResult:
+    """Compile the kernels into the cache, unless it already holds them.
 
-    Two processes that build at once wait for one another, and the second finds the first's work.
+    If two processes build at once, the second waits and uses the result of the first.
 
     Args:
-        force: Compile even where a fitting library lies in the cache.
-        begins: Called before compiling, once all that it takes is there.
+        force: compile even if the cache holds a matching library.
+        on_start: called before compiling, once all requirements are met.
 
     Raises:
-        InputError: Where no C++ compiler is found or `CXX` names none, the cache can't be written,
-            or the compiler refuses the source.
+        InputError: there is no C++ compiler, `CXX` is not one, the cache cannot be written, or the
+            compiler rejects the source.
     """
-    compiler, version = _compiler()
-    folder = cache_folder() / f"{_fitting()}-{_short(version)}"
-    library = folder / LIBRARY
+    # Imported here because most processes never build.
+    from filelock import FileLock
+
+    compiler, version = _find_compiler()
+    folder = find_cache_folder() / f"{_build_key()}-{_hash(version)}"
+    library, record = folder / _LIBRARY_NAME, folder / "about.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / "lock"):
+        with FileLock(folder / "lock"):
             if library.exists() and not force:
-                return Build(library, version, _told_seconds(folder), fresh=False)
-            begins()
+                seconds = json.loads(record.read_text())["seconds"] if record.exists() else 0.0
+                return BuildResult(library, version, seconds, is_new=False)
+            on_start()
             seconds = _compile(compiler, library)
             about = {"compiler": version, "torch": torch.__version__, "seconds": seconds}
-            (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n")
+            record.write_text(json.dumps(about, indent=2) + "\n")
     except OSError as error:
         raise InputError(
-            f"the kernel's cache {folder} can't be written: {error}. "
-            "Set BRAINNET_CACHE to a folder that can."
+            f"the kernel cache {folder} cannot be written: {error}. Set BRAINNET_CACHE to a "
+            "writable folder."
         ) from error
-    return Build(library, version, seconds, fresh=True)
+    return BuildResult(library, version, seconds, is_new=True)
 
 
-def clean() -> list[Path]:
-    """Remove every built kernel from the cache; returns the folders that are gone.
+def clean_cache() -> list[Path]:
+    """Remove all compiled kernels from the cache; returns the removed folders.
 
     Raises:
-        InputError: Where a folder can't be removed.
+        InputError: a folder cannot be removed.
     """
-    folder = cache_folder()
-    gone = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    cache = find_cache_folder()
+    folders = sorted(path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else []
     try:
-        for path in gone:
-            shutil.rmtree(path)
+        for folder in folders:
+            shutil.rmtree(folder)
     except OSError as error:
-        raise InputError(f"{error.filename} can't be removed: {error.strerror}.") from error
-    return gone
+        raise InputError(f"{error.filename} cannot be removed: {error.strerror}.") from error
+    return folders
 
 
-def _fitting() -> str:
-    """What a library must fit: PyTorch's version, the processor, the sources and their flags."""
-    text = (
-        b"".join(source.read_bytes() for source in (*SOURCES, *HEADERS)) + " ".join(FLAGS).encode()
-    )
-    return f"torch-{torch.__version__}-{_short(_processor())}-{_short(text)}"
+def _build_key() -> str:
+    """Identify PyTorch's version, the processor, the sources and the flags."""
+    sources = b"".join(path.read_bytes() for path in (*SOURCES, *HEADERS))
+    key = _hash(sources + " ".join(_FLAGS).encode())
+    return f"torch-{torch.__version__}-{_hash(_describe_processor())}-{key}"
 
 
-def _processor() -> str:
-    """The processor with all it can do: `-march=native` code crashes on a lesser one."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        wanted = ("model name", "flags", "Features", "CPU part", "CPU implementer")
-        lines = information.read_text().split("\n\n")[0].splitlines()
-        return "\n".join(line for line in lines if line.startswith(wanted))
+def _describe_processor() -> str:
+    """Return the processor's model and features; `-march=native` code crashes on a lesser one."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        fields = ("model name", "flags", "Features", "CPU part", "CPU implementer")
+        lines = cpuinfo.read_text().split("\n\n")[0].splitlines()
+        return "\n".join(line for line in lines if line.startswith(fields))
     return f"{platform.machine()} {platform.processor()}"
 
 
-def _short(text: str | bytes) -> str:
+def _hash(text: str | bytes) -> str:
     raw = text.encode() if isinstance(text, str) else text
     return hashlib.sha256(raw).hexdigest()[:12]
 
 
-def _compiler() -> tuple[list[str], str]:
-    """The compiler's command and what it says of itself; one that `CXX` names, or none."""
-    if chosen := os.environ.get("CXX", "").strip():
-        # As make has it, words may go before and after it: CXX="ccache g++".
-        command = [chosen] if shutil.which(chosen) else chosen.split()
-        version = _version(command)
+def _find_compiler() -> tuple[list[str], str]:
+    """Return the command and version of the compiler that `CXX` names, or of the first found."""
+    if name := os.environ.get("CXX", "").strip():
+        # As in make, the value may contain a wrapper or options: CXX="ccache g++".
+        command = [name] if shutil.which(name) else name.split()
+        version = _read_version(command)
         if version is None:
             raise InputError(
-                f"CXX={chosen} is no C++ compiler that works here: {chosen} --version tells "
-                "nothing. Set CXX to one, or unset it and g++, clang++ or c++ is taken."
+                f"CXX={name} is not a working C++ compiler: {name} --version failed. Set CXX to a "
+                "compiler, or unset it to use g++, clang++ or c++."
             )
         return command, version
     for name in ("g++", "clang++", "c++"):
-        version = _version([name])
+        version = _read_version([name])
         if version is not None:
             return [name], version
     raise InputError(
-        "building the kernel needs a C++ compiler; neither g++ nor clang++ was found. Install one "
-        "(Debian: apt install g++; macOS: xcode-select --install) or set CXX. Nothing else needs "
-        "it: without the kernel, everything runs on PyTorch's own."
+        "building the kernels needs a C++ compiler; neither g++ nor clang++ was found. Install one "
+        "(Debian: apt install g++; macOS: xcode-select --install) or set CXX. Building is "
+        "optional: without the kernels, brainnet uses PyTorch's own operations."
     )
 
 
-def _version(command: list[str]) -> str | None:
-    """The first line of what a compiler says of itself; None where it does not work."""
-    found = shutil.which(command[0])
-    if found is None:
+def _read_version(command: list[str]) -> str | None:
+    """Return the first line of `--version`, or None if the compiler does not work."""
+    executable = shutil.which(command[0])
+    if executable is None:
         return None
     try:
-        told = subprocess.run(
-            [found, *command[1:], "--version"], capture_output=True, text=True, check=False
+        result = subprocess.run(
+            [executable, *command[1:], "--version"], capture_output=True, text=True, check=False
         )
-    except OSError:  # such as a script without its first line
+    # For example, a script without an interpreter line.
+    except OSError:
         return None
-    return told.stdout.splitlines()[0] if told.returncode == 0 and told.stdout.strip() else None
+    works = result.returncode == 0 and result.stdout.strip()
+    return result.stdout.splitlines()[0] if works else None
 
 
 def _compile(compiler: list[str], library: Path) -> float:
-    """Compile the sources side by side, link them, and put the library in place at once."""
+    """Compile the sources in parallel, link them, and move the library into place atomically."""
     torch_folder = Path(torch.__file__).parent
     includes = [torch_folder / "include", torch_folder / "include/torch/csrc/api/include"]
-    flags = [*FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    flags = [*_FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
     flags += [f"-I{path}" for path in includes]
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor() as threads:
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor() as pool:
         objects = [Path(folder) / f"{source.stem}.o" for source in SOURCES]
-        jobs = [
-            threads.submit(_run, [*compiler, *flags, "-c", str(source), "-o", str(made)])
-            for source, made in zip(SOURCES, objects, strict=True)
+        commands = [
+            [*compiler, *flags, "-c", str(source), "-o", str(target)]
+            for source, target in zip(SOURCES, objects, strict=True)
         ]
-        for job in jobs:
-            job.result()
-        unfinished = Path(folder) / LIBRARY
+        list(pool.map(_run_compiler, commands))
+        temporary = Path(folder) / _LIBRARY_NAME
         undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-        link = [*compiler, "-shared", *map(str, objects), "-o", str(unfinished), *undefined]
-        _run([*link, f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"])
-        unfinished.replace(library)
+        link = [*compiler, "-shared", *map(str, objects), "-o", str(temporary), *undefined]
+        _run_compiler([*link, f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"])
+        temporary.replace(library)
     return round(time.perf_counter() - start, 2)
 
 
-def _run(command: list[str]) -> None:
-    """Run the compiler; where it refuses, say so with its own first errors."""
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    if told.returncode != 0:
-        last = "\n".join([line for line in told.stderr.splitlines() if "error" in line][:5])
+def _run_compiler(command: list[str]) -> None:
+    """Run the compiler; on failure, raise an error with its first messages."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        errors = "\n".join([line for line in result.stderr.splitlines() if "error" in line][:5])
         raise InputError(
-            f"{command[0]} could not compile the kernel for torch {torch.__version__}:\n{last}\n"
-            "Try another compiler: CXX=clang++, say. Without the kernel, everything still runs on "
-            "PyTorch's own."
+            f"{command[0]} could not compile the kernels for torch {torch.__version__}:\n{errors}\n"
+            "Try another compiler, for example CXX=clang++. Building is optional: without the "
+            "kernels, brainnet uses PyTorch's own operations."
         )
-
-
-def _told_seconds(folder: Path) -> float:
-    try:
-        return float(json.loads((folder / "about.json").read_text())["seconds"])
-    except (OSError, ValueError, KeyError):
-        return 0.0
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the file's lock; the system lets go of it even where the process dies."""
-    with path.open("a+b") as file:
-        # Each module exists on its own system alone.
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

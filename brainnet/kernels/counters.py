@@ -1,4 +1,4 @@
-"""Counters: how often each neuron was silent, on its ramp, firing, or given what is not finite."""
+"""Activity counters: how often each neuron was silent, on its ramp, firing, or not finite."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from brainnet.errors import InputError
+
 COUNTER_NAMES = ("silent", "ramp", "firing", "not_finite")
+_SUM_NAMES = ("sum", "sum_of_squares")
 
-SUMMED = ("sum", "sum_of_squares")
+# Threads may share counters, and PyTorch releases Python's lock during an operation.
+_lock = threading.Lock()
 
-# Threads may share counters, and an op of PyTorch runs without Python's lock.
-_adding = threading.Lock()
-
-if hasattr(os, "register_at_fork"):  # a child must not find it locked by a thread that it lacks
+# A forked child would otherwise inherit the lock as held by a thread that it does not have.
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_adding.acquire, after_in_parent=_adding.release, after_in_child=_adding.release
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )
 
 
 @dataclass(frozen=True, slots=True)
 class NeuronCounts:
-    """What the neurons did since counting began: plain numbers, one entry per neuron.
+    """Activity since counting began, as plain numbers with one entry per neuron.
 
     Attributes:
-        silent: how many inputs gave an output of exactly 0.
-        ramp: how many gave one between 0 and 1.
-        firing: how many gave exactly 1.
-        not_finite: how many were NaN or infinite; those count nowhere else.
-        sum: of the outputs.
-        sum_of_squares: of the outputs.
+        silent: number of inputs with an output of exactly 0.
+        ramp: number of inputs with an output between 0 and 1.
+        firing: number of inputs with an output of exactly 1.
+        not_finite: number of NaN or infinite inputs, which no other field includes.
+        sum: sum of the outputs.
+        sum_of_squares: sum of the squared outputs.
     """
 
     silent: tuple[int, ...]
@@ -46,69 +48,107 @@ class NeuronCounts:
 def create_counters(
     neurons: int, *, device: torch.device | str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Zeros to count into: buffers for :func:`threshold_ramp`'s `counters`, emptied by `zero_()`.
+    """Create zeroed counters for :func:`threshold_ramp`; reset them with `zero_()`.
 
-    Counts are integers, so they stay exact however long they are added up, by however many threads
-    on the CPU (in a compiled region, one at a time). What is computed again is counted again:
-    activation checkpointing (`torch.utils.checkpoint`) counts rows twice, unless it stops before
-    the ramp is computed to its end.
+    Counts are integers and stay exact for any number of calls and of CPU threads (in compiled
+    regions, of one thread at a time). A recomputed forward pass is counted again: activation
+    checkpointing (`torch.utils.checkpoint`) counts rows twice, unless it stops before the ramp.
 
-    Sums are those of the outputs (float64; float32 on MPS, which has no other), over finite inputs
-    alone; the C++ kernel first adds up a few in the dtype it computes in, so each is right to 5e-7
-    of itself.
+    Sums include the outputs of finite inputs only, as float64 (float32 on MPS, which lacks
+    float64). The C++ and CUDA kernels first add a few values in the dtype of the computation, so
+    the relative error of a sum is up to 5e-7.
 
     Shape:
         counts: (4, neurons) int64
         sums:   (2, neurons)
     """
-    on_mps = device is not None and torch.device(device).type == "mps"
     counts = torch.zeros(len(COUNTER_NAMES), neurons, dtype=torch.int64, device=device)
-    dtype = torch.float32 if on_mps else torch.float64
-    return counts, torch.zeros(len(SUMMED), neurons, dtype=dtype, device=device)
+    sums = torch.zeros(len(_SUM_NAMES), neurons, dtype=_sum_dtype(counts.device), device=device)
+    return counts, sums
 
 
 def read_counters(counters: tuple[Tensor, Tensor]) -> NeuronCounts:
-    """Bring both home in one copy.
+    """Copy both counters to the CPU in one transfer.
 
     Example:
-        >>> counts, sums = new_counters(2)
+        >>> counts, sums = create_counters(2)
         >>> read_counters((counts.add_(3), sums)).silent
         (3, 3)
     """
     counts, sums = counters
-    # As bits: an integer beyond 2^53 would not survive as a float64.
-    exact = sums if sums.dtype == torch.float64 else sums.cpu().double()  # MPS, in a second copy
-    home = torch.cat([counts.to(exact.device), exact.view(torch.int64)]).cpu()
-    counted = home[: len(COUNTER_NAMES)].tolist()
-    summed = home[len(COUNTER_NAMES) :].view(torch.float64).tolist()
-    return NeuronCounts(*map(tuple, counted), *map(tuple, summed))
+    # MPS lacks float64, and needs a second transfer.
+    exact = sums if sums.dtype == torch.float64 else sums.cpu().double()
+    # As bits, because a float64 does not hold every int64.
+    table = torch.cat([counts.to(exact.device), exact.view(torch.int64)]).cpu()
+    integers = table[: len(COUNTER_NAMES)].tolist()
+    floats = table[len(COUNTER_NAMES) :].view(torch.float64).tolist()
+    return NeuronCounts(*map(tuple, integers), *map(tuple, floats))
 
 
 @torch.no_grad()
 def update_counters(
     input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tensor]
 ) -> None:
-    """Add what is seen at the neurons along `dim` to the counters: the reference, in ATen."""
+    """Add the activity of the neurons along `dim` to the counters: the reference, in ATen."""
     counts, sums = counters
     input, output = input.detach(), output.detach()
     finite = input.isfinite()
     silent, firing = finite & (output == 0), finite & (output == 1)
     kinds = torch.stack([silent, finite & ~silent & ~firing, firing, ~finite])
     values = torch.where(finite, output, 0.0).to(sums.dtype)
-    more = _per_neuron(kinds, dim, input.dim())
-    more_sums = _per_neuron(torch.stack([values, values.square()]), dim, input.dim())
-    if torch.compiler.is_compiling():  # which traces no lock
-        counts.add_(more)
-        sums.add_(more_sums)
+    new_counts = _sum_per_neuron(kinds, dim, input.dim())
+    new_sums = _sum_per_neuron(torch.stack([values, values.square()]), dim, input.dim())
+    # Compilers cannot trace a lock.
+    if torch.compiler.is_compiling():
+        counts.add_(new_counts)
+        sums.add_(new_sums)
         return
-    with _adding:
-        counts.add_(more)
-        sums.add_(more_sums)
+    with _lock:
+        counts.add_(new_counts)
+        sums.add_(new_sums)
 
 
-def _per_neuron(stacked: Tensor, dim: int, dims: int) -> Tensor:
-    """Sum all but the first dimension (the kinds) and the neurons'."""
+def check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, Tensor | None]) -> None:
+    """Check that `counters` fit the neurons along `dim`.
+
+    Raises:
+        InputError: their kind, shape, dtype or device differs from that of `create_counters`.
+    """
+    if counters[0] is None and counters[1] is None:
+        return
+    neurons = input.shape[dim] if input.dim() else 1
+    sum_dtype = _sum_dtype(input.device)
+    needed = ((4, neurons), torch.int64), ((2, neurons), sum_dtype)
+    if not all(
+        isinstance(counter, Tensor)
+        and (tuple(counter.shape), counter.dtype) == expected
+        and counter.device == input.device
+        and counter.is_contiguous()
+        for counter, expected in zip(counters, needed, strict=True)
+    ):
+        received = " and ".join(_describe(counter) for counter in counters)
+        raise InputError(
+            f"for {neurons} neurons along dim={dim}, counters must be int64 of shape "
+            f"(4, {neurons}) and {str(sum_dtype)[6:]} of shape (2, {neurons}), contiguous and on "
+            f"{input.device}; got {received}. Create them with create_counters({neurons}, "
+            f'device="{input.device}").'
+        )
+
+
+def _describe(counter: object) -> str:
+    if not isinstance(counter, Tensor):
+        return type(counter).__name__
+    note = "" if counter.is_contiguous() else ", not contiguous"
+    return f"{str(counter.dtype)[6:]} of shape {tuple(counter.shape)} on {counter.device}{note}"
+
+
+def _sum_dtype(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _sum_per_neuron(stacked: Tensor, dim: int, dims: int) -> Tensor:
+    """Sum over all dimensions except the first (the kinds) and that of the neurons."""
     if dims == 0:
         return stacked.unsqueeze(-1)
-    others = [1 + place for place in range(dims) if place != dim % dims]
+    others = [1 + index for index in range(dims) if index != dim % dims]
     return stacked.sum(others) if others else stacked

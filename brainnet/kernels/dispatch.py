@@ -1,4 +1,4 @@
-"""Which path computes the ramp on a device: chosen here alone, logged once, told as plain data."""
+"""Choice of the kernels on each device; the choice is logged once and stored with a run."""
 
 from __future__ import annotations
 
@@ -14,95 +14,91 @@ import torch
 from brainnet.errors import InputError
 from brainnet.kernels import build
 
-CHOICES = ("auto", "reference")
-
+_CHOICES = ("auto", "reference")
 _log = logging.getLogger(__name__)
 
 
-def wanted() -> str:
-    """What `BRAINNET_KERNELS` asks for: auto (the fastest path there is) or reference.
+def read_choice() -> str:
+    """Read `BRAINNET_KERNELS`: auto (the fastest available kernels) or reference.
 
     Raises:
-        InputError: Where it says something else.
+        InputError: it has another value.
     """
     choice = os.environ.get("BRAINNET_KERNELS", "") or "auto"
-    if choice not in CHOICES:
+    if choice not in _CHOICES:
         raise InputError(
-            f"BRAINNET_KERNELS is one of {', '.join(CHOICES)}; got {choice!r}. Unset it for auto."
+            f"BRAINNET_KERNELS must be one of {', '.join(_CHOICES)}; got {choice!r}. Unset it for "
+            "auto."
         )
     return choice
 
 
 @functools.cache
-def cpu_kernel() -> Callable[..., Any] | None:
-    """The C++ kernel, or None where the reference computes on the CPU."""
-    kernel, reason = _load_cpu()
+def find_cpu_kernel() -> Callable[..., Any] | None:
+    """Return the C++ kernel, or None where the reference computes on the CPU."""
+    kernel, reason = _load_cpu_kernel()
     _log.info("threshold_ramp on the CPU: %s (%s)", "native" if kernel else "reference", reason)
     return kernel
 
 
 @functools.cache
 def has_triton() -> bool:
-    """Whether Triton's kernels compute on CUDA."""
-    there, reason = _look_for_triton()
-    _log.info("threshold_ramp on CUDA: %s (%s)", "triton" if there else "reference", reason)
-    return there
+    """Whether Triton kernels compute on CUDA."""
+    is_available, reason = _find_triton()
+    _log.info("threshold_ramp on CUDA: %s (%s)", "triton" if is_available else "reference", reason)
+    return is_available
 
 
-def status() -> dict[str, dict[str, str]]:
-    """The path in force on each device and the reason, as plain data for a run to keep.
+def read_status() -> dict[str, dict[str, str]]:
+    """Return the kernels in use on each device and the reason.
 
     Example:
-        >>> sorted(status())
+        >>> sorted(read_status())
         ['cpu', 'cuda']
-        >>> status()["cpu"]["path"] in ("native", "reference")
+        >>> read_status()["cpu"]["path"] in ("native", "reference")
         True
     """
-    kernel, cpu_reason = _load_cpu()
-    triton, cuda_reason = _look_for_triton()
+    kernel, cpu_reason = _load_cpu_kernel()
+    is_triton, cuda_reason = _find_triton()
     return {
         "cpu": {"path": "native" if kernel else "reference", "reason": cpu_reason},
-        "cuda": {"path": "triton" if triton else "reference", "reason": cuda_reason},
+        "cuda": {"path": "triton" if is_triton else "reference", "reason": cuda_reason},
     }
 
 
-def forget() -> None:
-    """Choose anew at the next call: after a build, or a change of `BRAINNET_KERNELS`."""
-    cpu_kernel.cache_clear()
+def reset_dispatch() -> None:
+    """Choose again at the next call: after a build, or a change of `BRAINNET_KERNELS`."""
+    find_cpu_kernel.cache_clear()
     has_triton.cache_clear()
-    _load_cpu.cache_clear()
+    _load_cpu_kernel.cache_clear()
 
 
 @functools.cache
-def _load_cpu() -> tuple[Callable[..., Any] | None, str]:
-    if wanted() == "reference":
+def _load_cpu_kernel() -> tuple[Callable[..., Any] | None, str]:
+    if read_choice() == "reference":
         return None, "BRAINNET_KERNELS=reference"
-    library = build.find()
+    library = build.find_library()
     if library is None:
-        return None, "not built for this PyTorch and processor; brainnet kernels build builds it"
+        return None, "not built for this PyTorch and processor; run brainnet kernels build"
     try:
-        _load_once(str(library))
-        # The overload itself: looking it up anew at each call costs as much as a small kernel.
+        # Loading a second library would define the same ops again.
+        if not _loaded_libraries:
+            torch.ops.load_library(str(library))
+            _loaded_libraries.add(str(library))
+        # The overload, because resolving it at each call takes as long as a small kernel.
         return torch.ops.brainnet.threshold_ramp_cpu.default, f"built: {library.parent.name}"
     except (OSError, RuntimeError, AttributeError) as error:
-        return None, f"{library} can't be loaded: {error}"
+        return None, f"{library} cannot be loaded: {error}"
 
 
-_loaded: set[str] = set()
+_loaded_libraries: set[str] = set()
 
 
-def _load_once(library: str) -> None:
-    # A second library would define the same op again.
-    if not _loaded:
-        torch.ops.load_library(library)
-        _loaded.add(library)
-
-
-def _look_for_triton() -> tuple[bool, str]:
-    if wanted() == "reference":
+def _find_triton() -> tuple[bool, str]:
+    if read_choice() == "reference":
         return False, "BRAINNET_KERNELS=reference"
     if importlib.util.find_spec("triton") is None:
         return False, "triton is not installed"
     if not torch.cuda.is_available():
         return False, "no CUDA device"
-    return True, "triton and a CUDA device are there"
+    return True, "triton and a CUDA device are available"

@@ -1,42 +1,40 @@
-"""The table of statistics: which column means what, and where the bins of the histogram lie."""
+"""Layout of a statistics table: the meaning of its columns and the bins of its histogram."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class StatisticsLayout:
-    """Columns of a table of statistics: int64, one row per tensor.
+    """Columns of a statistics table: int64, one row per tensor.
 
-    Counts are plain integers. The four other columns hold the bits of a float64, so that one
-    tensor carries both, on devices without float64 too.
+    Counts are plain integers. Minimum, maximum and the two sums are the bits of a float64, so that
+    one tensor holds both.
 
-    The histogram has a bin for exact zeros in the middle and mirrors itself around it. Outwards
-    from there, on each side: one bin below `2**lowest`; then four bins per octave, cut where the
-    top two bits of the mantissa change (1, 1.25, 1.5 and 1.75 times a power of two); then one bin
-    from `2**highest` on. Each bin holds its end nearer to zero. They are the same for all dtypes.
+    The histogram is symmetric around a bin for exact zeros. On each side, from the center outwards:
+    one bin below `2**lowest`; four bins per octave, which begin at 1, 1.25, 1.5 and 1.75 times a
+    power of two (the top two bits of the mantissa); one bin from `2**highest` on. A bin includes
+    its edge closer to zero. The bins are the same for all dtypes.
 
     Attributes:
-        count: elements, whatever they are.
-        non_finite: those that are NaN or infinite; the others stand in the histogram.
-        minimum: smallest finite value (float64); infinity where there is none.
-        maximum: largest finite value (float64); minus infinity where there is none.
+        count: number of elements.
+        non_finite: number of NaN and infinite elements, which the histogram excludes.
+        minimum: smallest finite value (float64); infinity if there is none.
+        maximum: largest finite value (float64); minus infinity if there is none.
         sum: sum of the finite values (float64).
-        sum_of_squares: sum of their squares (float64).
-        first_bin: column of the histogram's first bin, that of the most negative values.
-        lowest: exponent at which the bins begin.
-        highest: exponent at which they end.
-        per_octave: bins between one power of two and the next.
+        sum_of_squares: sum of the squared finite values (float64).
+        first_bin: column of the first bin, which holds the most negative values.
+        lowest: exponent of the smallest edge.
+        highest: exponent of the largest edge.
+        per_octave: number of bins between two powers of two.
 
     Example:
-        >>> LAYOUT.width, LAYOUT.bins, LAYOUT.zeros
+        >>> STATISTICS_LAYOUT.width, STATISTICS_LAYOUT.bins, STATISTICS_LAYOUT.zeros
         (779, 773, 392)
-        >>> LAYOUT.edges[387:391]  # from zero outwards
+        >>> STATISTICS_LAYOUT.edges[387:391]  # the first edges above zero
         (5.42...e-20, 6.77...e-20, 8.13...e-20, 9.48...e-20)
     """
 
@@ -53,84 +51,37 @@ class StatisticsLayout:
 
     @property
     def steps(self) -> int:
-        """Bins on one side of zero, without the two for what lies below and beyond."""
+        """Number of bins on one side of zero, without the two outermost and innermost ones."""
         return (self.highest - self.lowest) * self.per_octave
 
     @property
     def bins(self) -> int:
-        """Bins of the histogram."""
+        """Number of bins."""
         return 2 * (self.steps + 2) + 1
 
     @property
     def width(self) -> int:
-        """Columns of the table."""
+        """Number of columns."""
         return self.first_bin + self.bins
 
     @property
     def zeros(self) -> int:
-        """Column of the middle bin, which counts exact zeros of either sign."""
+        """Column of the bin for exact zeros of either sign."""
         return self.first_bin + self.steps + 2
 
     @property
     def edges(self) -> tuple[float, ...]:
-        """Where each bin but the last ends, in ascending order; the zeros' bin has no width."""
-        return _edges(self)
-
-    def buckets(
-        self, counts: Sequence[int], minimum: float, maximum: float
-    ) -> list[tuple[float, float, int]]:
-        """The histogram as ready buckets (left, right, count), ascending and without holes.
-
-        Zeros share a bucket with what lies below `2**lowest` on both sides: no eye tells them
-        apart. Neighbouring empty bins become one empty bucket. The outermost buckets end at the
-        minimum and the maximum where the bins have no end of their own.
-
-        Args:
-            counts: the bins' counts, `bins` of them.
-            minimum: smallest finite value.
-            maximum: largest finite value.
-
-        Example:
-            >>> counts = [0] * LAYOUT.bins
-            >>> counts[386], counts[388 + 64 * 4] = 5, 2  # zeros; from 1 on
-            >>> LAYOUT.buckets(counts, 0.0, 1.0)
-            [(-5.42...e-20, 5.42...e-20, 5), (5.42...e-20, 1.0, 0), (1.0, 1.25, 2)]
-        """
-        middle = self.steps + 2
-        ends = (
-            min(minimum, -(2.0**self.highest)),
-            *self.edges[: middle - 1],
-            *self.edges[middle + 1 :],
-            max(maximum, math.nextafter(2.0**self.highest, math.inf)),
-        )
-        around = [
-            *counts[: middle - 1],
-            sum(counts[middle - 1 : middle + 2]),
-            *counts[middle + 2 :],
-        ]
-        filled = [
-            (ends[place], ends[place + 1], count) for place, count in enumerate(around) if count
-        ]
-        whole: list[tuple[float, float, int]] = filled[:1]
-        for (_, end, _), bucket in itertools.pairwise(filled):
-            if end < bucket[0]:
-                whole.append((end, bucket[0], 0))
-            whole.append(bucket)
-        return whole
+        """Upper edge of each bin but the last, ascending; the bin of zeros has no width."""
+        return _compute_edges(self)
 
 
 @functools.cache
-def _edges(layout: StatisticsLayout) -> tuple[float, ...]:
+def _compute_edges(layout: StatisticsLayout) -> tuple[float, ...]:
     quarters = [1 + step / layout.per_octave for step in range(layout.per_octave)]
-    upward = [
-        math.ldexp(part, exponent)
-        for exponent in range(layout.lowest, layout.highest)
-        for part in quarters
-    ]
-    upward.append(math.ldexp(1.0, layout.highest))
-    return (*(-edge for edge in reversed(upward)), 0.0, 0.0, *upward)
+    exponents = range(layout.lowest, layout.highest)
+    positive = [math.ldexp(quarter, exponent) for exponent in exponents for quarter in quarters]
+    positive.append(math.ldexp(1.0, layout.highest))
+    return (*(-edge for edge in reversed(positive)), 0.0, 0.0, *positive)
 
 
-LAYOUT = StatisticsLayout()
-
-"""The one layout that every path writes."""
+STATISTICS_LAYOUT = StatisticsLayout()

@@ -1,4 +1,8 @@
-"""The reference: threshold ramp and derivatives in plain ATen, the truth every path equals."""
+"""Reference implementation of the threshold ramp in plain ATen operations; it is never optimized.
+
+Every other implementation must agree with it: `clamp((input - threshold) / width, 0, 1)`, where an
+output of exactly 0 or 1 counts as outside the ramp.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Parameter = Tensor | float  # a number, or a tensor that broadcasts against the input
+RampParameter = Tensor | float
+"""A number, or a tensor that broadcasts against the input without enlarging it."""
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype a ramp is computed in: float32 for the half types, else the input's own."""
+    """Return the dtype for the arithmetic: float32 for the half types, else the input's own."""
     return torch.float32 if dtype.itemsize < torch.float32.itemsize else dtype
 
 
-def plain(threshold: Parameter, width: Parameter) -> bool:
-    """Whether the ramp is the common one, from 0 to 1, for which ATen has one kernel each way."""
+def is_plain_clamp(threshold: RampParameter, width: RampParameter) -> bool:
+    """Whether the ramp is `clamp(input, 0, 1)`, for which ATen has one kernel per direction."""
     return (
         not isinstance(threshold, Tensor)
         and not isinstance(width, Tensor)
@@ -24,98 +29,105 @@ def plain(threshold: Parameter, width: Parameter) -> bool:
     )
 
 
-def cast(parameter: Parameter, dtype: torch.dtype) -> Parameter:
-    """The parameter as the arithmetic wants it: numbers as they are, tensors in the dtype."""
+def cast_parameter(parameter: RampParameter, dtype: torch.dtype) -> RampParameter:
+    """Convert a tensor to `dtype`; numbers are returned unchanged."""
+    # `Tensor.to` with the same dtype takes as long as a small kernel.
     if isinstance(parameter, Tensor) and parameter.dtype is not dtype:
         return parameter.to(dtype)
     return parameter
 
 
-def forward(input: Tensor, threshold: Parameter, width: Parameter) -> Tensor:
-    """`clamp((input - threshold) / width, 0, 1)`, rounded once, NaN kept."""
-    if plain(threshold, width):
+def compute_ramp(input: Tensor, threshold: RampParameter, width: RampParameter) -> Tensor:
+    """Return `clamp((input - threshold) / width, 0, 1)`, rounded once; NaN stays NaN."""
+    if is_plain_clamp(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)
     dtype = compute_dtype(input.dtype)
-    if dtype is input.dtype:  # a conversion to the same costs as much as a small kernel
-        return (input - cast(threshold, dtype)).div_(cast(width, dtype)).clamp_(0.0, 1.0)
-    distance = input.to(dtype) - cast(threshold, dtype)
-    return distance.div_(cast(width, dtype)).clamp_(0.0, 1.0).to(input.dtype)
+    if dtype is input.dtype:
+        distance = input - cast_parameter(threshold, dtype)
+        return distance.div_(cast_parameter(width, dtype)).clamp_(0.0, 1.0)
+    distance = input.to(dtype) - cast_parameter(threshold, dtype)
+    return distance.div_(cast_parameter(width, dtype)).clamp_(0.0, 1.0).to(input.dtype)
 
 
-def on_ramp(output: Tensor) -> Tensor:
-    """True where the output lies strictly between 0 and 1; 0, 1 and NaN count as outside."""
+def is_on_ramp(output: Tensor) -> Tensor:
+    """Return True where the output lies strictly between 0 and 1 (not at 0, 1 and NaN)."""
     return (output > 0.0) & (output < 1.0)
 
 
-def times_slope(values: Tensor, output: Tensor, width: Parameter, leak: float) -> Tensor:
-    """`values` times the slope: 1 / width on the ramp, `leak` outside; in the compute dtype.
+def multiply_by_slope(values: Tensor, output: Tensor, width: RampParameter, leak: float) -> Tensor:
+    """Return `values` times 1 / width on the ramp and times `leak` outside, in the compute dtype.
 
-    A division rather than a product with 1 / width, so that every path rounds alike; and an exact
-    zero outside when nothing leaks, whatever `values` holds there.
+    Without a leak, the result outside is exactly 0, even where `values` is not finite.
     """
     dtype = compute_dtype(output.dtype)
     values = values.to(dtype)
-    inside = values / cast(width, dtype)
+    # A division, not a product with 1 / width, so that all implementations round alike.
+    inside = values / cast_parameter(width, dtype)
     outside: Tensor | float = values * leak if leak else 0.0
-    return torch.where(on_ramp(output), inside, outside)
+    return torch.where(is_on_ramp(output), inside, outside)
 
 
-def gradients(
-    grad: Tensor,
-    output: Tensor,
-    threshold: Parameter,
-    width: Parameter,
-    leak: float,
-    wanted: tuple[bool, bool],
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Gradients of input, threshold and width; all differentiable again.
-
-    Args:
-        grad: Gradient of the output.
-        output: What forward returned.
-        threshold: As given to forward.
-        width: As given to forward.
-        leak: Slope outside the ramp.
-        wanted: Whether the gradients of threshold and of width are wanted; None comes otherwise.
-    """
-    moved = times_slope(grad, output, width, leak)
-    d_threshold = d_width = None
-    if wanted[0] and isinstance(threshold, Tensor):
-        d_threshold = negative_sum(moved, threshold.shape, threshold.dtype)
-    if wanted[1] and isinstance(width, Tensor):
-        d_width = negative_sum(output * moved, width.shape, width.dtype)
-    return moved.to(output.dtype), d_threshold, d_width
-
-
-def negative_sum(values: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """What all elements together give a parameter of that shape, taken away from it."""
-    total = values.sum_to_size(shape).neg()
+def sum_gradient(values: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Return minus the sum of `values` over the dimensions that a parameter lacks."""
+    # The usual case, (batch, neurons): `sum_to_size` takes twice as long for small tensors.
+    is_matrix = values.dim() == 2 and len(shape) == 1
+    total = (values.sum(0) if is_matrix else values.sum_to_size(shape)).neg()
     return total if total.dtype is dtype else total.to(dtype)
 
 
-def differentiable(input: Tensor, threshold: Parameter, width: Parameter, leak: float) -> Tensor:
-    """The same ramp from differentiable ATen operations alone, with nothing of ours in the graph.
+def compute_gradients(
+    grad: Tensor,
+    output: Tensor,
+    threshold: RampParameter,
+    width: RampParameter,
+    leak: float,
+    needed: tuple[bool, bool],
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return the gradients of input, threshold and width; all can be differentiated again.
 
-    For exporters, and for a compiler that traces a function transform: neither can take a custom
-    derivative. And for small inputs, where a call of Python in backward costs more than the rest.
-    Its values and first derivatives are those of the Function: the slope is chosen by the rounded
-    output, not by the kinks of `clamp`. Two exceptions: at NaN, where nothing leaks, the derivative
-    is left to ATen, whose kernel takes it for a place on the ramp or outside, as its memory lies;
-    and where something leaks, inputs that are not finite have slope 0.
+    With `s` the slope: `s * grad`, `-sum(s * grad)` and `-sum(s * output * grad)`.
+
+    Args:
+        grad: gradient of the output.
+        output: the output of :func:`compute_ramp`.
+        threshold: as passed to :func:`compute_ramp`.
+        width: as passed to :func:`compute_ramp`.
+        leak: slope outside the ramp.
+        needed: whether the gradients of threshold and of width are needed; others are None.
     """
-    if not leak and plain(threshold, width):
+    d_input = multiply_by_slope(grad, output, width, leak)
+    d_threshold = d_width = None
+    if needed[0] and isinstance(threshold, Tensor):
+        d_threshold = sum_gradient(d_input, threshold.shape, threshold.dtype)
+    if needed[1] and isinstance(width, Tensor):
+        d_width = sum_gradient(output * d_input, width.shape, width.dtype)
+    return d_input.to(output.dtype), d_threshold, d_width
+
+
+def compose_ramp(
+    input: Tensor, threshold: RampParameter, width: RampParameter, leak: float
+) -> Tensor:
+    """Return the ramp composed of ATen operations that PyTorch differentiates by itself.
+
+    Exported graphs, and function transforms inside a compiled region, cannot contain a custom
+    derivative. Values and first derivatives equal those of the other implementations, with two
+    exceptions: at NaN without a leak, the derivative is that of ATen's `hardtanh`; with a leak,
+    inputs that are not finite have slope 0.
+    """
+    if not leak and is_plain_clamp(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)
     dtype = compute_dtype(input.dtype)
-    threshold, width = cast(threshold, dtype), cast(width, dtype)
-    if not leak and dtype is input.dtype:  # not rounded, so the kinks of both lie alike
-        return functional.hardtanh((input - threshold) / width, 0.0, 1.0)
+    threshold, width = cast_parameter(threshold, dtype), cast_parameter(width, dtype)
     distance = input.to(dtype) - threshold
     line = distance / width
+    # Without rounding, the kinks of the line and of the output are at the same inputs.
+    if not leak and dtype is input.dtype:
+        return functional.hardtanh(line, 0.0, 1.0)
     output = line.detach().clamp(0.0, 1.0).to(input.dtype)
     flat = output.to(dtype)
     if leak:
-        # A zero whose derivatives are those of the leak: 1, -1 and -output, each times leak.
+        # A term whose value is 0 and whose derivatives are 1, -1 and -output, each times leak.
         sloped = distance - flat * width
-        nothing = torch.where(sloped.isfinite(), sloped - sloped.detach(), 0.0)
-        flat = flat + leak * nothing
-    return torch.where(on_ramp(output), line, flat).to(input.dtype)
+        zero = torch.where(sloped.isfinite(), sloped - sloped.detach(), 0.0)
+        flat = flat + leak * zero
+    return torch.where(is_on_ramp(output), line, flat).to(input.dtype)

@@ -1,4 +1,4 @@
-"""Reference implementation of tensor statistics in plain ATen."""
+"""Reference implementation of tensor statistics in plain ATen operations."""
 
 from __future__ import annotations
 
@@ -8,136 +8,56 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from brainnet.kernels import statistics_reference as statistics_bits
-from brainnet.kernels.histogram_layout import LAYOUT
+from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 
-INFINITY = 0x7FF << 52
-
-MINUS_INFINITY = INFINITY - 2**63
-
-FRACTION = 30
-
-"""Bits of each of the two integers into which a value is cut."""
+# Below the size from which PyTorch splits one sum among threads.
+_SUM_SIZE = 16384
 
 
-def power_of_two(exponent: Tensor) -> Tensor:
-    """`2**exponent` as a float32, from -126 to 127, without rounding."""
-    return ((exponent.int() + 127) << 23).view(torch.float32)
+def compute_table(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Compute one row of statistics per tensor; the tensors must be on `device`."""
+    rows = [_compute_row(tensor) for tensor in tensors]
+    return torch.stack(rows) if rows else create_rows(0, device)
 
 
-def parts(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Each finite float32 as (integer, exponent), int64: integer * 2**exponent.
-
-    Example:
-        >>> integer, exponent = parts(torch.tensor([-1.5, 2.0**-149]))
-        >>> integer.tolist(), exponent.tolist()
-        ([-12582912, 1], [-23, -149])
-    """
-    bits = values.view(torch.int32).long()
-    exponent = (bits >> 23) & 255
-    mantissa = (bits & (2**23 - 1)) + ((exponent > 0) * 2**23)
-    return torch.where(bits < 0, -mantissa, mantissa), exponent.clamp(min=1) - 150
+def create_rows(rows: int, device: torch.device) -> Tensor:
+    """Create rows for no elements, which change nothing that they are added to."""
+    table = torch.zeros(rows, LAYOUT.width, dtype=torch.int64, device=device)
+    floats = table.view(torch.float64)
+    floats[:, LAYOUT.minimum] = torch.inf
+    floats[:, LAYOUT.maximum] = -torch.inf
+    return table
 
 
-def exponent_of(value: Tensor) -> Tensor:
-    """The largest power of two that is no greater than a float32 of at least 0; 0 for zero."""
-    integer, exponent = parts(value)
-    return torch.where(integer > 0, exponent + length(integer) - 1, 0)
-
-
-def length(integer: Tensor) -> Tensor:
-    """Bits of integers of at least 0."""
-    rough = integer.float().view(torch.int32).long() >> 23  # rounded up, it may be one too much
-    most = (rough - 126).clamp(min=0)
-    return most - (((integer >> (most - 1).clamp(min=0)) == 0) & (most > 0)).long()
-
-
-def float64_bits(integer: Tensor, exponent: Tensor) -> Tensor:
-    """Bits of the float64 `integer * 2**exponent`, cut off after 53 bits.
-
-    Example:
-        >>> bits = float64_bits(torch.tensor([3, -1, 0]), torch.tensor([-1, 4, 9]))
-        >>> bits.view(torch.float64).tolist()
-        [1.5, -16.0, 0.0]
-    """
-    magnitude = integer.abs()
-    bits = length(magnitude)
-    mantissa = (magnitude << (53 - bits).clamp(min=0)) >> (bits - 53).clamp(min=0)
-    # The mantissa's own top bit adds the one that is missing in the exponent.
-    whole = ((exponent + bits + 1021) << 52) + mantissa
-    signed = torch.where(integer < 0, whole - 2**63, whole)
-    return torch.where(magnitude == 0, 0, signed)
-
-
-def widened(value: Tensor) -> Tensor:
-    """Bits of the float64 that equals a float32; of two zeros, the positive."""
-    bits = float64_bits(*parts(value))
-    outer = torch.where(value > 0, INFINITY, MINUS_INFINITY)
-    return torch.where(value.isinf(), outer, bits)
-
-
-def sum_of(scaled: Tensor, exponent: Tensor) -> Tensor:
-    """Bits of the float64 nearest to the sum of float32 values below 4, times 2**exponent."""
-    raised = scaled * 2.0**FRACTION
-    coarse = raised.round()
-    fine = ((raised - coarse) * 2.0**FRACTION).round()
-    high, low = coarse.long().sum(), fine.long().sum()
-    high, low = high + (low >> FRACTION), low & (2**FRACTION - 1)
-    room = (61 - length(high.abs() + 1)).clamp(0, FRACTION)
-    together = (high << room) + (low >> (FRACTION - room))
-    return float64_bits(together, exponent - FRACTION - room)
-
-
-RUN = 16384  # below the size from which PyTorch splits one sum among threads
-
-
-def has_float64(device: torch.device) -> bool:
-    """Whether the device computes in float64; Apple's GPUs do not."""
-    return device.type != "mps"
-
-
-def table_of(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
-    """One row of statistics per tensor, all on that device."""
-    rows = [row(tensor) for tensor in tensors]
-    return torch.stack(rows) if rows else empty_table(0, device)
-
-
-def merge_into(table: Tensor, other: Tensor) -> None:
-    """Add the rows of one table to those of another, in float64 and in that order."""
-    low = torch.minimum(_floats(table, LAYOUT.minimum), _floats(other, LAYOUT.minimum))
-    high = torch.maximum(_floats(table, LAYOUT.maximum), _floats(other, LAYOUT.maximum))
-    sums = slice(LAYOUT.sum, LAYOUT.sum_of_squares + 1)
-    both = table.view(torch.float64)[:, sums] + other.view(torch.float64)[:, sums]
+def add_table(table: Tensor, other: Tensor) -> Tensor:
+    """Add the rows of `other` to those of `table`, in place."""
+    floats, other_floats = table.view(torch.float64), other.view(torch.float64)
+    low, high = (
+        function(floats[:, column], other_floats[:, column])
+        for function, column in ((torch.minimum, LAYOUT.minimum), (torch.maximum, LAYOUT.maximum))
+    )
+    columns = slice(LAYOUT.sum, LAYOUT.sum_of_squares + 1)
+    sums = floats[:, columns] + other_floats[:, columns]
     table += other
-    table[:, LAYOUT.minimum] = low.view(torch.int64)
-    table[:, LAYOUT.maximum] = high.view(torch.int64)
-    table[:, sums] = both.view(torch.int64)
+    floats[:, LAYOUT.minimum], floats[:, LAYOUT.maximum], floats[:, columns] = low, high, sums
+    return table
 
 
-def _floats(table: Tensor, column: int) -> Tensor:
-    return table.view(torch.float64)[:, column]
-
-
-def row(tensor: Tensor) -> Tensor:
-    """One tensor's statistics, as a row of the table."""
+def _compute_row(tensor: Tensor) -> Tensor:
     values = tensor.detach().resolve_neg().reshape(-1)
     if values.dtype.itemsize < torch.float32.itemsize:
         values = values.float()
     if values.numel() == 0:
-        return empty_table(1, values.device)[0]
-    counts = histogram(values)
+        return create_rows(1, values.device)[0]
+    counts = _count_bins(values)
     sizes = torch.stack([counts.sum(), counts[-1]])
-    # Asked only where the answer lies in memory: elsewhere it would mean to wait for the device.
-    finite = None if _may_ask(values) and not counts[-1] else values.isfinite()
-    if has_float64(values.device):
-        moments = float64_moments(values, finite)
-    else:
-        moments = integer_moments(values, values.isfinite())
-    return torch.cat([sizes, moments, counts[:-1]])
+    # On other devices, reading the count would be a synchronization.
+    finite = None if _can_read(values) and not counts[-1] else values.isfinite()
+    return torch.cat([sizes, _compute_moments(values, finite), counts[:-1]])
 
 
-def _may_ask(values: Tensor) -> bool:
-    """Whether a number may decide what is computed: on the CPU, and while nobody traces."""
+def _can_read(values: Tensor) -> bool:
+    """Whether a value may decide what is computed: on the CPU, and not while tracing."""
     return (
         values.device.type == "cpu"
         and type(values) is Tensor
@@ -147,36 +67,29 @@ def _may_ask(values: Tensor) -> bool:
     )
 
 
-def empty_table(rows: int, device: torch.device) -> Tensor:
-    """Rows of no elements at all, which change nothing that they are added to."""
-    table = torch.zeros(rows, LAYOUT.width, dtype=torch.int64, device=device)
-    table[:, LAYOUT.minimum].fill_(statistics_bits.INFINITY)
-    table[:, LAYOUT.maximum].fill_(statistics_bits.MINUS_INFINITY)
-    return table
+def _count_bins(values: Tensor) -> Tensor:
+    """Count the elements of all bins and, at the end, the non-finite elements.
 
-
-def histogram(values: Tensor) -> Tensor:
-    """Counts of all bins, read off the bits of the floats, and of non-finite values at the end.
-
-    Sign, exponent and the two top bits of the mantissa, read as one number, are counted as they
-    come; what falls into which bin is looked up for these few thousand numbers, not for each value.
+    Sign, exponent and the top two bits of the mantissa, read as one integer, are counted first. The
+    bin is then looked up for these few thousand integers, not for each element.
     """
-    wide = values.dtype == torch.float64
-    bits = values.view(torch.int64 if wide else torch.int32)
-    half = 2**13 if wide else 2**10
-    places = (bits >> (50 if wide else 21)) + half
-    if places.device.type == "cpu":
-        raw = torch.bincount(places, minlength=2 * half)
-    else:  # there bincount waits for the device
-        places = places.long()
-        raw = torch.zeros(2 * half, dtype=torch.int64, device=places.device)
-        raw = raw.scatter_add_(0, places, torch.ones_like(places))
-    counts = torch.zeros(LAYOUT.bins + 1, dtype=torch.int64, device=raw.device)
-    # What is made while somebody traces is not to be kept.
-    bins = _kept_bins(wide=wide) if _may_ask(values) else _bins(raw.device, wide=wide)
-    counts = counts.index_add_(0, bins, raw)
-    # Zeros came with the smallest values of their sign. By their bits: a processor may be set to
-    # take the smallest values for zeros.
+    is_double = values.dtype == torch.float64
+    bits = values.view(torch.int64 if is_double else torch.int32)
+    half = 2**13 if is_double else 2**10
+    keys = (bits >> (50 if is_double else 21)) + half
+    if keys.device.type == "cpu":
+        key_counts = torch.bincount(keys, minlength=2 * half)
+    # On other devices, `bincount` is a synchronization.
+    else:
+        keys = keys.long()
+        key_counts = torch.zeros(2 * half, dtype=torch.int64, device=keys.device)
+        key_counts = key_counts.scatter_add_(0, keys, torch.ones_like(keys))
+    counts = torch.zeros(LAYOUT.bins + 1, dtype=torch.int64, device=key_counts.device)
+    # A tensor that is created while tracing must not be cached.
+    map_keys = _map_keys_cached if _can_read(values) else _map_keys_to_bins
+    counts = counts.index_add_(0, map_keys(key_counts.device, is_double), key_counts)
+    # Zeros share their keys with the smallest denormals. They are compared as integers, because a
+    # processor may treat denormals as zeros.
     positive = bits.numel() - torch.count_nonzero(bits)
     negative = bits.numel() - torch.count_nonzero(bits ^ torch.iinfo(bits.dtype).min)
     middle = LAYOUT.zeros - LAYOUT.first_bin
@@ -184,75 +97,48 @@ def histogram(values: Tensor) -> Tensor:
     return counts
 
 
-@functools.cache
-def _kept_bins(*, wide: bool) -> Tensor:
-    return _bins(torch.device("cpu"), wide=wide)
-
-
-def _bins(device: torch.device, *, wide: bool) -> Tensor:
-    """The bin of each sign, exponent and quarter of an octave; one after the last: not finite."""
-    bias, exponents = (1023, 2**11) if wide else (127, 2**8)
+def _map_keys_to_bins(device: torch.device, is_double: bool) -> Tensor:
+    """Return the bin of each key (sign, exponent, quarter); non-finite keys have the last index."""
+    bias, exponents = (1023, 2**11) if is_double else (127, 2**8)
     half = exponents * LAYOUT.per_octave
-    place = torch.arange(half, device=device)
-    step = place - (bias + LAYOUT.lowest) * LAYOUT.per_octave
+    magnitude = torch.arange(half, device=device)
+    step = magnitude - (bias + LAYOUT.lowest) * LAYOUT.per_octave
     distance = step.clamp(-1, LAYOUT.steps) + 2
-    finite = place < half - LAYOUT.per_octave
+    finite = magnitude < half - LAYOUT.per_octave
     middle = LAYOUT.steps + 2
-    upward = torch.where(finite, middle + distance, LAYOUT.bins)
-    # Negative numbers come first, read as integers in two's complement, the smallest foremost.
-    downward = torch.where(finite, middle - distance, LAYOUT.bins)
-    return torch.cat([downward, upward])
+    positive = torch.where(finite, middle + distance, LAYOUT.bins)
+    # As integers in two's complement, negative floats come first, the smallest magnitude foremost.
+    negative = torch.where(finite, middle - distance, LAYOUT.bins)
+    return torch.cat([negative, positive])
 
 
-def float64_moments(values: Tensor, finite: Tensor | None) -> Tensor:
-    """Minimum, maximum, sum and sum of squares of the finite values, as bits of float64.
+_map_keys_cached = functools.cache(_map_keys_to_bins)
+
+
+def _compute_moments(values: Tensor, finite: Tensor | None) -> Tensor:
+    """Return minimum, maximum, sum and sum of squares of the finite values as bits of float64.
 
     Args:
-        values: of which
-        finite: these count; None where all do.
+        values: float32 or float64.
+        finite: mask of the finite values; None if all are finite.
     """
     if finite is None:
         low, high = values.aminmax()
-        kept = values.double()
+        exact = values.double()
     else:
-        kept = torch.where(finite, values, 0.0).double()
+        exact = torch.where(finite, values, 0.0).double()
         low = torch.where(finite, values, torch.inf).amin()
         high = torch.where(finite, values, -torch.inf).amax()
-    # Of two zeros the positive one is told.
+    # Adding 0 turns -0 into +0.
     ends = [low.double() + 0.0, high.double() + 0.0]
-    moments = torch.stack([*ends, ordered_sum(kept), ordered_sum(kept * kept)])
-    return moments.view(torch.int64)
+    sums = [_sum_in_order(exact), _sum_in_order(exact * exact)]
+    return torch.stack([*ends, *sums]).view(torch.int64)
 
 
-def ordered_sum(values: Tensor) -> Tensor:
-    """The sum, in an order that depends on the size alone and not on the number of threads."""
-    while values.numel() > RUN:
-        whole = values.numel() // RUN * RUN
+def _sum_in_order(values: Tensor) -> Tensor:
+    """Sum in an order that depends on the size only, not on the number of threads."""
+    while values.numel() > _SUM_SIZE:
+        whole = values.numel() // _SUM_SIZE * _SUM_SIZE
         rest = values[whole:].sum(0, keepdim=True)
-        values = torch.cat([values[:whole].view(-1, RUN).sum(1), rest])
+        values = torch.cat([values[:whole].view(-1, _SUM_SIZE).sum(1), rest])
     return values.sum()
-
-
-def integer_moments(values: Tensor, finite: Tensor) -> Tensor:
-    """The same from float32 values by integers alone, for devices without float64.
-
-    Each value is scaled by the largest and cut into two integers of 30 bits, whose sums are exact
-    up to 2^31 elements: the sum errs by less than 2^-60 of the largest magnitude per element and
-    2^-52 of itself. Squares are rounded to float32 first: their sum errs by 2^-24 of itself.
-    """
-    kept = torch.where(finite, values, 0.0)
-    low = torch.where(finite, values, torch.inf).amin()
-    high = torch.where(finite, values, -torch.inf).amax()
-    exponent = statistics_bits.exponent_of(kept.abs().amax())
-    # In two steps, because 2^149 is not a float32.
-    half = torch.div(exponent, 2, rounding_mode="floor")
-    scaled = kept * statistics_bits.power_of_two(-half)
-    scaled = scaled * statistics_bits.power_of_two(half - exponent)
-    return torch.stack(
-        [
-            statistics_bits.widened(low),
-            statistics_bits.widened(high),
-            statistics_bits.sum_of(scaled, exponent),
-            statistics_bits.sum_of(scaled.square(), 2 * exponent),
-        ]
-    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+# ruff: noqa: ANN001, ANN202, N803
 # mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def, untyped-decorator"
 # mypy: no-warn-return-any
 # (The bodies of Triton's kernels are a language of their own, which no type checker knows.)
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from brainnet.kernels import reference
+from brainnet.kernels.reference import RampParameter
 
 try:
     import triton
@@ -213,7 +215,7 @@ def _tiles(layout: tuple[int, int, int]) -> _Tiles:
     )
 
 
-def _held(parameter: reference.Parameter, like: Tensor) -> Tensor:
+def _held(parameter: RampParameter, like: Tensor) -> Tensor:
     dtype = reference.compute_dtype(like.dtype)
     if isinstance(parameter, Tensor):
         return parameter.detach().to(dtype).contiguous()
@@ -223,8 +225,8 @@ def _held(parameter: reference.Parameter, like: Tensor) -> Tensor:
 def _forward(
     input: Tensor,
     output: Tensor,
-    threshold: reference.Parameter,
-    width: reference.Parameter,
+    threshold: RampParameter,
+    width: RampParameter,
     dim: int,
     counters: tuple[Tensor, Tensor] | None,
 ) -> None:
@@ -251,8 +253,8 @@ def _forward(
 def _backward(
     grad: Tensor,
     output: Tensor,
-    threshold: reference.Parameter,
-    width: reference.Parameter,
+    threshold: RampParameter,
+    width: RampParameter,
     leak: float,
     dim: int,
     wanted: tuple[bool, bool],
@@ -284,80 +286,42 @@ def _backward(
     return moved, found[0], found[1]
 
 
-class TritonRamp(torch.autograd.Function):
-    """The ramp by Triton's kernels, for plain tensors outside every transform."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        input: Tensor,
-        threshold: reference.Parameter,
-        width: reference.Parameter,
-        leak: float,
-        dim: int,
-        reuse: bool,
-        counters: tuple[Tensor, Tensor] | None,
-    ) -> Tensor:
-        """Compute into the input's memory, where permitted, or into fresh memory."""
-        dense = input if _is_dense(input) else input.contiguous()
-        output = input if reuse else torch.empty_like(dense)
-        if output.numel():
-            with torch.cuda.device_of(input):
-                _forward(dense, output, threshold, width, dim, counters)
-        if reuse:
-            ctx.mark_dirty(input)
-        ctx.leak, ctx.dim = leak, dim
-        ctx.numbers = [None if isinstance(p, Tensor) else p for p in (threshold, width)]
-        ctx.save_for_backward(
-            output, *(p if isinstance(p, Tensor) else None for p in (threshold, width))
-        )
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """One kernel; PyTorch's own operations where the gradient is to be differentiated again."""
-        output, *tensors = ctx.saved_tensors
-        threshold, width = (
-            number if tensor is None else tensor
-            for number, tensor in zip(ctx.numbers, tensors, strict=True)
-        )
-        wanted = ctx.needs_input_grad[1:3]
-        if torch.is_grad_enabled() or type(grad) is not Tensor or not output.numel():
-            low, wide = (_along(p, output, ctx.dim) for p in (threshold, width))
-            found = reference.gradients(grad, output, low, wide, ctx.leak, wanted)
-            shaped = [
-                None if each is None else each.reshape(p.shape)
-                for each, p in zip(found[1:], (threshold, width), strict=True)
-            ]
-            return found[0], *shaped, None, None, None, None
-        with torch.cuda.device_of(output):
-            found = _backward(grad, output, threshold, width, ctx.leak, ctx.dim, wanted)
-        return *found, None, None, None, None
-
-
-def threshold_ramp(
+def run_forward(
     input: Tensor,
-    threshold: reference.Parameter,
-    width: reference.Parameter,
-    leak: float,
+    threshold: RampParameter,
+    width: RampParameter,
     dim: int,
     reuse_input: bool,
     counters: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
-    """The ramp of one plain tensor; numbers, or tensors of one value or one per neuron."""
-    shared = [
-        p.reshape(()) if isinstance(p, Tensor) and p.numel() == 1 else p for p in (threshold, width)
-    ]
-    reuse = reuse_input and _may_be_overwritten(input)
-    output: Tensor = TritonRamp.apply(input, *shared, leak, dim, reuse, counters)
+    """Compute the ramp, in the memory of the input where that is allowed and invisible."""
+    dense = input if _is_dense(input) else input.contiguous()
+    output = input if reuse_input and _can_overwrite(input) else torch.empty_like(dense)
+    if output.numel():
+        with torch.cuda.device_of(input):
+            _forward(dense, output, threshold, width, dim, counters)
     return output
+
+
+def run_backward(
+    grad: Tensor,
+    output: Tensor,
+    threshold: RampParameter,
+    width: RampParameter,
+    leak: float,
+    dim: int,
+    needed: tuple[bool, bool],
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Compute the gradients of input, threshold and width."""
+    with torch.cuda.device_of(output):
+        return _backward(grad, output, threshold, width, leak, dim, needed)
 
 
 def _is_dense(tensor: Tensor) -> bool:
     return torch.ops.aten.is_non_overlapping_and_dense(tensor)
 
 
-def _may_be_overwritten(input: Tensor) -> bool:
+def _can_overwrite(input: Tensor) -> bool:
     """Only memory whose values nobody can ask for again: no leaf, no view, no hooks on it."""
     # Two hold it: the tensor, and the object that is asked here.
     held = torch._C._storage_Use_Count(input.untyped_storage()._cdata)
@@ -365,10 +329,3 @@ def _may_be_overwritten(input: Tensor) -> bool:
     if not alone or not input.requires_grad:
         return alone
     return not (input.is_leaf or input.retains_grad or input._backward_hooks)
-
-
-def _along(parameter: reference.Parameter, output: Tensor, dim: int) -> reference.Parameter:
-    """The parameter shaped to broadcast over `dim` of the output."""
-    if not isinstance(parameter, Tensor) or parameter.dim() == 0:
-        return parameter
-    return parameter.reshape(-1, *[1] * (output.dim() - 1 - dim % output.dim()))

@@ -7,6 +7,7 @@ up alike in any order; the second kernel adds up each row's moments in the order
 
 from __future__ import annotations
 
+# ruff: noqa: ANN001, ANN202, N803
 # The bodies of Triton's kernels are a language of their own, which no type checker knows.
 # mypy: disallow-untyped-defs=False, disallow-untyped-decorators=False, ignore-missing-imports
 # mypy: disallow-untyped-calls=False, disallow-any-generics=False, disallow-incomplete-defs=False
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from brainnet.kernels.histogram_layout import LAYOUT
+from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 
 try:
     import triton
@@ -36,7 +37,7 @@ SPARE = 1024  # bins of the kernel's own histogram: a power of two, those of the
 _jit = triton.jit if triton else lambda kernel: kernel
 
 
-def add(tensors: Sequence[Tensor], table: Tensor) -> None:
+def add_statistics(tensors: Sequence[Tensor], table: Tensor) -> None:
     """Add each tensor's statistics to its row of the table; waits for nothing."""
     # Copies of scattered tensors live until the kernels that read them are queued.
     dense = [_dense(each) for each in tensors]
@@ -140,7 +141,7 @@ def _chunk_kernel(
         at = begin + tl.arange(0, BLOCK)
         inside = at < length
         value = tl.load(values + at, mask=inside, other=0.0)
-        if KIND == tl.float64:
+        if tl.float64 == KIND:
             bits = value.to(tl.int64, bitcast=True)
             magnitude = bits & 0x7FFFFFFFFFFFFFFF
             finite = magnitude < 0x7FF0000000000000

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from brainnet.kernels.statistics import DTYPES
+from brainnet.kernels.statistics import STATISTICS_DTYPES
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.bias import Bias
 from brainnet.structure.embedding import Embedding, Embeddings
@@ -109,7 +109,7 @@ COORDINATES = 4096
 def is_readable(tensor: Tensor) -> bool:
     """Whether its numbers are all here, of a kind that is measured; not of shards or lazy ones."""
     return (
-        tensor.dtype in DTYPES
+        tensor.dtype in STATISTICS_DTYPES
         and not tensor.is_meta
         and not is_lazy(tensor)
         and not hasattr(tensor, "placements")

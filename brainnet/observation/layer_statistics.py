@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from brainnet.kernels.counters import COUNTER_NAMES, create_counters
-from brainnet.kernels.statistics import DTYPES, compute_statistics
-from brainnet.kernels.statistics_reference import has_float64
+from brainnet.kernels.statistics import STATISTICS_DTYPES, compute_statistics
 from brainnet.observation.hooks import Action
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.inspection import ACTIVATION_TYPES, LayerInfo
@@ -257,18 +256,15 @@ class LayerStatistics:
 
     def _count(self, name: str, values: Tensor) -> None:
         """Add values to the statistics."""
-        if values.dtype not in DTYPES or values.layout != torch.strided:
+        if values.dtype not in STATISTICS_DTYPES or values.layout != torch.strided:
             return
-        table = self.tables.get(name)
-        if table is None or has_float64(values.device):
-            self.tables[name] = compute_statistics([values], into=table)
-        else:  # tables are added up in float64: at home
-            self.tables[name] = torch.cat([table, compute_statistics([values])])
+        self.tables[name] = compute_statistics([values], into=self.tables.get(name))
 
     def _add(self, name: str, values: Tensor) -> int:
         """Add values to a tally, per neuron; returns the number of rows."""
         units = group_by_neuron(values, self.place.module)
-        wide = torch.float64 if has_float64(units.device) else torch.float32
+        # MPS lacks float64.
+        wide = torch.float32 if units.device.type == "mps" else torch.float64
         total = units.sum(dim=0, dtype=wide)
         self.tallies[name] = self.tallies[name] + total if name in self.tallies else total
         return len(units)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainnet.kernels.histogram_layout import LAYOUT
+from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 from brainnet.observation import tags
 from brainnet.observation.layer_statistics import LayerStatistics
 from brainnet.observation.reading import Histogram, LayerReading, Reading, ReadingWithHistograms

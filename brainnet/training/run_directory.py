@@ -26,7 +26,7 @@ from brainnet.files import (
     remove_empty_folders,
     write_atomic,
 )
-from brainnet.kernels.dispatch import status
+from brainnet.kernels.dispatch import read_status
 
 LATEST = "latest"
 
@@ -437,7 +437,7 @@ def kernels() -> dict[str, dict[str, dict[str, str]]]:
     Raises:
         InputError: BRAINNET_KERNELS asks for a path that there is not.
     """
-    return {"threshold_ramp": status()}
+    return {"threshold_ramp": read_status()}
 
 
 def _git(folder: Path, *arguments: str) -> str:

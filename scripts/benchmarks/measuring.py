@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from brainnet.kernels import dispatch as paths
+from brainnet.kernels import dispatch
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -49,7 +49,7 @@ class Circumstances:
             commit=commit(),
             machine=torch.cuda.get_device_name() if device == "cuda" else processor(),
             torch=torch.__version__,
-            path=paths.status()[device]["path"],
+            path=dispatch.read_status()[device]["path"],
             threads=torch.get_num_threads(),
             load=round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else -1.0,
         )

@@ -116,7 +116,7 @@ def contenders(tensors: list[Tensor], writer: SummaryWriter) -> dict[str, Callab
         "SummaryWriter.add_histogram": add_histogram,
         "ours": lambda: compute_statistics(tensors),
         "ours, to TensorBoard": to_tensorboard,
-        "ours, the reference": lambda: statistics_reference.table_of(tensors, tensors[0].device),
+        "ours, the reference": lambda: statistics_reference.compute_table(tensors, tensors[0].device),
         "four .item() a tensor": lambda: [
             getattr(tensor, what)().item() for tensor in tensors for what in FIGURES
         ],

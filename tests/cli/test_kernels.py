@@ -7,7 +7,7 @@ import pytest
 
 from brainnet.cli.main import main
 from brainnet.kernels import build
-from brainnet.kernels import dispatch as paths
+from brainnet.kernels import dispatch
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("BRAINNET_CACHE", str(tmp_path))
     yield tmp_path / "kernels"
     monkeypatch.undo()
-    paths.forget()
+    dispatch.reset_dispatch()
 
 
 def test_help(capsys):
@@ -39,7 +39,7 @@ def test_unknown_words(capsys, words, message):
 
 
 def test_status_and_clean(capsys, cache, monkeypatch):
-    paths.forget()
+    dispatch.reset_dispatch()
     assert main(["kernels", "status"]) == 0
     out = capsys.readouterr().out
     assert f"{'cpu':<8}{'reference':<12}not built" in out
@@ -72,16 +72,16 @@ def test_what_cannot_be_loaded_is_no_success(capsys, cache, tmp_path, monkeypatc
     script.chmod(0o755)
     monkeypatch.setenv("CXX", str(script))
     monkeypatch.setenv("BRAINNET_KERNELS", "auto")
-    monkeypatch.setattr(paths, "_loaded", set())
+    monkeypatch.setattr(dispatch, "_loaded_libraries", set())
     assert main(["kernels", "build"]) == 2
-    assert "can't be loaded" in capsys.readouterr().err
+    assert "cannot be loaded" in capsys.readouterr().err
 
 
 @pytest.mark.native
-@pytest.mark.skipif(build.find() is None, reason="not built: brainnet kernels build")
+@pytest.mark.skipif(build.find_library() is None, reason="not built: brainnet kernels build")
 def test_what_is_there_is_not_built_again(capsys, monkeypatch):
     monkeypatch.setenv("BRAINNET_KERNELS", "auto")
-    library = build.find()
+    library = build.find_library()
     assert isinstance(library, Path)
     made = library.stat().st_mtime_ns
     assert main(["kernels", "build"]) == 0

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from brainnet.errors import InputError
-from brainnet.kernels import build
-from brainnet.kernels import dispatch as paths
+from brainnet.kernels import build, dispatch
 
 
 @pytest.fixture
@@ -37,39 +36,39 @@ def quick_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_build_is_found_again(cache: Path, quick_compiler: Path) -> None:
-    assert build.find() is None
-    first, second = build.build(), build.build()
-    assert (first.fresh, second.fresh) == (True, False)
-    assert first.library == second.library == build.find()
+    assert build.find_library() is None
+    first, second = build.build_library(), build.build_library()
+    assert (first.is_new, second.is_new) == (True, False)
+    assert first.library == second.library == build.find_library()
     assert first.library.is_relative_to(cache)
     assert quick_compiler.read_text().count("x") == len(build.SOURCES) + 1
-    assert build.build(force=True).fresh
+    assert build.build_library(force=True).is_new
 
 
 def test_clean_removes_what_was_built(cache: Path, quick_compiler: Path) -> None:
-    folder = build.build().library.parent
-    assert build.clean() == [folder]
-    assert (build.find(), build.clean()) == (None, [])
+    folder = build.build_library().library.parent
+    assert build.clean_cache() == [folder]
+    assert (build.find_library(), build.clean_cache()) == (None, [])
 
 
 def test_a_damaged_library_is_told_and_passed_over(
     cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build.build()
+    build.build_library()
     monkeypatch.setenv("BRAINNET_KERNELS", "auto")
-    monkeypatch.setattr(paths, "_loaded", set())
-    paths.forget()
-    told = paths.status()["cpu"]
-    paths.forget()
+    monkeypatch.setattr(dispatch, "_loaded_libraries", set())
+    dispatch.reset_dispatch()
+    told = dispatch.read_status()["cpu"]
+    dispatch.reset_dispatch()
     assert told["path"] == "reference"
-    assert "can't be loaded" in told["reason"]
+    assert "cannot be loaded" in told["reason"]
 
 
 def test_no_compiler_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cache))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
-        build.build()
+        build.build_library()
 
 
 @pytest.mark.parametrize("chosen", ["false", "g+++", "/nowhere/g++", "false g++"])
@@ -77,16 +76,18 @@ def test_a_compiler_that_is_named_and_does_not_work_is_told_not_replaced(
     cache: Path, monkeypatch: pytest.MonkeyPatch, chosen: str
 ) -> None:
     monkeypatch.setenv("CXX", chosen)
-    with pytest.raises(InputError, match=rf"^CXX={re.escape(chosen)} is no C\+\+ compiler"):
-        build.build()
-    assert build.find() is None
+    with pytest.raises(
+        InputError, match=rf"^CXX={re.escape(chosen)} is not a working C\+\+ compiler"
+    ):
+        build.build_library()
+    assert build.find_library() is None
 
 
 def test_a_compiler_may_be_named_with_words_before_it(
     cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", f"env {os.environ['CXX']}")
-    assert build.build().compiler == "quick 1.0"
+    assert build.build_library().compiler == "quick 1.0"
 
 
 def test_that_it_begins_is_said_once_it_can(
@@ -96,10 +97,10 @@ def test_that_it_begins_is_said_once_it_can(
     (cache / "file").write_text("")
     monkeypatch.setenv("BRAINNET_CACHE", str(cache / "file"))
     with pytest.raises(InputError, match="BRAINNET_CACHE"):
-        build.build(begins=lambda: said.append("begins"))
+        build.build_library(on_start=lambda: said.append("begins"))
     monkeypatch.setenv("BRAINNET_CACHE", str(cache))
     for _ in range(2):
-        build.build(begins=lambda: said.append("begins"))
+        build.build_library(on_start=lambda: said.append("begins"))
     assert said == ["begins"]
 
 
@@ -111,8 +112,8 @@ def test_a_compiler_that_refuses_is_told(
         '#!/bin/sh\n[ "$1" = --version ] && echo quick && exit 0\necho "error: no" >&2; exit 1\n'
     )
     with pytest.raises(InputError, match="error: no"):
-        build.build()
-    assert build.find() is None
+        build.build_library()
+    assert build.find_library() is None
 
 
 def test_a_cache_that_cannot_be_written_is_told(
@@ -121,23 +122,23 @@ def test_a_cache_that_cannot_be_written_is_told(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BRAINNET_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match="BRAINNET_CACHE"):
-        build.build()
+        build.build_library()
 
 
 def test_a_build_of_other_sources_is_not_found(
     cache: Path, quick_compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = build.build().library
+    ours = build.build_library().library
     for name, files in (("SOURCES", build.SOURCES), ("HEADERS", build.HEADERS)):
         changed = tmp_path / files[-1].name
         changed.write_bytes(files[-1].read_bytes() + b"\n")
         with monkeypatch.context() as other_tree:
             other_tree.setattr(build, name, (*files[:-1], changed))
-            assert build.find() is None
-            theirs = build.build().library
+            assert build.find_library() is None
+            theirs = build.build_library().library
             assert theirs != ours
-            assert build.find() == theirs
-    assert build.find() == ours  # and not the newest
+            assert build.find_library() == theirs
+    assert build.find_library() == ours  # and not the newest
 
 
 def test_every_file_that_the_kernels_include_is_told_of() -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from brainnet.kernels import build
-from brainnet.kernels import dispatch as paths
+from brainnet.kernels import build, dispatch
 from brainnet.kernels.counters import create_counters, read_counters
 from brainnet.kernels.statistics import compute_statistics, read_statistics
 from brainnet.kernels.threshold_ramp import threshold_ramp
@@ -26,7 +25,7 @@ def free_gigabytes() -> float:
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.native,
-    pytest.mark.skipif(build.find() is None, reason="not built: brainnet kernels build"),
+    pytest.mark.skipif(build.find_library() is None, reason="not built: brainnet kernels build"),
     pytest.mark.skipif(free_gigabytes() < 16, reason="needs 16 GB of free memory"),
 ]
 
@@ -34,8 +33,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def inputs() -> torch.Tensor:
     """Zeros, but for the last row."""
-    paths.forget()
-    assert paths.status()["cpu"]["path"] == "native"
+    dispatch.reset_dispatch()
+    assert dispatch.read_status()["cpu"]["path"] == "native"
     inputs = torch.zeros(ROWS, NEURONS, dtype=torch.bfloat16)
     inputs[-1] = torch.tensor(LAST)
     return inputs

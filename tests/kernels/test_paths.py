@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from brainnet.errors import InputError
-from brainnet.kernels import build
-from brainnet.kernels import dispatch as paths
+from brainnet.kernels import build, dispatch
 from brainnet.kernels.counters import create_counters
 from brainnet.kernels.threshold_ramp import threshold_ramp
 
@@ -28,7 +27,7 @@ BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 needs_build = [
     pytest.mark.native,
-    pytest.mark.skipif(build.find() is None, reason="not built: brainnet kernels build"),
+    pytest.mark.skipif(build.find_library() is None, reason="not built: brainnet kernels build"),
 ]
 
 
@@ -38,13 +37,13 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
     def switch(choice: str) -> None:
         monkeypatch.setenv("BRAINNET_KERNELS", choice)
-        paths.forget()
+        dispatch.reset_dispatch()
 
     torch.use_deterministic_algorithms(True)  # which poisons fresh memory with NaN
     yield switch
     torch.use_deterministic_algorithms(False)
     monkeypatch.undo()
-    paths.forget()
+    dispatch.reset_dispatch()
 
 
 def awkward(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -441,7 +440,7 @@ def test_counters_that_do_not_fit_are_refused_before_anything_is_written(on, cho
     on(choice)
     counters, x = UNFIT[name](), torch.full((5, 4), 0.25)
     before = [each.clone() if isinstance(each, Tensor) else each for each in counters]
-    with pytest.raises(InputError, match=r"for 4 neurons along dim=-1, .*new_counters\(4"):
+    with pytest.raises(InputError, match=r"for 4 neurons along dim=-1, .*create_counters\(4"):
         threshold_ramp(x, 0.1, counters=counters, reuse_input=True)
     assert (x == 0.25).all()
     for one, other in zip(counters, before, strict=True):
@@ -492,7 +491,10 @@ def test_the_path_in_force_is_told(on, caplog):
         threshold_ramp(torch.ones(3))
         threshold_ramp(torch.ones(3))
     assert len(caplog.records) == 1
-    assert paths.status()["cpu"] == {"path": "reference", "reason": "BRAINNET_KERNELS=reference"}
+    assert dispatch.read_status()["cpu"] == {
+        "path": "reference",
+        "reason": "BRAINNET_KERNELS=reference",
+    }
 
 
 def test_an_unknown_choice_is_told(on):

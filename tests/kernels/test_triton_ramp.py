@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.autograd import gradgradcheck
 
 from brainnet.kernels import triton_ramp
+from brainnet.kernels.autograd import TritonOptions, apply_function
 from brainnet.kernels.counters import create_counters
-from brainnet.kernels.threshold_ramp import threshold_ramp
+from brainnet.kernels.threshold_ramp import _check_arguments, threshold_ramp
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -59,7 +60,9 @@ def test_by_the_interpreter() -> None:
 
 def ramp_of_triton(x: Tensor, t: float | Tensor, w: float | Tensor, **options: object) -> Tensor:
     choices = {"leak": 0.0, "dim": -1, "reuse_input": False, "counters": None, **options}
-    return triton_ramp.threshold_ramp(x, t, w, *choices.values())
+    leak, *others = choices.values()
+    t, w = _check_arguments(x, t, w, leak, choices["dim"])
+    return apply_function(x, t, w, leak, TritonOptions(*others))
 
 
 def awkward(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

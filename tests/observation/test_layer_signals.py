@@ -132,37 +132,6 @@ def test_what_a_layer_without_a_reaction_answers_is_its_sums_where_they_are_left
         assert histograms["activation/0"].maximum == sums.max().item()
 
 
-def test_several_passes_are_counted_where_the_device_has_no_float64(monkeypatch):
-    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
-    inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
-    found = []
-    for wide in (True, False):
-        if not wide:
-            monkeypatch.setattr(
-                "brainnet.kernels.statistics_reference.has_float64", lambda device: False
-            )
-            monkeypatch.setattr("brainnet.kernels.statistics._kernel", lambda device: None)
-            monkeypatch.setattr(
-                "brainnet.observation.layer_statistics.has_float64", lambda device: False
-            )
-        with StepObserver(model, level="full") as observed:
-            for rows in inputs.split(5):
-                model(rows).square().sum().backward()
-            found.append(observed.finish(step=0, epoch=0).look())
-    (one, other) = found
-    assert other.reading.layers[0].firing_rate == one.reading.layers[0].firing_rate
-    assert one.histograms.keys() == other.histograms.keys()
-    for tag, histogram in one.histograms.items():
-        same = other.histograms[tag]
-        assert histogram.count == same.count
-        assert same.minimum == pytest.approx(histogram.minimum, rel=1e-5)
-        assert same.total == pytest.approx(histogram.total, rel=1e-5, abs=1e-5)
-        if not tag.startswith("backpropagation"):  # added up in float32 there
-            assert histogram.edges[:-1].tolist() == same.edges[:-1].tolist()
-            assert histogram.buckets.tolist() == same.buckets.tolist()
-    assert one.histograms["activation/0"].count == 20 * 6
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_ramp_is_told_as_it_was_at_the_step_however_late_that_is_read(dtype):
     ramp = ThresholdRamp(neurons=3, width=torch.ones(3), leak=0.05, learn_width=True)

@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn.utils import prune
 from torch.utils import flop_counter
 
-from brainnet.kernels import build
-from brainnet.kernels import dispatch as paths
+from brainnet.kernels import build, dispatch
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.activation_registry import ACTIVATIONS
 from brainnet.structure.layer import Layer
@@ -150,17 +149,17 @@ def record_sums(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
 
 native = [
     pytest.mark.native,
-    pytest.mark.skipif(build.find() is None, reason="not built: brainnet kernels build"),
+    pytest.mark.skipif(build.find_library() is None, reason="not built: brainnet kernels build"),
 ]
 
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("BRAINNET_KERNELS", "auto")
-    paths.forget()
+    dispatch.reset_dispatch()
     yield
     monkeypatch.undo()
-    paths.forget()
+    dispatch.reset_dispatch()
 
 
 class TestInPlace:

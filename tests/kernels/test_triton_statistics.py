@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from brainnet.kernels import statistics_reference
-from brainnet.kernels.histogram_layout import LAYOUT
+from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 from brainnet.kernels.statistics import create_table
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -89,10 +89,10 @@ class TestKernels:
 
         tensors = awkward(dtype)
         table = create_table(len(tensors), device=DEVICE)
-        statistics_triton.add(tensors, table)
-        assert_equal(table, statistics_reference.table_of(tensors, DEVICE))
+        statistics_triton.add_statistics(tensors, table)
+        assert_equal(table, statistics_reference.compute_table(tensors, DEVICE))
         again = create_table(len(tensors), device=DEVICE)
-        statistics_triton.add(tensors, again)
+        statistics_triton.add_statistics(tensors, again)
         assert torch.equal(table, again)
 
     def test_add_to_what_stands_there_and_mix_dtypes(self):
@@ -100,11 +100,11 @@ class TestKernels:
 
         tensors = [awkward(dtype)[0][:300] for dtype in DTYPES]
         table = create_table(len(tensors), device=DEVICE)
-        statistics_triton.add(tensors, table)
-        statistics_triton.add(tensors, table)
-        once = statistics_reference.table_of(tensors, DEVICE)
+        statistics_triton.add_statistics(tensors, table)
+        statistics_triton.add_statistics(tensors, table)
+        once = statistics_reference.compute_table(tensors, DEVICE)
         twice = once.clone()
-        statistics_reference.merge_into(twice, once)
+        statistics_reference.add_table(twice, once)
         assert_equal(table, twice)
 
     def test_one_launch_of_each_kernel_for_a_list(self, monkeypatch):
@@ -119,9 +119,9 @@ class TestKernels:
 
         monkeypatch.setattr(statistics_triton, "_launch", counted)
         tensors = [torch.ones(size, device=DEVICE) for size in range(30)]
-        statistics_triton.add(tensors, create_table(30, device=DEVICE))
+        statistics_triton.add_statistics(tensors, create_table(30, device=DEVICE))
         assert len(launched) == 1
-        statistics_triton.add([], create_table(0, device=DEVICE))
+        statistics_triton.add_statistics([], create_table(0, device=DEVICE))
         assert len(launched) == 1
 
     @pytest.mark.cuda
@@ -130,10 +130,10 @@ class TestKernels:
 
         tensors = awkward(torch.float32)
         table = create_table(len(tensors), device=DEVICE)
-        statistics_triton.add(tensors, table)  # compiles
+        statistics_triton.add_statistics(tensors, table)  # compiles
         torch.cuda.set_sync_debug_mode("error")
         try:
-            statistics_triton.add(tensors, table)
-            statistics_reference.table_of(tensors, DEVICE)
+            statistics_triton.add_statistics(tensors, table)
+            statistics_reference.compute_table(tensors, DEVICE)
         finally:
             torch.cuda.set_sync_debug_mode("default")
