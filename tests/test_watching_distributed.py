@@ -36,7 +36,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from brainnet import watch
-from brainnet.kernels.statistics import merge, read, statistics
+from brainnet.kernels.statistics import compute_statistics, merge_tables, read_statistics
 from brainnet.training.callbacks import Observe
 
 messages = []
@@ -132,11 +132,11 @@ for name, wrap, batches in (
     found[name] = train(wrap, name, batches)
     found[name]["same"] = found[name].pop("weights") == alone
 
-tables = [torch.empty_like(table) for table in [statistics([inputs])] for _ in range(2)]
-distributed.all_gather(tables, statistics([mine[0]]))
-[merged], [together] = read(merge(*tables)), read(statistics([inputs]))
+tables = [torch.empty_like(table) for table in [compute_statistics([inputs])] for _ in range(2)]
+distributed.all_gather(tables, compute_statistics([mine[0]]))
+[merged], [together] = read_statistics(merge_tables(*tables)), read_statistics(compute_statistics([inputs]))
 found["merged"] = [
-    merged.buckets == together.buckets, merged.finite, merged.sum - together.sum
+    merged.histogram == together.histogram, merged.finite, merged.sum - together.sum
 ]
 messages.clear()
 found["observed"] = observe(DDPStrategy(), False)

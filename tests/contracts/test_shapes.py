@@ -73,7 +73,7 @@ RUNS: dict[str, Callable[[], Values]] = {
     "kernels/threshold_ramp.py:threshold_ramp": lambda: call(
         threshold_ramp, input=torch.randn(5, 4), threshold=torch.zeros(4), width=torch.ones(4)
     ),
-    "kernels/counters.py:new_counters": lambda: dict(
+    "kernels/counters.py:create_counters": lambda: dict(
         zip(("counts", "sums"), create_counters(5), strict=True)
     ),
     "data/dataset.py:Dataset": lambda: {
