@@ -1,4 +1,4 @@
-"""brainnet: neural networks as a glass box, every part named, watched and explained."""
+"""brainnet: neural networks in which every part is named, observed and explained."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "Bias": "brainnet.structure.bias",
     "Layer": "brainnet.structure.layer",
     "Network": "brainnet.structure.network",
@@ -34,25 +34,22 @@ _HOMES = {
     "watch": "brainnet.observation.watch",
 }
 
-__all__ = [*_HOMES]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:
-    """Open a door when somebody walks through it: importing brainnet imports no torch."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_nearest(name)}")
-
-
-def _nearest(name: str) -> str:
-    # Here, not above: whoever spells the names right need not wait for it.
+    """Import a public name when it is first used, as `import brainnet` must not import torch."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    # Imported only after a typing error.
     from difflib import get_close_matches
 
-    known = {public.lower(): public for public in _HOMES}
-    near = get_close_matches(name.lower(), known, n=1)
-    return f". Did you mean {known[near[0]]!r}?" if near else ""
+    known = {public.lower(): public for public in _MODULES}
+    similar = get_close_matches(name.lower(), known, n=1)
+    hint = f". Did you mean {known[similar[0]]!r}?" if similar else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:
-    """Every public name, opened or not yet."""
-    return sorted({*globals(), *_HOMES} - {"TYPE_CHECKING", "import_module"})
+    """All public names, imported or not."""
+    return sorted({*globals(), *_MODULES} - {"TYPE_CHECKING", "import_module"})

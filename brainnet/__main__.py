@@ -1,4 +1,4 @@
-"""`python -m brainnet` is the command `brainnet`."""
+"""Runs the command `brainnet` as `python -m brainnet`."""
 
 import sys
 

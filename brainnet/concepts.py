@@ -13,16 +13,16 @@ GROUPS = (STRUCTURAL_PRIMITIVES, LEARNING_MECHANICS)
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """One idea of the explanation, and where it lives.
+    """One concept of the explanation.
 
     Attributes:
-        name: The name it has everywhere: in code, tags, TensorBoard and `brainnet explain`.
-        group: What a network is (`structural primitives`) or how it changes (`learning mechanics`).
-        analogy: The idea in a brain.
-        definition: The idea in plain technical words.
-        formula: The idea in one line of mathematics, in plain Unicode text.
-        home: The dotted name of the public class or function that embodies it.
-        reference: The textbook or paper to read next.
+        name: the name used in code, tags, TensorBoard and `brainnet explain`.
+        group: `structural primitives` (what a network is) or `learning mechanics` (how it changes).
+        analogy: the concept in a brain.
+        definition: the concept in plain technical words.
+        formula: the concept in one line of mathematics, in plain Unicode text.
+        home: dotted name of the public class or function that implements it.
+        reference: a textbook or paper.
 
     Example:
         >>> WEIGHTS.name, WEIGHTS.group, WEIGHTS.home
@@ -39,7 +39,7 @@ class Concept:
 
     @property
     def slug(self) -> str:
-        """The name as one word to type in a shell: `forward-pass`."""
+        """The name as one word for a shell: `forward-pass`."""
         return self.name.replace(" ", "-")
 
 
@@ -274,26 +274,15 @@ _SHORT_NAMES = {
 }
 
 
-def _spellings() -> dict[str, Concept]:
-    """Every accepted spelling: the name, its singular or plural, and the short names."""
-    spellings = dict(_SHORT_NAMES)
-    for concept in CONCEPTS:
-        name = concept.name
-        singular = {"biases": "bias"}.get(name, name.removesuffix("s"))
-        plural = name if name.endswith("s") else f"{name}s"
-        spellings |= {name: concept, singular: concept, plural: concept}
-    return spellings
-
-
 def find_concept(name: str) -> Concept:
-    """The concept of that name, however it is spelled.
+    """Return the concept with a name, in any spelling.
 
     Args:
-        name: `forward-pass`, `forward_pass` or `Forward Pass`; singular or plural; `loss` and
-            `activation` are enough for the two functions.
+        name: for example `forward-pass`, `forward_pass` or `Forward Pass`, singular or plural;
+            `loss` and `activation` are short names of the two functions.
 
     Raises:
-        InputError: No concept has that name; the message names the nearest one, or all.
+        InputError: no concept has this name; the message suggests one.
 
     Example:
         >>> find_concept("Forward-Pass").name
@@ -301,13 +290,16 @@ def find_concept(name: str) -> Concept:
         >>> find_concept("weight") is WEIGHTS
         True
     """
-    spellings = _spellings()
+    spellings = dict(_SHORT_NAMES)
+    for concept in CONCEPTS:
+        singular = {"biases": "bias"}.get(concept.name, concept.name.removesuffix("s"))
+        spellings |= {concept.name: concept, singular: concept, f"{singular}s": concept}
     wanted = " ".join(name.lower().replace("-", " ").replace("_", " ").split())
     if wanted in spellings:
         return spellings[wanted]
-    near = find_nearest(wanted, spellings)
-    if near is not None:
-        advice = f"Did you mean {spellings[near].slug}?"
+    nearest = find_nearest(wanted, spellings)
+    if nearest is not None:
+        advice = f"Did you mean {spellings[nearest].slug}?"
     else:
         advice = f"Choose one of: {', '.join(concept.slug for concept in CONCEPTS)}."
     raise InputError(f"expected one of the {len(CONCEPTS)} concepts; got {name!r}. {advice}")

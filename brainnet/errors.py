@@ -7,83 +7,89 @@ from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
-    """What the user gave is wrong; the message says what was needed, what came and what to do."""
+    """Invalid input; the message says what was needed, what was received and what to do."""
 
 
 class TrainingFailure(RuntimeError):
-    """The training itself failed: the loss stopped being finite."""
+    """Training failed: the loss is no longer finite."""
 
 
-_PLAIN_VALUE = re.compile(r"[\w./+-](?:[\w ./+-]*[\w./+-])?")
+# Hydra accepts these characters without quotes; of the letters, only those of ASCII.
+_BARE_VALUE = re.compile(r"[\w./+-](?:[\w ./+-]*[\w./+-])?", re.ASCII)
 
-_PLAIN_WORD = re.compile(r"[\w./+=,\[\]-]+")
+_BARE_WORD = re.compile(r"[\w./+=,\[\]-]+")
 
 
 def find_nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that comes closest, if one comes close.
+    """Return the most similar known word, or None.
 
     Example:
-        >>> nearest("wieghts", ["weights", "biases"])
+        >>> find_nearest("wieghts", ["weights", "biases"])
         'weights'
     """
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), None)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question to append to an error, or nothing when no known word comes close.
+def find_intended(word: str, known: Iterable[str]) -> list[str]:
+    """Return the known words that were probably intended; see `did_you_mean`.
 
-    A key is also looked for by its last part, so that `lr` finds `optimizer.lr`.
+    Example:
+        >>> find_intended("lr", ["optimizer.lr", "seed"])
+        ['optimizer.lr']
+    """
+    words = sorted(set(known))
+    same_ending = [candidate for candidate in words if candidate.endswith(f".{word}")]
+    if same_ending:
+        return same_ending[:3]
+    nearest = find_nearest(word, words)
+    if nearest is not None:
+        return [nearest]
+    endings = {candidate.rpartition(".")[2]: candidate for candidate in reversed(words)}
+    similar = difflib.get_close_matches(word.rpartition(".")[2], endings, n=1, cutoff=0.75)
+    return [endings[ending] for ending in similar]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question to append to an error message, or "" without a similar word.
+
+    Dotted keys are also compared by their last part, so that `lr` finds `optimizer.lr`.
 
     Example:
         >>> did_you_mean("optimizer.lrr", ["optimizer.lr", "seed"])
         ' Did you mean optimizer.lr?'
-        >>> did_you_mean("lr", ["optimizer.lr", "seed"])
-        ' Did you mean optimizer.lr?'
         >>> did_you_mean("zebra", ["optimizer.lr", "seed"])
         ''
     """
-    near = find_intended(word, known)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
-
-
-def find_intended(word: str, known: Iterable[str]) -> list[str]:
-    """The known words that come closest, where any comes close; see `did_you_mean`.
-
-    Example:
-        >>> meant("lr", ["optimizer.lr", "seed"])
-        ['optimizer.lr']
-    """
-    words = sorted(set(known))
-    closest = find_nearest(word, words)
-    if closest is not None:
-        return [closest]
-    tails = [known_word for known_word in words if known_word.endswith(f".{word}")]
-    if tails:
-        return tails[:3]
-    last = word.rpartition(".")[2]
-    endings = {known_word.rpartition(".")[2]: known_word for known_word in reversed(words)}
-    return [endings[end] for end in difflib.get_close_matches(last, endings, n=1, cutoff=0.75)]
+    intended = find_intended(word, known)
+    return f" Did you mean {' or '.join(intended)}?" if intended else ""
 
 
 def format_override(key: str, value: str | Sequence[str]) -> str:
-    """What to type for a key, as a shell takes it: quoted where it must be.
+    """Return an override as it must be typed in a shell, with quotes if necessary.
 
     Args:
-        key: dotted.
-        value: a text, or several for a list.
+        key: dotted key.
+        value: one text, or several for a list.
 
     Example:
-        >>> print(override("data.drop", ["Größe", "Nr"]))
-        data.drop=[Größe,Nr]
-        >>> print(override("data.drop", ["size, in m"]))
+        >>> print(format_override("data.drop", ["Größe", "Nr"]))
+        'data.drop=["Größe",Nr]'
+        >>> print(format_override("data.drop", ["size, in m"]))
         'data.drop=["size, in m"]'
     """
-    texts = [_in_quotes(text) for text in ([value] if isinstance(value, str) else value)]
-    joined = ",".join(texts)
+    values = [value] if isinstance(value, str) else value
+    joined = ",".join(text if _BARE_VALUE.fullmatch(text) else quote_value(text) for text in values)
     word = f"{key}={joined}" if isinstance(value, str) else f"{key}=[{joined}]"
-    return word if _PLAIN_WORD.fullmatch(word) else shlex.quote(word)
+    return word if _BARE_WORD.fullmatch(word) else shlex.quote(word)
 
 
-def _in_quotes(value: str) -> str:
-    escaped = value.replace('"', '\\"')
-    return value if _PLAIN_VALUE.fullmatch(value) else f'"{escaped}"'
+def quote_value(text: str) -> str:
+    r"""Return a text in the quotes of Hydra's grammar, which reads it back unchanged.
+
+    Example:
+        >>> print(quote_value('my "new" (1).csv'))
+        "my \"new\" (1).csv"
+    """
+    # A backslash only escapes before a quote.
+    escaped = re.sub(r'(\\+)("|$)', r"\1\1\2", text).replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,4 +1,4 @@
-"""The eleven concepts: complete, in order, and found however they are spelled."""
+"""The eleven concepts are complete, in order, and found in any spelling."""
 
 import dataclasses
 import subprocess
@@ -25,18 +25,18 @@ NAMES = (
 )
 
 
-def test_the_eleven_stand_in_the_order_of_the_explanation() -> None:
+def test_concepts_are_in_order() -> None:
     assert tuple(concept.name for concept in CONCEPTS) == NAMES
 
 
-def test_six_say_what_a_network_is_and_five_how_it_learns() -> None:
+def test_concepts_have_two_groups() -> None:
     groups = [concept.group for concept in CONCEPTS]
     assert groups == ["structural primitives"] * 6 + ["learning mechanics"] * 5
     assert tuple(dict.fromkeys(groups)) == concepts.GROUPS
 
 
 @pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
-def test_every_concept_is_complete_and_has_its_constant(concept: Concept) -> None:
+def test_concept_is_complete(concept: Concept) -> None:
     assert getattr(concepts, concept.name.upper().replace(" ", "_")) is concept
     for field in dataclasses.fields(concept):
         text = getattr(concept, field.name)
@@ -46,12 +46,12 @@ def test_every_concept_is_complete_and_has_its_constant(concept: Concept) -> Non
         assert sentence[0].isupper()
         assert sentence.rstrip('"').endswith((".", "!"))
         assert len(sentence) < 320
-    room = "structure" if concept.group == concepts.STRUCTURAL_PRIMITIVES else "learning"
-    assert concept.home.startswith(f"brainnet.{room}.")
+    package = "structure" if concept.group == concepts.STRUCTURAL_PRIMITIVES else "learning"
+    assert concept.home.startswith(f"brainnet.{package}.")
 
 
 @pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
-def test_any_spelling_of_the_name_finds_the_concept(concept: Concept) -> None:
+def test_any_spelling_finds_the_concept(concept: Concept) -> None:
     name = concept.name
     for spelling in (name, concept.slug, name.replace(" ", "_"), name.title(), f" {name.upper()} "):
         assert find_concept(spelling) is concept
@@ -71,33 +71,33 @@ def test_any_spelling_of_the_name_finds_the_concept(concept: Concept) -> None:
         ("lr", "learning rate"),
     ],
 )
-def test_singulars_plurals_and_short_names_are_understood(spelling: str, name: str) -> None:
+def test_singular_plural_and_short_names(spelling: str, name: str) -> None:
     assert find_concept(spelling).name == name
 
 
 @pytest.mark.parametrize(
-    ("typo", "meant"),
+    ("typo", "intended"),
     [("weigths", "weights"), ("bais", "biases"), ("foward-pass", "forward-pass")],
 )
-def test_a_typo_is_answered_with_the_nearest_name(typo: str, meant: str) -> None:
-    with pytest.raises(InputError, match=f"got '{typo}'. Did you mean {meant}\\?"):
+def test_misspelled_names_get_a_suggestion(typo: str, intended: str) -> None:
+    with pytest.raises(InputError, match=f"got '{typo}'. Did you mean {intended}\\?"):
         find_concept(typo)
 
 
 @pytest.mark.parametrize("name", ["squirrel", "", "42"])
-def test_a_name_near_to_none_is_answered_with_all(name: str) -> None:
+def test_unknown_names_get_the_list(name: str) -> None:
     with pytest.raises(InputError, match=r"Choose one of: layers, neurons, .*, learning-rate"):
         find_concept(name)
 
 
-def test_a_concept_cannot_be_changed() -> None:
+def test_concepts_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         concepts.WEIGHTS.name = "importance"  # type: ignore[misc]
 
 
-def test_the_concepts_need_nothing_but_the_standard_library() -> None:
+def test_concepts_import_no_torch() -> None:
     code = "import sys, brainnet.concepts; print('torch' in sys.modules, 'numpy' in sys.modules)"
-    answer = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert answer.stdout.split() == ["False", "False"]
+    assert process.stdout.split() == ["False", "False"]
