@@ -32,7 +32,7 @@ from brainnet.config.resume import (
 )
 from brainnet.config.schema import Config, check_config, to_plain
 from brainnet.data.datamodule import DataModule
-from brainnet.data.datasets import IMAGES, PATHS, TABLE, is_same_path
+from brainnet.data.datasets import IMAGES_TARGET, PATH_KEYS, TABLE_TARGET, is_same_path
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.images import Images
 from brainnet.data.preprocessing import MissingPolicy
@@ -143,8 +143,8 @@ def mistakes(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]
 
 # What may be said of another file; all else is as it was in the run.
 OF_FILE = {
-    TABLE: ("path", "target", "missing", "header"),
-    IMAGES: ("path", "labels", "broken"),
+    TABLE_TARGET: ("path", "target", "missing", "header"),
+    IMAGES_TARGET: ("path", "labels", "broken"),
 }
 
 AS_LEARNT = ("data.target", "data.missing", "data.header", "data.broken")
@@ -220,7 +220,7 @@ def check_reading(config: Config, learnt: Config, overrides: Sequence[Override])
         if group != "data" or key in ("", "_target_", *free, *DATAMODULE_KEYS):
             continue
         typed, there = look_up(config, f"data.{key}"), look_up(learnt, f"data.{key}")
-        if is_same_path(typed, there) if key in PATHS else typed == there:
+        if is_same_path(typed, there) if key in PATH_KEYS else typed == there:
             continue
         allowed = ", ".join(f"data.{name}" for name in OF_FILE[kind])
         which = "another file is" if other else "its own data are"
@@ -239,7 +239,7 @@ def judged_by_file(run: Run, config: Config, consent: TargetAllowList) -> Judgem
     """
     trained = load(run, consent=consent)
     data = config["data"]
-    if data["_target_"] == IMAGES:
+    if data["_target_"] == IMAGES_TARGET:
         evaluation = judged_by_pictures(trained, data)
         return Judgement(evaluation, f"pictures of {data['path']}", trained.class_names)
     target = data.get("target")
@@ -250,7 +250,7 @@ def judged_by_file(run: Run, config: Config, consent: TargetAllowList) -> Judgem
     names = [str(target)] if isinstance(target, str | int) else [str(name) for name in target]
     names = in_learnt_order(names, trained)
     missing: MissingPolicy = data.get("missing") or "error"
-    if missing == "impute" and not trained.preparation.imputes:
+    if missing == "impute" and not trained.encoder.imputes:
         raise InputError(
             "data.missing=impute: this run learnt from complete rows, and has no mean to fill in. "
             "data.missing=drop leaves rows with empty cells out."
@@ -287,7 +287,7 @@ def judged_by_pictures(trained: TrainedModel, data: Mapping[str, Any]) -> Evalua
     Raises:
         InputError: when they cannot be read, or the run learnt from a table.
     """
-    pixels = trained.preparation
+    pixels = trained.encoder
     if not isinstance(pixels, ImageEncoder):
         raise InputError(
             f"this run learnt from a table, and {data['path']} is to be pictures. Judge it by a "

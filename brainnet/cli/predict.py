@@ -140,7 +140,7 @@ def parts_of(
     Raises:
         InputError: they cannot be read, or are of another kind.
     """
-    learnt = trained.preparation
+    learnt = trained.encoder
     if isinstance(learnt, ImageEncoder):
         for option in OF_TABLES:
             if option in typed.values or option in typed.switches:

@@ -129,7 +129,7 @@ def columns_told(data: Dataset) -> list[str]:
 
     None for data that come with brainnet, or as arrays.
     """
-    learnt = data.preparation
+    learnt = data.encoder
     if isinstance(learnt, ImageEncoder):
         return [_pictures_told(data, learnt)]
     if not isinstance(learnt, TableEncoder) or not learnt.columns:

@@ -15,7 +15,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from brainnet.config.instantiate import DATAMODULE_KEYS, Builder, check_parameters, has_parameter
 from brainnet.config.schema import Config
 from brainnet.data.datamodule import DataModule
-from brainnet.data.datasets import relative_to_cwd
 from brainnet.data.validation import get_total_memory
 from brainnet.errors import InputError, did_you_mean
 from brainnet.learning.learning_rate import fill_run_settings
@@ -42,7 +41,7 @@ def build_datamodule(config: Mapping[str, Any], build: Builder) -> DataModule:
     Raises:
         InputError: where a class is not allowed or refuses its keys, or the rows cannot be read.
     """
-    options = relative_to_cwd(config["data"])  # messages name files as they were typed
+    options = dict(config["data"])
     rows = {key: options.pop(key) for key in DATAMODULE_KEYS if key in options}
     keys = [key for key in options if key != "_target_"]
     check_parameters(keys, build.target(options, "data"), "data", beside=DATAMODULE_KEYS)
@@ -249,7 +248,7 @@ def resolve_network(filled: Config, data: DataModule, loss: nn.Module, build: Bu
         build,
         inputs=sizes["inputs"],
         outputs=sizes["outputs"],
-        embeddings=data.preparation.embeddings,
+        embeddings=data.encoder.embeddings,
         image_shape=data.image_shape,
     )
     if isinstance(network, Network) and network.embeddings is not None:

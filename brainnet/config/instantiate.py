@@ -193,9 +193,9 @@ def check_family(found: type, target: str, place: str, *, own: bool) -> None:
 
 def is_data(found: type, *, own: bool) -> bool:
     """Whether a class is one of our data classes or, with consent, one that loads as they do."""
-    from brainnet.data.datasets import SOURCES  # brings NumPy and torch: only when there is data
+    from brainnet.data.datasets import DATA_SOURCES  # brings NumPy and torch: only when there is data
 
-    return found in SOURCES.values() or (own and callable(getattr(found, "load", None)))
+    return found in DATA_SOURCES.values() or (own and callable(getattr(found, "load", None)))
 
 
 def is_under(name: str, roots: tuple[str, ...]) -> bool:

@@ -7,11 +7,11 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from brainnet.config.schema import Config, check_config, leaves
-from brainnet.data.datasets import IMAGES, TABLE, resolve_paths
+from brainnet.data.datasets import IMAGES_TARGET, TABLE_TARGET, resolve_paths
 from brainnet.errors import InputError
 from brainnet.training.run_directory import Run, find_run
 
-FILES = (TABLE, IMAGES)
+FILES = (TABLE_TARGET, IMAGES_TARGET)
 
 DEVICE = ("accelerator", "devices", "strategy")
 

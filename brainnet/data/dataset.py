@@ -1,15 +1,13 @@
 """Dataset: inputs, targets and what they mean.
 
-What inputs and answers mean must be as it was wherever a network meets data: it reads by position.
-That the rows are the same matters where the run's own are meant: of others, some that were trained
-on would come into the test.
+A network reads its inputs by position. Therefore the meaning of inputs and targets is stored with
+a run, and compared with the data before the network is used on them again.
 """
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -17,208 +15,63 @@ import torch
 from torch import Tensor
 
 from brainnet.data.image_files import ImageEncoder
-from brainnet.data.preprocessing import (
-    TableEncoder,
-    is_all_finite,
-    sort_labels,
-    warn_merged_numbers,
-)
+from brainnet.data.preprocessing import TableEncoder, sort_labels, warn_merged_numbers
 from brainnet.data.validation import join_names
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
 
 InputEncoder = TableEncoder | ImageEncoder
 
-"""What was learnt of the raw rows, as plain data: `names` of the inputs, `embedded` codes,
-whether missing numbers are imputed (`preparation.imputes`), `apply` to raw rows, and `to_dict`."""
-
-NUMBERS = "numbers"
-
-"""The kind of columns that came as numbers: their names say all, and checkpoints stay small."""
-
-
-def told_numbers(names: Sequence[str]) -> dict[str, Any]:
-    """Return what is stored of columns that came as numbers."""
-    return {"kind": NUMBERS, "names": list(names)}
-
-
-def restore_encoder(stored: Mapping[str, Any]) -> InputEncoder:
-    """Return the preparation that its `to_dict` stored.
-
-    Example:
-        >>> preparation_from_dict(Pixels(8, 8).to_dict())
-        Pixels(height=8, width=8, channels=1)
-        >>> preparation_from_dict(told_numbers(["x", "y"])).names
-        ('x', 'y')
-    """
-    if stored["kind"] == NUMBERS:
-        return TableEncoder.from_names(stored["names"])
-    kind = ImageEncoder if stored["kind"] == "pixels" else TableEncoder
-    return kind.from_dict(stored)
-
-
-_CELLS_NAMED = 3
-
-_AS_NUMBERS = {
-    "inputs": "Turn words into numbers first: one column for each word, 1 where it stands.",
-    "targets": "Leave out the task to tell words apart as classes.",
-}
-
-
-def inputs_of(values: Any) -> tuple[Tensor, tuple[str, ...]]:
-    """Inputs (rows, inputs) as float32, and what they are called.
-
-    Raises:
-        InputError: they are no numbers, or no table.
-    """
-    given = values if isinstance(values, Tensor) else _numbers("inputs", values)
-    table = tensor_of("inputs", given, torch.float32)
-    columns = table.shape[-1] if table.ndim else 0
-    names = names_of(values, columns) or tuple(f"input_{place}" for place in range(columns))
-    if table.ndim == 2:
-        tell_merged(given, names, "column")
-    return table, names
-
-
-def tell_merged(table: Any, names: Sequence[str], what: str) -> None:
-    """Say which columns of a tensor or array (rows, columns) have numbers that float32 merges."""
-    if isinstance(table, Tensor):
-        if table.element_size() < 8:
-            return
-        table = table.detach().cpu().numpy()
-    warn_merged_numbers(table, names, what, "")
-
-
-def tensor_of(name: str, values: Any, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a copy as a tensor: later changes of the caller's must not reach the data set.
-
-    Raises:
-        InputError: they are no numbers, or no table.
-    """
-    if isinstance(values, Tensor):
-        if values.is_complex():
-            raise InputError(f"{name} must be real numbers; got {values.dtype}.")
-        return values.detach().to("cpu", dtype or values.dtype, copy=True)
-    array = _numbers(name, values)
-    wanted = np.float32 if dtype == torch.float32 else array.dtype.newbyteorder("=")
-    with np.errstate(over="ignore"):  # an infinity is told of by its row and column
-        return torch.from_numpy(array.astype(wanted, order="C"))
-
-
-def names_of(values: Any, columns: int) -> tuple[str, ...]:
-    """What the columns of a DataFrame or a Series are called; empty where they are but counted.
-
-    Example:
-        >>> import pandas
-        >>> names_of(pandas.DataFrame({"a": [1], "b": [2]}), 2), names_of([[1, 2]], 2)
-        (('a', 'b'), ())
-    """
-    names = getattr(values, "columns", None)
-    if names is None:
-        name = getattr(values, "name", None)  # of a Series; a tensor's is None
-        names = [] if name is None else [name]
-    if not all(isinstance(name, str | int) for name in names):
-        return ()
-    called = tuple(map(str, names))
-    counted = called == tuple(map(str, range(columns)))
-    return called if len(set(called)) == len(called) == columns and not counted else ()
-
-
-def classes_of(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:
-    """The classes (rows,) that labels in words name, and these in order; None of other values.
-
-    Raises:
-        InputError: some are words and others are none, or all are the same.
-
-    Example:
-        >>> classes_of(["kiwi", "apple", "kiwi"])
-        (tensor([1, 0, 1]), ('apple', 'kiwi'))
-    """
-    if isinstance(values, Tensor):
-        return None
-    array = _array("targets", values)
-    if array.dtype.kind not in "OU" or array.ndim != 1:
-        return None
-    labels = array.tolist()
-    strange = [place for place, label in enumerate(labels) if not isinstance(label, str)]
-    if len(strange) == len(labels):
-        return None
-    if strange:
-        raise InputError(
-            f"targets must be all words or all numbers; row {strange[0]} is "
-            f"{labels[strange[0]]!r}, and others are words, such as {_first(labels)!r}. Leave such "
-            "rows out, or give them a word."
-        )
-    names = sort_labels(set(labels))
-    if len(names) < 2:
-        raise InputError(
-            f"targets must name at least two classes; all {len(labels)} are {names[0]!r}."
-        )
-    places = {name: place for place, name in enumerate(names)}
-    return torch.tensor([places[label] for label in labels]), tuple(names)
-
-
-def _first(labels: Sequence[Any]) -> str:
-    return next(label for label in labels if isinstance(label, str))
-
-
-def _array(name: str, values: Any) -> np.ndarray[Any, Any]:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
-
-
-def _numbers(name: str, values: Any) -> np.ndarray[Any, Any]:
-    array = _array(name, values)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must be numbers; got {_read(array)}. {_AS_NUMBERS[name]}")
-    return array
-
-
-def _read(array: np.ndarray[Any, Any]) -> str:
-    """Say what was read in place of numbers, with one of them where they are words."""
-    words = [cell for cell in array.ravel()[:_CELLS_NAMED] if isinstance(cell, str)]
-    return f"words ({', '.join(map(repr, map(str, words)))} ...)" if words else f"{array.dtype}"
-
+"""What was learned about the raw rows, as plain data: `names` of the inputs, columns that are
+`embedded`, whether missing numbers are imputed (`imputes`), `transform` of raw rows, and `to_dict`."""
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
 ImageShape = tuple[int, int] | tuple[int, int, int]
 
-"""(height, width) of a grey picture, or (channels, height, width)."""
+"""(height, width) of a grayscale image, or (channels, height, width)."""
 
-_CELLS_NAMED_dataset = 3
+# Stored instead of an encoder for inputs that were numbers already: names are all there is to know.
+_NUMBERS = "numbers"
 
-_ROWS_AT_ONCE = 65536
+_MAX_LISTED_CELLS = 3
+
+_MAX_LISTED_NAMES = 6
+
+# Checks and checksums work on chunks, because a table may fill half of the memory.
+_CHUNK_ROWS = 65536
+
+_CONVERSION_HINTS = {
+    "inputs": "Convert text to numbers first, with one 0/1 column per category.",
+    "targets": "Omit `task` to use text labels as classes.",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A table of inputs with the answer to each row.
+    """A table of inputs with one target per row, before scaling.
 
     Shape:
         inputs: (rows, inputs)
 
-    `inputs` is float32, or uint8 for pictures, which stay bytes until a batch is cut. `targets`
-    holds the answers: the class of each row, int64 `(rows,)`, or for a regression the numbers to
-    predict, float32 `(rows, targets)`. Rows are as measured: scaling comes after the split.
+    `inputs` is float32, or uint8 for images, which stay bytes until they are batched. `targets` is
+    the class of each row, int64 `(rows,)`, or the numbers to predict, float32 `(rows, targets)`.
 
     Attributes:
-        name: of the data, and of the folder of a run on them.
+        name: of the data; also the name of the directory of its runs.
         task: "multiclass", "binary" or "regression".
-        input_names: what each input is called.
-        class_names: what each class is called; empty for a regression.
-        image_shape: (height, width), or (channels, height, width), where a row is a picture.
-        preparation: how raw rows became these inputs; None where they came as numbers.
-        target_names: what each number to predict is called; empty where nobody said.
-        parts: how many rows train, validate and test, where they came apart, stacked in this
-            order; 0 for a part to be taken from the rows that train.
-        left_out: rows of its files that lack a value, and are not among these.
+        input_names: one name per input.
+        class_names: one name per class; empty for regression.
+        image_shape: (height, width) or (channels, height, width) if a row is an image.
+        encoder: converts raw rows to inputs; None if the inputs were numbers already.
+        target_names: one name per number to predict; empty if unknown.
+        part_sizes: numbers of training, validation and test rows if the parts were given
+            separately, stacked in this order; 0 for a part to be drawn from the training rows.
+        dropped_rows: number of rows of the files that were left out for an empty cell.
 
     Raises:
-        InputError: the parts do not fit together, or a cell is not a finite number. An input may be
-            NaN where those missing are imputed (`preparation.imputes`).
+        InputError: the parts do not fit together, or a cell is not finite. An input may be NaN if
+            the encoder imputes missing numbers.
     """
 
     name: str
@@ -228,21 +81,20 @@ class Dataset:
     input_names: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     image_shape: ImageShape | None = None
-    preparation: InputEncoder | None = None
+    encoder: InputEncoder | None = None
     target_names: tuple[str, ...] = ()
-    parts: tuple[int, int, int] | None = None
-    left_out: int = 0
+    part_sizes: tuple[int, int, int] | None = None
+    dropped_rows: int = 0
 
     def __post_init__(self) -> None:
-        """Check everything once, so that nobody downstream has to."""
+        """Check everything once, so that later code does not have to."""
         if self.task not in TASKS:
             raise InputError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}.")
         self._check_inputs()
         if self.task == "regression":
-            self._check_numbers()
+            self._check_numeric_targets()
         else:
-            self._check_classes()
-        self._check_parts()
+            self._check_class_targets()
 
     @classmethod
     def from_arrays(
@@ -253,14 +105,14 @@ class Dataset:
         name: str = "arrays",
         task: Task | None = None,
     ) -> Self:
-        """Make a data set of anything NumPy can read as a table: arrays, tensors, nested lists.
+        """Create a data set from anything NumPy reads as a table: arrays, tensors, nested lists.
 
-        Whole-number targets are classes and must be 0, 1, 2, ... without a gap; words are classes
-        of these names, in their order; targets with a decimal point are numbers to predict. `task`
-        overrules that guess. The columns of a DataFrame keep their names.
+        Whole-number targets are classes and must be 0, 1, 2, ... without a gap; text labels are
+        classes in sorted order; targets with a decimal point are numbers to predict. `task`
+        overrides this. The columns of a DataFrame keep their names.
 
         Raises:
-            InputError: the arrays are no numbers, do not fit together, or the classes have a gap.
+            InputError: the arrays are not numeric, do not fit together, or the classes have a gap.
 
         Example:
             >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0, 1]).task
@@ -268,27 +120,27 @@ class Dataset:
             >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0.5, 1.5]).targets.shape
             torch.Size([2, 1])
         """
-        table, names = inputs_of(inputs)
-        named = None if task == "regression" else classes_of(targets)
-        answers = tensor_of("targets", targets) if named is None else named[0]
-        if 0 in (*table.shape[:1], *answers.shape[:1]):
+        table = _to_tensor("inputs", inputs, torch.float32)
+        columns = table.shape[-1] if table.ndim else 0
+        names = _get_names(inputs, columns) or tuple(f"input_{i}" for i in range(columns))
+        warn_merged_numbers(_to_rows(inputs), names, "column", "")
+        labels = None if task == "regression" else _encode_labels(targets)
+        values, class_names = labels or (_to_tensor("targets", targets), ())
+        if 0 in (*table.shape[:1], *values.shape[:1]):
             raise InputError(
-                f"there are no rows to learn from: inputs have shape {tuple(table.shape)}, targets "
-                f"{tuple(answers.shape)}. Give at least a few rows, (rows, inputs), and a target "
-                "for each."
+                f"there are no rows: inputs have shape {tuple(table.shape)}, targets "
+                f"{tuple(values.shape)}. Pass at least a few rows, (rows, inputs), and one target "
+                "per row."
             )
-        if task == "regression" or (task is None and answers.is_floating_point()):
-            answers = answers.unsqueeze(1) if answers.ndim == 1 else answers
-            called = names_of(targets, answers.shape[-1])
-            unnamed = [f"target_{place}" for place in range(answers.shape[-1])]
-            tell_merged(answers, called or unnamed, "the target")
-            return cls(name, "regression", table, answers.float(), names, target_names=called)
-        if named is None:
-            class_names = tuple(map(str, range(_classes_without_gap(answers))))
-        else:
-            class_names = named[1]
+        if task == "regression" or (task is None and values.is_floating_point()):
+            values = values.unsqueeze(1) if values.ndim == 1 else values
+            target_names = _get_names(targets, values.shape[-1])
+            numbered = [f"target_{i}" for i in range(values.shape[-1])]
+            warn_merged_numbers(_to_rows(targets), target_names or numbered, "the target", "")
+            return cls(name, "regression", table, values.float(), names, target_names=target_names)
+        class_names = class_names or tuple(map(str, range(_count_classes(values))))
         task = task or classification_task(len(class_names))
-        return cls(name, task, table, answers.long(), names, class_names)
+        return cls(name, task, table, values.long(), names, class_names)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -296,21 +148,20 @@ class Dataset:
 
     @property
     def target_columns(self) -> int:
-        """The number of classes, or of numbers to predict."""
+        """Number of classes, or of numbers to predict."""
         return len(self.class_names) or self.targets.shape[1]
 
     def _check_inputs(self) -> None:
         shape, names = tuple(self.inputs.shape), self.input_names
-        known = self.inputs.dtype in (torch.float32, torch.uint8)
-        if len(shape) != 2 or 0 in shape or not known:
+        if len(shape) != 2 or 0 in shape or self.inputs.dtype not in (torch.float32, torch.uint8):
             raise InputError(
                 "inputs must be a float32 table of shape (rows, inputs), with at least one of each "
-                f"(uint8 for pictures); got {self.inputs.dtype} of shape {shape}. "
-                "Flatten pictures to one row each: inputs.reshape(len(inputs), -1)."
+                f"(uint8 for images); got {self.inputs.dtype} of shape {shape}. "
+                "Flatten images to one row each: inputs.reshape(len(inputs), -1)."
             )
         if self.inputs.device.type != "cpu" or self.targets.device.type != "cpu":
             raise InputError(
-                "a data set lies on the CPU; training moves its parts to the device. "
+                "a data set is stored on the CPU; training moves its parts to the device. "
                 "Pass inputs.cpu() and targets.cpu()."
             )
         if len(names) != shape[1]:
@@ -318,38 +169,30 @@ class Dataset:
         if self.image_shape is not None and math.prod(self.image_shape) != shape[1]:
             sides = " x ".join(map(str, self.image_shape))
             raise InputError(
-                f"image_shape {sides} makes {math.prod(self.image_shape)} inputs, but a row has "
-                f"{shape[1]}. Give the (height, width) of the picture, or (channels, height, "
-                "width), or None."
+                f"image_shape {sides} has {math.prod(self.image_shape)} pixels, but a row has "
+                f"{shape[1]}. Pass (height, width), (channels, height, width) or None."
             )
-        imputes = self.preparation is not None and self.preparation.imputes
-        _check_finite("inputs", self.inputs, names, missing=imputes)
-
-    def _check_parts(self) -> None:
-        if self.parts is None:
-            return
-        train, validation, test = self.parts
-        if sum(self.parts) != len(self) or train < 1 or min(validation, test) < 0:
-            raise InputError(
-                f"parts must be the rows that train, validate and test, {len(self)} together; "
-                f"got {self.parts}."
-            )
-
-    def _check_rows(self) -> None:
         if len(self.targets) != len(self.inputs):
             raise InputError(
                 f"each row of inputs needs one target; got {len(self.inputs)} rows of inputs and "
                 f"{len(self.targets)} of targets."
             )
+        sizes = self.part_sizes or (len(self), 0, 0)
+        if sum(sizes) != len(self) or sizes[0] < 1 or min(sizes) < 0:
+            raise InputError(
+                "part_sizes must be the numbers of training, validation and test rows, "
+                f"{len(self)} together; got {self.part_sizes}."
+            )
+        allow_nan = self.encoder is not None and self.encoder.imputes
+        _check_finite("inputs", self.inputs, names, allow_nan=allow_nan)
 
-    def _check_numbers(self) -> None:
+    def _check_numeric_targets(self) -> None:
         shape = tuple(self.targets.shape)
         if len(shape) != 2 or shape[1] == 0 or self.targets.dtype != torch.float32:
             raise InputError(
                 "the targets of a regression must be float32 of shape (rows, targets); "
                 f"got {self.targets.dtype} of shape {shape}."
             )
-        self._check_rows()
         if self.class_names:
             raise InputError("a regression has no classes: leave class_names empty.")
         if len(self.target_names) not in (0, shape[1]):
@@ -358,13 +201,12 @@ class Dataset:
             )
         _check_finite("targets", self.targets, tuple(map(str, range(shape[1]))))
 
-    def _check_classes(self) -> None:
+    def _check_class_targets(self) -> None:
         if self.targets.ndim != 1 or self.targets.dtype != torch.int64:
             raise InputError(
                 "the targets of a classification must be int64 of shape (rows,), the class of each "
                 f"row; got {self.targets.dtype} of shape {tuple(self.targets.shape)}."
             )
-        self._check_rows()
         classes = len(self.class_names)
         if classes < 2 or (self.task == "binary" and classes != 2):
             wanted = "exactly two" if self.task == "binary" else "at least two"
@@ -378,255 +220,241 @@ class Dataset:
 
 
 def classification_task(classes: int) -> Task:
-    """Return the task that telling so many classes apart is."""
+    """Return the task with this number of classes: "binary" for two, else "multiclass"."""
     return "binary" if classes == 2 else "multiclass"
 
 
-def _classes_without_gap(targets: Tensor) -> int:
-    found = np.unique(targets.numpy())
-    if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
-        listed = ", ".join(str(label) for label in found[:6].tolist())
-        more = ", ..." if len(found) > 6 else ""
+def _read_array(name: str, values: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
+
+
+def _to_tensor(name: str, values: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a copy as a CPU tensor, so that later changes by the caller have no effect."""
+    if isinstance(values, Tensor):
+        if values.is_complex():
+            raise InputError(f"{name} must be real numbers; got {values.dtype}.")
+        return values.detach().to("cpu", dtype or values.dtype, copy=True)
+    array = _read_array(name, values)
+    if array.dtype.kind not in "biuf":
+        texts = [str(cell) for cell in array.ravel()[:_MAX_LISTED_CELLS] if isinstance(cell, str)]
+        received = f"text ({', '.join(map(repr, texts))} ...)" if texts else str(array.dtype)
+        raise InputError(f"{name} must be numbers; got {received}. {_CONVERSION_HINTS[name]}")
+    array_type = np.float32 if dtype == torch.float32 else array.dtype.newbyteorder("=")
+    # An overflow becomes an infinity, which is reported with its row and column.
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(array.astype(array_type, order="C"))
+
+
+def _get_names(values: Any, columns: int) -> tuple[str, ...]:
+    """Return the column names of a DataFrame or Series, or () if they are missing or numbers."""
+    names = getattr(values, "columns", None)
+    if names is None:
+        # A Series has a `name`, which may be None as that of a tensor is.
+        name = getattr(values, "name", None)
+        names = [] if name is None else [name]
+    if not all(isinstance(name, str | int) for name in names):
+        return ()
+    texts = tuple(map(str, names))
+    is_counted = texts == tuple(map(str, range(columns)))
+    return texts if len(set(texts)) == len(texts) == columns and not is_counted else ()
+
+
+def _to_rows(values: Any) -> np.ndarray[Any, Any]:
+    """Return values of any dtype as an array (rows, columns)."""
+    array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    return (
+        array.reshape(len(array), -1)
+        if array.ndim in (1, 2) and array.size
+        else np.zeros((1, 0), np.int8)
+    )
+
+
+def _encode_labels(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:
+    """Return text labels as classes (rows,) with their names, or None if they are not text."""
+    if isinstance(values, Tensor):
+        return None
+    array = _read_array("targets", values)
+    if array.dtype.kind not in "OU" or array.ndim != 1:
+        return None
+    labels = array.tolist()
+    other = [row for row, label in enumerate(labels) if not isinstance(label, str)]
+    if len(other) == len(labels):
+        return None
+    if other:
+        text = next(label for label in labels if isinstance(label, str))
+        raise InputError(
+            f"targets must be all text or all numbers; row {other[0]} is {labels[other[0]]!r}, and "
+            f"others are text, such as {text!r}. Leave such rows out, or give them a text label."
+        )
+    names = sort_labels(set(labels))
+    if len(names) < 2:
+        raise InputError(
+            f"targets must contain at least two classes; all {len(labels)} are {names[0]!r}."
+        )
+    codes = {name: code for code, name in enumerate(names)}
+    return torch.tensor([codes[label] for label in labels]), tuple(names)
+
+
+def _count_classes(targets: Tensor) -> int:
+    labels = np.unique(targets.numpy())
+    if len(labels) < 2 or not np.array_equal(labels, np.arange(len(labels))):
+        listed = join_names([str(label) for label in labels.tolist()], _MAX_LISTED_NAMES)
         raise InputError(
             "class labels must be 0, 1, 2, ... with at least two classes and no gap; "
-            f"got {listed}{more}. Renumber them, or, if they are amounts to predict, "
-            "make them floats."
+            f"got {listed}. Renumber them, or convert them to floats if they are amounts to "
+            "predict."
         )
-    return len(found)
+    return len(labels)
+
+
+def _iterate_chunks(values: Tensor) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(values), _CHUNK_ROWS):
+        yield start, values[start : start + _CHUNK_ROWS].detach()
 
 
 def _check_finite(
-    name: str, values: Tensor, columns: tuple[str, ...], *, missing: bool = False
+    name: str, values: Tensor, columns: tuple[str, ...], *, allow_nan: bool = False
 ) -> None:
-    """Raise an InputError that names the first cells that are infinite or, unless allowed, NaN."""
+    """Raise an InputError that lists the first cells that are infinite or (unless allowed) NaN."""
     if not values.is_floating_point():
         return
-    # By parts: `isfinite` makes copies, and a table may fill half the memory. A sum first: it
-    # needs none, and no threads of torch's that wait for each other on a busy machine.
-    bad = [
-        found.nonzero() + torch.tensor([start, 0])
-        for start, rows in zip(
-            range(0, len(values), _ROWS_AT_ONCE), values.split(_ROWS_AT_ONCE), strict=True
-        )
-        if not is_all_finite(rows.detach().numpy())
-        and (found := rows.isinf() if missing else ~rows.isfinite()).any()
-    ]
-    if not bad:
+    wrong = []
+    for start, rows in _iterate_chunks(values):
+        # A finite sum proves that all cells are finite, and needs no copy of the rows.
+        if not math.isfinite(rows.sum()):
+            is_wrong = rows.isinf() if allow_nan else ~rows.isfinite()
+            wrong.append(is_wrong.nonzero() + torch.tensor([start, 0]))
+    cells = torch.cat(wrong) if wrong else torch.empty(0, 2, dtype=torch.int64)
+    if not len(cells):
         return
-    cells = torch.cat(bad)
-    named = ", ".join(
+    listed = ", ".join(
         f"row {row} column {columns[column]!r} ({values[row, column].item()})"
-        for row, column in cells[:_CELLS_NAMED_dataset].tolist()
+        for row, column in cells[:_MAX_LISTED_CELLS].tolist()
     )
-    more = ", ..." if len(cells) > _CELLS_NAMED_dataset else ""
+    more = ", ..." if len(cells) > _MAX_LISTED_CELLS else ""
     raise InputError(
         f"{name} must be finite float32 numbers; {len(cells)} of {values.numel()} cells are not: "
-        f"{named}{more}. Fill those cells or leave out their rows."
+        f"{listed}{more}. Fill in those cells or leave out their rows."
     )
 
 
-ROWS, DIGEST = "rows", "digest"
+def restore_encoder(stored: Mapping[str, Any]) -> InputEncoder:
+    """Return the encoder that was stored by `to_dict` or by `describe_dataset`.
 
-_NAMED = 6
-
-_ROWS_AT_ONCE_identity = 65536
-# Which words a split left for validation and test alone is no property of the data.
-_OF_THE_SPLIT = ("unseen",)
+    Example:
+        >>> restore_encoder(ImageEncoder(8, 8).to_dict())
+        ImageEncoder(height=8, width=8, channels=1)
+        >>> restore_encoder({"kind": "numbers", "names": ["x", "y"]}).names
+        ('x', 'y')
+    """
+    if stored["kind"] == _NUMBERS:
+        return TableEncoder.from_names(stored["names"])
+    encoder = ImageEncoder if stored["kind"] == "pixels" else TableEncoder
+    return encoder.from_dict(stored)
 
 
 def describe_dataset(dataset: Dataset, target_names: Sequence[str]) -> dict[str, Any]:
-    """Return what raw rows need in order to be answered, and which rows these are.
+    """Return what inputs and targets mean, and a checksum of rows from files, as plain data.
 
-    Rows that were read from files are told by their number and a checksum. Built-in ones are made
-    anew for each run, by arithmetic whose last bits are those of a machine; arrays are the user's
-    own to keep.
+    Built-in data are generated again for each run, with last bits that depend on the machine, and
+    arrays belong to the caller; neither gets a checksum.
     """
-    preparation = dataset.preparation
-    told = {
-        "preparation": (
-            preparation.to_dict() if preparation else told_numbers(dataset.input_names)
-        ),
+    encoder = dataset.encoder
+    names = {"kind": _NUMBERS, "names": list(dataset.input_names)}
+    description = {
+        "encoder": names if encoder is None else encoder.to_dict(),
         "task": dataset.task,
         "class_names": list(dataset.class_names),
         "target_names": list(target_names),
         "image_shape": dataset.image_shape and list(dataset.image_shape),
     }
-    return (
-        told
-        if preparation is None
-        else {**told, ROWS: len(dataset), DIGEST: compute_digest(dataset)}
-    )
+    if encoder is not None:
+        checksum = 0
+        for values in (dataset.inputs, dataset.targets):
+            for _, rows in _iterate_chunks(values):
+                checksum = zlib.crc32(memoryview(rows.contiguous().numpy()).cast("B"), checksum)
+        description |= {"rows": len(dataset), "checksum": checksum}
+    return description
 
 
-def compute_digest(dataset: Dataset) -> int:
-    """Return a checksum (CRC-32) of all inputs and targets, as they lie in memory.
-
-    Example:
-        >>> rows = Dataset.from_arrays([[1.0], [2.0]], [0, 1])
-        >>> digest_of(rows) == digest_of(Dataset.from_arrays([[1.0], [2.0]], [1, 0]))
-        False
-    """
-    found = 0
-    for values in (dataset.inputs, dataset.targets):
-        for part in values.split(_ROWS_AT_ONCE_identity):
-            found = zlib.crc32(memoryview(part.contiguous().numpy()).cast("B"), found)
-    return found
-
-
-def check_same_meaning(stored: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
-    """Hold what inputs and answers mean against what a network learnt.
+def check_same_meaning(stored: Mapping[str, Any], current: Mapping[str, Any], name: str) -> None:
+    """Compare the meaning of inputs and targets with that of the training data.
 
     Args:
-        stored: what `told_of` told of the data that it learnt from; older runs told less.
-        own: what it tells of these.
-        name: of these.
+        stored: `describe_dataset` of the training data.
+        current: `describe_dataset` of the data to use.
+        name: of the data to use.
 
     Raises:
-        InputError: they mean something else.
+        InputError: they differ.
     """
-    if "preparation" not in stored:
-        return
-    before, now = stored["preparation"], own["preparation"]
-    # Arrays go by position, and what is in them nobody said.
-    named = NUMBERS not in (before["kind"], now["kind"])
-    if named:
-        _check_preparation(before, now, name)
-    for key, what, unnamed in (
-        ("class_names", "classes", "{}"),
-        ("target_names", "numbers to predict", "target_{}"),
-    ):
-        learnt, there = (list(each.get(key) or ()) for each in (stored, own))
-        numbered = [unnamed.format(place) for place in range(len(there))]
-        said = named or numbered not in (learnt, there)
-        if said and learnt and there and learnt != there:
-            raise _other(
-                name, f"the {what} {join_names(there, _NAMED)}", join_names(learnt, _NAMED)
+    learned, found = _summarize_meaning(stored), _summarize_meaning(current)
+    # Arrays are used by position, because their columns have no reliable names.
+    is_named = _NUMBERS not in (stored["encoder"]["kind"], current["encoder"]["kind"])
+    for key, before in learned.items():
+        now = found.get(key, before)
+        # Counted names mean that the names are unknown, as for arrays.
+        is_counted = not is_named and any(
+            names in ([str(i) for i in range(len(now))], [f"target_{i}" for i in range(len(now))])
+            for names in (before, now)
+        )
+        comparable = is_named or key in ("classes", "targets")
+        if comparable and before and now and before != now and not is_counted:
+            listed = [
+                join_names(each, _MAX_LISTED_NAMES) if isinstance(each, list) else each
+                for each in (before, now)
+            ]
+            raise InputError(
+                f"{name}: {key} changed from {listed[0]} to {listed[1]} since the run, or the data "
+                "are read differently. Use data like the training data."
             )
-    if named and stored["task"] != own["task"]:
-        raise _other(name, f"the task {own['task']}", stored["task"])
 
 
-def check_same_rows(stored: Mapping[str, Any], own: Mapping[str, Any], name: str) -> None:
-    """Hold the rows of a run's own data against those that it learnt from.
+def _summarize_meaning(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that gives inputs and targets a meaning, with labels for messages."""
+    encoder = description["encoder"]
+    summary: dict[str, Any] = {"kind of data": encoder["kind"]}
+    if encoder["kind"] == "pixels":
+        summary["image size"] = f"{encoder['height']} x {encoder['width']}"
+        summary["number of channels"] = str(encoder["channels"])
+    elif encoder["kind"] == "columns":
+        summary["columns"] = [column["name"] for column in encoder["columns"]]
+        for column in encoder["columns"]:
+            for key, value in column.items():
+                # Which categories have no training row is a property of the split.
+                if key != "unseen":
+                    label = (
+                        f"{'categories' if key == 'values' else key} of column {column['name']!r}"
+                    )
+                    is_list = isinstance(value, list | tuple)
+                    summary[label] = [*map(str, value)] if is_list else str(value)
+    return summary | {
+        "classes": list(description["class_names"]),
+        "targets": list(description["target_names"]),
+        "task": description["task"],
+    }
+
+
+def check_same_rows(stored: Mapping[str, Any], current: Mapping[str, Any], name: str) -> None:
+    """Compare the rows of a run's own data with those it was trained on.
 
     Raises:
-        InputError: they are others now. Runs that did not tell, and data that do not, pass.
+        InputError: the rows changed. Data without a checksum pass.
     """
-    if DIGEST not in stored or DIGEST not in own:
+    if "checksum" not in stored or "checksum" not in current:
         return
-    advice = (
-        "Restore the data as they were; or judge the network by all rows of a file that it did not "
-        "learn from: brainnet evaluate RUN data.path=FILE."
-    )
-    if stored[ROWS] != own[ROWS]:
-        raise InputError(
-            f"{name} has {own[ROWS]:,} rows now, and {stored[ROWS]:,} when the network learnt from "
-            f"it: the data have changed since the run, so that rows it was trained on would be "
-            f"taken for others. {advice}"
-        )
-    if stored[DIGEST] != own[DIGEST]:
-        raise InputError(
-            f"{name} has as many rows as when the network learnt from it, but what stands in them "
-            f"or their order is no longer the same: the data have changed since the run. {advice}"
-        )
-
-
-def _check_preparation(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
-    """Compare how raw rows become inputs, in all that both tell."""
-    if before["kind"] != now["kind"]:
-        kinds = {"pixels": "pictures", "columns": "rows of a table"}
-        raise _other(name, kinds[now["kind"]], kinds[before["kind"]])
-    if before["kind"] == "columns":
-        _check_columns(before, now, name)
+    rows, trained_rows = current["rows"], stored["rows"]
+    if rows != trained_rows:
+        change = f"{rows:,} rows now, and {trained_rows:,} when the network was trained"
+    elif stored["checksum"] != current["checksum"]:
+        change = "as many rows as in training, but their values or their order changed"
+    else:
         return
-    there, learnt = (
-        f"pictures of {each['height']} x {each['width']}, {each['channels']} colours"
-        for each in (now, before)
+    raise InputError(
+        f"{name} has {change}: training rows could be used for the test. Restore the data, or "
+        "evaluate on all rows of a file that the network was not trained on: "
+        "brainnet evaluate RUN data.path=FILE."
     )
-    if there != learnt:
-        raise _other(name, there, learnt)
-
-
-def _check_columns(before: Mapping[str, Any], now: Mapping[str, Any], name: str) -> None:
-    there, learnt = ([column["name"] for column in each["columns"]] for each in (now, before))
-    if there != learnt:
-        raise _other(name, f"the columns {join_names(there)}", join_names(learnt))
-    for column, found in zip(before["columns"], now["columns"], strict=True):
-        for key in column:
-            if key in _OF_THE_SPLIT or _plain(column[key]) == _plain(found.get(key, column[key])):
-                continue
-            what = f"the {'words' if key == 'values' else key} {_said(found[key])}"
-            raise _other(name, f"column {column['name']!r} with {what}", _said(column[key]))
-    if now["imputes"] and not before["imputes"]:
-        raise _other(name, "empty cells to fill in", "complete rows alone")
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _said(value: object) -> str:
-    """What is stored of a column, in words; of many the first."""
-    return (
-        join_names(list(map(str, value)), _NAMED) if isinstance(value, list | tuple) else str(value)
-    )
-
-
-def _other(name: str, there: str, learnt: str) -> InputError:
-    return InputError(
-        f"{name} has {there} now, and the network learnt {learnt}: the data have changed since the "
-        "run, or are read otherwise. Use data like those it learnt from."
-    )
-
-
-class DatasetProperties:
-    """Tells of a data set that something holds: its task, its sizes, and what all is called."""
-
-    dataset: Dataset
-
-    @property
-    def task(self) -> Task:
-        """What is to be learnt: "multiclass", "binary" or "regression"."""
-        return self.dataset.task
-
-    @property
-    def inputs(self) -> int:
-        """The number of inputs, which is what the network's first layer reads."""
-        return self.dataset.inputs.shape[1]
-
-    @property
-    def targets(self) -> int:
-        """The number of classes, or of numbers to predict."""
-        return self.dataset.target_columns
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """What each input is called."""
-        return self.dataset.input_names
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """What each class is called; empty for a regression."""
-        return self.dataset.class_names
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """What each number to predict is called; empty for classes."""
-        if self.class_names or self.dataset.target_names:
-            return self.dataset.target_names
-        return tuple(f"target_{column}" for column in range(self.targets))
-
-    @property
-    def image_shape(self) -> ImageShape | None:
-        """(height, width), or (channels, height, width), where a row of inputs is a picture."""
-        return self.dataset.image_shape
-
-    @property
-    def preparation(self) -> InputEncoder:
-        """How raw rows become inputs; numbers do as they are."""
-        return self.dataset.preparation or TableEncoder.from_names(self.input_names)
-
-    @cached_property  # written with every checkpoint, and never changed
-    def told(self) -> dict[str, Any]:
-        """What the data are, apart from how they are scaled, as primitives and lists of them."""
-        return describe_dataset(self.dataset, self.target_names)

@@ -1,10 +1,10 @@
-"""Data sets that need no download, and the registry of all data sources."""
+"""Built-in data sets, which need no download, and the registry of all data sources."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -15,20 +15,42 @@ from brainnet.data.table import Table
 from brainnet.data.validation import check_number, check_seed, check_whole_number
 from brainnet.errors import InputError, did_you_mean
 
-# scikit-learn is imported inside each `load`: it costs half a second, and a configuration is
-# composed and checked from these classes long before any rows are needed.
+# scikit-learn is imported inside each `load`: it takes half a second, and these classes are needed
+# to check a configuration long before any rows are.
+
+TABLE_TARGET, IMAGES_TARGET = "brainnet.data.table.Table", "brainnet.data.images.Images"
+
+PATH_KEYS = ("path", "validation_path", "test_path", "labels")
+
+"""Keys of the `data` group that name files or directories."""
 
 
 class Source(Protocol):
-    """Where a data set comes from: frozen options, and one method that makes the rows."""
+    """A data source: frozen options, and a method that creates the rows."""
 
     def load(self, seed: int) -> Dataset:
-        """Return the data set; generated rows depend on the seed, measured ones do not."""
+        """Return the data set; generated rows depend on the seed, measured rows do not."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Digits:
+class _Measured:
+    """Base of the classification data sets that scikit-learn ships; the seed has no effect."""
+
+    name: ClassVar[str]
+    image_shape: ClassVar[tuple[int, int] | None] = None
+
+    def load(self, seed: int) -> Dataset:
+        """Return the rows."""
+        import sklearn.datasets
+
+        bunch = getattr(sklearn.datasets, f"load_{self.name}")()
+        names, classes = tuple(map(str, bunch.feature_names)), tuple(map(str, bunch.target_names))
+        dataset = _build_classification(self.name, bunch.data, bunch.target, names, classes)
+        return replace(dataset, image_shape=self.image_shape)
+
+
+@dataclass(frozen=True)
+class Digits(_Measured):
     """1,797 handwritten digits of 8 x 8 pixels, each 0 to 16 (UCI, Alpaydin and Kaynak 1998).
 
     Example:
@@ -37,135 +59,120 @@ class Digits:
         (torch.Size([1797, 64]), (8, 8))
     """
 
-    def load(self, seed: int) -> Dataset:
-        """Return the digits, whatever the seed."""
-        from sklearn.datasets import load_digits
-
-        return _measured("digits", load_digits(), image_shape=(8, 8))
+    name = "digits"
+    image_shape = (8, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Iris:
-    """150 iris flowers of three species, by four lengths in cm (Fisher 1936)."""
+@dataclass(frozen=True)
+class Iris(_Measured):
+    """150 iris flowers of three species, with four lengths in cm (Fisher 1936)."""
 
-    def load(self, seed: int) -> Dataset:
-        """Return the flowers, whatever the seed."""
-        from sklearn.datasets import load_iris
-
-        return _measured("iris", load_iris())
+    name = "iris"
 
 
-@dataclass(frozen=True, slots=True)
-class Wine:
-    """178 wines from three growers, by 13 chemical measurements (UCI, Forina 1991)."""
+@dataclass(frozen=True)
+class Wine(_Measured):
+    """178 wines of three growers, with 13 chemical measurements (UCI, Forina 1991)."""
 
-    def load(self, seed: int) -> Dataset:
-        """Return the wines, whatever the seed."""
-        from sklearn.datasets import load_wine
-
-        return _measured("wine", load_wine())
+    name = "wine"
 
 
-@dataclass(frozen=True, slots=True)
-class BreastCancer:
-    """569 tumours, malignant or benign, by 30 measurements of cell nuclei (UCI, Wolberg 1995)."""
+@dataclass(frozen=True)
+class BreastCancer(_Measured):
+    """569 malignant or benign tumors, with 30 measurements of cell nuclei (UCI, Wolberg 1995)."""
 
-    def load(self, seed: int) -> Dataset:
-        """Return the tumours, whatever the seed."""
-        from sklearn.datasets import load_breast_cancer
-
-        return _measured("breast_cancer", load_breast_cancer())
+    name = "breast_cancer"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Diabetes:
-    """442 patients by ten measurements; the target is how far the illness went in a year.
+    """442 patients with ten measurements; the target is disease progression after one year.
 
     Source: Efron, Hastie, Johnstone, Tibshirani, "Least Angle Regression" (2004).
     """
 
     def load(self, seed: int) -> Dataset:
-        """Return the patients, whatever the seed."""
+        """Return the patients; the seed has no effect."""
         from sklearn.datasets import load_diabetes
 
-        # Raw: scikit-learn's own scaling is measured on all rows, the test rows among them.
-        found = load_diabetes(scaled=False)
-        inputs = torch.from_numpy(found.data).float()
-        targets = torch.from_numpy(found.target).float().unsqueeze(1)
-        names = tuple(found.feature_names)
-        return Dataset(
-            "diabetes", "regression", inputs, targets, names, target_names=("progression",)
+        # Unscaled: scikit-learn's own scaling is fitted on all rows, including test rows.
+        bunch = load_diabetes(scaled=False)
+        return _build_regression(
+            "diabetes", bunch.data, bunch.target, tuple(bunch.feature_names), ("progression",)
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Moons:
-    """Two half moons that reach into each other; `noise` is the standard deviation added."""
+@dataclass(frozen=True)
+class _Generated:
+    """Base of the generated data sets: the number of rows and the deviation of the noise."""
 
     rows: int = 1000
     noise: float = 0.1
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check_rows_and_noise(self.rows, self.noise)
+        check_whole_number("rows", self.rows, least=1)
+        check_number("noise", self.noise, least=0)
+
+
+@dataclass(frozen=True)
+class Moons(_Generated):
+    """Two interleaving half moons; `noise` is the standard deviation added."""
 
     def load(self, seed: int) -> Dataset:
-        """Draw the moons with scikit-learn's `make_moons`."""
+        """Generate the moons with scikit-learn's `make_moons`."""
         from sklearn.datasets import make_moons
 
         points, labels = make_moons(self.rows, noise=self.noise, random_state=check_seed(seed))
-        return _plane("moons", points, labels, ("upper moon", "lower moon"))
+        return _build_plane("moons", points, labels, ("upper moon", "lower moon"))
 
 
-@dataclass(frozen=True, slots=True)
-class Circles:
-    """One circle inside another; `factor` is the inner radius, the outer being 1."""
+@dataclass(frozen=True)
+class Circles(_Generated):
+    """A circle inside a circle of radius 1; `factor` is the inner radius."""
 
-    rows: int = 1000
-    noise: float = 0.1
     factor: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check_rows_and_noise(self.rows, self.noise)
+        super().__post_init__()
         if check_number("factor", self.factor, least=0) >= 1:
             raise InputError(f"factor must be less than 1, the outer radius; got {self.factor}.")
 
     def load(self, seed: int) -> Dataset:
-        """Draw the circles with scikit-learn's `make_circles`."""
+        """Generate the circles with scikit-learn's `make_circles`."""
         from sklearn.datasets import make_circles
 
         points, labels = make_circles(
             self.rows, noise=self.noise, factor=self.factor, random_state=check_seed(seed)
         )
-        return _plane("circles", points, labels, ("outer circle", "inner circle"))
+        return _build_plane("circles", points, labels, ("outer circle", "inner circle"))
 
 
-@dataclass(frozen=True, slots=True)
-class Spirals:
-    """Arms that wind around each other, each class one arm, out to radius 1.
+@dataclass(frozen=True)
+class Spirals(_Generated):
+    """Interleaving spiral arms of radius 1, one per class.
 
-    A row lies at radius r, uniform in 0.1 to 1, and angle `2 pi (turns r + arm / classes)`; `noise`
-    is the standard deviation added to both coordinates.
+    A row has radius r, uniform in 0.1 to 1, and angle `2 pi (turns r + arm / classes)`; `noise` is
+    the standard deviation added to both coordinates.
 
     Example:
         >>> Spirals(rows=9, classes=3).load(seed=0).targets.tolist()
         [0, 1, 2, 0, 1, 2, 0, 1, 2]
     """
 
-    rows: int = 1000
     noise: float = 0.03
     classes: int = 2
     turns: float = 1.5
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check_rows_and_noise(self.rows, self.noise)
+        super().__post_init__()
         check_whole_number("classes", self.classes, least=2)
         check_number("turns", self.turns, least=0)
 
     def load(self, seed: int) -> Dataset:
-        """Draw the arms."""
+        """Generate the arms."""
         random = np.random.default_rng(check_seed(seed))
         labels = np.arange(self.rows) % self.classes
         radius = random.uniform(0.1, 1, self.rows)
@@ -173,55 +180,49 @@ class Spirals:
         points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         points += random.normal(0, self.noise, points.shape)
         names = tuple(f"arm {arm}" for arm in range(1, self.classes + 1))
-        return _plane("spirals", points, labels, names)
+        return _build_plane("spirals", points, labels, names)
 
 
-@dataclass(frozen=True, slots=True)
-class Xor:
-    """The question no single neuron can answer: are two bits different?
+@dataclass(frozen=True)
+class Xor(_Generated):
+    """The task that no single neuron can solve: are two bits different?
 
-    A row is a corner of the unit square, with noise of this standard deviation on both
+    A row is a corner of the unit square; `noise` is the standard deviation added to both
     coordinates. Source: Minsky and Papert, "Perceptrons" (1969).
 
     Example:
         >>> xor = Xor(rows=4, noise=0).load(seed=0)
-        >>> [(*map(int, bits), answer) for bits, answer in zip(xor.inputs, xor.targets.tolist())]
+        >>> [(*map(int, bits), target) for bits, target in zip(xor.inputs, xor.targets.tolist())]
         [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)]
     """
 
-    rows: int = 1000
     noise: float = 0.15
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        _check_rows_and_noise(self.rows, self.noise)
-
     def load(self, seed: int) -> Dataset:
-        """Draw the rows, each corner in turn."""
+        """Generate the rows, one corner after another."""
         random = np.random.default_rng(check_seed(seed))
         corner = np.arange(self.rows) % 4
         bits = np.stack([corner // 2, corner % 2], axis=1)
         points = bits + random.normal(0, self.noise, bits.shape)
-        return _plane("xor", points, bits[:, 0] ^ bits[:, 1], ("same", "different"))
+        return _build_plane("xor", points, bits[:, 0] ^ bits[:, 1], ("same", "different"))
 
 
-@dataclass(frozen=True, slots=True)
-class Blobs:
-    """Gaussian clouds around random centres, each class one cloud; `noise` is their spread."""
+@dataclass(frozen=True)
+class Blobs(_Generated):
+    """Gaussian clusters around random centers, one per class; `noise` is their deviation."""
 
-    rows: int = 1000
     noise: float = 1.0
     classes: int = 3
     inputs: int = 2
 
     def __post_init__(self) -> None:
         """Check the options."""
-        _check_rows_and_noise(self.rows, self.noise)
+        super().__post_init__()
         check_whole_number("classes", self.classes, least=2)
         check_whole_number("inputs", self.inputs, least=1)
 
     def load(self, seed: int) -> Dataset:
-        """Draw the clouds with scikit-learn's `make_blobs`."""
+        """Generate the clusters with scikit-learn's `make_blobs`."""
         from sklearn.datasets import make_blobs
 
         points, labels = make_blobs(
@@ -231,44 +232,29 @@ class Blobs:
             cluster_std=self.noise,
             random_state=check_seed(seed),
         )
-        return Dataset(
-            "blobs",
-            classification_task(self.classes),
-            torch.from_numpy(points).float(),
-            torch.from_numpy(labels).long(),
-            tuple(f"input_{column}" for column in range(self.inputs)),
-            tuple(f"blob {blob}" for blob in range(1, self.classes + 1)),
-        )
+        inputs = tuple(f"input_{i}" for i in range(self.inputs))
+        classes = tuple(f"blob {blob}" for blob in range(1, self.classes + 1))
+        return _build_classification("blobs", points, labels, inputs, classes)
 
 
-@dataclass(frozen=True, slots=True)
-class NoisyRegression:
-    """A curved surface over ten inputs, five of which do not matter, with noise on the target.
+@dataclass(frozen=True)
+class NoisyRegression(_Generated):
+    """A curved surface over ten inputs, five of which have no effect, with noise on the target.
 
     `y = 10 sin(pi x0 x1) + 20 (x2 - 0.5)^2 + 10 x3 + 5 x4 + noise`, inputs uniform in 0 to 1.
-    A linear model finds about three quarters of the variance, a network nearly all.
+    A linear model explains about three quarters of the variance, a network nearly all.
     Source: Friedman, "Multivariate adaptive regression splines" (1991).
     """
 
-    rows: int = 1000
     noise: float = 1.0
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        _check_rows_and_noise(self.rows, self.noise)
-
     def load(self, seed: int) -> Dataset:
-        """Draw the rows with scikit-learn's `make_friedman1`."""
+        """Generate the rows with scikit-learn's `make_friedman1`."""
         from sklearn.datasets import make_friedman1
 
         inputs, targets = make_friedman1(self.rows, noise=self.noise, random_state=check_seed(seed))
-        return Dataset(
-            "noisy_regression",
-            "regression",
-            torch.from_numpy(inputs).float(),
-            torch.from_numpy(targets).float().unsqueeze(1),
-            tuple(f"x{column}" for column in range(inputs.shape[1])),
-        )
+        names = tuple(f"x{i}" for i in range(inputs.shape[1]))
+        return _build_regression("noisy_regression", inputs, targets, names)
 
 
 BUILTIN_SOURCES: dict[str, type[Source]] = {
@@ -285,78 +271,46 @@ BUILTIN_SOURCES: dict[str, type[Source]] = {
     "noisy_regression": NoisyRegression,
 }
 
+DATA_SOURCES: dict[str, type[Source]] = {**BUILTIN_SOURCES, "images": Images, "table": Table}
+
 
 def find_source(name: str) -> type[Source]:
     """Return the class of the built-in data set with this name.
 
     Raises:
-        InputError: there is none; the message lists them all.
+        InputError: there is none; the message lists all names.
 
     Example:
         >>> find_source("moons")(noise=0.2)
         Moons(rows=1000, noise=0.2)
     """
-    if name not in BUILTIN_SOURCES:
-        if "." in name or "/" in name:
-            raise InputError(
-                f"{name!r} is no built-in data set. For a file of your own: "
-                f"brainnet.data.table.Table({name!r}, TARGET), where TARGET names the column with "
-                "the answers; for pictures brainnet.data.images.Images(FOLDER)."
-            )
+    if name in BUILTIN_SOURCES:
+        return BUILTIN_SOURCES[name]
+    if "." in name or "/" in name:
         raise InputError(
-            f"there is no built-in data set {name!r}.{did_you_mean(name, BUILTIN_SOURCES)} "
-            f"There are: {', '.join(BUILTIN_SOURCES)}."
+            f"{name!r} is not a built-in data set. For a file of your own, pass "
+            f"brainnet.data.table.Table({name!r}, TARGET), where TARGET is the name of the target "
+            "column; for images, pass brainnet.data.images.Images(FOLDER)."
         )
-    return BUILTIN_SOURCES[name]
-
-
-def _check_rows_and_noise(rows: object, noise: object) -> None:
-    check_whole_number("rows", rows, least=1)
-    check_number("noise", noise, least=0)
-
-
-def _measured(name: str, found: Any, image_shape: tuple[int, int] | None = None) -> Dataset:
-    class_names = tuple(str(label) for label in found.target_names)
-    return Dataset(
-        name,
-        classification_task(len(class_names)),
-        torch.from_numpy(found.data).float(),
-        torch.from_numpy(found.target).long(),
-        tuple(str(column) for column in found.feature_names),
-        class_names,
-        image_shape,
+    raise InputError(
+        f"there is no built-in data set {name!r}.{did_you_mean(name, BUILTIN_SOURCES)} "
+        f"The built-in data sets are {', '.join(BUILTIN_SOURCES)}."
     )
 
 
-def _plane(name: str, points: Any, labels: Any, class_names: tuple[str, ...]) -> Dataset:
-    return Dataset(
-        name,
-        classification_task(len(class_names)),
-        torch.from_numpy(points).float(),
-        torch.from_numpy(labels).long(),
-        ("x", "y"),
-        class_names,
-    )
-
-
-FILES: dict[str, type[Source]] = {"images": Images, "table": Table}
-
-SOURCES: dict[str, type[Source]] = {**BUILTIN_SOURCES, **FILES}
-
-
-def is_custom_data(source: object) -> bool:
-    """Whether loading makes rows that nobody else holds; a source of the user's may keep them."""
-    return isinstance(source, str | tuple | list) or type(source) in SOURCES.values()
+def has_private_rows(source: object) -> bool:
+    """Whether loading creates rows that no other object holds, so that they may be changed."""
+    return isinstance(source, str | tuple | list) or type(source) in DATA_SOURCES.values()
 
 
 def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) -> Dataset:
-    """Return the rows of a source; a Dataset is returned as it is.
+    """Return the rows of a source; a Dataset is returned unchanged.
 
     Raises:
-        InputError: it is no data, or its rows cannot be read.
+        InputError: the source has an unsupported type, or its rows cannot be read.
 
     Example:
-        >>> len(loaded("iris", seed=0))
+        >>> len(load_dataset("iris", seed=0))
         150
     """
     if isinstance(source, Dataset):
@@ -367,69 +321,83 @@ def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) ->
         return Dataset.from_arrays(*source)
     if hasattr(source, "columns") and hasattr(source, "to_numpy"):
         raise InputError(
-            "a DataFrame alone does not say which column is to be predicted: give "
-            "(frame[INPUTS], frame[TARGET]), where INPUTS are the names of columns of numbers; or, "
-            "with columns of words or dates, write it to a file: "
-            "brainnet.data.table.Table(FILE, TARGET)."
+            "a DataFrame alone does not say which column to predict: pass "
+            "(frame[INPUTS], frame[TARGET]), where INPUTS are names of numeric columns; or write "
+            "it to a file if it contains text or dates: brainnet.data.table.Table(FILE, TARGET)."
         )
     if hasattr(source, "load"):
         return source.load(seed)
     raise InputError(
-        "data must be a built-in data set or its name, a Table or Images of your files, a Dataset, "
-        f"or a pair (inputs, targets); got {type(source).__name__}."
+        "data must be a built-in data set or its name, a Table or Images, a Dataset, or a pair "
+        f"(inputs, targets); got {type(source).__name__}."
     )
 
 
-TABLE, IMAGES = "brainnet.data.table.Table", "brainnet.data.images.Images"
-
-PATHS = ("path", "validation_path", "test_path", "labels")
-
-"""The keys of `data` that name files or folders."""
-
-
 def resolve_paths(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `data` group of a configuration with whole paths.
+    """Return the `data` group of a configuration with absolute paths.
 
-    A run is gone on with, judged and explained from other folders than it was trained in. Links
-    stay what they are.
+    A run may be resumed, evaluated and explained from another directory. Links are kept.
 
     Example:
-        >>> located({"_target_": TABLE, "path": "/data/../rows.csv", "target": "path"})["path"]
+        >>> resolve_paths({"_target_": TABLE_TARGET, "path": "/data/../rows.csv"})["path"]
         '/rows.csv'
     """
-    return _with_paths(data, whole)
-
-
-def relative_to_cwd(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `data` group with the paths below this folder as they would be typed in it."""
-    return _with_paths(data, _from_here)
-
-
-def _with_paths(data: Mapping[str, Any], change: Callable[[str | Path], str]) -> dict[str, Any]:
-    if data.get("_target_") not in (TABLE, IMAGES):
+    if data.get("_target_") not in (TABLE_TARGET, IMAGES_TARGET):
         return dict(data)
-    return {
-        key: change(value) if key in PATHS and isinstance(value, str | Path) and value else value
-        for key, value in data.items()
-    }
-
-
-def _from_here(path: str | Path) -> str:
-    here, found = Path.cwd(), Path(path)
-    return str(found.relative_to(here)) if found.is_relative_to(here) else str(path)
-
-
-def whole(path: str | Path) -> str:
-    """Return a path as it is found from any folder."""
-    # Not `resolve`, which would name the file a link leads to now.
-    return os.path.abspath(Path(path).expanduser())
+    paths = {key: data[key] for key in PATH_KEYS if data.get(key)}
+    return {**data, **{k: _to_absolute(v) for k, v in paths.items() if isinstance(v, str | Path)}}
 
 
 def is_same_path(one: object, other: object) -> bool:
-    """Whether two paths, however they are spelled, lead to the same file or folder."""
+    """Whether two paths lead to the same file or directory."""
     if not isinstance(one, str | Path) or not isinstance(other, str | Path):
         return one == other
+    paths = _to_absolute(one), _to_absolute(other)
     try:
-        return whole(one) == whole(other) or Path(whole(one)).samefile(whole(other))
-    except (OSError, ValueError):  # one is not there
+        return paths[0] == paths[1] or os.path.samefile(*paths)
+    # One of them does not exist.
+    except (OSError, ValueError):
         return False
+
+
+def _to_absolute(path: str | Path) -> str:
+    # Not `Path.resolve`, which would replace a link by its current target.
+    return os.path.abspath(Path(path).expanduser())
+
+
+def _build_classification(
+    name: str,
+    inputs: Any,
+    labels: Any,
+    input_names: tuple[str, ...],
+    class_names: tuple[str, ...],
+) -> Dataset:
+    return Dataset(
+        name,
+        classification_task(len(class_names)),
+        torch.from_numpy(inputs).float(),
+        torch.from_numpy(labels).long(),
+        input_names,
+        class_names,
+    )
+
+
+def _build_plane(name: str, points: Any, labels: Any, class_names: tuple[str, ...]) -> Dataset:
+    return _build_classification(name, points, labels, ("x", "y"), class_names)
+
+
+def _build_regression(
+    name: str,
+    inputs: Any,
+    targets: Any,
+    input_names: tuple[str, ...],
+    target_names: tuple[str, ...] = (),
+) -> Dataset:
+    return Dataset(
+        name,
+        "regression",
+        torch.from_numpy(inputs).float(),
+        torch.from_numpy(targets).float().unsqueeze(1),
+        input_names,
+        target_names=target_names,
+    )

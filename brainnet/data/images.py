@@ -212,8 +212,8 @@ def _dataset(
         pixels.names,
         names,
         pixels.shape,
-        preparation=pixels,
-        parts=(train, validation, test) if validation or test else None,
+        encoder=pixels,
+        part_sizes=(train, validation, test) if validation or test else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Loader: batches cut from tensors that already lie on the training device."""
+"""Loader: batches gathered from tensors on the training device."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from brainnet.data.split import RandomStream, create_generator, row_type
+from brainnet.data.split import RandomStream, create_generator
 from brainnet.data.validation import check_seed, check_whole_number
 from brainnet.errors import InputError
 
-# Rows are gathered for this many batches at once: 2.6 us a batch of 32 x 64 on a CPU, against 7.5
-# when each batch is gathered alone, and yet no second copy of a large data set.
+# Rows of this many batches are gathered at once: 2.6 us per batch of 32 x 64 on a CPU, against
+# 7.5 us one batch at a time, and still no second copy of a large data set.
 _BATCHES_PER_GATHER = 64
 
-_CELLS_PER_GATHER = 1 << 20  # 4 MB of float32
+_CELLS_PER_GATHER = 1 << 20
 
 
-class ShuffledOrder:
-    """Another random order each epoch: a pure function of seed and epoch.
+class ShuffledSampler:
+    """Row order of a shuffled epoch: a pure function of seed and epoch.
 
-    Every rank gets equally many rows, no two the same one; the few that are left over sit out this
-    epoch. The order is drawn on the CPU, so that it is the same on every device.
+    All ranks get equally many rows without overlap; the few remaining rows are not used in this
+    epoch. The order is drawn on the CPU, so that it is the same for every device.
     """
 
     def __init__(self, rows: int, *, seed: int, rank: int, world_size: int) -> None:
@@ -32,31 +32,31 @@ class ShuffledOrder:
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this before each, also after a resume."""
+        """Choose the epoch; Lightning calls this before each epoch and after a resume."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Return how many rows each rank sees in an epoch."""
+        """Return the number of rows of each rank in an epoch."""
         return self.rows // self.world_size
 
     @property
-    def own(self) -> int:
-        """How many of this rank's rows no other rank has."""
+    def unique_rows(self) -> int:
+        """Number of this rank's rows that no other rank has."""
         return len(self)
 
-    def indices(self) -> Tensor:
-        """Return this rank's row numbers for the chosen epoch, of the type of `row_type`."""
-        chosen = create_generator(self.seed, RandomStream.ORDER, self.epoch)
-        order = torch.randperm(self.rows, generator=chosen, dtype=row_type(self.rows))
-        # Strided, so that the ranks' batches together are the batch a single rank would see.
+    def draw_order(self) -> Tensor:
+        """Return this rank's row indices for the chosen epoch."""
+        generator = create_generator(self.seed, RandomStream.ORDER, self.epoch)
+        order = torch.randperm(self.rows, generator=generator)
+        # Strided, so that the batches of all ranks together are the batch of a single rank.
         return order[: len(self) * self.world_size][self.rank :: self.world_size]
 
 
-class PlainOrder(SequentialSampler):
-    """The rows as they are, which Lightning knows by torch's class `SequentialSampler`.
+class OrderedSampler(SequentialSampler):
+    """Rows in stored order; Lightning recognizes it by its base class.
 
-    Every rank gets equally many; the shares are filled up with rows from the start, as
-    `torch.utils.data.DistributedSampler` does, so no row is missed.
+    All ranks get equally many rows: shares are filled up with rows from the start, as in
+    `torch.utils.data.DistributedSampler`, so that no row is missing.
     """
 
     def __init__(self, rows: int, *, rank: int, world_size: int) -> None:
@@ -66,45 +66,43 @@ class PlainOrder(SequentialSampler):
         self.world_size = world_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Do nothing: every epoch is the same."""
+        """Do nothing: all epochs have the same order."""
 
     def __len__(self) -> int:
-        """Return how many rows each rank sees in an epoch."""
+        """Return the number of rows of each rank in an epoch."""
         return -(-self.rows // self.world_size)
 
     @property
-    def own(self) -> int:
-        """How many of this rank's rows, from its first on, no other rank has."""
+    def unique_rows(self) -> int:
+        """Number of this rank's first rows that no other rank has."""
         return len(range(self.rank, self.rows, self.world_size))
 
     def __iter__(self) -> Iterator[int]:
-        """Yield this rank's row numbers."""
-        return iter(self.indices().tolist())
+        """Yield this rank's row indices."""
+        return iter(self.draw_order().tolist())
 
-    def indices(self) -> Tensor:
-        """Return this rank's row numbers, of the type of `row_type`."""
-        filled = len(self) * self.world_size
-        return torch.arange(self.rank, filled, self.world_size, dtype=row_type(filled)) % self.rows
+    def draw_order(self) -> Tensor:
+        """Return this rank's row indices."""
+        return torch.arange(self.rank, len(self) * self.world_size, self.world_size) % self.rows
 
 
 class InMemoryLoader:
-    """Iterates over (inputs, targets) batches; the last may be shorter.
+    """Iterates over batches (inputs, targets); the last batch may be smaller.
 
-    Without `shuffle` the rows come as they are. With it, call `loader.sampler.set_epoch(epoch)`
-    before each epoch (Lightning does) or every epoch has the order of the first. Batches are
-    copies: changing one in place leaves the data alone.
+    With `shuffle`, call `loader.sampler.set_epoch(epoch)` before each epoch (Lightning does);
+    otherwise all epochs have the order of the first. Batches are copies of the rows.
 
     Args:
-        inputs: the inputs of all rows, on the training device.
-        targets: their targets, there too.
-        part: the numbers of the rows to hand over, there too; all of them where None.
-        ready: makes (inputs, targets) as they lie in memory, a fresh copy, into what is handed
-            over; called for many batches at once.
+        inputs: inputs of all rows, on the training device.
+        targets: targets of all rows, on the same device.
+        rows: indices of the rows to load, on the same device; None for all rows.
+        transform: converts gathered (inputs, targets) to batches; called for many batches at once,
+            and may work in place.
         batch_size: rows per batch.
-        shuffle: whether each epoch has another order.
-        seed: what the order follows from.
+        shuffle: whether to use a new random order in each epoch.
+        seed: of the random order.
         rank: of this process.
-        world_size: how many processes share the rows.
+        world_size: number of processes that share the rows.
 
     Shape:
         inputs: (rows, inputs)
@@ -127,8 +125,8 @@ class InMemoryLoader:
         targets: Tensor,
         *,
         batch_size: int,
-        part: Tensor | None = None,
-        ready: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+        rows: Tensor | None = None,
+        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
         shuffle: bool = False,
         seed: int = 0,
         rank: int = 0,
@@ -138,51 +136,50 @@ class InMemoryLoader:
             raise InputError(
                 f"each row of inputs needs one target; got {len(inputs)} and {len(targets)}."
             )
-        rows, seed = len(inputs if part is None else part), check_seed(seed)
-        if rows < world_size:
+        count, seed = len(inputs if rows is None else rows), check_seed(seed)
+        if count < world_size:
             raise InputError(
-                f"{rows} rows cannot be shared out among {world_size} processes. "
+                f"{count} rows cannot be divided among {world_size} processes. "
                 "Train on fewer devices or with more rows."
             )
         self.inputs = inputs
         self.targets = targets
-        self.part = part
-        self.ready = ready
+        self.rows = rows
+        self.transform = transform
         self.batch_size = check_whole_number("batch_size", batch_size, least=1)
         self.sampler = (
-            ShuffledOrder(rows, seed=seed, rank=rank, world_size=world_size)
+            ShuffledSampler(count, seed=seed, rank=rank, world_size=world_size)
             if shuffle
-            else PlainOrder(rows, rank=rank, world_size=world_size)
+            else OrderedSampler(count, rank=rank, world_size=world_size)
         )
-        # Lightning asks whatever has a sampler for a batch sampler too.
+        # Lightning expects this attribute on every loader that has a sampler.
         self.batch_sampler = None
 
-    def own_rows(self, batch: int) -> int:
-        """Return how many rows of that batch, from its first on, no other rank has.
+    def count_unique_rows(self, batch: int) -> int:
+        """Return how many of the first rows of a batch no other rank has.
 
         Args:
-            batch: its place in the epoch, from 0.
+            batch: its index in the epoch, from 0.
         """
-        before = batch * self.batch_size
-        return max(0, min(self.batch_size, self.sampler.own - before))
+        return max(0, min(self.batch_size, self.sampler.unique_rows - batch * self.batch_size))
 
     def __len__(self) -> int:
-        """Return how many batches this rank sees in an epoch."""
+        """Return the number of batches of this rank in an epoch."""
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs, targets) with at most `batch_size` rows, in this epoch's order."""
-        order = self.sampler.indices().to(self.inputs.device)
-        cells = self.batch_size * self.inputs[0].numel()
-        most = max(1, min(_BATCHES_PER_GATHER, _CELLS_PER_GATHER // cells))
-        for rows in order.split(self.batch_size * most):
-            chosen = rows if self.part is None else self.part.index_select(0, rows)
-            inputs = self.inputs.index_select(0, chosen)
-            targets = self.targets.index_select(0, chosen)
-            if self.ready is not None:
-                inputs, targets = self.ready(inputs, targets)
-            # "Unsafe" only where gradients flow into the whole: it spares each batch the notes of a
-            # view, a tenth of the time.
+        """Yield (inputs, targets) with at most `batch_size` rows, in the order of this epoch."""
+        order = self.sampler.draw_order().to(self.inputs.device)
+        batch_cells = self.batch_size * self.inputs[0].numel()
+        batches = max(1, min(_BATCHES_PER_GATHER, _CELLS_PER_GATHER // batch_cells))
+        for positions in order.split(self.batch_size * batches):
+            rows = positions if self.rows is None else self.rows.index_select(0, positions)
+            inputs = self.inputs.index_select(0, rows)
+            targets = self.targets.index_select(0, rows)
+            if self.transform is not None:
+                inputs, targets = self.transform(inputs, targets)
+            # `unsafe_split` skips the bookkeeping of views, a tenth of the time; it is unsafe only
+            # if gradients flow into the gathered rows.
             yield from zip(
                 inputs.unsafe_split(self.batch_size),
                 targets.unsafe_split(self.batch_size),

@@ -1,4 +1,4 @@
-"""Scaling: columns brought to a common size, as measured on the training rows alone."""
+"""Scaling: columns brought to a common range, fitted on the training rows only."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -6,34 +6,34 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from brainnet.data.validation import check_one_of
 from brainnet.errors import InputError
 
-Kind = Literal["standard", "minmax", "none"]
+ScalingKind = Literal["standard", "minmax", "none"]
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+SCALING_KINDS: tuple[ScalingKind, ...] = get_args(ScalingKind)
 
-# Measured as float64, which takes twice the room of what is measured: by parts of 4 MB.
-_CELLS_AT_ONCE = 1 << 19
+# Chunks are converted to float64: 4 MB at a time, whatever the size of the table.
+_CHUNK_CELLS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What is taken off each column, and what it is then divided by.
+    """Fitted scaling of columns: `(values - shift) / scale`.
 
-    Plain floats, so that it is stored with a run and read again as it was. The kinds:
-    "standard" makes mean 0 and standard deviation 1 (that of the rows themselves, divided by their
-    number), "minmax" makes 0 to 1, "none" leaves all as it is. A column that never changes is
-    brought to 0, whatever it held: there is nothing to divide by.
+    Stored as plain floats, so that it is restored from a run exactly. "standard" gives mean 0 and
+    standard deviation 1 (scikit-learn's `StandardScaler`), "minmax" the range 0 to 1
+    (`MinMaxScaler`), "none" changes nothing. A constant column becomes 0.
 
     Attributes:
         kind: "standard", "minmax" or "none".
-        shift: what is taken off each column.
-        scale: what it is then divided by.
-        fill: what stands in for a number that is missing (NaN), as measured: the column's mean;
-            empty where none may be missing.
+        shift: subtracted from each column.
+        scale: divisor of each column after the subtraction.
+        fill: replaces missing numbers (NaN) of each column before scaling: the mean of the column;
+            empty if no number may be missing.
 
     Shape:
         values: (rows, columns)
@@ -47,7 +47,7 @@ class Scaling:
         tensor([[4., 5.]])
     """
 
-    kind: Kind
+    kind: ScalingKind
     shift: tuple[float, ...]
     scale: tuple[float, ...]
     fill: tuple[float, ...] = ()
@@ -56,197 +56,164 @@ class Scaling:
     def fit(
         cls,
         values: Tensor,
-        kind: Kind,
+        kind: ScalingKind,
         *,
         rows: Tensor | None = None,
         channels: int | None = None,
         codes: Collection[int] = (),
         impute: bool = False,
     ) -> Self:
-        """Measure the columns of `values` (rows, columns).
+        """Fit the scaling to the columns of `values` (rows, columns).
 
         Args:
-            values: numbers of any type.
-            kind: how to scale.
-            rows: the numbers of the rows to measure, each once; all where None.
-            channels: measure so many groups of neighbouring columns, each as one: the channels of
-                a picture. None: each column alone.
-            codes: columns that are left as they are: the codes of categories.
-            impute: whether a number may be missing (NaN); the others of its column are measured.
+            values: numbers of any dtype.
+            kind: of scaling.
+            rows: indices of the rows to fit on, without duplicates; None for all rows.
+            channels: number of groups of adjacent columns that are scaled as one, as for the
+                channels of an image; None for one group per column.
+            codes: indices of columns to leave unchanged: codes of embedded categories.
+            impute: whether numbers may be missing (NaN); they are ignored.
 
         Raises:
-            InputError: the kind is not known.
+            InputError: the kind is unknown.
         """
-        check_one_of("normalize", kind, KINDS)
+        check_one_of("normalize", kind, SCALING_KINDS)
         columns = values.shape[1]
         groups = columns if channels is None else channels
-        found = _Measures.of(_parts(values, rows, groups))
-        mean, deviation, low, high = (
-            part.repeat_interleave(columns // groups)
-            for part in (found.mean, found.variance.sqrt(), found.low, found.high)
-        )
-        shift, scale = torch.zeros_like(mean), torch.ones_like(mean)
-        if kind == "standard":
-            shift, scale = mean, deviation
-        elif kind == "minmax":
-            shift, scale = low, high - low
-        constant = low == high
-        shift = torch.where(constant & (kind != "none"), low, shift)
-        scale = torch.where(constant, 1.0, scale)
-        for column in codes:
-            shift[column], scale[column], mean[column] = 0.0, 1.0, 0.0
-        fill = tuple(mean.tolist()) if impute else ()
-        return cls(kind, tuple(shift.tolist()), tuple(scale.tolist()), fill)
+        shift, scale, fill = np.zeros(groups), np.ones(groups), np.zeros(groups)
+        chunks = _iterate_chunks(values, rows, groups)
+        if kind == "minmax":
+            low, high = np.full(groups, np.nan), np.full(groups, np.nan)
+            for chunk in chunks:
+                # Not MinMaxScaler, which keeps NaN once all numbers of a chunk are missing.
+                low, high = (
+                    np.fmin(low, np.fmin.reduce(chunk)),
+                    np.fmax(high, np.fmax.reduce(chunk)),
+                )
+            shift, scale = low, np.where(high > low, high - low, 1.0)
+            chunks = _iterate_chunks(values, rows, groups)
+        if kind == "standard" or impute:
+            fill, deviation = _fit_standard(chunks)
+            if kind == "standard":
+                shift, scale = fill, deviation
+        arrays = [np.nan_to_num(a).repeat(columns // groups) for a in (shift, scale, fill)]
+        for array, unchanged in zip(arrays, (0.0, 1.0, 0.0), strict=True):
+            array[list(codes)] = unchanged
+        shifts, scales, fills = (tuple(array.tolist()) for array in arrays)
+        return cls(kind, shifts, scales, fills if impute else ())
 
     def apply(self, values: Tensor) -> Tensor:
-        """Scale `values`, in their own type (bytes as float32) and on their own device.
+        """Scale `values` on their device, in their dtype (bytes as float32).
 
         Raises:
-            InputError: they have other columns than those that were measured.
+            InputError: the number of columns differs from that of `fit`.
         """
         values = values if values.is_floating_point() else values.float()
-        shift, scale, fill = self.columns_like(values)
+        shift, scale, fill = self.to_tensors(values)
         if fill is not None:
             values = torch.where(values.isnan(), fill, values)
         return (values - shift) / scale
 
     def undo(self, values: Tensor) -> Tensor:
-        """Turn scaled `values` back into the units they were measured in.
+        """Convert scaled `values` to the original units.
 
         Raises:
-            InputError: they have other columns than those that were measured.
+            InputError: the number of columns differs from that of `fit`.
         """
-        shift, scale, _ = self.columns_like(values)
+        shift, scale, _ = self.to_tensors(values)
         return values * scale + shift
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scaling as strings and lists of floats, which any checkpoint can hold."""
-        told = {"kind": self.kind, "shift": list(self.shift), "scale": list(self.scale)}
-        return {**told, "fill": list(self.fill)} if self.fill else told
+        """Return the scaling as strings and lists of floats."""
+        lists = {"shift": list(self.shift), "scale": list(self.scale), "fill": list(self.fill)}
+        return {"kind": self.kind, **lists}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the scaling that `to_dict` stored."""
-        shift, scale, fill = stored["shift"], stored["scale"], stored.get("fill", ())
-        return cls(stored["kind"], tuple(shift), tuple(scale), tuple(fill))
+        """Return the scaling stored by `to_dict`."""
+        return cls(stored["kind"], *(tuple(stored[key]) for key in ("shift", "scale", "fill")))
 
-    def columns_like(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return shift, scale and fill, each (columns,), of the type and on the device of `values`.
+    def to_tensors(self, values: Tensor) -> "ScalingTensors":
+        """Return shift, scale and fill (columns,) with the dtype and device of `values`.
 
         Raises:
-            InputError: `values` have other columns than those that were measured.
+            InputError: the number of columns of `values` differs from that of `fit`.
         """
         if values.shape[-1:] != (len(self.shift),):
             raise InputError(
-                f"this scaling was measured on {len(self.shift)} columns; got values of shape "
+                f"this scaling was fitted on {len(self.shift)} columns; got values of shape "
                 f"{tuple(values.shape)}. Use data with the same columns."
             )
         fill = values.new_tensor(self.fill) if self.fill else None
         return values.new_tensor(self.shift), values.new_tensor(self.scale), fill
 
 
+ScalingTensors = tuple[Tensor, Tensor, Tensor | None]
+
+"""Shift, scale and fill as `Scaling.to_tensors` returns them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """The scalings of inputs and targets at work on one device: rows are changed where they lie.
+    """Scales batches of inputs and targets in place, on one device.
 
     Attributes:
-        inputs: shift, scale and fill of the inputs, as `Scaling.columns_like` gives them.
-        targets: those of the targets; None for classes.
+        inputs: scaling of the inputs.
+        targets: scaling of the targets; None for classes.
     """
 
-    inputs: tuple[Tensor, Tensor, Tensor | None]
-    targets: tuple[Tensor, Tensor, Tensor | None] | None
+    inputs: ScalingTensors
+    targets: ScalingTensors | None
 
     def to(self, device: torch.device) -> Self:
-        """Return the same on another device."""
-        return type(self)(
-            _moved(self.inputs, device), self.targets and _moved(self.targets, device)
-        )
+        """Return the same scaler on another device."""
+
+        def move(tensors: ScalingTensors) -> ScalingTensors:
+            shift, scale, fill = tensors
+            return shift.to(device), scale.to(device), None if fill is None else fill.to(device)
+
+        return type(self)(move(self.inputs), self.targets and move(self.targets))
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale floats in place; bytes become floats first. Classes stay as they are."""
+        """Scale floats in place; bytes are converted to floats first, classes are unchanged."""
         inputs = inputs if inputs.is_floating_point() else inputs.float()
-        for values, columns in ((inputs, self.inputs), (targets, self.targets)):
-            if columns is not None:
-                shift, scale, fill = columns
+        for values, tensors in ((inputs, self.inputs), (targets, self.targets)):
+            if tensors is not None:
+                shift, scale, fill = tensors
                 if fill is not None:
                     torch.where(values.isnan(), fill, values, out=values)
                 values.sub_(shift).div_(scale)
         return inputs, targets
 
 
-@dataclass(frozen=True, slots=True)
-class _Measures:
-    """What some rows show of each column: how many numbers, and how they lie, (columns,) each."""
+def _fit_standard(chunks: Iterator[NDArray[np.float64]]) -> tuple[Any, Any]:
+    """Return the mean and the standard deviation of each column; NaN are ignored."""
+    # Imported here: it takes a third of a second, and loading a stored scaling does not need it.
+    from sklearn.preprocessing import StandardScaler
 
-    count: Tensor
-    mean: Tensor
-    variance: Tensor
-    low: Tensor
-    high: Tensor
-
-    @classmethod
-    def of(cls, parts: Iterator[Tensor]) -> Self:
-        """Measure rows that come by parts; a column without any number counts as zeros."""
-        found = cls._of_part(next(parts))
-        for part in parts:
-            found = found._with(cls._of_part(part))
-        told = found.count > 0
-        numbers = (found.mean, found.variance, found.low, found.high)
-        return cls(found.count, *(torch.where(told, number, 0.0) for number in numbers))
-
-    @classmethod
-    def _of_part(cls, rows: Tensor) -> Self:
-        mean = rows.mean(dim=0)
-        if not mean.isnan().any():
-            # As `var` does, which takes four times as long.
-            variance = (rows - mean).square_().mean(dim=0)
-            count = torch.full_like(mean, len(rows))
-            return cls(count, mean, variance, rows.amin(dim=0), rows.amax(dim=0))
-        missing = rows.isnan()
-        count = (~missing).sum(dim=0).double()
-        mean = rows.nansum(dim=0) / count.clamp_min(1)
-        variance = (rows - mean).square().nansum(dim=0) / count.clamp_min(1)
-        low = rows.masked_fill(missing, torch.inf).amin(dim=0)
-        high = rows.masked_fill(missing, -torch.inf).amax(dim=0)
-        return cls(count, mean, variance, low, high)
-
-    def _with(self, other: Self) -> Self:
-        """Add other rows: Chan, Golub, LeVeque, "Updating formulae" (1979)."""
-        count = self.count + other.count
-        share = other.count / count.clamp_min(1)
-        apart = other.mean - self.mean
-        return type(self)(
-            count,
-            self.mean + apart * share,
-            self.variance * (1 - share)
-            + other.variance * share
-            + apart.square() * share * (1 - share),
-            torch.minimum(self.low, other.low),
-            torch.maximum(self.high, other.high),
-        )
+    scaler = StandardScaler()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for chunk in chunks:
+            scaler.partial_fit(chunk)
+            # The mean of a column without numbers so far is NaN, which later chunks would keep.
+            np.nan_to_num(scaler.mean_, copy=False)
+    return scaler.mean_, np.nan_to_num(scaler.scale_, nan=1.0)
 
 
-def _moved(
-    columns: tuple[Tensor, Tensor, Tensor | None], device: torch.device
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    shift, scale, fill = columns
-    return shift.to(device), scale.to(device), None if fill is None else fill.to(device)
-
-
-def _parts(values: Tensor, rows: Tensor | None, groups: int) -> Iterator[Tensor]:
-    """Yield the chosen rows as they lie in memory, as float64, one column for each group."""
+def _iterate_chunks(
+    values: Tensor, rows: Tensor | None, groups: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the chosen rows in order of memory as float64, with one column per group."""
     columns = values.shape[1]
-    most = max(1, _CELLS_AT_ONCE // columns)
-    chosen = np.full(len(values), rows is None)
-    if rows is not None:  # in their own order, to and fro, they take four times as long
-        chosen[rows.numpy()] = True
-    for start in range(0, len(values), most):
-        found = torch.from_numpy(np.flatnonzero(chosen[start : start + most]))
-        if not len(found):
-            continue
-        # float64: the variance of a column such as 1000.1, 1000.2 drowns in float32's rounding.
-        numbers = values[start : start + most].index_select(0, found).double()
+    size = max(1, _CHUNK_CELLS // columns)
+    is_chosen = torch.full((len(values),), rows is None)
+    if rows is not None:
+        # Random access to rows in split order takes four times as long.
+        is_chosen[rows] = True
+    for chunk, chosen in zip(values.split(size), is_chosen.split(size), strict=True):
+        # float32 would round away the variance of a column such as 1000.1, 1000.2.
+        numbers = chunk[chosen].double()
         if groups < columns:
-            numbers = numbers.reshape(len(found), groups, -1).transpose(1, 2).reshape(-1, groups)
-        yield numbers
+            numbers = numbers.reshape(len(numbers), groups, -1).transpose(1, 2).reshape(-1, groups)
+        if len(numbers):
+            yield numbers.numpy()

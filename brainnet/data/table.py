@@ -26,7 +26,7 @@ from brainnet.data.validation import (
     check_one_of,
     join_names,
     report_warning,
-    to_names,
+    parse_names,
 )
 from brainnet.errors import InputError
 
@@ -97,7 +97,7 @@ def read_labeled_rows(
         InputError: a column or a number is missing, or a cell cannot be read.
     """
     names = [*encoder.raw_names, *target_encoder.names]
-    check_columns_exist(names, file.columns, of=f"in {file.path} ")
+    check_columns_exist(names, file.columns, where=f"in {file.path} ")
     file = file.with_signs(encoder.decimal, encoder.thousands)
     if file.csv is not None:
         encoder = replace(encoder, decimal=file.csv.decimal)
@@ -212,10 +212,10 @@ class Table:
             torch.cat(flat),
             encoder.names,
             target_encoder.class_names,
-            preparation=encoder,
+            encoder=encoder,
             target_names=() if target_encoder.class_names else target_encoder.names,
-            parts=(parts[0], parts[1], parts[2]) if any(parts[1:]) else None,
-            left_out=dropped,
+            part_sizes=(parts[0], parts[1], parts[2]) if any(parts[1:]) else None,
+            dropped_rows=dropped,
         )
 
     def _infer(self, file: TableFile) -> tuple[ColumnInference, TargetInference]:
@@ -229,7 +229,7 @@ class Table:
         columns = ColumnInference(
             head,
             names,
-            categories=to_names(self.categories),
+            categories=parse_names(self.categories),
             keeps_all=self.columns is not None,
             imputes=self.missing == "impute",
             missing_as_nan=self.missing == "drop",
@@ -274,10 +274,10 @@ class Table:
                 f"columns are {join_names(known)}."
             )
         given = {
-            key: to_names(getattr(self, key)) for key in ("target", "columns", "drop", "categories")
+            key: parse_names(getattr(self, key)) for key in ("target", "columns", "drop", "categories")
         }
         for key, names in given.items():
-            check_columns_exist(names, known, of=f"data.{key}: in {file.path} ")
+            check_columns_exist(names, known, where=f"data.{key}: in {file.path} ")
             if len(set(names)) < len(names):
                 raise InputError(f"data.{key} names a column twice: {join_names(names)}.")
         targets, dropped = given["target"], given["drop"]

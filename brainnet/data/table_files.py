@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainnet.data.validation import check_one_of, join_names, to_names
+from brainnet.data.validation import check_one_of, join_names, parse_names
 from brainnet.errors import InputError
 
 Frame = Any  # a pandas DataFrame; pandas is imported inside functions, because it costs 0.2 s
@@ -302,7 +302,7 @@ def _open_csv(
         decimal,
         thousands,
         encoding,
-        tuple(to_names(given.get("na_values"))),
+        tuple(parse_names(given.get("na_values"))),
         has_header=header is not False,
         is_certain=is_certain or thousands is not None or "decimal" in given,
     )

@@ -1,4 +1,4 @@
-"""Checks of values and the wording of messages about data."""
+"""Checks of options and cells, and warnings about data."""
 
 import logging
 import math
@@ -19,21 +19,28 @@ Cells = Any  # a pandas Series
 
 Numbers = NDArray[Any]
 
-# scikit-learn's generators take 32-bit seeds, so the whole of brainnet's data does.
-LARGEST_SEED = 2**32 - 1
+# scikit-learn's generators take 32-bit seeds, so every seed of brainnet has this bound.
+MAX_SEED = 2**32 - 1
+
+_MAX_LISTED_CELLS = 3
+
+_logger = logging.getLogger("brainnet")
+
+_is_suppressed = ContextVar("_is_suppressed", default=False)
 
 
 def check_whole_number(name: str, value: object, *, least: int, most: int | None = None) -> int:
-    """Return `value` as an int if it is a whole number of at least `least` (and at most `most`).
+    """Return `value` as an int if it is a whole number of at least `least` and at most `most`.
 
-    NumPy's and torch's whole numbers are whole numbers; `True` is none, and neither is `3.0`.
+    Whole numbers of NumPy and torch are accepted; `True` and `3.0` are not.
 
     Raises:
-        InputError: it is of another type or out of range.
+        InputError: the value has another type or is out of range.
     """
     number = None
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
-        with suppress(TypeError):  # of a tensor of fractions
+        # A tensor has `__index__`, but raises TypeError if it contains a fraction.
+        with suppress(TypeError):
             number = operator.index(value)
     if number is None or number < least or (most is not None and number > most):
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
@@ -45,9 +52,9 @@ def check_number(name: str, value: object, *, least: float) -> float:
     """Return `value` as a float if it is a finite number of at least `least`.
 
     Raises:
-        InputError: it is of another type, not finite, or too small.
+        InputError: the value has another type, is not finite, or is too small.
     """
-    # Real: NumPy's numbers of any width count.
+    # `Real` includes NumPy's floats of any width.
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not math.isfinite(number) or number < least:
         raise InputError(f"{name} must be a finite number of {least:g} or more; got {value!r}.")
@@ -55,119 +62,141 @@ def check_number(name: str, value: object, *, least: float) -> float:
 
 
 def check_seed(seed: object) -> int:
-    """Return `seed` if every generator of random numbers here can take it."""
-    return check_whole_number("seed", seed, least=0, most=LARGEST_SEED)
+    """Return `seed` as an int if it is from 0 to 2**32 - 1.
+
+    Raises:
+        InputError: the seed has another type or is out of range.
+    """
+    return check_whole_number("seed", seed, least=0, most=MAX_SEED)
 
 
 def check_one_of(name: str, value: object, known: Sequence[str]) -> None:
-    """Raise an InputError that names the known values unless `value` is one of them."""
+    """Raise an InputError that lists the known values unless `value` is one of them."""
     if value not in known:
         hint = did_you_mean(str(value), known)
         raise InputError(f"{name} must be one of {', '.join(known)}; got {value!r}.{hint}")
 
 
-log = logging.getLogger("brainnet")
-
-_told_before = ContextVar("_told_before", default=False)
-
-
 def report_warning(message: str) -> None:
-    """Tell it as a warning of the log, which without any settings goes to stderr as it is."""
-    if not _told_before.get():
-        log.warning("brainnet: note: %s", message)
+    """Log a warning; without logging configuration it is printed on stderr."""
+    if not _is_suppressed.get():
+        _logger.warning("brainnet: warning: %s", message)
 
 
 @contextmanager
 def suppress_warnings() -> Iterator[None]:
-    """Say nothing of data that are read again: the run that learnt from them said it all."""
-    before = _told_before.set(True)
+    """Suppress warnings about data that are read again: training already reported them."""
+    token = _is_suppressed.set(True)
     try:
         yield
     finally:
-        _told_before.reset(before)
+        _is_suppressed.reset(token)
 
 
 def get_total_memory() -> int | None:
-    """All memory of this machine in bytes; None where the system does not tell."""
+    """Return the memory of this machine in bytes, or None if the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no such question
+    # Windows has no `sysconf`.
+    except (AttributeError, ValueError, OSError):
         return None
 
 
-_CELLS_NAMED = 3
-
-
-def to_names(given: object) -> list[str]:
-    """What somebody names, one column or several or none; one may be called by its number.
+def parse_names(names: object) -> list[str]:
+    """Return a list of column names from one name, several names or None.
 
     Example:
-        >>> as_names(0), as_names(["a", 1]), as_names(None)
+        >>> parse_names(0), parse_names(["a", 1]), parse_names(None)
         (['0'], ['a', '1'], [])
     """
-    if given is None:
+    if names is None:
         return []
-    if isinstance(given, str | int):
-        return [str(given)]
-    return [str(name) for name in given] if isinstance(given, Iterable) else []
+    if isinstance(names, str | int):
+        return [str(names)]
+    return [str(name) for name in names] if isinstance(names, Iterable) else []
 
 
-def check_columns_exist(wanted: Sequence[str], there: Sequence[str], of: str = "") -> None:
-    """Raise an InputError that names the first of the `wanted` columns that is not `there`."""
-    known = set(there)
-    for name in wanted:
-        if name not in known:
-            raise InputError(
-                f"{of}there is no column {name!r}.{_meant(name, there)} The columns are "
-                f"{join_names(there)}."
-            )
+def check_columns_exist(names: Sequence[str], columns: Sequence[str], where: str = "") -> None:
+    """Raise an InputError for the first of `names` that is not among `columns`.
 
-
-def _meant(name: str, there: Sequence[str]) -> str:
-    """A question, where a column is called nearly so; a difference of case is the nearest."""
-    alike = [known for known in there if known.casefold() == name.casefold()]
-    return f" Did you mean {alike[0]}?" if alike else did_you_mean(name, there)
+    Args:
+        names: required column names.
+        columns: existing column names.
+        where: start of the message, such as "data.drop: in rows.csv ".
+    """
+    known = set(columns)
+    for name in names:
+        if name in known:
+            continue
+        # A name that differs only in case is the most likely one.
+        same_letters = [column for column in columns if column.casefold() == name.casefold()]
+        hint = did_you_mean(name, columns)
+        if same_letters:
+            hint = f" Did you mean {same_letters[0]}?"
+        raise InputError(
+            f"{where}there is no column {name!r}.{hint} The columns are {join_names(columns)}."
+        )
 
 
 def join_names(names: Sequence[str], most: int = 20) -> str:
-    """Names separated by commas, the first of them where they are many."""
+    """Join names with commas; of many, list the first `most` and the total number."""
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Example:
+        >>> format_count(1, "row"), format_count(1200, "row")
+        ('1 row', '1,200 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def reject_cells(
-    column: str, cells: Cells, wrong: Numbers, wanted: str, hint: str | None = None
+    column: str, cells: Cells, is_wrong: Numbers, wanted: str, hint: str | None = None
 ) -> None:
-    """Raise an InputError that names the first wrong cells of a column, if there are any."""
-    rows = np.flatnonzero(wrong)
+    """Raise an InputError that lists the first wrong cells of a column, if there are any.
+
+    Args:
+        column: name of the column.
+        cells: pandas Series (rows,) with the cells as read.
+        is_wrong: booleans (rows,).
+        wanted: what the column must contain, such as "numbers".
+        hint: what to do; None for the default advice.
+    """
+    rows = np.flatnonzero(is_wrong)
     if not len(rows):
         return
-    named = ", ".join(
+    listed = ", ".join(
         f"row {format_row_number(cells.index, row)} ({str(cells.iloc[row])!r})"
-        for row in rows[:_CELLS_NAMED]
+        for row in rows[:_MAX_LISTED_CELLS]
     )
-    more = ", ..." if len(rows) > _CELLS_NAMED else ""
-    counted = (
-        "; rows count from 1, the names of the columns not among them"
-        if counts(cells.index)
-        else "; rows are called as the index of the frame has it"
+    more = ", ..." if len(rows) > _MAX_LISTED_CELLS else ""
+    counting = (
+        "; rows are counted from 1, without the header"
+        if is_counted(cells.index)
+        else "; rows are named by the index of the DataFrame"
     )
     hint = hint or (
         f"Correct {'it' if len(rows) == 1 else 'them'}, empty the cell if its value is unknown, or "
-        "leave the column out; if its cells are words, name it: "
+        "drop the column; if the column is categorical, declare it: "
         f"{format_override('data.categories', [column])}."
     )
-    raise InputError(f"column {column!r} holds {wanted}, but not in {named}{more}{counted}. {hint}")
-
-
-def format_row_number(index: Any, place: int) -> str:
-    """What a row is called in a message: files count from 1, labels of a frame are as they are."""
-    label = index[place]
-    return (
-        f"{label + 1}" if counts(index) else f"{label!r}" if isinstance(label, str) else f"{label}"
+    raise InputError(
+        f"column {column!r} contains {wanted}, but not in {listed}{more}{counting}. {hint}"
     )
 
 
-def counts(index: Any) -> bool:
-    """Whether rows are called by their numbers from 0, as they come from a file."""
+def format_row_number(index: Any, position: int) -> str:
+    """Return the name of a row for messages: a number from 1, or the label in the index."""
+    label = index[position]
+    if is_counted(index):
+        return str(label + 1)
+    return repr(label) if isinstance(label, str) else str(label)
+
+
+def is_counted(index: Any) -> bool:
+    """Whether a pandas index only counts rows, as for rows read from a file."""
     return type(index).__name__ == "RangeIndex" and index.step == 1

@@ -97,7 +97,7 @@ def judge(network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: 
     truths: list[Tensor] = []
     like = next(network.parameters())
     with isolated_eval(network):
-        for rows, expected in data.batches("test", _ROWS_AT_ONCE):
+        for rows, expected in data.iterate_batches("test", _ROWS_AT_ONCE):
             found = network(rows.to(like))
             right = expected.to(like) if expected.is_floating_point() else expected.to(like.device)
             tally.add(
@@ -219,13 +219,13 @@ def labelled(
 
     Classes are the numbers of the run's own; numbers to predict are scaled as it scaled them.
     """
-    columns = trained.preparation
+    columns = trained.encoder
     if not isinstance(columns, TableEncoder):
         raise InputError(
             f"this run learnt from pictures, and {file.path} is a table. Judge it by pictures: "
             "data=images data.path=..."
         )
-    check_columns_exist(targets, file.columns, of=f"the right answers: in {file.path} ")
+    check_columns_exist(targets, file.columns, where=f"the right answers: in {file.path} ")
     right = TargetEncoder(tuple(targets), tuple(trained.class_names), columns.decimal)
     # A network that was trained without imputation has no mean for a missing number.
     policy = "error" if missing == "impute" and not columns.imputes else missing

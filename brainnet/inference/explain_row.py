@@ -23,7 +23,7 @@ from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.scaling import Scaling
 from brainnet.data.table_files import open_table
 from brainnet.data.targets import TargetEncoder
-from brainnet.data.validation import join_names, suppress_warnings, to_names
+from brainnet.data.validation import join_names, suppress_warnings, parse_names
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.formatting import format_number
@@ -159,16 +159,16 @@ class OwnRows:
     @property
     def target_columns(self) -> list[str]:
         """The columns of a table that hold the right answers, where the run learnt from one."""
-        return to_names(self._described.get("target"))
+        return parse_names(self._described.get("target"))
 
     def part_of(self, number: int) -> Part:
         """What the run used the row of this number for."""
-        return next(part for part in PARTS if bool((self.data.numbers(part) == number).any()))
+        return next(part for part in PARTS if bool((self.data.row_indices(part) == number).any()))
 
     def training(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the numbers of the training rows, and their inputs (rows, inputs), scaled."""
-        for numbers in self.data.numbers("train").split(_ROWS_AT_ONCE):
-            yield numbers, self.data.gathered(numbers)[0]
+        for numbers in self.data.row_indices("train").split(_ROWS_AT_ONCE):
+            yield numbers, self.data.gather(numbers)[0]
 
     def note(self) -> str | None:
         """How the rows are counted, where the files hold others, or several do."""
@@ -178,8 +178,8 @@ class OwnRows:
                 "may be what it used this row for."
             )
         told: list[str] = []
-        if self.data.dataset.left_out:
-            left_out = self.data.dataset.left_out
+        if self.data.dataset.dropped_rows:
+            left_out = self.data.dataset.dropped_rows
             are = "1 row is" if left_out == 1 else f"{left_out:,} rows are"
             told.append(f"{are} not counted: the run left out what has an empty cell.")
         if self._described.get("validation_path") or self._described.get("test_path"):
@@ -217,7 +217,7 @@ class OwnRows:
             "target_scaling": self.target_scaling.to_dict(),
         }
         same = _alike(data.scaling, self.scaling)
-        data.scale_as(told)
+        data.apply_scaling(told)
         try:
             data.check_unchanged(told)
         except InputError:
@@ -302,7 +302,7 @@ class RowExplainer:
 
     Attributes:
         network: in evaluation mode.
-        preparation: how raw rows become inputs as measured.
+        encoder: how raw rows become inputs as measured.
         scaling: how these are scaled.
         question: what the network was asked, and how its outputs are to be read.
         own: the rows of the run.
@@ -319,7 +319,7 @@ class RowExplainer:
     """
 
     network: nn.Module
-    preparation: InputEncoder
+    encoder: InputEncoder
     scaling: Scaling
     question: Question
     own: OwnRows
@@ -348,11 +348,11 @@ class RowExplainer:
         if self.own.missing is not None:
             return ()
         data = self.own.data
-        row, _ = data.gathered(torch.tensor([0]))
+        row, _ = data.gather(torch.tensor([0]))
         count = choose_rows(self.network, row)
-        parts = [(part, data.numbers(part)[:count]) for part in PARTS]
+        parts = [(part, data.row_indices(part)[:count]) for part in PARTS]
         return tuple(
-            InspectedRows(part, numbers, *data.gathered(numbers))
+            InspectedRows(part, numbers, *data.gather(numbers))
             for part, numbers in parts
             if len(numbers)
         )
@@ -374,7 +374,7 @@ class RowExplainer:
             whole = hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0
             if whole:
                 return format_row(self.row(index(row)))
-            files = isinstance(self.preparation, ImageEncoder) and isinstance(row, list | tuple)
+            files = isinstance(self.encoder, ImageEncoder) and isinstance(row, list | tuple)
             files = files and all(isinstance(each, str | Path) for each in row)
             return format_row(self.raw_row(row if files else as_single_row(row)))
         if concept is None:
@@ -398,7 +398,7 @@ class RowExplainer:
                 f"{data.dataset.name} has rows 0 to {rows - 1:,}; got {number}. Rows are "
                 "counted from 0, in the order in which the data hold them."
             )
-        inputs, target = data.gathered(torch.tensor([number]))
+        inputs, target = data.gather(torch.tensor([number]))
         values, part = data.dataset.inputs[number], self.own.part_of(number)
         return self._told(
             inputs, values, target, source=data.dataset.name, number=number, part=part
@@ -417,8 +417,8 @@ class RowExplainer:
             InputError: there is no such row, it lacks a column or a value, or the file is of
                 another kind.
         """
-        if isinstance(self.preparation, ImageEncoder):
-            picture, file, place = read_image(self.preparation, path, number)
+        if isinstance(self.encoder, ImageEncoder):
+            picture, file, place = read_image(self.encoder, path, number)
             return self.raw_row(picture, source=str(file), number=place)
         if number is None:
             open_table(path)  # which refuses what is no table, a picture say, in words of its own
@@ -427,7 +427,7 @@ class RowExplainer:
         rows = read_row(
             path,
             number,
-            self.preparation,
+            self.encoder,
             self.own.target_columns,
             header=data.get("header"),
             csv=data.get("csv"),
@@ -454,11 +454,11 @@ class RowExplainer:
         Raises:
             InputError: it lacks a column or a value.
         """
-        found = encode_rows(rows, self.preparation)
+        found = encode_rows(rows, self.encoder)
         inputs = self.scaling.apply(found)[:1]
         target, untold = None, None
-        if isinstance(self.preparation, TableEncoder):
-            columns, decimal = self.own.target_columns, self.preparation.decimal
+        if isinstance(self.encoder, TableEncoder):
+            columns, decimal = self.own.target_columns, self.encoder.decimal
             target, untold = right_answer(self.question, rows, columns, decimal=decimal)
         return self._told(
             inputs, found[0], target, source=source, number=number, part=None, untold=untold
@@ -488,7 +488,7 @@ class RowExplainer:
                 *([] if self.own.missing is None else [NO_NEIGHBOURS]),
             ],
         )
-        columns = self.preparation.columns if isinstance(self.preparation, TableEncoder) else ()
+        columns = self.encoder.columns if isinstance(self.encoder, TableEncoder) else ()
         return ExplainedRow(
             run=self.history.name,
             source=source,
@@ -504,7 +504,7 @@ class RowExplainer:
         """The training rows nearest to a row, where they are stored."""
         if self.own.missing is not None:
             return []
-        codes = tuple(getattr(self.preparation, "embeddings", {}))
+        codes = tuple(getattr(self.encoder, "embeddings", {}))
         found = find_nearest_rows(row, self.own.training(), codes=codes, without=own)
         targets = self.own.data.dataset.targets
         return [Neighbor(number, apart, self._name(targets[number])) for number, apart in found]

@@ -99,7 +99,7 @@ class ExportedModel(nn.Module):
 
     def __init__(self, trained: TrainedModel) -> None:
         super().__init__()
-        self.encoder = trained.preparation
+        self.encoder = trained.encoder
         self.inputs = list_raw_inputs(self.encoder)
         tensors = [*trained.network.parameters(), *trained.network.buffers()]
         dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}

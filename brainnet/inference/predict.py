@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from brainnet.data.preprocessing import TableEncoder, UnknownCategories
 from brainnet.data.table_files import TableFile, read_ahead
-from brainnet.data.validation import join_names, to_names
+from brainnet.data.validation import join_names, parse_names
 from brainnet.errors import InputError, did_you_mean
 from brainnet.inference.inputs import (
     PredictionBatch,
@@ -310,8 +310,8 @@ def predict_batches(
     lost = rows_so_far = 0
     for kept, rows in read_ahead(parts):
         measured = trained.measured(rows, unknown=unknown)
-        if strange is not None and isinstance(trained.preparation, TableEncoder):
-            strange.update(count_unknown_categories(trained.preparation, measured))
+        if strange is not None and isinstance(trained.encoder, TableEncoder):
+            strange.update(count_unknown_categories(trained.encoder, measured))
         outputs = compute_outputs(trained.network, trained.scaling.apply(measured))
         rows_so_far += len(outputs)
         lost += find_dropped_rows(outputs)
@@ -369,5 +369,5 @@ def find_unused_columns(
     """
     data = trained.config.get("data") or {}
     known = {*match_columns(file, columns.raw_names, keep), *keep}
-    known |= {name for key in ("target", "drop") for name in to_names(data.get(key))}
+    known |= {name for key in ("target", "drop") for name in parse_names(data.get(key))}
     return [name for name in file.columns if name not in known]

@@ -59,7 +59,7 @@ def describe_question(
     task: Task,
     loss: nn.Module,
     *,
-    preparation: InputEncoder,
+    encoder: InputEncoder,
     outputs: tuple[str, ...],
     scaling: Scaling,
     target_scaling: Scaling,
@@ -70,21 +70,21 @@ def describe_question(
     Args:
         task: what it learnt.
         loss: by which it learnt.
-        preparation: how raw rows become inputs as measured.
+        encoder: how raw rows become inputs as measured.
         outputs: names of the classes, or of the numbers to predict.
         scaling: of the inputs.
         target_scaling: of the numbers to predict.
         image_shape: of a row that is a picture.
     """
     words = {}
-    if isinstance(preparation, TableEncoder):
-        coded = [column for column in preparation.columns if column.is_embedded]
-        positions = sorted(preparation.embeddings)
+    if isinstance(encoder, TableEncoder):
+        coded = [column for column in encoder.columns if column.is_embedded]
+        positions = sorted(encoder.embeddings)
         words = {place: each.values for place, each in zip(positions, coded, strict=True)}
     return Question(
         task=task,
         loss=loss,
-        labels=SignalNames(_short(preparation), outputs, words),
+        labels=SignalNames(_short(encoder), outputs, words),
         answers=partial(decode_predictions, loss=loss, task=task),
         probabilities=partial(compute_probabilities, loss=loss, task=task),
         target_scaling=target_scaling if task == "regression" else None,
@@ -93,10 +93,10 @@ def describe_question(
     )
 
 
-def _short(preparation: InputEncoder) -> tuple[str, ...]:
+def _short(encoder: InputEncoder) -> tuple[str, ...]:
     """The names of the inputs; those of pixels so short that they fit beside a number."""
-    names = preparation.names
-    if isinstance(preparation, ImageEncoder):
+    names = encoder.names
+    if isinstance(encoder, ImageEncoder):
         short = (_PIXEL.sub(r"\1,\2", name) for name in names)
         return tuple(name if name[0].isalpha() else f"pixel {name}" for name in short)
     return names
@@ -136,7 +136,7 @@ class TrainedModel:
         task: "multiclass", "binary" or "regression".
         class_names: what each class is called; empty for a regression.
         target_names: what each number to predict is called; empty for classes.
-        preparation: how raw rows become inputs as measured.
+        encoder: how raw rows become inputs as measured.
         scaling: how these were scaled.
         target_scaling: how the numbers to predict were scaled.
         image_shape: where a row is a picture.
@@ -151,7 +151,7 @@ class TrainedModel:
     task: Task
     class_names: tuple[str, ...]
     target_names: tuple[str, ...]
-    preparation: InputEncoder
+    encoder: InputEncoder
     scaling: Scaling
     target_scaling: Scaling
     image_shape: ImageShape | None = None
@@ -178,7 +178,7 @@ class TrainedModel:
 
     def measured(self, rows: Any, *, unknown: UnknownCategories = "ignore") -> Tensor:
         """Return raw rows as inputs before they are scaled; see `inputs`."""
-        return encode_rows(rows, self.preparation, unknown=unknown)
+        return encode_rows(rows, self.encoder, unknown=unknown)
 
     def outputs(self, rows: Any) -> Tensor:
         """Return what the network gives for raw rows, as its loss takes it, on the CPU."""
@@ -221,8 +221,8 @@ class TrainedModel:
 
         index = rows.index if isinstance(rows, pd.DataFrame) else None
         found = self.measured(rows, unknown=unknown)
-        if isinstance(self.preparation, TableEncoder):
-            warn_unknown_categories(count_unknown_categories(self.preparation, found))
+        if isinstance(self.encoder, TableEncoder):
+            warn_unknown_categories(count_unknown_categories(self.encoder, found))
         outputs = compute_outputs(self.network, self.scaling.apply(found))
         warn_dropped_rows(find_dropped_rows(outputs), len(outputs))
         return pd.DataFrame(self.told(outputs), index=index)
@@ -288,7 +288,7 @@ class TrainedModel:
         question = describe_question(
             self.task,
             self.loss,
-            preparation=self.preparation,
+            encoder=self.encoder,
             outputs=self.target_names if self.task == "regression" else self.class_names,
             scaling=self.scaling,
             target_scaling=self.target_scaling,
@@ -296,7 +296,7 @@ class TrainedModel:
         )
         return RowExplainer(
             network=self.network,
-            preparation=self.preparation,
+            encoder=self.encoder,
             scaling=self.scaling,
             question=question,
             own=OwnRows(self.config, self.learnt, self.scaling, self.target_scaling, consent),
@@ -359,10 +359,10 @@ def load(
     config, state = _config(stored, path), _state(stored, path)
     build = Builder(consent or TargetAllowList(roots=read_allowed_roots()))
     scaling = Scaling.from_dict(state["scaling"])
-    preparation = _preparation(state, scaling)
+    encoder = _preparation(state, scaling)
     judged = loss or _loss(config, state, build)
     shape = state.get("image_shape")
-    embedded = preparation.embeddings if _reads_codes(config, stored["state_dict"]) else {}
+    embedded = encoder.embeddings if _reads_codes(config, stored["state_dict"]) else {}
     with torch.random.fork_rng(devices=[]):  # the random numbers of whoever loads stay as they are
         made = network or _network(config, build, len(scaling.shift), embedded, shape)
     weights = [value for key, value in stored["state_dict"].items() if key.startswith(NETWORK)]
@@ -381,7 +381,7 @@ def load(
         task=task,
         class_names=tuple(state.get("class_names", classes)),
         target_names=tuple(state.get("target_names", ())),
-        preparation=preparation,
+        encoder=encoder,
         scaling=scaling,
         target_scaling=Scaling.from_dict(state["target_scaling"]),
         image_shape=None if shape is None else cast(ImageShape, tuple(shape)),
@@ -420,7 +420,7 @@ def _state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _preparation(state: Mapping[str, Any], scaling: Scaling) -> InputEncoder:
-    stored = state.get("preparation")
+    stored = state.get("encoder")
     if stored is not None:
         return restore_encoder(stored)
     return TableEncoder.from_names([f"input_{column}" for column in range(len(scaling.shift))])

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from brainnet.data.datamodule import DataModule
-from brainnet.data.datasets import SOURCES, find_source, resolve_paths
+from brainnet.data.datasets import DATA_SOURCES, find_source, resolve_paths
 from brainnet.data.validation import join_names, report_warning
 from brainnet.errors import InputError, did_you_mean
 from brainnet.learning.gradient_descent import OPTIMIZERS
@@ -102,7 +102,7 @@ def measure_outputs(network: nn.Module, data: DataModule) -> int:
         )
     if weight.is_meta:
         raise InputError("the network is on the meta device. Initialize its weights first.")
-    rows, _ = data.first("train", 2)
+    rows, _ = data.take("train", 2)
     try:
         with isolated_eval(network):
             outputs = network(rows.to(weight))
@@ -190,14 +190,14 @@ def check_trainable(network: nn.Module, data: DataModule) -> None:
             "all weights of the network are frozen (requires_grad=False), so there is nothing to "
             "train. Unfreeze some of them, or evaluate the network as it is."
         )
-    embedded = data.preparation.embeddings
+    embedded = data.encoder.embeddings
     kinds = (Embeddings, nn.Embedding, nn.EmbeddingBag)
     if embedded and not any(isinstance(part, kinds) for part in network.modules()):
         names = join_names([data.input_names[index] for index in embedded], 6)
         report_warning(
             f"{names}: each category of these columns is one code, and this "
             f"{type(network).__name__} has no embeddings, so it reads the codes as numbers. Use "
-            "Network([...], embeddings=data.preparation.embeddings)."
+            "Network([...], embeddings=data.encoder.embeddings)."
         )
 
 
@@ -291,7 +291,7 @@ def describe_data(data: DataModule) -> dict[str, Any]:
     """Return the `data` group of a configuration."""
     source = find_source(data.source)() if isinstance(data.source, str) else data.source
     config: dict[str, Any] = {"_target_": None, "name": data.dataset.name}
-    if type(source) in SOURCES.values() and dataclasses.is_dataclass(source):
+    if type(source) in DATA_SOURCES.values() and dataclasses.is_dataclass(source):
         config = resolve_paths({"_target_": describe_class(source), **dataclasses.asdict(source)})
     validation, test = data.fractions
     return {

@@ -127,7 +127,7 @@ def load_scaling(
     """
     try:
         state = checkpoint[OURS][SCALING]
-        data.scale_as(state)
+        data.apply_scaling(state)
         if unchanged:
             data.check_unchanged(state)
     except (LookupError, TypeError) as error:

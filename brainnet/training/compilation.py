@@ -69,7 +69,7 @@ def compile_network(
         )
     network.to(device)
     network.compile(mode="reduce-overhead" if how == "graph" else None)
-    rows = data.first("train", data.batch_size)[0].to(next(network.parameters()))
+    rows = data.take("train", data.batch_size)[0].to(next(network.parameters()))
     try:
         with isolated_eval(network):
             network(rows)

@@ -299,6 +299,6 @@ class LearningModule(LightningModule):
 
 def _own_rows(loader: object, batch: int) -> int | None:
     """How many rows of a batch count: the rest are another process's, and fill this one's share."""
-    if isinstance(loader, InMemoryLoader) and len(loader.sampler) > loader.sampler.own:
-        return loader.own_rows(batch)
+    if isinstance(loader, InMemoryLoader) and len(loader.sampler) > loader.sampler.unique_rows:
+        return loader.count_unique_rows(batch)
     return None

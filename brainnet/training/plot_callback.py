@@ -159,7 +159,7 @@ class PlotCallback(Callback):
             if data.class_names:
                 picture = _confusion(module, data)
                 self._show(tags.CONFUSION_PICTURE.at("validation"), picture, step)
-                if data.inputs == 2 and not data.preparation.embeddings:  # codes lie in no order
+                if data.inputs == 2 and not data.encoder.embeddings:  # codes lie in no order
                     self._show(tags.BOUNDARY_PICTURE.at(), _boundary(module, data), step)
 
     def _show(self, tag: str, picture: Picture, step: int) -> None:
@@ -222,14 +222,14 @@ def _hill(module: LearningModule, data: DataModule, before: dict[str, Tensor]) -
 
 
 def _confusion(module: LearningModule, data: DataModule) -> Picture:
-    inputs, targets = _moved(module, *next(data.batches("validation", ROWS)))
+    inputs, targets = _moved(module, *next(data.iterate_batches("validation", ROWS)))
     answers = module.answer(module.network(inputs))
     counts = multiclass_confusion_matrix(answers, targets, len(data.class_names))
     return plot_confusion(counts.cpu().numpy(), data.class_names, "validation")
 
 
 def _boundary(module: LearningModule, data: DataModule) -> Picture:
-    rows, classes = data.first("train", ROWS)
+    rows, classes = data.take("train", ROWS)
     points = data.scaling.undo(rows)
     low, high = points.amin(dim=0), points.amax(dim=0)
     room = (high - low).clamp_min(1e-6) * MARGIN

@@ -145,7 +145,7 @@ class SameOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Row by row."""
-        return iter(self.order.indices().tolist())
+        return iter(self.order.draw_order().tolist())
 
     def __len__(self) -> int:
         """How many rows."""
@@ -246,7 +246,7 @@ class Bench:
 
     def in_memory(self) -> InMemoryLoader:
         """Batches cut on the device."""
-        inputs, targets = (part.to(self.device) for part in self.data.train)
+        inputs, targets = (part.to(self.device) for part in self.data.take("train"))
         batch_size, seed = self.data.batch_size, self.data.seed
         return InMemoryLoader(inputs, targets, batch_size=batch_size, shuffle=True, seed=seed)
 
@@ -254,7 +254,7 @@ class Bench:
         """The same batches, row by row."""
         order = SameOrder(self.data.train_dataloader())
         return DataLoader(
-            TensorDataset(*self.data.train), batch_size=self.data.batch_size, sampler=order
+            TensorDataset(*self.data.take("train")), batch_size=self.data.batch_size, sampler=order
         )
 
     def by_hand(self, loader: Any, clock: Clock) -> nn.Module:
@@ -289,7 +289,7 @@ class Bench:
         """Lightning as people use it."""
         module = Usual(self.network(), self.sizes[-1])
         validation = DataLoader(
-            TensorDataset(*self.data.validation), batch_size=self.data.batch_size
+            TensorDataset(*self.data.take("validation")), batch_size=self.data.batch_size
         )
         with tempfile.TemporaryDirectory() as folder, quiet(), redirect_stdout(io.StringIO()):
             best = ModelCheckpoint(folder, monitor="loss/validation", save_last=True)

@@ -65,7 +65,7 @@ def looking_at(account, path):
 
 def test_a_row_is_told_with_its_part_and_its_right_answer(iris, trained):
     for part in ("train", "validation", "test"):
-        number = int(iris.own.data.numbers(part)[0])
+        number = int(iris.own.data.row_indices(part)[0])
         told = iris.row(number)
         assert (told.part, told.row, told.rows, told.source) == (part, number, 150, "iris")
         names = trained.class_names
@@ -94,12 +94,12 @@ def test_the_columns_hold_what_was_measured(iris, trained):
 
 
 def test_the_neighbours_are_training_rows_and_never_the_row_itself(iris, trained):
-    number = int(iris.own.data.numbers("train")[3])
+    number = int(iris.own.data.row_indices("train")[3])
     found = iris.row(number).reasons.nearest
-    training = set(iris.own.data.numbers("train").tolist())
+    training = set(iris.own.data.row_indices("train").tolist())
     assert len(found) == 5
     assert {each.row for each in found} <= training - {number}
-    inputs, targets = iris.own.data.gathered(torch.arange(150))
+    inputs, targets = iris.own.data.gather(torch.arange(150))
     apart = (inputs.double() - inputs[number].double()).norm(dim=1)
     for each in found:
         assert each.distance == pytest.approx(float(apart[each.row]))
@@ -324,7 +324,7 @@ def test_a_portrait_looks_at_fewer_rows_where_these_take_much_room(iris, trained
     number = 4 + 8 + 8 + 3  # inputs, sums, answers and outputs of one row
     monkeypatch.setattr("brainnet.explanation.report.SIGNALS", 20 * number + 1)
     subject = trained.account().subject
-    own = [len(iris.own.data.numbers(rows.part)) for rows in subject.rows]
+    own = [len(iris.own.data.row_indices(rows.part)) for rows in subject.rows]
     assert [len(rows.inputs) for rows in subject.rows] == [min(20, each) for each in own]
     assert max(own) > 20
     assert "20" in str(trained.account().explanation("neurons"))

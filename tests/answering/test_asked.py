@@ -16,7 +16,7 @@ def asked(preparation, *, scaling=NONE, image_shape=None):
     return describe_question(
         "multiclass",
         CrossEntropy(),
-        preparation=preparation,
+        encoder=preparation,
         outputs=("cat", "dog"),
         scaling=scaling,
         target_scaling=NONE,
@@ -48,12 +48,12 @@ def test_pixels_have_short_names():
 )
 def test_a_row_of_zeros_stands_for_what_the_scaling_makes_of_it(kind, shape, zero):
     scaling = Scaling(kind, (0.0, 0.0), (1.0, 1.0))
-    question = asked(TableEncoder.numbers(["a", "b"]), scaling=scaling, image_shape=shape)
+    question = asked(TableEncoder.from_names(["a", "b"]), scaling=scaling, image_shape=shape)
     assert question.zero == zero
 
 
 def test_answers_are_read_by_loss_and_task():
-    question = asked(TableEncoder.numbers(["a"]))
+    question = asked(TableEncoder.from_names(["a"]))
     outputs = torch.tensor([[0.0, 2.0]])
     assert question.answers(outputs).tolist() == [1]
     assert torch.equal(question.probabilities(outputs), outputs.softmax(dim=1))
@@ -61,7 +61,7 @@ def test_answers_are_read_by_loss_and_task():
     numbers = describe_question(
         "regression",
         MeanSquaredError(),
-        preparation=TableEncoder.numbers(["a"]),
+        encoder=TableEncoder.from_names(["a"]),
         outputs=("price",),
         scaling=NONE,
         target_scaling=Scaling("standard", (5.0,), (2.0,)),

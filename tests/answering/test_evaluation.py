@@ -94,7 +94,7 @@ def test_the_mean_absolute_error_is_in_the_unit_of_the_numbers(tmp_path):
     result = fit(Network([10, 1]), data, folder=tmp_path / "run", epochs=2, progress=False)
     found = evaluate(result.folder, Network([10, 1]), data, MeanSquaredError())
     trained = load(result.folder)
-    rows, measured = data.numbers("test"), Diabetes().load(0)  # of the module's own are scaled
+    rows, measured = data.row_indices("test"), Diabetes().load(0)  # of the module's own are scaled
     said = trained.predict(measured.inputs[rows])["prediction"]
     right = measured.targets[rows, 0].numpy()
     assert list(found.errors) == list(data.target_names)

@@ -11,7 +11,7 @@ from brainnet.data.preprocessing import TableEncoder
 from brainnet.errors import InputError
 from brainnet.inference.inputs import alone, row_of
 
-COLUMNS = TableEncoder.numbers(["age", "size"])
+COLUMNS = TableEncoder.from_names(["age", "size"])
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_row_without_names_goes_by_position(tmp_path):
     row = row_of(tmp_path / "rows.csv", 1, COLUMNS, ["grade"], header=False)
     assert row.to_dict("list") == {"age": [8], "size": [2.5]}
     (tmp_path / "named.csv").write_text("a,b\n7,1.5\n8,2.5\n")
-    numbered = TableEncoder.numbers(["input_0", "input_1"])
+    numbered = TableEncoder.from_names(["input_0", "input_1"])
     row = row_of(tmp_path / "named.csv", 0, numbered)
     assert row.to_dict("list") == {"input_0": [7], "input_1": [1.5]}
 

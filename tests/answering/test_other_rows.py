@@ -120,7 +120,7 @@ def pictures(names, shades):
     inputs = inputs.unsqueeze(1).repeat(1, 4)
     pixels = ImageEncoder(2, 2)
     return Dataset(
-        "pictures", "binary", inputs, labels, pixels.names, names, (2, 2), preparation=pixels
+        "pictures", "binary", inputs, labels, pixels.names, names, (2, 2), encoder=pixels
     )
 
 

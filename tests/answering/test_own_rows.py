@@ -23,19 +23,19 @@ def own(tmp_path_factory):
 def test_the_rows_are_split_and_scaled_as_in_the_run(own):
     then = DataModule("iris", seed=3)
     for part in PARTS:
-        assert torch.equal(own.data.numbers(part), then.numbers(part))
+        assert torch.equal(own.data.row_indices(part), then.row_indices(part))
     assert own.data.scaling == then.scaling
     assert (own.missing, own.changed, own.note()) == (None, False, None)
 
 
 def test_each_row_is_known_by_its_part(own):
     for part in PARTS:
-        assert own.part_of(int(own.data.numbers(part)[-1])) == part
+        assert own.part_of(int(own.data.row_indices(part)[-1])) == part
 
 
 def test_training_rows_come_with_their_numbers(own):
     numbers, inputs = (torch.cat(each) for each in zip(*own.training(), strict=True))
-    assert torch.equal(numbers, own.data.numbers("train"))
+    assert torch.equal(numbers, own.data.row_indices("train"))
     measured = Iris().load(0).inputs[numbers]
     assert torch.equal(inputs, own.scaling.apply(measured))
 

@@ -51,7 +51,7 @@ def test_where_nothing_stands_nothing_is_known_or_said(trained, rows):
 
 
 def test_what_is_no_class_is_said_to_be_none(trained):
-    row = dict.fromkeys(trained.preparation.raw_names, 1.0) | {"kind": "tulip"}
+    row = dict.fromkeys(trained.encoder.raw_names, 1.0) | {"kind": "tulip"}
     target, untold = right_answer(trained.account().question, row, ["kind"])
     assert target is None
     assert "kind tulip, which is none of the classes setosa, versicolor, virginica" in untold

@@ -19,7 +19,7 @@ def test_parts_are_whole_blocks_that_fit_into_memory(columns, rows):
 def test_rows_are_called_as_learnt_and_what_is_kept_stays_as_written(tmp_path):
     (tmp_path / "rows.csv").write_text("7,1.50,007\n8,2.50,008\n")
     file = open_table(tmp_path / "rows.csv", header=False)
-    own, parts = rows_of_table(TableEncoder.numbers(["age", "size"]), file, keep=["2"])
+    own, parts = rows_of_table(TableEncoder.from_names(["age", "size"]), file, keep=["2"])
     ((rows, beside),) = parts
     assert own.decimal == "."
     assert rows.to_dict("list") == {"age": [7, 8], "size": [1.5, 2.5]}

@@ -51,9 +51,9 @@ def rows():
 def test_answers_are_those_at_the_end_of_training_to_the_bit(tmp_path, name):
     source, sizes, loss = SOURCES[name]
     data = DataModule(source)
-    raw = DataModule(source).dataset.inputs[data.numbers("test").long()]
+    raw = DataModule(source).dataset.inputs[data.row_indices("test").long()]
     result = fitted(tmp_path, Network(sizes), data)
-    at_the_end = result.network(data.test[0]).detach()
+    at_the_end = result.network(data.take("test")[0]).detach()
     trained = load(result.folder)
     assert torch.equal(trained.outputs(raw), at_the_end)
     frame = pd.DataFrame(raw.double().numpy(), columns=list(data.input_names))
@@ -105,7 +105,7 @@ def test_numbers_are_answered_in_their_own_units(tmp_path):
     found = trained.predict(data.inputs)
     assert list(found.columns) == ["prediction"]
     assert trained.probabilities(data.inputs) is None
-    learnt = data.targets[DataModule(data).numbers("train"), 0].double()
+    learnt = data.targets[DataModule(data).row_indices("train"), 0].double()
     spread, mean = torch.std_mean(learnt, correction=0)
     expected = trained.outputs(data.inputs)[:, 0] * spread + mean
     assert found["prediction"].to_numpy() == pytest.approx(expected.numpy(), rel=1e-5)
@@ -154,8 +154,8 @@ def test_weights_of_64_bits_keep_them(tmp_path, rows):
     result = fitted(tmp_path, network, data, trainer={"precision": "64-true"})
     trained = load(result.folder)
     assert next(trained.network.parameters()).dtype == torch.float64
-    raw = DataModule(Iris()).dataset.inputs[data.numbers("test").long()]
-    expected = result.network(data.test[0].double()).detach()
+    raw = DataModule(Iris()).dataset.inputs[data.row_indices("test").long()]
+    expected = result.network(data.take("test")[0].double()).detach()
     assert torch.equal(trained.outputs(raw), expected)
 
 

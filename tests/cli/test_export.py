@@ -33,7 +33,7 @@ def test_json_is_written_into_the_runs_folder(capsys, run):
     assert "exported to" in capsys.readouterr().err
     told = json.loads((run / "network.json").read_text(encoding="utf-8"))
     assert told["class_names"] == ["setosa", "versicolor", "virginica"]
-    assert [each["name"] for each in told["inputs"]] == list(load(run).preparation.names)
+    assert [each["name"] for each in told["inputs"]] == list(load(run).encoder.names)
     assert told["run"] == run.name
     assert "is there already" in refused(capsys, "latest", "--to", "json")
     assert main(["export", "latest", "--to", "json", "--overwrite"]) == 0

@@ -86,7 +86,7 @@ def test_the_bits_do_not_depend_on_how_a_file_is_cut(tmp_path, monkeypatch):
     whole = trained.outputs(inputs)
     for most in (1, 3):
         monkeypatch.setattr(table_rows, "_MOST_ROWS", most * table_rows.ROWS_AT_ONCE)
-        parts = prediction.read_table_batches(trained.preparation, open_table("rows.npy"))
+        parts = prediction.read_table_batches(trained.encoder, open_table("rows.npy"))
         cut = [trained.outputs(rows) for _, rows in parts]
         assert len(cut) > 1
         assert torch.equal(torch.cat(cut), whole)

@@ -13,7 +13,7 @@ from brainnet.config.instantiate import DATAMODULE_KEYS, Builder, TargetAllowLis
 from brainnet.config.instantiate import check_targets as check_targets
 from brainnet.config.schema import KEYS, KEYS_BY_PATH, check_config, leaves, to_plain
 from brainnet.data.datamodule import DataModule
-from brainnet.data.datasets import SOURCES
+from brainnet.data.datasets import DATA_SOURCES
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES
 from brainnet.learning.loss import LOSSES
@@ -55,7 +55,7 @@ def test_the_table_covers_every_key_and_nothing_else():
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("data", set(SOURCES)),
+        ("data", set(DATA_SOURCES)),
         ("activation", set(ACTIVATIONS)),
         ("optimizer", set(OPTIMIZERS)),
         ("schedule", {"constant", *SCHEDULES}),

@@ -60,7 +60,7 @@ def run_trained_model() -> Values:
         task="binary",
         class_names=("no", "yes"),
         target_names=(),
-        preparation=TableEncoder.numbers(("a", "b", "c")),
+        encoder=TableEncoder.from_names(("a", "b", "c")),
         scaling=Scaling.fit(TABLE, "standard"),
         target_scaling=Scaling("none", (0.0,), (1.0,)),
     )

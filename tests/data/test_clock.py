@@ -58,7 +58,7 @@ def test_a_column_of_times_is_one_input(file):
     found = Table(file, "y").load(0)
     assert found.input_names == ("start",)
     assert found.inputs[:3, 0].tolist() == pytest.approx([0, 1 + 1 / 60, 2 + 2 / 60])
-    columns = TableEncoder.from_dict(found.preparation.to_dict())
+    columns = TableEncoder.from_dict(found.encoder.to_dict())
     assert columns.columns == (ColumnEncoder("start", form=CLOCK),)
     assert columns.text_names == ("start",)
     for cells in (["14:30"], [time(14, 30)], [14.5]):
@@ -71,11 +71,11 @@ def test_a_cell_that_is_no_time_is_refused_and_words_may_be_asked_for(file):
     file.write_text(file.read_text().replace("\n7:07,", "\nseven,"))
     with pytest.raises(InputError, match=r"times of day, but not in row 8 \('seven'\)"):
         Table(file, "y").load(0)
-    assert Table(file, "y", categories="start").load(0).preparation.columns[0].kind == "category"
+    assert Table(file, "y", categories="start").load(0).encoder.columns[0].kind == "category"
 
 
 def test_scores_and_spans_stay_words(tmp_path):
     lines = [f"{row % 3}:{row % 2},{30 + row % 9}:10,{'ab'[row % 2]}" for row in range(60)]
     (tmp_path / "words.csv").write_text("\n".join(["score,span,y", *lines]))
-    found = Table(tmp_path / "words.csv", "y").load(0).preparation
+    found = Table(tmp_path / "words.csv", "y").load(0).encoder
     assert [column.kind for column in found.columns] == ["category", "category"]

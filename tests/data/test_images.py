@@ -56,7 +56,7 @@ def mnist(here):
 def test_a_folder_for_each_class(here):
     data = Images(folder_of_classes(here / "zoo")).load(0)
     assert (data.name, data.task, data.class_names) == ("zoo", "binary", ("ape", "bee"))
-    assert (data.image_shape, data.parts) == ((3, 2), None)
+    assert (data.image_shape, data.part_sizes) == ((3, 2), None)
     assert data.inputs.dtype == torch.uint8
     assert data.inputs[:, 0].tolist() == [0, 1, 2, 3, 10, 11, 12, 13]
     assert data.targets.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -89,7 +89,7 @@ def test_folders_of_parts(here):
     folder_of_classes(here / "zoo" / "val", count=1)
     folder_of_classes(here / "zoo" / "test", count=2)
     data = Images("zoo").load(0)
-    assert data.parts == (8, 2, 4)
+    assert data.part_sizes == (8, 2, 4)
     assert data.targets.tolist() == [0] * 4 + [1] * 4 + [0, 1] + [0, 0, 1, 1]
 
 
@@ -140,11 +140,11 @@ def test_idx_files(mnist, zipped):
     (mnist / f"t10k-images-idx3-ubyte{ending}").write_bytes(pack(idx(pictures)))
     (mnist / f"t10k-labels-idx1-ubyte{ending}").write_bytes(pack(idx([0, 1, 1, 0, 1])))
     data = Images(mnist).load(0)
-    assert data.parts == (10, 0, 5)
+    assert data.part_sizes == (10, 0, 5)
     assert data.inputs[10:].tolist() == pictures.reshape(5, 9).tolist()
     assert data.targets[10:].tolist() == [0, 1, 1, 0, 1]
     alone = Images(mnist / f"t10k-images-idx3-ubyte{ending}").load(0)
-    assert (len(alone), alone.parts, alone.name) == (5, None, "t10k-images-idx3-ubyte")
+    assert (len(alone), alone.part_sizes, alone.name) == (5, None, "t10k-images-idx3-ubyte")
 
 
 def test_labels_of_another_name(mnist):

@@ -41,11 +41,11 @@ def read(columns, file, keep=()):
 
 def test_another_file_is_read_by_the_signs_that_were_learnt(german, tmp_path):
     found = Table(german, "y").load(0)
-    assert found.preparation.decimal == ","
+    assert found.encoder.decimal == ","
     assert found.inputs[1, 1] == 2001
     other = tmp_path / "other.csv"
     other.write_text("x;big\n1;5.108\n2;7.375\n")
-    assert read(found.preparation, other)[0].tolist() == [[1, 5108], [2, 7375]]
+    assert read(found.encoder, other)[0].tolist() == [[1, 5108], [2, 7375]]
     held = Table(german, "y", validation_path=_with_answers(other)).load(0)
     assert held.inputs[-2:, 1].tolist() == [5108, 7375]
 
@@ -58,7 +58,7 @@ def _with_answers(file):
 
 
 def test_a_column_that_is_kept_is_read_as_without_keeping(german):
-    columns = Table(german, "y").load(0).preparation
+    columns = Table(german, "y").load(0).encoder
     alone, _ = read(columns, german)
     beside, parts = read(columns, german, keep=["big"])
     assert (alone == beside).all()
@@ -74,7 +74,7 @@ def test_groups_far_down_a_file_are_read_as_those_at_its_start(tmp_path):
 
 
 def test_a_file_that_is_surely_written_otherwise_is_read_its_own_way(german, tmp_path, caplog):
-    columns = Table(german, "y").load(0).preparation
+    columns = Table(german, "y").load(0).encoder
     other = tmp_path / "points.csv"
     other.write_text("x;big\n1.25;5108.5\n2.5;7.375\n")
     assert read(columns, other)[0].tolist() == [[1.25, 5108.5], [2.5, 7.375]]
@@ -118,7 +118,7 @@ def test_a_column_of_the_other_sign_keeps_its_own(tmp_path):
     file.write_text("\n".join(["x;z;big;lat;y", *rows]))
     found = Table(file, "y").load(0)
     assert found.inputs[11].tolist() == pytest.approx([11.25, 11.5, 3011, 1.1])
-    assert (read(found.preparation, file)[0] == found.inputs.numpy()).all()
+    assert (read(found.encoder, file)[0] == found.inputs.numpy()).all()
 
 
 def test_missing_words_of_another_file_are_dropped_too(german, tmp_path):
@@ -127,7 +127,7 @@ def test_missing_words_of_another_file_are_dropped_too(german, tmp_path):
     first.write_text("\n".join(["x,colour,y", *rows]))
     second.write_text("x,colour,y\n1.5,red,a\n2.5,,b\n3.5,blue,a\n")
     found = Table(first, "y", missing="drop", test_path=second).load(0)
-    assert found.parts == (40, 0, 2)
+    assert found.part_sizes == (40, 0, 2)
     with pytest.raises(InputError, match="colour"):
         Table(first, "y", columns=["colour", "z"]).load(0)
 
@@ -188,7 +188,7 @@ def points(tmp_path_factory):
 
 def test_decimal_commas_between_semicolons_are_no_thousands_to_predict(points, caplog):
     trained, other, frame = points
-    found, _ = read(trained.preparation, other)
+    found, _ = read(trained.encoder, other)
     assert found == pytest.approx(frame[["price", "size"]].to_numpy(), abs=1e-3)
     assert "other.csv writes decimals with a comma" in caplog.text
 
@@ -216,4 +216,4 @@ def test_commas_that_stood_between_thousands_still_do(tmp_path):
     other.write_text("big\tx\n1,234\t1\n5,678\t2\n")
     found = Table(first, "y").load(0)
     assert found.inputs[0].tolist() == [1100, 100.5]
-    assert read(found.preparation, other)[0].tolist() == [[1234, 1], [5678, 2]]
+    assert read(found.encoder, other)[0].tolist() == [[1234, 1], [5678, 2]]

@@ -43,8 +43,8 @@ def test_a_file_becomes_a_data_set(fruit):
     assert found.input_names == ("weight", "colour=blue", "colour=green", "colour=red", "price")
     assert found.inputs[1].tolist() == [1.5, 0, 1, 0, 1.25]
     assert found.targets[:3].tolist() == [1, 0, 1]
-    assert found.preparation.raw_names == ("weight", "colour", "price")
-    assert found.parts is None
+    assert found.encoder.raw_names == ("weight", "colour", "price")
+    assert found.part_sizes is None
 
 
 def test_numbers_are_predicted_and_keep_their_name(fruit):
@@ -71,7 +71,7 @@ def test_the_file_is_read_as_a_whole_whatever_its_parts(fruit, monkeypatch):
     parts = Table(fruit, "kind").load(0)
     assert torch.equal(whole.inputs, parts.inputs)
     assert torch.equal(whole.targets, parts.targets)
-    assert whole.preparation == parts.preparation
+    assert whole.encoder == parts.encoder
 
 
 def test_missing_cells_are_refused_left_out_or_filled(fruit, caplog):
@@ -85,9 +85,9 @@ def test_missing_cells_are_refused_left_out_or_filled(fruit, caplog):
     filled = Table(file, "kind", missing="impute").load(0)
     assert len(filled) == 63
     assert filled.inputs[60:].isnan().any(dim=1).tolist() == [True, False, True]
-    assert filled.preparation.imputes
+    assert filled.encoder.imputes
     assert "colour=(missing)" in filled.input_names
-    inputs, _ = DataModule(Table(file, "kind", missing="impute")).train
+    inputs, _ = DataModule(Table(file, "kind", missing="impute")).take("train")
     assert inputs.isfinite().all()
 
 
@@ -104,11 +104,11 @@ def test_other_files_validate_and_test(fruit, tmp_path):
     validation.write_text("kind,price,colour,weight\napple,1,pink,2\npear,2,red,3\n")
     test.write_text("weight;colour;price;kind\n1,5;blue;2,5;pear\n")
     found = Table(fruit, "kind", validation_path=validation, test_path=test).load(0)
-    assert found.parts == (60, 2, 1)
+    assert found.part_sizes == (60, 2, 1)
     assert found.inputs[60:].tolist() == [[2, 0, 0, 0, 1], [3, 0, 0, 1, 2], [1.5, 1, 0, 0, 2.5]]
     assert found.targets[60:].tolist() == [0, 1, 1]
     data = DataModule(Table(fruit, "kind", validation_path=validation, test_path=test))
-    assert [len(data.numbers(part)) for part in ("train", "validation", "test")] == [60, 2, 1]
+    assert [len(data.row_indices(part)) for part in ("train", "validation", "test")] == [60, 2, 1]
 
 
 def test_other_files_are_held_to_the_same_columns_and_classes(fruit, tmp_path):
@@ -169,14 +169,14 @@ def test_codes_with_leading_zeros_are_words_from_the_file_to_the_answer(codes, t
     lines = [f"{codes[row % len(codes)]},{row}.5,{row},{'ab'[row % 2]}" for row in range(40)]
     file.write_text("\n".join(["zip,size,nr,kind", *lines]))
     found = Table(file, "kind").load(0)
-    assert found.preparation.columns[0].kind == "category"
+    assert found.encoder.columns[0].kind == "category"
     assert {"zip=01234", "zip=00999", "size"} <= set(found.input_names)
     assert "'zip' has digits that begin with 0, such as 01234" in caplog.text
     frame = pd.DataFrame({"zip": [1234, 999], "size": 1.5, "nr": 3})  # as pandas reads a file
     place = found.input_names.index("zip=01234")
-    typed = found.preparation.apply(frame)
+    typed = found.encoder.apply(frame)
     assert typed[:, place].tolist() == [1, 0]
-    written = found.preparation.apply(frame.assign(zip=["01234", "00999"]))
+    written = found.encoder.apply(frame.assign(zip=["01234", "00999"]))
     assert (written == typed).all()
 
 

@@ -37,7 +37,7 @@ def fit_linear_models(name: str) -> list[float]:
         data = DataModule(name, seed=seed)
         classes = data.task != "regression"
         model = LogisticRegression(max_iter=5000) if classes else LinearRegression()
-        (inputs, targets), (test_inputs, test_targets) = data.train, data.test
+        (inputs, targets), (test_inputs, test_targets) = data.take("train"), data.take("test")
         model.fit(inputs.numpy(), targets.numpy())
         scores.append(model.score(test_inputs.numpy(), test_targets.numpy()))
     return scores

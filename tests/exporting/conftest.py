@@ -68,7 +68,7 @@ def trained(run: Run) -> Callable[..., TrainedModel]:
         outputs: int | None = None,
         **others: Any,
     ) -> TrainedModel:
-        preparation = preparation or TableEncoder.numbers(["a", "b", "c", "d"])
+        preparation = preparation or TableEncoder.from_names(["a", "b", "c", "d"])
         inputs, random = len(preparation.names), np.random.default_rng(1)
         classes = {"multiclass": ("cat", "dög", 'a "bird"'), "binary": ("no", "yes")}.get(task, ())
         outputs = outputs or {"multiclass": 3, "binary": 1, "regression": 2}[task]
@@ -95,7 +95,7 @@ def trained(run: Run) -> Callable[..., TrainedModel]:
             network=network.eval(),
             loss=loss or LOSSES[DEFAULT_LOSS[task]](),
             task=task,
-            preparation=preparation,
+            encoder=preparation,
             **(settings | others),
         )
 

@@ -230,7 +230,7 @@ class Seeing(nn.Module):
 
 @pytest.mark.slow
 def test_networks_of_others_are_exported_as_well(trained: Make, numbers: Numbers) -> None:
-    columns = TableEncoder.numbers([f"pixel {place}" for place in range(36)])
+    columns = TableEncoder.from_names([f"pixel {place}" for place in range(36)])
     network = Seeing()
     network(torch.from_numpy(numbers(64, 36)))  # so that the normalisation has seen something
     run = trained(network=network, preparation=columns, loss=nn.CrossEntropyLoss())

@@ -55,7 +55,7 @@ def test_two_processes_share_the_work_and_one_writes(tmp_path):
     tested = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("tested")]
     data = DataModule("digits")
     assert tested == ["359", "359"]
-    assert len(data.test[1]) == 359
+    assert len(data.take("test")[1]) == 359
     alone = evaluate(tmp_path / "run", Network([64, 16, 10]), data, CrossEntropy())
     assert {folder for _, folder in told} == {"None", str(tmp_path / "run")}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "script.py"]

@@ -59,9 +59,9 @@ def learning(network, **options):
 
 def test_curves_begin_where_the_untrained_network_guesses(moons, network, tmp_path):
     with torch.no_grad():
-        outputs = network(moons.validation[0])
-    loss = BinaryCrossEntropy()(outputs, moons.validation[1]).item()
-    right = (outputs[:, 0] > 0).long() == moons.validation[1]
+        outputs = network(moons.take("validation")[0])
+    loss = BinaryCrossEntropy()(outputs, moons.take("validation")[1]).item()
+    right = (outputs[:, 0] > 0).long() == moons.take("validation")[1]
     points, _ = fit(learning(network), moons, tmp_path)
     assert points.curve("loss/validation")[0] == pytest.approx(loss)
     assert points.curve("accuracy/validation")[0] == pytest.approx(right.double().mean().item())
@@ -134,8 +134,8 @@ def test_any_loader_will_do(moons, network, tmp_path):
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        train = DataLoader(TensorDataset(*moons.train), batch_size=10, shuffle=True)
-        validation = DataLoader(TensorDataset(*moons.validation), batch_size=10)
+        train = DataLoader(TensorDataset(*moons.take("train")), batch_size=10, shuffle=True)
+        validation = DataLoader(TensorDataset(*moons.take("validation")), batch_size=10)
         trainer.fit(learning(network), train, validation)
     assert list(points.curve("loss/validation")) == [0, 7]
 
@@ -162,15 +162,15 @@ def test_a_loader_need_not_know_its_length(moons, network, tmp_path):
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        train = DataLoader(Stream(*moons.train), batch_size=10)
-        validation = DataLoader(Stream(*moons.validation), batch_size=10)
+        train = DataLoader(Stream(*moons.take("train")), batch_size=10)
+        validation = DataLoader(Stream(*moons.take("validation")), batch_size=10)
         trainer.fit(learning(network), train, validation)
     assert list(points.curve("loss/train")) == [0, 2, 4, 6, 7, 9, 11, 13, 14]
 
 
 def test_rows_that_are_another_processs_are_thought_about_and_not_counted(moons, network):
     module = learning(network)
-    rows, truths = (part[:4] for part in moons.test)
+    rows, truths = (part[:4] for part in moons.take("test"))
     for own in (0, 3):
         module._judge("test", (rows, truths), own)
     expected = BinaryCrossEntropy()(network(rows[:3]), truths[:3]).item()
@@ -182,7 +182,7 @@ def test_a_test_leaves_its_confusion(moons, network, tmp_path):
     module = learning(network)
     _, trainer = fit(module, moons, tmp_path)
     judge(trainer, module, moons)
-    rows = len(moons.test[1])
+    rows = len(moons.take("test")[1])
     assert module.confusion.sum() == rows
     share = module.confusion.diagonal().sum().item() / rows
     assert module.curves["accuracy/test"] == pytest.approx(share)

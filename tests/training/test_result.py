@@ -18,7 +18,7 @@ class Spoils(Callback):
 
 def test_the_best_loss_is_that_of_the_network_it_comes_with(start, moons):
     result = start(data=moons, callbacks=[Spoils()], trainer={"max_epochs": 3})
-    inputs, truths = moons.validation
+    inputs, truths = moons.take("validation")
     with torch.no_grad():
         loss = BinaryCrossEntropy()(result.network(inputs), truths).item()
     assert result.best == pytest.approx(loss)

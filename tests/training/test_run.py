@@ -183,7 +183,7 @@ def test_the_best_weights_are_judged(start, moons):
     assert (best["global_step"], last["global_step"]) == (49, 56)
     assert not result.network.training
     with torch.no_grad():
-        right = (result.network(moons.test[0])[:, 0] > 0).long() == moons.test[1]
+        right = (result.network(moons.take("test")[0])[:, 0] > 0).long() == moons.take("test")[1]
     assert result.metrics["accuracy/test"] == pytest.approx(right.double().mean().item())
 
 

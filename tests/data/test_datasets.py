@@ -1,4 +1,4 @@
-"""Whether the built-in data sets hold what they say."""
+"""Tests of the built-in data sets and of paths in a configuration."""
 
 import math
 
@@ -8,6 +8,8 @@ import torch
 
 from brainnet.data.datasets import (
     BUILTIN_SOURCES,
+    IMAGES_TARGET,
+    TABLE_TARGET,
     Blobs,
     BreastCancer,
     Circles,
@@ -20,6 +22,8 @@ from brainnet.data.datasets import (
     Wine,
     Xor,
     find_source,
+    is_same_path,
+    resolve_paths,
 )
 from brainnet.errors import InputError
 
@@ -42,7 +46,7 @@ GENERATED = [Moons, Circles, Spirals, Xor, Blobs, NoisyRegression]
         (NoisyRegression, (1000, 10), "regression", 0),
     ],
 )
-def test_shape_and_task(source, shape, task, classes):
+def test_shape_task_and_classes(source, shape, task, classes):
     dataset = source().load(seed=0)
     assert dataset.inputs.shape == shape
     assert dataset.task == task
@@ -50,7 +54,7 @@ def test_shape_and_task(source, shape, task, classes):
     assert BUILTIN_SOURCES[dataset.name] is source
 
 
-def test_first_rows_are_the_measured_ones():
+def test_first_rows_have_known_values():
     digits = Digits().load(seed=0)
     assert digits.inputs[0, :8].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
     assert digits.targets[:4].tolist() == [0, 1, 2, 3]
@@ -60,7 +64,7 @@ def test_first_rows_are_the_measured_ones():
     assert BreastCancer().load(seed=0).class_names == ("malignant", "benign")
 
 
-def test_diabetes_comes_in_its_own_units():
+def test_diabetes_is_not_scaled():
     diabetes = Diabetes().load(seed=0)
     assert diabetes.input_names[0] == "age"
     assert diabetes.inputs[0, 0] == 59
@@ -68,7 +72,7 @@ def test_diabetes_comes_in_its_own_units():
 
 
 @pytest.mark.parametrize("source", GENERATED)
-def test_the_seed_decides_every_row(source):
+def test_generated_rows_depend_only_on_the_seed(source):
     once, again, other = (source(rows=50).load(seed) for seed in (3, 3, 4))
     assert torch.equal(once.inputs, again.inputs)
     assert torch.equal(once.targets, again.targets)
@@ -76,11 +80,11 @@ def test_the_seed_decides_every_row(source):
 
 
 @pytest.mark.parametrize("source", [Moons, Circles, Spirals, Xor])
-def test_two_classes_share_the_rows(source):
+def test_two_classes_have_equally_many_rows(source):
     assert source(rows=100).load(seed=0).targets.bincount().tolist() == [50, 50]
 
 
-def test_xor_is_the_sign_of_the_two_bits():
+def test_xor_targets_are_the_exclusive_or():
     xor = Xor(rows=400, noise=0).load(seed=1)
     first, second = xor.inputs.long().unbind(dim=1)
     assert torch.equal(xor.targets, first ^ second)
@@ -110,7 +114,7 @@ def test_noisy_regression_follows_its_formula():
     np.testing.assert_allclose(dataset.targets[:, 0].numpy(), surface, rtol=1e-5)
 
 
-def test_blobs_take_their_sizes():
+def test_blobs_have_the_requested_sizes():
     blobs = Blobs(rows=40, classes=2, inputs=5).load(seed=0)
     assert blobs.task == "binary"
     assert blobs.inputs.shape == (40, 5)
@@ -130,19 +134,21 @@ def test_blobs_take_their_sizes():
         (lambda: Blobs(inputs=0), "inputs must be"),
     ],
 )
-def test_options_are_checked_at_once(build, words):
+def test_options_are_checked_on_construction(build, words):
     with pytest.raises(InputError, match=words):
         build()
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5, None])
-def test_a_seed_no_generator_takes_is_refused(seed):
+def test_invalid_seed_is_rejected(seed):
     with pytest.raises(InputError, match="seed must be a whole number from 0 to 4294967295"):
         Moons().load(seed)
 
 
-def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(InputError, match=r"'mons'\. Did you mean moons\? There are: digits,"):
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(
+        InputError, match=r"'mons'\. Did you mean moons\? The built-in .* are digits,"
+    ):
         find_source("mons")
     with pytest.raises(InputError) as raised:
         find_source("xyzzy")
@@ -150,6 +156,43 @@ def test_an_unknown_name_gets_the_nearest():
 
 
 @pytest.mark.parametrize("name", ["my.csv", "folder/my"])
-def test_a_file_in_the_place_of_a_name_is_met_with_how_to_learn_from_it(name):
+def test_file_name_instead_of_a_data_set_explains_table(name):
     with pytest.raises(InputError, match=r"brainnet\.data\.table\.Table\('[a-z./]+', TARGET\)"):
         find_source(name)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        *((TABLE_TARGET, key) for key in ("path", "validation_path", "test_path")),
+        (IMAGES_TARGET, "labels"),
+    ],
+)
+def test_paths_become_absolute_and_other_keys_are_unchanged(folder, kind, key):
+    data = {"_target_": kind, "target": "rows.csv", "columns": None, key: "rows.csv"}
+    assert resolve_paths(data) == data | {key: str(folder / "rows.csv")}
+
+
+def test_keys_of_other_classes_are_unchanged(folder):
+    data = {"_target_": "mine.Rows", "path": "rows.csv"}
+    assert resolve_paths(data) == data
+
+
+def test_links_and_relative_paths_are_the_same_file(folder):
+    (folder / "rows.csv").touch()
+    (folder / "other.csv").touch()
+    (folder / "link.csv").symlink_to("rows.csv")
+    assert resolve_paths({"_target_": TABLE_TARGET, "path": "link.csv"})["path"] == str(
+        folder / "link.csv"
+    )
+    for spelled in ("./rows.csv", "link.csv", f"../{folder.name}/rows.csv", folder / "rows.csv"):
+        assert is_same_path("rows.csv", spelled)
+    assert not is_same_path("rows.csv", "other.csv")
+    assert not is_same_path("gone.csv", "rows.csv")
+    assert is_same_path(None, None)
