@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast, get_args
 
+import torch
+
 from brainnet.cli.exit_codes import TERMINATED, print_message
 from brainnet.cli.options import Flags, load_named_run, parse_options
 from brainnet.data.image_files import ImageEncoder
@@ -32,7 +34,7 @@ from brainnet.inference.predict import (
     write_predictions,
 )
 from brainnet.inference.trained_model import TrainedModel
-from brainnet.training.trainer import reserve_thread
+from brainnet.learning.predictions import use_threads
 
 BROKEN = "--broken"
 
@@ -82,7 +84,7 @@ def run(words: Sequence[str]) -> int:
         check_output(output, source, form, overwrite="--overwrite" in typed.switches)
         parts = parts_of(trained, source, keep, typed)
         stack.enter_context(left_by_terminating())
-        stack.enter_context(reserve_thread())
+        stack.enter_context(use_threads(max(1, torch.get_num_threads() - 1)))
         to = stack.enter_context(output_to(output))
         strange: Counter[str] = Counter()
         answers = predict_batches(trained, parts, unknown=unknown, strange=strange)

@@ -651,7 +651,7 @@ def claimed(folder: RunDirectory, resume: Run | None) -> Iterator[RunDirectory]:
     try:
         yield place
     except BaseException:
-        if not place.began:
+        if not place.has_summary:
             place.abandon()
         raise
 

@@ -43,7 +43,7 @@ from brainnet.config.schema import KEYS_BY_PATH, Config, is_brainnet_target, lea
 from brainnet.data.image_files import is_idx
 from brainnet.data.table_files import READABLE_ENDINGS
 from brainnet.errors import InputError, did_you_mean, find_intended, format_override
-from brainnet.training.run_directory import SUMMARY
+from brainnet.training.run_directory import SUMMARY_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def of_rows(word: str) -> str | None:
     path = Path(word.strip("'\"")).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
-        if is_folder and (path / SUMMARY).exists():
+        if is_folder and (path / SUMMARY_FILE).exists():
             return f"A run goes on by: brainnet train {format_override('resume', str(path))}"
     except (OSError, ValueError):  # of a name that no file can have
         return None

@@ -114,7 +114,7 @@ def judge(network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: 
         outputs=given,
         answers=found,
         truths=right,
-        confusion=tally.confusion_matrix(),
+        confusion=tally.compute_confusion(),
         checkpoint=checkpoint,
         errors=mean_errors(found, right, data.target_scaling, data.target_names),
     )
@@ -206,7 +206,7 @@ def _judged(trained: TrainedModel, rows: Iterator[tuple[Tensor, Tensor]], path: 
         outputs=given,
         answers=said,
         truths=right,
-        confusion=tally.confusion_matrix(),
+        confusion=tally.compute_confusion(),
         checkpoint=trained.checkpoint,
         errors=mean_errors(said, right, trained.target_scaling, trained.target_names),
     )

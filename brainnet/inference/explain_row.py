@@ -42,7 +42,7 @@ from brainnet.inference.inputs import as_single_row, encode_rows, read_image, re
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import FILE_NAME, read_recording
 from brainnet.structure.inspection import find_layers
-from brainnet.training.checkpoint_files import NETWORK
+from brainnet.training.checkpoint_files import NETWORK_PREFIX
 from brainnet.training.run_directory import RunDirectory
 
 
@@ -67,7 +67,7 @@ class History:
 
     def facts(self) -> RunFacts:
         """What configuration and summary say of how the network learned."""
-        summary: dict[str, Any] = self.folder.read_summary() if self.folder.began else {}
+        summary: dict[str, Any] = self.folder.read_summary() if self.folder.has_summary else {}
         optimizer = self.config.get("optimizer") or {}
         schedule = self.config.get("schedule") or {}
         metrics = {
@@ -93,7 +93,7 @@ class History:
         if not (self.folder.path / FILE_NAME).exists():
             return ()
         # The module that trains has the network in it, and its layers by such names.
-        own = {f"{NETWORK}{place.name}": place.name for place in find_layers(network)}
+        own = {f"{NETWORK_PREFIX}{place.name}": place.name for place in find_layers(network)}
         return tuple(
             replace(
                 reading,

@@ -43,7 +43,13 @@ from brainnet.learning.predictions import (
     decode_predictions,
 )
 from brainnet.structure.network import Network
-from brainnet.training.checkpoint_files import NETWORK, OURS, SCALING, load_checkpoint, load_network
+from brainnet.training.checkpoint_files import (
+    BRAINNET_KEY,
+    NETWORK_PREFIX,
+    SCALING_KEY,
+    load_checkpoint,
+    load_network,
+)
 from brainnet.training.run_directory import Run, find_run
 
 if TYPE_CHECKING:
@@ -365,7 +371,9 @@ def load(
     embedded = encoder.embeddings if _reads_codes(config, stored["state_dict"]) else {}
     with torch.random.fork_rng(devices=[]):  # the random numbers of whoever loads stay as they are
         made = network or _network(config, build, len(scaling.shift), embedded, shape)
-    weights = [value for key, value in stored["state_dict"].items() if key.startswith(NETWORK)]
+    weights = [
+        value for key, value in stored["state_dict"].items() if key.startswith(NETWORK_PREFIX)
+    ]
     numbers = next((value.dtype for value in weights if value.is_floating_point()), None)
     made = made.to(numbers)  # as trained: float64 weights would lose bits
     load_network(made, stored)
@@ -392,11 +400,11 @@ def load(
 def _reads_codes(config: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:
     """Whether the network had vectors for codes; one that was handed over may have had none."""
     own = (config.get("network") or {}).get("_target_") == f"{Network.__module__}.Network"
-    return not own or any(key.startswith(f"{NETWORK}embeddings.") for key in weights)
+    return not own or any(key.startswith(f"{NETWORK_PREFIX}embeddings.") for key in weights)
 
 
 def _config(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    config: dict[str, Any] = stored[OURS]["config"]
+    config: dict[str, Any] = stored[BRAINNET_KEY]["config"]
     parts = {name: config.get(name) for name in ("network", "loss", "data", "activation")}
     wrong = [name for name, part in parts.items() if not isinstance(part, Mapping | None)]
     if not isinstance(config.get("seed", 0), int):
@@ -410,7 +418,7 @@ def _config(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    state = stored[OURS].get(SCALING)
+    state = stored[BRAINNET_KEY].get(SCALING_KEY)
     if not isinstance(state, dict) or not {"scaling", "target_scaling"} <= set(state):
         raise InputError(
             f"{path} does not say how its data were scaled, and without that no row can be "

@@ -1,6 +1,8 @@
 """Predictions: network outputs, and how to decode them into classes, numbers and probabilities."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -99,3 +101,15 @@ def compute_outputs(network: nn.Module, inputs: Tensor) -> Tensor:
         batches = inputs.contiguous().split(choose_batch_rows(inputs.shape[1]))
         outputs = [network(rows.to(parameter)).cpu() for rows in batches]
     return torch.cat(outputs)
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Set PyTorch's number of threads, unless the environment sets it; restore it afterwards."""
+    previous = torch.get_num_threads()
+    if not (os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS")):
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(previous)

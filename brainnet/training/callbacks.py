@@ -69,7 +69,7 @@ class TrainingObservation:
             self.learning_rate = float(optimizer.param_groups[0]["lr"])
             self.steady = len(self.batches) == 1 and _is_steady(module, optimizer)
             # A captured network would give its answer in the memory of the gradients.
-            if not self.steady and getattr(module, "keeps_answers", True):
+            if not self.steady and not getattr(module, "reuses_output_memory", False):
                 self.loss_before = loss_of(trainer, module, self.batches)
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         self.observed.before_update(
@@ -174,7 +174,7 @@ class Observe(Callback):
         >>> trainer = Trainer(callbacks=[Observe(every=100)], logger=False, accelerator="cpu")
     """
 
-    in_bursts = True
+    works_in_fast_loop = True
 
     def __init__(
         self, every: Every = 50, level: Level = "light", folder: Path | str | None = None
@@ -230,7 +230,7 @@ class Observe(Callback):
             store = trainer.strategy.checkpoint_io
             self._settled_by_store = isinstance(store, AtomicCheckpointIO)
             if isinstance(store, AtomicCheckpointIO):  # which may write long after it was asked
-                store.settle = self.settle
+                store.before_write = self.settle
             self._recorder = BackgroundWriter(self.readings, recording, writer, said=_say)
 
     def _go_on(self, folder: Path, step: int) -> Recording | None:

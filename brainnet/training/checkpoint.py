@@ -1,10 +1,11 @@
-"""Checkpoints during training, and resuming from them."""
+"""Checkpoints during training: atomic files, the checkpoint callback, and where a run resumes."""
 
+import copy
 import logging
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,477 +23,433 @@ from brainnet.data.datamodule import DataModule
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.files import open_atomic
 from brainnet.training.checkpoint_files import (
-    FORMAT,
-    OURS,
-    SCALING,
+    BRAINNET_KEY,
+    FORMAT_VERSION,
+    SCALING_KEY,
     check_weights,
-    copy_state,
     load_checkpoint,
     load_scaling,
-    serialize,
 )
 from brainnet.training.run_directory import Run, to_plain
+
+_log = logging.getLogger(__name__)
+
+# Storage option of checkpoints that may be written later: further paths of the same checkpoint.
+_DELAYED = "further_paths"
+
+# Share of the run time that delayed writing may take.
+_MAX_WRITE_SHARE = 0.02
+
+# Pending checkpoints are written at once if they take more memory than this.
+_MAX_PENDING_BYTES = 2**28
+
+_RETRY_SECONDS = 10.0
+
+
+class CheckpointWriteError(TrainingFailure):
+    """A checkpoint could not be written."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints atomically, and those of `RunCheckpoint` with a delay.
+
+    For a small network, an epoch takes less time than writing a file. A checkpoint of
+    `RunCheckpoint` is therefore copied to memory, and written when the time spent on writing is
+    below 2% of the run (`write_due`), or by `flush`. If it cannot be written, for example to a
+    full disk, it stays pending and is retried. Checkpoints of other callbacks are written at once.
+
+    Attributes:
+        before_write: called before a file is written, to complete the files that belong to it.
+    """
+
+    def __init__(self) -> None:
+        self.before_write: Callable[[], object] = lambda: None
+        self._pending: dict[Path, dict[str, Any]] = {}
+        self._next_write = 0.0
+        self._has_warned = False
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Save a checkpoint; `RunCheckpoint` passes further paths in the storage options."""
+        if _DELAYED in (storage_options or {}):
+            self._save_delayed(checkpoint, [*(storage_options or {})[_DELAYED], Path(path)])
+        elif "://" in str(path):  # remote storage
+            super().save_checkpoint(checkpoint, path, storage_options)
+        else:
+            self._pending.pop(Path(path), None)
+            self._write({Path(path): checkpoint})
+
+    def _save_delayed(self, checkpoint: dict[str, Any], paths: list[Path]) -> None:
+        self._pending |= dict.fromkeys(paths, checkpoint)
+        if self.is_due() or self._is_too_large():
+            self._next_write = 0.0
+            self.write_due()
+        # Training changes the tensors of a checkpoint that is still pending.
+        unwritten = [path for path, pending in self._pending.items() if pending is checkpoint]
+        if unwritten:
+            self._pending |= dict.fromkeys(unwritten, _copy_checkpoint(checkpoint))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint, written or pending."""
+        self._pending.pop(Path(path), None)
+        super().remove_checkpoint(path)
+
+    def is_due(self) -> bool:
+        """Whether a pending checkpoint should be written now; called at every step."""
+        return bool(self._pending) and time.monotonic() >= self._next_write
+
+    def write_due(self) -> None:
+        """Write the pending checkpoints if they are due; if that fails, keep and retry them.
+
+        Raises:
+            CheckpointWriteError: they cannot be written and are too large to keep in memory.
+        """
+        if not self.is_due():
+            return
+        try:
+            self.flush()
+        except CheckpointWriteError as error:
+            if self._is_too_large():
+                raise
+            self._next_write = time.monotonic() + _RETRY_SECONDS
+            if not self._has_warned:
+                self._has_warned = True
+                # Logged, because a warning would raise where warnings are errors.
+                _log.warning("%s. It is kept in memory, and writing is retried.", error)
+
+    def flush(self) -> None:
+        """Write all pending checkpoints.
+
+        Raises:
+            CheckpointWriteError: one cannot be written; it stays pending.
+        """
+        start = time.monotonic()
+        self._write(self._pending)
+        end = time.monotonic()
+        self._next_write = end + (end - start) / _MAX_WRITE_SHARE
+
+    def _write(self, pending: dict[Path, dict[str, Any]]) -> None:
+        """Write checkpoints and remove them from the dictionary."""
+        if not pending:
+            return
+        self.before_write()
+        written: dict[int, Path] = {}
+        try:
+            for path, checkpoint in list(pending.items()):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with open_atomic(path) as file:
+                    if (same := written.get(id(checkpoint))) is not None:
+                        with same.open("rb") as source:
+                            shutil.copyfileobj(source, file)
+                    else:
+                        _serialize(checkpoint, file)
+                written[id(checkpoint)] = path
+                del pending[path]
+        except OSError as error:
+            folder = f" in {Path(error.filename).parent}" if error.filename else ""
+            raise CheckpointWriteError(
+                f"the checkpoint{folder} cannot be written: {error.strerror or error}"
+            ) from error
+
+    def _is_too_large(self) -> bool:
+        distinct = {id(checkpoint): checkpoint for checkpoint in self._pending.values()}
+        tensors = _iterate_tensors(distinct.values())
+        return sum(tensor.nbytes for tensor in tensors) >= _MAX_PENDING_BYTES
+
+
+def _serialize(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
+    """Write a checkpoint to a file without a copy in memory.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        torch.save(checkpoint, file)
+    except RuntimeError as error:
+        # PyTorch closes its archive after a failed write, and raises a RuntimeError that hides it.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
+def _copy_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Copy a checkpoint, except for what `RunCheckpoint` adds, which never changes."""
+    added = checkpoint.get(BRAINNET_KEY, {})
+    constants = {id(added), id(added.get(SCALING_KEY))}
+    return {
+        key: value if id(value) in constants else _copy_state(value)
+        for key, value in checkpoint.items()
+    }
+
+
+def _copy_state(value: Any) -> Any:
+    """Copy nested dicts and lists with their tensors to the CPU (10x faster than `tree_map`)."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        copied = copy.copy(value)  # keeps attributes such as the `_metadata` of a state dict
+        copied.update({key: _copy_state(part) for key, part in value.items()})
+        return copied
+    if type(value) in (list, tuple):
+        return type(value)(_copy_state(part) for part in value)
+    return value
+
+
+def _iterate_tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict):
+            yield from _iterate_tensors(value.values())
+        elif isinstance(value, list | tuple):
+            yield from _iterate_tensors(value)
+
+
+class RunCheckpoint(Checkpoint):
+    """Saves `last.ckpt` before the first step and after each epoch, and `best.ckpt`.
+
+    The best checkpoint has the lowest validation loss, or training loss if there is no validation.
+    Besides what Lightning stores, a checkpoint holds under "brainnet" the resolved configuration,
+    the fitted scaling of the data and the state of the random generators, so that a resumed run is
+    bit-identical to an uninterrupted one. Weights that are not finite are never saved.
+
+    Args:
+        config: resolved configuration of the run.
+        checkpoint_io: the trainer's checkpoint plugin.
+
+    Attributes:
+        folder: folder of the checkpoints; only used in the first process.
+        best_loss: lowest loss so far, None before the first one.
+    """
+
+    def __init__(self, config: Mapping[str, Any], checkpoint_io: AtomicCheckpointIO) -> None:
+        self.folder = Path()
+        self.best_loss: float | None = None
+        self._config = to_plain(config)
+        self._checkpoint_io = checkpoint_io
+        self._is_validated = False
+        self._resumed_random_state: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the lowest loss so far."""
+        return {"best_loss": self.best_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the lowest loss so far."""
+        self.best_loss = state_dict["best_loss"]
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the configuration, the scaling of the data and the state of random generators."""
+        checkpoint[BRAINNET_KEY] = {
+            "format": FORMAT_VERSION,
+            "config": self._config,
+            "random": get_random_state(),
+        }
+        data = getattr(trainer, "datamodule", None)
+        # Lightning stores this state as well, but under the class name, which a subclass changes.
+        if isinstance(data, DataModule):
+            checkpoint[BRAINNET_KEY][SCALING_KEY] = data.state_dict()
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the state of the random generators until training starts."""
+        self._resumed_random_state = checkpoint[BRAINNET_KEY]["random"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the untrained network, or restore the random generators of a resumed run."""
+        if self._resumed_random_state is not None:
+            set_random_state(self._resumed_random_state)
+        else:
+            self._save(trainer, pl_module, "last")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that there is a new validation loss."""
+        self._is_validated = not trainer.sanity_checking
+
+    def needs_step(self, step: int) -> bool:
+        """Whether there is a new validation loss, or a pending checkpoint is due."""
+        return self._is_validated or self._checkpoint_io.is_due()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Write what is due, and save the best weights after a validation within an epoch."""
+        self._checkpoint_io.write_due()
+        if self._is_validated and self._update_best(trainer):
+            self._save(trainer, pl_module, "best")
+
+    def on_validation_batch_start(self, *_: object) -> None:
+        """Write what is due; a long validation must not delay it."""
+        self._checkpoint_io.write_due()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the last weights, also as the best ones if they are."""
+        is_best = self._update_best(trainer)
+        self._save(trainer, pl_module, *(["best"] if is_best else []), "last")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write pending checkpoints."""
+        self._checkpoint_io.flush()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Write pending checkpoints; they were valid when they were saved."""
+        try:
+            self._checkpoint_io.flush()
+        except CheckpointWriteError as error:
+            if not isinstance(exception, CheckpointWriteError):
+                _log.warning("%s.", error)
+
+    def _update_best(self, trainer: Trainer) -> bool:
+        """Return whether the current weights have the lowest loss so far, and remember it."""
+        stage = "validation" if self._is_validated else "train"
+        if stage == "train" and trainer.enable_validation:
+            return False
+        self._is_validated = False
+        loss = float(trainer.callback_metrics.get(f"loss/{stage}", float("nan")))
+        is_best = loss < (float("inf") if self.best_loss is None else self.best_loss)
+        if is_best:
+            self.best_loss = loss
+        return is_best
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule, *names: str) -> None:
+        weights = [weight for weight in pl_module.parameters() if weight.is_floating_point()]
+        if weights and not torch.stack([weight.isfinite().all() for weight in weights]).all():
+            raise TrainingFailure(
+                f"a weight became infinite or NaN before step {trainer.global_step}"
+            )
+        paths = [self.folder / f"{name}.ckpt" for name in names]
+        if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            trainer.save_checkpoint(paths[-1], storage_options={_DELAYED: paths[:-1]})
+            return
+        for path in paths:  # other strategies do not accept storage options
+            trainer.save_checkpoint(path)
 
 
 @contextmanager
 def fork_random_state(seed: int) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's global random numbers, and put them back afterwards.
+    """Seed the global random generators of Python, NumPy and PyTorch, and restore them afterwards.
 
-    Our own parts draw from generators of their own; dropout, and the modules of others, do not.
+    brainnet itself uses local generators; dropout and modules of the user use the global ones.
     """
-    before = get_random_state()
+    state = get_random_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     try:
         yield
     finally:
-        set_random_state(before)
+        set_random_state(state)
 
 
 def get_random_state() -> dict[str, Any]:
-    """Return the state of all global random numbers, as tensors and plain values."""
+    """Return the state of the global random generators as tensors and plain values."""
     version, internal, gauss = random.getstate()
-    numpy: Any = np.random.get_state(legacy=True)
-    kind, keys, position, has_gauss, cached = numpy
+    numpy_state: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, cached = numpy_state
+    # Reading the state would initialize CUDA in a run that does not use it.
+    uses_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": _cuda_states(),
+        "cuda": list(torch.cuda.get_rng_state_all()) if uses_cuda else [],
         "python": [version, torch.tensor(internal, dtype=torch.int64), gauss],
-        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
     }
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put all global random numbers into a state that `random_state` returned."""
+    """Restore the global random generators from the result of `get_random_state`."""
     torch.set_rng_state(state["torch"].cpu())
-    # A run may go on where there are fewer devices than before, or none.
+    # A run can be resumed on a machine with fewer devices, or none.
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         for device, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
             torch.cuda.set_rng_state(cuda.cpu(), device)
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal.tolist()), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-
-
-def _cuda_states() -> list[Tensor]:
-    # Asking for them would start CUDA in a run that does not use it.
-    started = torch.cuda.is_available() and torch.cuda.is_initialized()
-    return list(torch.cuda.get_rng_state_all()) if started else []
-
-
-log = logging.getLogger(__name__)
-
-ALSO = "also"
-
-# Writing may take this share of a run's time; what is not written yet is kept in memory, up to
-# this many bytes of it.
-_SHARE_OF_TIME = 0.05
-
-_BYTES_IN_MEMORY = 2**28
-
-# After one that could not be written.
-_SECONDS_BETWEEN_TRIES = 10.0
-
-
-class NotStored(TrainingFailure):
-    """What was learned could not be written."""
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all, and brainnet's own not more often than pays.
-
-    An epoch of a small network takes less time than a file, so that a checkpoint which replaces
-    one just written waits in memory until writing is due and somebody asks (`write_due`), or until
-    `flush`. One that cannot be written, as on a full disk, waits as well, and is tried again: the
-    training goes on. Checkpoints of other callbacks are written at once.
-
-    Attributes:
-        still: plain parts of all its checkpoints that never change, and so are not copied.
-        settle: called before anything is written, to have on disk what a checkpoint goes on from.
-    """
-
-    def __init__(self) -> None:
-        self.still: tuple[Any, ...] = ()
-        self.settle: Callable[[], object] = lambda: None
-        self._waiting: dict[Path, dict[str, Any]] = {}
-        self._due = 0.0
-        self._said = False
-
-    def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: Any,
-        storage_options: Any | None = None,
-    ) -> None:
-        """Write the checkpoint now; or soon, and to the paths under `ALSO` in the options."""
-        if ALSO not in (storage_options or {}):
-            if "://" in str(path):  # on another machine
-                super().save_checkpoint(checkpoint, path, storage_options)
-            else:
-                self._save_now(checkpoint, Path(path))
-            return
-        paths = [*(storage_options or {})[ALSO], Path(path)]
-        waiting = self._waiting | dict.fromkeys(paths, checkpoint)
-        if time.monotonic() < self._due and self._bytes_of(waiting) < _BYTES_IN_MEMORY:
-            self._waiting |= dict.fromkeys(paths, self._copied(checkpoint))
-            return
-        self._waiting = waiting
-        self._due = 0.0
-        self.write_due()
-        if any(each is checkpoint for each in self._waiting.values()):  # which training goes on in
-            kept = self._copied(checkpoint)
-            self._waiting |= {
-                path: kept for path, each in self._waiting.items() if each is checkpoint
-            }
-
-    def _save_now(self, checkpoint: dict[str, Any], path: Path) -> None:
-        """Write somebody else's: who asked for it may read it, or send it away, right after."""
-        self.settle()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open_atomic(path) as file:
-                _save(checkpoint, file)
-        except OSError as error:
-            raise NotStored(_not_written(error)) from error
-        self._waiting.pop(path, None)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove a checkpoint, written or not."""
-        self._waiting.pop(Path(path), None)
-        super().remove_checkpoint(path)
-
-    def is_due(self) -> bool:
-        """Whether something waits that may be written by now; asked at every step."""
-        return bool(self._waiting) and time.monotonic() >= self._due
-
-    def write_due(self) -> None:
-        """Write what waits, if that is due; where it cannot be written, it waits on.
-
-        Raises:
-            NotStored: it cannot be written, and is too much to be kept.
-        """
-        if not self.is_due():
-            return
-        try:
-            self.flush()
-        except OSError as error:
-            self._put_off(error)
-
-    def _put_off(self, error: OSError) -> None:
-        """Keep what could not be written, for later."""
-        if self._bytes_of(self._waiting) >= _BYTES_IN_MEMORY:
-            raise NotStored(_not_written(error)) from error
-        self._due = time.monotonic() + _SECONDS_BETWEEN_TRIES
-        if not self._said:
-            self._said = True
-            # A log, not a warning: where warnings are errors, that would raise.
-            log.warning("%s; it is kept in memory and tried again.", _not_written(error))
-
-    def _copied(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        same: dict[str, Any] = copy_state(checkpoint, still=set(map(id, self.still)))
-        return same
-
-    def _bytes_of(self, waiting: Mapping[Path, dict[str, Any]]) -> int:
-        return serialize(waiting.values(), still=set(map(id, self.still)))
-
-    def finish(self) -> None:
-        """Write what waits, for the last time.
-
-        Raises:
-            NotStored: it cannot be written.
-        """
-        try:
-            self.flush()
-        except OSError as error:
-            raise NotStored(_not_written(error)) from error
-
-    def flush(self) -> None:
-        """Write what waits.
-
-        Raises:
-            OSError: it cannot be written, and waits on.
-        """
-        start = time.monotonic()
-        if self._waiting:
-            self.settle()
-        written: dict[int, Path] = {}
-        for path, checkpoint in list(self._waiting.items()):
-            with open_atomic(path) as file:
-                if (twin := written.get(id(checkpoint))) is not None:
-                    with twin.open("rb") as same:
-                        shutil.copyfileobj(same, file)
-                else:
-                    _save(checkpoint, file)
-            written[id(checkpoint)] = path
-            del self._waiting[path]
-        end = time.monotonic()
-        self._due = end + (end - start) / _SHARE_OF_TIME
-
-
-class Checkpoints(Checkpoint):
-    """Keeps `last.ckpt`, from step 0 on and after every epoch, and `best.ckpt`, by validation loss.
-
-    Besides what Lightning stores, a checkpoint holds under "brainnet" the resolved config, how the
-    data are scaled, and the state of the random numbers, so that a resumed run goes on to the bit.
-    A network whose weights are not finite is never stored.
-
-    Args:
-        config: the resolved config of the run.
-        store: what the trainer writes checkpoints with.
-
-    Attributes:
-        folder: where to; in a process that writes nothing it is never looked at.
-    """
-
-    def __init__(self, config: Mapping[str, Any], store: AtomicCheckpointIO) -> None:
-        self.folder = Path()
-        self.best: dict[str, float] = {}
-        self._config = to_plain(config)
-        self._store = store
-        self._judged = False
-        self._resumed: dict[str, Any] | None = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was best so far."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what was best so far."""
-        self.best = state_dict["best"]
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Add what is ours."""
-        checkpoint[OURS] = {"format": FORMAT, "config": self._config, "random": get_random_state()}
-        # Lightning stores it too, but under the name of the class, which may be derived from ours.
-        data = getattr(trainer, "datamodule", None)
-        self._store.still = (self._config,)
-        if isinstance(data, DataModule):
-            state = checkpoint[OURS][SCALING] = data.state_dict()
-            if type(data).state_dict is DataModule.state_dict:  # which always returns this one
-                self._store.still += (state,)
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Remember the random numbers, to set them when training begins."""
-        self._resumed = checkpoint[OURS]["random"]
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Store the untrained network, or go on with the random numbers of the resumed one."""
-        if self._resumed is not None:
-            set_random_state(self._resumed)
-        else:
-            self._save(trainer, pl_module, "last")
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that the network was judged; it is stored once the epoch's end is known."""
-        self._judged = not trainer.sanity_checking
-
-    def needs_step(self, step: int) -> bool:
-        """Whether the weights were judged and are still to be stored, or stored ones are due."""
-        return self._judged or self._store.is_due()
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
-    ) -> None:
-        """Store the best where it was judged in mid-epoch: the weights have not moved since.
-
-        What was stored earlier is written once it is due: the next to be stored may be hours away.
-        """
-        self._store.write_due()
-        if self._judged and self._is_best(trainer):
-            self._save(trainer, pl_module, "best")
-
-    def on_validation_batch_start(self, *_: object) -> None:
-        """Write what is due: to judge many rows takes long as well."""
-        self._store.write_due()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Store the last, and the best."""
-        self._save(trainer, pl_module, "last", *(["best"] if self._is_best(trainer) else []))
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what waits."""
-        self._store.finish()
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Write what waits: it was sound when it was stored."""
-        try:
-            self._store.flush()
-        except OSError as error:
-            if not isinstance(exception, NotStored):  # which says so itself
-                log.warning("%s.", _not_written(error))
-
-    def _is_best(self, trainer: Trainer) -> bool:
-        """Whether the network is better than it ever was, which is noted, so that one asks once."""
-        stage = "validation" if self._judged else "train"
-        if stage == "train" and trainer.enable_validation:
-            return False
-        self._judged = False
-        loss = float(trainer.callback_metrics.get(f"loss/{stage}", float("nan")))
-        better = loss < self.best.get("loss", float("inf"))
-        if better:
-            self.best = {"loss": loss, "step": trainer.global_step}
-        return better
-
-    def _save(self, trainer: Trainer, pl_module: LightningModule, name: str, *also: str) -> None:
-        if not _is_finite(pl_module):
-            raise TrainingFailure(
-                f"a weight stopped being a finite number before step {trainer.global_step}"
-            )
-        paths = [self.folder / f"{each}.ckpt" for each in (*also, name)]
-        if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-            trainer.save_checkpoint(paths[-1], storage_options={ALSO: paths[:-1]})
-            return
-        for path in paths:  # others write by themselves, and know of no options
-            trainer.save_checkpoint(path)
-
-
-def _not_written(error: OSError) -> str:
-    where = f" in {Path(error.filename).parent}" if error.filename else ""
-    return f"the checkpoint{where} cannot be written: {error.strerror or error}"
-
-
-def _save(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
-    """Write it there, and nowhere in between: it may be as large as what memory is left.
-
-    Raises:
-        OSError: it cannot be written; PyTorch's own writer would say RuntimeError.
-    """
-    outlet = _Outlet(file)
-    try:
-        torch.save(checkpoint, outlet)  # type: ignore[arg-type]  # it asks for no more
-    except RuntimeError as error:
-        if outlet.error is not None:
-            raise outlet.error from error
-        raise
-
-
-class _Outlet:
-    """A file that remembers why it took no more: PyTorch's writer fails again at its end."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, content: bytes) -> int:
-        try:
-            return self._file.write(content)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
-def _is_finite(module: nn.Module) -> bool:
-    weights = [weight for weight in module.parameters() if weight.is_floating_point()]
-    return not weights or bool(torch.stack([weight.isfinite().all() for weight in weights]).all())
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """A run that is gone on with, and how far it has come.
+    """The state of a run that is resumed.
 
     Attributes:
-        run: its folder, and the checkpoint where one was named.
         steps: optimizer steps taken.
-        epochs: gone through to their end.
-        tested: whether it came to its end, test and all.
-        metrics: the last value of each curve, by tag; none of a test, which is to come.
+        epochs: completed epochs.
+        is_finished: whether the run was trained and tested completely.
+        metrics: last value of each training and validation curve, by tag.
     """
 
-    run: Run
     steps: int
     epochs: int
-    tested: bool
+    is_finished: bool
     metrics: dict[str, float]
 
     @classmethod
-    def find(cls, run: Run, module: nn.Module, data: DataModule) -> Self:
-        """Read how far a run has come.
-
-        Args:
-            run: the run.
-            module: what goes on with it, and takes over its weights.
-            data: what it goes on to learn from: the run's own.
+    def load(cls, run: Run, module: nn.Module, data: DataModule) -> Self:
+        """Read the state of a run, and check that module and data are those of the run.
 
         Raises:
-            InputError: it holds the weights of another network, its data are no longer the same,
-                or it cannot be read.
+            InputError: the weights or data are different, or the run cannot be read.
         """
         checkpoint = load_checkpoint(run.last)
         check_weights(module, checkpoint["state_dict"])
-        if checkpoint[OURS].get(SCALING):  # the first runs did not tell
-            load_scaling(data, checkpoint, unchanged=True)
+        load_scaling(data, checkpoint, unchanged=True)
+        try:
+            progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+            epochs = int(progress["current"]["processed"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError(
+                "the checkpoint has no training progress, so it cannot be resumed. Use the "
+                "last.ckpt of a run."
+            ) from error
         summary = run.folder.read_summary()
+        metrics = summary.get("metrics")
         return cls(
-            run=run,
             steps=int(checkpoint["global_step"]),
-            epochs=_epochs(checkpoint),
-            tested=summary.get("state") == "finished",
-            metrics=_curves(summary.get("metrics")),
+            epochs=epochs,
+            is_finished=summary.get("state") == "finished",
+            metrics={
+                tag: float(value)
+                for tag, value in (metrics.items() if isinstance(metrics, dict) else ())
+                # A value that is not finite is null in a summary.
+                if isinstance(value, int | float) and not tag.endswith("/test")
+            },
         )
 
     @property
     def first_step(self) -> int:
-        """The first step that is not in the curves of the checkpoint yet."""
-        # What the untrained network guesses is logged again where nothing was learnt since.
+        """First step that is logged after resuming; step 0 is logged again if nothing followed."""
         return self.steps + 1 if self.steps > 0 else 0
 
     def check(self, trainer: Trainer) -> None:
-        """Raise an InputError where nothing is left to do.
+        """Check that the limits of the trainer leave something to do.
 
-        A run that was stopped in its test, or just before, goes straight to the test.
+        A run that was interrupted in its test, or just before, is only tested.
+
+        Raises:
+            InputError: the run has already reached or passed the limit.
         """
-        most = trainer.max_epochs
-        if not self.tested:
-            if most is not None and 0 <= most < self.epochs:
-                raise InputError(_too_far("gone through", self.epochs, most, "epochs"))
-            if 0 <= trainer.max_steps < self.steps:
-                raise InputError(_too_far("taken", self.steps, trainer.max_steps, "steps"))
-            return
-        if most is not None and 0 <= most <= self.epochs:
-            raise InputError(_nothing_left("gone through", self.epochs, "epochs"))
-        if 0 <= trainer.max_steps <= self.steps:
-            raise InputError(_nothing_left("taken", self.steps, "steps"))
-
-
-def _nothing_left(did: str, number: int, what: str) -> str:
-    return (
-        f"this run has {did} all of its {number} {what}; there is nothing to go on with. "
-        f"Set trainer.max_{what}={2 * number} to train it longer."
-    )
-
-
-def _too_far(did: str, number: int, most: int, what: str) -> str:
-    return (
-        f"this run has {did} {number} {what} already, more than trainer.max_{what}={most}. Leave "
-        f"that out, or set trainer.max_{what}={2 * number} to train it longer."
-    )
-
-
-def _epochs(checkpoint: Mapping[str, Any]) -> int:
-    try:
-        return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise InputError(
-            "the checkpoint does not say how far its run has come, so that it cannot be gone on "
-            "with. Use the last.ckpt of a run."
-        ) from error
-
-
-def _curves(metrics: object) -> dict[str, float]:
-    # One that was not finite stands in a summary as null.
-    return {
-        tag: float(value)
-        for tag, value in (metrics.items() if isinstance(metrics, Mapping) else ())
-        if isinstance(value, int | float) and not tag.endswith("/test")
-    }
+        limits = (
+            ("epochs", self.epochs, trainer.max_epochs),
+            ("steps", self.steps, trainer.max_steps),
+        )
+        for unit, done, limit in limits:
+            if limit is None or limit < 0:
+                continue
+            longer = f"set trainer.max_{unit}={2 * done}"
+            if self.is_finished and limit <= done:
+                raise InputError(
+                    f"the run has already finished all {done} {unit}. To train longer, {longer}."
+                )
+            if limit < done:
+                raise InputError(
+                    f"the run has already completed {done} {unit}, more than "
+                    f"trainer.max_{unit}={limit}. Leave that out, or {longer} to train longer."
+                )

@@ -1,4 +1,4 @@
-"""Burst: the steps that nobody wants to see, taken in one go between two that somebody does."""
+"""Fast loop: steps that no callback needs, without Lightning's hooks for each step."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from brainnet.data.datamodule import DataModule
 from brainnet.data.loader import InMemoryLoader
 
-PER_STEP_HOOKS = (
+_PER_STEP_HOOKS = (
     "on_train_batch_start",
     "on_before_zero_grad",
     "on_before_backward",
@@ -23,63 +23,61 @@ PER_STEP_HOOKS = (
     "on_train_batch_end",
 )
 
-"""What Lightning tells a callback about each step."""
-
-# A counter of Lightning's that is not public, and stands in its checkpoints all the same.
+# A private counter of Lightning that is part of its checkpoints.
 _COUNTER = "_batches_that_stepped"
 
 
 @runtime_checkable
 class SelectiveCallback(Protocol):
-    """A callback that knows which steps it has to be told about.
+    """A callback that says which steps it needs.
 
-    One whose class says `in_bursts = True` is told about them in the middle of a burst; of others'
-    steps Lightning makes a round of its own.
+    A class that sets `works_in_fast_loop = True` receives `on_train_batch_start`,
+    `on_before_optimizer_step` and `on_train_batch_end` from the fast loop. For the steps that other
+    callbacks need, Lightning's own loop is used.
     """
 
     def needs_step(self, step: int) -> bool:
-        """Whether it must see the step that begins after `step` optimizer steps."""
+        """Whether the callback must see the step after `step` optimizer steps."""
         ...
 
 
 class FastLoop:
-    """Takes several steps within one of Lightning's rounds, to the same numbers bit by bit.
+    """Takes several training steps within one iteration of Lightning's loop, bit-identically.
 
-    A round (fetching, a dozen hooks for everyone, counting) takes longer than the step of a small
-    network itself. Where all who would be told agree that they need not be, a step here is what is
-    left: a batch, the module's `training_step`, the gradients, the optimizer and its schedule. All
-    of Lightning's counters move along, so that a checkpoint is the same either way.
+    An iteration of Lightning (fetching a batch, a dozen hooks, progress counters) takes longer than
+    the step of a small network. The fast loop only takes a batch, calls the module's
+    `training_step`, and runs backpropagation, optimizer and schedule. It updates the counters of
+    Lightning, so that checkpoints are the same.
 
     Args:
-        trainer: in the middle of training, and found `possible`.
-        judge: the module's `training_step`: from a batch and its place in the epoch to the loss.
+        trainer: a trainer during training, for which `is_possible` returned True.
+        training_step: the module's method, from a batch and its index to the loss.
     """
 
-    def __init__(self, trainer: Trainer, judge: Callable[[Any, int], Tensor]) -> None:
+    def __init__(self, trainer: Trainer, training_step: Callable[[Any, int], Tensor]) -> None:
         self._trainer = trainer
-        self._judge = judge
+        self._training_step = training_step
         self._optimizer = trainer.optimizers[0]
         self._schedules = [
             config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"
         ]
-        self._selective = [one for one in _callbacks(trainer) if isinstance(one, SelectiveCallback)]
+        self._callbacks = [c for c in _get_callbacks(trainer) if isinstance(c, SelectiveCallback)]
         self._loop = trainer.fit_loop.epoch_loop
-        # PyTorch's own does a few things more, which take as long as a layer does to think.
-        own = self._optimizer.zero_grad
-        plain = getattr(own, "__func__", None) is Optimizer.zero_grad
-        self._zero_grad = self._forget if plain else own
         self._batches = trainer.fit_loop._data_fetcher
+        # PyTorch's own implementation takes as long as the forward pass of a layer.
+        zero_grad = self._optimizer.zero_grad
+        is_default = getattr(zero_grad, "__func__", None) is Optimizer.zero_grad
+        self._zero_grad = self._clear_gradients if is_default else zero_grad
 
     @staticmethod
-    def possible(trainer: Trainer) -> bool:
-        """Whether nothing about this training asks for a round of Lightning's at each step.
+    def is_possible(trainer: Trainer) -> bool:
+        """Whether nothing in this training needs Lightning's loop at each step.
 
-        Clipped, accumulated, scaled or shared gradients, validation in mid-epoch, an end at a
-        certain step, a profiler, other people's data modules and their callbacks that are told
-        about each step do; so does a Lightning that counts otherwise than is known here.
+        Clipped, accumulated, scaled or distributed gradients, validation within an epoch, a limit
+        on steps, a profiler, other data modules and callbacks with hooks for each step do.
         """
         return (
-            all(is_selective(callback) for callback in _callbacks(trainer))
+            all(is_selective(callback) for callback in _get_callbacks(trainer))
             and hasattr(trainer.fit_loop.epoch_loop, _COUNTER)
             and type(trainer.strategy) is SingleDeviceStrategy
             and type(trainer.precision_plugin) is Precision
@@ -94,93 +92,86 @@ class FastLoop:
             and trainer.val_check_batch in (trainer.num_training_batches, math.inf)
         )
 
-    def run(self, most: int) -> None:
-        """Take steps until somebody needs the next, and not more than so many.
+    def run(self, max_steps: int) -> None:
+        """Take steps until a callback needs one that the fast loop cannot take.
 
         Args:
-            most: the steps until one that the module itself needs; the last batch of an epoch
-                always goes Lightning's way.
+            max_steps: maximum number of steps; the last batch of an epoch is always Lightning's.
 
         Raises:
-            TrainingFailure: as the module's `training_step` does.
+            TrainingFailure: raised by the module's `training_step`.
         """
         step = self._trainer.global_step
-        for _ in range(most):
-            told = [one for one in self._selective if one.needs_step(step)]
-            if self._trainer.should_stop or not all(map(goes_along, told)):
+        for _ in range(max_steps):
+            callbacks = [callback for callback in self._callbacks if callback.needs_step(step)]
+            if self._trainer.should_stop or not all(map(_works_in_fast_loop, callbacks)):
                 return
-            self._step(told)
+            self._take_step(callbacks)
             step += 1
 
-    def _step(self, told: Sequence[Any]) -> None:
-        """One step, counted as Lightning counts it.
-
-        Args:
-            told: callbacks that are told about it as Lightning would tell them.
-        """
+    def _take_step(self, callbacks: Sequence[Any]) -> None:
+        """Take one step, call the callbacks that need it, and update Lightning's counters."""
         loop, trainer, module = self._loop, self._trainer, self._trainer.lightning_module
-        assert self._batches is not None, "training is under way"
+        assert self._batches is not None, "set during training"
         batch, index, _ = next(self._batches)
         loop.batch_progress.increment_ready()
-        for one in told:
-            one.on_train_batch_start(trainer, module, batch, index)
+        for callback in callbacks:
+            callback.on_train_batch_start(trainer, module, batch, index)
         loop.batch_progress.increment_started()
-        seen: list[Tensor] = []
+        losses: list[Tensor] = []
 
-        def judged() -> Any:
-            loss = self._judge(batch, index)
-            zeroed = loop.automatic_optimization.optim_progress.optimizer.zero_grad
-            zeroed.increment_ready()
-            zeroed.increment_started()
+        def compute_gradients() -> Any:
+            loss = self._training_step(batch, index)
+            progress = loop.automatic_optimization.optim_progress.optimizer.zero_grad
+            progress.increment_ready()
+            progress.increment_started()
             self._zero_grad()
-            zeroed.increment_completed()
+            progress.increment_completed()
             loss.backward()
-            if told:
-                seen.append(loss.detach())
-            for one in told:
-                one.on_before_optimizer_step(trainer, module, self._optimizer)
+            if callbacks:
+                losses.append(loss.detach())
+            for callback in callbacks:
+                callback.on_before_optimizer_step(trainer, module, self._optimizer)
             return loss
 
-        stepped = loop.automatic_optimization.optim_progress.optimizer.step
-        stepped.increment_ready()
-        self._optimizer.step(judged)
-        stepped.increment_completed()
+        progress = loop.automatic_optimization.optim_progress.optimizer.step
+        progress.increment_ready()
+        self._optimizer.step(compute_gradients)
+        progress.increment_completed()
         loop.batch_progress.increment_processed()
         for schedule in self._schedules:
             loop.scheduler_progress.increment_ready()
             schedule.step()
             loop.scheduler_progress.increment_completed()
-        for one in told:
-            one.on_train_batch_end(trainer, module, {"loss": seen[-1]}, batch, index)
+        for callback in callbacks:
+            callback.on_train_batch_end(trainer, module, {"loss": losses[-1]}, batch, index)
         loop.batch_progress.increment_completed()
         loop._batches_that_stepped += 1
 
-    def _forget(self) -> None:
-        """What `Optimizer.zero_grad` comes to."""
+    def _clear_gradients(self) -> None:
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
 
 
-def _callbacks(trainer: Trainer) -> list[Callback]:
-    # Lightning sets the attribute from outside its class, where type checkers do not see it.
+def _get_callbacks(trainer: Trainer) -> list[Callback]:
+    # Lightning sets the attribute outside its class, where type checkers do not see it.
     callbacks: list[Callback] = getattr(trainer, "callbacks", [])
     return callbacks
 
 
-def goes_along(callback: object) -> bool:
-    """Whether a callback may be told about a step in a burst, as it asks for nothing else then."""
-    return bool(vars(type(callback)).get("in_bursts", False))
+def _works_in_fast_loop(callback: object) -> bool:
+    return bool(vars(type(callback)).get("works_in_fast_loop", False))
 
 
 def is_selective(callback: Callback) -> bool:
-    """Whether a callback says which steps it needs, or is told about none.
+    """Whether a callback says which steps it needs, or has no hooks for steps.
 
-    The class itself has to say it: one derived from it may see more than its parent did.
+    `needs_step` must be defined by the class itself, as a derived class may need more steps.
     """
     if "needs_step" in vars(type(callback)):
         return True
     return all(
         getattr(getattr(callback, hook), "__func__", None) is getattr(Callback, hook)
-        for hook in PER_STEP_HOOKS
+        for hook in _PER_STEP_HOOKS
     )

@@ -1,4 +1,4 @@
-"""Fit: one training run, from untrained network to test result."""
+"""Fit: one training run, from the untrained network to the test result."""
 
 import contextlib
 import shutil
@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import Signals
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -22,7 +21,7 @@ from brainnet.data.dataset import Dataset
 from brainnet.data.datasets import Source
 from brainnet.data.validation import check_number, check_whole_number
 from brainnet.errors import InputError, TrainingFailure
-from brainnet.observation.tags import Level
+from brainnet.learning.predictions import use_threads
 from brainnet.training.assembly import (
     check_sizes,
     check_trainable,
@@ -35,17 +34,20 @@ from brainnet.training.assembly import (
 from brainnet.training.callbacks import Observe
 from brainnet.training.checkpoint import (
     AtomicCheckpointIO,
-    Checkpoints,
-    NotStored,
+    CheckpointWriteError,
     ResumePoint,
+    RunCheckpoint,
     fork_random_state,
 )
 from brainnet.training.checkpoint_files import load_checkpoint, load_network
-from brainnet.training.compilation import Compile, compile_in_place, compile_network
-from brainnet.training.loggers import RunLogger, start_loggers
-from brainnet.training.module import LearningModule, OptimizerFactory, ScheduleFactory
+from brainnet.training.loggers import Progress, RunLogger, start_loggers
+from brainnet.training.module import (
+    LearningModule,
+    OptimizerFactory,
+    ScheduleFactory,
+    compile_in_place,
+)
 from brainnet.training.plot_callback import PlotCallback
-from brainnet.training.progress import Progress
 from brainnet.training.run_directory import (
     Run,
     RunDirectory,
@@ -53,96 +55,41 @@ from brainnet.training.run_directory import (
     find_run,
     lock_run,
 )
-from brainnet.training.signals import Interrupted, SignalHandler
 from brainnet.training.trainer import (
+    Compile,
+    Interrupted,
+    SignalHandler,
     check_precision,
-    limit_threads,
+    choose_threads,
+    compile_network,
     make_trainer,
     quiet,
     restored_determinism,
 )
 
-
-class RunSummary:
-    """Keeps `config.yaml` and `summary.json`.
-
-    Over several processes only the first has a folder; in the others nothing is written.
-
-    Args:
-        folder: the run's, already made; None in a process that writes nothing.
-        config: what is run, resolved.
-        about: what else there is to say about it from the start.
-        resumed: whether the folder holds an earlier part of the same run.
-    """
-
-    def __init__(
-        self,
-        folder: RunDirectory | None,
-        config: Mapping[str, Any],
-        about: Mapping[str, Any],
-        *,
-        resumed: bool = False,
-    ) -> None:
-        self.folder = folder
-        self.config = config
-        self.steps = 0
-        self.epochs = 0
-        self.metrics: dict[str, float] = {}
-        earlier = folder.read_summary() if folder and resumed else {}
-        self._start = time.monotonic() - float(earlier.get("seconds") or 0.0)
-        self._about = dict(about)
-        if folder is not None:
-            folder.write_config(config)
-            self.write("running")
-
-    @property
-    def seconds(self) -> float:
-        """How long the run has taken, all its parts together."""
-        return time.monotonic() - self._start
-
-    def write(self, state: str, **more: object) -> None:
-        """Write the summary as of now."""
-        if self.folder is None:
-            return
-        self.folder.write_summary(
-            {
-                "state": state,
-                **more,
-                "metrics": dict(sorted(self.metrics.items())),
-                "steps": self.steps,
-                "epochs": self.epochs,
-                "seconds": round(self.seconds, 3),
-                **self._about,
-            }
-        )
-
-    def leave(self, number: int) -> None:
-        """Say that a second signal ended the run on the spot."""
-        self.write("interrupted", signal=signal.Signals(number).name)
-
-
 State = Literal["finished", "interrupted"]
 
-# A loss may rise for a while and all be well; not so, where it ends at this many times its start.
-_FAR_ABOVE = 10
+# A loss may rise for a while in a healthy run, but not end at this many times its start.
+_DIVERGENCE_FACTOR = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        folder: where it is; None in the second and further processes of a distributed run.
-        state: "finished" or "interrupted"; a run that failed raises instead.
-        metrics: the last value of each curve, by tag, and those of the test.
-        network: with the weights that did best on the validation rows.
-        readings: what `observe` saw, one for each look.
-        confusion: of the test: rows of each class (row) by the answer they got (column).
+        folder: run directory; None in all but the first process of a distributed run.
+        state: "finished" or "interrupted"; a failed run raises instead.
+        metrics: last value of each curve, and the test metrics, by tag.
+        network: the network with its best weights (lowest validation loss).
+        readings: readings of `observe`, one per observed step.
+        confusion: confusion matrix of the test: target class by row, predicted class by column.
         steps: optimizer steps taken.
-        seconds: how long it took, all its parts together.
-        signal: the number of the signal that interrupted it.
-        best: the loss of `network` on the validation rows, the lowest there was; on the training
-            rows where none are validated on. None where nothing was learnt yet.
+        seconds: duration of the run, including the parts before it was resumed.
+        signal: number of the signal that interrupted the run.
+        best: lowest validation loss, that of `network`; training loss if there is no validation;
+            None if nothing was trained.
+        untrained_loss: training loss before the first step; None if the run was resumed.
     """
 
     folder: Path | None
@@ -159,126 +106,147 @@ class RunResult:
 
     @property
     def summary(self) -> str:
-        """The result in a few lines: what came of it, where it is, how to look at it."""
-        values = [f"{tag} {value:.4g}" for tag, value in sorted(self.metrics.items())]
-        lines = [
-            f"{self.state} after {self.steps:,} steps in {self.seconds:.1f} s",
-            *(f"  {value}" for value in values if "/test" in value or self.state != "finished"),
-            *self._burst(),
-            f"run      {self.folder}",
-        ]
+        """The result in a few lines: metrics, run directory, and the TensorBoard command."""
+        lines = [f"{self.state} after {self.steps:,} steps in {self.seconds:.1f} s"]
+        for tag, value in sorted(self.metrics.items()):
+            if "/test" in tag or self.state != "finished":
+                lines.append(f"  {tag} {value:.4g}")
+        start, end = self.untrained_loss, self.metrics.get("loss/train", 0.0)
+        if start is not None and end > _DIVERGENCE_FACTOR * start:
+            lines.append(
+                f"the loss ended at {end:.3g} and started at {start:.3g}: try a smaller "
+                "optimizer.lr (in Python: learning_rate)"
+            )
+        folder = f'"{self.folder}"' if " " in str(self.folder) else self.folder
         return "\n".join(
-            [*lines, f"look     {_tensorboard()} --logdir {format_value(self.folder)}"]
+            [*lines, f"run      {self.folder}", f"look     {_find_tensorboard()} --logdir {folder}"]
         )
 
-    def _burst(self) -> list[str]:
-        """What to do where the loss is finite, but far above that of the untrained network."""
-        began, ended = self.untrained_loss, self.metrics.get("loss/train", 0.0)
-        if began is None or not ended > _FAR_ABOVE * began:
-            return []
-        return [
-            f"the loss ended at {ended:.3g}, it began at {began:.3g}: try a smaller optimizer.lr "
-            "(in Python: learning_rate)"
-        ]
 
-
-def format_value(path: object) -> str:
-    """A path as it can be typed: in quotes where it holds a space."""
-    return f'"{path}"' if " " in str(path) else str(path)
-
-
-def _tensorboard() -> str:
-    """The command as this environment has it: by name where it is on the path."""
+def _find_tensorboard() -> str:
+    """Return the command that starts TensorBoard in this environment."""
     if shutil.which("tensorboard"):
         return "tensorboard"
-    beside = Path(sys.executable).with_name("tensorboard")
-    found = beside if beside.exists() else f"{sys.executable} -m tensorboard.main"
-    here = Path.cwd()
-    return str(beside.relative_to(here) if found is beside and here in beside.parents else found)
+    script = Path(sys.executable).with_name("tensorboard")
+    if not script.exists():
+        return f"{sys.executable} -m tensorboard.main"
+    return str(script.relative_to(Path.cwd()) if Path.cwd() in script.parents else script)
 
 
+@dataclass
 class FitSession:
-    """Trains, tests the best weights, and leaves a summary however it ends."""
+    """Trains and tests a module, and writes `config.yaml` and `summary.json`.
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        module: LearningModule,
-        data: DataModule,
-        journal: RunSummary,
-        interruption: SignalHandler,
-    ) -> None:
-        self.trainer = trainer
-        self.module = module
-        self.data = data
-        self.journal = journal
-        self.interruption = interruption
-        self.state: State = "finished"
+    Attributes:
+        folder: the claimed run directory; None in a process that writes nothing.
+        config: the resolved configuration.
+        provenance: further content of the summary.
+        resume: the run to resume.
+    """
 
-    def follow(self, found: Run | None) -> None:
-        """Train and test, and leave a summary however it ends."""
-        path = str(found.last) if found else None
+    trainer: Trainer
+    module: LearningModule
+    data: DataModule
+    signals: SignalHandler
+    folder: RunDirectory | None
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    resume: Run | None
+    state: State = "finished"
+    steps: int = 0
+    epochs: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Write the configuration and a first summary."""
+        previous = self.folder.read_summary() if self.folder and self.resume else {}
+        self._start = time.monotonic() - float(previous.get("seconds") or 0.0)
+        self.signals.on_exit = lambda number: self._write_summary(
+            "interrupted", signal=signal.Signals(number).name
+        )
+        if self.folder is not None:
+            self.folder.write_config(self.config)
+            self._write_summary("running")
+
+    def run(self) -> None:
+        """Train, test the best weights, and write the summary in every case.
+
+        Raises:
+            InputError: Lightning rejects the options after it has seen the data.
+            TrainingFailure: the loss is not finite, or a checkpoint cannot be written.
+        """
+        path = str(self.resume.last) if self.resume else None
         try:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=path, weights_only=True)
-            self._note()
+            self._update()
             self._test()
-        except NotStored as error:
-            self._fail(error, "Free some room there, and go on with resume=latest.")
+        except CheckpointWriteError as error:
+            self._fail(error, "Free some disk space, and continue with resume=latest.")
         except TrainingFailure as error:
             self._fail(
                 error,
-                "Try a smaller step (optimizer.lr a tenth of what it is), "
-                "trainer.gradient_clip_val=1, or data.normalize=standard.",
+                "Try a tenth of the learning rate (optimizer.lr), trainer.gradient_clip_val=1, or "
+                "data.normalize=standard.",
             )
         except MisconfigurationException as error:
-            self._refuse(error, began=found is not None or self.trainer.global_step > 0)
+            self._reject(error)
         except BaseException as error:
-            self._note()
-            if not isinstance(error, Interrupted) and self.interruption.signal is None:
-                self.journal.write("failed")
+            self._update()
+            number = self.signals.signal
+            # A process can also end because the same signal stopped another one.
+            if not isinstance(error, Interrupted) and number is None:
+                self._write_summary("failed")
                 raise
-            # Also where another process, stopped by the same signal, left this one alone.
             self.state = "interrupted"
-            number = self.interruption.signal
-            told = {} if number is None else {"signal": Signals(number).name}
-            self.journal.write(self.state, **told)
+            name = {} if number is None else {"signal": signal.Signals(number).name}
+            self._write_summary(self.state, **name)
         else:
-            self.journal.metrics = dict(self.module.curves)
+            self.metrics = dict(self.module.curves)
             for logger in self.trainer.loggers:
                 if isinstance(logger, RunLogger):
-                    logger.log_hyperparameters(
-                        self.journal.config, self.journal.metrics, self.journal.steps
-                    )
-            self.journal.write(self.state)
+                    logger.log_hyperparameters(self.config, self.metrics, self.steps)
+            self._write_summary(self.state)
 
-    def result(self, readings: list[Any], *, best: float | None = None) -> RunResult:
-        """Return what came of it; `best` is the lowest validation loss."""
-        folder = self.journal.folder
+    def build_result(self, readings: list[Any], best_loss: float | None) -> RunResult:
+        """Return the result of the run."""
+        is_interrupted = self.folder is not None and self.state == "interrupted"
         return RunResult(
-            folder=folder.path if folder else None,
+            folder=self.folder.path if self.folder else None,
             state=self.state,
             metrics=dict(self.module.curves),
-            best=best,
-            untrained_loss=self.module.untrained_loss,
             network=self.module.network,
             readings=readings,
             confusion=self.module.confusion,
-            steps=self.journal.steps,
-            seconds=self.journal.seconds,
-            # One that came after the last batch of the test interrupted nothing. And a further
-            # process that ended with the signal's exit code would, to Lightning, have failed, and
-            # the first would be killed for it.
-            signal=self.interruption.signal if folder and self.state == "interrupted" else None,
+            steps=self.steps,
+            seconds=time.monotonic() - self._start,
+            # Only in the first process: if another one exited with the code of the signal,
+            # Lightning would treat it as failed, and kill the first one.
+            signal=self.signals.signal if is_interrupted else None,
+            best=best_loss,
+            untrained_loss=self.module.untrained_loss,
         )
 
-    def _note(self) -> None:
-        self.journal.steps = self.trainer.global_step
-        self.journal.epochs = self.trainer.current_epoch
-        self.journal.metrics = dict(self.module.curves)
+    def _write_summary(self, state: str, **details: object) -> None:
+        if self.folder is not None:
+            self.folder.write_summary(
+                {
+                    "state": state,
+                    **details,
+                    "metrics": dict(sorted(self.metrics.items())),
+                    "steps": self.steps,
+                    "epochs": self.epochs,
+                    "seconds": round(time.monotonic() - self._start, 3),
+                    **self.provenance,
+                }
+            )
+
+    def _update(self) -> None:
+        self.steps = self.trainer.global_step
+        self.epochs = self.trainer.current_epoch
+        self.metrics = dict(self.module.curves)
 
     def _test(self) -> None:
-        folder = self.journal.folder
-        best = load_checkpoint(Run(folder).best) if folder else None
+        best = load_checkpoint(Run(self.folder).best) if self.folder else None
         if self.trainer.world_size > 1:
             best = self.trainer.strategy.broadcast(best)
         assert best is not None, "the first process always has a checkpoint"
@@ -286,23 +254,22 @@ class FitSession:
         self.trainer.test(self.module, datamodule=self.data, verbose=False)
         self.module.network.eval()
 
-    def _refuse(self, error: Exception, *, began: bool) -> NoReturn:
-        """Some options Lightning checks only once it has seen the data."""
-        if began:
-            self._note()
-            self.journal.write("failed", reason=str(error))
-        elif self.journal.folder is not None:
-            self.journal.folder.abandon()
-        raise InputError(f"Lightning cannot train so: {error}") from error
+    def _reject(self, error: Exception) -> NoReturn:
+        if self.resume is not None or self.trainer.global_step > 0:
+            self._update()
+            self._write_summary("failed", reason=str(error))
+        elif self.folder is not None:
+            self.folder.abandon()
+        raise InputError(f"Lightning rejects these options: {error}") from error
 
     def _fail(self, error: TrainingFailure, advice: str) -> NoReturn:
-        self._note()
-        with contextlib.suppress(OSError):  # of a full disk it is said already
-            self.journal.write("failed", reason=str(error))
-        folder = self.journal.folder
-        there = folder is not None and folder.last.exists()
-        kept = f" The last good checkpoint is {folder.last}." if folder and there else ""
-        raise TrainingFailure(f"{error}.{kept} {advice}") from None
+        self._update()
+        with contextlib.suppress(OSError):  # a full disk is already reported
+            self._write_summary("failed", reason=str(error))
+        checkpoint = ""
+        if self.folder is not None and self.folder.last.exists():
+            checkpoint = f" The last good checkpoint is {self.folder.last}."
+        raise TrainingFailure(f"{error}.{checkpoint} {advice}") from None
 
 
 def train(
@@ -322,78 +289,85 @@ def train(
     resume: Run | Path | str | None = None,
     progress: bool = True,
 ) -> RunResult:
-    """Train a network, keep its best weights, and judge them by the test rows.
+    """Train a network, and test its best weights.
 
     Everything is checked before anything is written.
 
     Args:
-        network: any module from inputs to outputs; it is trained in place.
-        data: what it learns from.
-        loss: from outputs and targets to one number.
-        optimizer: makes the optimizer from the parameters.
-        schedule: makes the schedule from the optimizer and the total number of steps.
-        folder: of the run; `runs/<data>/<time>` where None. One that is taken gets a number.
-        seed: what global random numbers (dropout, modules of others) follow from.
-        trainer: arguments of `lightning.Trainer`; also `compile`, whether to compile the network:
-            True, or "graph" to capture it as well, on CUDA.
-        observe: the callback that looks inside; with it come pictures. None: curves alone.
-        callbacks: more of Lightning's callbacks.
-        loggers: more of Lightning's loggers, beside TensorBoard's.
-        config: what to store as the run's configuration.
-        resume: a run to go on with, in its own folder and curves.
+        network: any module from inputs to outputs; trained in place.
+        data: the data.
+        loss: loss function of outputs and targets.
+        optimizer: creates the optimizer from the parameters.
+        schedule: creates the schedule from the optimizer and the total number of steps.
+        folder: the run directory; a number is appended if it exists. Default: `runs/DATA/TIME`.
+        seed: seed of the global random generators (dropout, modules of the user).
+        trainer: arguments of `lightning.Trainer`, and `compile`: True, or "graph" to capture CUDA
+            graphs.
+        observe: the callback that observes steps; plots are drawn as well. None: only curves.
+        callbacks: further Lightning callbacks.
+        loggers: further Lightning loggers, beside TensorBoard.
+        config: the configuration to store.
+        resume: a run to resume, in its directory.
         progress: whether to show progress.
 
     Raises:
-        InputError: something does not fit together, or cannot be had on this machine.
-        TrainingFailure: the loss stopped being finite.
+        InputError: the arguments do not fit together, or are not available on this machine.
+        TrainingFailure: the loss is not finite, or a checkpoint cannot be written.
     """
     network = compile_in_place(network)
+    config = config or {}
     check_sizes(network, data, loss)
     check_trainable(network, data)
     module = LearningModule(
         network, loss, task=data.task, targets=data.targets, optimizer=optimizer, schedule=schedule
     )
-    found = resume if isinstance(resume, Run | None) else find_run(resume)
+    run = resume if isinstance(resume, Run | None) else find_run(resume)
     with ExitStack() as stack:
         for context in (quiet(), restored_determinism(), fork_random_state(seed)):
             stack.enter_context(context)
-        store = AtomicCheckpointIO()
-        interruption, checkpoints = SignalHandler(), Checkpoints(config or {}, store)
-        seen: list[Callback] = [] if observe is None else [observe, PlotCallback()]
-        seen += [Progress()] if progress else []
+        checkpoint_io, signals = AtomicCheckpointIO(), SignalHandler()
+        checkpoints = RunCheckpoint(config, checkpoint_io)
+        observers: list[Callback] = [] if observe is None else [observe, PlotCallback()]
+        observers += [Progress()] if progress else []
         options = dict(trainer or {})
-        compiles: Compile = options.pop("compile", False)
-        lightning = make_trainer(options, [*callbacks, *seen, interruption, checkpoints], store)
-        if found is not None and lightning.is_global_zero:
-            # Before it is read how far the run has come: another may be taking it further.
-            stack.enter_context(lock_run(found.folder.path))
-        start = None if found is None else ResumePoint.find(found, module, data)
-        if start is not None:
+        compile_mode: Compile = options.pop("compile", False)
+        lightning = make_trainer(
+            options, [*callbacks, *observers, signals, checkpoints], checkpoint_io
+        )
+        if run is not None and lightning.is_global_zero:
+            # Before the checkpoint is read, which another process may still write.
+            stack.enter_context(lock_run(run.folder.path))
+        first_step = None
+        if run is not None:
+            start = ResumePoint.load(run, module, data)
             start.check(lightning)
             module.curves.update(start.metrics)
+            first_step = start.first_step
         check_precision(lightning, network, optimizer)
         device = lightning.strategy.root_device
-        stack.enter_context(limit_threads(network, data.batch_size, device))
-        if compiles:
-            batches = lightning.accumulate_grad_batches
-            compile_network(module.network, data, device, compiles, batches_of_a_step=batches)
-            module.keeps_answers = compiles != "graph"
-        about = {"seed": seed, **collect_provenance()}
-        place = _place(folder, found, data) if lightning.is_global_zero else None
-        if place is not None and found is None:
-            stack.enter_context(lock_run(place.path))
-        journal = RunSummary(place, config or {}, about, resumed=found is not None)
-        if place is not None:
-            checkpoints.folder = place.checkpoints
-            first_step = None if start is None else start.first_step
-            start_loggers(loggers, config or {}, first_step)
-            lightning.loggers = [stack.enter_context(RunLogger(place, first_step)), *loggers]
-        interruption.on_exit = journal.leave
-        stack.enter_context(interruption)
-        course = FitSession(lightning, module, data, journal, interruption)
-        course.follow(found)
-        readings = observe.readings if observe else []
-        return course.result(readings, best=checkpoints.best.get("loss"))
+        stack.enter_context(use_threads(choose_threads(network, data.batch_size, device)))
+        if compile_mode:
+            compile_network(module, data, lightning, compile_mode)
+        provenance = {"seed": seed, **collect_provenance()}
+        claimed = None
+        if lightning.is_global_zero:
+            claimed = run.folder if run is not None else _claim_folder(folder, data)
+            checkpoints.folder = claimed.checkpoints
+            if run is None:
+                stack.enter_context(lock_run(claimed.path))
+        session = FitSession(lightning, module, data, signals, claimed, config, provenance, run)
+        if claimed is not None:
+            start_loggers(loggers, config, first_step)
+            lightning.loggers = [stack.enter_context(RunLogger(claimed, first_step)), *loggers]
+        stack.enter_context(signals)
+        session.run()
+        return session.build_result(observe.readings if observe else [], checkpoints.best_loss)
+
+
+def _claim_folder(folder: RunDirectory | Path | None, data: DataModule) -> RunDirectory:
+    if folder is None:
+        return RunDirectory.plan(Path("runs"), data.dataset.name).claim()
+    return (folder if isinstance(folder, RunDirectory) else RunDirectory(folder)).claim()
 
 
 def fit(
@@ -418,27 +392,28 @@ def fit(
     """Train a network on data, from Python.
 
     Args:
-        network: any module from inputs to outputs; it is trained in place.
-        data: the name of a built-in data set, a Dataset, a DataModule, or (inputs, targets).
-        loss: a name, a module, or "auto": the one that fits the task and the network.
-        optimizer: a name, or what makes one from parameters.
-        learning_rate: of an optimizer that was chosen by name.
-        schedule: a name, or what makes one from the optimizer and the total number of steps.
-        epochs: how often the training rows are gone through.
+        network: any module from inputs to outputs; trained in place.
+        data: the name of a data set, (inputs, targets), a Dataset, or a DataModule.
+        loss: a name, a module, or "auto" for the default loss of the task.
+        optimizer: a name, or a function that creates the optimizer from the parameters.
+        learning_rate: learning rate of an optimizer chosen by name.
+        schedule: a name, or a function that creates the schedule from the optimizer and the total
+            number of steps.
+        epochs: passes over the training rows.
         batch_size: rows per step; a DataModule has its own.
-        folder: of the run; `runs/<data>/<time>` where None. One that is taken gets a number.
-        observe: how much to look inside.
-        seed: what the split, the order of the rows and global random numbers follow from; where
-            None that of a DataModule, else 0.
-        trainer: more arguments of `lightning.Trainer`.
-        callbacks: more of Lightning's callbacks.
-        loggers: more of Lightning's loggers, beside TensorBoard's.
-        resume: a run to go on with, in its own folder and curves.
-        progress: whether to show progress, and at the end a summary.
+        folder: the run directory; a number is appended if it exists. Default: `runs/DATA/TIME`.
+        observe: what to observe: a level, or the callback.
+        seed: seed of the split, the order of the rows, and the global random generators. Default:
+            that of the DataModule, else 0.
+        trainer: further arguments of `lightning.Trainer`.
+        callbacks: further Lightning callbacks.
+        loggers: further Lightning loggers, beside TensorBoard.
+        resume: a run to resume, in its directory.
+        progress: whether to show progress, and a summary at the end.
 
     Raises:
-        InputError: something does not fit together, or cannot be had on this machine.
-        TrainingFailure: the loss stopped being finite.
+        InputError: the arguments do not fit together, or are not available on this machine.
+        TrainingFailure: the loss is not finite, or a checkpoint cannot be written.
 
     Example:
         >>> import tempfile
@@ -450,39 +425,47 @@ def fit(
     """
     if resume is not None and folder is not None:
         raise InputError(
-            f"a resumed run goes on in its own folder; got folder={folder} beside it. "
-            "Leave out folder, or resume to train a new run there."
+            f"a resumed run continues in its directory; got folder={folder} as well. "
+            "Leave out folder, or leave out resume to train a new run there."
         )
     network = compile_in_place(network)
     epochs = check_whole_number("epochs", epochs, least=1)
     learning_rate = check_number("learning_rate", learning_rate, least=0.0)
     if learning_rate == 0.0:
-        raise InputError("learning_rate must be above 0, or nothing is learnt; got 0. Try 0.003.")
-    rows = _rows(data, batch_size, seed)
-    criterion = choose_loss(rows.task, loss, measure_outputs(network, rows))
-    watching = _observe(observe)
+        raise InputError("learning_rate must be above 0; got 0. Try 0.003.")
+    if not isinstance(data, DataModule):
+        data = DataModule(data, batch_size=batch_size, seed=0 if seed is None else seed)
+    elif seed is not None and seed != data.seed:
+        raise InputError(
+            f"a run has one seed, and this DataModule was split with seed {data.seed}; got "
+            f"seed={seed}. Leave seed out, or use DataModule(..., seed={seed})."
+        )
+    criterion = choose_loss(data.task, loss, measure_outputs(network, data))
+    observer = None
+    if observe != "off":
+        observer = observe if isinstance(observe, Observe) else Observe(level=observe)
     options = {"max_epochs": epochs, **(trainer or {})}
     result = train(
         network,
-        rows,
+        data,
         loss=criterion,
         optimizer=choose_optimizer(optimizer, learning_rate),
         schedule=choose_schedule(schedule),
         folder=None if folder is None else Path(folder),
-        seed=rows.seed,
+        seed=data.seed,
         trainer=options,
-        observe=watching,
+        observe=observer,
         callbacks=callbacks,
         loggers=loggers,
         config=describe_run(
             network,
-            rows,
+            data,
             criterion,
             optimizer=optimizer,
             learning_rate=learning_rate,
             schedule=schedule,
             trainer=options,
-            observe=watching,
+            observe=observer,
         ),
         resume=resume,
         progress=progress,
@@ -490,30 +473,3 @@ def fit(
     if progress and result.folder is not None:
         sys.stdout.write(f"{result.summary}\n")
     return result
-
-
-def _rows(
-    data: str | Source | Dataset | DataModule | tuple[Any, Any], batch_size: int, seed: int | None
-) -> DataModule:
-    if not isinstance(data, DataModule):
-        return DataModule(data, batch_size=batch_size, seed=0 if seed is None else seed)
-    if seed is not None and seed != data.seed:
-        raise InputError(
-            f"a run has one seed, and this DataModule was split by {data.seed}; got seed={seed}. "
-            f"Leave seed out, or make it DataModule(..., seed={seed})."
-        )
-    return data
-
-
-def _observe(choice: Observe | str) -> Observe | None:
-    if isinstance(choice, Observe):
-        return choice
-    return None if choice == "off" else Observe(level=cast(Level, choice))
-
-
-def _place(folder: RunDirectory | Path | None, found: Run | None, data: DataModule) -> RunDirectory:
-    if found is not None:
-        return found.folder
-    if folder is None:
-        return RunDirectory.plan(Path("runs"), data.dataset.name).claim()
-    return (folder if isinstance(folder, RunDirectory) else RunDirectory(folder)).claim()

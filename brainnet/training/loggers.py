@@ -1,19 +1,25 @@
-"""Loggers: TensorBoard and CSV files in the run directory."""
+"""Loggers: TensorBoard and CSV files of a run, and the progress display."""
 
 import csv
-import io
 import logging
+import math
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Column
 
-from brainnet.files import write_atomic
+from brainnet.observation.schedule import is_round_step
 from brainnet.observation.tensorboard import (
     EventFileWriter,
     Setting,
@@ -22,26 +28,38 @@ from brainnet.observation.tensorboard import (
 )
 from brainnet.training.run_directory import RunDirectory, to_plain
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-FOREMOST = ("data", "network.hidden", "activation", "optimizer", "optimizer.lr")
+# Settings that the hyperparameter table of TensorBoard shows first.
+_FIRST_SETTINGS = ("data", "network.hidden", "activation", "optimizer", "optimizer.lr")
 
-"""Settings that TensorBoard's table of runs shows first."""
+# Keys that do not influence what is learned.
+_OMITTED_KEYS = ("name", "resume", "observe", "logger", "callbacks", "paths")
 
-APART = ("name", "resume", "observe", "logger", "callbacks", "paths")
+# Drawing costs as much as ten steps of a small network.
+_DRAW_SECONDS = 0.25
 
-"""Keys that do not bear on what is learned."""
+_LINE_SECONDS = 10.0
+
+_BAR_WIDTH, _MIN_WIDTH_WITH_BAR = 20, 80
+
+_CURVES = (
+    ("train", "loss/train", "loss {:.4g}"),
+    ("validation", "loss/validation", "validation {:.4g}"),
+    ("score", "accuracy/validation", "accuracy {:.1%}"),
+    ("score", "r2/validation", "R² {:.3f}"),
+)
 
 
 class RunLogger(TensorBoardLogger):
-    """Lightning's logger with one file per run, no folder per version, no hparams.yaml.
+    """TensorBoard logger with a single event file per run, in the run directory.
 
-    Where the file can no longer be written, it says so once, and the training goes on.
+    If the file cannot be written any more, one warning is logged and training continues.
 
     Args:
-        folder: the run's.
-        first_step: steps before this one that lie in the folder already stay valid; later ones,
-            of a run that went on past its checkpoint, are dropped by TensorBoard.
+        folder: the run directory.
+        first_step: first step of a resumed run. TensorBoard discards earlier points from this step
+            on, which the run logged after its checkpoint.
     """
 
     def __init__(self, folder: RunDirectory, first_step: int | None = None) -> None:
@@ -55,23 +73,23 @@ class RunLogger(TensorBoardLogger):
         self._first_step = first_step
         self._file: EventFileWriter | None = None
         self._writer: TensorBoardWriter | None = None
-        self._broken = False
+        self._is_broken = False
 
     def __enter__(self) -> Self:
-        """The file is opened when the first point comes."""
+        """Return the logger; the file is opened at the first point."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End; all that was written is on disk."""
+        """Write everything to disk and close the file."""
         if self._file is not None:
             try:
                 self._file.close()
             except OSError as error:
-                self._tell(error)
+                self._disable(error)
 
     @property
     def file(self) -> EventFileWriter:
-        """The one file of this run: TensorBoard follows only the newest of a folder."""
+        """The only event file of the run; TensorBoard reads just the newest one of a folder."""
         if self._file is None:
             self._file = EventFileWriter(self._folder.path)
             if self._first_step is not None:
@@ -81,142 +99,231 @@ class RunLogger(TensorBoardLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """PyTorch's writer into the same file, for callbacks of others that ask for it."""
+        """PyTorch's `SummaryWriter` for the same file, for callbacks of the user."""
         if self._experiment is None:
             self._experiment = create_summary_writer(self.file)
         return self._experiment
 
     @property
     def writer(self) -> TensorBoardWriter:
-        """The writer of this run, into the logger's own file."""
+        """The writer of brainnet's own points, for the same file."""
         if self._writer is None:
             self._writer = TensorBoardWriter(self._folder.path, sink=self.file)
         return self._writer
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add one point to each curve; those of the test come with the hyper-parameters."""
-        points = {tag: float(value) for tag, value in metrics.items() if not _is_of_test(tag)}
+        """Add a point to each curve; test metrics are logged with the hyperparameters."""
+        points = {tag: float(value) for tag, value in metrics.items() if not _is_test_tag(tag)}
         self._write(lambda writer: writer.scalars(points, step or 0))
 
     @rank_zero_only
     def log_hyperparameters(
         self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int
     ) -> None:
-        """Add the run to TensorBoard's table of runs: what was set, and what the test gave."""
-        final = {tag: value for tag, value in metrics.items() if _is_of_test(tag)}
+        """Add the run to the hyperparameter table, with its settings and test metrics."""
+        results = {tag: value for tag, value in metrics.items() if _is_test_tag(tag)}
+        settings = dict(_flatten_config(config))
         self._write(
-            lambda writer: writer.hyperparameters(
-                dict(_flat(config)), final, step, foremost=FOREMOST
-            )
+            lambda writer: writer.hyperparameters(settings, results, step, foremost=_FIRST_SETTINGS)
         )
 
     @rank_zero_only
     def save(self) -> None:
-        """Do nothing: the system has each point, and config.yaml holds what hparams.yaml would."""
+        """Do nothing: each point is written at once, and `config.yaml` replaces `hparams.yaml`."""
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Do nothing: a run is trained and then tested, and both write to the same file."""
+        """Do nothing: training and test write to the same file."""
 
-    def _write(self, action: Callable[[TensorBoardWriter], None]) -> None:
-        """A training must not end because its curves cannot be drawn."""
-        if self._broken:
+    def _write(self, write: Callable[[TensorBoardWriter], None]) -> None:
+        if self._is_broken:
             return
         try:
-            action(self.writer)
+            write(self.writer)
         except OSError as error:
-            self._tell(error)
+            self._disable(error)
 
-    def _tell(self, error: OSError) -> None:
-        if not self._broken:
-            self._broken = True
-            # A log, not a warning: where warnings are errors, that would raise.
-            log.warning(
-                "TensorBoard's file in %s can no longer be written (%s); what is in it stays "
-                "readable, and training goes on.",
+    def _disable(self, error: OSError) -> None:
+        if not self._is_broken:
+            self._is_broken = True
+            # Logged, because a warning would raise where warnings are errors.
+            _log.warning(
+                "TensorBoard's file in %s can no longer be written (%s). Its content stays "
+                "readable, and training continues.",
                 self._folder.path,
                 error,
             )
 
 
-def _is_of_test(tag: str) -> bool:
+def _is_test_tag(tag: str) -> bool:
     return tag.endswith("/test")
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Setting]]:
-    """Dotted keys; a list is one setting, and a class stands by its name for its group."""
-    found: list[tuple[str, Setting]] = []
+def _flatten_config(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Setting]]:
+    """Yield dotted keys and values; a class is the value of its group, by its name."""
     for key, value in config.items():
         name = f"{prefix}{key}"
-        if name in APART:
+        if name in _OMITTED_KEYS:
             continue
         if key == "_target_" and value is not None:
-            found.append((prefix.removesuffix("."), value.rpartition(".")[2]))
+            yield prefix.removesuffix("."), value.rpartition(".")[2]
         elif isinstance(value, Mapping):
-            found += _flat(value, f"{name}.")
+            yield from _flatten_config(value, f"{name}.")
         elif value is None or isinstance(value, bool | int | float | str):
-            found.append((name, value))
+            yield name, value
         else:
-            found.append((name, str(value)))
-    return found
-
-
-# Lightning warns of any file in the folder, where but one of them is in danger.
-_WARNING = r".*Experiment logs directory .* exists and is not empty.*"
+            yield name, str(value)
 
 
 def start_loggers(
     loggers: Iterable[Logger], config: Mapping[str, Any], first_step: int | None
 ) -> None:
-    """Tell each logger what is run, and let the tables of a resumed run go on.
+    """Log the configuration, and let the CSV files of a resumed run continue.
 
     Args:
-        loggers: of the run, beside TensorBoard's.
-        config: what is run, resolved.
-        first_step: of a resumed run, as in `open_tables`.
+        loggers: the loggers of the run other than `RunLogger`.
+        config: the resolved configuration.
+        first_step: first step of a resumed run; None for a new run.
     """
-    loggers = list(loggers)
-    open_tables(loggers, first_step)
     for logger in loggers:
+        if isinstance(logger, CSVLogger):
+            _open_csv(logger, first_step)
         logger.log_hyperparams(to_plain(config))
 
 
-def open_tables(loggers: Iterable[Logger], first_step: int | None) -> None:
-    """Open the table of each `CSVLogger` among the loggers, and keep what a resumed run has in it.
+def _open_csv(logger: CSVLogger, first_step: int | None) -> None:
+    """Open the file of a `CSVLogger`, and keep the rows before a step of a resumed run.
 
-    Lightning deletes a table that it finds. That is left to it, with its warning, where a new run
-    is told to write over the table of another.
+    Lightning deletes an existing file, and warns about any other file in its folder. The warning
+    is kept where a new run overwrites the file of another one.
+    """
+    path = Path(logger.log_dir, "metrics.csv")
+    rows: list[dict[str, Any]] = []
+    if path.is_file() and first_step is not None:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"] or 0) < first_step]
+    with warnings.catch_warnings():
+        if first_step is not None or not path.is_file():
+            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        experiment = logger.experiment
+    experiment.metrics += rows
+    logger.save()
+
+
+class Progress(Callback):
+    """Shows epoch, steps, losses, validation score, speed and remaining time.
+
+    On a terminal (standard error), one line is updated four times per second. Elsewhere, lines are
+    printed to standard output: after epochs 1, 2, 5, 10, 20, 50, … and the last one, and at the end
+    of an epoch if the previous line is ten seconds old.
 
     Args:
-        loggers: of the run; others than `CSVLogger` are left alone.
-        first_step: of a resumed run: rows from this step on, taken past its checkpoint, are
-            dropped, as TensorBoard drops them from its curves. None in a new run.
+        console: the terminal; standard error by default.
     """
-    for logger in loggers:
-        if not isinstance(logger, CSVLogger):
-            continue
-        path = Path(logger.log_dir, ExperimentWriter.NAME_METRICS_FILE)
-        if path.is_file() and first_step is None:
-            _ = logger.experiment
-            continue
-        table = path.read_text(encoding="utf-8") if path.is_file() else ""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=_WARNING)
-            writer = logger.experiment
-        if table:
-            columns, kept = _before(table, first_step or 0)
-            write_atomic(path, kept)
-            # It writes a new header for columns it does not know.
-            writer.metrics_keys = columns
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._bar: RichProgress | None = None
+        self._task = TaskID(0)
+        self._start = self._last = 0.0
+        self._first_step = 0
+        self._total_steps: int | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, and the bar on a terminal."""
+        self._start = self._last = time.monotonic()
+        self._first_step = trainer.global_step
+        total = trainer.estimated_stepping_batches
+        self._total_steps = int(total) if math.isfinite(total) and total > 0 else None
+        if self._console.is_terminal and trainer.is_global_zero:
+            # Without colors, rich draws the remaining part of a bar as spaces.
+            has_bar = self._console.width >= _MIN_WIDTH_WITH_BAR and not self._console.no_color
+            self._bar = RichProgress(
+                *([BarColumn(bar_width=_BAR_WIDTH)] if has_bar else []),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=self._total_steps)
+            self._bar.start()
+            self._draw(trainer, pl_module)
+
+    def needs_step(self, step: int) -> bool:
+        """Whether it is time to draw."""
+        return self._bar is not None and time.monotonic() - self._last >= _DRAW_SECONDS
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        """Draw, if it is time."""
+        if self.needs_step(trainer.global_step):
+            self._draw(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print a line, if there is no terminal and it is time."""
+        if self._bar is not None or not trainer.is_global_zero:
+            return
+        epoch = trainer.current_epoch + 1
+        is_late = time.monotonic() - self._last >= _LINE_SECONDS
+        if is_round_step(epoch) or is_late or epoch == trainer.max_epochs:
+            self._last = time.monotonic()
+            sys.stdout.write(f"{self._format_line(trainer, pl_module)}\n")
+            sys.stdout.flush()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove the bar."""
+        self._stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Remove the bar, which also restores the cursor of the terminal."""
+        self._stop()
+
+    def _draw(self, trainer: Trainer, module: LightningModule) -> None:
+        assert self._bar is not None, "only called if there is a bar"
+        bar_width = _BAR_WIDTH + 1 if len(self._bar.columns) > 1 else 0
+        line = self._format_line(trainer, module, self._console.width - bar_width - 1)
+        self._bar.update(self._task, completed=trainer.global_step, description=line)
+        self._bar.refresh()
+        self._last = time.monotonic()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _format_line(
+        self, trainer: Trainer, module: LightningModule, width: int | None = None
+    ) -> str:
+        """Format the progress; within a width, without its least important parts."""
+        step, epoch = trainer.global_step, trainer.current_epoch + 1
+        seconds = time.monotonic() - self._start
+        speed = (step - self._first_step) / seconds if seconds > 0 else 0.0
+        curves: dict[str, float] = getattr(module, "curves", {})
+        parts = {
+            "epoch": f"epoch {epoch}{_format_total(trainer.max_epochs)}",
+            "step": f"step {step:,}{_format_total(self._total_steps)}",
+            **{name: text.format(curves[tag]) for name, tag, text in _CURVES if tag in curves},
+        }
+        if speed > 0:
+            parts["speed"] = f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s"
+            if self._total_steps is not None:
+                remaining = max(0, self._total_steps - step) / speed
+                parts["remaining"] = f"{_format_duration(remaining)} left"
+        for name in ("speed", "score", "validation", "train", "epoch", "step"):
+            if width is not None and len("  ".join(parts.values())) > width:
+                parts.pop(name, None)
+        return "  ".join(parts.values())
 
 
-def _before(table: str, first_step: int) -> tuple[list[str], str]:
-    """Return the columns of a table, and the table without the rows from a step on."""
-    rows = csv.DictReader(io.StringIO(table, newline=""))
-    columns = list(rows.fieldnames or ())
-    kept = io.StringIO(newline="")
-    writer = csv.DictWriter(kept, columns)
-    writer.writeheader()
-    writer.writerows(row for row in rows if int(row.get("step") or 0) < first_step)
-    return columns, kept.getvalue()
+def _format_total(total: int | None) -> str:
+    return f"/{total:,}" if total is not None and total > 0 else ""
+
+
+def _format_duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest:02d}"
+    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"

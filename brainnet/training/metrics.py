@@ -1,42 +1,50 @@
-"""Tally: what a stage has answered so far, kept on the device and read once."""
+"""Metrics of a stage: mean loss, accuracy or R², and the confusion matrix."""
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import Metric, SumMetric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
-from torchmetrics.regression import R2Score
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from brainnet.learning.loss import Task
 
-# Batches are only remembered, and counted together later: a metric's update costs as much as half
-# a training step of a small network, and one for 64 batches as much as one for a single batch.
-_BATCHES_REMEMBERED = 64
+# Batches are collected and counted together: an update costs as much as half a training step of a
+# small network, for one batch or for many.
+_MAX_BATCHES = 64
 
-_VALUES_REMEMBERED = 2**18  # R² takes them in float64, several times over
+_MAX_VALUES = 2**18  # R² copies them to float64
 
 
-class StageMetrics(nn.Module):
+class StageMetrics(Metric):
     """Mean loss, and accuracy or R², over all rows since the last reset.
 
-    Nothing here waits for the device except `read`. Over several processes, `read` speaks for all
-    of them.
+    Only `read` and `compute_confusion` wait for the device. In a distributed run, they return the
+    values over all processes.
 
     Args:
-        task: "multiclass", "binary" or "regression"; the last is judged by R², the others by
-            accuracy.
-        targets: number of classes, or of numbers to predict.
-        confusion: whether to count which class was taken for which.
-        answer: makes answers of what is added, many batches at a time; None where they are some.
+        task: "regression" is scored by R², "multiclass" and "binary" by accuracy.
+        targets: number of classes, or of target columns.
+        confusion: whether to count the confusion matrix.
+        decode: converts the added outputs of many batches to predictions; None if predictions are
+            added.
 
     Example:
-        >>> tally = Tally("multiclass", targets=3)
-        >>> answers, truth = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 0])
-        >>> tally.add(torch.tensor(0.5), answers, truth)
-        >>> tally.read()
+        >>> metrics = StageMetrics("multiclass", targets=3)
+        >>> predictions, targets = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 0])
+        >>> metrics.add(torch.tensor(0.5), predictions, targets)
+        >>> metrics.read()
         {'loss': 0.5, 'accuracy': 0.75}
     """
+
+    full_state_update = False
+    loss_sum: Tensor
+    rows: Tensor
+    correct: Tensor
+    residual: Tensor
+    target_sum: Tensor
+    target_square_sum: Tensor
+    confusion: Tensor
 
     def __init__(
         self,
@@ -44,105 +52,107 @@ class StageMetrics(nn.Module):
         targets: int,
         *,
         confusion: bool = False,
-        answer: Callable[[Tensor], Tensor] | None = None,
+        decode: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self._answer = answer
-        # "disable": a loss that is not finite must show, not be dropped. Two sums, because with
-        # it torchmetrics' MeanMetric (1.9) forgets its weights.
-        self.loss = SumMetric(nan_strategy="disable")
-        self.rows = SumMetric(nan_strategy="disable")
-        self.score_name = "r2" if task == "regression" else "accuracy"
-        self.score: Metric
-        self.confusion: Metric | None = None
-        if task == "regression":
-            self.score = _Explained()
-        else:
-            self.score = MulticlassAccuracy(targets, average="micro", validate_args=False)
-            if confusion:
-                self.confusion = MulticlassConfusionMatrix(targets, validate_args=False)
-        self._empty = True
+        self._decode = decode
+        self._is_regression = task == "regression"
+        self._classes = targets if confusion and not self._is_regression else 0
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        sums = ("residual", "target_sum", "target_square_sum")
+        for name in ("loss_sum", "rows", *(sums if self._is_regression else ())):
+            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
+        if not self._is_regression:
+            self.add_state("correct", torch.tensor(0), dist_reduce_fx="sum")
+        if self._classes:
+            counts = torch.zeros(targets, targets, dtype=torch.int64)
+            self.add_state("confusion", counts, dist_reduce_fx="sum")
 
-    def add(self, loss: Tensor, answers: Tensor, truths: Tensor) -> None:
-        """Remember one batch.
+    def add(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        """Collect one batch.
 
         Args:
-            loss: its mean, one number.
-            answers: classes (batch,), or numbers (batch, targets); or what `answer` makes them of.
-            truths: classes or numbers that would have been right.
+            loss: mean loss of the batch, a scalar.
+            predictions: classes (batch,) or numbers (batch, targets), or outputs for `decode`.
+            targets: correct classes or numbers.
         """
         batches = self._batches
-        batches.append((loss, answers, truths))
-        # A module is slow to set a number of its own, so none is kept here: batches are alike.
-        many = len(batches)
-        if many >= _BATCHES_REMEMBERED or many * answers.numel() >= _VALUES_REMEMBERED:
-            self._count()
+        batches.append((loss, predictions, targets))
+        # Batches have equal sizes; a counter would cost more, as modules set attributes slowly.
+        count = len(batches)
+        if count >= _MAX_BATCHES or count * predictions.numel() >= _MAX_VALUES:
+            self._count_batches()
 
     def read(self) -> dict[str, float]:
-        """Return the mean loss and the score by name; empty where nothing was added."""
-        self._count()
-        if self._empty:
-            return {}
-        rows = float(self.rows.compute())
-        values = {"loss": float(self.loss.compute()) / rows}
-        # R² compares with the spread of the truths, and a single row has none.
-        if self.score_name == "accuracy" or rows > 1:
-            values[self.score_name] = float(self.score.compute())
-        return values
+        """Return the mean loss and the score by name; empty if nothing was added."""
+        self._count_batches()
+        return self.compute() if self.update_called else {}
 
-    def confusion_matrix(self) -> Tensor | None:
-        """Return how many rows of each class got which answer, or None where it was not counted.
+    def compute_confusion(self) -> Tensor | None:
+        """Return the confusion matrix, or None if it is not counted.
 
-        It is int64 (classes, classes), on the CPU; rows are the truth, columns the answer.
+        Returns:
+            int64 (classes, classes) on the CPU: target class by row, predicted class by column.
         """
-        self._count()
-        return None if self.confusion is None else self.confusion.compute().cpu()
+        self._count_batches()
+        if not self._classes:
+            return None
+        with self.sync_context():
+            return self.confusion.cpu()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Discard everything that was added."""
         self._batches.clear()
-        self._empty = True
-        self.loss.reset()
-        self.rows.reset()
-        self.score.reset()
-        if self.confusion is not None:
-            self.confusion.reset()
+        super().reset()
 
-    def _count(self) -> None:
+    def _count_batches(self) -> None:
         if not self._batches:
             return
-        every_loss, every_answer, every_truth = zip(*self._batches, strict=True)
-        sizes = [len(truths) for truths in every_truth]
-        losses = torch.stack(every_loss).float()
-        weights = torch.tensor(sizes, dtype=torch.float32).to(losses.device, non_blocking=True)
-        answers, truths = torch.cat(every_answer), torch.cat(every_truth)
-        if self._answer is not None:
-            answers = self._answer(answers)
+        losses, predictions, targets = zip(*self._batches, strict=True)
         self._batches.clear()
-        self._empty = False
-        self.loss.update(losses * weights)
-        self.rows.update(weights)
-        self.score.update(answers, truths)
-        if self.confusion is not None:
-            self.confusion.update(answers, truths)
+        rows = torch.tensor([float(len(part)) for part in targets])
+        decoded = torch.cat(predictions)
+        if self._decode is not None:
+            decoded = self._decode(decoded)
+        self.update(torch.stack(losses).float(), rows, decoded, torch.cat(targets))
 
+    def update(self, losses: Tensor, rows: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        """Count batches: their mean losses and sizes (batches,), and predictions of all rows."""
+        rows = rows.to(losses.device, non_blocking=True)
+        self.loss_sum = self.loss_sum + (losses * rows).sum()
+        self.rows = self.rows + rows.sum()
+        if self._is_regression:
+            # In float32, the squares of targets near 10,000 leave no digits for their variance.
+            dtype = torch.float32 if targets.device.type == "mps" else torch.float64
+            numbers = targets.to(dtype)
+            self.residual = self.residual + (numbers - predictions.to(dtype)).square().sum(0)
+            self.target_sum = self.target_sum + numbers.sum(0)
+            self.target_square_sum = self.target_square_sum + numbers.square().sum(0)
+        else:
+            self.correct = self.correct + (predictions == targets).sum()
+            if self._classes:
+                self.confusion = self.confusion + multiclass_confusion_matrix(
+                    predictions, targets, self._classes, validate_args=False
+                )
 
-class _Explained(R2Score):
-    """R² of targets of any size: torchmetrics' sums, in numbers with room for them.
+    def compute(self) -> dict[str, float]:
+        """Return the mean loss and the score by name."""
+        rows = float(self.rows)
+        values = {"loss": float(self.loss_sum) / rows}
+        if not self._is_regression:
+            values["accuracy"] = float(self.correct / self.rows)
+        elif rows > 1:  # R² is undefined for one row
+            values["r2"] = float(self._compute_r2())
+        return values
 
-    In float32 the squares of targets around 10,000 leave no digit for their spread, and what
-    torchmetrics takes for no spread is 0.0001, whatever the unit. Here it is what rounding leaves.
-    """
+    def _compute_r2(self) -> Tensor:
+        """Mean R² over the targets; for constant targets, 1 if predictions are exact, else 0.
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add what was missed, and the truths and their squares, all in float64 where there is."""
-        kind = torch.float32 if target.device.type == "mps" else torch.float64
-        super().update(preds.to(kind), target.to(kind))
-
-    def compute(self) -> Tensor:
-        """Mean over the targets; of truths that are all alike 1 where none was missed, else 0."""
-        squares, missed = self.sum_squared_error, self.residual
-        spread = squares - self.sum_error.square() / self.total
-        alike = spread <= 256 * torch.finfo(spread.dtype).eps * squares
-        return torch.where(alike, (missed == 0).to(spread), 1 - missed / spread).mean()
+        torchmetrics treats a variance below 1e-4 as constant, whatever the unit of the targets;
+        here the limit is the rounding error.
+        """
+        squares = self.target_square_sum
+        variance = squares - self.target_sum.square() / self.rows
+        is_constant = variance <= 256 * torch.finfo(variance.dtype).eps * squares
+        exact = (self.residual == 0).to(variance)
+        return torch.where(is_constant, exact, 1 - self.residual / variance).mean()

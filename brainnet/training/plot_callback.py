@@ -223,7 +223,7 @@ def _hill(module: LearningModule, data: DataModule, before: dict[str, Tensor]) -
 
 def _confusion(module: LearningModule, data: DataModule) -> Picture:
     inputs, targets = _moved(module, *next(data.iterate_batches("validation", ROWS)))
-    answers = module.answer(module.network(inputs))
+    answers = module.decode(module.network(inputs))
     counts = multiclass_confusion_matrix(answers, targets, len(data.class_names))
     return plot_confusion(counts.cpu().numpy(), data.class_names, "validation")
 
@@ -254,7 +254,7 @@ def _shares(module: LearningModule, outputs: Tensor, classes: int) -> Tensor:
     probabilities = getattr(module.loss, "compute_probabilities", None)
     found = None if probabilities is None else probabilities(outputs)
     if found is None:
-        return torch.nn.functional.one_hot(module.answer(outputs), classes).float()
+        return torch.nn.functional.one_hot(module.decode(outputs), classes).float()
     if found.shape[1] == 1:
         found = torch.cat([1 - found, found], dim=1)
     return found.float()

@@ -1,4 +1,4 @@
-"""The directory of a run: configuration, summary, checkpoints and lock."""
+"""Run directory: the files of a run, how a run is found, its lock, and its provenance."""
 
 import json
 import math
@@ -28,56 +28,54 @@ from brainnet.files import (
 )
 from brainnet.kernels.dispatch import read_status
 
-LATEST = "latest"
+SUMMARY_FILE = "summary.json"
 
-CONFIG = "config.yaml"
+LOCK_FILE = "training.lock"
 
-SUMMARY = "summary.json"
+_CONFIG_FILE = "config.yaml"
 
-CHECKPOINTS = "checkpoints"
+_CHECKPOINTS = "checkpoints"
+
+_LATEST = "latest"
+
+_PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "tensorboard")
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What was there before a folder was claimed, to be put back where no run begins.
+class _Claim:
+    """What `RunDirectory.claim` replaced and created, for `abandon`."""
 
-    Attributes:
-        earlier: what `latest` said, if there was one.
-        made: the folders made for it, deepest first.
-    """
-
-    earlier: str | None
-    made: tuple[Path, ...]
+    previous_latest: str | None
+    created: tuple[Path, ...]  # deepest first
 
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """The folder of one run: `config.yaml`, `summary.json`, `checkpoints/`, curves.
+    """The directory of one run: `config.yaml`, `summary.json`, `checkpoints/` and curves.
 
     Args:
-        path: the folder.
-        runs: the folder that holds all runs and whose file `latest` names the newest; None for a
-            run that is kept apart.
-        claimed: what was there before, once the folder is claimed.
+        path: the directory.
+        runs: the directory of all runs, whose file `latest` names the newest run; None for a run
+            that is stored elsewhere.
     """
 
     path: Path
     runs: Path | None = None
-    claimed: Claim | None = field(default=None, compare=False, repr=False)
+    _claim: _Claim | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def plan(cls, runs: Path, name: str, now: datetime | None = None) -> "RunDirectory":
-        """Name the folder of a new run, `runs/name/2026-01-31_12-00-00`; nothing is made yet."""
+        """Name the directory of a new run, `runs/name/2026-01-31_12-00-00`; nothing is created."""
         return cls(runs / name / f"{now or datetime.now():%Y-%m-%d_%H-%M-%S}", runs)
 
     @property
     def checkpoints(self) -> Path:
         """The folder of `last.ckpt` and `best.ckpt`."""
-        return self.path / CHECKPOINTS
+        return self.path / _CHECKPOINTS
 
     @property
     def last(self) -> Path:
-        """The checkpoint to go on from."""
+        """The newest checkpoint."""
         return self.checkpoints / "last.ckpt"
 
     @property
@@ -86,164 +84,179 @@ class RunDirectory:
         return self.checkpoints / "best.ckpt"
 
     @property
-    def began(self) -> bool:
-        """Whether a run began in it, and so has something to tell."""
-        return (self.path / SUMMARY).is_file()
+    def has_summary(self) -> bool:
+        """Whether a run was started in it."""
+        return (self.path / SUMMARY_FILE).is_file()
 
     def claim(self) -> "RunDirectory":
-        """Make the folder, as `..._2`, `..._3`, … where it is taken, and name it in `latest`.
+        """Create the directory, as `..._2`, `..._3`, … if it exists, and set `latest`.
 
         Returns:
-            The claimed folder; one that is claimed already is returned as it is.
+            The created directory; a claimed one is returned unchanged.
 
         Raises:
-            InputError: it cannot be made; then nothing is.
+            InputError: it cannot be created; nothing is left behind.
         """
-        if self.claimed is not None:
+        if self._claim is not None:
             return self
-        made = [] if self.runs is None else list_missing_parents(self.runs)
-        taken = self
+        created = [] if self.runs is None else list_missing_parents(self.runs)
+        claimed = self
         try:
+            latest = None
             if self.runs is not None:
                 self.runs.mkdir(parents=True, exist_ok=True)
-            earlier = None if self.runs is None else _read_if_there(self.runs / LATEST)
-            path, fresh = create_unique_folder(self.path, CHECKPOINTS)
-            made = [*fresh, *made]
-            taken = RunDirectory(path, self.runs, Claim(earlier, tuple(made)))
-            taken._point_latest_here()
+                latest = _read_if_exists(self.runs / _LATEST)
+            path, new_folders = create_unique_folder(self.path, _CHECKPOINTS)
+            created = [*new_folders, *created]
+            claimed = RunDirectory(path, self.runs, _Claim(latest, tuple(created)))
+            if self.runs is not None:
+                write_atomic(self.runs / _LATEST, claimed._format_latest())
         except OSError as error:
-            with suppress(OSError):
-                remove_empty_folders([*([taken.checkpoints] if taken.claimed else []), *made])
+            inner = [claimed.checkpoints] if claimed._claim else []
+            remove_empty_folders([*inner, *created])
+            path = error.filename2 or error.filename or self.path
             raise InputError(
-                f"the run's folder must be writable; got {error.strerror} for "
-                f"{error.filename2 or error.filename or self.path}. "
-                "Choose another place with paths.runs=FOLDER (in Python: folder=...)."
+                f"the run directory must be writable; got {error.strerror} for {path}. "
+                "Choose another folder with paths.runs=FOLDER (in Python: folder=...)."
             ) from error
-        return taken
+        return claimed
 
     def abandon(self) -> None:
-        """Take back a claimed folder in which no run began, and what `latest` says of it."""
-        if self.claimed is None:
+        """Undo `claim`: remove the directory and restore `latest`."""
+        if self._claim is None:
             return
         clear_folder(self.path)
-        latest = None if self.runs is None else self.runs / LATEST
-        # Another run may have been claimed since; what it wrote stays.
-        if latest is not None and _read_if_there(latest) == self._as_latest():
-            if self.claimed.earlier is None:
+        latest = None if self.runs is None else self.runs / _LATEST
+        # Another run may have set it since.
+        if latest is not None and _read_if_exists(latest) == self._format_latest():
+            if self._claim.previous_latest is None:
                 latest.unlink(missing_ok=True)
             else:
-                write_atomic(latest, self.claimed.earlier)
-        remove_empty_folders(self.claimed.made)
+                write_atomic(latest, self._claim.previous_latest)
+        remove_empty_folders(self._claim.created)
 
-    def _point_latest_here(self) -> None:
-        if self.runs is not None:
-            write_atomic(self.runs / LATEST, self._as_latest())
-
-    def _as_latest(self) -> str:
-        """The line that names this run in `latest`."""
+    def _format_latest(self) -> str:
+        """Return the content of `latest` that names this run."""
         name = os.path.relpath(self.path, self.runs).replace(os.sep, "/")
         return f"{name}\n"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Store what is being run."""
+        """Write the configuration of the run."""
         text = yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
-        write_atomic(self.path / CONFIG, text)
+        write_atomic(self.path / _CONFIG_FILE, text)
 
     def read_config(self) -> dict[str, Any]:
-        """Return what was run.
+        """Read the configuration of the run.
 
         Raises:
             InputError: the file is missing or damaged.
         """
-        path = self.path / CONFIG
-        try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(_cannot_read(path, error)) from error
-        if not isinstance(config, dict):
-            raise InputError(_cannot_read(path, "it holds no keys"))
-        return config
+        return _read_mapping(self.path / _CONFIG_FILE, yaml.safe_load)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Store what came of it; numbers that are not finite become null, as JSON wants it."""
-        text = json.dumps(_finite(to_plain(summary)), indent=2, allow_nan=False, ensure_ascii=False)
-        write_atomic(self.path / SUMMARY, f"{text}\n")
+        """Write the summary; numbers that are not finite become null, as JSON has none."""
+        values = _replace_non_finite(to_plain(summary))
+        text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
+        write_atomic(self.path / SUMMARY_FILE, f"{text}\n")
 
     def read_summary(self) -> dict[str, Any]:
-        """Return what came of it.
+        """Read the summary of the run.
 
         Raises:
             InputError: the file is missing or damaged.
         """
-        path = self.path / SUMMARY
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(_cannot_read(path, error)) from error
-        if not isinstance(summary, dict):
-            raise InputError(_cannot_read(path, "it holds no keys"))
-        return summary
+        return _read_mapping(self.path / SUMMARY_FILE, json.loads)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that was found: its folder, and the checkpoint where one was named."""
+    """An existing run, and one of its checkpoints if the user named one."""
 
     folder: RunDirectory
-    named: Path | None = None
+    checkpoint: Path | None = None
 
     @property
     def best(self) -> Path:
-        """The checkpoint to judge the run by: the named one, else the best, else the last."""
-        return self._first(self.folder.best, self.folder.last)
+        """The checkpoint to evaluate: the named one, else the best one, else the last one."""
+        return self._find_checkpoint(self.folder.best, self.folder.last)
 
     @property
     def last(self) -> Path:
-        """The checkpoint to go on from: the named one, else the last."""
-        return self._first(self.folder.last)
+        """The checkpoint to resume from: the named one, else the last one."""
+        return self._find_checkpoint(self.folder.last)
 
-    def _first(self, *wanted: Path) -> Path:
-        for path in [self.named] if self.named else wanted:
+    def _find_checkpoint(self, *paths: Path) -> Path:
+        for path in [self.checkpoint] if self.checkpoint else paths:
             if path.is_file():
                 return path
         raise InputError(
-            f"the run {self.folder.path} has no checkpoint {wanted[0].name}. "
-            "Name another checkpoint file, or train anew."
+            f"the run {self.folder.path} has no checkpoint {paths[0].name}. "
+            "Give another checkpoint file, or train a new run."
         )
 
 
 def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
-    """Find a run by its folder, by `latest`, or by one of its checkpoint files.
+    """Find a run by its directory, by `latest`, or by one of its checkpoint files.
 
     Args:
-        run: what the user named.
-        runs: the folder in which `latest` is looked up.
+        run: the directory, `latest`, or a `.ckpt` file.
+        runs: the directory of all runs, in which `latest` is looked up.
 
     Raises:
         InputError: there is no such run.
     """
-    if str(run) == LATEST and not Path(run).is_dir():
-        return Run(_latest(runs))
+    if str(run) == _LATEST and not Path(run).is_dir():
+        return Run(_find_latest(runs))
     path = Path(run).expanduser()
-    if path.name == LATEST and path.is_file():
-        return Run(_latest(path.parent))
+    if path.name == _LATEST and path.is_file():
+        return Run(_find_latest(path.parent))
     if path.is_file() and path.suffix == ".ckpt":
-        inside = path.parent.name == CHECKPOINTS
-        return Run(RunDirectory(path.parent.parent if inside else path.parent), path)
+        is_inside = path.parent.name == _CHECKPOINTS
+        return Run(RunDirectory(path.parent.parent if is_inside else path.parent), path)
     if not path.exists():
-        meant = did_you_mean(str(run), [LATEST])
-        raise InputError(f"there is no run {path}.{meant} {_how_to_name(runs)}")
+        suggestion = did_you_mean(str(run), [_LATEST])
+        raise InputError(f"there is no run {path}.{suggestion} {_describe_choices(runs)}")
     folder = RunDirectory(path)
-    if not path.is_dir() or not (folder.path / SUMMARY).is_file():
-        raise InputError(f"{path} is no run: it has no {SUMMARY}. {_inside(path, runs)}")
+    if not folder.has_summary:
+        inner = list(path.glob(f"*/{SUMMARY_FILE}"))
+        hint = _describe_choices(runs)
+        if inner:
+            newest = max((file.parent for file in inner), key=lambda p: (p.stat().st_mtime, p.name))
+            count = "1 run" if len(inner) == 1 else f"{len(inner):,} runs"
+            hint = f"It contains {count}; the newest is {newest}."
+        raise InputError(f"{path} is not a run: it has no {SUMMARY_FILE}. {hint}")
     return Run(folder)
 
 
+def _find_latest(runs: Path) -> RunDirectory:
+    try:
+        name = (runs / _LATEST).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"there is no latest run in {runs.resolve()}. Train one first, or give the directory "
+            "of a run."
+        ) from error
+    folder = RunDirectory(runs / name, runs)
+    if not name or not folder.has_summary:
+        raise InputError(
+            f"the latest run, {folder.path}, was removed or is not a run. Give the directory of "
+            "another one."
+        )
+    return folder
+
+
+def _describe_choices(runs: Path) -> str:
+    latest = ""
+    with suppress(InputError):
+        latest = f" (now {_find_latest(runs).path})"
+    return f"Give the directory of a run, latest{latest}, or a .ckpt file."
+
+
 def to_plain(value: Any) -> Any:
-    """Return the value in dictionaries, lists, strings and numbers alone.
+    """Convert a value to dicts, lists, strings, numbers, booleans and None.
 
     Example:
-        >>> plain({"hidden": (64, 32), "runs": Path("runs")})
+        >>> to_plain({"hidden": (64, 32), "runs": Path("runs")})
         {'hidden': [64, 32], 'runs': 'runs'}
     """
     if isinstance(value, Mapping):
@@ -252,112 +265,93 @@ def to_plain(value: Any) -> Any:
         return [to_plain(part) for part in value]
     if value is None or type(value) in (bool, int, float, str):
         return value
-    # NumPy's and torch's single numbers know how to become Python's.
+    # Scalars of NumPy and PyTorch.
     item = getattr(value, "item", None)
     return to_plain(item()) if callable(item) else str(value)
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: _replace_non_finite(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_finite(part) for part in value]
+        return [_replace_non_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _read_if_there(path: Path) -> str | None:
+def _read_if_exists(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _latest(runs: Path) -> RunDirectory:
-    pointer = runs / LATEST
+def _read_mapping(path: Path, parse: Any) -> dict[str, Any]:
     try:
-        name = pointer.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        content = parse(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it has no keys")
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(
-            f"there is no latest run in {runs.resolve()}. Train one first, or name a run's folder."
+            f"{path} cannot be read ({error}). Use another run, or train a new one."
         ) from error
-    folder = RunDirectory(runs / name, runs)
-    if not name or not (folder.path / SUMMARY).is_file():
-        raise InputError(
-            f"the latest run, {folder.path}, is gone or is no run. Name the folder of another."
-        )
-    return folder
-
-
-def _inside(folder: Path, runs: Path) -> str:
-    """What to name instead of a folder that is no run: the newest run in it, if it holds any."""
-    held = [file.parent for file in folder.glob(f"*/{SUMMARY}")] if folder.is_dir() else []
-    if not held:
-        return _how_to_name(runs)
-    newest = max(held, key=lambda run: (run.stat().st_mtime, run.name))
-    return f"It holds {'one' if len(held) == 1 else f'{len(held):,}'}: name {newest}, the newest."
-
-
-def _how_to_name(runs: Path) -> str:
-    newest = f" (now {_latest_name(runs)})" if _latest_name(runs) else ""
-    return f"Give a run's folder, latest{newest}, or a .ckpt file."
-
-
-def _latest_name(runs: Path) -> str:
-    try:
-        return str(_latest(runs).path)
-    except InputError:
-        return ""
-
-
-def _cannot_read(path: Path, why: object) -> str:
-    return f"{path} cannot be read ({why}). Use another run, or train this one anew."
-
-
-LOCK = "training.lock"
+    return content
 
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Keep others from training in a run's folder for as long as this lasts.
+    """Prevent other processes from training in a run directory.
 
-    The system gives the folder free when the process ends, however it does: a file that a crash
-    left behind holds nobody up.
+    The operating system releases the lock when the process ends, even after a crash. In a
+    directory that cannot be written, there is no lock.
 
     Args:
-        folder: of the run.
+        folder: the run directory.
 
     Raises:
-        InputError: another command trains it.
+        InputError: another process trains the run.
     """
-    path = folder / LOCK
+    path = folder / LOCK_FILE
     try:
-        file = _held(path)
+        file = _open_locked(path)
     except BlockingIOError as error:
+        owner = ""
+        with suppress(OSError, UnicodeDecodeError):
+            owner = path.read_text(encoding="utf-8").strip()
         raise InputError(
-            f"{folder} is being trained by another command{_who(path)}: wait for it, or stop it, "
-            "and then go on with the run; or train a new one, without resume."
+            f"{folder} is being trained by another command{owner and f' ({owner})'}. Wait for it "
+            "or stop it, then resume; or train a new run, without resume."
         ) from error
-    except OSError:  # where nothing can be written, the run itself will say so
+    except OSError:
         yield
         return
     try:
         yield
     finally:
-        _give_back(file, path)
+        with suppress(OSError):
+            # Removed while locked, so that the lock of another process is never removed.
+            path.unlink()
+        release_lock(file)
+        file.close()
+        if os.name == "nt":  # Windows cannot remove an open file
+            with suppress(OSError):
+                path.unlink()
 
 
-def _held(path: Path) -> BinaryIO:
-    """The file, open and held, with who holds it.
+def _open_locked(path: Path) -> BinaryIO:
+    """Open and lock a file, and write the owner into it.
 
     Raises:
-        BlockingIOError: somebody else holds it.
+        BlockingIOError: another process has locked it.
         OSError: it cannot be opened.
     """
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         try:
             acquire_lock(file)
-            # Who held it before may have removed it since it was opened: then this is no longer it.
+            # The previous owner may have removed the file after it was opened here.
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    _sign(file)
+                    with suppress(OSError):  # on a full disk, the lock works without a name
+                        file.truncate(0)
+                        file.seek(0)
+                        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
                     return file
         except BaseException:
             file.close()
@@ -365,87 +359,42 @@ def _held(path: Path) -> BinaryIO:
         file.close()
 
 
-def _sign(file: BinaryIO) -> None:
-    with suppress(OSError):  # of a full disk: it is held all the same
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
-
-
-def _give_back(file: BinaryIO, path: Path) -> None:
-    with suppress(OSError):
-        # While it is held, lest another's be removed; Windows removes nothing that is open.
-        path.unlink()
-    release_lock(file)
-    file.close()
-    if os.name == "nt":
-        with suppress(OSError):
-            path.unlink()
-
-
-def _who(path: Path) -> str:
-    try:
-        told = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return f" ({told})" if told else ""
-
-
-_PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "tensorboard")
-
-
 def collect_provenance() -> dict[str, Any]:
-    """Return all of it, as plain values.
+    """Return package versions, the git commit of the working directory, and the kernels in use.
 
     Raises:
-        InputError: BRAINNET_KERNELS asks for a path that there is not.
+        InputError: BRAINNET_KERNELS requests an implementation that is not available.
     """
-    return {
-        "versions": versions(),
-        "git_commit": commit_of(Path.cwd()),
-        "kernels": kernels(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that results depend on."""
-    found = {
-        # Also right where the package runs from its source tree and is not installed.
+    versions = {
+        # The package can run from its source tree without being installed.
         "brainnet": str(sys.modules["brainnet"].__version__),
         "python": platform.python_version(),
     }
     for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return {
+        "versions": versions,
+        "git_commit": read_git_commit(Path.cwd()),
+        "kernels": {"threshold_ramp": read_status()},
+    }
 
 
-def commit_of(folder: Path) -> str | None:
-    """Return the git commit of the project that the folder is in, with + where it was changed."""
-    commit = _git(folder, "rev-parse", "HEAD")
+def read_git_commit(folder: Path) -> str | None:
+    """Return the git commit of the project around a folder, with "+" if files were changed."""
+    commit = _run_git(folder, "rev-parse", "HEAD")
     if not commit:
         return None
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return f"{commit}+" if changed else commit
+    changes = _run_git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+" if changes else commit
 
 
-def kernels() -> dict[str, dict[str, dict[str, str]]]:
-    """Return which path each op takes, and why, by device.
-
-    Raises:
-        InputError: BRAINNET_KERNELS asks for a path that there is not.
-    """
-    return {"threshold_ramp": read_status()}
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    # To look is not to touch: no lock on the index, and no program that a repository names.
-    quiet = ["--no-optional-locks", "-c", "core.fsmonitor="]
-    command = ["git", *quiet, "-C", str(folder), *arguments]
+def _run_git(folder: Path, *arguments: str) -> str:
+    # Reading must not lock the index or run a program that the repository configures.
+    options = ["--no-optional-locks", "-c", "core.fsmonitor="]
+    command = ["git", *options, "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

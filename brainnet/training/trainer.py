@@ -1,103 +1,41 @@
-"""Threads: a tiny network is computed fastest by one."""
+"""Trainer: how Lightning's trainer is created, and what surrounds it during a run.
+
+Threads, compilation, precision, determinism, Lightning's messages, and signals.
+"""
 
 import inspect
 import logging
 import os
+import signal
+import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Literal, Self
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from torch import nn
 
+from brainnet.data.datamodule import DataModule
 from brainnet.errors import InputError, did_you_mean
+from brainnet.observation.probe import isolated_eval
 from brainnet.training.checkpoint import AtomicCheckpointIO
-from brainnet.training.module import OptimizerFactory
+from brainnet.training.module import LearningModule, OptimizerFactory
 
-# Products of a weight and a signal per batch. Below it a step takes about a millisecond and there
-# is nothing to share; on a machine of two busy cores, two threads that wait for each other took 5
-# to 15 times as long as one.
-_TINY = 2**22
+Compile = bool | Literal["graph"]
 
-_CHOSEN_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Whether to compile a network; "graph" captures CUDA graphs as well."""
 
+# Multiplications per batch below which a step takes about a millisecond. On a busy machine with two
+# cores, two threads took 5 to 15 times as long as one for such a step.
+_MAX_SINGLE_THREAD_PRODUCTS = 2**22
 
-@contextmanager
-def limit_threads(network: nn.Module, batch_size: int, device: torch.device) -> Iterator[None]:
-    """Compute a tiny network by one thread, unless the user chose a number in the environment."""
-    before = torch.get_num_threads()
-    chosen = _chosen()
-    products = batch_size * sum(weight.numel() for weight in network.parameters())
-    tiny = device.type == "cpu" and products < _TINY
-    if tiny and not chosen:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def reserve_thread() -> Iterator[None]:
-    """Compute by one thread less, unless the user chose a number: one reads and writes meanwhile.
-
-    On two cores, two threads that wait for each other took half as much again of the processor.
-    """
-    before = torch.get_num_threads()
-    if not _chosen():
-        torch.set_num_threads(max(1, before - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _chosen() -> bool:
-    return any(os.environ.get(variable) for variable in _CHOSEN_BY)
-
-
-def check_precision(trainer: Trainer, network: nn.Module, optimizer: OptimizerFactory) -> None:
-    """Raise an InputError where half precision would lose what keeps the optimizer from 0 / 0.
-
-    Adam and its kind divide by the size of past gradients plus `eps`. Its default of 1e-8 is zero
-    in float16, whose smallest number is 6e-8, and a weight without a gradient becomes NaN.
-    """
-    if trainer.precision != "16-true":
-        return
-    for group in optimizer(network.parameters()).param_groups:
-        eps = group.get("eps")
-        if eps is not None and torch.tensor(float(eps), dtype=torch.float16) == 0:
-            raise InputError(
-                f"with precision 16-true the optimizer's eps must not vanish; eps={eps:g} is 0 in "
-                "16-bit numbers. Set optimizer.eps=1e-4, or trainer.precision=bf16-true."
-            )
-
-
-PROFILERS: dict[str, type[SimpleProfiler] | type[AdvancedProfiler]] = {
-    "simple": SimpleProfiler,
-    "advanced": AdvancedProfiler,
-}
-
-
-def build_profiler(kind: str, folder: Path) -> Profiler:
-    """Return Lightning's profiler of this kind, writing into the folder when the run ends.
-
-    By itself it tells its table to Lightning's log, which a run keeps quiet.
-
-    Args:
-        kind: "simple", by hook, or "advanced", by Python function.
-        folder: of the run; `fit-profile.txt` and `test-profile.txt` are written there.
-    """
-    return PROFILERS[kind](dirpath=folder, filename="profile")
-
-
-# What brainnet does itself: curves, checkpoints, progress and the summary of the network.
-_OURS = {
+_DEFAULT_OPTIONS = {
     "logger": False,
     "enable_checkpointing": True,
     "enable_progress_bar": False,
@@ -105,9 +43,8 @@ _OURS = {
     "num_sanity_val_steps": 0,
 }
 
-# Advice of Lightning that does not apply here: batches come from memory, not from a DataLoader,
-# and curves are not written by `self.log`.
-_NOISE = (
+# Lightning's advice that does not apply: batches come from memory, not from a DataLoader.
+_IRRELEVANT_WARNINGS = (
     r".*does not have many workers.*",
     r".*smaller than the logging interval.*",
     r".*GPU available but not used.*",
@@ -118,64 +55,170 @@ _NOISE = (
     r".*The `srun` command is available.*",
     r".*Starting from v1\.9\.0, `tensorboardX`.*",
     r".*isinstance\(treespec, LeafSpec\)` is deprecated.*",
-    r".*It is recommended to use `self\.log\(.*sync_dist=True\)`.*",
 )
 
-_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
-_NO_HALF_ON_CPU = r".*AMP with fp16 is not supported on CPU.*"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# In a distributed run, asking the other processes costs a message.
+_BATCHES_BETWEEN_CHECKS = 10
+
+
+def choose_threads(network: nn.Module, batch_size: int, device: torch.device) -> int:
+    """Return 1 for a small network on the CPU, else the current number of threads."""
+    products = batch_size * sum(weight.numel() for weight in network.parameters())
+    is_small = device.type == "cpu" and products < _MAX_SINGLE_THREAD_PRODUCTS
+    return 1 if is_small else torch.get_num_threads()
+
+
+def compile_network(
+    module: LearningModule, data: DataModule, trainer: Trainer, mode: Compile
+) -> None:
+    """Compile the network of a module in place, and run it once on the trainer's device.
+
+    Results agree with those of the uncompiled network up to rounding, and weights keep their names.
+    The first steps wait for the compiler, which pays for large networks. Captured CUDA graphs pay
+    for many small steps on a GPU.
+
+    Raises:
+        InputError: the network cannot be compiled, or graphs cannot be captured.
+    """
+    network, device = module.network, trainer.strategy.root_device
+    if mode == "graph" and trainer.accumulate_grad_batches > 1:
+        raise InputError(
+            "trainer.compile=graph overwrites the gradients of the previous batch, so it cannot "
+            f"be used with trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}. Set "
+            "trainer.compile=true, or trainer.accumulate_grad_batches=1 and a larger "
+            "data.batch_size."
+        )
+    if mode == "graph" and device.type != "cuda":
+        raise InputError(
+            f"trainer.compile=graph needs a CUDA device; this run is on {device}. Set "
+            "trainer.compile=true, or trainer=gpu on a machine with a GPU."
+        )
+    module.reuses_output_memory = mode == "graph"
+    network.to(device)
+    network.compile(mode="reduce-overhead" if mode == "graph" else None)
+    rows = data.take("train", data.batch_size)[0].to(next(network.parameters()))
+    try:
+        with isolated_eval(network):
+            network(rows)
+    except RuntimeError as error:  # base class of the errors of all compilers
+        # The first line names the compiler, the second the problem.
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise InputError(
+            f"{type(network).__name__} cannot be compiled here: {reason} On a CPU, torch.compile "
+            "needs a C++ compiler. Set trainer.compile=false."
+        ) from error
+
+
+def check_precision(trainer: Trainer, network: nn.Module, optimizer: OptimizerFactory) -> None:
+    """Check that the optimizer's `eps` does not become 0 in half precision.
+
+    Adam and similar optimizers divide by the size of past gradients plus `eps`. The default 1e-8
+    is 0 in float16, whose smallest number is 6e-8, and weights without a gradient become NaN.
+
+    Raises:
+        InputError: it becomes 0.
+    """
+    if trainer.precision != "16-true":
+        return
+    for group in optimizer(network.parameters()).param_groups:
+        eps = group.get("eps")
+        if eps is not None and torch.tensor(float(eps), dtype=torch.float16) == 0:
+            raise InputError(
+                f"precision 16-true needs an optimizer with a larger eps; eps={eps:g} is 0 in "
+                "16-bit numbers. Set optimizer.eps=1e-4, or trainer.precision=bf16-true."
+            )
+
+
+def build_profiler(kind: str, folder: Path) -> Profiler:
+    """Create Lightning's profiler, writing to files instead of Lightning's log.
+
+    Args:
+        kind: "simple" (by hook) or "advanced" (by Python function).
+        folder: run directory, for `fit-profile.txt` and `test-profile.txt`.
+    """
+    profiler = SimpleProfiler if kind == "simple" else AdvancedProfiler
+    return profiler(dirpath=folder, filename="profile")
 
 
 def make_trainer(
-    options: Mapping[str, Any], callbacks: Sequence[Callback], store: AtomicCheckpointIO
+    options: Mapping[str, Any], callbacks: Sequence[Callback], checkpoint_io: AtomicCheckpointIO
 ) -> Trainer:
-    """Make a trainer; nothing is written, and loggers are added later.
+    """Create a trainer without loggers; nothing is written.
 
     Args:
         options: arguments of `lightning.Trainer`.
-        callbacks: what it calls.
-        store: what it writes checkpoints with.
+        callbacks: the callbacks.
+        checkpoint_io: plugin that writes checkpoints.
 
     Raises:
-        InputError: an option is unknown or cannot be had on this machine.
+        InputError: an option is unknown or not available on this machine.
     """
-    _check_names(options)
-    _check_devices(options.get("accelerator", "auto"), options.get("devices", "auto"))
-    options = {**_OURS, **options, "callbacks": [*callbacks]}
+    known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
+    for name in options:
+        if name in ("callbacks", "logger"):
+            raise InputError(
+                f"{name} is not an option of the trainer here. Pass callbacks=[...] or "
+                "loggers=[...] beside it."
+            )
+        if name not in known:
+            suggestion = did_you_mean(name, sorted(known))
+            raise InputError(f"lightning.Trainer has no option {name!r}.{suggestion}")
+    _check_devices(options.get("accelerator"), options.get("devices"))
+    options = {**_DEFAULT_OPTIONS, **options, "callbacks": [*callbacks]}
     plugins = options.pop("plugins", None) or []
     plugins = [*plugins] if isinstance(plugins, list | tuple) else [plugins]
     try:
         with warnings.catch_warnings():
-            # Rather than compute with other numbers than were asked for.
-            warnings.filterwarnings("error", message=_NO_HALF_ON_CPU)
-            trainer = Trainer(**options, plugins=[*plugins, store])
+            # Lightning would use another precision than requested.
+            warnings.filterwarnings("error", message=".*AMP with fp16 is not supported on CPU.*")
+            trainer = Trainer(**options, plugins=[*plugins, checkpoint_io])
     except UserWarning as error:
-        if "fp16" not in str(error):  # another, where all warnings are errors
+        if "fp16" not in str(error):  # where all warnings are errors
             raise
         raise InputError(
             "precision 16-mixed needs a GPU. Set trainer.precision=bf16-mixed, or 32-true."
         ) from error
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise InputError(f"the trainer cannot be set up: {error}") from error
-    for end in ("max_epochs", "max_steps"):
-        if getattr(trainer, end) == 0:
+    for limit in ("max_epochs", "max_steps"):
+        if getattr(trainer, limit) == 0:
             raise InputError(
-                f"trainer.{end} must be 1 or more, or nothing is learnt; got 0. "
-                f"Set trainer.{end}=-1 for no such limit."
+                f"trainer.{limit} must be 1 or more; got 0. Set trainer.{limit}=-1 for no limit."
             )
     return trainer
 
 
+def _check_devices(accelerator: object, devices: object) -> None:
+    """Check that GPUs exist; Lightning's messages do not name the keys to change."""
+    cuda, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    available = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}
+    if not available.get(str(accelerator), True):
+        raise InputError(
+            f"accelerator {accelerator!r} needs such a device, and PyTorch finds none on this "
+            "machine. Set trainer=cpu or trainer=auto (in Python: accelerator='auto')."
+        )
+    last = max(devices) + 1 if isinstance(devices, list | tuple) and devices else devices
+    if accelerator in ("gpu", "cuda") and cuda and isinstance(last, int) and last > cuda:
+        raise InputError(
+            f"devices={devices} needs {last} GPUs; this machine has {cuda}. "
+            f"Set trainer.devices={cuda}."
+        )
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what Lightning says about itself; its warnings and errors that matter still come."""
+    """Silence Lightning's messages about itself, but not its warnings and errors that matter."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for message in _NOISE:
+            for message in _IRRELEVANT_WARNINGS:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
@@ -185,58 +228,95 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def restored_determinism() -> Iterator[None]:
-    """Put back what `deterministic=True` and `benchmark=True` change for the whole process."""
+    """Restore the global settings that `deterministic=True` and `benchmark=True` change."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
-    workspace = os.environ.get(_WORKSPACE)
+    workspace = os.environ.get(_CUBLAS_WORKSPACE)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
         if workspace is None:
-            os.environ.pop(_WORKSPACE, None)
+            os.environ.pop(_CUBLAS_WORKSPACE, None)
         else:
-            os.environ[_WORKSPACE] = workspace
+            os.environ[_CUBLAS_WORKSPACE] = workspace
 
 
-def _check_names(options: Mapping[str, Any]) -> None:
-    known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
-    for name in options:
-        if name in ("callbacks", "logger"):
-            raise InputError(
-                f"{name} cannot be an option of the trainer here. Hand them over beside it, "
-                "as callbacks=[...] or loggers=[...]."
-            )
-        if name not in known:
-            raise InputError(
-                f"lightning.Trainer has no option {name!r}.{did_you_mean(name, sorted(known))}"
-            )
+class Interrupted(Exception):
+    """A signal stopped the training."""
 
 
-def _check_devices(accelerator: object, devices: object) -> None:
-    if accelerator not in ("gpu", "cuda", "mps"):
-        return
-    cuda, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
-    if (accelerator == "mps" and not mps) or (accelerator != "mps" and not cuda):
-        if accelerator == "gpu" and mps:
+class SignalHandler(Callback):
+    """Stops training after the current batch at the first signal, and exits at the second one.
+
+    Lightning's own handling of Ctrl-C ignores further signals and exits with 1. Here the command
+    line can exit with 128 + `signal`. In a distributed run, all processes stop at the same batch.
+    Used as a context manager; the previous handlers are restored afterwards. Outside the main
+    thread, where Python allows no handlers, it does nothing.
+
+    Attributes:
+        signal: number of the received signal, or None.
+        on_exit: called just before the second signal ends the process.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.on_exit: Callable[[int], object] | None = None
+        self._checks = 0
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Install the handlers."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+            self._install()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Restore the previous handlers."""
+        for number, handler in self._previous.items():
+            if handler is not None:  # not installed from Python
+                signal.signal(number, handler)
+        self._previous = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace the handlers that Lightning has installed."""
+        self._install()
+        self._check(trainer)
+
+    on_test_start = on_train_start
+
+    def needs_step(self, step: int) -> bool:
+        """Whether a signal was received."""
+        return self.signal is not None
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
+        """Stop if a signal was received."""
+        self._check(trainer)
+
+    on_validation_batch_end = on_test_batch_end = on_train_batch_end
+
+    def _install(self) -> None:
+        for number in self._previous:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is None:
+            self.signal = number
             return
-        raise InputError(
-            f"accelerator {accelerator!r} needs such a device, and this machine has none that "
-            "PyTorch can use. Set trainer=cpu or trainer=auto (in Python: accelerator='auto')."
-        )
-    wanted = _last_device(devices)
-    if accelerator != "mps" and wanted > cuda:
-        raise InputError(
-            f"{wanted} GPUs are needed for devices={devices}; this machine has {cuda}. "
-            f"Set trainer.devices={cuda}."
-        )
+        if self.on_exit is not None:
+            self.on_exit(number)
+        os._exit(128 + number)
 
-
-def _last_device(devices: object) -> int:
-    if isinstance(devices, int):
-        return devices
-    if isinstance(devices, list | tuple) and devices:
-        return max(int(device) for device in devices) + 1
-    return 0
+    def _check(self, trainer: Trainer) -> None:
+        is_stopped = self.signal is not None
+        if trainer.world_size > 1:
+            # A process that stopped alone would leave the others waiting.
+            self._checks += 1
+            if self._checks % _BATCHES_BETWEEN_CHECKS:
+                return
+            is_stopped = trainer.strategy.reduce_boolean_decision(is_stopped, all=False)
+        if is_stopped:
+            raise Interrupted("stopped by a signal")

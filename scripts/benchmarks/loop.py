@@ -55,7 +55,7 @@ from brainnet.training.callbacks import Observe
 from brainnet.training.fit import train
 from brainnet.training.trainer import quiet
 
-CHECKS = ["tests/training/test_burst.py"]
+CHECKS = ["tests/training/test_fast_loop.py"]
 SIZES = "64-64-32-10,784-1600-2048-256-10"
 LEARNING_RATE = 0.003
 BY_HAND, BARE = "by hand, DataLoader", "Lightning, in memory"

@@ -2,16 +2,18 @@ import contextlib
 import io
 import json
 import pickle
+import random
 import time
-import types
 import unittest.mock
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
 
 from brainnet.data.datamodule import DataModule
 from brainnet.data.datasets import Moons
@@ -20,23 +22,33 @@ from brainnet.observation.recording import read_recording
 from brainnet.structure.network import Network
 from brainnet.training import checkpoint as checkpoint_module
 from brainnet.training.callbacks import Observe
-from brainnet.training.checkpoint import ALSO, AtomicCheckpointIO, Checkpoints, NotStored
+from brainnet.training.checkpoint import (
+    _DELAYED,
+    AtomicCheckpointIO,
+    CheckpointWriteError,
+    RunCheckpoint,
+    _copy_checkpoint,
+    _copy_state,
+    fork_random_state,
+    get_random_state,
+    set_random_state,
+)
 from brainnet.training.checkpoint_files import load_checkpoint, load_network, load_scaling
 
 
-def plain_leaves(value):
+def is_plain(value):
     if isinstance(value, dict):
-        return all(plain_leaves(part) for part in [*value, *value.values()])
+        return all(is_plain(part) for part in [*value, *value.values()])
     if isinstance(value, list | tuple):
-        return all(plain_leaves(part) for part in value)
+        return all(is_plain(part) for part in value)
     return value is None or type(value) in (bool, int, float, str, torch.Tensor)
 
 
-def test_holds_tensors_and_plain_values_alone(start, tmp_path):
+def test_checkpoints_hold_only_tensors_and_plain_values(start, tmp_path):
     config = {"name": "moons", "paths": tmp_path, "network": {"hidden": (8,)}}
     result = start(config=config)
     checkpoint = load_checkpoint(result.folder / "checkpoints" / "last.ckpt")
-    assert plain_leaves(checkpoint)
+    assert is_plain(checkpoint)
     assert checkpoint["brainnet"]["config"] == {
         "name": "moons",
         "paths": str(tmp_path),
@@ -47,18 +59,18 @@ def test_holds_tensors_and_plain_values_alone(start, tmp_path):
     }
 
 
-def test_gives_a_network_its_weights_back(start):
+def test_load_network_restores_the_weights(start):
     result = start()
     checkpoint = load_checkpoint(result.folder / "checkpoints" / "best.ckpt")
     fresh = Network([2, 8, 1])
     load_network(fresh, checkpoint)
     rows = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     assert torch.equal(fresh.eval()(rows), result.network(rows))
-    with pytest.raises(InputError, match="weights of another network"):
+    with pytest.raises(InputError, match="weights of a different network"):
         load_network(Network([2, 9, 1]), checkpoint)
 
 
-def test_gives_other_data_the_scaling_of_the_run(start):
+def test_load_scaling_applies_the_scaling_of_the_run(start):
     data = DataModule(Moons(rows=100), seed=0)
     checkpoint = load_checkpoint(start(data=data).folder / "checkpoints" / "best.ckpt")
     other = DataModule(Moons(rows=200), seed=9)
@@ -67,50 +79,36 @@ def test_gives_other_data_the_scaling_of_the_run(start):
     assert other.scaling == data.scaling
 
 
-def test_what_was_learnt_of_the_columns_is_stored_once_and_found_under_both_names(start):
+def test_the_state_of_the_data_is_stored_once_under_both_keys(start):
     data = DataModule(Moons(rows=100), seed=0)
     stored = load_checkpoint(start(data=data).folder / "checkpoints" / "last.ckpt")
     assert stored["DataModule"] is stored["brainnet"]["scaling"]
     assert stored["DataModule"] == data.state_dict()
 
 
-def test_only_state_that_never_changes_is_not_copied():
-    class Counting(DataModule):
-        """Tells more than ours, and in an object that it may change."""
-
-        def state_dict(self):
-            return super().state_dict()
-
-    for kind, still in ((DataModule, 2), (Counting, 1)):
-        store, data = AtomicCheckpointIO(), kind(Moons(rows=100), seed=0)
-        kept = Checkpoints({"name": "moons"}, store)
-        kept.on_save_checkpoint(types.SimpleNamespace(datamodule=data), None, {})
-        assert len(store.still) == still
-
-
-def test_scaling_is_also_that_of_a_class_of_the_users(start):
-    class Mine(DataModule):
-        """Derived, so that Lightning stores its state under another name."""
+def test_load_scaling_works_for_a_derived_data_module(start):
+    class UserData(DataModule):
+        """Lightning stores the state of a derived class under its name."""
 
     data = DataModule(Moons(rows=100), seed=0)
     path = start(data=data).folder / "checkpoints" / "best.ckpt"
-    other = Mine(Moons(rows=200), seed=9)
+    other = UserData(Moons(rows=200), seed=9)
     load_scaling(other, load_checkpoint(path))
     assert other.scaling == data.scaling
 
 
 @pytest.mark.parametrize("scaling", [None, {}, {"scaling": {}, "target_scaling": {}}])
-def test_scaling_that_is_not_told_is_said_in_words(start, moons, scaling):
+def test_missing_scaling_is_rejected(start, moons, scaling):
     checkpoint = load_checkpoint(start().folder / "checkpoints" / "best.ckpt")
     checkpoint["brainnet"]["scaling"] = scaling
-    with pytest.raises(InputError, match="does not say how its data were scaled"):
+    with pytest.raises(InputError, match="has no scaling of its data"):
         load_scaling(moons, checkpoint)
 
 
 @pytest.mark.parametrize(
     "damage", ["cut", "flipped", "empty", "text", "folder", "missing", "foreign", "code"]
 )
-def test_what_is_damaged_or_foreign_is_said_in_words(start, tmp_path, damage):
+def test_damaged_and_foreign_files_are_rejected(start, tmp_path, damage):
     path = tmp_path / "damaged.ckpt"
     match damage:
         case "cut":
@@ -141,19 +139,19 @@ def test_what_is_damaged_or_foreign_is_said_in_words(start, tmp_path, damage):
         load_checkpoint(path)
 
 
-def test_a_newer_format_is_said_in_words(tmp_path):
+def test_a_newer_format_is_rejected(tmp_path):
     torch.save({"brainnet": {"format": 99}}, tmp_path / "a.ckpt")
-    with pytest.raises(InputError, match="newer brainnet"):
+    with pytest.raises(InputError, match="newer version of brainnet"):
         load_checkpoint(tmp_path / "a.ckpt")
 
 
-OURS_ALONE = {ALSO: []}
+NO_FURTHER_PATHS = {_DELAYED: []}
 
 
-def test_somebody_elses_is_there_at_once_wherever_it_belongs(tmp_path):
+def test_checkpoints_of_other_callbacks_are_written_at_once(tmp_path):
     store, settled = AtomicCheckpointIO(), []
-    store.settle = lambda: settled.append(True)
-    store._due = time.monotonic() + 60
+    store.before_write = lambda: settled.append(True)
+    store._next_write = time.monotonic() + 60
     path = tmp_path / "new" / "loss" / "a.ckpt"
     store.save_checkpoint({"value": 1}, path)
     assert torch.load(path, weights_only=True) == {"value": 1}
@@ -162,16 +160,16 @@ def test_somebody_elses_is_there_at_once_wherever_it_belongs(tmp_path):
     assert not path.exists()
 
 
-def test_what_is_removed_before_it_is_written_stays_away(tmp_path):
+def test_a_removed_pending_checkpoint_is_not_written(tmp_path):
     store = AtomicCheckpointIO()
-    store._due = time.monotonic() + 60
-    store.save_checkpoint({"value": 1}, tmp_path / "a.ckpt", OURS_ALONE)
+    store._next_write = time.monotonic() + 60
+    store.save_checkpoint({"value": 1}, tmp_path / "a.ckpt", NO_FURTHER_PATHS)
     store.remove_checkpoint(tmp_path / "a.ckpt")
     store.flush()
     assert not list(tmp_path.iterdir())
 
 
-def test_lightnings_own_checkpoints_keep_their_promises(start, tmp_path):
+def test_model_checkpoint_works_beside_the_run_checkpoint(start, tmp_path):
     best = ModelCheckpoint(
         tmp_path / "theirs", "{epoch}", monitor="loss/validation", save_top_k=1, save_last=True
     )
@@ -180,29 +178,27 @@ def test_lightnings_own_checkpoints_keep_their_promises(start, tmp_path):
     assert Path(best.best_model_path).exists()
 
 
-def test_looks_are_on_disk_before_the_checkpoint_that_goes_on_from_them(
-    start, tmp_path, monkeypatch
-):
-    seen, save = [], checkpoint_module._save
+def test_readings_are_on_disk_before_their_checkpoint(start, tmp_path, monkeypatch):
+    seen, save = [], checkpoint_module._serialize
 
-    def saved(checkpoint, file):
+    def record(checkpoint, file):
         steps = [reading.step for reading in read_recording(tmp_path / "run")]
         seen.append((checkpoint["global_step"], max(steps, default=-1)))
         save(checkpoint, file)
 
-    monkeypatch.setattr(checkpoint_module, "_save", saved)
+    monkeypatch.setattr(checkpoint_module, "_serialize", record)
     start(observe=Observe(every=1), trainer={"max_epochs": 3})
     assert max(step for step, _ in seen) == 21
     assert all(last == step - 1 for step, last in seen)
 
 
-def test_writes_no_more_often_than_pays_and_nothing_is_lost(tmp_path):
+def test_delayed_checkpoints_are_copied_and_written_by_flush(tmp_path):
     store = AtomicCheckpointIO()
     path, value = tmp_path / "last.ckpt", torch.zeros(3)
-    store.save_checkpoint({"value": value}, path, OURS_ALONE)
-    store._due = time.monotonic() + 60  # as if writing had taken three seconds
+    store.save_checkpoint({"value": value}, path, NO_FURTHER_PATHS)
+    store._next_write = time.monotonic() + 60  # as if writing had taken three seconds
     value.fill_(1)
-    store.save_checkpoint({"value": value}, path, OURS_ALONE)
+    store.save_checkpoint({"value": value}, path, NO_FURTHER_PATHS)
     value.fill_(2)
     assert torch.load(path, weights_only=True)["value"].tolist() == [0, 0, 0]
     store.flush()
@@ -210,12 +206,12 @@ def test_writes_no_more_often_than_pays_and_nothing_is_lost(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_waits_is_written_once_it_is_due_though_nothing_more_is_stored(tmp_path, monkeypatch):
+def test_pending_checkpoints_are_written_when_they_are_due(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(checkpoint_module.time, "monotonic", lambda: now[0])
     store = AtomicCheckpointIO()
-    checkpoints = Checkpoints({}, store)
-    whole = checkpoint_module.written_whole
+    callback = RunCheckpoint({}, store)
+    whole = checkpoint_module.open_atomic
 
     @contextlib.contextmanager
     def slowly(path):
@@ -223,22 +219,22 @@ def test_what_waits_is_written_once_it_is_due_though_nothing_more_is_stored(tmp_
             yield file
         now[0] += 3
 
-    monkeypatch.setattr(checkpoint_module, "written_whole", slowly)
-    store.save_checkpoint({"value": 0}, tmp_path / "last.ckpt", OURS_ALONE)
-    store.save_checkpoint({"value": 1}, tmp_path / "best.ckpt", OURS_ALONE)
-    now[0] += 59  # a twentieth of the time for writing: 60 s after it took 3
-    assert not checkpoints.needs_step(0)
-    checkpoints.on_validation_batch_start(None, None, None, 0, 0)
+    monkeypatch.setattr(checkpoint_module, "open_atomic", slowly)
+    store.save_checkpoint({"value": 0}, tmp_path / "last.ckpt", NO_FURTHER_PATHS)
+    store.save_checkpoint({"value": 1}, tmp_path / "best.ckpt", NO_FURTHER_PATHS)
+    now[0] += 149  # 2% of the time for writing: 150 s after it took 3
+    assert not callback.needs_step(0)
+    callback.on_validation_batch_start(None, None, None, 0, 0)
     assert not (tmp_path / "best.ckpt").exists()
     now[0] += 2
-    assert checkpoints.needs_step(1)
-    checkpoints.on_train_batch_start(None, None, None, 0)
+    assert callback.needs_step(1)
+    callback.on_train_batch_start(None, None, None, 0)
     assert torch.load(tmp_path / "best.ckpt", weights_only=True) == {"value": 1}
-    assert not checkpoints.needs_step(2)
+    assert not callback.needs_step(2)
 
 
-class LooksAtTheFolder(Callback):
-    """Sets the clock on in mid-epoch, and notes at which step the best is there."""
+class WatchesBestCheckpoint(Callback):
+    """Advances the clock within an epoch, and records when best.ckpt exists."""
 
     def __init__(self, folder, now):
         self.path, self.now, self.seen = folder / "checkpoints" / "best.ckpt", now, []
@@ -250,50 +246,52 @@ class LooksAtTheFolder(Callback):
         return False
 
 
-def test_a_long_epoch_does_not_keep_the_best_in_memory(start, tmp_path, monkeypatch):
+def test_the_best_checkpoint_is_written_during_a_long_epoch(start, tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(checkpoint_module, "_SHARE_OF_TIME", 1e-9)  # nothing more is due by itself
+    monkeypatch.setattr(
+        checkpoint_module, "_MAX_WRITE_SHARE", 1e-9
+    )  # nothing more is due by itself
     real = time.monotonic
     monkeypatch.setattr(checkpoint_module.time, "monotonic", lambda: real() + now[0])
-    looks = LooksAtTheFolder(tmp_path / "run", now)
-    monkeypatch.setattr(checkpoint_module.Checkpoints, "on_train_end", lambda *_: None)
-    start(callbacks=[looks], trainer={"max_epochs": 2})
-    assert looks.seen[0] is False
-    assert looks.seen[-1] is True
+    watcher = WatchesBestCheckpoint(tmp_path / "run", now)
+    monkeypatch.setattr(checkpoint_module.RunCheckpoint, "on_train_end", lambda *_: None)
+    start(callbacks=[watcher], trainer={"max_epochs": 2})
+    assert watcher.seen[0] is False
+    assert watcher.seen[-1] is True
 
 
-def test_all_that_waits_counts_but_what_is_shared_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_module, "_BYTES_IN_MEMORY", 1000)
+def test_large_pending_checkpoints_are_written_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "_MAX_PENDING_BYTES", 1000)
     store = AtomicCheckpointIO()
-    store._due = time.monotonic() + 60
+    store._next_write = time.monotonic() + 60
     values = [{"value": torch.full((100,), float(number))} for number in range(3)]
-    store.save_checkpoint(values[0], tmp_path / "a", {ALSO: [tmp_path / "b"]})
-    store.save_checkpoint(values[1], tmp_path / "c", OURS_ALONE)
+    store.save_checkpoint(values[0], tmp_path / "a", {_DELAYED: [tmp_path / "b"]})
+    store.save_checkpoint(values[1], tmp_path / "c", NO_FURTHER_PATHS)
     assert not list(tmp_path.iterdir())
-    store.save_checkpoint(values[2], tmp_path / "d", OURS_ALONE)  # 1200 bytes would wait
+    store.save_checkpoint(values[2], tmp_path / "d", NO_FURTHER_PATHS)  # 1200 bytes would wait
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "d"}
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_what_cannot_be_written_and_is_shared_is_not_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_module, "_BYTES_IN_MEMORY", 1000)
+def test_a_failed_write_is_kept_unless_it_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "_MAX_PENDING_BYTES", 1000)
     disk = Disk(monkeypatch)
     disk.full = True
     store, value = AtomicCheckpointIO(), torch.zeros(200)
-    store.save_checkpoint({"value": value}, tmp_path / "a", {ALSO: [tmp_path / "b"]})
+    store.save_checkpoint({"value": value}, tmp_path / "a", {_DELAYED: [tmp_path / "b"]})
     value.fill_(1)
     disk.full = False
-    store.finish()
+    store.flush()
     for name in ("a", "b"):
         assert not torch.load(tmp_path / name, weights_only=True)["value"].any()
     disk.full = True
-    with pytest.raises(NotStored, match="No space left"):
-        store.save_checkpoint({"value": torch.zeros(300)}, tmp_path / "c", OURS_ALONE)
+    with pytest.raises(CheckpointWriteError, match="No space left"):
+        store.save_checkpoint({"value": torch.zeros(300)}, tmp_path / "c", NO_FURTHER_PATHS)
 
 
-def test_writing_takes_no_memory_of_its_own(tmp_path, monkeypatch):
+def test_writing_makes_no_copy_in_memory(tmp_path, monkeypatch):
     most = []
-    real = checkpoint_module.written_whole
+    real = checkpoint_module.open_atomic
 
     @contextlib.contextmanager
     def watched(path):
@@ -303,15 +301,15 @@ def test_writing_takes_no_memory_of_its_own(tmp_path, monkeypatch):
             pieces.write = lambda content: (most.append(len(content)), taken(content))[1]
             yield pieces
 
-    monkeypatch.setattr(checkpoint_module, "written_whole", watched)
+    monkeypatch.setattr(checkpoint_module, "open_atomic", watched)
     weights = {str(number): torch.zeros(100_000) for number in range(20)}
-    AtomicCheckpointIO().save_checkpoint(weights, tmp_path / "a", {ALSO: [tmp_path / "b"]})
+    AtomicCheckpointIO().save_checkpoint(weights, tmp_path / "a", {_DELAYED: [tmp_path / "b"]})
     assert max(most) < 2**20 < sum(weight.nbytes for weight in weights.values())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 class NearlyFull(io.RawIOBase):
-    """Takes a few bytes; PyTorch's writer would hide the reason."""
+    """Accepts 300 bytes; PyTorch's writer hides the error."""
 
     def __init__(self, path):
         self.path, self.room = path, 300
@@ -327,14 +325,14 @@ class NearlyFull(io.RawIOBase):
 
 
 class Disk:
-    """Writes whole files, while there is room."""
+    """Writes files until it is full."""
 
     def __init__(self, monkeypatch):
         self.full, self.asked = False, 0
-        self._written = checkpoint_module.written_whole
-        monkeypatch.setattr(checkpoint_module, "written_whole", self.written)
-        monkeypatch.setattr(checkpoint_module, "_SHARE_OF_TIME", 1e9)  # each one is due
-        monkeypatch.setattr(checkpoint_module, "_SECONDS_BETWEEN_TRIES", 0.0)
+        self._written = checkpoint_module.open_atomic
+        monkeypatch.setattr(checkpoint_module, "open_atomic", self.written)
+        monkeypatch.setattr(checkpoint_module, "_MAX_WRITE_SHARE", 1e9)  # each one is due
+        monkeypatch.setattr(checkpoint_module, "_RETRY_SECONDS", 0.0)
 
     @contextlib.contextmanager
     def written(self, path):
@@ -345,8 +343,8 @@ class Disk:
             yield file
 
 
-class FillsUp(Callback):
-    """Has the disk full from the end of one epoch to that of another."""
+class FillsDisk(Callback):
+    """Fills the disk from one epoch to another."""
 
     def __init__(self, disk, first, last):
         self.disk, self.first, self.last = disk, first, last
@@ -355,10 +353,10 @@ class FillsUp(Callback):
         self.disk.full = self.first <= trainer.current_epoch < self.last
 
 
-def test_a_disk_that_is_full_for_a_while_costs_nothing(start, monkeypatch, caplog):
+def test_a_temporarily_full_disk_changes_nothing(start, monkeypatch, caplog):
     expected = start(trainer={"max_epochs": 4})
     disk = Disk(monkeypatch)
-    result = start(trainer={"max_epochs": 4}, callbacks=[FillsUp(disk, 1, 3)])
+    result = start(trainer={"max_epochs": 4}, callbacks=[FillsDisk(disk, 1, 3)])
     assert result.state == "finished"
     assert disk.asked > 5
     assert caplog.text.count("No space left on device") == 1
@@ -370,24 +368,93 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(start, monkeypatch, caplo
         assert torch.equal(one["state_dict"][name], value)
 
 
-def test_a_disk_that_stays_full_fails_the_run_in_words(start, monkeypatch, tmp_path):
+def test_a_full_disk_fails_the_run_with_a_message(start, monkeypatch, tmp_path):
     disk = Disk(monkeypatch)
     with pytest.raises(TrainingFailure, match=r"No space left on device.*last\.ckpt.*resume="):
-        start(folder=tmp_path / "run", trainer={"max_epochs": 3}, callbacks=[FillsUp(disk, 1, 9)])
+        start(folder=tmp_path / "run", trainer={"max_epochs": 3}, callbacks=[FillsDisk(disk, 1, 9)])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["state"] == "failed"
     assert "No space left" in summary["reason"]
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["epoch"] == 0
 
 
-def test_a_checkpoint_of_somebody_else_that_fails_costs_none_of_ours(start, tmp_path):
-    class Elsewhere(Callback):
+def test_a_failing_checkpoint_of_another_callback_loses_no_run_checkpoint(start, tmp_path):
+    class SavesElsewhere(Callback):
         def on_train_epoch_end(self, trainer, module):
             if trainer.current_epoch == 5:
                 (tmp_path / "file").write_text("")
                 trainer.save_checkpoint(tmp_path / "file" / "x.ckpt")
 
     with pytest.raises(TrainingFailure, match="cannot be written"):
-        start(callbacks=[Elsewhere()], trainer={"max_epochs": 9})
+        start(callbacks=[SavesElsewhere()], trainer={"max_epochs": 9})
     last = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert last["global_step"] == 7 * 5
+
+
+def test_copying_keeps_types_and_metadata():
+    state = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).state_dict()
+    copied = _copy_state({"state": state, "betas": (torch.ones(2), 1.0), "rates": [0.1]})
+    assert type(copied["state"]) is type(state)
+    assert copied["state"]._metadata == state._metadata
+    assert copied["betas"][0].tolist() == [1.0, 1.0]
+    assert (copied["betas"][1], copied["rates"]) == (1.0, [0.1])
+
+
+def test_copies_do_not_change_with_the_original():
+    weight, rates = nn.Parameter(torch.zeros(3, 2)), [0.1]
+    copied = _copy_state({"weight": weight, "part": weight.detach()[1:], "rates": rates})
+    with torch.no_grad():
+        weight.fill_(1)
+    rates[0] = 0.2
+    assert not copied["weight"].any()
+    assert not copied["part"].any()
+    assert not copied["weight"].requires_grad
+    assert copied["rates"] == [0.1]
+
+
+def test_sparse_and_conjugate_tensors_are_copied():
+    sparse, conjugate = torch.eye(3).to_sparse(), torch.tensor([1 + 2j]).conj()
+    copied = _copy_state([sparse, conjugate])
+    assert torch.equal(copied[0].to_dense(), torch.eye(3))
+    assert copied[1].tolist() == [1 - 2j]
+
+
+def test_what_the_run_checkpoint_adds_is_not_copied():
+    state = {"columns": [{"name": "a"}]}
+    added = {"config": {"name": "moons"}, "scaling": state}
+    checkpoint = {"brainnet": added, "DataModule": state, "weight": torch.zeros(2)}
+    copied = _copy_checkpoint(checkpoint)
+    assert copied["brainnet"] is added
+    assert copied["DataModule"] is state
+    assert copied["weight"] is not checkpoint["weight"]
+
+
+def draw():
+    return random.random(), np.random.rand(), np.random.randn(), torch.rand(()).item()
+
+
+def test_the_same_seed_draws_the_same_numbers():
+    with fork_random_state(3):
+        first = draw()
+    with fork_random_state(3):
+        assert draw() == first
+    with fork_random_state(4):
+        assert draw() != first
+
+
+def test_forking_does_not_change_later_numbers():
+    torch.manual_seed(0)
+    state = get_random_state()
+    undisturbed = draw()
+    set_random_state(state)
+    with fork_random_state(3):
+        draw()
+    assert draw() == undisturbed
+
+
+def test_random_state_can_be_stored_and_restored(tmp_path):
+    np.random.randn()  # leaves a second normal number cached
+    torch.save(get_random_state(), tmp_path / "state.pt")
+    expected = draw()
+    set_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert draw() == expected

@@ -10,10 +10,16 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from brainnet.data.datamodule import DataModule
 from brainnet.data.datasets import Diabetes
 from brainnet.errors import InputError, TrainingFailure
+from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.observation.tags import get_description
 from brainnet.structure.network import Network
-from brainnet.training.module import LearningModule
+from brainnet.training.module import (
+    FOREACH_OPTIMIZERS,
+    MAX_FOREACH_WEIGHTS,
+    LearningModule,
+    use_foreach,
+)
 from brainnet.training.trainer import quiet
 
 
@@ -57,7 +63,7 @@ def learning(network, **options):
     return LearningModule(network, BinaryCrossEntropy(), task="binary", targets=2, **options)
 
 
-def test_curves_begin_where_the_untrained_network_guesses(moons, network, tmp_path):
+def test_curves_start_with_the_untrained_network(moons, network, tmp_path):
     with torch.no_grad():
         outputs = network(moons.take("validation")[0])
     loss = BinaryCrossEntropy()(outputs, moons.take("validation")[1]).item()
@@ -69,7 +75,7 @@ def test_curves_begin_where_the_untrained_network_guesses(moons, network, tmp_pa
     assert list(points.curve("accuracy/train")) == [0, 7, 14]
 
 
-def test_every_tag_is_one_that_observation_knows(moons, network, tmp_path):
+def test_every_tag_has_a_description(moons, network, tmp_path):
     module = learning(network)
     _, trainer = fit(module, moons, tmp_path)
     judge(trainer, module, moons)
@@ -77,7 +83,7 @@ def test_every_tag_is_one_that_observation_knows(moons, network, tmp_path):
     assert all(get_description(tag) for tag in module.curves)
 
 
-def test_training_loss_is_the_mean_of_the_losses_along_the_way(moons, network, tmp_path):
+def test_the_training_loss_is_the_mean_over_the_epoch(moons, network, tmp_path):
     losses = []
 
     class Note(Callback):
@@ -100,7 +106,7 @@ def test_steps_are_those_of_the_optimizer(moons, network, tmp_path):
     assert list(points.curve("loss/train")) == [0, 4, 8]
 
 
-def test_the_first_guess_changes_nothing(moons, tmp_path):
+def test_the_untrained_evaluation_changes_no_state(moons, tmp_path):
     class Peek(Callback):
         def on_train_start(self, trainer, pl_module):
             self.random = torch.get_rng_state()
@@ -123,7 +129,7 @@ def test_callbacks_can_monitor_the_curves(moons, network, tmp_path):
     assert {"loss/train", "loss/validation", "accuracy/validation"} <= set(trainer.callback_metrics)
 
 
-def test_any_loader_will_do(moons, network, tmp_path):
+def test_any_data_loader_works(moons, network, tmp_path):
     points = Points(tmp_path)
     with quiet():
         trainer = Trainer(
@@ -150,7 +156,7 @@ class Stream(IterableDataset):
         return iter(self.rows)
 
 
-def test_a_loader_need_not_know_its_length(moons, network, tmp_path):
+def test_a_data_loader_without_length_works(moons, network, tmp_path):
     points = Points(tmp_path)
     with quiet():
         trainer = Trainer(
@@ -168,17 +174,17 @@ def test_a_loader_need_not_know_its_length(moons, network, tmp_path):
     assert list(points.curve("loss/train")) == [0, 2, 4, 6, 7, 9, 11, 13, 14]
 
 
-def test_rows_that_are_another_processs_are_thought_about_and_not_counted(moons, network):
+def test_rows_of_another_process_are_not_counted(moons, network):
     module = learning(network)
     rows, truths = (part[:4] for part in moons.take("test"))
     for own in (0, 3):
-        module._judge("test", (rows, truths), own)
+        module._evaluate_batch("test", (rows, truths), own)
     expected = BinaryCrossEntropy()(network(rows[:3]), truths[:3]).item()
-    assert module.test_tally.read()["loss"] == pytest.approx(expected)
-    assert module.test_tally.confusion_matrix().sum() == 3
+    assert module.test_metrics.read()["loss"] == pytest.approx(expected)
+    assert module.test_metrics.compute_confusion().sum() == 3
 
 
-def test_a_test_leaves_its_confusion(moons, network, tmp_path):
+def test_a_test_counts_the_confusion_matrix(moons, network, tmp_path):
     module = learning(network)
     _, trainer = fit(module, moons, tmp_path)
     judge(trainer, module, moons)
@@ -188,7 +194,7 @@ def test_a_test_leaves_its_confusion(moons, network, tmp_path):
     assert module.curves["accuracy/test"] == pytest.approx(share)
 
 
-def test_a_regression_is_judged_by_r2(tmp_path):
+def test_regression_is_scored_by_r2(tmp_path):
     data = DataModule(Diabetes())
     network = Network([10, 8, 1], generator=torch.Generator().manual_seed(0))
     module = LearningModule(network, MeanSquaredError(), task="regression", targets=data.targets)
@@ -199,7 +205,7 @@ def test_a_regression_is_judged_by_r2(tmp_path):
     assert "accuracy/train" not in {tag for tag, _, _ in points.points}
 
 
-def test_a_loss_of_pytorch_serves_as_well(moons, tmp_path):
+def test_losses_of_pytorch_give_the_same_curves(moons, tmp_path):
     ours = LearningModule(
         Network([2, 2], generator=torch.Generator().manual_seed(0)),
         CrossEntropy(),
@@ -215,7 +221,7 @@ def test_a_loss_of_pytorch_serves_as_well(moons, tmp_path):
     assert fit(ours, moons, tmp_path)[0].points == fit(theirs, moons, tmp_path)[0].points
 
 
-def test_a_schedule_moves_at_every_step(moons, network, tmp_path):
+def test_a_schedule_is_stepped_at_every_step(moons, network, tmp_path):
     rates = []
 
     class Note(Callback):
@@ -230,7 +236,7 @@ def test_a_schedule_moves_at_every_step(moons, network, tmp_path):
     assert rates == pytest.approx([1.4 - 0.1 * step for step in range(14)])
 
 
-def test_a_plateau_is_watched_by_epoch(moons, network, tmp_path):
+def test_reduce_on_plateau_is_stepped_once_per_epoch(moons, network, tmp_path):
     module = learning(
         network,
         optimizer=lambda p: torch.optim.SGD(p, lr=1e-12),
@@ -242,13 +248,13 @@ def test_a_plateau_is_watched_by_epoch(moons, network, tmp_path):
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-14)
 
 
-def test_a_schedule_without_an_end_is_said_in_words(moons, network, tmp_path):
+def test_a_schedule_without_an_end_is_rejected(moons, network, tmp_path):
     module = learning(network, schedule=lambda optimizer, steps: None)
     with pytest.raises(InputError, match=r"trainer\.max_epochs"):
         fit(module, moons, tmp_path, max_epochs=-1)
 
 
-def test_a_loss_that_is_not_finite_stops_at_once(moons, network, tmp_path):
+def test_a_non_finite_loss_stops_at_its_step(moons, network, tmp_path):
     class Poison(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             if trainer.global_step == 4:
@@ -256,3 +262,102 @@ def test_a_loss_that_is_not_finite_stops_at_once(moons, network, tmp_path):
 
     with pytest.raises(TrainingFailure, match="the loss became nan at step 4"):
         fit(learning(network), moons, tmp_path, callbacks=[Poison()])
+
+
+SHAPES = ((9, 7), (9,), (3, 9), ())
+
+SETTINGS = {
+    "adam": [{}, {"weight_decay": 0.01, "eps": 1e-4}, {"amsgrad": True}, {"maximize": True}],
+    "adamw": [{}, {"amsgrad": True, "betas": (0.8, 0.99)}],
+    "rmsprop": [{}, {"momentum": 0.9, "centered": True, "weight_decay": 0.1}],
+}
+
+
+def trained(name, settings, dtype, *, together):
+    drawn = torch.Generator().manual_seed(0)
+    weights = [
+        torch.nn.Parameter(torch.randn(shape, generator=drawn).to(dtype)) for shape in SHAPES
+    ]
+    optimizer = OPTIMIZERS[name](weights, lr=0.01, **settings)
+    if together:
+        use_foreach(optimizer)
+        assert optimizer.param_groups[0]["foreach"]
+    for step in range(20):
+        for weight in weights:
+            scale = 10.0 ** torch.randint(-20, 3, weight.shape, generator=drawn)
+            weight.grad = torch.randn(weight.shape, generator=drawn).to(dtype) * scale.to(dtype)
+        if step % 7 == 3:
+            weights[2].grad = None
+        if step == 10:
+            optimizer.param_groups[0]["lr"] = 0.003
+        optimizer.step()
+    return weights
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("name", "settings"), [(name, each) for name, all_ in SETTINGS.items() for each in all_]
+)
+def test_foreach_is_bit_identical(name, settings, dtype):
+    single = trained(name, settings, dtype, together=False)
+    assert all(map(torch.equal, trained(name, settings, dtype, together=True), single))
+
+
+def test_every_foreach_optimizer_is_tested():
+    assert {OPTIMIZERS[name] for name in SETTINGS} == set(FOREACH_OPTIMIZERS)
+
+
+@pytest.mark.parametrize(
+    ("weight", "options"),
+    [
+        (torch.zeros(3), {"foreach": False}),
+        (torch.zeros(3), {"fused": True}),
+        (torch.zeros(3, dtype=torch.bfloat16), {}),  # in it, both round differently
+        (torch.zeros(MAX_FOREACH_WEIGHTS + 1), {}),
+    ],
+)
+def test_foreach_is_not_enabled_if_chosen_different_or_large(weight, options):
+    optimizer = torch.optim.Adam([torch.nn.Parameter(weight)], **options)
+    before = optimizer.param_groups[0]["foreach"]
+    assert use_foreach(optimizer).param_groups[0]["foreach"] is before
+
+
+def test_foreach_is_not_enabled_for_derived_optimizers():
+    class Theirs(torch.optim.Adam):
+        pass
+
+    optimizer = Theirs([torch.nn.Parameter(torch.zeros(3))])
+    assert use_foreach(optimizer).param_groups[0]["foreach"] is None
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("tensors", ["lr", "betas"])
+def test_tensor_settings_work_as_without_foreach(name, tensors):
+    if tensors == "betas" and name == "rmsprop":
+        return
+    value = torch.tensor(0.01)
+    settings = {"lr": value} if tensors == "lr" else {"betas": (value, torch.tensor(0.9))}
+    found = []
+    for prepare in (use_foreach, lambda optimizer: optimizer):
+        weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+        optimizer = prepare(OPTIMIZERS[name]([weight], **settings))
+        weight.grad = torch.tensor([3.0, -1.0])
+        optimizer.step()
+        found.append(weight)
+    assert torch.equal(*found)
+    assert not torch.equal(found[0], torch.tensor([1.0, 2.0]))
+
+
+def test_foreach_is_enabled_after_loading_a_state():
+    single, together = (torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))]) for _ in range(2))
+    use_foreach(together).load_state_dict(single.state_dict())
+    assert together.param_groups[0]["foreach"] is True
+
+
+def test_a_loaded_choice_against_foreach_is_kept():
+    single, together = (
+        torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))], foreach=choice)
+        for choice in (False, None)
+    )
+    use_foreach(together).load_state_dict(single.state_dict())
+    assert together.param_groups[0]["foreach"] is False

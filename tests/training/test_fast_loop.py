@@ -19,16 +19,16 @@ from brainnet.data.datasets import Moons
 from brainnet.errors import TrainingFailure
 from brainnet.learning.learning_rate import WarmupCosine
 from brainnet.training.callbacks import Observe
-from brainnet.training.checkpoint import AtomicCheckpointIO, Checkpoints
+from brainnet.training.checkpoint import AtomicCheckpointIO, RunCheckpoint
 from brainnet.training.checkpoint_files import load_checkpoint
 from brainnet.training.fast_loop import FastLoop, SelectiveCallback, is_selective
+from brainnet.training.loggers import Progress
 from brainnet.training.plot_callback import PlotCallback
-from brainnet.training.progress import Progress
-from brainnet.training.signals import SignalHandler
+from brainnet.training.trainer import SignalHandler
 
 
 class EachStep(Callback):
-    """Wants to be told about each step, so that none is taken in a burst."""
+    """Needs each step, so that the fast loop takes none."""
 
     def __init__(self):
         self.steps = []
@@ -38,7 +38,7 @@ class EachStep(Callback):
 
 
 class Points(CSVLogger):
-    """Keeps every point in memory."""
+    """Keeps all points in memory."""
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -49,25 +49,25 @@ class Points(CSVLogger):
 
 
 @pytest.fixture
-def bursts(monkeypatch):
-    """The steps that were taken in bursts."""
+def fast_steps(monkeypatch):
+    """The steps that were taken by the fast loop."""
     taken = []
-    take = FastLoop._step
+    take_step = FastLoop._take_step
 
-    def noted(burst, told):
-        taken.append(burst._trainer.global_step)
-        take(burst, told)
+    def record(loop, callbacks):
+        taken.append(loop._trainer.global_step)
+        take_step(loop, callbacks)
 
-    monkeypatch.setattr(FastLoop, "_step", noted)
+    monkeypatch.setattr(FastLoop, "_take_step", record)
     return taken
 
 
 @pytest.fixture
-def run(start, tmp_path, bursts):
-    """Train on the moons, forty steps an epoch, and return all there is to know about it."""
+def run(start, tmp_path, fast_steps):
+    """Train with 40 steps per epoch; return all results, and the steps of the fast loop."""
 
     def ran(name, network=None, **options):
-        bursts.clear()
+        fast_steps.clear()
         points = Points(tmp_path)
         data = DataModule(Moons(rows=570), batch_size=10)
         result = start(
@@ -86,24 +86,24 @@ def run(start, tmp_path, bursts):
             "metrics": result.metrics,
             "weights": result.network.state_dict(),
             "readings": [
-                {name: value for name, value in vars_of(reading).items() if "second" not in name}
+                {name: value for name, value in get_fields(reading).items() if "second" not in name}
                 for reading in result.readings
             ],
-        }, list(bursts)
+        }, list(fast_steps)
 
     return ran
 
 
-def vars_of(reading):
+def get_fields(reading):
     return {name: getattr(reading, name) for name in reading.__slots__}
 
 
-def same(one, other):
-    """Equal to the bit, NaN being equal to NaN."""
+def is_same(one, other):
+    """Whether values are bit-identical; NaN equals NaN."""
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(map(is_same, one, other))
     if isinstance(one, torch.Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
     return one == other or (one != one and other != other)
@@ -120,7 +120,7 @@ def lbfgs(parameters):
 def networks():
     torch.manual_seed(3)
     return {
-        "ours": None,
+        "brainnet": None,
         "random": nn.Sequential(
             nn.Linear(2, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.3), nn.Linear(6, 1)
         ),
@@ -148,43 +148,43 @@ CASES = {
     "validation every second epoch": lambda: {"trainer": {"check_val_every_n_epoch": 2}},
     "no validation": lambda: {"trainer": {"limit_val_batches": 0}},
     "overfitting": lambda: {"trainer": {"overfit_batches": 5}},
-    "an early stop": lambda: {
+    "early stopping": lambda: {
         "callbacks": [EarlyStopping("loss/validation", patience=0, min_delta=1.0)]
     },
-    "looks": lambda: {"observe": Observe(every=9)},
-    "full looks": lambda: {"observe": Observe(every=40, level="full")},
+    "observation": lambda: {"observe": Observe(every=9)},
+    "full observation": lambda: {"observe": Observe(every=40, level="full")},
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gives_what_single_steps_give_to_the_bit(run, case):
-    quick, taken = run("quick", **with_callback(CASES[case]()))
+def test_results_are_bit_identical_to_single_steps(run, case):
+    fast, taken = run("fast", **with_callback(CASES[case]()))
     each = EachStep()
     slow, none = run("slow", **with_callback(CASES[case](), each))
     assert not none
     assert len(taken) > len(each.steps) / 2
     assert set(taken) < set(each.steps)
-    assert same(quick, slow)
+    assert is_same(fast, slow)
 
 
 def with_callback(options, *more):
     return {**options, "callbacks": [*options.get("callbacks", ()), *more]}
 
 
-def test_a_look_is_taken_in_the_middle_of_a_burst(run):
-    told, taken = run("quick", observe=Observe(every=9))
-    looks = [reading["step"] for reading in told["readings"]]
-    assert looks == [0, 1, 2, 5, *range(9, 80, 9)]
-    # The first and the last step of an epoch are Lightning's own.
+def test_observed_steps_are_taken_by_the_fast_loop(run):
+    result, taken = run("fast", observe=Observe(every=9))
+    observed = [reading["step"] for reading in result["readings"]]
+    assert observed == [0, 1, 2, 5, *range(9, 80, 9)]
+    # Lightning takes the first and the last step of an epoch.
     assert taken == [step for step in range(80) if step not in {0, 39, 40, 79}]
 
 
-def test_a_resumed_run_goes_on_to_the_bit_either_way(run, start, tmp_path):
+def test_resumed_runs_are_bit_identical_with_and_without_the_fast_loop(run, start, tmp_path):
     options = {
         "schedule": lambda optimizer, _: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
     }
     whole, _ = run("whole", trainer={"max_epochs": 4}, **options)
-    for name, more in {"quick": [], "slow": [EachStep()]}.items():
+    for name, more in {"fast": [], "slow": [EachStep()]}.items():
         run(name, **options, callbacks=more)
         resumed = start(
             data=DataModule(Moons(rows=570), batch_size=10),
@@ -193,14 +193,14 @@ def test_a_resumed_run_goes_on_to_the_bit_either_way(run, start, tmp_path):
             **options,
         )
         last = load_checkpoint(resumed.folder / "checkpoints" / "last.ckpt")
-        assert same(resumed.network.state_dict(), whole["weights"])
-        assert same(resumed.metrics, whole["metrics"])
+        assert is_same(resumed.network.state_dict(), whole["weights"])
+        assert is_same(resumed.metrics, whole["metrics"])
         for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "brainnet"):
-            assert same(last[part], whole["last"][part])
+            assert is_same(last[part], whole["last"][part])
 
 
 class Signal(nn.Module):
-    """Sends a signal from within a certain forward pass of training."""
+    """Sends a signal during one forward pass of training."""
 
     def __init__(self, at):
         super().__init__()
@@ -216,17 +216,17 @@ class Signal(nn.Module):
         return self.layer(inputs)
 
 
-def test_a_signal_ends_a_burst(start, bursts):
+def test_a_signal_ends_the_fast_loop(start, fast_steps):
     network = Signal(at=20)
     result = start(network, DataModule(Moons(rows=570), batch_size=10))
     assert result.state == "interrupted"
-    # The step during which it came, and the single step at whose end a run may stop.
+    # The step of the signal, and one step of Lightning, which can stop at its end.
     assert (network.passes, result.steps) == (21, 21)
-    assert len(bursts) == 19
+    assert len(fast_steps) == 19
 
 
 class Poisoned(nn.Module):
-    """Gives NaN from a certain forward pass of training on."""
+    """Returns NaN after some forward passes of training."""
 
     def __init__(self, at):
         super().__init__()
@@ -239,11 +239,11 @@ class Poisoned(nn.Module):
         return self.layer(inputs) * (math.nan if self.passes > self.at else 1.0)
 
 
-@pytest.mark.parametrize("more", [[], [EachStep()]], ids=["burst", "single"])
-def test_a_loss_that_is_not_finite_is_found_at_its_step(start, bursts, more):
+@pytest.mark.parametrize("more", [[], [EachStep()]], ids=["fast loop", "single steps"])
+def test_a_non_finite_loss_is_reported_at_its_step(start, fast_steps, more):
     with pytest.raises(TrainingFailure, match="the loss became nan at step 53"):
         start(Poisoned(at=53), DataModule(Moons(rows=570), batch_size=10), callbacks=more)
-    assert bool(bursts) is not bool(more)
+    assert bool(fast_steps) is not bool(more)
 
 
 @pytest.mark.parametrize(
@@ -264,29 +264,29 @@ def test_a_loss_that_is_not_finite_is_found_at_its_step(start, bursts, more):
     ],
     ids=lambda options: str(options).partition(" object at ")[0],  # the same in each process
 )
-def test_where_it_could_be_told_there_is_none(start, bursts, options):
+def test_options_that_need_single_steps_disable_the_fast_loop(start, fast_steps, options):
     callbacks = options.get("callbacks", [])
     given = {name: value for name, value in options.items() if name != "callbacks"}
     start(data=DataModule(Moons(rows=300), batch_size=10), trainer=given, callbacks=callbacks)
     accumulates_later = any(isinstance(c, GradientAccumulationScheduler) for c in callbacks)
-    assert all(step < 21 for step in bursts) if accumulates_later else not bursts
+    assert all(step < 21 for step in fast_steps) if accumulates_later else not fast_steps
 
 
-def test_a_lightning_that_counts_otherwise_takes_its_own_way(start, bursts, monkeypatch):
+def test_an_unknown_lightning_version_disables_the_fast_loop(start, fast_steps, monkeypatch):
     monkeypatch.setattr("brainnet.training.fast_loop._COUNTER", "_something_new")
     assert start(data=DataModule(Moons(rows=300), batch_size=10)).steps == 42
-    assert not bursts
+    assert not fast_steps
 
 
-def test_our_own_callbacks_say_which_steps_they_need():
-    checkpoints = Checkpoints({}, AtomicCheckpointIO())
+def test_callbacks_of_brainnet_are_selective():
+    checkpoints = RunCheckpoint({}, AtomicCheckpointIO())
     for callback in (Observe(), PlotCallback(), Progress(), SignalHandler(), checkpoints):
         assert isinstance(callback, SelectiveCallback)
         assert is_selective(callback)
         assert not callback.needs_step(3)
 
 
-def test_a_class_derived_from_one_that_selects_has_to_say_so_itself():
+def test_a_derived_class_must_define_needs_step_itself():
     class Derived(Observe):
         def on_train_batch_end(self, *arguments):
             super().on_train_batch_end(*arguments)
