@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import re
+import tokenize
 import zipfile
 import zlib
 from collections import Counter
@@ -412,7 +413,7 @@ def load_arrays(path: Path) -> Arrays:
         if path.suffix.lower() == ".npz":
             # Opened here, because NumPy leaves a file open that is no archive.
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+                return {name: np.asarray(stored[name]) for name in stored.files}
         # Mapped, so that an .npy file larger than the memory can be read in chunks.
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
@@ -425,7 +426,8 @@ def load_arrays(path: Path) -> Arrays:
 
 
 _DAMAGED_ARRAY = (
-    ValueError, KeyError, RuntimeError, MemoryError, SyntaxError, zipfile.BadZipFile, AttributeError
+    ValueError, KeyError, RuntimeError, MemoryError, SyntaxError, tokenize.TokenError,
+    zipfile.BadZipFile,
 )  # fmt: skip
 
 

@@ -320,10 +320,12 @@ def as_single_row(row: Any) -> Any:
     """
     if hasattr(row, "to_frame") and getattr(row, "ndim", None) == 1:  # a row of a DataFrame
         return row.to_frame().T
-    if isinstance(row, list | tuple) and row and not isinstance(row[0], list | tuple | Mapping):
-        if not getattr(row[0], "ndim", 0):
-            return [np.array(row, dtype=object)]  # object, or numbers next to texts become texts
-    return [row] if getattr(row, "ndim", None) == 1 else row
+    if not isinstance(row, list | tuple) or not row:
+        return [row] if getattr(row, "ndim", None) == 1 else row
+    if isinstance(row[0], list | tuple | Mapping) or getattr(row[0], "ndim", 0):
+        return row
+    has_texts = any(isinstance(cell, str) for cell in row)
+    return [np.array(row, dtype=object)] if has_texts else [row]  # object keeps numbers numbers
 
 
 _FILE_COLUMN = "file"

@@ -1,4 +1,4 @@
-"""ONNX: what a runtime answers to raw rows is what brainnet answers."""
+"""An ONNX runtime predicts for raw rows what brainnet predicts."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.errors import InputError
 from brainnet.inference import export_onnx as module
-from brainnet.inference.export import about
+from brainnet.inference.export import describe_export
 from brainnet.inference.export_onnx import to_onnx
 from brainnet.inference.exported_model import ExportedModel
 from brainnet.inference.trained_model import TrainedModel
@@ -29,8 +29,8 @@ Numbers = Callable[..., np.ndarray]
 
 
 def exported(trained: TrainedModel) -> tuple[onnx.ModelProto, onnxruntime.InferenceSession]:
-    answering = ExportedModel(trained)
-    content = to_onnx(answering, about(trained, answering))
+    exported_model = ExportedModel(trained)
+    content = to_onnx(exported_model, describe_export(trained, exported_model))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return onnx.load_from_string(content), session
 
@@ -39,7 +39,9 @@ def shares_of(trained: TrainedModel, rows: object) -> np.ndarray:
     return trained.predict(rows).filter(like="probability").to_numpy()
 
 
-def test_answers_rows_of_numbers_in_batches_of_any_size(trained: Make, numbers: Numbers) -> None:
+def test_rows_of_numbers_are_predicted_in_batches_of_any_size(
+    trained: Make, numbers: Numbers
+) -> None:
     run = trained()
     model, session = exported(run)
     assert [(each.name, each.type, each.shape) for each in session.get_inputs()] == [
@@ -65,7 +67,9 @@ def test_answers_rows_of_numbers_in_batches_of_any_size(trained: Make, numbers: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("outputs", [1, 2])
-def test_answers_numbers_in_their_own_units(trained: Make, outputs: int, numbers: Numbers) -> None:
+def test_numbers_are_predicted_in_their_units(
+    trained: Make, outputs: int, numbers: Numbers
+) -> None:
     run = trained("regression", outputs=outputs)
     _, session = exported(run)
     (found,) = session.run(None, {"rows": numbers(100)})
@@ -74,7 +78,7 @@ def test_answers_numbers_in_their_own_units(trained: Make, outputs: int, numbers
 
 
 @pytest.mark.slow
-def test_answers_yes_or_no(trained: Make, numbers: Numbers) -> None:
+def test_two_classes_are_predicted(trained: Make, numbers: Numbers) -> None:
     run = trained("binary")
     _, session = exported(run)
     prediction, name, shares = session.run(
@@ -86,20 +90,19 @@ def test_answers_yes_or_no(trained: Make, numbers: Numbers) -> None:
 
 
 @pytest.mark.slow
-def test_answers_words_dates_and_missing_cells_column_by_column(
+def test_categories_and_missing_cells_are_predicted_column_by_column(
     trained: Make, mixed: Any, page: dict[str, Any]
 ) -> None:
-    run, rows = trained(preparation=mixed.columns), mixed.rows(400)
+    run, rows = trained(encoder=mixed.without_dates), mixed.rows(400)
     model, session = exported(run)
     assert {each.name: each.type for each in session.get_inputs()} == {
         "price": "tensor(float)",
         "town": "tensor(string)",
-        "colour": "tensor(string)",
+        "color": "tensor(string)",
         "sold": "tensor(string)",
-        "born": "tensor(int64)",
         "rooms": "tensor(float)",
     }
-    _, name, shares = page["answered_by_onnx"](session, rows)
+    _, name, shares = page["predict_onnx"](session, rows)
     assert list(name) == list(run.predict(rows)["prediction"])
     np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-5)
     assert shares.std(axis=0).min() > 1e-3  # rows are told apart
@@ -108,12 +111,12 @@ def test_answers_words_dates_and_missing_cells_column_by_column(
 
 
 @pytest.mark.slow
-def test_columns_may_be_called_like_outputs(trained: Make) -> None:
+def test_columns_can_have_the_names_of_outputs(trained: Make) -> None:
     names = ("prediction", "class_name", "Größe in m²")
-    preparation = TableEncoder(
+    encoder = TableEncoder(
         tuple(ColumnEncoder(name, "boolean", ("no", "yes")) for name in names)
     )
-    run = trained(preparation=preparation)
+    run = trained(encoder=encoder)
     _, session = exported(run)
     assert [each.name for each in session.get_inputs()] == [
         "prediction (input)",
@@ -128,8 +131,8 @@ def test_columns_may_be_called_like_outputs(trained: Make) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
-def test_answers_pictures_as_they_are(trained: Make, channels: int) -> None:
-    run = trained(preparation=ImageEncoder(5, 4, channels))
+def test_images_are_predicted_from_bytes(trained: Make, channels: int) -> None:
+    run = trained(encoder=ImageEncoder(5, 4, channels))
     _, session = exported(run)
     shape = (6, 5, 4, 3)[: 3 if channels == 1 else 4]
     pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
@@ -149,12 +152,12 @@ RAMPS = {
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch.export itself
 @pytest.mark.parametrize("name", RAMPS)
 @pytest.mark.parametrize("grad", [True, False])
-def test_a_network_of_ours_is_standard_operations_for_the_plain_exporter(
+def test_networks_consist_of_standard_operations_for_the_plain_exporter(
     name: str, grad: bool, numbers: Numbers
 ) -> None:
     network = Network([4, 6, 3], RAMPS[name]).eval()
     rows = torch.from_numpy(numbers(64))
-    with torch.set_grad_enabled(grad), module._quiet():
+    with torch.set_grad_enabled(grad), module._silence_exporter():
         program = torch.onnx.export(
             network,
             (rows,),
@@ -175,9 +178,7 @@ def test_a_network_of_ours_is_standard_operations_for_the_plain_exporter(
 
 
 @pytest.mark.slow
-def test_half_precision_is_written_in_32_bits_and_double_stays(
-    trained: Make, numbers: Numbers
-) -> None:
+def test_half_precision_becomes_float32_and_double_stays(trained: Make, numbers: Numbers) -> None:
     for kind in (torch.bfloat16, torch.float64):
         run = trained(network=Network([4, 8, 3]).to(kind))
         model, session = exported(run)
@@ -191,25 +192,23 @@ def test_half_precision_is_written_in_32_bits_and_double_stays(
         assert {weight.dtype for weight in run.network.parameters()} == {kind}
 
 
-def test_without_the_packages_there_is_a_line_to_type(
+def test_missing_packages_are_reported_with_a_command(
     trained: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    answering = ExportedModel(trained())
+    exported_model = ExportedModel(trained())
     with pytest.raises(InputError, match=r'pip install "brainnet\[onnx\]"'):
-        to_onnx(answering, {})
+        to_onnx(exported_model, {})
 
 
-def test_what_no_file_can_hold_is_refused_at_once(
-    trained: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", 100)
+def test_too_large_networks_are_rejected(trained: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_BYTES", 100)
     with pytest.raises(InputError, match=r"at most 2 GB.*--to torch"):
         to_onnx(ExportedModel(trained()), {})
 
 
-class Seeing(nn.Module):
-    """A small network of convolutions, as somebody else would write it."""
+class Convolutional(nn.Module):
+    """A small network of convolutions, without brainnet layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -229,19 +228,19 @@ class Seeing(nn.Module):
 
 
 @pytest.mark.slow
-def test_networks_of_others_are_exported_as_well(trained: Make, numbers: Numbers) -> None:
+def test_other_modules_are_exported(trained: Make, numbers: Numbers) -> None:
     columns = TableEncoder.from_names([f"pixel {place}" for place in range(36)])
-    network = Seeing()
+    network = Convolutional()
     network(torch.from_numpy(numbers(64, 36)))  # so that the normalisation has seen something
-    run = trained(network=network, preparation=columns, loss=nn.CrossEntropyLoss())
+    run = trained(network=network, encoder=columns, loss=nn.CrossEntropyLoss())
     _, session = exported(run)
     for rows in (numbers(50, 36), numbers(1, 36)):
         _, _, shares = session.run(None, {"rows": rows})
         np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-5)
 
 
-class Deciding(nn.Module):
-    """A network that looks at its own numbers."""
+class Branching(nn.Module):
+    """A network that branches on its own values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,14 +252,14 @@ class Deciding(nn.Module):
 
 
 class Fixed(nn.Linear):
-    """A network for two rows alone."""
+    """A network for two rows only."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return super().forward(inputs.reshape(2, 4))
 
 
 class Bessel(nn.Linear):
-    """A network of an operation that ONNX has not."""
+    """A network with an operation that ONNX lacks."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return torch.special.bessel_j0(super().forward(inputs))
@@ -270,17 +269,20 @@ class Bessel(nn.Linear):
 @pytest.mark.parametrize(
     ("network", "match"),
     [
-        (Deciding(), r"Deciding cannot be exported: it decides by the values.*test_to_onnx\.py"),
-        (Fixed(4, 3), "Fixed cannot be exported: it works only for as many rows"),
-        (Bessel(4, 3), r"Bessel cannot be told in ONNX: .*bessel_j0.*--to torch"),
+        (
+            Branching(),
+            r"Branching cannot be exported: it branches on the values.*test_export_onnx\.py",
+        ),
+        (Fixed(4, 3), "Fixed cannot be exported: it works for one batch size only"),
+        (Bessel(4, 3), r"Bessel cannot be expressed in ONNX: .*bessel_j0.*--to torch"),
     ],
-    ids=["decides", "two rows", "operation"],
+    ids=["branches", "two rows", "operation"],
 )
-def test_what_cannot_be_exported_is_refused_in_a_few_words(
+def test_networks_that_cannot_be_exported_are_rejected_briefly(
     trained: Make, capsys: pytest.CaptureFixture[str], network: nn.Module, match: str
 ) -> None:
-    answering = ExportedModel(trained(network=network))
-    with pytest.raises(InputError, match=match) as refused:
-        to_onnx(answering, {})
-    assert len(str(refused.value)) < 500
+    exported_model = ExportedModel(trained(network=network))
+    with pytest.raises(InputError, match=match) as rejected:
+        to_onnx(exported_model, {})
+    assert len(str(rejected.value)) < 500
     assert capsys.readouterr().err == ""

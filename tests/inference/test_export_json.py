@@ -1,4 +1,4 @@
-"""JSON: the lines of NumPy in the documentation answer what brainnet answers."""
+"""The NumPy code of docs/export.md, given a JSON file, predicts what brainnet predicts."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import nn
 
 from brainnet.data.image_files import ImageEncoder
 from brainnet.errors import InputError
-from brainnet.inference.export import about
+from brainnet.inference.export import describe_export
 from brainnet.inference.export_json import to_json
 from brainnet.inference.exported_model import ExportedModel
 from brainnet.inference.trained_model import TrainedModel
@@ -25,13 +25,13 @@ Numbers = Callable[..., np.ndarray]
 Page = dict[str, Any]
 
 
-def told(trained: TrainedModel) -> dict[str, Any]:
-    answering = ExportedModel(trained)
-    found: dict[str, Any] = json.loads(to_json(trained, answering, about(trained, answering)))
-    return found
+def export_network(trained: TrainedModel) -> dict[str, Any]:
+    model = ExportedModel(trained)
+    network: dict[str, Any] = json.loads(to_json(trained, model, describe_export(trained, model)))
+    return network
 
 
-def test_the_lines_are_thirty(page: Page) -> None:
+def test_the_code_has_thirty_lines(page: Page) -> None:
     assert len([line for line in page["lines"]["numpy"].splitlines() if line.strip()]) <= 30
 
 
@@ -50,47 +50,49 @@ SHAPES = {
     [*ACTIVATIONS, *(module for named in SHAPES.values() for module in named.values())],
     ids=[*ACTIVATIONS, *SHAPES],
 )
-def test_numpy_answers_rows_of_numbers(
+def test_numpy_predicts_rows_of_numbers(
     trained: Make, numbers: Numbers, page: Page, activation: str | nn.Module
 ) -> None:
     generator = torch.Generator().manual_seed(5)
     run = trained(network=Network([4, 6, 6, 3], activation, generator=generator))
-    found = page["answer"](told(run), numbers(100))
+    found = page["predict"](export_network(run), numbers(100))
     expected = run.predict(numbers(100))
     np.testing.assert_allclose(found, expected.filter(like="probability"), rtol=0, atol=1e-5)
 
 
-def test_numpy_answers_yes_or_no_and_numbers_in_their_own_units(
+def test_numpy_predicts_two_classes_and_numbers_in_their_units(
     trained: Make, numbers: Numbers, page: Page
 ) -> None:
     run = trained("binary")
-    found = page["answer"](told(run), numbers(100))
+    found = page["predict"](export_network(run), numbers(100))
     np.testing.assert_allclose(found, run.predict(numbers(100)).iloc[:, 1:], rtol=0, atol=1e-5)
     run = trained("regression")
-    found = page["answer"](told(run), numbers(100))
+    found = page["predict"](export_network(run), numbers(100))
     np.testing.assert_allclose(found, run.predict(numbers(100)), rtol=1e-5, atol=1e-4)
 
 
-def test_numpy_answers_words_dates_and_missing_cells(trained: Make, mixed: Any, page: Page) -> None:
-    run, rows = trained(preparation=mixed.columns), mixed.rows(200)
-    network = told(run)
+def test_numpy_predicts_categories_dates_and_missing_cells(
+    trained: Make, mixed: Any, page: Page
+) -> None:
+    run, rows = trained(encoder=mixed.encoder), mixed.rows(200)
+    network = export_network(run)
     given = [
         {name: None if pd.isna(cell) else cell for name, cell in row.items()}
         for row in rows.assign(
             born=rows["born"].dt.strftime("%Y-%m-%dT%H:%M:%S"), sold=rows["sold"].str.lower()
         ).to_dict("records")
     ]
-    found = page["answer"](network, page["numbers_of"](network, given))
+    found = page["predict"](network, page["encode_rows"](network, given))
     expected = run.predict(rows).filter(like="probability")
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert list(network["embeddings"]) == ["1"]
     assert np.shape(network["embeddings"]["1"])[0] == 41
 
 
-def test_reads_as_layers_of_neurons(trained: Make) -> None:
+def test_files_list_layers_of_neurons(trained: Make) -> None:
     run = trained(network=Network([4, 2, 3], ThresholdRamp(0.25, 2.0), bias=False))
-    answering = ExportedModel(run)
-    text = to_json(run, answering, about(run, answering)).decode()
+    model = ExportedModel(run)
+    text = to_json(run, model, describe_export(run, model)).decode()
     found = json.loads(text)
     first, last = found["layers"]
     assert first["name"] == "hidden_1"
@@ -106,29 +108,29 @@ def test_reads_as_layers_of_neurons(trained: Make) -> None:
     assert [each["name"] for each in found["inputs"]] == ["a", "b", "c", "d"]
 
 
-def test_a_stack_of_pytorchs_is_told_as_well(trained: Make, numbers: Numbers, page: Page) -> None:
+def test_torch_sequentials_are_exported(trained: Make, numbers: Numbers, page: Page) -> None:
     run = trained(
         network=nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)),
         loss=nn.CrossEntropyLoss(),
     )
-    found = page["answer"](told(run), numbers(20))
+    found = page["predict"](export_network(run), numbers(20))
     np.testing.assert_allclose(
         found, run.predict(numbers(20)).filter(like="probability"), rtol=0, atol=1e-5
     )
 
 
-def test_pictures_are_rows_of_their_pixels(trained: Make, page: Page) -> None:
-    run = trained(preparation=ImageEncoder(3, 2))
+def test_images_are_rows_of_their_pixels(trained: Make, page: Page) -> None:
+    run = trained(encoder=ImageEncoder(3, 2))
     pixels = np.arange(24, dtype=float).reshape(4, 6)
     expected = run.network(run.scaling.apply(torch.from_numpy(pixels).float())).softmax(dim=1)
-    network = told(run)
-    found = page["answer"](network, pixels)
+    network = export_network(run)
+    found = page["predict"](network, pixels)
     np.testing.assert_allclose(found, expected.detach(), rtol=0, atol=1e-5)
     assert network["inputs"][0]["shape"] == ["batch", 3, 2]
 
 
 class Unsure(nn.Module):
-    """A loss that takes the smallest output for the answer."""
+    """A loss that reads the smallest output as the class."""
 
     @staticmethod
     def decode(outputs: torch.Tensor) -> torch.Tensor:
@@ -138,13 +140,13 @@ class Unsure(nn.Module):
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"network": nn.Sequential(nn.Linear(4, 3), nn.Dropout())}, "one after the other"),
-        ({"network": nn.Linear(4, 3)}, r"Linear is something else.*--to onnx"),
-        ({"network": Network([4, 2, 3], nn.PReLU())}, "that of hidden_1 is PReLU"),
-        ({"loss": Unsure()}, "no word for how Unsure reads"),
+        ({"network": nn.Sequential(nn.Linear(4, 3), nn.Dropout())}, "a stack of layers"),
+        ({"network": nn.Linear(4, 3)}, r"got Linear\. Export it with --to onnx"),
+        ({"network": Network([4, 2, 3], nn.PReLU())}, "hidden_1 has PReLU"),
+        ({"loss": Unsure()}, "cannot describe how Unsure reads"),
     ],
     ids=["dropout", "no stack", "activation", "loss"],
 )
-def test_what_json_cannot_tell(trained: Make, given: dict[str, Any], match: str) -> None:
+def test_other_networks_are_rejected(trained: Make, given: dict[str, Any], match: str) -> None:
     with pytest.raises(InputError, match=match):
-        told(trained(**given))
+        export_network(trained(**given))

@@ -1,7 +1,8 @@
-"""Runs to export: made by hand, so that no test has to train one."""
+"""Trained networks of random weights, so that no test has to train one."""
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,24 @@ TOWNS = tuple(f"town {number}" for number in range(40))
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
 
 
-def lines_of(mark: str) -> str:
-    """The lines of the page on exporting below a mark."""
+def read_code(mark: str) -> str:
+    """The code of docs/export.md below a mark."""
     found = re.search(rf"<!-- {mark} -->\n```python\n(.*?)```", PAGE, re.DOTALL)
     assert found is not None, mark
     return found[1]
 
 
-LINES = {mark: lines_of(mark) for mark in ("words", "onnx", "torch", "numpy", "numbers")}
-BY_PAGE: dict[str, Any] = {"lines": LINES}
-exec("\n".join(LINES.values()), BY_PAGE)
+LINES = {mark: read_code(mark) for mark in ("words", "onnx", "torch", "numpy", "numbers")}
+PAGE_CODE: dict[str, Any] = {"lines": LINES}
+exec("\n".join(LINES.values()), PAGE_CODE)
 
 MIXED = TableEncoder(
     (
         ColumnEncoder("price"),
         ColumnEncoder("town", "category", TOWNS),
-        ColumnEncoder("colour", "category", ("", "blue", "red")),
+        ColumnEncoder("color", "category", ("", "blue", "red")),
         ColumnEncoder("sold", "boolean", ("no", "yes")),
-        ColumnEncoder("born", "date", form="ISO8601", hours=True),
+        ColumnEncoder("born", "date", format="ISO8601", has_time=True),
         ColumnEncoder("rooms"),
     ),
     imputes=True,
@@ -49,7 +50,7 @@ MIXED = TableEncoder(
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """A run's folder with nothing in it."""
+    """An empty run folder."""
     folder = tmp_path / "a run"
     folder.mkdir()
     return Run(RunDirectory(folder))
@@ -57,25 +58,25 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def trained(run: Run) -> Callable[..., TrainedModel]:
-    """What makes a trained network, of random weights and likely scaling."""
+    """Builds a trained network with random weights and a plausible scaling."""
 
     def make(
         task: Task = "multiclass",
         *,
-        preparation: TableEncoder | ImageEncoder | None = None,
+        encoder: TableEncoder | ImageEncoder | None = None,
         network: nn.Module | None = None,
         loss: nn.Module | None = None,
         outputs: int | None = None,
         **others: Any,
     ) -> TrainedModel:
-        preparation = preparation or TableEncoder.from_names(["a", "b", "c", "d"])
-        inputs, random = len(preparation.names), np.random.default_rng(1)
+        encoder = encoder or TableEncoder.from_names(["a", "b", "c", "d"])
+        inputs, random = len(encoder.names), np.random.default_rng(1)
         classes = {"multiclass": ("cat", "dög", 'a "bird"'), "binary": ("no", "yes")}.get(task, ())
         outputs = outputs or {"multiclass": 3, "binary": 1, "regression": 2}[task]
         shift, scale = random.normal(size=inputs) * 3, random.uniform(0.5, 2, size=inputs)
-        for column in preparation.embedded:
+        for column in encoder.embeddings:
             shift[column], scale[column] = 0.0, 1.0
-        fill = tuple(random.normal(size=inputs)) if preparation.imputes else ()
+        fill = tuple(random.normal(size=inputs)) if encoder.imputes else ()
         generator = torch.Generator().manual_seed(2)
         settings = {
             "checkpoint": run.folder.best,
@@ -88,14 +89,14 @@ def trained(run: Run) -> Callable[..., TrainedModel]:
             else Scaling("none", (0.0,), (1.0,)),
         }
         network = network or Network(
-            [inputs, 8, 6, outputs], embeddings=preparation.embedded, generator=generator
+            [inputs, 8, 6, outputs], embeddings=encoder.embeddings, generator=generator
         )
         return TrainedModel(
             run=run,
             network=network.eval(),
             loss=loss or LOSSES[DEFAULT_LOSS[task]](),
             task=task,
-            encoder=preparation,
+            encoder=encoder,
             **(settings | others),
         )
 
@@ -105,11 +106,12 @@ def trained(run: Run) -> Callable[..., TrainedModel]:
 class Mixed:
     """A table with a column of each kind."""
 
-    columns = MIXED
+    encoder = MIXED
+    without_dates = replace(MIXED, columns=tuple(c for c in MIXED.columns if c.kind != "date"))
 
     @staticmethod
     def rows(count: int) -> pd.DataFrame:
-        """Rows with words never seen, and some that are missing."""
+        """Rows with unknown categories and missing cells."""
         random = np.random.default_rng(4)
         seconds = random.integers(-(10**9), 2 * 10**9, count)
         frame = pd.DataFrame(
@@ -118,7 +120,7 @@ class Mixed:
                 "born": pd.to_datetime(seconds, unit="s"),
                 "price": random.normal(100, 30, count).astype(np.float32),
                 "town": random.choice([*TOWNS, "elsewhere"], count),
-                "colour": random.choice(["", "blue", "red", "pink"], count),
+                "color": random.choice(["", "blue", "red", "pink"], count),
                 "sold": random.choice(["no", "yes", "Yes", "NO", ""], count),
             }
         )
@@ -129,8 +131,8 @@ class Mixed:
 
 @pytest.fixture
 def page() -> dict[str, Any]:
-    """What the lines of docs/export.md define, and `lines` themselves by their marks."""
-    return BY_PAGE
+    """What the code of docs/export.md defines, and `lines` of code by mark."""
+    return PAGE_CODE
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def mixed() -> type[Mixed]:
 
 @pytest.fixture
 def numbers() -> Callable[..., np.ndarray]:
-    """What makes rows of numbers."""
+    """Builds rows of numbers."""
 
     def make(rows: int, columns: int = 4) -> np.ndarray:
         found = np.random.default_rng(3).normal(size=(rows, columns)) * 3
