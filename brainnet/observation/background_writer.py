@@ -1,4 +1,4 @@
-"""Recorder: reads and writes what was looked at, in a thread beside the training."""
+"""Background writer: reads and writes observations in a thread, off the training's critical path."""
 
 import atexit
 import contextlib
@@ -7,41 +7,40 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import thread_time
 
 from brainnet.observation.pending_reading import PendingReading
-from brainnet.observation.reading import Reading, ReadingWithHistograms
+from brainnet.observation.reading import Reading
 from brainnet.observation.recording import Recording
 from brainnet.observation.tags import LOSS_TRAIN
 from brainnet.observation.tensorboard import TensorBoardWriter
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-WAITING = 64
+_QUEUE_SIZE = 64
 
-"""Looks that may wait; beyond them, training waits for the disk rather than lose any."""
-
-REST = 0.5
-
-"""Seconds that looks may lie while more of them come: a dozen at once take as long as three or four
-one by one, each of which finds the processor's caches full of the training."""
+# A dozen observations at once take as long as three or four one by one, because each of those
+# finds the processor's caches full of training data.
+_DELAY_SECONDS = 0.5
 
 
 class BackgroundWriter:
-    """Takes looks as they come and reads them, records them and shows them in TensorBoard.
+    """Resolves readings, records them and writes them to TensorBoard, in a background thread.
 
-    It does so with those of half a second at once, or as soon as somebody waits. Nothing that was
-    given to it is lost at a clean end: `close` waits for the last, and the end of the program
-    closes it. What comes after that is dropped, and what its copy in a forked process is given,
-    which says so. What goes wrong is said once; the readings go on, in memory.
+    The thread processes the queued tasks of half a second at once, or immediately if `wait` is
+    called. If the queue is full, the training waits rather than losing readings. `close` and the
+    end of the program process all remaining tasks. Tasks submitted after `close` are dropped. So
+    are those submitted in a forked process, with a message. Errors are reported once, and the
+    readings are then kept in memory only.
 
     Args:
-        readings: where readings are added, in order.
-        recording: the file that keeps them; closed at the end.
-        writer: TensorBoard's; closed at the end.
-        said: called with what went wrong; it goes to the log where None.
-        with_loss: whether the loss is shown, too; where nobody else does.
+        readings: list to which readings are appended, in order.
+        recording: file of the readings; closed by `close`.
+        writer: TensorBoard writer; closed by `close`.
+        report: called with error messages; the default writes them to the log.
+        with_loss: whether to write the loss of each reading to TensorBoard; set it if no other
+            logger does.
     """
 
     def __init__(
@@ -50,147 +49,144 @@ class BackgroundWriter:
         recording: Recording | None = None,
         writer: TensorBoardWriter | None = None,
         *,
-        said: Callable[[str], None] | None = None,
+        report: Callable[[str], None] | None = None,
         with_loss: bool = False,
     ) -> None:
         self._readings = readings
         self._recording = recording
         self._writer = writer
-        self._said = said or log.warning
+        self._report = report or _log.warning
         self._with_loss = with_loss
-        self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
-        self._wanted = threading.Event()
-        self._lock = threading.Lock()  # nothing is given after the end
-        self._ended = False
-        self._seconds: deque[float] = deque(maxlen=WAITING)
+        self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_SIZE)
+        self._is_urgent = threading.Event()
+        self._lock = threading.Lock()  # no task may follow the one that ends the thread
+        self._is_closed = False
+        self._seconds: deque[float] = deque(maxlen=_QUEUE_SIZE)
         self._process = os.getpid()
-        self._dropped = False
-        # A daemon, because nobody must wait for a thread that nobody closed; atexit closes it.
-        self._thread = threading.Thread(target=self._work, name="brainnet-recorder", daemon=True)
+        self._has_reported_fork = False
+        # A daemon, so that a writer that was never closed does not block the interpreter's exit.
+        self._thread = threading.Thread(target=self._run, name="brainnet-writer", daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
-    def look(self, unread: PendingReading) -> None:
-        """Take a look, to be read once its numbers are home."""
-        self._take(lambda: self._keep(unread))
+    def add_reading(self, pending: PendingReading) -> None:
+        """Submit a reading, to be resolved when its statistics have arrived."""
+        self._submit(lambda: self._write_reading(pending))
 
-    def scalars(self, numbers: Mapping[str, float], step: int) -> None:
-        """Take points of curves."""
-        found = dict(numbers)
-        self._take(lambda: self._show(lambda writer: writer.scalars(found, step)))
+    def write(self, action: Callable[[TensorBoardWriter], None]) -> None:
+        """Submit an action on the TensorBoard writer."""
+        self._submit(lambda: self._write(action))
 
-    def spent(self) -> list[float]:
-        """Seconds of this processor that looks took to read and write, each of them told once."""
-        found = []
+    def take_seconds(self) -> list[float]:
+        """Return the processor time of each reading that was processed since the last call."""
+        seconds = []
         while self._seconds:
-            found.append(self._seconds.popleft())
-        return found
-
-    def _take(self, task: Callable[[], None]) -> None:
-        if not self._is_original:
-            if not self._dropped and not self._ended:
-                self._dropped = True
-                self._said(
-                    "this process is a copy of the one that records; what it sees is not recorded."
-                )
-            return
-        with self._lock:
-            if not self._ended:
-                if self._tasks.qsize() > WAITING // 2:
-                    self._wanted.set()
-                self._tasks.put(task)
+            seconds.append(self._seconds.popleft())
+        return seconds
 
     def wait(self) -> None:
-        """Until all that was given to it is read and written."""
+        """Wait until all submitted tasks are done."""
         if self.is_open:
-            self._wanted.set()
+            self._is_urgent.set()
             self._tasks.join()
 
     def close(self) -> None:
-        """Write what is left, and let go of the files; harmless where that is done already."""
+        """Process the remaining tasks and close the files; can be called repeatedly."""
         atexit.unregister(self.close)
         if not self._is_original:
             return
         with self._lock:
-            if not self._ended:
-                self._ended = True
-                self._wanted.set()
+            if not self._is_closed:
+                self._is_closed = True
+                self._is_urgent.set()
                 self._tasks.put(None)
         self._thread.join()
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes anything."""
-        return self._is_original and not self._ended
+        """Whether tasks are accepted."""
+        return self._is_original and not self._is_closed
 
     @property
     def _is_original(self) -> bool:
-        """Whether this is no forked process: that has a copy of all, but not of the thread."""
+        """Whether this is not a forked process, which has no copy of the thread."""
         return os.getpid() == self._process
 
-    def _work(self) -> None:
-        goes_on = True
-        while goes_on:
-            task = self._tasks.get()
-            self._wanted.wait(REST)
-            self._wanted.clear()
-            goes_on = self._do(task)
-            while goes_on and not self._tasks.empty():
-                goes_on = self._do(self._tasks.get())
+    def _submit(self, task: Callable[[], None]) -> None:
+        if not self._is_original:
+            if not self._has_reported_fork and not self._is_closed:
+                self._has_reported_fork = True
+                self._report("observations in a forked process are not recorded.")
+            return
+        with self._lock:
+            if not self._is_closed:
+                if self._tasks.qsize() > _QUEUE_SIZE // 2:
+                    self._is_urgent.set()
+                self._tasks.put(task)
 
-    def _do(self, task: Callable[[], None] | None) -> bool:
-        """Do what was given, and whether there may be more; None is the end."""
+    def _run(self) -> None:
+        is_running = True
+        while is_running:
+            task = self._tasks.get()
+            self._is_urgent.wait(_DELAY_SECONDS)
+            self._is_urgent.clear()
+            is_running = self._process_task(task)
+            while is_running and not self._tasks.empty():
+                is_running = self._process_task(self._tasks.get())
+
+    def _process_task(self, task: Callable[[], None] | None) -> bool:
+        """Process one task and return whether there may be more; None is the last one."""
         try:
             if task is None:
-                self._end()
+                self._close_files()
             else:
                 task()
         except Exception as error:
-            with contextlib.suppress(Exception):  # who waits for this thread must not wait in vain
-                self._said(f"a look could not be read: {type(error).__name__}: {error}")
+            # The thread must survive a failing report, because `wait` and `close` wait for it.
+            with contextlib.suppress(Exception):
+                self._report(f"an observation could not be read: {type(error).__name__}: {error}")
         finally:
             self._tasks.task_done()
         return task is not None
 
-    def _keep(self, unread: PendingReading) -> None:
+    def _write_reading(self, pending: PendingReading) -> None:
         started = thread_time()
-        self._write(unread.look())
-        self._seconds.append(thread_time() - started)
-
-    def _write(self, look: ReadingWithHistograms) -> None:
-        self._readings.append(look.reading)
+        resolved = pending.resolve()
+        reading = resolved.reading
+        self._readings.append(reading)
         if self._recording is not None:
             try:
-                self._recording.add(look.reading)
+                self._recording.add(reading)
             except OSError as error:
-                broken, self._recording = self._recording, None
-                broken.close()
-                self._give_up(str(broken.path), error)
-        self._show(lambda writer: writer.look(look))
-        if self._with_loss and look.reading.loss is not None:
-            loss = {LOSS_TRAIN.at(): look.reading.loss}
-            self._show(lambda writer: writer.scalars(loss, look.reading.step))
+                recording, self._recording = self._recording, None
+                recording.close()
+                self._report_failure(str(recording.path), error)
+        self._write(lambda writer: writer.add_reading(resolved))
+        if self._with_loss and reading.loss is not None:
+            loss = {LOSS_TRAIN.at(): reading.loss}
+            self._write(lambda writer: writer.add_scalars(loss, reading.step))
+        self._seconds.append(thread_time() - started)
 
-    def _show(self, action: Callable[[TensorBoardWriter], None]) -> None:
+    def _write(self, action: Callable[[TensorBoardWriter], None]) -> None:
         if self._writer is None:
             return
         try:
             action(self._writer)
         except Exception as error:
-            broken, self._writer = self._writer, None
+            writer, self._writer = self._writer, None
             with contextlib.suppress(Exception):
-                broken.close()
-            self._give_up(f"TensorBoard's file in {broken.folder}", error)
+                writer.close()
+            self._report_failure(f"the TensorBoard file in {writer.folder}", error)
 
-    def _give_up(self, what: str, error: Exception) -> None:
-        self._said(
-            f"{what} can no longer be written ({error}); what is in it stays readable, and "
-            "training goes on. Readings are kept in memory."
+    def _report_failure(self, file: str, error: Exception) -> None:
+        self._report(
+            f"{file} can no longer be written ({error}). Its content remains readable, training "
+            "continues, and readings are kept in memory."
         )
 
-    def _end(self) -> None:
+    def _close_files(self) -> None:
         try:
             if self._recording is not None:
                 self._recording.close()
         finally:
-            self._show(TensorBoardWriter.close)
+            self._write(TensorBoardWriter.close)

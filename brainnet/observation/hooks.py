@@ -15,121 +15,123 @@ Action = Callable[..., None]
 
 
 class Hook:
-    """A hook that lies on somebody's module between two of their steps.
+    """A module hook that is inert outside of the observed training step.
 
-    What they do to the module there goes on as if it were not: `torch.compile`, `torch.export` and
-    `torch.jit.trace` see through it. A copy of the module (an average of its weights, a target
-    network) tells nobody anything, and loses the hook when it is called. Stored in a file, it is a
-    function of Python's own that does nothing, so that reading the file needs no brainnet.
+    The hook stays on the user's model between two of their steps, so it must not leak into what
+    they do with the model there. `torch.compile`, `torch.export` and `torch.jit.trace` ignore it.
+    A deep copy of the model (an average of its weights, a target network) gets an inert hook that
+    removes itself when it is called. A pickle contains a built-in function that does nothing, so
+    that loading it does not require brainnet.
 
     Args:
-        hear: called with the action and what PyTorch hands to a hook; none makes the copy.
+        run: called with the action and the arguments of the hook; None for an inert hook.
         action: what to do.
 
     Example:
         >>> import copy
-        >>> layer = nn.Linear(2, 1)
-        >>> heard = []
-        >>> hook = Hook(lambda action, given: heard.append(action), print)
+        >>> layer, calls = nn.Linear(2, 1), []
+        >>> hook = Hook(lambda action, arguments: calls.append(action), print)
         >>> handle = layer.register_forward_hook(hook)
         >>> twin = copy.deepcopy(layer)
         >>> _ = twin(torch.ones(2)), layer(torch.ones(2))
-        >>> len(heard), len(twin._forward_hooks)
+        >>> len(calls), len(twin._forward_hooks)
         (1, 0)
     """
 
     def __init__(
         self,
-        hear: Callable[[Action, tuple[Any, ...]], None] | None = None,
+        run: Callable[[Action, tuple[Any, ...]], None] | None = None,
         action: Action | None = None,
     ) -> None:
-        self._hear, self._action = hear, action
+        self._run, self._action = run, action
 
     def __call__(self, *arguments: Any) -> None:
-        """Hand it on to whoever listens."""
+        """Run the action, except while the model is compiled or traced."""
         if torch.compiler.is_compiling() or torch._C._is_tracing():
             return
-        if self._hear is not None and self._action is not None:
-            self._hear(self._action, arguments)
+        if self._run is not None and self._action is not None:
+            self._run(self._action, arguments)
         elif isinstance(arguments[0], nn.Module):
-            self._leave(arguments[0])
+            self._remove_from(arguments[0])
 
-    def _leave(self, copied: nn.Module) -> None:
-        for hooks in (copied._forward_pre_hooks, copied._forward_hooks):
+    def _remove_from(self, module: nn.Module) -> None:
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for number in [number for number, hook in hooks.items() if hook is self]:
                 del hooks[number]
-                copied._forward_hooks_always_called.pop(number, None)
+                module._forward_hooks_always_called.pop(number, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
-        """One that hears nothing."""
+        """Return an inert hook."""
         return Hook()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A function that takes anything and returns nothing."""
+        """Pickle as a built-in method that accepts any arguments and returns None."""
         return getattr, (nullcontext(), "__exit__")
 
     @property
     def __name__(self) -> NoReturn:
-        """Asked for by `torch.jit.script`, which would compile it."""
+        """Read only by `torch.jit.script`, which would otherwise compile the hook."""
         raise AttributeError(
-            "watch has hooks on this model, which torch.jit.script cannot compile: script it "
-            "before it is watched, or after close()."
+            "torch.jit.script cannot compile a model that is observed; script it before watch() "
+            "or after close()."
         )
 
 
-class Stopwatch:
-    """Seconds of thinking, tracing the blame and stepping, less those that were spent aside.
+class StepTimer:
+    """Durations of the phases of a training step, without the time spent on observing it.
 
     Attributes:
-        seconds: of the outermost forward calls; None before the first has ended.
-        backward: from the end of the forward call to the optimizer's turn; None where there were
-            several, or none.
-        update: of the optimizer's turn; None before it has ended.
-        aside: seconds to leave out; whoever spends them adds them here.
+        forward_seconds: total duration of the outermost forward calls; None before the first ends.
+        backward_seconds: from the end of the forward call to the optimizer step; None unless
+            there was exactly one forward call.
+        update_seconds: duration of the optimizer step; None before it ends.
+        excluded_seconds: time spent on observation, to be increased by the caller.
     """
 
     def __init__(self) -> None:
-        self.seconds: float | None = None
-        self.backward: float | None = None
-        self.update: float | None = None
-        self.aside = 0.0
+        self.forward_seconds: float | None = None
+        self.backward_seconds: float | None = None
+        self.update_seconds: float | None = None
+        self.excluded_seconds = 0.0
         self._calls = 0
-        self._ended = 0.0
-        self._turn: float | None = None
         self._depth = 0
-        self._started = 0.0
+        self._forward_start = self._forward_end = 0.0
+        self._update_start: float | None = None
 
-    def start(self, _module: nn.Module, _signals: object) -> None:
-        """A forward call begins: a forward pre-hook."""
+    def start_forward(self, _module: nn.Module, _inputs: object) -> None:
+        """Start of a forward call; a forward pre-hook."""
+        # Evaluations between training steps run without gradients.
         if not torch.is_grad_enabled():
-            return  # whoever judges in between is not learning
+            return
         if self._depth == 0:
-            self._started = perf_counter() - self.aside
+            self._forward_start = perf_counter() - self.excluded_seconds
         self._depth += 1
 
-    def stop(self, _module: nn.Module, _signals: object, output: object) -> None:
-        """A forward call ends, or breaks off: a forward hook that is always called."""
+    def stop_forward(self, _module: nn.Module, _inputs: object, output: object) -> None:
+        """End of a forward call; a forward hook that is always called, also after an exception."""
         if not torch.is_grad_enabled() or not self._depth:
             return
         self._depth -= 1
-        # PyTorch has no output to hand over then, while it handles what was raised.
-        broken = output is None and sys.exc_info()[0] is not None
-        if self._depth == 0 and not broken:
+        # PyTorch passes no output while it handles an exception.
+        has_failed = output is None and sys.exc_info()[0] is not None
+        if self._depth == 0 and not has_failed:
             self._calls += 1
-            self._ended = perf_counter() - self.aside
-            self.seconds = (self.seconds or 0.0) + self._ended - self._started
+            self._forward_end = perf_counter() - self.excluded_seconds
+            duration = self._forward_end - self._forward_start
+            self.forward_seconds = (self.forward_seconds or 0.0) + duration
 
-    def learnt(self) -> None:
-        """The gradients are there."""
-        if self._calls == 1 and self.backward is None:
-            self.backward = perf_counter() - self.aside - self._ended
+    def stop_backward(self) -> None:
+        """The gradients are complete."""
+        if self._calls == 1 and self.backward_seconds is None:
+            self.backward_seconds = perf_counter() - self.excluded_seconds - self._forward_end
 
-    def stepping(self) -> None:
-        """The optimizer's turn begins."""
-        self._turn = perf_counter()
+    def start_update(self) -> None:
+        """Start of the optimizer step."""
+        self._update_start = perf_counter()
 
-    def stepped(self) -> None:
-        """The optimizer's turn ends."""
-        if self._turn is not None:
-            self.update = (self.update or 0.0) + perf_counter() - self._turn
-            self._turn = None
+    def stop_update(self) -> None:
+        """End of the optimizer step."""
+        if self._update_start is not None:
+            duration = perf_counter() - self._update_start
+            self.update_seconds = (self.update_seconds or 0.0) + duration
+            self._update_start = None

@@ -17,304 +17,301 @@ from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.inspection import ACTIVATION_TYPES, LayerInfo
 from brainnet.structure.layer import Layer
 
-FLAT = 0.1
+SATURATED_SLOPE = 0.1
 
-"""A neuron is saturated where its mean slope is less than this share of the steepest."""
+"""A neuron is saturated if its mean slope is below this share of the largest possible slope."""
 
-UNMEASURED = (nn.Identity, nn.RReLU, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.GLU)
+CONVOLUTION_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
-"""Activations without a slope per neuron, or that would draw random numbers to tell it."""
-
-MEASURED = tuple(kind for kind in ACTIVATION_TYPES if kind not in UNMEASURED)
-
-"""Activations whose slope can be asked for at no risk."""
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+# Activations without a slope per neuron, or whose evaluation draws random numbers.
+_UNMEASURED_TYPES = (
+    *(nn.Identity, nn.RReLU, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.GLU),
+)
+_MEASURED_TYPES = tuple(kind for kind in ACTIVATION_TYPES if kind not in _UNMEASURED_TYPES)
+_LARGEST_SLOPES = {nn.Sigmoid: 1 / 4, nn.Hardsigmoid: 1 / 6}  # 1, or about 1, for all others
 
 
 def group_by_neuron(values: Tensor, module: nn.Module) -> Tensor:
-    """Values of a layer as one column per neuron; a channel of a convolution counts as one.
+    """Reshape values of a layer to one column per neuron, or per channel of a convolution.
 
     Example:
-        >>> by_unit(torch.zeros(2, 5, 4, 4), nn.Conv2d(1, 5, 3)).shape
+        >>> group_by_neuron(torch.zeros(2, 5, 4, 4), nn.Conv2d(1, 5, 3)).shape
         torch.Size([32, 5])
     """
-    depth = -1 - len(module.kernel_size) if isinstance(module, CONVOLUTIONS) else -1
-    return values.movedim(depth, -1).flatten(0, -2) if values.ndim > 1 else values[None]
+    channel = -1 - len(module.kernel_size) if isinstance(module, CONVOLUTION_TYPES) else -1
+    return values.movedim(channel, -1).flatten(0, -2) if values.ndim > 1 else values[None]
 
 
 def compute_slope(activation: nn.Module | None, sums: Tensor) -> Tensor | None:
-    """Slope of an activation at each sum, as a share of the steepest that it can be.
+    """Compute the slope of an activation at each sum, relative to its largest possible slope.
 
-    A forward and a backward pass of the activation alone, apart from the network's own graph.
+    Runs a forward and a backward pass of the activation alone, outside of the network's graph.
 
     Returns:
-        None where the activation has no slope of its own for every neuron.
+        The slopes, in the shape of `sums`; None if the activation has no slope per neuron.
 
     Example:
-        >>> slope(ThresholdRamp(width=2.0), torch.tensor([-1.0, 1.0, 3.0]))
+        >>> compute_slope(ThresholdRamp(width=2.0), torch.tensor([-1.0, 1.0, 3.0]))
         tensor([0., 1., 0.])
     """
-    if not isinstance(activation, MEASURED):
+    if not isinstance(activation, _MEASURED_TYPES):
         return None
-    # Whoever counts what is saved for the backward pass, as a checkpoint does, hears of none of it.
-    with torch.enable_grad(), _unheard():
-        probe = sums.detach().requires_grad_()
-        # A clone, for an activation that works in place; `forward`, so that no hook hears of it.
-        reaction = activation.forward(probe.clone())
-        (slopes,) = torch.autograd.grad(reaction.sum(), probe)
-    return slopes.abs() / _steepest(activation)
-
-
-def _unheard() -> AbstractContextManager[object]:
-    """Keep hooks on saved tensors from what is saved here."""
-    # Where somebody allows no such hooks, there are none to keep from it, and ours is refused.
-    refusal = torch._C._autograd._saved_tensors_hooks_get_disabled_error_message()
-    return saved_tensors_hooks(_as_it_is, _as_it_is) if refusal is None else nullcontext()
-
-
-def _as_it_is(saved: Tensor) -> Tensor:
-    return saved
-
-
-def _steepest(activation: nn.Module) -> float | Tensor:
-    """The largest slope that an activation has anywhere; 1 for most, and about 1 for GELU."""
+    with torch.enable_grad(), _bypass_saved_tensor_hooks():
+        inputs = sums.detach().requires_grad_()
+        # A clone, because the activation may work in place; `forward` skips the module's hooks.
+        outputs = activation.forward(inputs.clone())
+        (slopes,) = torch.autograd.grad(outputs.sum(), inputs)
     if isinstance(activation, ThresholdRamp):
         width = activation.width
-        return 1 / (width.detach() if isinstance(width, Tensor) else width)
-    return {nn.Sigmoid: 1 / 4, nn.Hardsigmoid: 1 / 6}.get(type(activation), 1.0)
+        return slopes.abs() * (width.detach() if isinstance(width, Tensor) else width)
+    return slopes.abs() / _LARGEST_SLOPES.get(type(activation), 1.0)
 
 
-Listening = Callable[[Action], Callable[..., None]]
+def _bypass_saved_tensor_hooks() -> AbstractContextManager[object]:
+    """Hide saved tensors from the user's hooks, such as those of activation checkpointing."""
+    # If such hooks are disabled, there are none to bypass, and adding one would raise.
+    disabled = torch._C._autograd._saved_tensors_hooks_get_disabled_error_message()
+    if disabled is not None:
+        return nullcontext()
+    return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
 
-class Turn:
-    """Which of a model's layers began last.
+class CurrentLayer:
+    """The layer of a model that was called last.
 
     Attributes:
-        of: that layer's signals.
+        statistics: its `LayerStatistics`.
     """
 
     def __init__(self) -> None:
-        self.of: object = None
+        self.statistics: object = None
 
 
 class LayerStatistics:
-    """What one layer did in all forward and backward passes of one step.
+    """Statistics of one layer over all forward and backward passes of one step.
 
-    Statistics of the signals and sums over the rows, one entry per neuron, are kept on the layer's
-    device; the signals themselves are not. A `ThresholdRamp` counts for itself who fires, as it
-    goes. Where the layer's activation is not a module that follows it, what it answers is its
-    sums, and nothing is said of firing, silence or saturation.
+    Only statistics are kept, on the device of the layer. A `ThresholdRamp` counts for itself
+    which neurons fire. If no activation module follows the layer, its outputs are its sums, and
+    firing rates are not measured.
 
-    The activation that a model registers next to a layer of PyTorch's may react to something else.
-    It is heard of the layer where it is given the layer's very output, as passed on by those in
-    between, or something made of it before any other layer began.
+    The activation that a model registers after a PyTorch layer may be applied to something else.
+    It belongs to this layer if its input is the output of the layer, possibly rescaled, or was
+    computed before another layer was called.
 
     Args:
-        place: the layer.
-        full: whether to take the histograms of the sums and of what comes back to them as well.
-        listening: wraps each hook before it is put on.
-        turn: shared by all layers of the model.
+        info: the layer.
+        full: whether to measure sums and deltas as well.
+        wrap: wraps each hook before it is registered.
+        current: shared by all layers of the model.
 
     Attributes:
-        tables: statistics of the `answers` and `sums` of all passes, one row each; one for each
-            pass where the device has no float64.
-        tallies: sums over the rows, one entry per neuron.
-        unanswered: whether it was called, and its activation never reacted to it.
+        tables: statistics of `outputs` and `sums` over all passes, one row each.
+        totals: sums over the rows by quantity, (neurons,).
+        is_activation_missing: whether the layer was called, but its activation was not.
     """
 
     def __init__(
-        self, place: LayerInfo, *, full: bool, listening: Listening, turn: Turn | None = None
+        self,
+        info: LayerInfo,
+        *,
+        full: bool,
+        wrap: Callable[[Action], Callable[..., None]],
+        current: CurrentLayer | None = None,
     ) -> None:
-        self.place = place
+        self.info = info
         self.tables: dict[str, Tensor] = {}
-        self.tallies: dict[str, Tensor] = {}
-        self.unanswered = self._answered = False
-        self._full = full
-        self._listening = listening
-        self._turn = turn or Turn()
-        self._summed: tuple[Tensor, int] | None = None  # its sums, and how often they were changed
-        self._reacts = not isinstance(place.activation, (nn.Identity, type(None)))
+        self.totals: dict[str, Tensor] = {}
+        self.is_activation_missing = False
+        self._full, self._wrap = full, wrap
+        self._current = current or CurrentLayer()
+        self._has_activation = not isinstance(info.activation, (nn.Identity, type(None)))
+        self._was_activated = False
         self._rows = 0
-        self._awaited = ""  # what the layer will do next, if this forward pass is one to learn from
-        ramp = place.activation
-        counts = isinstance(ramp, ThresholdRamp) and not isinstance(place.module, CONVOLUTIONS)
-        self._ramp = ramp if isinstance(ramp, ThresholdRamp) and counts else None
+        # The layer's output before the activation, with the version that detects in-place changes.
+        self._sums: tuple[Tensor, int] | None = None
+        self._awaited = ""  # "sums" or "outputs" during a forward pass with gradients
+        is_countable = not isinstance(info.module, CONVOLUTION_TYPES)
+        ramp = info.activation
+        self._ramp = ramp if isinstance(ramp, ThresholdRamp) and is_countable else None
         self._counters: tuple[Tensor, Tensor] | None = None
-        self._counting = False
+        self._is_counting = False
+        self._counts_before: Tensor | None = None  # of a ramp that counts for the user as well
         self._leak = 0.0
-        self._counted_before: Tensor | None = None  # where somebody else has the ramp count, too
 
-    def listen(self) -> list[Any]:
-        """Put the hooks on; returns the handles that take them off."""
-        module, reaction = self.place.module, self.place.activation
-        handles = [module.register_forward_pre_hook(self._listening(self._start))]
-        if reaction is None or not self._reacts:
-            return [*handles, module.register_forward_hook(self._listening(self._sum_is_answer))]
-        before = reaction.register_forward_pre_hook(self._listening(self._sum))
-        after = reaction.register_forward_hook(self._listening(self._answer))
-        if isinstance(module, Layer):
-            return [*handles, before, after]
-        handles += [module.register_forward_hook(self._listening(self._follow))]
-        follow = self._listening(self._follow_on)
-        handles += [
-            part.register_forward_hook(follow) for part in dict.fromkeys(self.place.between)
-        ]
-        return [*handles, before, after]
+    def register(self) -> list[Any]:
+        """Register the hooks and return their handles."""
+        module, activation = self.info.module, self.info.activation
+        handles = [module.register_forward_pre_hook(self._wrap(self._start))]
+        if activation is None or not self._has_activation:
+            hook = self._wrap(self._record_without_activation)
+            return [*handles, module.register_forward_hook(hook)]
+        # A `Layer` always calls its own activation on its sums.
+        if not isinstance(module, Layer):
+            handles.append(module.register_forward_hook(self._wrap(self._follow)))
+            follow = self._wrap(self._follow_rescaling)
+            between = dict.fromkeys(self.info.between)
+            handles += [part.register_forward_hook(follow) for part in between]
+        handles.append(activation.register_forward_pre_hook(self._wrap(self._record_sums)))
+        handles.append(activation.register_forward_hook(self._wrap(self._record_outputs)))
+        return handles
 
     def close(self) -> None:
-        """Let the activation count no more; for after the hooks are off."""
-        if self._ramp is not None and self._counting:
-            self._counting = False
-            self._let_count(self._ramp, None, None)
+        """Stop counting; to be called after the hooks are removed."""
+        if self._ramp is not None and self._is_counting:
+            self._is_counting = False
+            self._set_counters(self._ramp, None, None)
 
-    def _start(self, _module: nn.Module, _signals: object) -> None:
-        self._give_up()
-        self._turn.of = self
-        # Inside a function transform there is no one call to listen to.
-        learns = torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
-        self._awaited = "sum" if learns else ""
-
-    def _follow(self, _module: nn.Module, _signals: object, sums: object) -> None:
-        if self._awaited == "sum" and isinstance(sums, Tensor) and not sums.is_inference():
-            self._summed = sums, sums._version
-
-    def _follow_on(self, _module: nn.Module, signals: tuple[object, ...], output: object) -> None:
-        """After what stands between: it passes on what it was given."""
-        if self._summed is not None and signals and signals[0] is self._summed[0]:
-            self._follow(_module, signals, output)
-
-    def _give_up(self) -> None:
-        """Take its sums for what it answers, as no module has reacted to them."""
-        followed, self._summed = self._summed, None
-        if self._awaited == "sum" and followed is not None:
-            self.unanswered = not self._answered
-            sums, version = followed
-            if sums._version == version:  # not where a function has reacted in place
-                self._count("answers", sums.detach())
-
-    def _sum(self, _module: nn.Module, signals: tuple[object, ...]) -> None:
-        """Before the activation: listen for what comes back, and ask for the slope."""
-        sums = signals[0] if signals else None
-        # An activation that several layers share is called for each of them.
-        if self._awaited != "sum" or not isinstance(sums, Tensor):
-            return
-        its_own = self._summed is not None and sums is self._summed[0]
-        if not its_own and self._turn.of is not self:
-            return  # it reacts to what another layer says
-        self._awaited, self._summed = "answer", None
-        if self._full and sums.requires_grad:
-            sums.register_hook(self._listening(self._delta))
-        sums = sums.detach()
-        if self._full:
-            self._count("sums", sums)
-        if self._ramp is not None:
-            self._have_counted(self._ramp, sums)
-            return
-        slopes = compute_slope(self.place.activation, sums)
-        if slopes is not None:
-            self._add("slopes", slopes)
-
-    def _answer(self, _module: nn.Module, _signals: object, answers: object) -> None:
-        """After the activation: count who fires."""
-        if self._awaited != "answer" or not isinstance(answers, Tensor):
-            return
-        self._awaited = ""
-        self._answered, self.unanswered = True, False
-        answers = answers.detach()
-        self._count("answers", answers)
-        if self._ramp is not None:
-            self.close()
-        elif self._reacts:
-            self._rows += self._add("firing", answers > 0)
-            self._add("speaking", answers != 0)
-
-    def _have_counted(self, ramp: ThresholdRamp, sums: Tensor) -> None:
-        """Let the ramp count what its next call does."""
-        if self._counters is None and ramp.counts is not None:
-            if self._counted_before is None:
-                self._counted_before = ramp.counts.clone()
-            return
-        if self._counters is None:
-            self._counters = create_counters(sums.shape[-1], device=sums.device)
-        self._let_count(ramp, *self._counters)
-        self._counting = True
-
-    @staticmethod
-    def _let_count(ramp: ThresholdRamp, counts: Tensor | None, sums: Tensor | None) -> None:
-        # Where a module keeps its buffers: setting them by name takes as long as the ramp itself.
-        ramp._buffers["counts"], ramp._buffers["sums"] = counts, sums
-
-    def _sum_is_answer(self, module: nn.Module, signals: object, output: object) -> None:
-        self._sum(module, (output,))
-        self._answer(module, signals, output)
-
-    @torch.no_grad()
-    def _delta(self, delta: Tensor) -> None:
-        self._add("delta", delta.abs())
-
-    def _count(self, name: str, values: Tensor) -> None:
-        """Add values to the statistics."""
-        if values.dtype not in STATISTICS_DTYPES or values.layout != torch.strided:
-            return
-        self.tables[name] = compute_statistics([values], into=self.tables.get(name))
-
-    def _add(self, name: str, values: Tensor) -> int:
-        """Add values to a tally, per neuron; returns the number of rows."""
-        units = group_by_neuron(values, self.place.module)
-        # MPS lacks float64.
-        wide = torch.float32 if units.device.type == "mps" else torch.float64
-        total = units.sum(dim=0, dtype=wide)
-        self.tallies[name] = self.tallies[name] + total if name in self.tallies else total
-        return len(units)
-
-    def measured(self) -> dict[str, Tensor]:
-        """All there is to send home."""
-        self._give_up()
-        found = self.tables | self.tallies
-        if "delta" in found:
-            found["delta"] = compute_statistics([found["delta"]])
+    def collect(self) -> dict[str, Tensor]:
+        """Return all statistics by quantity, on the device."""
+        self._record_unactivated()
+        collected = self.tables | self.totals
+        if "delta" in collected:
+            collected["delta"] = compute_statistics([collected["delta"]])
         if self._counters is not None:
-            found["counts"] = self._counters[0]
-        elif self._ramp is not None and self._counted_before is not None:
+            collected["counts"] = self._counters[0]
+        elif self._ramp is not None and self._counts_before is not None:
             counts = self._ramp.counts
-            found |= {} if counts is None else {"counts": counts - self._counted_before}
-        if self._ramp is not None and "counts" in found:
-            # As it is now: whoever reads this later finds a ramp that has learnt on.
+            if counts is not None:
+                collected["counts"] = counts - self._counts_before
+        if self._ramp is not None and "counts" in collected:
+            # A copy, because the ramp may be trained further before the reading is resolved.
             width = self._ramp.width
             if isinstance(width, Tensor):
-                found["width"] = width.detach().clone()
+                collected["width"] = width.detach().clone()
             else:
-                found["width"] = found["counts"].new_full((), width, dtype=torch.float32)
+                counts = collected["counts"]
+                collected["width"] = counts.new_full((), width, dtype=torch.float32)
             self._leak = self._ramp.leak
-        return found
+        return collected
 
-    def shares(self, home: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Who fires, is silent or saturated, from what was measured, once it is home.
+    def compute_shares(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Compute firing rate, silent and saturated share.
 
         Args:
-            home: what `measured` gave, by the same names.
+            arrays: the result of `collect`, copied to the CPU.
         """
-        if "counts" in home:
-            return self._counted(home["counts"], home["width"])
+        if "counts" in arrays:
+            return self._compute_ramp_shares(arrays["counts"], arrays["width"])
         rows = max(self._rows, 1)
-        found = {}
-        if "firing" in home:
-            found["firing_rate"] = float((home["firing"] / rows).mean())
-            found["silent"] = float((home["speaking"] == 0).mean())
-        if "slopes" in home:
-            found["saturated"] = float((home["slopes"] / rows < FLAT).mean())
-        return found
+        shares = {}
+        if "positive" in arrays:
+            shares["firing_rate"] = float((arrays["positive"] / rows).mean())
+            shares["silent"] = float((arrays["nonzero"] == 0).mean())
+        if "slopes" in arrays:
+            shares["saturated"] = float((arrays["slopes"] / rows < SATURATED_SLOPE).mean())
+        return shares
 
-    def _counted(self, counts: NDArray[Any], width: NDArray[Any]) -> dict[str, float]:
-        """The same from a ramp's own counters."""
+    def _compute_ramp_shares(
+        self, counts: NDArray[Any], width: NDArray[Any]
+    ) -> dict[str, float]:
         rows = np.maximum(counts.sum(axis=0), 1)
-        silent, rising, firing = (counts[COUNTER_NAMES.index(kind)] for kind in COUNTER_NAMES[:3])
-        # The steepest slope is 1 / width, and outside the ramp it is the leak.
+        silent, rising, firing = (counts[COUNTER_NAMES.index(name)] for name in COUNTER_NAMES[:3])
+        # The largest slope is 1 / width; outside of the ramp the slope is the leak.
         slopes = (rising + self._leak * width * (silent + firing)) / rows
         return {
             "firing_rate": float(((rising + firing) / rows).mean()),
             "silent": float((silent == rows).mean()),
-            "saturated": float((slopes < FLAT).mean()),
+            "saturated": float((slopes < SATURATED_SLOPE).mean()),
         }
+
+    def _start(self, _module: nn.Module, _inputs: object) -> None:
+        self._record_unactivated()
+        self._current.statistics = self
+        # A function transform runs the layer on tensors that stand for many.
+        is_training = torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
+        self._awaited = "sums" if is_training else ""
+
+    def _follow(self, _module: nn.Module, _inputs: object, output: object) -> None:
+        if self._awaited == "sums" and isinstance(output, Tensor) and not output.is_inference():
+            self._sums = output, output._version
+
+    def _follow_rescaling(
+        self, module: nn.Module, inputs: tuple[object, ...], output: object
+    ) -> None:
+        if self._sums is not None and inputs and inputs[0] is self._sums[0]:
+            self._follow(module, inputs, output)
+
+    def _record_unactivated(self) -> None:
+        """Record sums that no activation module was applied to as outputs."""
+        followed, self._sums = self._sums, None
+        if self._awaited == "sums" and followed is not None:
+            self.is_activation_missing = not self._was_activated
+            sums, version = followed
+            # A functional activation may have overwritten them.
+            if sums._version == version:
+                self._add_statistics("outputs", sums.detach())
+
+    def _record_sums(self, _module: nn.Module, inputs: tuple[object, ...]) -> None:
+        """Pre-hook of the activation: register for the delta, and compute the slopes."""
+        sums = inputs[0] if inputs else None
+        if self._awaited != "sums" or not isinstance(sums, Tensor):
+            return
+        # An activation that several layers share is called for each of them.
+        is_own = self._sums is not None and sums is self._sums[0]
+        if not is_own and self._current.statistics is not self:
+            return
+        self._awaited, self._sums = "outputs", None
+        if self._full and sums.requires_grad:
+            sums.register_hook(self._wrap(self._record_delta))
+        sums = sums.detach()
+        if self._full:
+            self._add_statistics("sums", sums)
+        if self._ramp is not None:
+            self._start_counting(self._ramp, sums)
+            return
+        slopes = compute_slope(self.info.activation, sums)
+        if slopes is not None:
+            self._add_total("slopes", slopes)
+
+    def _record_outputs(self, _module: nn.Module, _inputs: object, outputs: object) -> None:
+        """Hook of the activation: count the neurons that fire."""
+        if self._awaited != "outputs" or not isinstance(outputs, Tensor):
+            return
+        self._awaited = ""
+        self._was_activated, self.is_activation_missing = True, False
+        outputs = outputs.detach()
+        self._add_statistics("outputs", outputs)
+        if self._ramp is not None:
+            self.close()
+        elif self._has_activation:
+            self._rows += self._add_total("positive", outputs > 0)
+            self._add_total("nonzero", outputs != 0)
+
+    def _record_without_activation(
+        self, module: nn.Module, inputs: object, output: object
+    ) -> None:
+        self._record_sums(module, (output,))
+        self._record_outputs(module, inputs, output)
+
+    @torch.no_grad()
+    def _record_delta(self, delta: Tensor) -> None:
+        self._add_total("delta", delta.abs())
+
+    def _start_counting(self, ramp: ThresholdRamp, sums: Tensor) -> None:
+        """Let the ramp count during its next call."""
+        if self._counters is None:
+            if ramp.counts is not None:
+                if self._counts_before is None:
+                    self._counts_before = ramp.counts.clone()
+                return
+            self._counters = create_counters(sums.shape[-1], device=sums.device)
+        self._set_counters(ramp, *self._counters)
+        self._is_counting = True
+
+    @staticmethod
+    def _set_counters(ramp: ThresholdRamp, counts: Tensor | None, sums: Tensor | None) -> None:
+        # Setting buffers as attributes takes as long as the activation itself.
+        ramp._buffers["counts"], ramp._buffers["sums"] = counts, sums
+
+    def _add_statistics(self, name: str, values: Tensor) -> None:
+        if values.dtype in STATISTICS_DTYPES and values.layout == torch.strided:
+            self.tables[name] = compute_statistics([values], into=self.tables.get(name))
+
+    def _add_total(self, name: str, values: Tensor) -> int:
+        """Add values to a total per neuron and return the number of rows."""
+        columns = group_by_neuron(values, self.info.module)
+        # MPS has no float64.
+        dtype = torch.float32 if columns.device.type == "mps" else torch.float64
+        total = columns.sum(dim=0, dtype=dtype)
+        self.totals[name] = self.totals[name] + total if name in self.totals else total
+        return len(columns)

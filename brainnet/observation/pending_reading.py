@@ -19,7 +19,7 @@ from brainnet.observation.reading import Histogram, LayerReading, Reading, Readi
 
 @dataclass(slots=True)
 class TensorStats:
-    """A row of a table of statistics; see `TensorStatistics`."""
+    """Statistics of one tensor: a row of a table of `compute_statistics`."""
 
     count: int
     non_finite: int
@@ -31,221 +31,184 @@ class TensorStats:
 
 
 def parse_stats(table: NDArray[Any]) -> list[TensorStats]:
-    """The rows of a table of statistics that is home."""
+    """Split a table of `compute_statistics`, copied to the CPU, into its rows."""
     counts = table[:, : LAYOUT.minimum].tolist()
     moments = table[:, LAYOUT.minimum : LAYOUT.first_bin].copy().view(np.float64).tolist()
     return [
-        TensorStats(count, non_finite, low, high, total, squares, bins)
-        for (count, non_finite), (low, high, total, squares), bins in zip(
+        TensorStats(*row_counts, *row_moments, bins)
+        for row_counts, row_moments, bins in zip(
             counts, moments, table[:, LAYOUT.first_bin :], strict=True
         )
     ]
 
 
-def whole(found: Sequence[TensorStats]) -> TensorStats:
-    """Several rows as one, at least one of them: what was counted in several goes.
+def build_histograms(stats: Sequence[TensorStats]) -> list[Histogram]:
+    """Build the histograms of several tensors at once.
+
+    Zeros share a bucket with values too small for a bin of their own, and adjacent empty buckets
+    are merged.
 
     Example:
-        >>> import torch
-        >>> from brainnet.kernels.compute_statistics import compute_statistics
-        >>> one = whole(rows(compute_statistics([torch.tensor([1.0]), torch.tensor([3.0, 3.0])]).numpy()))
-        >>> one.count, one.minimum, one.maximum, one.sum
-        (3, 1.0, 3.0, 7.0)
-    """
-    if len(found) == 1:
-        return found[0]
-    return TensorStats(
-        sum(each.count for each in found),
-        sum(each.non_finite for each in found),
-        min(each.minimum for each in found),
-        max(each.maximum for each in found),
-        sum(each.sum for each in found),
-        sum(each.sum_of_squares for each in found),
-        np.sum([each.bins for each in found], axis=0),
-    )
-
-
-def build_histograms(found: Sequence[TensorStats]) -> list[Histogram]:
-    """What is drawn of some tensors: `LAYOUT.buckets`, all of them at once and many at a time.
-
-    Example:
-        >>> import torch
-        >>> from brainnet.kernels.compute_statistics import compute_statistics
-        >>> table = compute_statistics([torch.tensor([1.0, 1.5, torch.nan]), torch.zeros(2)]).numpy()
-        >>> for histogram in histograms_of(rows(table)):
+        >>> from brainnet.kernels.statistics import compute_statistics
+        >>> table = compute_statistics([torch.tensor([1.0, 1.5, torch.nan]), torch.zeros(2)])
+        >>> for histogram in build_histograms(parse_stats(table.numpy())):
         ...     print(histogram.edges.tolist(), histogram.buckets.tolist(), histogram.non_finite)
         [1.25, 1.5, 1.75] [1, 0, 1] 1
         [5.42...e-20] [2] 0
     """
-    if not found:
+    if not stats:
         return []
-    edges, buckets, begins = _buckets(np.array([row.bins for row in found]))
+    edges, buckets, starts = _merge_bins(np.array([tensor.bins for tensor in stats]))
     highest = 2.0**LAYOUT.highest
     histograms = []
-    for row, begin, end in zip(found, begins, begins[1:], strict=False):
-        finite = row.count - row.non_finite
+    for tensor, start, end in zip(stats, starts, starts[1:], strict=False):
+        finite = tensor.count - tensor.non_finite
         if not finite:
-            histograms.append(Histogram(0, row.non_finite, 0.0, 0.0, 0.0, 0.0, _ZERO, _NONE))
+            empty = np.zeros(1), np.zeros(1, dtype=np.int64)
+            histograms.append(Histogram(0, tensor.non_finite, 0.0, 0.0, 0.0, 0.0, *empty))
             continue
-        if row.maximum >= highest:  # the last bucket has no end of its own
-            edges[end - 1] = max(row.maximum, math.nextafter(highest, math.inf))
+        # The last bin has no upper end.
+        if tensor.maximum >= highest:
+            edges[end - 1] = max(tensor.maximum, math.nextafter(highest, math.inf))
         histograms.append(
             Histogram(
                 finite,
-                row.non_finite,
-                row.minimum,
-                row.maximum,
-                row.sum,
-                row.sum_of_squares,
-                edges[begin:end],
-                buckets[begin:end],
+                tensor.non_finite,
+                tensor.minimum,
+                tensor.maximum,
+                tensor.sum,
+                tensor.sum_of_squares,
+                edges[start:end],
+                buckets[start:end],
             )
         )
     return histograms
 
 
-_ZERO, _NONE = np.zeros(1), np.zeros(1, dtype=np.int64)
-
-
-def _buckets(
+def _merge_bins(
     bins: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]]:
-    """Upper ends and counts of the buckets of all rows, one row after the other; where each begins.
+    """Merge empty bins of all histograms at once, which is much faster than one by one.
 
     Args:
-        bins: (rows, bins); overwritten.
+        bins: (histograms, bins); overwritten.
+
+    Returns:
+        Upper ends and counts of the buckets of all histograms, one after the other, and the
+        index at which each histogram starts.
     """
-    # Zeros share a bucket with what is too small to have one, on both sides.
     middle = LAYOUT.steps + 1
     bins[:, middle + 2] += bins[:, middle] + bins[:, middle + 1]
     bins[:, middle : middle + 2] = 0
     counts = bins.reshape(-1)
-    (filled,) = (counts != 0).nonzero()  # of truths in one row: five times as fast
+    (filled,) = (counts != 0).nonzero()  # on booleans in one dimension, five times as fast
     row, bin = np.divmod(filled, LAYOUT.bins)
-    place = bin - 2 * (bin > middle)
-    # Neighbouring empty ones become one, before the next that is filled.
-    gap = np.zeros(len(filled), dtype=bool)
-    gap[1:] = (place[1:] > place[:-1] + 1) & (row[1:] == row[:-1])
-    at = np.arange(len(filled)) + gap.cumsum()
-    length = len(filled) + int(np.count_nonzero(gap))
+    bucket = bin - 2 * (bin > middle)
+    # A gap becomes one empty bucket before the next filled one.
+    has_gap = np.zeros(len(filled), dtype=bool)
+    has_gap[1:] = (bucket[1:] > bucket[:-1] + 1) & (row[1:] == row[:-1])
+    position = np.arange(len(filled)) + has_gap.cumsum()
+    length = len(filled) + int(np.count_nonzero(has_gap))
     edges, buckets = np.empty(length), np.zeros(length, dtype=np.int64)
-    ends = _ends()
-    edges[at], buckets[at] = ends[place + 1], counts[filled]
-    edges[at[gap] - 1] = ends[place[gap]]
-    firsts = row.searchsorted(np.arange(len(bins) + 1))
-    return edges, buckets, np.append(at, length)[firsts].tolist()
+    ends = _list_bucket_ends()
+    edges[position], buckets[position] = ends[bucket + 1], counts[filled]
+    edges[position[has_gap] - 1] = ends[bucket[has_gap]]
+    first = row.searchsorted(np.arange(len(bins) + 1))
+    return edges, buckets, np.append(position, length)[first].tolist()
 
 
 @functools.cache
-def _ends() -> NDArray[np.float64]:
-    """Where the buckets begin and end, one after the other."""
+def _list_bucket_ends() -> NDArray[np.float64]:
     edges, middle = LAYOUT.edges, LAYOUT.steps + 1
     return np.array([-math.inf, *edges[:middle], *edges[middle + 2 :], math.inf])
 
 
-ArrayName = TypeVar("Name", bound=Hashable)
+Key = TypeVar("Key", bound=Hashable)
 
 
-class AsyncTransfer(Generic[ArrayName]):
-    """Tensors on their way to the CPU.
+class AsyncTransfer(Generic[Key]):
+    """Copies of tensors on the CPU, made in one asynchronous transfer.
 
-    Elsewhere they are packed as they stand now, and whoever opens the parcel waits for what is
-    still on its way. On the CPU they are at home, and given away: nobody may change them any more.
+    From CUDA, all values are packed into one tensor of int64 and copied to pinned memory while
+    the program continues. Other devices are copied synchronously. Tensors on the CPU are used as
+    they are and must not be changed afterward.
 
     Args:
-        contents: integers of 64 bits, or floats of any kind; those of other devices are first
-            brought to that of the first.
+        tensors: tensors of int64 or floats.
 
     Example:
-        >>> parcel = Parcel({"a": torch.tensor([[1], [2]]), "b": torch.tensor(0.5)})
-        >>> {name: found.tolist() for name, found in parcel.open().items()}
+        >>> transfer = AsyncTransfer({"a": torch.tensor([[1], [2]]), "b": torch.tensor(0.5)})
+        >>> {name: array.tolist() for name, array in transfer.result().items()}
         {'a': [[1], [2]], 'b': 0.5}
     """
 
-    def __init__(self, contents: Mapping[ArrayName, Tensor]) -> None:
-        self._arrival: torch.cuda.Event | None = None
-        self._narrow = False
-        self._home = torch.zeros(0, dtype=torch.int64)
-        self._labels: list[tuple[ArrayName, torch.Size, bool]] = []
-        self._given: dict[ArrayName, Tensor] = {}
-        device = next((tensor.device for tensor in contents.values()), None)
-        if device is None or device.type == "cpu":
-            self._given = {name: tensor.detach().cpu() for name, tensor in contents.items()}
+    def __init__(self, tensors: Mapping[Key, Tensor]) -> None:
+        self._tensors: dict[Key, Tensor] = {}
+        self._shapes: list[tuple[Key, torch.Size, bool]] = []
+        device = next((tensor.device for tensor in tensors.values() if tensor.is_cuda), None)
+        if device is None:
+            self._tensors = {key: tensor.detach().cpu() for key, tensor in tensors.items()}
             return
-        self._narrow = device.type == "mps"  # it has no float64
-        self._labels = [
-            (name, tensor.shape, tensor.is_floating_point()) for name, tensor in contents.items()
+        self._shapes = [
+            (key, tensor.shape, tensor.is_floating_point()) for key, tensor in tensors.items()
         ]
-        self._send(torch.cat([self._bits(tensor, device) for tensor in contents.values()]))
+        packed = torch.cat([_to_int64(tensor, device) for tensor in tensors.values()])
+        # Only copies to pinned memory are asynchronous.
+        self._packed = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
+        self._packed.copy_(packed, non_blocking=True)
+        self._event = torch.cuda.Event()
+        self._event.record(torch.cuda.current_stream(device))
 
-    def _send(self, packed: Tensor) -> None:
-        if packed.device.type != "cuda":
-            self._home = packed.cpu()
-            return
-        # Only a copy into pinned memory goes on beside the program.
-        self._home = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
-        self._home.copy_(packed, non_blocking=True)
-        self._arrival = torch.cuda.Event()
-        self._arrival.record(torch.cuda.current_stream(packed.device))
-
-    def open(self) -> dict[ArrayName, NDArray[Any]]:
-        """What was sent: int64, or float64 for floats of any kind."""
-        if self._arrival is not None:
-            self._arrival.synchronize()
-        found = {
-            name: (tensor.double() if tensor.is_floating_point() else tensor.long()).numpy()
-            for name, tensor in self._given.items()
+    def result(self) -> dict[Key, NDArray[Any]]:
+        """Wait for the copy and return the arrays: int64, or float64 for floats of any dtype."""
+        arrays = {
+            key: (tensor.double() if tensor.is_floating_point() else tensor.long()).numpy()
+            for key, tensor in self._tensors.items()
         }
-        everything, place = self._home.numpy(), 0
-        for name, shape, floating in self._labels:
-            part = everything[place : place + shape.numel()].reshape(shape)
-            found[name] = self._floats(part) if floating else part
-            place += shape.numel()
-        return found
-
-    def _bits(self, tensor: Tensor, device: torch.device) -> Tensor:
-        """A tensor as one row of int64, floats by their bits."""
-        flat = tensor.detach().reshape(-1).to(device)
-        if not flat.is_floating_point():
-            return flat.long()
-        if self._narrow:
-            return flat.float().view(torch.int32).long()
-        return flat.double().view(torch.int64)
-
-    def _floats(self, part: NDArray[np.int64]) -> NDArray[np.float64]:
-        if self._narrow:
-            return part.astype(np.int32).view(np.float32).astype(np.float64)
-        return part.view(np.float64)
+        if self._shapes:
+            self._event.synchronize()
+            values, start = self._packed.numpy(), 0
+            for key, shape, is_float in self._shapes:
+                part = values[start : start + shape.numel()].reshape(shape)
+                arrays[key] = part.view(np.float64) if is_float else part
+                start += shape.numel()
+        return arrays
 
 
-Kind = Literal["value", "gradient", "step"]
+def _to_int64(tensor: Tensor, device: torch.device) -> Tensor:
+    """Flatten a tensor to int64, with floats as the bits of a float64."""
+    flat = tensor.detach().reshape(-1).to(device)
+    return flat.double().view(torch.int64) if flat.is_floating_point() else flat.long()
 
-Row = tuple[Kind, Tensor | None]
 
-"""A row of statistics: what of which parameter."""
+Quantity = Literal["value", "gradient", "step"]
 
-Name = tuple[str | int, str | int]
+StatKey = tuple[Quantity, Tensor | None]
 
-"""What a tensor on its way home is."""
+"""A row of the statistics tables: the quantity and the parameter."""
 
-Home = Mapping[Name, NDArray[Any]]
+TensorKey = tuple[str | int, str | int]
 
-SIGNALS = {"answers": tags.ACTIVATION, "sums": tags.PRE_ACTIVATION, "delta": tags.DELTA}
+"""A tensor of an observed step: (quantity, number or name), or (index of the layer, quantity)."""
 
-"""Statistics of a layer's signals, and the tag of the histogram of each."""
+_LAYER_HISTOGRAMS = {
+    "outputs": tags.ACTIVATION,
+    "sums": tags.PRE_ACTIVATION,
+    "delta": tags.DELTA,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """What is known of a look without asking the device.
+    """Properties of a step that are known without a device synchronization.
 
     Attributes:
-        step: optimizer steps taken before this one.
-        epoch: passes over the training rows completed.
-        learning_rate: that of the step.
-        forward_seconds: time of the forward pass.
-        backward_seconds: time from there until the optimizer's turn.
-        update_seconds: time of the optimizer's turn.
+        step: number of optimizer steps taken before this one.
+        epoch: number of completed epochs.
+        learning_rate: learning rate of the step.
+        forward_seconds: duration of the forward pass.
+        backward_seconds: time between the forward pass and the optimizer step.
+        update_seconds: duration of the optimizer step; on CUDA, launch time only.
     """
 
     step: int
@@ -257,143 +220,142 @@ class StepInfo:
 
 
 class PendingReading:
-    """The numbers of one look, on their way home in one copy.
+    """Tensors of one observed step, and how to turn them into a `Reading`.
 
     Args:
-        moment: what is known without them.
-        measured: the numbers, on their device.
-        rows: what the rows of the tables are, all tables one after the other.
-        moved: the parameters whose lengths of step are told, in that order.
-        layers: what was heard of each layer.
+        info: properties of the step that are already known.
+        tensors: the tensors on their device.
+        stat_keys: the rows of all statistics tables, in order.
+        changed: parameters whose changes were measured, in order.
+        layers: statistics of each layer.
     """
 
     def __init__(
         self,
-        moment: StepInfo,
-        measured: Mapping[Name, Tensor],
-        rows: Sequence[Row],
-        moved: Sequence[Tensor],
+        info: StepInfo,
+        tensors: Mapping[TensorKey, Tensor],
+        stat_keys: Sequence[StatKey],
+        changed: Sequence[Tensor],
         layers: Sequence[LayerStatistics],
     ) -> None:
-        self.moment = moment
-        self._parcel = AsyncTransfer(measured)
-        self._rows, self._moved, self._layers = tuple(rows), tuple(moved), tuple(layers)
+        self._info = info
+        self._transfer = AsyncTransfer(tensors)
+        self._stat_keys, self._changed = tuple(stat_keys), tuple(changed)
+        self._layers = tuple(layers)
 
-    def look(self) -> ReadingWithHistograms:
-        """Wait for the numbers to arrive, and read them."""
-        home = self._parcel.open()
-        counted = [row for table in _of(home, "table") for row in parse_stats(table)]
-        found = dict(zip(self._rows, counted, strict=True))
-        heard: list[dict[str, NDArray[Any]]] = [{} for _ in self._layers]
-        for (at, what), each in home.items():
-            if isinstance(at, int):
-                heard[at][str(what)] = each
-        lengths = [float(length) for part in _of(home, "lengths") for length in part]
-        steps = dict(zip(self._moved, lengths, strict=True))
-        slope = _length(row for (kind, _), row in found.items() if kind == "gradient")
+    def resolve(self) -> ReadingWithHistograms:
+        """Wait for the copy and compute the reading and its histograms."""
+        arrays = self._transfer.result()
+        rows = [row for table in _select(arrays, "table") for row in parse_stats(table)]
+        stats = dict(zip(self._stat_keys, rows, strict=True))
+        norms = [float(norm) for part in _select(arrays, "norms") for norm in part]
+        step_norms = dict(zip(self._changed, norms, strict=True))
+        layer_arrays: list[dict[str, NDArray[Any]]] = [{} for _ in self._layers]
+        for (scope, quantity), array in arrays.items():
+            # An integer scope is the index of a layer.
+            if isinstance(scope, int):
+                layer_arrays[scope][str(quantity)] = array
+        total_norm = _compute_norm(row for (kind, _), row in stats.items() if kind == "gradient")
+        predicted = [float(part) for part in _select(arrays, "predicted")]
         reading = Reading(
-            step=self.moment.step,
-            epoch=self.moment.epoch,
-            loss=_number(home, "loss"),
-            learning_rate=self.moment.learning_rate,
-            forward_seconds=self.moment.forward_seconds,
-            backward_seconds=self.moment.backward_seconds,
-            update_seconds=self.moment.update_seconds,
-            gradient_norm=slope,
-            predicted_decrease=_promised(home),
-            actual_decrease=_number(home, "actual"),
+            step=self._info.step,
+            epoch=self._info.epoch,
+            loss=_get_scalar(arrays, "scalar", "loss"),
+            learning_rate=self._info.learning_rate,
+            forward_seconds=self._info.forward_seconds,
+            backward_seconds=self._info.backward_seconds,
+            update_seconds=self._info.update_seconds,
+            gradient_norm=total_norm,
+            predicted_decrease=sum(predicted) if predicted else None,
+            actual_decrease=_get_scalar(arrays, "scalar", "decrease"),
             layers=tuple(
-                self._layer(layer, signals, home, found, steps, slope or 0.0)
-                for layer, signals in zip(self._layers, heard, strict=True)
+                _read_layer(
+                    layer,
+                    stats,
+                    step_norms,
+                    total_norm,
+                    gradient_cosine=_get_scalar(arrays, "cosine", layer.info.name),
+                    **layer.compute_shares(own_arrays),
+                )
+                for layer, own_arrays in zip(self._layers, layer_arrays, strict=True)
             ),
         )
-        return ReadingWithHistograms(reading, self._histograms(heard, found))
+        return ReadingWithHistograms(reading, self._build_histograms(layer_arrays, stats))
 
-    def _layer(
+    def _build_histograms(
         self,
-        layer: LayerStatistics,
-        heard: Mapping[str, NDArray[Any]],
-        home: Home,
-        found: Mapping[Row, TensorStats],
-        steps: Mapping[Tensor, float],
-        whole_slope: float,
-    ) -> LayerReading:
-        """One layer, with what is a share of something else made one."""
-        place = layer.place
-        parts = [part for part in (place.weights, place.bias) if part is not None]
-        slope = _length(found[row] for part in parts if (row := _row("gradient", part)) in found)
-        size = _length(found[row] for row in [_row("value", place.weights)] if row in found)
-        calm = _length(found[row] for row in [_row("value", parts[-1])] if row in found)
-        turned = home.get(("cosine", place.name))
-        return LayerReading(
-            place=place.name,
-            weights_norm=size,
-            bias_norm=None if place.bias is None else calm,
-            gradient_norm=slope,
-            update_ratio=_moved(place.weights, steps, size),
-            blame=(slope / whole_slope) ** 2 if slope is not None and whole_slope else None,
-            gradient_cosine=None if turned is None else float(turned),
-            **layer.shares(heard),
-        )
-
-    def _histograms(
-        self,
-        heard: Sequence[Mapping[str, NDArray[Any]]],
-        found: Mapping[Row, TensorStats],
+        layer_arrays: Sequence[Mapping[str, NDArray[Any]]],
+        stats: Mapping[StatKey, TensorStats],
     ) -> dict[str, Histogram]:
         """All histograms by tag."""
-        drawn: dict[str, TensorStats] = {}
-        full = any(kind == "step" for kind, _ in found)
-        for layer, signals in zip(self._layers, heard, strict=True):
-            place = layer.place
-            wanted = {
-                tags.WEIGHTS: _row("value", place.weights),
-                tags.BIAS: _row("value", place.bias),
-                tags.GRADIENT: _row("gradient", place.weights),
-                tags.BIAS_GRADIENT: _row("gradient", place.bias if full else None),
-                tags.UPDATE: _row("step", place.weights),
+        rows: dict[str, TensorStats] = {}
+        is_full = any(quantity == "step" for quantity, _ in stats)
+        for layer, arrays in zip(self._layers, layer_arrays, strict=True):
+            info = layer.info
+            keys: dict[tags.Tag, StatKey] = {
+                tags.WEIGHTS: ("value", info.weights),
+                tags.BIAS: ("value", info.bias),
+                tags.GRADIENT: ("gradient", info.weights),
+                tags.BIAS_GRADIENT: ("gradient", info.bias if is_full else None),
+                tags.UPDATE: ("step", info.weights),
             }
-            there = {tag: found[row] for tag, row in wanted.items() if row in found}
-            there |= {
-                tag: whole(parse_stats(signals[what]))
-                for what, tag in SIGNALS.items()
-                if what in signals
-            }
-            drawn |= {tag.at(place.name): row for tag, row in there.items()}
-        return dict(zip(drawn, build_histograms(list(drawn.values())), strict=True))
+            rows |= {tag.at(info.name): stats[key] for tag, key in keys.items() if key in stats}
+            for quantity, tag in _LAYER_HISTOGRAMS.items():
+                if quantity in arrays:
+                    (rows[tag.at(info.name)],) = parse_stats(arrays[quantity])
+        return dict(zip(rows, build_histograms(list(rows.values())), strict=True))
 
 
-def _moved(weights: Tensor, steps: Mapping[Tensor, float], size: float | None) -> float | None:
-    """How far they moved for their size; None where they are made anew of what moves instead."""
-    if not size or (weights not in steps and not weights.is_leaf):
+def _read_layer(
+    layer: LayerStatistics,
+    stats: Mapping[StatKey, TensorStats],
+    step_norms: Mapping[Tensor, float],
+    total_norm: float | None,
+    **values: float | None,
+) -> LayerReading:
+    info = layer.info
+    parameters = [part for part in (info.weights, info.bias) if part is not None]
+
+    def compute_norm(quantity: Quantity, tensors: Sequence[Tensor]) -> float | None:
+        keys: list[StatKey] = [(quantity, tensor) for tensor in tensors]
+        return _compute_norm(stats[key] for key in keys if key in stats)
+
+    weights_norm = compute_norm("value", [info.weights])
+    gradient_norm = compute_norm("gradient", parameters)
+    blame = update_ratio = None
+    if gradient_norm is not None and total_norm:
+        # Squared, because squared norms add up over the layers.
+        blame = (gradient_norm / total_norm) ** 2
+    # Weights that are recomputed from other parameters have no step of their own.
+    if weights_norm and (info.weights in step_norms or info.weights.is_leaf):
+        update_ratio = step_norms.get(info.weights, 0.0) / weights_norm
+    return LayerReading(
+        name=info.name,
+        weights_norm=weights_norm,
+        bias_norm=None if info.bias is None else compute_norm("value", [info.bias]),
+        gradient_norm=gradient_norm,
+        update_ratio=update_ratio,
+        blame=blame,
+        **values,
+    )
+
+
+def _select(arrays: Mapping[TensorKey, NDArray[Any]], scope: str) -> list[NDArray[Any]]:
+    return [array for (key_scope, _), array in arrays.items() if key_scope == scope]
+
+
+def _get_scalar(
+    arrays: Mapping[TensorKey, NDArray[Any]], scope: str, name: str
+) -> float | None:
+    array = arrays.get((scope, name))
+    return None if array is None else float(array)
+
+
+def _compute_norm(stats: Iterable[TensorStats]) -> float | None:
+    """Euclidean norm of several tensors as one vector; NaN if any element is not finite."""
+    tensors = list(stats)
+    if not tensors:
         return None
-    return steps.get(weights, 0.0) / size
-
-
-def _row(kind: Kind, part: Tensor | None) -> Row:
-    return kind, part
-
-
-def _of(home: Home, kind: str) -> list[NDArray[Any]]:
-    return [each for (what, _), each in home.items() if what == kind]
-
-
-def _number(home: Home, name: str) -> float | None:
-    found = home.get(("whole", name))
-    return None if found is None else float(found)
-
-
-def _promised(home: Home) -> float | None:
-    """What the slope promised of the step."""
-    parts = _of(home, "promised")
-    return float(sum(map(float, parts))) if parts else None
-
-
-def _length(parts: Iterable[TensorStats]) -> float | None:
-    """Length of several tensors as one; NaN where any is not finite, None where there is none."""
-    found = list(parts)
-    if not found:
-        return None
-    if any(part.non_finite for part in found):
+    if any(tensor.non_finite for tensor in tensors):
         return math.nan
-    return math.sqrt(math.fsum(part.sum_of_squares for part in found))
+    return math.sqrt(math.fsum(tensor.sum_of_squares for tensor in tensors))

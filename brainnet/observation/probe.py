@@ -12,144 +12,95 @@ from brainnet.observation.capabilities import (
     is_compiled,
     is_mode_invariant,
     is_sharded,
-    list_modules,
+    iterate_modules,
 )
 from brainnet.structure.activation import ThresholdRamp
 
+Criterion = Callable[[Tensor, Tensor], Tensor]
 
-def check_sample(sample: object) -> None:
-    """Refuse what is no pair of tensors.
-
-    Raises:
-        InputError: it is none.
-    """
-    if sample is None:
-        return
-    if not (isinstance(sample, tuple | list) and len(sample) == 2):
-        raise InputError(
-            f"sample is a pair (inputs, targets) of tensors; got {type(sample).__name__}."
-        )
-    for name, each in zip(("inputs", "targets"), sample, strict=True):
-        if not isinstance(each, Tensor):
-            raise InputError(
-                f"sample is a pair (inputs, targets) of tensors; its {name} are {_kind(each)}. "
-                "Leave it out where the model takes no tensor."
-            )
-
-
-def single_number(value: object, asker: str) -> tuple[Tensor | float | None, str]:
-    """A real number, and what to say where it is none.
-
-    Args:
-        value: what was given; None is no number, and nothing to speak of.
-        asker: who needs it.
-
-    Example:
-        >>> single_number(0.5, "step()")
-        (0.5, '')
-        >>> single_number("oops", "step()")[1]
-        "step() needs a number or a tensor of one; got the text 'oops', which is left out."
-    """
-    if value is None:
-        return None, ""
-    if isinstance(value, Tensor):
-        if value.numel() == 1 and not value.is_complex():
-            found = value.detach()
-            return found if found.is_floating_point() else found.float(), ""
-    elif not isinstance(value, str | bytes):
-        try:
-            return float(value), ""  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            pass
-    needed = f"{asker} needs a number or a tensor of one"
-    return None, f"{needed}; got {_kind(value)}, which is left out."
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, str):
-        return f"the text {value[:40]!r}"
-    if isinstance(value, Tensor):
-        return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
-    return f"of type {type(value).__name__}"
-
-
-Modes = Sequence[tuple[nn.Module, bool]]
+_MAX_WEIGHTS_TIMES_ROWS = 2**24  # cost of one evaluation
+_MIN_ROWS = 16
 
 
 @contextmanager
-def isolated_eval(*modules: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; all but the answers is afterwards as it was.
+def isolated_eval(
+    *modules: nn.Module, parts: Sequence[nn.Module] | None = None
+) -> Iterator[None]:
+    """Evaluate modules without gradients, and restore their state afterward.
 
-    That is modes, random numbers, what ramps have counted, what a module of somebody else's does to
-    its weights as it changes its mode, and what autocast has cast so far.
+    Restored are modes, random state, the counters of ramps, weights that a module changes when its
+    mode changes, and the autocast cache.
+
+    Args:
+        modules: what is evaluated.
+        parts: all their modules, each once, if they were collected before.
     """
-    everything = [part for module in modules for part in list_modules(module)]
-    training = [part for part in everything if part.training]
-    # Most need not be told, and telling them takes as long as thinking.
-    told = not all(map(is_mode_invariant, training))
-    modes = [(part, part.training) for part in everything] if told else []
+    if parts is None:
+        parts = [part for module in modules for part in iterate_modules(module)]
+    # Most modules do not depend on the mode, and changing it costs as much as a forward pass.
+    changes_mode = not all(is_mode_invariant(part) for part in parts if part.training)
+    modes = [(part, part.training) for part in parts] if changes_mode else []
     devices = {
         parameter.device
-        for part in everything
+        for part in parts
         for parameter in part._parameters.values()
-        if parameter is not None
+        if parameter is not None and parameter.is_cuda
     }
-    cuda = [device for device in devices if device.type == "cuda"]
-    with torch.no_grad(), torch.random.fork_rng(cuda), _uncounted(everything), _uncached():
-        kept = [(held, held.clone()) for held in _held(part for part, _ in modes)]
-        for module in modules if told else ():
+    with torch.no_grad(), torch.random.fork_rng(devices), _pause_counting(parts), _no_cache():
+        saved = [(tensor, tensor.clone()) for tensor in _list_changeable(modes)]
+        for module in modules if changes_mode else ():
             module.eval()
         try:
             yield
         finally:
-            _go_back(modes)
-            for held, value in kept:
-                held.data.copy_(value)  # of which no graph need know: it is what it was
+            for part, mode in modes:
+                if part.training == mode:
+                    continue
+                if _overrides_train(part):
+                    part.train(mode)
+                else:
+                    part.training = mode
+            for tensor, value in saved:
+                # Through `data`, because autograd graphs may need the tensor, which is unchanged.
+                tensor.data.copy_(value)
 
 
-def _go_back(modes: Modes) -> None:
-    """Put all parts back into their modes, the outermost first."""
-    for part, mode in modes:
-        if part.training == mode:
-            continue
-        if _has_a_way_of_its_own(part):
-            part.train(mode)
-        else:
-            part.training = mode
+def _overrides_train(module: nn.Module) -> bool:
+    """Whether changing the mode may do more: LoRA merges its weights in evaluation mode."""
+    return type(module).train is not nn.Module.train or "train" in module.__dict__
 
 
-def _has_a_way_of_its_own(part: nn.Module) -> bool:
-    """Whether changing its mode does more than that: LoRA's merge their weights in evaluation."""
-    return type(part).train is not nn.Module.train or "train" in part.__dict__
-
-
-def _held(told: Iterable[nn.Module]) -> list[Tensor]:
-    """What parts with a way of their own may change; there and back, it would be rounded twice."""
-    ours = [part for part in told if _has_a_way_of_its_own(part)]
-    held = (each for part in ours for each in (*part.parameters(), *part.buffers()))
-    return [each for each in dict.fromkeys(held) if not is_lazy(each)]
+def _list_changeable(modes: Iterable[tuple[nn.Module, bool]]) -> list[Tensor]:
+    """Tensors that change with the mode, and would otherwise be rounded twice."""
+    tensors = (
+        tensor
+        for module, _ in modes
+        if _overrides_train(module)
+        for tensor in (*module.parameters(), *module.buffers())
+    )
+    return [tensor for tensor in dict.fromkeys(tensors) if not is_lazy(tensor)]
 
 
 @contextmanager
-def _uncounted(everything: Iterable[nn.Module]) -> Iterator[None]:
-    """Let ramps that count for somebody count none of this."""
-    aside = [
+def _pause_counting(parts: Iterable[nn.Module]) -> Iterator[None]:
+    """Keep ramps that count for the user from counting the evaluation."""
+    paused = [
         (part._buffers, {name: part._buffers[name] for name in ("counts", "sums")})
-        for part in everything
+        for part in parts
         if isinstance(part, ThresholdRamp) and part._buffers["counts"] is not None
     ]
-    for buffers, counters in aside:
+    for buffers, counters in paused:
         buffers.update(dict.fromkeys(counters))
     try:
         yield
     finally:
-        for buffers, counters in aside:
+        for buffers, counters in paused:
             buffers.update(counters)
 
 
 @contextmanager
-def _uncached() -> Iterator[None]:
-    """Neither take what autocast has cast before, of weights that may have moved, nor add to it."""
+def _no_cache() -> Iterator[None]:
+    """Disable the autocast cache, which may contain weights of before the step."""
     enabled = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:
@@ -158,36 +109,14 @@ def _uncached() -> Iterator[None]:
         torch.set_autocast_cache_enabled(enabled)
 
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
-
-WEIGHTS_TIMES_ROWS = 2**24
-
-"""How much may be asked of a network at each question: so many rows, times its weights."""
-
-LEAST = 16
-
-"""Rows that it is asked about at least, however large it is."""
-
-
-def limit_rows(rows: int, model: nn.Module) -> int:
-    """How many of some rows to ask about, so that asking takes no longer than learning.
-
-    Example:
-        >>> enough(256, nn.Linear(10, 10)), enough(256, nn.Linear(2048, 2048))
-        (256, 16)
-    """
-    weights = sum(0 if is_lazy(weight) else weight.numel() for weight in model.parameters())
-    return min(rows, max(LEAST, WEIGHTS_TIMES_ROWS // max(weights, 1)))
-
-
 class ProbeBatch:
-    """Asks the network about fixed rows, in evaluation mode, and leaves it as it was.
+    """Fixed rows on which a model is evaluated, in evaluation mode and without side effects.
 
     Args:
-        model: whom it asks.
-        criterion: from outputs and targets to a loss.
-        inputs: the rows, as the model takes them; moved to its device.
-        targets: what should come out; moved there, too.
+        model: the model.
+        criterion: computes the loss from outputs and targets.
+        inputs: the rows; moved to the device of the model.
+        targets: their targets; moved as well.
     """
 
     def __init__(
@@ -197,32 +126,31 @@ class ProbeBatch:
         inputs: Tensor,
         targets: Tensor,
     ) -> None:
-        self._model = model
-        self._criterion = criterion
+        self._model, self._criterion = model, criterion
         device = next((parameter.device for parameter in model.parameters()), inputs.device)
-        self._inputs, self._targets = _rows(inputs, device), _rows(targets, device)
+        self._inputs, self._targets = _move(inputs, device), _move(targets, device)
 
-    def loss(self) -> Tensor:
-        """How wrong it is about the rows, ()."""
+    def compute_loss(self) -> Tensor:
+        """Compute the loss on the rows, ()."""
         with isolated_eval(self._model):
             return self._criterion(self._model(self._inputs), self._targets)
 
-    def slope(self, parameters: Iterable[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
-        """How wrong it is, (), and the gradient for those parameters that bear on it.
+    def compute_gradients(self, parameters: Iterable[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
+        """Compute the loss, (), and the gradients of those parameters that it depends on.
 
-        Nothing is added to any `grad`.
+        The `grad` of the parameters is not changed.
         """
-        wanted = [parameter for parameter in parameters if parameter.requires_grad]
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
         with isolated_eval(self._model), torch.enable_grad():
             loss = self._criterion(self._model(self._inputs), self._targets)
-            found = torch.autograd.grad(loss, wanted, allow_unused=True)
-        slopes = zip(wanted, found, strict=True)
-        return loss.detach(), {each: slope for each, slope in slopes if slope is not None}
+            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        pairs = zip(trained, gradients, strict=True)
+        return loss.detach(), {each: gradient for each, gradient in pairs if gradient is not None}
 
 
-def _rows(values: Tensor, device: torch.device) -> Tensor:
-    """Rows as autograd takes them; those made in inference mode it would refuse."""
+def _move(values: Tensor, device: torch.device) -> Tensor:
     moved = values.to(device)
+    # Autograd rejects tensors that were created in inference mode.
     return moved.clone() if moved.is_inference() else moved
 
 
@@ -230,40 +158,107 @@ def build_probe(
     model: nn.Module,
     criterion: Criterion,
     sample: tuple[Tensor, Tensor],
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> ProbeBatch | None:
-    """A judge of as many rows of a sample as are enough, or of all, where a part is nothing.
+    """Build a probe of the first rows of a sample, or of all rows if the model requires that.
 
     Args:
-        model: whom to ask.
-        criterion: from outputs and targets to a loss.
+        model: the model.
+        criterion: computes the loss from outputs and targets.
         sample: inputs and targets.
-        say: told where it cannot be asked.
+        report: called with the reason if the model cannot be evaluated.
     """
     if is_compiled(model):
         return None
     if is_sharded(model):
-        say(
-            "the sample cannot be judged: the parameters are sharded, and each forward pass "
-            "needs all processes."
+        report(
+            "the sample is not evaluated: the parameters are sharded, and each forward pass needs "
+            "all processes."
         )
         return None
+    # In the backward pass, the other processes would wait for their part.
     if isinstance(model, nn.parallel.DistributedDataParallel):
-        model = model.module  # the others would wait for their part of a backward pass
+        model = model.module
     inputs, targets = sample
-    for whole in (False, True):
+    for rows in (limit_rows(len(inputs), model), len(inputs)):
         try:
-            some = len(inputs) if whole else limit_rows(len(inputs), model)
-            judge = ProbeBatch(model, criterion, inputs[:some], targets[:some])
-            judge.loss()
+            probe = ProbeBatch(model, criterion, inputs[:rows], targets[:rows])
+            probe.compute_loss()
         except Exception as error:
             failure = error
         else:
-            return judge
-    say(explain_missing_probe(failure))
+            return probe
+    report(describe_probe_failure(failure))
     return None
 
 
-def explain_missing_probe(failure: Exception) -> str:
-    """That a sample cannot be judged, in one sentence."""
-    return f"the sample cannot be judged: {type(failure).__name__}: {failure}"
+def describe_probe_failure(failure: Exception) -> str:
+    """Return the sentence about a sample that cannot be evaluated."""
+    return f"the sample cannot be evaluated: {type(failure).__name__}: {failure}"
+
+
+def limit_rows(rows: int, model: nn.Module) -> int:
+    """Return how many rows to evaluate, so that it takes no longer than a training step.
+
+    Example:
+        >>> limit_rows(256, nn.Linear(10, 10)), limit_rows(256, nn.Linear(2048, 2048))
+        (256, 16)
+    """
+    weights = sum(0 if is_lazy(weight) else weight.numel() for weight in model.parameters())
+    return min(rows, max(_MIN_ROWS, _MAX_WEIGHTS_TIMES_ROWS // max(weights, 1)))
+
+
+def check_sample(sample: object) -> None:
+    """Check that a sample is a pair of tensors.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if sample is None:
+        return
+    if not (isinstance(sample, tuple | list) and len(sample) == 2):
+        raise InputError(
+            f"sample must be a pair (inputs, targets) of tensors; got {type(sample).__name__}."
+        )
+    for name, value in zip(("inputs", "targets"), sample, strict=True):
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"sample must be a pair (inputs, targets) of tensors; got {name} "
+                f"{_describe(value)}. If the model does not accept tensors, omit sample."
+            )
+
+
+def parse_scalar(value: object, method: str) -> tuple[Tensor | float | None, str]:
+    """Return a value as a real number, or the message that it is none.
+
+    Args:
+        value: the value; None is no number, without a message.
+        method: name of the method that received it.
+
+    Example:
+        >>> parse_scalar(0.5, "step()")
+        (0.5, '')
+        >>> parse_scalar("oops", "step()")[1]
+        "step() needs a number or a tensor with one element; got the text 'oops', which is ignored."
+    """
+    if value is None:
+        return None, ""
+    if isinstance(value, Tensor):
+        if value.numel() == 1 and not value.is_complex():
+            scalar = value.detach()
+            return scalar if scalar.is_floating_point() else scalar.float(), ""
+    elif not isinstance(value, str | bytes):
+        try:
+            return float(value), ""  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            pass
+    expected = f"{method} needs a number or a tensor with one element"
+    return None, f"{expected}; got {_describe(value)}, which is ignored."
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if isinstance(value, Tensor):
+        return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
+    return f"of type {type(value).__name__}"

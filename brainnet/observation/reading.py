@@ -1,8 +1,7 @@
-"""Reading: what one look at one step of learning found, in plain numbers."""
+"""Reading: what was measured at one observed step, as plain numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -10,21 +9,22 @@ from numpy.typing import NDArray
 
 from brainnet.errors import InputError
 from brainnet.observation import tags
+from brainnet.observation.tags import Tag
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Histogram:
-    """How the values of one tensor are spread, over neighbouring buckets.
+    """Distribution of the values of one tensor over adjacent buckets.
 
     Attributes:
-        count: finite values; the buckets hold exactly these.
-        non_finite: values that are NaN or infinite.
-        minimum: the smallest finite value; 0 where there is none.
-        maximum: the largest finite value; 0 where there is none.
+        count: number of finite values; the sum of `buckets`.
+        non_finite: number of NaN and infinite values.
+        minimum: smallest finite value; 0 if there is none.
+        maximum: largest finite value; 0 if there is none.
         total: sum of the finite values.
         total_of_squares: sum of their squares.
         edges: upper end of each bucket, ascending, (buckets,).
-        buckets: values in each bucket, (buckets,).
+        buckets: number of values in each bucket, (buckets,).
     """
 
     count: int
@@ -39,23 +39,23 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class LayerReading:
-    """One layer at one step. None stands for what this layer lacks or what was not measured.
+    """Measurements of one layer at one step; None if not measured or not applicable.
 
     Attributes:
-        place: the layer's name.
-        weights_norm: length of the weights before the step.
-        bias_norm: length of the biases before the step.
-        gradient_norm: length of the gradient of weights and biases, before clipping.
-        update_ratio: length of the weights' step over their length before it.
-        firing_rate: share of answers above zero.
-        silent: share of neurons that answered exactly zero on every row.
-        saturated: share of neurons whose mean slope is under a tenth of the steepest possible.
-        blame: its squared gradient over that of the whole network, as `backpropagate` counts it.
-        gradient_cosine: cosine between this gradient of the weights and that of the last look
-            (level `full`).
+        name: name of the layer.
+        weights_norm: Euclidean norm of the weights before the step.
+        bias_norm: Euclidean norm of the biases before the step.
+        gradient_norm: norm of the gradient of weights and biases, before clipping.
+        update_ratio: norm of the change of the weights divided by their norm before it.
+        firing_rate: share of outputs above zero.
+        silent: share of neurons whose output was exactly zero on every row.
+        saturated: share of neurons whose mean slope is below a tenth of the largest possible.
+        blame: squared gradient norm divided by that of all layers, as in `backpropagate`.
+        gradient_cosine: cosine between the gradients of the weights at this and the previous
+            observed step (level `full`).
     """
 
-    place: str
+    name: str
     weights_norm: float | None = None
     bias_norm: float | None = None
     gradient_norm: float | None = None
@@ -66,40 +66,29 @@ class LayerReading:
     blame: float | None = None
     gradient_cosine: float | None = None
 
-    def by_tag(self) -> Iterator[tuple[str, float]]:
-        """Each number that was measured, under its tag."""
-        for tag, number in (
-            (tags.WEIGHTS_NORM, self.weights_norm),
-            (tags.BIAS_NORM, self.bias_norm),
-            (tags.GRADIENT_NORM, self.gradient_norm),
-            (tags.UPDATE_RATIO, self.update_ratio),
-            (tags.FIRING_RATE, self.firing_rate),
-            (tags.SILENT, self.silent),
-            (tags.SATURATED, self.saturated),
-            (tags.BLAME, self.blame),
-            (tags.GRADIENT_COSINE, self.gradient_cosine),
-        ):
-            if number is not None:
-                yield tag.at(self.place), number
+    def to_scalars(self) -> dict[str, float]:
+        """Return the measured values by TensorBoard tag."""
+        return _to_scalars(self, _LAYER_TAGS, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One step of learning: the network before it, the slope, the step, and where it led.
+    """Measurements of one optimizer step; None if not measured.
 
     Attributes:
-        step: optimizer steps taken before this one; 0 is the untrained network.
-        epoch: passes over the training rows completed; 0 where nobody counts them.
+        step: number of optimizer steps taken before this one; 0 is the untrained network.
+        epoch: number of completed epochs; 0 if they are not counted.
         loss: loss of the batch before the step.
-        learning_rate: that of the optimizer's first group of parameters.
-        forward_seconds: time of the forward pass, without that of observing it.
-        backward_seconds: time from there to the optimizer's turn, where there was one such pass.
-        update_seconds: time of the optimizer's turn.
-        gradient_norm: length of the gradient of all parameters, before clipping.
-        predicted_decrease: by how much the slope promises the loss to fall; that of the batch, or
-            of the rows by which the step is judged.
-        actual_decrease: by how much it fell.
-        layers: each layer with weights, in order.
+        learning_rate: learning rate of the optimizer's first parameter group.
+        forward_seconds: duration of the forward pass, without the time for observing it.
+        backward_seconds: time between the forward pass and the optimizer step; None if the
+            gradients of several forward passes were accumulated.
+        update_seconds: duration of the optimizer step.
+        gradient_norm: norm of the gradient of all parameters, before clipping.
+        predicted_decrease: decrease of the loss predicted by its gradient, for the batch or for
+            the rows that `actual_decrease` is measured on.
+        actual_decrease: decrease of the loss that was measured.
+        layers: one entry per layer with weights, in order.
     """
 
     step: int
@@ -114,57 +103,79 @@ class Reading:
     actual_decrease: float | None = None
     layers: tuple[LayerReading, ...] = ()
 
-    def by_tag(self) -> dict[str, float]:
-        """Each number that was measured, under its tag; the loss is whoever trains' to log.
+    def to_scalars(self) -> dict[str, float]:
+        """Return the measured values by TensorBoard tag, without the loss, which is logged apart.
 
         Example:
-            >>> Reading(step=0, epoch=0, loss=2.3, learning_rate=0.01).by_tag()
+            >>> Reading(step=0, epoch=0, loss=2.3, learning_rate=0.01).to_scalars()
             {'learning_rate': 0.01}
         """
-        whole = {
-            tags.LEARNING_RATE: self.learning_rate,
-            tags.FORWARD_SECONDS: self.forward_seconds,
-            tags.BACKWARD_SECONDS: self.backward_seconds,
-            tags.UPDATE_SECONDS: self.update_seconds,
-            tags.GRADIENT_TOTAL_NORM: self.gradient_norm,
-            tags.PREDICTED_DECREASE: self.predicted_decrease,
-            tags.ACTUAL_DECREASE: self.actual_decrease,
-        }
-        numbers = {tag.at(): number for tag, number in whole.items() if number is not None}
+        scalars = _to_scalars(self, _NETWORK_TAGS, "")
         for layer in self.layers:
-            numbers.update(layer.by_tag())
-        return numbers
+            scalars |= layer.to_scalars()
+        return scalars
+
+
+_LAYER_TAGS = {
+    "weights_norm": tags.WEIGHTS_NORM,
+    "bias_norm": tags.BIAS_NORM,
+    "gradient_norm": tags.GRADIENT_NORM,
+    "update_ratio": tags.UPDATE_RATIO,
+    "firing_rate": tags.FIRING_RATE,
+    "silent": tags.SILENT,
+    "saturated": tags.SATURATED,
+    "blame": tags.BLAME,
+    "gradient_cosine": tags.GRADIENT_COSINE,
+}
+_NETWORK_TAGS = {
+    "learning_rate": tags.LEARNING_RATE,
+    "forward_seconds": tags.FORWARD_SECONDS,
+    "backward_seconds": tags.BACKWARD_SECONDS,
+    "update_seconds": tags.UPDATE_SECONDS,
+    "gradient_norm": tags.GRADIENT_TOTAL_NORM,
+    "predicted_decrease": tags.PREDICTED_DECREASE,
+    "actual_decrease": tags.ACTUAL_DECREASE,
+}
+
+
+def _to_scalars(
+    reading: Reading | LayerReading, field_tags: dict[str, Tag], name: str
+) -> dict[str, float]:
+    values = {tag.at(name): getattr(reading, field) for field, tag in field_tags.items()}
+    return {tag: value for tag, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingWithHistograms:
-    """A reading with the histograms that went with it, by tag; these are not kept in memory."""
+    """A reading and its histograms by tag; the histograms are written, not kept in memory."""
 
     reading: Reading
     histograms: dict[str, Histogram]
 
 
 def to_frame(readings: Sequence[Reading]) -> Any:
-    """Readings as a table: a row for each, with its step, epoch and loss and a column for each tag.
+    """Convert readings to a data frame: one row per reading, one column per tag.
 
     Raises:
-        InputError: where pandas is not installed.
+        InputError: if pandas is not installed.
 
     Example:
         >>> readings = [Reading(step=0, epoch=0, loss=2.3, learning_rate=0.1)]
-        >>> frame(readings).columns.tolist()
+        >>> to_frame(readings).columns.tolist()
         ['step', 'epoch', 'loss', 'learning_rate']
     """
     try:
-        # Here, not above: pandas takes half a second, and few ask for it.
-        pandas = import_module("pandas")
+        # Imported here because it takes long and is rarely needed.
+        import pandas
     except ImportError as error:
         raise InputError(
-            "a table of readings needs pandas, which is not installed. Say: pip install pandas"
+            "a data frame of readings needs pandas, which is not installed. "
+            "Run: pip install pandas"
         ) from error
     return pandas.DataFrame(
         [
-            {"step": each.step, "epoch": each.epoch, "loss": each.loss, **each.by_tag()}
-            for each in readings
+            {"step": reading.step, "epoch": reading.epoch, "loss": reading.loss}
+            | reading.to_scalars()
+            for reading in readings
         ]
     )

@@ -1,13 +1,13 @@
-"""Recording: all readings of a run in one file.
+"""Recording: all readings of a run in one file, `readings.bin`.
 
-A file is a line that says whose it is, then records: length and CRC-32 of the content (two
-unsigned 32-bit integers, little-endian), then the content. Whoever reads stops at the first
-record that is not whole, so that a process may end, or a disk fill up, at any moment.
+The file starts with one line that identifies the format. Records follow: length and CRC-32 of the
+content (two unsigned 32-bit integers, little-endian), then the content. Readers stop at the first
+incomplete record, so that a killed process or a full disk costs at most one record.
 
-A file of records (`brainnet.observation.recording`) of two kinds. `S`, a schema as JSON, names the
-numbers that follow: those of the whole network, those of each layer, and the layers. `R`, a
-reading, is these numbers as float64. What was not measured is a NaN of its own, as R's `NA` is, so
-that a NaN that was measured stays one.
+The first byte of a record is its kind. `S` is a schema as JSON: the names of the quantities of the
+network and of each layer, and the names of the layers. `R` is a reading: the values in the order
+of the schema as float64. A missing value is a NaN with its own bit pattern, so that a NaN that
+was measured remains a NaN.
 """
 
 import contextlib
@@ -17,10 +17,9 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,147 +28,35 @@ from brainnet.errors import InputError
 from brainnet.files import acquire_lock, iterate_numbered, release_lock
 from brainnet.observation.reading import LayerReading, Reading
 
-BEGINNING = b"brainnet records 1\n"
+READINGS_FILE = "readings.bin"
 
-HEAD = struct.Struct("<II")
+"""Name of the file in the run directory."""
 
-
-def read_records(content: bytes) -> Iterator[tuple[bytes, int]]:
-    """Each whole record, with the position at which it ends.
-
-    Args:
-        content: a file's.
-
-    Raises:
-        InputError: where it is no such file.
-    """
-    place = len(BEGINNING)
-    if content[:place] != BEGINNING[: len(content)]:
-        raise InputError("this is no file of brainnet's records; it begins with something else.")
-    while place + HEAD.size <= len(content):
-        length, checksum = HEAD.unpack_from(content, place)
-        record = content[place + HEAD.size : place + HEAD.size + length]
-        if len(record) < length or zlib.crc32(record) != checksum:
-            return
-        place += HEAD.size + length
-        yield record, place
-
-
-class RecordFile:
-    """A file of records, open for adding, and held against anybody else who would add to it.
-
-    Args:
-        path: made, with its folder, where it is missing.
-        length: bytes that stay; records that do not end within them are dropped.
-
-    Attributes:
-        length: bytes up to the end of the last whole record.
-
-    Raises:
-        InputError: where somebody else is adding to it, or it is another kind of file.
-        OSError: where it cannot be opened.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder, RecordFile(Path(folder, "a.bin")) as file:
-        ...     file.add(b"first")
-        ...     [record for record, _ in records(file.path.read_bytes())]
-        [b'first']
-    """
-
-    def __init__(self, path: Path, *, length: float = math.inf) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        # Unbuffered: what was added survives the process.
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
-        try:
-            self._hold()
-            content = path.read_bytes()
-            ends = [end for _, end in read_records(content) if end <= length]
-            self.length = max(ends, default=0)
-            self._file.truncate(self.length)
-            if not self.length:
-                self._write(BEGINNING)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """The file is open since construction."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close, whatever happened."""
-        self.close()
-
-    def add(self, record: bytes) -> None:
-        """Add a record at the end.
-
-        Raises:
-            OSError: where it cannot be written; the records before it stay as they were.
-        """
-        try:
-            self._write(HEAD.pack(len(record), zlib.crc32(record)) + record)
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._file.truncate(self.length)
-            raise
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if not self._file.closed:
-            release_lock(self._file)
-            self._file.close()
-
-    def _hold(self) -> None:
-        try:
-            acquire_lock(self._file)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{self.path} is being written by another watcher, here or in another process. "
-                "Give each a folder of its own."
-            ) from error
-
-    def _write(self, content: bytes) -> None:
-        self._file.seek(self.length)
-        rest = memoryview(content)
-        while rest:  # a disk that is nearly full takes a part
-            rest = rest[self._file.write(rest) :]
-        self.length += len(content)
-
-
-FILE_NAME = "readings.bin"
-
-"""What the file is called in a run's folder."""
-
-MISSING = np.uint64(0x7FF8_0000_0000_07A2)
-
-"""The bits of a number that was not measured."""
-
-WHOLE = tuple(field.name for field in dataclasses.fields(Reading) if field.name != "layers")
-
-OF_A_LAYER = tuple(
-    field.name for field in dataclasses.fields(LayerReading) if field.name != "place"
+_HEADER = b"brainnet records 1\n"
+_RECORD_HEADER = struct.Struct("<II")
+_MISSING = np.uint64(0x7FF8_0000_0000_07A2)
+_NETWORK_FIELDS = tuple(
+    field.name for field in dataclasses.fields(Reading) if field.name != "layers"
 )
-
-COUNTS = ("step", "epoch")
+_LAYER_FIELDS = tuple(
+    field.name for field in dataclasses.fields(LayerReading) if field.name != "name"
+)
 
 
 class Recording:
-    """The readings of one folder, open for adding.
+    """The file of readings of one run, opened for appending and locked against other writers.
 
     Args:
-        folder: the run's.
-        length: bytes that stay; what was recorded beyond them is dropped, and by default all is.
+        folder: the run directory; created if it is missing.
+        length: number of bytes to keep; later records are dropped, by default all of them.
+
+    Attributes:
+        path: path of the file.
+        length: number of bytes up to the end of the last complete record.
 
     Raises:
-        InputError: where somebody else is recording there, or the file is another's.
-        OSError: where it cannot be written.
+        InputError: if another process writes to the file, or the file has another format.
+        OSError: if the file cannot be opened.
 
     Example:
         >>> import tempfile
@@ -181,49 +68,88 @@ class Recording:
         2.3
     """
 
-    def __init__(self, folder: Path | str, *, length: int = 0) -> None:
-        self._file = RecordFile(Path(folder) / FILE_NAME, length=length)
-        self._places: tuple[str, ...] | None = None
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._file.path
+    def __init__(self, folder: Path | str, *, length: float = 0) -> None:
+        self.path = Path(folder) / READINGS_FILE
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._layer_names: tuple[str, ...] | None = None
+        # Unbuffered, so that records survive the process.
+        self._file = os.fdopen(
+            os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0
+        )
+        try:
+            self._lock()
+            records = _iterate_records(self.path.read_bytes())
+            self.length = max((end for _, end in records if end <= length), default=0)
+            self._file.truncate(self.length)
+            if not self.length:
+                self._write(_HEADER)
+        except BaseException:
+            self._file.close()
+            raise
 
     def add(self, reading: Reading) -> None:
-        """Add one reading.
+        """Append one reading.
 
         Raises:
-            OSError: where it cannot be written; what was recorded before stays readable.
+            OSError: if it cannot be written; earlier records remain readable.
         """
-        places = tuple(layer.place for layer in reading.layers)
-        if places != self._places:
-            schema = {"whole": WHOLE, "layer": OF_A_LAYER, "places": places}
-            self._file.add(b"S" + json.dumps(schema).encode())
-            self._places = places
-        self._file.add(b"R" + _numbers(reading).tobytes())
+        layer_names = tuple(layer.name for layer in reading.layers)
+        if layer_names != self._layer_names:
+            schema = {"whole": _NETWORK_FIELDS, "layer": _LAYER_FIELDS, "places": layer_names}
+            self._add_record(b"S" + json.dumps(schema).encode())
+            self._layer_names = layer_names
+        self._add_record(b"R" + _encode_reading(reading))
 
     def close(self) -> None:
-        """Let others record in this folder."""
-        self._file.close()
+        """Close the file and release its lock."""
+        if not self._file.closed:
+            release_lock(self._file)
+            self._file.close()
+
+    def _lock(self) -> None:
+        try:
+            acquire_lock(self._file)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{self.path} is being written by another training, in this or another process. "
+                "Use a separate folder for each training."
+            ) from error
+
+    def _add_record(self, record: bytes) -> None:
+        try:
+            self._write(_RECORD_HEADER.pack(len(record), zlib.crc32(record)) + record)
+        except OSError:
+            # The next record must start where the incomplete one did.
+            with contextlib.suppress(OSError):
+                self._file.truncate(self.length)
+            raise
+
+    def _write(self, content: bytes) -> None:
+        self._file.seek(self.length)
+        remaining = memoryview(content)
+        # A disk that is nearly full accepts only a part.
+        while remaining:
+            remaining = remaining[self._file.write(remaining) :]
+        self.length += len(content)
 
 
 def open_recording(folder: Path | str, first_step: int = 0) -> Recording:
-    """Open the recording of a training that begins, or goes on.
+    """Open the recording of a training that starts or continues.
 
     Args:
-        folder: where to; for one that begins `_2`, `_3` and so on where there is a recording.
-        first_step: steps taken before, of one that goes on with what is recorded there.
+        folder: where to write. A training that starts uses `folder_2`, `folder_3` and so on if
+            the folder already contains readings.
+        first_step: number of steps taken before, for a training that continues.
 
     Raises:
-        InputError: where somebody else is recording there, or the file is another's.
-        OSError: where it cannot be written.
+        InputError: if another process writes to the file, or the file has another format.
+        OSError: if it cannot be written.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for _ in range(2):
-        ...         recording = record_in(Path(folder, "mine"))
+        ...         recording = open_recording(Path(folder, "mine"))
         ...         recording.add(Reading(step=0, epoch=0))
         ...         recording.close()
         ...     recording.path.parent.name
@@ -231,98 +157,98 @@ def open_recording(folder: Path | str, first_step: int = 0) -> Recording:
     """
     if first_step:
         return Recording(folder, length=measure_length_before(folder, first_step))
-    free = (each for each in iterate_numbered(Path(folder)) if not _is_recorded(each))
-    return Recording(next(free))
-
-
-def _is_recorded(folder: Path) -> bool:
-    path = folder / FILE_NAME
-    if not path.exists():
-        return False
-    with RecordFile(path) as file:  # which refuses one that is held
-        return file.length > len(BEGINNING)
+    for candidate in iterate_numbered(Path(folder)):
+        recording = Recording(candidate, length=math.inf)
+        if recording.length == len(_HEADER):
+            return recording
+        recording.close()
+    raise AssertionError("unreachable: the numbers do not end")
 
 
 def read_recording(folder: Path | str) -> list[Reading]:
-    """All readings of a run, of one that is still training too.
+    """Read all readings of a run, also while it is still training.
 
     Args:
-        folder: the run's; or the file `latest` beside runs, which names one.
+        folder: the run directory, or the file `latest` that contains its path.
 
     Raises:
-        InputError: where there is no recording.
+        InputError: if there is no recording, or the file has another format.
     """
     folder = Path(folder)
     if folder.is_file():
         folder = folder.parent / folder.read_text(encoding="utf-8", errors="replace").strip()
-    return [reading for reading, _ in _readings(folder)]
+    return [reading for reading, _ in _iterate_readings(folder)]
 
 
 def measure_length_before(folder: Path | str, step: int) -> int:
-    """How many bytes hold the readings before a step: where a training that goes on continues.
+    """Return the number of bytes that contain the readings before a step.
 
     Args:
-        folder: the run's; one without a recording has 0.
-        step: optimizer steps taken before.
+        folder: the run directory; 0 bytes if it has no recording.
+        step: number of optimizer steps.
     """
-    if not (Path(folder) / FILE_NAME).exists():
+    if not (Path(folder) / READINGS_FILE).exists():
         return 0
-    return max((end for reading, end in _readings(folder) if reading.step < step), default=0)
+    ends = (end for reading, end in _iterate_readings(folder) if reading.step < step)
+    return max(ends, default=0)
 
 
-def _readings(folder: Path | str) -> Iterator[tuple[Reading, int]]:
-    path = Path(folder) / FILE_NAME
+def _iterate_records(content: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield each complete record and the position at which it ends; the header is the first."""
+    position = len(_HEADER)
+    if content[:position] != _HEADER[: len(content)]:
+        raise InputError("the file is not a recording of brainnet: its first line differs.")
+    if len(content) >= position:
+        yield _HEADER, position
+    while position + _RECORD_HEADER.size <= len(content):
+        length, checksum = _RECORD_HEADER.unpack_from(content, position)
+        start = position + _RECORD_HEADER.size
+        record = content[start : start + length]
+        if len(record) < length or zlib.crc32(record) != checksum:
+            return
+        position = start + length
+        yield record, position
+
+
+def _iterate_readings(folder: Path | str) -> Iterator[tuple[Reading, int]]:
+    path = Path(folder) / READINGS_FILE
     if not path.exists():
         raise InputError(
-            f"there is no recording in {folder}: {FILE_NAME} is missing. Give the folder of a run that "
-            "was observed."
+            f"there is no recording in {folder}: {READINGS_FILE} is missing. Use the folder of a "
+            "run that was observed."
         )
     schema: dict[str, Any] = {}
-    for record, end in read_records(path.read_bytes()):
+    for record, end in _iterate_records(path.read_bytes()):
         if record[:1] == b"S":
             schema = json.loads(record[1:])
         elif record[:1] == b"R" and schema:
-            yield _reading(schema, np.frombuffer(record, dtype="<f8", offset=1)), end
+            yield _decode_reading(schema, np.frombuffer(record, dtype="<f8", offset=1)), end
 
 
-def _numbers(reading: Reading) -> NDArray[np.float64]:
-    """All numbers of a reading in the schema's order."""
-    found = [getattr(reading, name) for name in WHOLE]
-    found += [getattr(layer, name) for layer in reading.layers for name in OF_A_LAYER]
-    numbers = np.array([np.nan if each is None else each for each in found], dtype="<f8")
-    missing = np.array([each is None for each in found], dtype=bool)
-    numbers.view("<u8")[missing] = MISSING
-    return numbers
+def _encode_reading(reading: Reading) -> bytes:
+    """All values of a reading in the order of the schema."""
+    values = [getattr(reading, name) for name in _NETWORK_FIELDS]
+    values += [getattr(layer, name) for layer in reading.layers for name in _LAYER_FIELDS]
+    array = np.array([np.nan if value is None else value for value in values], dtype="<f8")
+    array.view("<u8")[[value is None for value in values]] = _MISSING
+    return array.tobytes()
 
 
-def _reading(schema: dict[str, Any], numbers: NDArray[np.float64]) -> Reading:
-    """A reading from its numbers; names that are unknown here, of another version, are left out."""
-    missing = numbers.view("<u8") == MISSING
-    values = [
-        None if gone else number
-        for number, gone in zip(numbers.tolist(), missing.tolist(), strict=True)
-    ]
-    split, width = len(schema["whole"]), len(schema["layer"])
-    whole: dict[str, Any] = _known(zip(schema["whole"], values[:split], strict=True), WHOLE)
-    whole |= {name: int(whole[name]) for name in COUNTS}
-    layers = tuple(
-        LayerReading(
-            place,
-            **_known(
-                zip(
-                    schema["layer"],
-                    values[split + number * width : split + (number + 1) * width],
-                    strict=True,
-                ),
-                OF_A_LAYER,
-            ),
-        )
-        for number, place in enumerate(schema["places"])
+def _decode_reading(schema: dict[str, Any], array: NDArray[np.float64]) -> Reading:
+    """A reading from its values; quantities of other versions of brainnet are ignored."""
+    is_missing = array.view("<u8") == _MISSING
+    values: Iterator[float | None] = (
+        None if missing else value
+        for value, missing in zip(array.tolist(), is_missing.tolist(), strict=True)
     )
-    return Reading(**whole, layers=layers)
-
-
-def _known(
-    numbers: Iterable[tuple[str, float | None]], names: tuple[str, ...]
-) -> dict[str, float | None]:
-    return {name: number for name, number in numbers if name in names}
+    # `values` is consumed in the order in which it was written.
+    network: dict[str, Any] = {name: next(values) for name in schema["whole"]}
+    layers = []
+    for layer_name in schema["places"]:
+        fields = {name: next(values) for name in schema["layer"]}
+        layers.append(
+            LayerReading(layer_name, **{name: fields[name] for name in fields.keys() & _LAYER_FIELDS})
+        )
+    known: dict[str, Any] = {name: network[name] for name in network.keys() & _NETWORK_FIELDS}
+    known |= {"step": int(network["step"]), "epoch": int(network["epoch"])}
+    return Reading(**known, layers=tuple(layers))

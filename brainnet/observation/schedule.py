@@ -1,4 +1,4 @@
-"""Cadence: when to look; often while everything is new, then at a steady stride."""
+"""Schedule: which steps are observed: often at first, then at a regular interval."""
 
 import math
 from collections import deque
@@ -11,28 +11,19 @@ from brainnet.errors import InputError
 
 Every = int | Literal["auto"]
 
-"""Steps between two looks; "auto": as many as keep the looking within its budget."""
+"""Steps between two observations; "auto" derives the interval from their measured cost."""
 
-BUDGET = 0.03
-
-"""Share of a training's time that looking may take, where the stride is left to it."""
-
-REMEMBERED = 31
-
-"""Steps of either kind from whose times the stride follows."""
-
-ENOUGH = 3
-
-"""Steps without a look that have to be known first: one may have ended an epoch."""
-
-_UNKNOWN = 10**9  # the first, round ones come anyway
+_BUDGET = 0.03  # largest share of the training time at "auto"
+_WINDOW = 31  # observed and unobserved steps whose durations are remembered
+_MIN_STEPS = 3  # unobserved steps needed for an estimate, because one may have ended an epoch
+_UNKNOWN = 10**9  # interval until the cost is known; the first round steps are due anyway
 
 
 def is_round_step(count: int) -> bool:
-    """Whether a count is 0, 1, 2, 5, 10, 20, 50, 100 …: evenly spaced on a logarithmic scale.
+    """Return whether a count is 0, 1, 2, 5, 10, 20, 50, 100 …: evenly spaced on a log scale.
 
     Example:
-        >>> [count for count in range(60) if is_round(count)]
+        >>> [count for count in range(60) if is_round_step(count)]
         [0, 1, 2, 5, 10, 20, 50]
     """
     if count < 10:
@@ -41,97 +32,100 @@ def is_round_step(count: int) -> bool:
 
 
 def is_due(step: int, every: int) -> bool:
-    """Whether to look at a step: at the round ones first, then at each multiple of `every`.
+    """Return whether a step is observed: round steps first, then each multiple of `every`.
 
     Args:
         step: optimizer steps taken so far; 0 is the untrained network.
-        every: the stride, in optimizer steps.
+        every: interval in optimizer steps.
 
     Example:
-        >>> [step for step in range(151) if due(step, every=50)]
+        >>> [step for step in range(151) if is_due(step, every=50)]
         [0, 1, 2, 5, 10, 20, 50, 100, 150]
     """
     return step % every == 0 or (step < every and is_round_step(step))
 
 
-def choose_interval(look: float, step: float, budget: float = BUDGET) -> int:
-    """The smallest round stride at which looking takes no more than its share of the time.
+def choose_interval(observation: float, step: float, budget: float = _BUDGET) -> int:
+    """Compute the smallest round interval at which observations stay within their budget.
 
     Args:
-        look: seconds that a look takes.
-        step: seconds of a step without one.
-        budget: the share.
+        observation: seconds that one observation adds to a step.
+        step: seconds of a step without observation.
+        budget: share of the training time that observations may take.
 
     Example:
-        >>> stride_within(look=0.002, step=0.0002), stride_within(look=0.04, step=0.05)
+        >>> choose_interval(observation=0.002, step=0.0002), choose_interval(0.04, 0.05)
         (500, 50)
     """
-    wanted = look / (budget * step) if step > 0 else 1.0
-    scale: int = 10 ** int(math.log10(max(wanted, 1.0)))
-    return next(factor * scale for factor in (1, 2, 5, 10) if factor * scale >= wanted)
+    ratio = observation / (budget * step) if step > 0 else 1.0
+    scale: int = 10 ** int(math.log10(max(ratio, 1.0)))
+    return next(factor * scale for factor in (1, 2, 5, 10) if factor * scale >= ratio)
 
 
 class AdaptiveInterval:
-    """When to look: at a stride that was given, or at one that follows from what looking costs.
+    """Interval between observations: fixed, or adapted to the measured cost of observations.
 
     Args:
-        every: the stride, or "auto".
+        every: the fixed interval, or "auto".
 
     Attributes:
-        stride: steps between two looks, as of now.
+        interval: current number of steps between two observations.
     """
 
     def __init__(self, every: Every) -> None:
-        self._given = every != "auto"
-        self.stride: int = _UNKNOWN if every == "auto" else every
-        self._steps: deque[float] = deque(maxlen=REMEMBERED)
-        self._looks: deque[float] = deque(maxlen=REMEMBERED)
-        self._aside: deque[float] = deque(maxlen=REMEMBERED)
-        self._last: float | None = None
+        self._is_fixed = every != "auto"
+        self.interval: int = _UNKNOWN if every == "auto" else every
+        self._step_seconds: deque[float] = deque(maxlen=_WINDOW)
+        self._observed_seconds: deque[float] = deque(maxlen=_WINDOW)
+        self._background_seconds: deque[float] = deque(maxlen=_WINDOW)
+        self._last_time: float | None = None
 
-    def due(self, step: int) -> bool:
-        """Whether to look at a step."""
-        return is_due(step, self.stride)
+    def is_due(self, step: int) -> bool:
+        """Return whether a step is to be observed."""
+        return is_due(step, self.interval)
 
-    def passed(self, *, looked: bool, aside: Iterable[float] = ()) -> None:
-        """Note the end of a step.
+    def record_step(self, *, observed: bool, background_seconds: Iterable[float] = ()) -> None:
+        """Record the end of a step.
 
         Args:
-            looked: whether it was looked at.
-            aside: seconds that looks took elsewhere, in a thread that reads and writes; of those
-                that are known by now, which are not this one's.
+            observed: whether this step was observed.
+            background_seconds: processor time of earlier observations in the background thread,
+                as far as it is known by now.
         """
-        if self._given:
+        if self._is_fixed:
             return
         now = perf_counter()
-        if self._last is not None:
-            (self._looks if looked else self._steps).append(now - self._last)
-        self._last = now
-        self._aside.extend(aside)
-        # Reckoned only where times have come that bear on it: most steps cost next to nothing.
-        known = self._looks and len(self._steps) >= ENOUGH
-        if known and (looked or self.stride == _UNKNOWN):
-            step = median(self._steps)
-            look = max(median(self._looks) - step, 0.0) + median(self._aside or [0.0])
-            # With looks at all steps no step would be left to compare them with.
-            self.stride = max(2, choose_interval(look, step))
+        if self._last_time is not None:
+            (self._observed_seconds if observed else self._step_seconds).append(
+                now - self._last_time
+            )
+        self._last_time = now
+        self._background_seconds.extend(background_seconds)
+        is_known = self._observed_seconds and len(self._step_seconds) >= _MIN_STEPS
+        # Only when new durations matter, so that most steps cost next to nothing.
+        if is_known and (observed or self.interval == _UNKNOWN):
+            step = median(self._step_seconds)
+            added = max(median(self._observed_seconds) - step, 0.0)
+            added += median(self._background_seconds or [0.0])
+            # At an interval of 1, no unobserved step would be left for comparison.
+            self.interval = max(2, choose_interval(added, step))
 
 
 def check_interval(every: object, name: str) -> Every:
-    """The stride itself, if it is one.
+    """Return the interval if it is valid.
 
     Args:
-        every: what the user gave.
-        name: how the user knows it, for the message.
+        every: value to check.
+        name: name of the parameter, for the message.
 
     Raises:
-        InputError: where it is neither a whole number of at least 1 nor "auto".
+        InputError: if it is neither a positive integer nor "auto".
     """
     if every == "auto":
         return "auto"
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise InputError(
-            f"{name} needs a whole number of steps, 1 or more, or auto; got {every!r}. "
-            f"Set {name}=50 to look at every fiftieth step."
+            f"{name} must be a positive number of steps or auto; got {every!r}. "
+            f"Set {name}=50 to observe every 50th step."
         )
     return every

@@ -1,6 +1,6 @@
-"""Observed step: listens to one optimizer step of any model, then leaves it as it was."""
+"""Step observer: measures one optimizer step of any model without changing its results."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -10,50 +10,44 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from brainnet.kernels.statistics import compute_statistics
-from brainnet.observation import tags
-from brainnet.observation.capabilities import (
-    along,
-    compute_norm,
-    direction,
-    find_parameter_holders,
-    is_compiled,
-    is_readable,
-    side_by_side,
-    to_dense,
-)
-from brainnet.observation.hooks import Action, Hook, Stopwatch
-from brainnet.observation.layer_statistics import LayerStatistics, Turn
-from brainnet.observation.pending_reading import Name, PendingReading, Row, StepInfo
-from brainnet.structure.inspection import find_layers, find_weight_matrices, unwrap_compiled
+from brainnet.observation.capabilities import ObservedModel, is_readable
+from brainnet.observation.hooks import Action, Hook, StepTimer
+from brainnet.observation.layer_statistics import CurrentLayer, LayerStatistics
+from brainnet.observation.pending_reading import PendingReading, StatKey, StepInfo, TensorKey
+from brainnet.observation.tags import Level
+
+_MAX_COORDINATES = 4096  # of a gradient, kept for the cosine with the next one
 
 
 class StepObserver:
-    """All of one step: the thinking, the blame, the slope, the step, and where it led.
+    """Measures one optimizer step: forward and backward passes, gradients and update.
 
-    Open it before the forward pass, or before several whose gradients add up; it closes itself in
-    `finish`. It keeps no signal, draws no random number and never waits for the device: all numbers
-    come home in one copy, and whoever reads the look waits for that. What goes wrong inside a hook
-    is raised in `finish`, never amid a forward pass.
+    Create it before the forward pass, or before the first of several whose gradients accumulate.
+    `finish` removes its hooks. It keeps no activations, draws no random numbers and never waits
+    for the device: all statistics are copied in one transfer, which `PendingReading.resolve` waits
+    for. An exception in a hook is raised in `finish`, never inside the forward pass.
 
     Args:
-        model: any module; its layers with weights are found by `places`.
-        level: how much to measure; `full` adds the histograms of sums, bias gradients, steps and
-            what reaches each neuron, and the cosine with the gradient of the look before.
-        previous: `directions` of the look before this one.
+        model: the model.
+        level: `full` adds histograms of sums, deltas, bias gradients and updates, and the cosine
+            with the previous gradient.
+        previous: `directions` of the previous observed step.
+        observed_model: what is known about the model, if it was collected before.
 
     Attributes:
-        deaf: while set, nothing is heard of forward and backward passes.
-        directions: of each layer's weights' gradient, numbers at fixed positions (level `full`).
-        layers: what is heard of each layer.
+        directions: sampled gradient of each layer's weights (level `full`).
+        layers: statistics of each layer.
+        is_paused: while set, forward and backward passes are ignored.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> observed = ObservedStep(model)
+        >>> observer = StepObserver(model)
         >>> model(torch.ones(4, 2)).square().mean().backward()
-        >>> observed.before_update(model.parameters())
+        >>> observer.before_update(model.parameters())
         >>> optimizer.step()
-        >>> [layer.place for layer in observed.finish(step=0, epoch=0).look().reading.layers]
+        >>> reading = observer.finish(step=0, epoch=0).resolve().reading
+        >>> [layer.name for layer in reading.layers]
         ['0', '2']
     """
 
@@ -61,35 +55,38 @@ class StepObserver:
         self,
         model: nn.Module,
         *,
-        level: tags.Level = "light",
+        level: Level = "light",
         previous: Mapping[str, Tensor] | None = None,
+        observed_model: ObservedModel | None = None,
     ) -> None:
+        known = observed_model or ObservedModel(model)
         self.directions: dict[str, Tensor] = {}
-        self._full = level == "full"
+        self.is_paused = False
+        self._is_full = level == "full"
         self._previous = previous or {}
-        turn, own = Turn(), unwrap_compiled(model)
-        found = find_layers(own)
-        self._told = [
-            LayerStatistics(place, full=self._full, listening=self._listening, turn=turn)
-            for place in (*found, *find_weight_matrices(own, found))
+        current, layers = CurrentLayer(), known.inspection.layers
+        self._all_layers = [
+            LayerStatistics(info, full=self._is_full, wrap=self._wrap, current=current)
+            for info in (*layers, *known.inspection.matrices)
         ]
-        # Of the others weights and gradients are all that is told: nobody listens to them.
-        self.layers = self._told[: len(found)]
-        self.deaf = self._closed = False
+        # Only weights and gradients of the matrices are measured, without hooks.
+        self.layers = self._all_layers[: len(layers)]
+        self._is_closed = False
         self._failure: Exception | None = None
         self._handles: list[Any] = []
-        self._stopwatch = Stopwatch()
-        self._rows: list[Row] = []
-        self._measured: dict[Name, Tensor] = {}
-        self._weighed = self._remembers = False
+        self._timer = StepTimer()
+        self._stat_keys: list[StatKey] = []
+        self._tensors: dict[TensorKey, Tensor] = {}
+        self._has_measured_values = self._has_remembered = False
         self._gradients: dict[Tensor, Tensor] = {}
         self._before: dict[Tensor, Tensor] = {}
-        self._moved: dict[Tensor, None] = {}  # in order
-        if not is_compiled(model):  # a hook would be compiled into the model, for good
-            self._listen(model)
+        self._changed: dict[Tensor, None] = {}  # a set that keeps the order
+        # A hook would be compiled into the model permanently.
+        if not known.is_compiled():
+            self._register_hooks(known.containers)
 
     def __enter__(self) -> Self:
-        """The hooks are on since the step was made."""
+        """Return the observer, whose hooks are active since construction."""
         return self
 
     def __exit__(
@@ -98,69 +95,68 @@ class StepObserver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the hooks off, whatever happened."""
+        """Remove the hooks."""
         self.close()
 
     def close(self) -> None:
-        """Take the hooks off; harmless where they are off already."""
-        self._closed = True
+        """Remove the hooks; can be called repeatedly."""
+        self._is_closed = True
         while self._handles:
             self._handles.pop().remove()
         for layer in self.layers:
             layer.close()
 
-    def _listen(self, model: nn.Module) -> None:
-        """Hooks at each layer and, outermost, a stopwatch around all that holds layers."""
-        around = find_parameter_holders(
-            model, [layer.place.module for layer in self.layers] or [model]
-        )
-        watch = self._stopwatch
-        start, stop = self._listening(watch.start), self._listening(watch.stop)
-        self._handles += [module.register_forward_pre_hook(start) for module in around]
+    @property
+    def has_forward_pass(self) -> bool:
+        """Whether a forward pass with gradients was observed."""
+        return self._timer.forward_seconds is not None
+
+    @property
+    def has_update(self) -> bool:
+        """Whether an optimizer step was observed."""
+        return bool(self._changed)
+
+    @property
+    def layers_without_activation(self) -> list[str]:
+        """Names of layers whose registered activation was applied to something else."""
+        return [layer.info.name for layer in self.layers if layer.is_activation_missing]
+
+    def _register_hooks(self, containers: Sequence[nn.Module]) -> None:
+        # The timer is outermost: its pre-hooks come first and its hooks last.
+        start = self._wrap(self._timer.start_forward)
+        stop = self._wrap(self._timer.stop_forward)
+        self._handles += [module.register_forward_pre_hook(start) for module in containers]
         for layer in self.layers:
-            self._handles += layer.listen()
-        self._handles += [module.register_forward_hook(stop, always_call=True) for module in around]
+            self._handles += layer.register()
+        self._handles += [
+            module.register_forward_hook(stop, always_call=True) for module in containers
+        ]
 
-    def _listening(self, action: Action) -> Hook:
-        return Hook(self._hear, action)
+    def _wrap(self, action: Action) -> Hook:
+        return Hook(self._run_hook, action)
 
-    def _hear(self, action: Action, arguments: tuple[Any, ...]) -> None:
-        """Do it on a clock of its own, keeping its exceptions for `finish`."""
-        if self._closed or self._failure is not None or self.deaf:
+    def _run_hook(self, action: Action, arguments: tuple[Any, ...]) -> None:
+        """Run an action; keep its exception for `finish`, and its duration out of the timer."""
+        if self._is_closed or self._failure is not None or self.is_paused:
             return
         started = perf_counter()
         try:
             action(*arguments)
         except Exception as error:
             self._failure = error
-        self._stopwatch.aside += perf_counter() - started
-
-    @property
-    def heard(self) -> bool:
-        """Whether there was a forward pass to learn from."""
-        return self._stopwatch.seconds is not None
-
-    @property
-    def unanswered(self) -> list[str]:
-        """Layers to which the activation registered next to them never reacted; once finished."""
-        return [layer.place.name for layer in self.layers if layer.unanswered]
-
-    @property
-    def stepped(self) -> bool:
-        """Whether there was a step."""
-        return bool(self._moved)
+        self._timer.excluded_seconds += perf_counter() - started
 
     @torch.no_grad()
     def remember(self, parameters: Iterable[nn.Parameter]) -> None:
-        """See where the weights are, where nobody will say when they are about to move.
+        """Copy the parameters early, if nothing announces the optimizer step.
 
         Args:
-            parameters: those that may move.
+            parameters: parameters that may change.
         """
-        self._weigh({})
-        moving = [each for each in parameters if each.requires_grad and is_readable(each)]
-        self._before |= {each: each.clone() for each in moving}
-        self._remembers = True
+        self._measure({})
+        trained = [each for each in parameters if each.requires_grad and is_readable(each)]
+        self._before |= {parameter: parameter.clone() for parameter in trained}
+        self._has_remembered = True
 
     @torch.no_grad()
     def before_update(
@@ -171,98 +167,105 @@ class StepObserver:
         keep_gradients: bool = False,
         divisor: Tensor | None = None,
     ) -> None:
-        """Read weights and gradients, and remember where the weights are; right before the step.
+        """Measure weights and gradients and copy the weights, right before the optimizer step.
 
         Args:
-            parameters: those that the optimizer is about to move. With several optimizers, call
-                once for each; of a parameter that comes again only the first time counts.
-            scale: what the loss was multiplied by for the backward pass (automatic mixed
-                precision), (); the gradients must be free of it already.
-            keep_gradients: whether they may be changed before the step is done, by clipping, say.
-            divisor: what the gradients are still multiplied by, where the optimizer itself is to
-                free them of it.
+            parameters: parameters that the optimizer is about to update. With several optimizers,
+                call this once for each; parameters that were passed before are skipped.
+            scale: factor on the loss in the backward pass (automatic mixed precision), (). The
+                gradients are already divided by it, the deltas are not.
+            keep_gradients: whether to copy the gradients, because clipping or the optimizer may
+                change them.
+            divisor: factor that is still on the gradients, if the optimizer removes it itself.
         """
-        self._stopwatch.learnt()
-        moving: dict[Tensor, Tensor] = {
+        self._timer.stop_backward()
+        gradients: dict[Tensor, Tensor] = {
             parameter: parameter.grad.detach() if divisor is None else parameter.grad / divisor
             for parameter in parameters
             if parameter.grad is not None
             and parameter not in self._gradients
             and is_readable(parameter)
         }
-        self._weigh(moving)
-        for parameter, gradient in moving.items():
+        self._measure(gradients)
+        for parameter, gradient in gradients.items():
             self._gradients[parameter] = gradient.clone() if keep_gradients else gradient
-            if not self._remembers:
+            if not self._has_remembered:
                 self._before[parameter] = parameter.clone()
-        for layer in self.layers:
-            if "delta" in layer.tallies and scale is not None:
-                layer.tallies["delta"] /= scale.to(layer.tallies["delta"])
-        self._stopwatch.stepping()
+        if scale is not None:
+            for layer in self.layers:
+                if "delta" in layer.totals:
+                    layer.totals["delta"] /= scale.to(layer.totals["delta"])
+        self._timer.start_update()
 
-    def _weigh(self, gradients: Mapping[Tensor, Tensor]) -> None:
-        """Statistics of gradients and, the first time, of all weights and biases, in one go."""
-        rows: dict[Row, Tensor] = {}
-        if not self._weighed:
-            for place in (layer.place for layer in self._told):
-                parts = (place.weights, place.bias)
-                rows |= {("value", part): part for part in parts if part is not None}
-            self._weighed = True
-        self._count(rows | {("gradient", each): found for each, found in gradients.items()})
+    def _measure(self, gradients: Mapping[Tensor, Tensor]) -> None:
+        """Compute statistics of gradients and, the first time, of all weights and biases."""
+        tensors: dict[StatKey, Tensor] = {}
+        if not self._has_measured_values:
+            for layer in self._all_layers:
+                parts = (layer.info.weights, layer.info.bias)
+                tensors |= {("value", part): part for part in parts if part is not None}
+            self._has_measured_values = True
+        tensors |= {("gradient", parameter): grad for parameter, grad in gradients.items()}
+        self._add_statistics(tensors)
 
-    def _count(self, tensors: Mapping[Row, Tensor]) -> None:
-        on_device: dict[torch.device, dict[Row, Tensor]] = {}
-        for row, tensor in tensors.items():
+    def _add_statistics(self, tensors: Mapping[StatKey, Tensor]) -> None:
+        by_device: dict[torch.device, dict[StatKey, Tensor]] = {}
+        for key, tensor in tensors.items():
             if is_readable(tensor):
-                on_device.setdefault(tensor.device, {})[row] = to_dense(tensor)
-        for rows in on_device.values():
-            self._measured["table", len(self._rows)] = compute_statistics(list(rows.values()))
-            self._rows += rows
+                by_device.setdefault(tensor.device, {})[key] = _to_dense(tensor)
+        for rows in by_device.values():
+            table = compute_statistics(list(rows.values()))
+            self._tensors["table", len(self._stat_keys)] = table
+            self._stat_keys += rows
 
     @torch.no_grad()
-    def after_update(self, slopes: Mapping[Tensor, Tensor] | None = None) -> None:
-        """See how far the weights moved, and what the slope promised of that; after the step.
+    def after_update(self, probe_gradients: Mapping[Tensor, Tensor] | None = None) -> None:
+        """Measure the changes of the parameters and the decrease that the gradient predicts.
 
         Args:
-            slopes: gradients of the rows that the step is judged by, where they are not its own.
+            probe_gradients: gradients on the rows that the actual decrease is measured on, if
+                these are not the rows of the batch.
         """
-        slopes = self._gradients if slopes is None else slopes
-        self._stopwatch.stepped()
-        moved = [parameter for parameter in self._before if parameter not in self._moved]
-        if not moved:
+        self._timer.stop_update()
+        gradients = self._gradients if probe_gradients is None else probe_gradients
+        changed = [parameter for parameter in self._before if parameter not in self._changed]
+        if not changed:
             return
-        # In place: what it was before becomes how far it came, with the sign turned round.
-        ways = [self._before[parameter] for parameter in moved]
-        torch._foreach_sub_(ways, [parameter.detach() for parameter in moved])
-        number = len(self._moved)
-        self._measured["lengths", number] = side_by_side([compute_norm(way) for way in ways])
+        # Computed in place, so the changes have the opposite sign.
+        changes = [self._before[parameter] for parameter in changed]
+        torch._foreach_sub_(changes, [parameter.detach() for parameter in changed])
+        number = len(self._changed)
+        self._tensors["norms", number] = _stack([_compute_norm(change) for change in changes])
         # First-order Taylor expansion of the loss along the step: -g·Δw.
-        promised = [
-            along(slopes[parameter], way)
-            for parameter, way in zip(moved, ways, strict=True)
-            if parameter in slopes
+        predicted = [
+            _compute_dot(gradients[parameter], change)
+            for parameter, change in zip(changed, changes, strict=True)
+            if parameter in gradients
         ]
-        if promised:
-            self._measured["promised", number] = side_by_side(promised).sum()
-        if self._full:
-            torch._foreach_neg_(ways)
-            self._count({("step", each): way for each, way in zip(moved, ways, strict=True)})
-            self._turn(moved)
-        self._moved |= dict.fromkeys(moved)
-        for parameter in moved:
-            self._before[parameter] = parameter.detach()  # the copy has served
+        if predicted:
+            self._tensors["predicted", number] = _stack(predicted).sum()
+        if self._is_full:
+            torch._foreach_neg_(changes)
+            pairs = zip(changed, changes, strict=True)
+            self._add_statistics({("step", parameter): change for parameter, change in pairs})
+            self._compare_directions(set(changed))
+        self._changed |= dict.fromkeys(changed)
+        # The copies are no longer needed.
+        self._before |= {parameter: parameter.detach() for parameter in changed}
 
-    def _turn(self, moved: Iterable[Tensor]) -> None:
-        """Cosines with the directions of the look before, at the positions that are kept."""
-        for layer in self._told:
-            name, gradient = layer.place.name, self._gradients.get(layer.place.weights)
-            if gradient is None or layer.place.weights not in set(moved):
+    def _compare_directions(self, changed: set[Tensor]) -> None:
+        """Compute the cosines with the gradients of the previous observed step."""
+        for layer in self._all_layers:
+            name, gradient = layer.info.name, self._gradients.get(layer.info.weights)
+            if gradient is None or layer.info.weights not in changed:
                 continue
-            self.directions[name] = now = direction(gradient)
-            before = self._previous.get(name)
-            if before is not None and before.shape == now.shape:
-                turned = F.cosine_similarity(now, before.to(now.device), dim=0)
-                self._measured["cosine", name] = turned
+            flat = _to_dense(gradient).reshape(-1)
+            direction = flat[:: max(1, len(flat) // _MAX_COORDINATES)].clone()
+            self.directions[name] = direction
+            previous = self._previous.get(name)
+            if previous is not None and previous.shape == direction.shape:
+                cosine = F.cosine_similarity(direction, previous.to(direction.device), dim=0)
+                self._tensors["cosine", name] = cosine
 
     @torch.no_grad()
     def finish(
@@ -275,41 +278,72 @@ class StepObserver:
         before: Tensor | None = None,
         after: Tensor | None = None,
     ) -> PendingReading:
-        """Take the hooks off, see how far the weights moved, and send all numbers home at once.
+        """Remove the hooks, measure the changes of the parameters and start the transfer.
 
         Args:
-            step: optimizer steps taken before this one.
-            epoch: passes over the training rows completed.
-            learning_rate: that of the step.
-            loss: what the training loop reports as the loss, on the device.
-            before: the loss of some rows before the step, measured as `after` is.
-            after: the loss of the same rows after the step.
+            step: number of optimizer steps taken before this one.
+            epoch: number of completed epochs.
+            learning_rate: learning rate of the step.
+            loss: loss of the batch, on the device.
+            before: loss of the probed rows before the step.
+            after: loss of the same rows after the step.
 
         Raises:
-            Exception: what went wrong in a hook.
+            Exception: the first exception in a hook.
         """
         self.close()
         if self._failure is not None:
             raise self._failure
-        if not self._weighed:
-            self._weigh({})
+        if not self._has_measured_values:
+            self._measure({})
         self.after_update()
         if loss is not None:
-            self._measured["whole", "loss"] = loss.reshape(()).clone()  # theirs, to do as they like
+            # A copy, because the training loop may change it.
+            self._tensors["scalar", "loss"] = loss.reshape(()).clone()
         if before is not None and after is not None:
-            self._measured["whole", "actual"] = (before - after).reshape(())
-        for number, layer in enumerate(self.layers):
-            found_here: dict[Name, Tensor] = {
-                (number, what): found for what, found in layer.measured().items()
-            }
-            self._measured |= found_here
+            self._tensors["scalar", "decrease"] = (before - after).reshape(())
+        for index, layer in enumerate(self.layers):
+            for quantity, tensor in layer.collect().items():
+                self._tensors[index, quantity] = tensor
         self._gradients.clear()
         self._before.clear()
-        watch = self._stopwatch
+        timer = self._timer
+        seconds = timer.forward_seconds, timer.backward_seconds, timer.update_seconds
         return PendingReading(
-            StepInfo(step, epoch, learning_rate, watch.seconds, watch.backward, watch.update),
-            self._measured,
-            self._rows,
-            list(self._moved),
-            self._told,
+            StepInfo(step, epoch, learning_rate, *seconds),
+            self._tensors,
+            self._stat_keys,
+            list(self._changed),
+            self._all_layers,
         )
+
+
+def _to_dense(tensor: Tensor) -> Tensor:
+    """The values of a tensor; the stored ones of a sparse gradient."""
+    dense: Tensor = tensor.coalesce().values() if tensor.is_sparse else tensor
+    return dense.detach()
+
+
+def _get_sum_dtype(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def _compute_norm(tensor: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(tensor, dtype=_get_sum_dtype(tensor))
+    return norm
+
+
+def _compute_dot(gradient: Tensor, change: Tensor) -> Tensor:
+    if gradient.is_sparse:
+        gradient = gradient.to_dense()
+    dtype = _get_sum_dtype(change)
+    return torch.dot(gradient.reshape(-1).to(dtype), change.reshape(-1).to(dtype))
+
+
+def _stack(scalars: Sequence[Tensor]) -> Tensor:
+    """Stack scalars on the device of the first, as float64 if the device has it."""
+    device = scalars[0].device
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    if len({(scalar.device, scalar.dtype) for scalar in scalars}) > 1:
+        scalars = [scalar.to(device, dtype) for scalar in scalars]
+    return torch.stack(list(scalars)).to(dtype)

@@ -1,6 +1,7 @@
-"""Tags: every name under which a number reaches TensorBoard, spelled once, with its meaning.
+"""Tags: the names of all curves, histograms and plots in TensorBoard, with their help texts.
 
-A tag is `concept/place/statistic`, so that TensorBoard's headings are the concepts.
+A tag is `concept/name/statistic`, so that TensorBoard groups the charts by concept. `name` is that
+of a layer, or of the data for the confusion matrix.
 """
 
 from dataclasses import dataclass
@@ -8,19 +9,17 @@ from typing import Literal
 
 Level = Literal["light", "full"]
 
-"""How much is recorded: `light` is what no run should be without, `full` adds the rest."""
-
-LEVELS: tuple[Level, ...] = ("light", "full")
+"""How much is recorded: `light` is the default, `full` adds further histograms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One kind of curve, histogram or picture.
+    """One kind of curve, histogram or plot.
 
     Attributes:
-        pattern: the tag, with `{place}` where the name of a layer goes.
-        meaning: what it shows and how to read it; TensorBoard shows it beside the chart.
-        level: the level from which on it is recorded.
+        pattern: the tag, with `{name}` in place of the layer's name.
+        meaning: help text: what the chart shows and how to read it.
+        level: lowest level at which it is recorded.
 
     Example:
         >>> GRADIENT_NORM.at("hidden_1")
@@ -31,15 +30,15 @@ class Tag:
     meaning: str
     level: Level = "light"
 
-    def at(self, place: str = "") -> str:
-        """The tag of one layer, or of the whole network where the pattern names no place."""
-        return self.pattern.format(place=place)
+    def at(self, name: str = "") -> str:
+        """Return the tag of one layer, or of the whole network if the pattern has no name."""
+        return self.pattern.format(name=name)
 
-    def fits(self, tag: str) -> bool:
-        """Whether a written-out tag is one of this kind."""
-        wanted, given = self.pattern.split("/"), tag.split("/")
-        return len(wanted) == len(given) and all(
-            word in ("{place}", part) for word, part in zip(wanted, given, strict=True)
+    def matches(self, tag: str) -> bool:
+        """Return whether a complete tag is of this kind."""
+        expected, received = self.pattern.split("/"), tag.split("/")
+        return len(expected) == len(received) and all(
+            part in ("{name}", word) for part, word in zip(expected, received, strict=True)
         )
 
 
@@ -63,34 +62,34 @@ R2_VALIDATION = Tag("r2/validation", "Share of the targets' variance explained, 
 R2_TEST = Tag("r2/test", "Share of the targets' variance explained on rows never seen before.")
 
 # Structural primitives
-WEIGHTS_NORM = Tag("weights/{place}/norm", "Length of all the layer's weights taken together.")
+WEIGHTS_NORM = Tag("weights/{name}/norm", "Length of all the layer's weights taken together.")
 
-WEIGHTS = Tag("weights/{place}", "How strong the connections are; it widens as the layer learns.")
+WEIGHTS = Tag("weights/{name}", "How strong the connections are; it widens as the layer learns.")
 
-BIAS_NORM = Tag("bias/{place}/norm", "Length of all the layer's biases taken together.")
+BIAS_NORM = Tag("bias/{name}/norm", "Length of all the layer's biases taken together.")
 
-BIAS = Tag("bias/{place}", "The tendencies: right of zero jumpy neurons, left of it calm ones.")
+BIAS = Tag("bias/{name}", "The tendencies: right of zero jumpy neurons, left of it calm ones.")
 
 FIRING_RATE = Tag(
-    "activation/{place}/firing_rate", "Share of answers above zero. 0: asleep; 1: always firing."
+    "activation/{name}/firing_rate", "Share of answers above zero. 0: asleep; 1: always firing."
 )
 
 SILENT = Tag(
-    "activation/{place}/silent",
+    "activation/{name}/silent",
     "Share of neurons whose answer is exactly zero on every row of the batch: they neither "
     "speak nor learn.",
 )
 
 SATURATED = Tag(
-    "activation/{place}/saturated",
+    "activation/{name}/saturated",
     "Share of neurons on the flat of their activation: on average less than a tenth of its "
     "steepest slope is left to learn through.",
 )
 
-ACTIVATION = Tag("activation/{place}", "What the neurons answer: a column at zero is silence.")
+ACTIVATION = Tag("activation/{name}", "What the neurons answer: a column at zero is silence.")
 
 PRE_ACTIVATION = Tag(
-    "forward_pass/{place}/sum", "Weighted sums plus biases, before the activation.", "full"
+    "forward_pass/{name}/sum", "Weighted sums plus biases, before the activation.", "full"
 )
 
 FORWARD_SECONDS = Tag(
@@ -99,13 +98,13 @@ FORWARD_SECONDS = Tag(
 
 # Learning mechanics
 BLAME = Tag(
-    "backpropagation/{place}/blame",
+    "backpropagation/{name}/blame",
     "The layer's share of the blame: its squared gradient over that of the whole network, which is "
     "its share in what a small step would gain.",
 )
 
 DELTA = Tag(
-    "backpropagation/{place}",
+    "backpropagation/{name}",
     "What reaches each neuron: |dL/dz|, before the activation, summed over the rows.",
     "full",
 )
@@ -120,26 +119,26 @@ GRADIENT_TOTAL_NORM = Tag(
 )
 
 GRADIENT_NORM = Tag(
-    "gradient/{place}/norm", "Steepness along the layer's weights and biases, before clipping."
+    "gradient/{name}/norm", "Steepness along the layer's weights and biases, before clipping."
 )
 
-GRADIENT = Tag("gradient/{place}/weights", "Slope for each weight: which way, and how steeply.")
+GRADIENT = Tag("gradient/{name}/weights", "Slope for each weight: which way, and how steeply.")
 
-BIAS_GRADIENT = Tag("gradient/{place}/bias", "Slope for each bias.", "full")
+BIAS_GRADIENT = Tag("gradient/{name}/bias", "Slope for each bias.", "full")
 
 GRADIENT_COSINE = Tag(
-    "gradient/{place}/cosine",
+    "gradient/{name}/cosine",
     "Direction against that of the last look. 1: the same way still; 0: nothing in common; "
     "-1: straight back.",
     "full",
 )
 
 UPDATE_RATIO = Tag(
-    "gradient_descent/{place}/update_ratio",
+    "gradient_descent/{name}/update_ratio",
     "Length of the step over length of the weights. About 0.001 is common; 0.1 is a leap.",
 )
 
-UPDATE = Tag("gradient_descent/{place}/step", "How far each weight moved in this step.", "full")
+UPDATE = Tag("gradient_descent/{name}/step", "How far each weight moved in this step.", "full")
 
 PREDICTED_DECREASE = Tag(
     "gradient_descent/predicted_decrease",
@@ -157,27 +156,30 @@ UPDATE_SECONDS = Tag(
 
 LEARNING_RATE = Tag("learning_rate", "The size of the step: the factor on the gradient.")
 
-# Pictures
-WEIGHTS_PICTURE = Tag(
-    "weights/{place}/picture", "What each neuron looks for: blue drawn to, orange put off by."
+# Plots
+WEIGHTS_PLOT = Tag(
+    "weights/{name}/picture", "What each neuron looks for: blue drawn to, orange put off by."
 )
 
-BOUNDARY_PICTURE = Tag("forward_pass/decision_boundary", "What it would answer at every point.")
+BOUNDARY_PLOT = Tag("forward_pass/decision_boundary", "What it would answer at every point.")
 
-CONFUSION_PICTURE = Tag("accuracy/{place}/confusion", "Which class is taken for which.")
+CONFUSION_PLOT = Tag("accuracy/{name}/confusion", "Which class is taken for which.")
 
-HILL_PICTURE = Tag("gradient_descent/hill", "The loss along the step just taken, and beyond it.")
+LOSS_SLICE_PLOT = Tag(
+    "gradient_descent/loss_slice", "The hill: the loss along the step just taken, and beyond it."
+)
 
 TAGS: tuple[Tag, ...] = tuple(tag for tag in globals().copy().values() if isinstance(tag, Tag))
 
 
 def get_description(tag: str) -> str:
-    """What a written-out tag shows; empty for one that is not ours.
+    """Return the help text of a tag, or an empty text for tags of other writers.
 
     Example:
-        >>> meaning_of("activation/hidden_1/firing_rate")
+        >>> get_description("activation/hidden_1/firing_rate")
         'Share of answers above zero. 0: asleep; 1: always firing.'
     """
-    # One that is spelled out comes before one with a place in it.
-    fitting = sorted((kind for kind in TAGS if kind.fits(tag)), key=lambda kind: kind.at() != tag)
-    return fitting[0].meaning if fitting else ""
+    kinds = [kind for kind in TAGS if kind.matches(tag)]
+    # An exact tag takes precedence over a pattern with a name in it.
+    kinds.sort(key=lambda kind: kind.at() != tag)
+    return kinds[0].meaning if kinds else ""

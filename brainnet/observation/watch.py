@@ -2,15 +2,13 @@
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self, TypeVar, get_args
-from weakref import WeakMethod, WeakSet
+from weakref import WeakMethod
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +18,12 @@ from torch.optim import Optimizer
 from brainnet.errors import InputError
 from brainnet.observation.background_writer import BackgroundWriter
 from brainnet.observation.capabilities import (
-    find_hidden_parts,
-    find_layers_without_output,
+    ObservedModel,
+    describe_missing_activations,
     find_obstacles,
     get_process_rank,
-    is_compiled,
     is_readable,
+    list_hidden_parts,
     list_missing_arguments,
     list_parameters,
 )
@@ -35,8 +33,8 @@ from brainnet.observation.probe import (
     ProbeBatch,
     build_probe,
     check_sample,
-    explain_missing_probe,
-    single_number,
+    describe_probe_failure,
+    parse_scalar,
 )
 from brainnet.observation.reading import Reading, to_frame
 from brainnet.observation.recording import open_recording
@@ -46,257 +44,218 @@ from brainnet.observation.tags import Level
 from brainnet.observation.tensorboard import TensorBoardWriter, write_introduction
 from brainnet.structure.inspection import unwrap_compiled
 
-_OPEN: WeakSet[object] = WeakSet()
+_log = logging.getLogger(__name__)
 
+_Result = TypeVar("_Result")
 
-def leave_in_order(watcher: object) -> None:
-    """Have SIGTERM raise `SystemExit`, where nobody else has a say in it, while somebody watches.
-
-    Python would otherwise end on the spot: no `with` is left, nothing that waits is written. The
-    exit code is the one that a shell shows for the signal, 143.
-
-    Args:
-        watcher: who watches, until `hand_back`.
-    """
-    _OPEN.add(watcher)
-    # Only there does Python allow handlers.
-    if threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
-
-
-def hand_back(watcher: object) -> None:
-    """Let SIGTERM be what it was, once nobody watches any more."""
-    _OPEN.discard(watcher)
-    if _OPEN or threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) is _leave:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
-Answer = TypeVar("Answer")
-
-PATIENCE = 20
-
-"""Calls of `step` without one of the optimizer: a GradScaler's first ones may well be skipped."""
+# Calls of `step` without an optimizer step before a message. A GradScaler may skip the first few.
+_MAX_WAIT = 20
 
 
 class LoopObservation:
-    """One look as it happens: hooks on the model, and on the optimizers around their step.
+    """One observed step in a user's loop: hooks on the model and on the optimizers.
 
     Args:
-        observed: the step, listened to from now on.
-        model: what learns.
-        optimizers: those that move it; without any, where the weights are is remembered now.
-        judge: what asks it about fixed rows before and after the step.
-        scaler: what multiplies the loss for the backward pass, where something does.
+        observer: measures the step.
+        observed_model: what is known about the model.
+        optimizers: the optimizers; without any, the parameters are copied now.
+        probe: evaluates fixed rows before and after the step.
+        scaler: scales the loss for the backward pass.
 
     Attributes:
-        observed: the step.
-        unjudged: why the judge could not tell, where it could not.
+        observer: measures the step.
+        probe_failure: why the probe failed, if it did.
     """
 
     def __init__(
         self,
-        observed: StepObserver,
-        model: nn.Module,
+        observer: StepObserver,
+        observed_model: ObservedModel,
         optimizers: Sequence[Optimizer],
-        judge: ProbeBatch | None,
+        probe: ProbeBatch | None,
         scaler: torch.amp.GradScaler | None = None,
     ) -> None:
-        self.observed = observed
-        self._model, self._optimizers = model, optimizers
-        self.unjudged: Exception | None = None
-        self._judge = judge
-        self._scaler = scaler
+        self.observer = observer
+        self.probe_failure: Exception | None = None
+        self._observed_model, self._optimizers = observed_model, optimizers
+        self._probe, self._scaler = probe, scaler
         self._failure: Exception | None = None
         self._losses: list[Tensor] = []
         self._learning_rate: float | None = None
-        self._before: Tensor | None = None
-        self._slopes: dict[Tensor, Tensor] | None = None
-        self._open = True
-        self._waited = 0
-        self._moved_unseen = False
+        self._loss_before: Tensor | None = None
+        self._probe_gradients: dict[Tensor, Tensor] | None = None
+        self._is_open = True
+        self._waited_calls = 0
+        self._has_unreadable_update = False
         self._handles: list[Any] = []
         for optimizer in optimizers:
             self._handles.append(optimizer.register_step_pre_hook(self._before_step))
             self._handles.append(optimizer.register_step_post_hook(self._after_step))
         if not optimizers:
-            observed.remember(model.parameters())
+            observer.remember(observed_model.model.parameters())
 
     def close(self) -> None:
-        """Take all hooks off."""
-        self._open = False
+        """Remove all hooks."""
+        self._is_open = False
         while self._handles:
             self._handles.pop().remove()
-        self.observed.close()
+        self.observer.close()
 
-    def is_done(self, loss: Tensor | float | None, say: Callable[[str], None]) -> bool:
-        """Note the loss, and tell whether there was a step to look at.
+    def is_complete(self, loss: Tensor | float | None, report: Callable[[str], None]) -> bool:
+        """Record the loss and return whether an optimizer step was observed.
 
         Raises:
-            Exception: what went wrong in a hook of the optimizer's.
+            Exception: the first exception in a hook of an optimizer.
         """
         if self._failure is not None:
             raise self._failure
-        if isinstance(loss, Tensor):
-            loss = loss.detach()
-        elif loss is not None:
-            loss = torch.tensor(float(loss))
-        if loss is not None and loss.numel() == 1:
+        if loss is not None:
+            loss = loss.detach() if isinstance(loss, Tensor) else torch.tensor(float(loss))
             self._losses.append(loss.reshape(()))
         if self._optimizers:
-            stepped = self.observed.stepped or self._moved_unseen
+            is_done = self.observer.has_update or self._has_unreadable_update
         else:
-            stepped = self.observed.heard
-        if stepped:
+            is_done = self.observer.has_forward_pass
+        if is_done:
             return True
-        self._waited += 1
-        if self._optimizers and self._waited == PATIENCE:
-            say(
-                f"the optimizer that watch was given took no step in {PATIENCE} calls of step(); "
-                "where another one steps now, nothing is seen. Watch anew, with that one."
+        self._waited_calls += 1
+        if self._optimizers and self._waited_calls == _MAX_WAIT:
+            report(
+                f"none of the optimizers passed to watch() took a step in {_MAX_WAIT} calls of "
+                "step(). If you replaced the optimizer, call watch() again with the new one."
             )
-        if not self.observed.heard and not is_compiled(self._model):
-            say("step() was called before any forward pass; there was nothing to look at yet.")
+        if not self.observer.has_forward_pass and not self._observed_model.is_compiled():
+            report("step() was called before any forward pass; there is nothing to observe yet.")
             return False
         return not self._optimizers
 
     def finish(self, step: int) -> PendingReading:
-        """Send home what was seen, and take all hooks off.
+        """Remove all hooks and start the transfer of the statistics.
 
         Args:
-            step: optimizer steps taken before this one.
+            step: number of optimizer steps taken before this one.
         """
         if not self._optimizers:
-            self._judge = None
-            self.observed.before_update(self._model.parameters())
-            self.observed.after_update()
+            self._probe = None
+            self.observer.before_update(self._observed_model.model.parameters())
+            self.observer.after_update()
         self.close()
-        after = None if self._before is None else self._asked(ProbeBatch.loss)
-        return self.observed.finish(
+        has_loss = self._loss_before is not None
+        return self.observer.finish(
             step,
             0,
             learning_rate=self._learning_rate,
             loss=torch.stack(self._losses).mean() if self._losses else None,
-            before=self._before,
-            after=after,
+            before=self._loss_before,
+            after=self._run_probe(ProbeBatch.compute_loss) if has_loss else None,
         )
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
-        if not self._open or self._failure is not None:
-            return
-        closure = _has_closure(args, options)
-        with self._waiting():
-            if len(self._optimizers) == 1 and not closure:
-                self.observed.close()  # all was heard, and the judge's questions take less time
+        with self._keep_failure() as is_active:
+            if not is_active:
+                return
+            has_closure = _has_closure(args, options)
+            if len(self._optimizers) == 1 and not has_closure:
+                self.observer.close()  # complete, and the probe is faster without hooks
             if self._learning_rate is None:
                 self._learning_rate = float(optimizer.param_groups[0]["lr"])
-                self._ask()
-            if closure:
-                self.observed.remember(list_parameters(optimizer))
+                self._probe_before_step()
+            # A closure computes the gradients during the step.
+            if has_closure:
+                self.observer.remember(list_parameters(optimizer))
             else:
-                self._read(optimizer)
+                self._read_gradients(optimizer)
 
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
-        if not self._open or self._failure is not None:
-            return
-        with self._waiting():
+        with self._keep_failure() as is_active:
+            if not is_active:
+                return
             if _has_closure(args, options):
-                self._read(optimizer)  # the gradients came during the step
-            self.observed.after_update(self._slopes)
-            # Sharded over processes, they would otherwise be waited for as if they never moved.
-            self._moved_unseen |= not any(map(is_readable, list_parameters(optimizer)))
+                self._read_gradients(optimizer)
+            self.observer.after_update(self._probe_gradients)
+            # Changes of sharded parameters cannot be measured, so do not wait for them.
+            self._has_unreadable_update |= not any(map(is_readable, list_parameters(optimizer)))
             if len(self._optimizers) == 1:
-                self.observed.close()
+                self.observer.close()
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """What goes wrong amid a step of theirs waits for `is_done`; hooks cannot go before."""
+    def _keep_failure(self) -> Iterator[bool]:
+        """Keep an exception for `is_complete`, so that the user's optimizer step does not fail."""
         try:
-            yield
+            yield self._is_open and self._failure is None
         except Exception as error:
             self._failure = error
 
-    def _read(self, optimizer: Optimizer) -> None:
+    def _read_gradients(self, optimizer: Optimizer) -> None:
         parameters = list_parameters(optimizer)
-        self.observed.before_update(
+        self.observer.before_update(
             parameters,
             scale=get_gradient_scale(self._scaler, parameters[0].device),
             keep_gradients=modifies_gradients(optimizer),
-            # Set by a GradScaler where the optimizer itself is to free the gradients of the scale.
+            # Set by a GradScaler if the optimizer itself removes the scale.
             divisor=getattr(optimizer, "grad_scale", None),
         )
 
-    def _ask(self) -> None:
-        """What the sample says of the network before the step."""
-        if self._judge is not None:
-            self.observed.deaf = True
-            moving = [each for optimizer in self._optimizers for each in list_parameters(optimizer)]
-            answer = self._asked(lambda judge: judge.slope(dict.fromkeys(moving)))
-            if answer is not None:
-                self._before, self._slopes = answer
-            self.observed.deaf = False
+    def _probe_before_step(self) -> None:
+        if self._probe is None:
+            return
+        trained = [each for optimizer in self._optimizers for each in list_parameters(optimizer)]
+        self.observer.is_paused = True
+        result = self._run_probe(lambda probe: probe.compute_gradients(dict.fromkeys(trained)))
+        self.observer.is_paused = False
+        if result is not None:
+            self._loss_before, self._probe_gradients = result
 
-    def _asked(self, question: Callable[[ProbeBatch], Answer]) -> Answer | None:
-        """What the judge says, until it cannot: the step is seen all the same."""
-        if self._judge is None or self.unjudged is not None:
+    def _run_probe(self, compute: Callable[[ProbeBatch], _Result]) -> _Result | None:
+        """Evaluate the probe; if it fails, the step is observed without it."""
+        if self._probe is None or self.probe_failure is not None:
             return None
         try:
-            return question(self._judge)
+            return compute(self._probe)
         except Exception as error:
-            self.unjudged = error
+            self.probe_failure = error
             return None
 
 
 def get_gradient_scale(scaler: torch.amp.GradScaler | None, device: torch.device) -> Tensor | None:
-    """What a scaler multiplies a loss by, (), where it does so; nothing waits for its device."""
+    """Return the factor of a scaler on the loss, (), without waiting for the device."""
     if scaler is None or not scaler.is_enabled():
         return None
     return scaler.scale(torch.ones((), device=device))
 
 
 def modifies_gradients(optimizer: Optimizer) -> bool:
-    """Whether its step may change the gradients that it reads.
+    """Return whether an optimizer may change gradients during its step.
 
-    PyTorch's own do so in one case: `SGD` adds momentum to them in place, looking ahead. Of
-    somebody else's nobody knows.
+    Of PyTorch's optimizers only `SGD` with Nesterov momentum does.
 
     Example:
         >>> weights = [nn.Parameter(torch.zeros(1))]
-        >>> changes_gradients(torch.optim.SGD(weights, momentum=0.9, nesterov=True))
+        >>> modifies_gradients(torch.optim.SGD(weights, lr=0.1, momentum=0.9, nesterov=True))
         True
-        >>> changes_gradients(torch.optim.Adam(weights))
+        >>> modifies_gradients(torch.optim.Adam(weights))
         False
     """
-    known = type(optimizer).__module__.startswith(("torch.optim.", "brainnet."))
-    return not known or any(group.get("nesterov") for group in optimizer.param_groups)
+    is_known = type(optimizer).__module__.startswith(("torch.optim.", "brainnet."))
+    return not is_known or any(group.get("nesterov") for group in optimizer.param_groups)
 
 
 def _has_closure(args: tuple[Any, ...], options: dict[str, Any]) -> bool:
     return (len(args) > 1 and args[1] is not None) or options.get("closure") is not None
 
 
-log = logging.getLogger(__name__)
-
-
 class Watcher:
-    """What `watch` opens.
+    """The result of `watch`: observes a model until `close`.
 
-    Dropped without `close`, it lets go of the model, and what it has seen is still written.
+    If it is deleted without `close`, it removes its hooks and writes what it has observed.
 
     Attributes:
         folder: where it writes.
-        left_out: what is not seen, or not any more, and why; one sentence each.
+        limitations: what is not observed, and why, one sentence each.
     """
 
     def __init__(
@@ -312,29 +271,29 @@ class Watcher:
         first_step: int,
         scaler: torch.amp.GradScaler | None,
     ) -> None:
-        self._recorder: BackgroundWriter | None = None
         self.folder = folder
-        self.left_out: list[str] = []
-        self._model, self._pace, self._level = model, AdaptiveInterval(every), level
+        self.limitations: list[str] = []
+        self._writer: BackgroundWriter | None = None
+        self._model, self._interval, self._level = model, AdaptiveInterval(every), level
         self._optimizers, self._scaler = tuple(optimizers), scaler
         self._step = first_step
         self._readings: list[Reading] = []
-        self._looking: LoopObservation | None = None
+        self._observed_model: ObservedModel | None = None
+        self._observation: LoopObservation | None = None
         self._directions: dict[str, Tensor] = {}
         self._shapes: list[tuple[str, torch.Size]] | None = None
-        self._judge: ProbeBatch | None = None
-        self._open = True
-        with self._careful():
-            self._look_around(judged=criterion is not None and sample is not None)
-            if self._open:
+        self._probe: ProbeBatch | None = None
+        self._is_active = True
+        with self._stop_on_error():
+            self._check_model(has_probe=criterion is not None and sample is not None)
+            if self._is_active:
                 if criterion is not None and sample is not None and self._optimizers:
-                    self._judge = build_probe(model, criterion, sample, self._say)
-                self._recorder = self._make_recorder(first_step, criterion)
-                leave_in_order(self)
-                self._begin()
+                    self._probe = build_probe(model, criterion, sample, self._report)
+                self._writer = self._create_writer(first_step, criterion)
+                self._start_observation()
 
     def __enter__(self) -> Self:
-        """It watches since it was made."""
+        """Return the watcher, which is active since construction."""
         return self
 
     def __exit__(
@@ -343,187 +302,195 @@ class Watcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close, whatever happened."""
+        """Close the watcher."""
         self.close()
 
     @property
     def readings(self) -> list[Reading]:
-        """Every look so far, in plain numbers; waits for those that are still on their way."""
-        if self._recorder is not None:
-            self._recorder.wait()
+        """All readings so far; waits for those that are still being copied."""
+        if self._writer is not None:
+            self._writer.wait()
         return list(self._readings)
 
     def frame(self) -> Any:
-        """The readings as a table: a row for each, a column for each tag.
+        """Return the readings as a data frame: one row per reading, one column per tag.
 
         Raises:
-            InputError: where pandas is not installed.
+            InputError: if pandas is not installed.
         """
         return to_frame(self.readings)
 
     def step(self, loss: Tensor | float | None = None) -> None:
-        """One step is done.
+        """Mark the end of a training step; call it after the optimizer step.
 
         Args:
-            loss: of its rows.
+            loss: loss of the batch.
         """
-        if not self._open:
+        if not self._is_active:
             return
-        with self._careful():
-            looked = self._looking is not None
-            if self._looking is not None and self._looking.is_done(
-                self._single(loss, "step()"), self._say
-            ):
-                looking, self._looking = self._looking, None
-                self._keep(looking)
+        with self._stop_on_error():
+            observation, seconds = self._observation, []
+            if observation is not None:
+                scalar = self._parse_scalar(loss, "step()")
+                if observation.is_complete(scalar, self._report):
+                    self._observation = None
+                    self._finish_observation(observation)
+                seconds = self._writer.take_seconds() if self._writer is not None else []
             self._step += 1
-            aside = self._recorder.spent() if looked and self._recorder is not None else ()
-            self._pace.passed(looked=looked, aside=aside)
-            self._begin()
+            self._interval.record_step(
+                observed=observation is not None, background_seconds=seconds
+            )
+            self._start_observation()
 
     def validation(self, **scalars: float | Tensor) -> None:
-        """Curves of rows kept aside: `loss=…` becomes `loss/validation`, and so on."""
-        with self._careful():
-            if self._recorder is not None:
-                found = {name: self._single(each, "validation()") for name, each in scalars.items()}
-                points = {
-                    f"{name}/validation": float(each)
-                    for name, each in found.items()
-                    if each is not None
-                }
-                self._recorder.scalars(points, self._step)
+        """Record validation metrics: `loss=…` is written as `loss/validation`, and so on."""
+        with self._stop_on_error():
+            values = {
+                f"{name}/validation": self._parse_scalar(value, "validation()")
+                for name, value in scalars.items()
+            }
+            points = {tag: float(value) for tag, value in values.items() if value is not None}
+            step = self._step
+            if self._writer is not None:
+                self._writer.write(lambda writer: writer.add_scalars(points, step))
 
     def close(self) -> None:
-        """Take the hooks off and put everything on disk; harmless where that is done already."""
-        self._open = False
-        with self._careful():
-            self._stop_looking()
-            if self._recorder is not None:
-                self._recorder.close()
-        hand_back(self)
+        """Remove the hooks and write everything to disk; can be called repeatedly."""
+        self._is_active = False
+        with self._stop_on_error():
+            self._cancel_observation()
+            if self._writer is not None:
+                self._writer.close()
 
     def __del__(self) -> None:
-        """Let go of a model that nobody watches any more, as where a cell is run again."""
-        if self._recorder is None or not self._recorder.is_open:
+        """Stop observing, for example if a notebook cell is run again."""
+        if self._writer is None or not self._writer.is_open:
             return
-        self._stop_looking()
-        hand_back(self)
-        # In a thread, as this may come in the middle of anything, holding whatever it waits for.
-        with suppress(RuntimeError):  # the program ends, and with it the recorder
-            Thread(target=self._recorder.close, daemon=True).start()
+        self._cancel_observation()
+        # In a thread, because this may run at any point and hold a lock that closing needs.
+        with suppress(RuntimeError):  # at exit no thread can start, and `atexit` closes the writer
+            Thread(target=self._writer.close, daemon=True).start()
 
-    def _begin(self) -> None:
-        """Put the hooks on, if the step that begins is due."""
-        if self._looking is None and self._pace.due(self._step):
-            observed = StepObserver(self._model, level=self._level, previous=self._directions)
-            self._notice_changes(observed)
-            self._looking = LoopObservation(
-                observed, self._model, self._optimizers, self._judge, self._scaler
+    def _start_observation(self) -> None:
+        """Register the hooks if the step that begins is due."""
+        if self._observation is not None or not self._interval.is_due(self._step):
+            return
+        if self._observed_model is None or not self._observed_model.is_current():
+            self._observed_model = ObservedModel(self._model)
+        self._report_changed_layers(self._observed_model)
+        observer = StepObserver(
+            self._model,
+            level=self._level,
+            previous=self._directions,
+            observed_model=self._observed_model,
+        )
+        self._observation = LoopObservation(
+            observer, self._observed_model, self._optimizers, self._probe, self._scaler
+        )
+
+    def _finish_observation(self, observation: LoopObservation) -> None:
+        pending, observer = observation.finish(self._step), observation.observer
+        self._directions = observer.directions
+        assert self._observed_model is not None, "set when the observation started"
+        if not observer.has_forward_pass and not self._observed_model.is_compiled():
+            self._report(
+                "no forward pass was observed before the optimizer step, so firing rates are "
+                "missing. Compiled code, for example, does not run the hooks."
             )
+        if observation.probe_failure is not None:
+            self._probe = None
+            self._report(describe_probe_failure(observation.probe_failure))
+        if observer.layers_without_activation:
+            self._report(describe_missing_activations(observer.layers_without_activation))
+        if self._writer is not None:
+            self._writer.add_reading(pending)
 
-    def _keep(self, looking: LoopObservation) -> None:
-        unread = looking.finish(self._step)
-        self._directions = looking.observed.directions
-        if not looking.observed.heard and not is_compiled(self._model):
-            self._say(
-                "no forward pass was seen before a step, so who fires is not told; compiled code, "
-                "for one, shows none."
-            )
-        if looking.unjudged is not None:
-            self._judge = None
-            self._say(explain_missing_probe(looking.unjudged))
-        if looking.observed.unanswered:
-            self._say(find_layers_without_output(looking.observed.unanswered))
-        if self._recorder is not None:
-            self._recorder.look(unread)
-
-    def _stop_looking(self) -> None:
-        looking, self._looking = self._looking, None
-        if looking is not None:
-            looking.close()
+    def _cancel_observation(self) -> None:
+        observation, self._observation = self._observation, None
+        if observation is not None:
+            observation.close()
 
     @contextmanager
-    def _careful(self) -> Iterator[None]:
-        """A training must not end because somebody watched it."""
+    def _stop_on_error(self) -> Iterator[None]:
+        """Stop observing after an exception instead of ending the training."""
         try:
             yield
         except Exception as error:
-            self._open = False
-            self._say(f"it looks no more: {type(error).__name__}: {error}")
-            log.debug("watch looks no more", exc_info=True)
-            looking, self._looking = self._looking, None
-            if looking is not None:
-                looking.close()
+            self._is_active = False
+            self._report(f"observation stopped: {type(error).__name__}: {error}")
+            _log.debug("watch: observation stopped", exc_info=True)
+            self._cancel_observation()
 
-    def _say(self, message: str) -> None:
-        """Say something once, in the log and in `left_out`."""
-        if message not in self.left_out:
-            self.left_out.append(message)
-            # A log, not a warning: where warnings are errors, that would raise.
-            log.warning("watch: %s", message)
+    def _report(self, message: str) -> None:
+        """Add a sentence to `limitations` and to the log, once."""
+        if message not in self.limitations:
+            self.limitations.append(message)
+            # Not a Python warning, which would raise if warnings are errors.
+            _log.warning("watch: %s", message)
 
-    def _single(self, value: object, asker: str) -> Tensor | float | None:
-        """A number that was handed over; it says so where it is none."""
-        number, trouble = single_number(value, asker)
-        if trouble:
-            self._say(trouble)
-        return number
+    def _parse_scalar(self, value: object, method: str) -> Tensor | float | None:
+        scalar, message = parse_scalar(value, method)
+        if message:
+            self._report(message)
+        return scalar
 
-    def _look_around(self, *, judged: bool) -> None:
-        """Note what is not seen; `_open` says whether there is anything left."""
+    def _check_model(self, *, has_probe: bool) -> None:
+        """Report what cannot be observed; inactive if that is everything."""
         rank = get_process_rank()
         if rank:
-            self.left_out.append(f"process {rank} looks at nothing; process 0 does.")
-            self._open = False
+            self.limitations.append(f"process {rank} observes nothing; process 0 does.")
+            self._is_active = False
         elif (reason := find_obstacles(self._model)) is not None:
-            self._say(reason)
-            self._open = False
+            self._report(reason)
+            self._is_active = False
         else:
-            for message in find_hidden_parts(self._model):
-                self._say(message)
-            # What was not given was somebody's choice: not a word about it in the log.
-            self.left_out += list_missing_arguments(self._model, self._optimizers, judged=judged)
+            for message in list_hidden_parts(self._model):
+                self._report(message)
+            # Omitted arguments are the user's choice, and need no warning in the log.
+            self.limitations += list_missing_arguments(
+                self._model, self._optimizers, has_probe=has_probe
+            )
 
-    def _make_recorder(self, first_step: int, criterion: Criterion | None) -> BackgroundWriter:
+    def _create_writer(self, first_step: int, criterion: Criterion | None) -> BackgroundWriter:
         recording = writer = None
         try:
             recording = open_recording(self.folder, first_step)
-            wanted, self.folder = self.folder, recording.path.parent
-            if self.folder != wanted:
-                log.warning(
-                    "watch: %s holds an earlier training; this one is in %s.", wanted, self.folder
+            requested, self.folder = self.folder, recording.path.parent
+            if self.folder != requested:
+                _log.warning(
+                    "watch: %s contains another training; writing to %s.", requested, self.folder
                 )
             writer = TensorBoardWriter(self.folder)
-            writer.goes_on_from(first_step)
-            names = [type(part).__name__ for part in (criterion, *self._optimizers) if part]
+            writer.drop_from(first_step)
             write_introduction(
                 writer,
                 unwrap_compiled(self._model),
-                loss=names[0] if criterion is not None else "loss",
-                optimizer=names[-1] if self._optimizers else "optimizer",
+                loss="loss" if criterion is None else type(criterion).__name__,
+                optimizer=type(self._optimizers[-1]).__name__ if self._optimizers else "optimizer",
             )
         except (InputError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
-            self._say(f"nothing is written to {self.folder}: {reason}")
-        said = WeakMethod(self._say)  # its thread must not keep alive who is dropped
+            self._report(f"nothing is written to {self.folder}: {reason}")
+        # The thread must not keep a watcher alive that the user has dropped.
+        weak_report = WeakMethod(self._report)
         return BackgroundWriter(
             self._readings,
             recording,
             writer,
-            said=lambda message: say(message) if (say := said()) else None,
+            report=lambda message: report(message) if (report := weak_report()) else None,
             with_loss=True,
         )
 
-    def _notice_changes(self, observed: StepObserver) -> None:
+    def _report_changed_layers(self, observed_model: ObservedModel) -> None:
         shapes = [
-            (place.name, place.weights.shape)
-            for place in (layer.place for layer in observed.layers)
-            if not is_lazy(place.weights)
+            (layer.name, layer.weights.shape)
+            for layer in observed_model.inspection.layers
+            if not is_lazy(layer.weights)
         ]
         if self._shapes is not None and shapes != self._shapes:
-            self._say(
-                f"the model's layers changed before step {self._step}; what is seen from there on "
-                "is that of the new ones."
+            self._report(
+                f"the layers of the model changed before step {self._step}; later readings are "
+                "those of the new layers."
             )
         self._shapes = shapes
 
@@ -540,49 +507,44 @@ def watch(
     first_step: int = 0,
     scaler: torch.amp.GradScaler | None = None,
 ) -> Watcher:
-    """Watch a network learn, in any loop: into TensorBoard, a file, and plain data.
+    """Observe a model in any training loop and write readings to TensorBoard and to a file.
 
-    It looks at steps 0, 1, 2, 5, 10, 20 … and then at every `every`-th; at all others there is no
-    hook and nothing waits for the device. Gradients and the way that weights go are read right
-    before and after the optimizer's step, so that it does not matter when the loop clears them. It
-    changes no weight and draws no random number; where it cannot see or cannot go on, it says so
-    once in the log and in `left_out`, and leaves the training alone.
+    Steps 0, 1, 2, 5, 10, 20 … are observed, then every `every`-th. On other steps there are no
+    hooks and no device synchronization. Gradients and changes of the weights are read right before
+    and after the optimizer step, so it does not matter when the loop clears the gradients. Results
+    of the training do not change, and no random numbers are drawn. What cannot be observed is
+    reported once in the log and in `limitations`; errors never end the training.
 
-    Of several processes that train together the first one looks: at its own rows, and at gradients
-    that all have added to. Of parameters sharded over them (`fully_shard`) only answers are seen.
+    Call `step` after each optimizer step. Gradients of several forward passes may be accumulated
+    before. If the loop clips gradients, the clipped ones are recorded.
 
-    Call `step` once for each step of the optimizer, after it; gradients may add up over several
-    forward passes before. They are read as the optimizer finds them: where the loop clips them
-    itself, they are told as clipped, and so is `gradient_norm`.
+    In distributed training, process 0 observes its own rows and the reduced gradients. Of sharded
+    parameters (`fully_shard`) only activations are observed.
 
-    Copies of the model, files of it, and what `torch.compile` or `torch.export` make of it know
-    nothing of the watching; `torch.jit.script` it before, or after `close`.
-
-    Use it in a `with`, or `close` it: then everything is on disk, also when the training ends by
-    Ctrl-C, SIGTERM or an exception.
+    Use it in a `with` block, or call `close`: then everything is on disk, also after an exception
+    or Ctrl-C.
 
     Args:
-        model: any module.
-        folder: where to write; where an earlier training is recorded there, the next one that is
-            free, `_2`, `_3` and so on, as the log then says.
-        every: steps between two looks; "auto": as many as keep all looking within 3% of the time,
-            going by what looks and steps have taken so far; two trainings alike may then be
-            looked at at different steps.
-        optimizer: one or several; without it there is no learning rate, and gradients are seen
-            only where they are still there when `step` is called.
-        criterion: from outputs and targets to a loss; with `sample` it tells how far the loss
-            really falls in a step.
-        sample: inputs and targets of a few fixed rows, a batch or so, to ask about before and after
-            each step that is looked at, in evaluation mode; of a large network (from a million
-            weights on) only about the first 16.
-        level: how much to look at, "light" or "full", as in `Observe`.
-        first_step: steps taken before, of a training that goes on: what was recorded in this very
-            folder until then stays, and the counting goes on from there.
-        scaler: the `GradScaler` that multiplies the loss before its backward pass, if one does;
-            gradients are free of it anyway, and with it so is the blame of each neuron (`full`).
+        model: any module; apply `torch.jit.script` after `close`.
+        folder: where to write. If it contains another training, `folder_2`, `folder_3` and so on
+            is used instead, and reported in the log.
+        every: steps between two observations. "auto" keeps their cost within 3% of the training
+            time; the observed steps then vary between runs.
+        optimizer: one or several optimizers. Without them, the learning rate is not recorded, and
+            gradients only if they still exist when `step` is called.
+        criterion: computes the loss from outputs and targets. With `sample`, the actual decrease
+            of the loss is recorded.
+        sample: inputs and targets of some fixed rows, for example one batch. They are evaluated
+            before and after each observed step; of models with a million weights or more, only
+            about 16 rows.
+        level: how much to record, "light" or "full", as in `Observe`.
+        first_step: number of steps taken before, if a training continues. Readings of earlier
+            steps in `folder` are kept.
+        scaler: the `GradScaler` that scales the loss. Deltas (level `full`) are divided by its
+            scale; gradients are unscaled in any case.
 
     Raises:
-        InputError: where what is given cannot be meant.
+        InputError: if an argument is invalid.
 
     Example:
         >>> import tempfile
@@ -599,20 +561,20 @@ def watch(
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"watch needs a torch.nn.Module; got {type(model).__name__}.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError("watch cannot observe a scripted model. Pass the model before scripting.")
     if level not in get_args(Level):
-        raise InputError(
-            f"watch needs a level, {' or '.join(get_args(Level))}; got {level!r}. "
-            'Say watch(..., level="light").'
-        )
+        levels = " or ".join(get_args(Level))
+        raise InputError(f"level must be {levels}; got {level!r}. Use watch(..., level='light').")
     if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
-        raise InputError(f"first_step is a number of steps, 0 or more; got {first_step!r}.")
+        raise InputError(f"first_step must be a non-negative integer; got {first_step!r}.")
     if not isinstance(folder, str | os.PathLike):
         raise InputError(f"watch needs a folder to write to; got {folder!r}.")
     check_sample(sample)
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     for each in optimizers:
         if not isinstance(each, Optimizer):
-            raise InputError(f"watch needs torch.optim.Optimizer; got {type(each).__name__}.")
+            raise InputError(f"optimizer must be a torch.optim.Optimizer; got {type(each).__name__}.")
     return Watcher(
         model,
         Path(folder),
