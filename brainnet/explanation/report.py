@@ -25,7 +25,11 @@ from brainnet.explanation.row_explanation import (
 from brainnet.explanation.signal_names import name_inputs, name_neurons
 from brainnet.learning.backpropagation import Backpropagation, backpropagate
 from brainnet.learning.loss import Task
-from brainnet.observation.layer_statistics import CONVOLUTIONS, FLAT, compute_slope
+from brainnet.observation.layer_statistics import (
+    CONVOLUTION_TYPES,
+    SATURATED_SLOPE,
+    compute_slope,
+)
 from brainnet.observation.probe import isolated_eval
 from brainnet.observation.reading import LayerReading, Reading
 from brainnet.structure.activation import ThresholdRamp
@@ -56,7 +60,7 @@ def by_layer(
     found: dict[str, list[float | None]] = {}
     for reading in readings:
         for layer in reading.layers:
-            found.setdefault(layer.place, []).append(number(layer))
+            found.setdefault(layer.name, []).append(number(layer))
     return found
 
 
@@ -601,7 +605,7 @@ def activations_of(subject: RunData) -> Activations:
             if isinstance(activation, RAMPS):
                 full = _share(seen.output == get_upper_limit(activation))
             slopes = compute_slope(activation, seen.pre_activation)
-            flat = None if slopes is None else _share(slopes < FLAT)
+            flat = None if slopes is None else _share(slopes < SATURATED_SLOPE)
         threshold = None if ramp is None else _ends(ramp.threshold)
         width = None if ramp is None else _ends(ramp.width)
         neurons = len(place.weights)
@@ -637,7 +641,7 @@ def _neuron(name: str, answers: Tensor, rate: float, subject: RunData) -> Neuron
 def _by_neuron(layer: LayerPass) -> Tensor:
     """A layer's answers as (rows, neurons, places): a channel of a convolution is a neuron."""
     output = layer.output
-    if not isinstance(layer.info.module, CONVOLUTIONS):
+    if not isinstance(layer.info.module, CONVOLUTION_TYPES):
         output = output.movedim(-1, 1)
     return output.reshape(*output.shape[:2], -1)
 

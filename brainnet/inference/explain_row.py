@@ -40,7 +40,7 @@ from brainnet.explanation.row_explanation import (
 from brainnet.explanation.row_text import format_row
 from brainnet.inference.inputs import as_single_row, encode_rows, read_image, read_row
 from brainnet.observation.reading import Reading
-from brainnet.observation.recording import FILE_NAME, read_recording
+from brainnet.observation.recording import READINGS_FILE, read_recording
 from brainnet.structure.inspection import find_layers
 from brainnet.training.checkpoint_files import NETWORK_PREFIX
 from brainnet.training.run_directory import RunDirectory
@@ -90,7 +90,7 @@ class History:
 
     def readings(self, network: nn.Module) -> tuple[Reading, ...]:
         """What was seen of the network during training; empty where nobody looked."""
-        if not (self.folder.path / FILE_NAME).exists():
+        if not (self.folder.path / READINGS_FILE).exists():
             return ()
         # The module that trains has the network in it, and its layers by such names.
         own = {f"{NETWORK_PREFIX}{place.name}": place.name for place in find_layers(network)}
@@ -98,7 +98,7 @@ class History:
             replace(
                 reading,
                 layers=tuple(
-                    replace(layer, place=own.get(layer.place, layer.place))
+                    replace(layer, name=own.get(layer.name, layer.name))
                     for layer in reading.layers
                 ),
             )

@@ -1,4 +1,4 @@
-"""Background writer: reads and writes observations in a thread, off the training's critical path."""
+"""Background writer: resolves readings and writes them in a thread beside the training."""
 
 import atexit
 import contextlib
@@ -176,12 +176,12 @@ class BackgroundWriter:
             writer, self._writer = self._writer, None
             with contextlib.suppress(Exception):
                 writer.close()
-            self._report_failure(f"the TensorBoard file in {writer.folder}", error)
+            self._report_failure(f"TensorBoard in {writer.folder}", error)
 
-    def _report_failure(self, file: str, error: Exception) -> None:
+    def _report_failure(self, target: str, error: Exception) -> None:
         self._report(
-            f"{file} can no longer be written ({error}). Its content remains readable, training "
-            "continues, and readings are kept in memory."
+            f"writing to {target} stopped: {type(error).__name__}: {error}. Training continues, "
+            "and readings are kept in memory."
         )
 
     def _close_files(self) -> None:

@@ -168,7 +168,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def is_flattened(model: nn.Module) -> bool:
-    """Return whether `FullyShardedDataParallel` has concatenated parameters and lost their shapes."""
+    """Return whether `FullyShardedDataParallel` has hidden the shapes of the parameters."""
     # By name, because importing the class takes long.
     return any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules())
 

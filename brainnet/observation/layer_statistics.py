@@ -201,9 +201,7 @@ class LayerStatistics:
             shares["saturated"] = float((arrays["slopes"] / rows < SATURATED_SLOPE).mean())
         return shares
 
-    def _compute_ramp_shares(
-        self, counts: NDArray[Any], width: NDArray[Any]
-    ) -> dict[str, float]:
+    def _compute_ramp_shares(self, counts: NDArray[Any], width: NDArray[Any]) -> dict[str, float]:
         rows = np.maximum(counts.sum(axis=0), 1)
         silent, rising, firing = (counts[COUNTER_NAMES.index(name)] for name in COUNTER_NAMES[:3])
         # The largest slope is 1 / width; outside of the ramp the slope is the leak.
@@ -277,9 +275,7 @@ class LayerStatistics:
             self._rows += self._add_total("positive", outputs > 0)
             self._add_total("nonzero", outputs != 0)
 
-    def _record_without_activation(
-        self, module: nn.Module, inputs: object, output: object
-    ) -> None:
+    def _record_without_activation(self, module: nn.Module, inputs: object, output: object) -> None:
         self._record_sums(module, (output,))
         self._record_outputs(module, inputs, output)
 

@@ -344,9 +344,7 @@ def _select(arrays: Mapping[TensorKey, NDArray[Any]], scope: str) -> list[NDArra
     return [array for (key_scope, _), array in arrays.items() if key_scope == scope]
 
 
-def _get_scalar(
-    arrays: Mapping[TensorKey, NDArray[Any]], scope: str, name: str
-) -> float | None:
+def _get_scalar(arrays: Mapping[TensorKey, NDArray[Any]], scope: str, name: str) -> float | None:
     array = arrays.get((scope, name))
     return None if array is None else float(array)
 

@@ -23,9 +23,7 @@ _MIN_ROWS = 16
 
 
 @contextmanager
-def isolated_eval(
-    *modules: nn.Module, parts: Sequence[nn.Module] | None = None
-) -> Iterator[None]:
+def isolated_eval(*modules: nn.Module, parts: Sequence[nn.Module] | None = None) -> Iterator[None]:
     """Evaluate modules without gradients, and restore their state afterward.
 
     Restored are modes, random state, the counters of ramps, weights that a module changes when its
@@ -135,7 +133,9 @@ class ProbeBatch:
         with isolated_eval(self._model):
             return self._criterion(self._model(self._inputs), self._targets)
 
-    def compute_gradients(self, parameters: Iterable[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
+    def compute_gradients(
+        self, parameters: Iterable[Tensor]
+    ) -> tuple[Tensor, dict[Tensor, Tensor]]:
         """Compute the loss, (), and the gradients of those parameters that it depends on.
 
         The `grad` of the parameters is not changed.

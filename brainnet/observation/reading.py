@@ -169,8 +169,7 @@ def to_frame(readings: Sequence[Reading]) -> Any:
         import pandas
     except ImportError as error:
         raise InputError(
-            "a data frame of readings needs pandas, which is not installed. "
-            "Run: pip install pandas"
+            "a data frame of readings needs pandas, which is not installed. Run: pip install pandas"
         ) from error
     return pandas.DataFrame(
         [

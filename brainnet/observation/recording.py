@@ -247,7 +247,9 @@ def _decode_reading(schema: dict[str, Any], array: NDArray[np.float64]) -> Readi
     for layer_name in schema["places"]:
         fields = {name: next(values) for name in schema["layer"]}
         layers.append(
-            LayerReading(layer_name, **{name: fields[name] for name in fields.keys() & _LAYER_FIELDS})
+            LayerReading(
+                layer_name, **{name: fields[name] for name in fields.keys() & _LAYER_FIELDS}
+            )
         )
     known: dict[str, Any] = {name: network[name] for name in network.keys() & _NETWORK_FIELDS}
     known |= {"step": int(network["step"]), "epoch": int(network["epoch"])}

@@ -350,9 +350,7 @@ def _build_histogram(histogram: Histogram) -> HistogramProto:
 def _build_chart(title: str, chart_tags: Sequence[str]) -> layout_pb2.Chart:
     # TensorBoard reads each tag as a regular expression.
     patterns = [f"^{tag.replace('.', '[.]')}$" for tag in chart_tags]
-    return layout_pb2.Chart(
-        title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns)
-    )
+    return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
 
 
 def _set_hyperparameter(field: Any, value: Setting) -> Any:

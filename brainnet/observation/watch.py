@@ -337,9 +337,7 @@ class Watcher:
                     self._finish_observation(observation)
                 seconds = self._writer.take_seconds() if self._writer is not None else []
             self._step += 1
-            self._interval.record_step(
-                observed=observation is not None, background_seconds=seconds
-            )
+            self._interval.record_step(observed=observation is not None, background_seconds=seconds)
             self._start_observation()
 
     def validation(self, **scalars: float | Tensor) -> None:
@@ -574,7 +572,9 @@ def watch(
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     for each in optimizers:
         if not isinstance(each, Optimizer):
-            raise InputError(f"optimizer must be a torch.optim.Optimizer; got {type(each).__name__}.")
+            raise InputError(
+                f"optimizer must be a torch.optim.Optimizer; got {type(each).__name__}."
+            )
     return Watcher(
         model,
         Path(folder),

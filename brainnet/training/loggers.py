@@ -93,7 +93,7 @@ class RunLogger(TensorBoardLogger):
         if self._file is None:
             self._file = EventFileWriter(self._folder.path)
             if self._first_step is not None:
-                TensorBoardWriter(self._folder.path, sink=self._file).goes_on_from(self._first_step)
+                TensorBoardWriter(self._folder.path, file=self._file).drop_from(self._first_step)
         return self._file
 
     @property
@@ -108,14 +108,14 @@ class RunLogger(TensorBoardLogger):
     def writer(self) -> TensorBoardWriter:
         """The writer of brainnet's own points, for the same file."""
         if self._writer is None:
-            self._writer = TensorBoardWriter(self._folder.path, sink=self.file)
+            self._writer = TensorBoardWriter(self._folder.path, file=self.file)
         return self._writer
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a point to each curve; test metrics are logged with the hyperparameters."""
         points = {tag: float(value) for tag, value in metrics.items() if not _is_test_tag(tag)}
-        self._write(lambda writer: writer.scalars(points, step or 0))
+        self._write(lambda writer: writer.add_scalars(points, step or 0))
 
     @rank_zero_only
     def log_hyperparameters(
@@ -125,7 +125,9 @@ class RunLogger(TensorBoardLogger):
         results = {tag: value for tag, value in metrics.items() if _is_test_tag(tag)}
         settings = dict(_flatten_config(config))
         self._write(
-            lambda writer: writer.hyperparameters(settings, results, step, foremost=_FIRST_SETTINGS)
+            lambda writer: writer.add_hyperparameters(
+                settings, results, step, first=_FIRST_SETTINGS
+            )
         )
 
     @rank_zero_only

@@ -1,10 +1,10 @@
-"""Pictures: a training now and then drawn: weights, decision boundary, confusion and hill."""
+"""Plot callback: plots of weights, decision boundary, confusion matrix and loss slice."""
 
 import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,9 +13,9 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from brainnet.data.datamodule import DataModule
 from brainnet.observation import tags
+from brainnet.observation.background_writer import BackgroundWriter
 from brainnet.observation.plots import (
     LossSlice,
-    Picture,
     compute_loss_slice,
     plot_boundary,
     plot_confusion,
@@ -24,74 +24,79 @@ from brainnet.observation.plots import (
 )
 from brainnet.observation.probe import isolated_eval, limit_rows
 from brainnet.observation.schedule import is_round_step
-from brainnet.observation.tensorboard import TensorBoardWriter
 from brainnet.structure.inspection import find_layers
 from brainnet.training.callbacks import find_writer
 from brainnet.training.module import LearningModule
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-ROWS = 1024
+_MAX_ROWS = 1024
+_GRID_POINTS = 120  # along each side of the decision boundary
+_MARGIN = 0.12  # around the outermost rows, relative to their range
 
-"""Rows that a picture shows at most."""
-
-GRID = 120
-
-"""Points along each side of the plane whose answers are drawn."""
-
-MARGIN = 0.12
-
-"""Room around the outermost rows, as a share of their spread."""
+_Task = tuple[LearningModule, DataModule]
 
 
 class PlotCallback(Callback):
-    """Draws a `LearningModule` on a `DataModule` for TensorBoard's Images page.
+    """Writes plots of a `LearningModule` on a `DataModule` to TensorBoard's Images page.
 
-    The first layer's weights where the inputs are a picture, what the network would answer at
-    every point where there are two inputs, which class is taken for which, and the hill: the loss
-    along the first step of the epoch. Drawn before epochs 0, 1, 2, 5, 10, 20, 50 … and at the end;
-    which class is taken for which also after a test. With other modules and data it draws nothing.
+    These are the first layer's weights if the inputs are images, the decision boundary if there
+    are two inputs, the confusion matrix of a classification, and the loss slice: the loss along
+    the first step of the epoch. They are computed before the epochs 0, 1, 2, 5, 10, 20, 50 …
+    and at the end, and drawn in a background thread. A test adds its confusion matrix. Other
+    modules and data are not plotted.
 
-    It changes no weight and draws no random number. Where it cannot go on it says so once in the
-    log and leaves the training alone.
+    The results of the training do not change, and no random numbers are drawn. If a plot fails,
+    this is logged once, and training continues.
 
     Args:
-        folder: where to write; as in `Observe` where None.
+        folder: where to write; by default as in `Observe`.
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
-        self._writer: TensorBoardWriter | None = None
-        self._drawing = False
+        self._writer: BackgroundWriter | None = None
         self._step = 0
         self._before: dict[str, Tensor] | None = None
+        self._initial_loss: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the loss of the untrained network, which captions compare with."""
+        return {} if self._initial_loss is None else {"initial_loss": self._initial_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the plots of a checkpoint."""
+        self._initial_loss = state_dict.get("initial_loss")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """See whether there is anything to draw."""
+        """Open the file if there is anything to plot."""
         self._before = None
-        rehearsal = bool(getattr(trainer, "fast_dev_run", False))
-        self._drawing = trainer.is_global_zero and not rehearsal and _subject(trainer) is not None
-        if self._drawing:
-            with self._careful():
-                self._writer = find_writer(trainer, self.folder)
+        if trainer.global_step == 0:
+            self._initial_loss = None
+        # `fast_dev_run` writes no files.
+        is_dry_run = bool(getattr(trainer, "fast_dev_run", False))
+        if trainer.is_global_zero and not is_dry_run and _find_task(trainer) is not None:
+            with self._stop_on_error():
+                writer = find_writer(trainer, self.folder)
+                self._writer = BackgroundWriter([], writer=writer, report=_report)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the network as it stands before a round epoch."""
-        if self._drawing and is_round_step(trainer.current_epoch):
-            self._draw(trainer)
+        """Plot the network before an epoch that is due."""
+        if is_round_step(trainer.current_epoch):
+            self._plot_network(trainer)
 
     def needs_step(self, step: int) -> bool:
-        """Whether the step of the hill is under way; none but an epoch's first ever is."""
+        """Return whether the step of the loss slice is being taken."""
         return self._before is not None
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Remember where the weights are before the first step of a round epoch."""
-        if self._drawing and batch_idx == 0 and is_round_step(trainer.current_epoch):
-            subject = _subject(trainer)
-            if subject is not None:
-                self._step, self._before = trainer.global_step, _parameters(subject[0])
+        """Copy the parameters before the first step of an epoch that is due."""
+        if self._writer is None or batch_idx or not is_round_step(trainer.current_epoch):
+            return
+        if (task := _find_task(trainer)) is not None:
+            self._step, self._before = trainer.global_step, _copy_parameters(task[0])
 
     def on_train_batch_end(
         self,
@@ -101,147 +106,162 @@ class PlotCallback(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
-        """Draw the hill, once that step is done."""
+        """Plot the loss slice after that step."""
         if self._before is None or trainer.global_step == self._step:
             return
         before, self._before = self._before, None
-        subject = _subject(trainer)
-        if subject is not None and self._drawing:
-            with self._careful(), _still(trainer, subject[0]):
-                found = _hill(*subject, before)
-                # A loss that is no number any more has no place on paper; the run says it itself.
-                if all(map(math.isfinite, (*found.losses, found.start, found.slope, found.end))):
-                    self._show(
-                        tags.HILL_PICTURE.at(), plot_loss_slice(found, self._step), self._step
-                    )
+        if (task := _find_task(trainer)) is None:
+            return
+        with self._stop_on_error(), _isolate(trainer, task[0]):
+            loss_slice = _compute_loss_slice(*task, before)
+            step = self._step
+            if step == 0:
+                self._initial_loss = loss_slice.start
+            # A loss that is not finite cannot be plotted, and ends the run with a message.
+            if loss_slice.is_finite:
+                caption = loss_slice.describe(self._initial_loss)
+                tag = tags.LOSS_SLICE_PLOT.at()
+                self._submit(tag, step, lambda: plot_loss_slice(loss_slice, step, caption))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw what has become of it."""
-        if self._drawing:
-            self._draw(trainer)
-        self._stop()
+        """Plot the trained network."""
+        self._plot_network(trainer)
+        self._close()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Put on disk what was drawn."""
-        self._stop()
+        """Write the remaining plots."""
+        self._close()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw which class was taken for which in the test."""
-        subject = _subject(trainer)
-        if subject is None or not trainer.is_global_zero:
+        """Plot the confusion matrix of the test."""
+        task = _find_task(trainer)
+        if task is None or task[0].confusion is None or not trainer.is_global_zero:
             return
-        module, data = subject
-        if module.confusion is None:
-            return
-        with self._careful():
-            self._writer = find_writer(trainer, self.folder)
-            picture = plot_confusion(module.confusion.numpy(), data.class_names, "test")
-            self._show(tags.CONFUSION_PICTURE.at("test"), picture, trainer.global_step)
-        self._stop()
+        counts, names = task[0].confusion.numpy(), task[1].class_names
+        with self._stop_on_error():
+            writer = find_writer(trainer, self.folder)
+            png = plot_confusion(counts, names, "test")
+            writer.add_image(tags.CONFUSION_PLOT.at("test"), png, trainer.global_step)
+            writer.close()
 
-    def _draw(self, trainer: Trainer) -> None:
-        """All pictures of the network as it stands."""
-        subject = _subject(trainer)
-        if subject is None:
+    def _plot_network(self, trainer: Trainer) -> None:
+        """Submit all plots of the network in its current state."""
+        task = _find_task(trainer)
+        if task is None or self._writer is None:
             return
-        module, data = subject
-        with self._careful(), _still(trainer, module):
+        module, data = task
+        with self._stop_on_error(), _isolate(trainer, module):
+            # A run whose weights are not finite ends with a message.
             if not all(bool(value.isfinite().all()) for value in module.network.parameters()):
-                return  # weights that are no numbers: no more to see than a failed run will tell
-            step = trainer.global_step
-            place = find_layers(module)[0]
-            if data.image_shape is not None and place.weights.shape[1] == data.inputs:
-                weights = place.weights.detach().float().cpu().numpy()
-                picture = plot_weights(weights, data.image_shape, place.name)
-                self._show(tags.WEIGHTS_PICTURE.at(place.name), picture, step)
+                return
+            step, layer = trainer.global_step, find_layers(module)[0]
+            shape = data.image_shape
+            if shape is not None and layer.weights.shape[1] == data.inputs:
+                weights = layer.weights.detach().float().cpu().clone().numpy()
+                tag = tags.WEIGHTS_PLOT.at(layer.name)
+                self._submit(tag, step, lambda: plot_weights(weights, shape, layer.name))
             if data.class_names:
-                picture = _confusion(module, data)
-                self._show(tags.CONFUSION_PICTURE.at("validation"), picture, step)
-                if data.inputs == 2 and not data.encoder.embeddings:  # codes lie in no order
-                    self._show(tags.BOUNDARY_PICTURE.at(), _boundary(module, data), step)
+                counts = _count_confusion(module, data)
+                names = data.class_names
+                tag = tags.CONFUSION_PLOT.at("validation")
+                self._submit(tag, step, lambda: plot_confusion(counts, names, "validation"))
+                # The codes of an embedded column have no order.
+                if data.inputs == 2 and not data.encoder.embeddings:
+                    plot = _prepare_boundary(module, data)
+                    self._submit(tags.BOUNDARY_PLOT.at(), step, plot)
 
-    def _show(self, tag: str, picture: Picture, step: int) -> None:
-        assert self._writer is not None, "opened before anything is drawn"
-        self._writer.picture(tag, picture.png, picture.size, step)
+    def _submit(self, tag: str, step: int, plot: Callable[[], bytes]) -> None:
+        """Draw and write a plot in the background."""
+        assert self._writer is not None, "opened before anything is plotted"
+        self._writer.write(lambda writer: writer.add_image(tag, plot(), step))
 
     @contextmanager
-    def _careful(self) -> Iterator[None]:
-        """A training must not end because somebody drew it."""
+    def _stop_on_error(self) -> Iterator[None]:
+        """Stop plotting after an exception instead of ending the training."""
         try:
             yield
         except Exception as error:
-            log.warning("Pictures stopped drawing: %s: %s", type(error).__name__, error)
-            log.debug("Pictures stopped drawing", exc_info=True)
-            self._drawing = False
+            _report(f"plots stopped: {type(error).__name__}: {error}")
+            _log.debug("PlotCallback: plots stopped", exc_info=True)
+            self._close()
 
-    def _stop(self) -> None:
-        writer, self._writer, self._drawing = self._writer, None, False
+    def _close(self) -> None:
+        writer, self._writer, self._before = self._writer, None, None
         if writer is not None:
-            with self._careful():
-                writer.close()
+            writer.close()
 
 
-def _subject(trainer: Trainer) -> tuple[LearningModule, DataModule] | None:
-    """The module and its data, where they are brainnet's own."""
+def _report(message: str) -> None:
+    # Not a Python warning, which would raise if warnings are errors.
+    _log.warning("PlotCallback: %s", message)
+
+
+def _find_task(trainer: Trainer) -> _Task | None:
+    """The module and its data, if they are brainnet's."""
     module, data = trainer.lightning_module, getattr(trainer, "datamodule", None)
     if isinstance(module, LearningModule) and isinstance(data, DataModule) and find_layers(module):
         return module, data
     return None
 
 
-def _parameters(module: LearningModule) -> dict[str, Tensor]:
+def _copy_parameters(module: LearningModule) -> dict[str, Tensor]:
     parameters = module.network.named_parameters()
     return {name: value.detach().clone() for name, value in parameters}
 
 
 @contextmanager
-def _still(trainer: Trainer, module: LearningModule) -> Iterator[None]:
-    """Left as it is, while it answers in the trainer's precision."""
+def _isolate(trainer: Trainer, module: LearningModule) -> Iterator[None]:
+    """Evaluate the module in the trainer's precision without changing it."""
     with isolated_eval(module), trainer.precision_plugin.forward_context():
         yield
 
 
-def _moved(module: LearningModule, *rows: Tensor) -> list[Tensor]:
-    """Rows where the module is, in the numbers it computes with."""
+def _move(module: LearningModule, *tensors: Tensor) -> list[Tensor]:
+    """Convert tensors to the device and the precision of the module."""
     plugin = module.trainer.precision_plugin
-    return [plugin.convert_input(part.to(module.device)) for part in rows]
+    return [plugin.convert_input(tensor.to(module.device)) for tensor in tensors]
 
 
-def _hill(module: LearningModule, data: DataModule, before: dict[str, Tensor]) -> LossSlice:
+def _compute_loss_slice(
+    module: LearningModule, data: DataModule, before: dict[str, Tensor]
+) -> LossSlice:
     rows = limit_rows(len(data.sample[0]), module.network)
-    inputs, targets = _moved(module, *(part[:rows] for part in data.sample))
+    inputs, targets = _move(module, *(part[:rows] for part in data.sample))
     return compute_loss_slice(
         module.network,
         lambda outputs: module.loss(outputs, targets),
         inputs,
         before,
-        _parameters(module),
+        _copy_parameters(module),
     )
 
 
-def _confusion(module: LearningModule, data: DataModule) -> Picture:
-    inputs, targets = _moved(module, *next(data.iterate_batches("validation", ROWS)))
-    answers = module.decode(module.network(inputs))
-    counts = multiclass_confusion_matrix(answers, targets, len(data.class_names))
-    return plot_confusion(counts.cpu().numpy(), data.class_names, "validation")
+def _count_confusion(module: LearningModule, data: DataModule) -> Any:
+    inputs, targets = _move(module, *next(data.iterate_batches("validation", _MAX_ROWS)))
+    predictions = module.decode(module.network(inputs))
+    counts = multiclass_confusion_matrix(predictions, targets, len(data.class_names))
+    return counts.cpu().numpy()
 
 
-def _boundary(module: LearningModule, data: DataModule) -> Picture:
-    rows, classes = data.take("train", ROWS)
+def _prepare_boundary(module: LearningModule, data: DataModule) -> Callable[[], bytes]:
+    """Compute the predictions on a plane, and return the function that plots them."""
+    rows, classes = data.take("train", _MAX_ROWS)
     points = data.scaling.undo(rows)
     low, high = points.amin(dim=0), points.amax(dim=0)
-    room = (high - low).clamp_min(1e-6) * MARGIN
-    low, high = low - room, high + room
-    across = torch.linspace(float(low[0]), float(high[0]), GRID)
-    upward = torch.linspace(float(low[1]), float(high[1]), GRID)
+    margin = (high - low).clamp_min(1e-6) * _MARGIN
+    (left, bottom), (right, top) = (low - margin).tolist(), (high + margin).tolist()
+    across = torch.linspace(left, right, _GRID_POINTS)
+    upward = torch.linspace(bottom, top, _GRID_POINTS)
     plane = torch.cartesian_prod(upward, across).flip(1)
-    (points_there,) = _moved(module, data.scaling.apply(plane))
-    outputs = module.network(points_there)
-    return plot_boundary(
-        _shares(module, outputs, len(data.class_names)).reshape(GRID, GRID, -1).cpu().numpy(),
-        (float(low[0]), float(high[0]), float(low[1]), float(high[1])),
+    (inputs,) = _move(module, data.scaling.apply(plane))
+    outputs = module.network(inputs)
+    probabilities = _compute_probabilities(module, outputs, len(data.class_names))
+    grid = probabilities.reshape(_GRID_POINTS, _GRID_POINTS, -1).cpu().numpy()
+    return lambda: plot_boundary(
+        grid,
+        (left, right, bottom, top),
         points.numpy(),
         classes.numpy(),
         data.class_names,
@@ -249,12 +269,12 @@ def _boundary(module: LearningModule, data: DataModule) -> Picture:
     )
 
 
-def _shares(module: LearningModule, outputs: Tensor, classes: int) -> Tensor:
-    """Share given to each class, (rows, classes); all to the answer where a loss tells no more."""
-    probabilities = getattr(module.loss, "compute_probabilities", None)
-    found = None if probabilities is None else probabilities(outputs)
-    if found is None:
+def _compute_probabilities(module: LearningModule, outputs: Tensor, classes: int) -> Tensor:
+    """Probabilities (rows, classes); 1 for the prediction if the loss defines none."""
+    compute = getattr(module.loss, "compute_probabilities", None)
+    probabilities = None if compute is None else compute(outputs)
+    if probabilities is None:
         return torch.nn.functional.one_hot(module.decode(outputs), classes).float()
-    if found.shape[1] == 1:
-        found = torch.cat([1 - found, found], dim=1)
-    return found.float()
+    if probabilities.shape[1] == 1:
+        probabilities = torch.cat([1 - probabilities, probabilities], dim=1)
+    return probabilities.float()

@@ -1,8 +1,18 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from brainnet.observation.probe import isolated_eval
+from brainnet.errors import InputError
+from brainnet.observation.probe import (
+    _MAX_WEIGHTS_TIMES_ROWS,
+    _MIN_ROWS,
+    ProbeBatch,
+    check_sample,
+    isolated_eval,
+    limit_rows,
+    parse_scalar,
+)
 from brainnet.structure.network import Network
 
 
@@ -34,7 +44,7 @@ def hooked():
         lambda: Network([3, 4, 2]),
     ],
 )
-def test_it_answers_as_in_evaluation_and_is_left_as_it_was(make):
+def test_isolated_eval_evaluates_and_restores_all_state(make):
     torch.manual_seed(0)
     module, inputs = make(), torch.randn(5, 3)
     module.eval()
@@ -52,7 +62,7 @@ def test_it_answers_as_in_evaluation_and_is_left_as_it_was(make):
         assert torch.equal(value, state[name]), name
 
 
-def test_parts_that_were_in_evaluation_stay_there_and_all_return_after_an_error():
+def test_modes_are_restored_after_an_error():
     module = normed()
     module[1].eval()
     with pytest.raises(ZeroDivisionError), isolated_eval(module):
@@ -60,7 +70,7 @@ def test_parts_that_were_in_evaluation_stay_there_and_all_return_after_an_error(
     assert [part.training for part in module.modules()] == [True, True, False, True]
 
 
-def test_a_network_that_does_the_same_in_training_is_not_told_to_evaluate():
+def test_mode_invariant_networks_keep_their_mode():
     network = Network([3, 4, 2])
     with isolated_eval(network):
         assert all(part.training for part in network.modules())
@@ -90,7 +100,7 @@ class Merging(nn.Linear):
 
 
 class Frozen(nn.Sequential):
-    """Keeps its first part in evaluation, whatever it is told."""
+    """Keeps its first part in evaluation, whatever it is expected."""
 
     def train(self, mode=True):
         super().train(mode)
@@ -98,7 +108,7 @@ class Frozen(nn.Sequential):
         return self
 
 
-def test_a_module_that_changes_its_weights_in_evaluation_gets_them_back_to_the_last_bit():
+def test_weights_that_change_with_the_mode_are_restored_exactly():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Sequential(Merging(), nn.Dropout()), Frozen(nn.BatchNorm1d(2)))
     module.train()
@@ -114,7 +124,7 @@ def test_a_module_that_changes_its_weights_in_evaluation_gets_them_back_to_the_l
     assert [part.training for part in module.modules()] == modes == [*[True] * 5, False]
 
 
-def test_a_module_merged_before_stays_merged():
+def test_modules_already_in_evaluation_mode_keep_their_state():
     module = nn.Sequential(Merging(), nn.Dropout())
     module[0].eval()
     weights = module[0].weight.detach().clone()
@@ -125,7 +135,7 @@ def test_a_module_merged_before_stays_merged():
     assert [part.training for part in module.modules()] == [True, False, True]
 
 
-def test_what_a_ramp_counts_for_others_is_not_added_to():
+def test_counting_ramps_do_not_count_the_evaluation():
     network = Network([3, 4, 2])
     ramp = network.layers[0].activation
     ramp.start_counting(4)
@@ -138,7 +148,7 @@ def test_what_a_ramp_counts_for_others_is_not_added_to():
     assert ramp.counts.sum() == 10 * 4
 
 
-def test_under_autocast_it_is_asked_with_its_weights_as_they_are():
+def test_autocast_cache_is_neither_used_nor_changed():
     layer, inputs = nn.Linear(3, 2), torch.randn(5, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         first = layer(inputs)
@@ -151,3 +161,71 @@ def test_under_autocast_it_is_asked_with_its_weights_as_they_are():
         expected = layer(inputs)
     assert torch.equal(found, expected)
     assert torch.equal(again, first)  # theirs is as it was
+
+
+@pytest.mark.parametrize(
+    ("rows", "side", "asked"),
+    [(256, 8, 256), (10**6, 256, 256), (256, 4096, _MIN_ROWS), (5, 4096, 5)],
+)
+def test_large_networks_are_evaluated_on_fewer_rows(rows, side, asked):
+    with torch.device("meta"):
+        model = nn.Linear(side, side, bias=False)
+    assert limit_rows(rows, model) == asked
+    assert asked * side * side <= max(_MAX_WEIGHTS_TIMES_ROWS, _MIN_ROWS * side * side)
+
+
+def test_models_without_known_weights_are_evaluated_on_all_rows():
+    assert limit_rows(300, nn.ReLU()) == limit_rows(300, nn.LazyLinear(2)) == 300
+
+
+def test_probe_gradients_equal_those_of_backward_and_leave_grad_alone():
+    torch.manual_seed(0)
+    model, inputs, targets = nn.Linear(3, 1), torch.randn(6, 3), torch.randn(6, 1)
+    probe = ProbeBatch(model, nn.functional.mse_loss, inputs, targets)
+    loss, slopes = probe.compute_gradients(model.parameters())
+    assert all(weight.grad is None for weight in model.parameters())
+    nn.functional.mse_loss(model(inputs), targets).backward()
+    assert torch.equal(loss, probe.compute_loss())
+    assert all(torch.equal(slopes[weight], weight.grad) for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "value", [0.5, np.float32(0.5), np.array([0.5]).item(), torch.tensor([[0.5]])]
+)
+def test_scalars_of_any_type_are_accepted(value):
+    number, message = parse_scalar(value, "step()")
+    assert (float(number), message) == (0.5, "")
+
+
+@pytest.mark.parametrize("value", [torch.tensor(3), torch.tensor([True])])
+def test_integer_tensors_become_floats(value):
+    number, _ = parse_scalar(value, "step()")
+    assert number.mean() == float(value)
+
+
+def test_none_is_no_scalar_and_no_error():
+    assert parse_scalar(None, "step()") == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("0.5", "the text '0.5'"),
+        (torch.tensor(1j), "a tensor of torch.complex64"),
+        (torch.zeros(0), "shape (0,)"),
+        (1j, "of type complex"),
+        (10**400, "of type int"),
+    ],
+)
+def test_invalid_scalars_are_described(value, named):
+    number, message = parse_scalar(value, "step()")
+    assert number is None
+    assert message.startswith("step() needs a number or a tensor with one element; got ")
+    assert named in message
+
+
+def test_sample_must_be_a_pair_of_tensors_or_none():
+    check_sample(None)
+    check_sample([torch.zeros(2), torch.zeros(2)])
+    with pytest.raises(InputError, match="got targets of type ndarray"):
+        check_sample((torch.zeros(2), np.zeros(2)))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from brainnet.observation.hooks import StepTimer
 from brainnet.observation.step_observer import StepObserver
 from brainnet.structure.network import Network
 
@@ -30,11 +31,11 @@ def firing(observed, model):
     """What a look tells of the first layer after a pass of the model's own."""
     model(INPUTS).square().mean().backward()
     observed.before_update(model.parameters())
-    return observed.finish(step=0, epoch=0).look().reading.layers[0].firing_rate
+    return observed.finish(step=0, epoch=0).resolve().reading.layers[0].firing_rate
 
 
 @pytest.mark.parametrize("make", [plain, ours])
-def test_a_copy_tells_nothing_and_loses_its_hooks(make):
+def test_copies_of_the_model_are_not_observed_and_lose_their_hooks(make):
     model, twin = make(), make()
     expected = firing(StepObserver(twin), twin)
     observed = StepObserver(model, level="full")
@@ -47,7 +48,7 @@ def test_a_copy_tells_nothing_and_loses_its_hooks(make):
 
 
 @pytest.mark.parametrize("make", [plain, ours])
-def test_a_watched_model_is_stored_and_read_again(make):
+def test_an_observed_model_can_be_saved_and_loaded(make):
     model = make()
     stored = io.BytesIO()
     with StepObserver(model):
@@ -57,7 +58,7 @@ def test_a_watched_model_is_stored_and_read_again(make):
     assert torch.equal(again(INPUTS), model(INPUTS))
 
 
-def test_a_file_needs_no_brainnet(tmp_path):
+def test_loading_an_observed_model_needs_no_brainnet(tmp_path):
     model = plain()
     with StepObserver(model):
         torch.save(model, tmp_path / "model.pt")
@@ -73,7 +74,7 @@ def test_a_file_needs_no_brainnet(tmp_path):
 
 
 @pytest.mark.parametrize("make", [plain, ours])
-def test_a_watched_model_is_compiled_whole_and_as_if_nobody_watched(make):
+def test_compiled_graphs_contain_no_hooks(make):
     model, twin = make(), make()
     operations = []
 
@@ -89,7 +90,7 @@ def test_a_watched_model_is_compiled_whole_and_as_if_nobody_watched(make):
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_watched_model_is_exported_as_if_nobody_watched(strict):
+def test_exported_graphs_contain_no_hooks(strict):
     model, twin = plain().eval(), plain().eval()
     with StepObserver(model):
         found = torch.export.export(model, (INPUTS,), strict=strict)
@@ -100,11 +101,11 @@ def test_a_watched_model_is_exported_as_if_nobody_watched(strict):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_a_watched_model_is_traced_and_says_why_it_cannot_be_scripted():
+def test_traces_contain_no_hooks_and_scripting_is_rejected():
     model, twin = plain().eval(), plain().eval()
     with StepObserver(model):
         found = torch.jit.trace(model, INPUTS)
-        with pytest.raises(AttributeError, match="before it is watched, or after close"):
+        with pytest.raises(AttributeError, match=r"before watch\(\) or after close"):
             torch.jit.script(model)
     kinds = [
         [node.kind() for node in traced.inlined_graph.nodes()]
@@ -114,11 +115,60 @@ def test_a_watched_model_is_traced_and_says_why_it_cannot_be_scripted():
     assert torch.jit.script(model)(INPUTS).shape == (16, 2)
 
 
-def test_a_hook_that_is_left_over_hears_nothing():
+def test_tensor_hooks_are_inert_after_close():
     model = plain()
     observed = StepObserver(model, level="full")
     answer = model(INPUTS).sum()
     observed.close()
-    deltas = observed.layers[0].tallies.keys()
+    deltas = observed.layers[0].totals.keys()
     answer.backward()  # hooks on signals stay as long as these
-    assert observed.layers[0].tallies.keys() == deltas
+    assert observed.layers[0].totals.keys() == deltas
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """A stopwatch whose clock moves on by one second at each look at it."""
+    clock = iter(range(100))
+    monkeypatch.setattr("brainnet.observation.hooks.perf_counter", lambda: float(next(clock)))
+    return StepTimer()
+
+
+def test_only_outermost_calls_are_timed_and_added_up(watch):
+    inner = nn.Linear(1, 1)
+    outer = nn.Sequential(inner)
+    for module in (outer, inner):
+        module.register_forward_pre_hook(watch.start_forward)
+        module.register_forward_hook(watch.stop_forward)
+    assert watch.forward_seconds is None
+    outer(torch.ones(1, 1))
+    assert watch.forward_seconds == 1.0
+    outer(torch.ones(1, 1))
+    assert watch.forward_seconds == 2.0
+
+
+def test_time_spent_on_observation_is_excluded(watch):
+    watch.start_forward(nn.Identity(), ())
+    watch.excluded_seconds += 0.25
+    watch.stop_forward(nn.Identity(), (), None)
+    assert watch.forward_seconds == 0.75
+
+
+def test_evaluation_without_gradients_is_not_timed(watch):
+    with torch.no_grad():
+        watch.start_forward(nn.Identity(), ())
+        watch.stop_forward(nn.Identity(), (), None)
+    assert watch.forward_seconds is None
+
+
+def test_calls_that_raise_are_not_timed(watch):
+    inner = nn.Linear(1, 1)
+    outer = nn.Sequential(inner)
+    for module in (outer, inner):
+        module.register_forward_pre_hook(watch.start_forward)
+        module.register_forward_hook(watch.stop_forward, always_call=True)
+    with pytest.raises(RuntimeError):
+        outer(torch.ones(1, 2))
+    assert watch.forward_seconds is None
+    outer(torch.ones(1, 1))
+    watch.stop_backward()
+    assert watch.forward_seconds == watch.backward_seconds == 1.0

@@ -47,33 +47,33 @@ def seen(folder):
     return {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
 
 
-def test_two_inputs_show_the_boundary_the_confusion_and_the_hill(tmp_path, moons):
+def test_two_inputs_are_plotted_with_boundary_confusion_and_loss_slice(tmp_path, moons):
     run(moons, tmp_path, PlotCallback(tmp_path / "run"))
     whole = [0, 7, 14, 21]  # before epochs 0, 1 and 2, and at the end
     assert seen(tmp_path / "run") == {
         "accuracy/validation/confusion": whole,
         "forward_pass/decision_boundary": whole,
-        "gradient_descent/hill": [0, 7, 14],
+        "gradient_descent/loss_slice": [0, 7, 14],
     }
 
 
-def test_pictures_as_inputs_show_the_first_weights(tmp_path):
+def test_images_as_inputs_are_plotted_with_first_weights(tmp_path):
     run(DataModule("digits"), tmp_path, PlotCallback(tmp_path / "run"), max_epochs=1)
     shown = seen(tmp_path / "run")
     assert set(shown) == {
         "weights/hidden_1/picture",
         "accuracy/validation/confusion",
-        "gradient_descent/hill",
+        "gradient_descent/loss_slice",
     }
     assert len(shown["weights/hidden_1/picture"]) == 2
 
 
-def test_a_regression_shows_the_hill_alone(tmp_path):
+def test_a_regression_has_only_the_loss_slice(tmp_path):
     run(DataModule("diabetes"), tmp_path, PlotCallback(tmp_path / "run"), max_epochs=1)
-    assert set(seen(tmp_path / "run")) == {"gradient_descent/hill"}
+    assert set(seen(tmp_path / "run")) == {"gradient_descent/loss_slice"}
 
 
-def test_a_run_that_diverges_is_not_drawn_and_nothing_is_said_of_it(tmp_path, caplog):
+def test_non_finite_runs_are_not_plotted_and_not_reported(tmp_path, caplog):
     def huge(parameters):
         return torch.optim.SGD(parameters, lr=1e30)
 
@@ -90,18 +90,18 @@ def test_a_run_that_diverges_is_not_drawn_and_nothing_is_said_of_it(tmp_path, ca
         Trainer(callbacks=[pictures], **QUIET, max_epochs=2, default_root_dir=tmp_path).fit(
             module, datamodule=data
         )
-    assert "stopped drawing" not in caplog.text
+    assert "PlotCallback" not in caplog.text
     assert seen(tmp_path / "run") == {}
 
 
-def test_a_test_shows_its_confusion(tmp_path, moons):
+def test_a_test_plots_its_confusion_matrix(tmp_path, moons):
     trainer, module = run(moons, tmp_path, PlotCallback(tmp_path / "run"), max_epochs=1)
     with quiet():
         trainer.test(module, datamodule=moons, verbose=False)
     assert seen(tmp_path / "run")["accuracy/test/confusion"] == [7]
 
 
-def test_training_goes_to_the_last_bit_as_if_nobody_drew(tmp_path, moons):
+def test_plots_do_not_change_the_training(tmp_path, moons):
     states = []
     for pictures in (None, PlotCallback(tmp_path / "run")):
         torch.manual_seed(0)
@@ -113,21 +113,21 @@ def test_training_goes_to_the_last_bit_as_if_nobody_drew(tmp_path, moons):
         assert torch.equal(value, drawn[name])
 
 
-def test_what_goes_wrong_is_said_once_and_the_training_goes_on(
+def test_errors_are_reported_once_and_training_continues(
     tmp_path, moons, monkeypatch, caplog
 ):
     def fail(*_):
         raise ArithmeticError("out of paint")
 
-    monkeypatch.setattr("brainnet.training.plot_callback.draw_confusion", fail)
+    monkeypatch.setattr("brainnet.training.plot_callback.plot_confusion", fail)
     with caplog.at_level(logging.WARNING, "brainnet"):
         trainer, _ = run(moons, tmp_path, PlotCallback(tmp_path / "run"))
     assert trainer.global_step == 21
-    assert caplog.text.count("Pictures stopped drawing: ArithmeticError: out of paint") == 1
+    assert caplog.text.count("ArithmeticError: out of paint") == 1
 
 
-@pytest.mark.parametrize("tag", ["forward_pass/decision_boundary", "gradient_descent/hill"])
-def test_a_picture_is_large_enough_to_read(tmp_path, moons, tag):
+@pytest.mark.parametrize("tag", ["forward_pass/decision_boundary", "gradient_descent/loss_slice"])
+def test_plots_are_large_enough_to_read(tmp_path, moons, tag):
     run(moons, tmp_path, PlotCallback(tmp_path / "run"), max_epochs=1)
     events = EventAccumulator(str(tmp_path / "run")).Reload()
     image = Image.open(BytesIO(events.Images(tag)[0].encoded_image_string))

@@ -10,7 +10,7 @@ from brainnet.observation.schedule import (
 )
 
 
-def test_looks_are_dense_at_first_then_at_each_stride():
+def test_steps_are_due_at_round_numbers_then_at_each_interval():
     assert [step for step in range(201) if is_due(step, 50)] == [
         0,
         1,
@@ -25,24 +25,24 @@ def test_looks_are_dense_at_first_then_at_each_stride():
     ]
 
 
-def test_a_stride_of_one_looks_at_every_step():
+def test_every_step_is_due_at_an_interval_of_one():
     assert all(is_due(step, 1) for step in range(100))
 
 
-def test_round_counts_are_one_two_five_at_every_size():
+def test_round_steps_are_one_two_and_five_times_powers_of_ten():
     assert [n for n in range(2001) if is_round_step(n)] == [
         *(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
     ]
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, True, "often", None])
-def test_a_stride_that_is_none_is_refused_with_the_key_to_set(every):
+def test_invalid_intervals_are_rejected_with_a_valid_example(every):
     with pytest.raises(InputError, match=r"observe\.every=50"):
         check_interval(every, "observe.every")
 
 
 @pytest.mark.parametrize(("look", "step"), [(3e-3, 2e-4), (0.05, 0.02), (1e-6, 1.0), (1.0, 0.03)])
-def test_a_stride_keeps_within_the_budget_and_a_shorter_one_would_not(look, step):
+def test_chosen_interval_is_the_smallest_within_the_budget(look, step):
     stride = choose_interval(look, step, budget=0.03)
     assert is_round_step(stride)
     assert look / (stride * step) <= 0.03
@@ -50,37 +50,39 @@ def test_a_stride_keeps_within_the_budget_and_a_shorter_one_would_not(look, step
     assert shorter is None or look / (shorter * step) > 0.03
 
 
-def test_a_pace_that_was_given_stays():
-    pace = AdaptiveInterval(7)
+def test_a_fixed_interval_stays():
+    interval = AdaptiveInterval(7)
     for _ in range(5):
-        pace.passed(looked=True, aside=[100.0])
-    assert pace.stride == 7
-    assert pace.due(14)
+        interval.record_step(observed=True, background_seconds=[100.0])
+    assert interval.interval == 7
+    assert interval.is_due(14)
 
 
-def test_a_pace_follows_the_times_of_steps_and_looks(monkeypatch):
+def test_the_automatic_interval_follows_the_measured_cost(monkeypatch):
     times = iter([0.0, 1.0, 2.0, 3.0, 6.5, 7.5])
     monkeypatch.setattr("brainnet.observation.schedule.perf_counter", lambda: next(times))
-    pace = AdaptiveInterval("auto")
-    assert pace.due(0)
-    assert not pace.due(300)
-    for looked in (True, False, False, False, True, False):
-        pace.passed(looked=looked, aside=[0.5, 0.5, 9.0] if looked else [])
-    assert pace.stride == choose_interval(3.0, 1.0) == 100
-    assert [step for step in range(301) if pace.due(step)] == [
+    interval = AdaptiveInterval("auto")
+    assert interval.is_due(0)
+    assert not interval.is_due(300)
+    for observed in (True, False, False, False, True, False):
+        interval.record_step(
+            observed=observed, background_seconds=[0.5, 0.5, 9.0] if observed else []
+        )
+    assert interval.interval == choose_interval(3.0, 1.0) == 100
+    assert [step for step in range(301) if interval.is_due(step)] == [
         *(0, 1, 2, 5, 10, 20, 50),
         *(100, 200, 300),
     ]
 
 
-def test_a_first_step_that_took_long_does_not_end_in_a_look_at_every_step(monkeypatch):
+def test_one_slow_step_does_not_make_every_step_observed(monkeypatch):
     now = 0.0
     monkeypatch.setattr("brainnet.observation.schedule.perf_counter", lambda: now)
-    pace, looks = AdaptiveInterval("auto"), []
+    interval, observed_steps = AdaptiveInterval("auto"), []
     for step in range(10_000):
-        looked = pace.due(step)
-        looks += [step] if looked else []
-        now += (0.5 if step == 3 else 0.001) + 0.002 * looked
-        pace.passed(looked=looked)
-    assert 0.002 * len(looks) <= 0.04 * now
-    assert len(looks) > 50
+        observed = interval.is_due(step)
+        observed_steps += [step] if observed else []
+        now += (0.5 if step == 3 else 0.001) + 0.002 * observed
+        interval.record_step(observed=observed)
+    assert 0.002 * len(observed_steps) <= 0.04 * now
+    assert len(observed_steps) > 50

@@ -31,7 +31,7 @@ QUIET = {
 
 
 class Theirs(LightningModule):
-    """A module as others write them, with a part that draws random numbers."""
+    """A module of another author, with a part that draws random numbers."""
 
     def __init__(self):
         super().__init__()
@@ -92,7 +92,7 @@ def read(folder):
         {"precision": "64-true"},
     ],
 )
-def test_training_goes_to_the_last_bit_as_if_nobody_looked(tmp_path, level, options):
+def test_observation_does_not_change_the_training(tmp_path, level, options):
     states = []
     for observe in (None, Observe(every=1, level=level)):
         torch.manual_seed(5)
@@ -105,7 +105,7 @@ def test_training_goes_to_the_last_bit_as_if_nobody_looked(tmp_path, level, opti
         assert torch.equal(value, watched[name]), name
 
 
-def test_brainnets_own_training_goes_on_as_if_nobody_looked(tmp_path, moons):
+def test_observation_does_not_change_a_learning_module(tmp_path, moons):
     states = []
     for observe in (None, Observe(every=1, level="full")):
         _, module = run(observe, tmp_path, ours(), moons)
@@ -114,7 +114,7 @@ def test_brainnets_own_training_goes_on_as_if_nobody_looked(tmp_path, moons):
         assert torch.equal(value, states[1][name])
 
 
-def test_readings_come_at_the_steps_that_are_due_from_the_untrained_network_on(tmp_path):
+def test_readings_are_taken_at_due_steps_from_step_zero(tmp_path):
     observe = Observe(every=8)
     run(observe, tmp_path)
     assert [reading.step for reading in observe.readings] == [0, 1, 2, 5, 8, 16]
@@ -124,7 +124,7 @@ def test_readings_come_at_the_steps_that_are_due_from_the_untrained_network_on(t
     }
 
 
-def test_on_steps_that_are_not_due_there_is_no_hook(tmp_path):
+def test_hooks_exist_only_during_due_steps(tmp_path):
     during = []
 
     class Spy(Theirs):
@@ -137,7 +137,7 @@ def test_on_steps_that_are_not_due_there_is_no_hook(tmp_path):
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
 
-def test_a_reading_agrees_with_the_step_done_by_hand(tmp_path, moons):
+def test_a_reading_equals_a_step_computed_by_hand(tmp_path, moons):
     observe, began = Observe(every=1), time.perf_counter()
     run(observe, tmp_path, ours(), moons, max_steps=1)
     seconds = time.perf_counter() - began
@@ -159,7 +159,7 @@ def test_a_reading_agrees_with_the_step_done_by_hand(tmp_path, moons):
     assert 0 < reading.forward_seconds < seconds
 
 
-def test_batches_that_add_up_to_one_step_are_one_reading(tmp_path):
+def test_accumulated_batches_are_one_reading(tmp_path):
     whole, parts = Observe(every=1), Observe(every=1)
 
     class Plain(Theirs):
@@ -184,18 +184,18 @@ def test_batches_that_add_up_to_one_step_are_one_reading(tmp_path):
     assert one.predicted_decrease == pytest.approx(other.predicted_decrease, rel=1e-4)
 
 
-def test_gradients_are_read_before_they_are_clipped(tmp_path):
+def test_gradients_are_read_before_clipping(tmp_path):
     free, clipped = Observe(every=1), Observe(every=1)
     run(free, tmp_path, max_steps=1)
     run(clipped, tmp_path, max_steps=1, gradient_clip_val=1e-3)
     assert clipped.readings[0].gradient_norm == free.readings[0].gradient_norm > 1e-3
 
 
-def test_others_modules_are_seen_by_their_own_names_and_never_asked_again(tmp_path):
+def test_other_modules_are_observed_without_evaluating_them(tmp_path):
     observe = Observe(every=5)
     run(observe, tmp_path)
     reading = observe.readings[-1]
-    assert [layer.place for layer in reading.layers] == ["body.0", "body.4", "frozen", "unused"]
+    assert [layer.name for layer in reading.layers] == ["body.0", "body.4", "frozen", "unused"]
     assert reading.layers[0].silent is not None
     assert reading.layers[2].update_ratio == 0.0
     assert reading.actual_decrease is None
@@ -204,7 +204,7 @@ def test_others_modules_are_seen_by_their_own_names_and_never_asked_again(tmp_pa
     assert not [tag for tag in tags["scalars"] if tag.startswith(("loss/", "accuracy/", "r2/"))]
 
 
-def test_two_optimizers_in_manual_optimization_are_one_look(tmp_path):
+def test_two_optimizers_in_manual_optimization_are_one_reading(tmp_path):
     class Both(Theirs):
         automatic_optimization = False
 
@@ -232,7 +232,7 @@ def test_two_optimizers_in_manual_optimization_are_one_look(tmp_path):
     )
 
 
-def test_every_tag_of_the_light_level_is_known_and_full_only_adds(tmp_path, moons):
+def test_level_light_writes_these_tags_and_full_adds_others(tmp_path, moons):
     tags = {}
     for level in ("light", "full"):
         run(Observe(level=level, folder=tmp_path / level), tmp_path, ours(), moons)
@@ -251,7 +251,7 @@ def test_every_tag_of_the_light_level_is_known_and_full_only_adds(tmp_path, moon
     }
 
 
-def test_the_file_of_the_trainers_tensorboard_logger_is_shared(tmp_path):
+def test_the_file_of_the_tensorboard_logger_is_shared(tmp_path):
     logger = TensorBoardLogger(tmp_path, name="", version="run")
     run(Observe(), tmp_path, logger=logger)
     (file,) = (tmp_path / "run").glob("events*")
@@ -264,42 +264,42 @@ def test_the_file_of_the_trainers_tensorboard_logger_is_shared(tmp_path):
     ("options", "where"),
     [({}, "."), ({"logger": "csv"}, "csv"), ({"folder": "own", "logger": "csv"}, "own")],
 )
-def test_without_such_a_logger_it_writes_beside_what_there_is(tmp_path, options, where):
+def test_without_tensorboard_logger_it_writes_to_the_folder_of_another(tmp_path, options, where):
     folder = options.get("folder")
     logger = CSVLogger(tmp_path, name="", version="csv") if "logger" in options else False
     run(Observe(folder=folder and tmp_path / folder), tmp_path, logger=logger)
     assert len(list((tmp_path / where).glob("events*"))) == 1
 
 
-def test_a_rehearsal_leaves_nothing_behind(tmp_path):
+def test_fast_dev_run_writes_nothing(tmp_path):
     run(Observe(), tmp_path, fast_dev_run=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_goes_wrong_is_said_once_and_the_training_goes_on(tmp_path, monkeypatch, caplog):
+def test_errors_are_reported_once_and_training_continues(tmp_path, monkeypatch, caplog):
     def fail(*_, **__):
         raise ArithmeticError("out of luck")
 
-    monkeypatch.setattr("brainnet.observation.layer_statistics.statistics", fail)
+    monkeypatch.setattr("brainnet.observation.layer_statistics.compute_statistics", fail)
     observe = Observe(every=1)
     with caplog.at_level(logging.WARNING, "brainnet"):
         trainer, module = run(observe, tmp_path)
     assert trainer.global_step == 20
     assert [record.message for record in caplog.records if record.name.startswith("brainnet")] == [
-        "Observe stopped looking: ArithmeticError: out of luck"
+        "Observe: observation stopped: ArithmeticError: out of luck"
     ]
     assert observe.readings == []
     assert not any(part._forward_hooks for part in module.modules())
 
 
-def test_a_folder_that_cannot_be_written_stops_the_look_alone(tmp_path, caplog):
+def test_an_unwritable_folder_stops_only_the_observation(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     trainer, _ = run(Observe(folder=tmp_path / "file" / "run"), tmp_path)
     assert trainer.global_step == 20
-    assert "Observe stopped looking" in caplog.text
+    assert "Observe: observation stopped" in caplog.text
 
 
-def test_a_training_that_dies_keeps_what_was_seen_and_no_hooks(tmp_path):
+def test_an_exception_keeps_readings_and_removes_hooks(tmp_path):
     class Dies(Theirs):
         def training_step(self, batch, batch_idx):
             if self.global_step == 5:
@@ -313,7 +313,7 @@ def test_a_training_that_dies_keeps_what_was_seen_and_no_hooks(tmp_path):
     assert not any(part._forward_hooks for part in module.modules())
 
 
-def test_a_module_without_layers_is_told_and_left_alone(tmp_path, caplog):
+def test_a_module_without_layers_is_reported(tmp_path, caplog):
     class Bare(Theirs):
         def __init__(self):
             super().__init__()
@@ -321,10 +321,10 @@ def test_a_module_without_layers_is_told_and_left_alone(tmp_path, caplog):
 
     trainer, _ = run(Observe(), tmp_path, Bare())
     assert trainer.global_step == 20
-    assert "no weights were found in Bare" in caplog.text
+    assert "Bare has no weights to observe" in caplog.text
 
 
-def test_a_second_training_is_read_anew(tmp_path):
+def test_a_second_training_starts_with_no_readings(tmp_path):
     observe = Observe(every=5)
     for _ in range(2):
         run(observe, tmp_path, max_epochs=1)
@@ -332,12 +332,12 @@ def test_a_second_training_is_read_anew(tmp_path):
 
 
 def timeless(reading):
-    """A reading without what no two runs share."""
+    """A reading without durations."""
     return replace(reading, forward_seconds=None, backward_seconds=None, update_seconds=None)
 
 
 @pytest.mark.parametrize("level", ["light", "full"])
-def test_a_resumed_training_records_as_if_it_had_never_stopped(tmp_path, moons, level):
+def test_a_resumed_training_records_the_same_readings(tmp_path, moons, level):
     whole = Observe(every=2, level=level, folder=tmp_path / "whole")
     run(whole, tmp_path, ours(), moons, max_epochs=2)
     first = Observe(every=2, level=level, folder=tmp_path / "parts")
@@ -351,14 +351,14 @@ def test_a_resumed_training_records_as_if_it_had_never_stopped(tmp_path, moons, 
     assert read_recording(tmp_path / "parts") == rest.readings
 
 
-def test_readings_are_recorded_and_those_of_an_earlier_training_give_way(tmp_path):
+def test_readings_replace_those_of_an_earlier_training(tmp_path):
     for epochs in (2, 1):
         observe = Observe(every=5)
         run(observe, tmp_path, max_epochs=epochs)
         assert read_recording(tmp_path) == observe.readings
 
 
-def test_a_folder_that_another_records_in_is_refused_and_the_training_goes_on(tmp_path, caplog):
+def test_a_locked_recording_is_reported_and_training_continues(tmp_path, caplog):
     taken = Recording(tmp_path)
     observe = Observe(every=5)
     trainer, _ = run(observe, tmp_path)
@@ -366,18 +366,18 @@ def test_a_folder_that_another_records_in_is_refused_and_the_training_goes_on(tm
     assert trainer.global_step == 20
     assert len(observe.readings) == 6
     assert read_recording(tmp_path) == []
-    assert caplog.text.count("another watcher") == 1
+    assert caplog.text.count("another training") == 1
 
 
 @pytest.mark.parametrize("wrong", [{"every": 0}, {"level": "loud"}])
-def test_what_cannot_be_meant_is_refused(wrong):
+def test_invalid_arguments_are_rejected(wrong):
     with pytest.raises(InputError, match="observe"):
         Observe(**wrong)
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["32-true", "16-mixed", "bf16-mixed"])
-def test_on_a_gpu_nothing_changes_either_and_the_loss_scale_does_not_show(tmp_path, precision):
+def test_on_a_gpu_training_is_unchanged_and_gradients_are_unscaled(tmp_path, precision):
     states = []
     for observe in (None, Observe(every=1, level="full")):
         torch.manual_seed(5)
@@ -392,12 +392,12 @@ def test_on_a_gpu_nothing_changes_either_and_the_loss_scale_does_not_show(tmp_pa
 
 
 @pytest.mark.cuda
-def test_on_a_gpu_the_numbers_are_those_of_the_cpu(tmp_path, moons):
+def test_on_a_gpu_readings_equal_those_of_the_cpu(tmp_path, moons):
     found = []
     for accelerator in ("cpu", "gpu"):
         observe = Observe(every=1)
         run(observe, tmp_path, ours(), moons, max_steps=1, accelerator=accelerator, devices=1)
-        found.append(observe.readings[0].by_tag())
+        found.append(observe.readings[0].to_scalars())
     cpu, gpu = found
     assert cpu.keys() == gpu.keys()
     for tag in (tag for tag in cpu if not tag.endswith("/seconds")):
@@ -405,7 +405,7 @@ def test_on_a_gpu_the_numbers_are_those_of_the_cpu(tmp_path, moons):
 
 
 @pytest.mark.parametrize("module", [ours, Theirs])
-def test_a_stride_of_its_own_follows_the_times_of_looks_and_steps(tmp_path, monkeypatch, module):
+def test_the_automatic_interval_follows_the_measured_cost(tmp_path, monkeypatch, module):
     passed = []
 
     def stride_within(look, step):
@@ -428,7 +428,7 @@ def lbfgs(parameters):
 
 
 @pytest.mark.parametrize("optimizer", [None, lbfgs])
-def test_the_loss_before_a_step_is_that_of_its_batch_however_it_is_known(
+def test_the_loss_before_a_step_is_exact_however_it_is_computed(
     tmp_path, monkeypatch, optimizer
 ):
     found = []
@@ -439,13 +439,13 @@ def test_the_loss_before_a_step_is_that_of_its_batch_however_it_is_known(
         observe = Observe(every=1)
         run(observe, tmp_path / folder, module, data, max_epochs=1)
         found.append([reading.actual_decrease for reading in observe.readings])
-        # The second time the network is asked once more, as one with dropout would be.
-        monkeypatch.setattr("brainnet.training.callbacks.STEADY", set())
+        # The second time the network is evaluated again, as with dropout.
+        monkeypatch.setattr("brainnet.training.callbacks.MODE_INVARIANT_TYPES", set())
     assert found[0] == found[1]
     assert all(found[0])
 
 
-def test_a_penalty_of_a_derived_module_is_no_decrease_of_the_loss(tmp_path):
+def test_penalties_of_derived_modules_do_not_count_as_decrease(tmp_path):
     class Penalised(LearningModule):
         def training_step(self, batch, batch_idx):
             return super().training_step(batch, batch_idx) + 5.0
@@ -462,7 +462,7 @@ def test_a_penalty_of_a_derived_module_is_no_decrease_of_the_loss(tmp_path):
 
 
 class LookingAhead(Theirs):
-    """Adds momentum to its gradients in place, and keeps what it would be told by."""
+    """Nesterov momentum changes the gradients in place; keeps what they predicted."""
 
     def configure_optimizers(self):
         self.slopes, self.promised = [], []
@@ -480,7 +480,7 @@ class LookingAhead(Theirs):
         self.promised.append(sum((slope * way).sum().item() for slope, way in along))
 
 
-def test_what_the_slope_promised_is_told_of_the_gradients_as_they_came(tmp_path):
+def test_predicted_decrease_uses_gradients_before_nesterov(tmp_path):
     observe, module = Observe(every=1), LookingAhead()
     run(observe, tmp_path, module, max_epochs=1)
     found = [reading.predicted_decrease for reading in observe.readings]

@@ -93,7 +93,7 @@ def train(wrap, name=None, batches=1):
         return weights
     watching.close()
     return {
-        "weights": weights, "lengths": lengths, "left_out": watching.left_out,
+        "weights": weights, "lengths": lengths, "limitations": watching.limitations,
         "readings": len(watching.readings),
     }
 
@@ -173,41 +173,41 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.parametrize("how", ["ddp", "adding up", "sharded", "flattened"])
-def test_no_weight_of_any_process_is_changed_by_watching(told, how):
+def test_watching_changes_no_weights_in_any_process(told, how):
     assert [each[how]["same"] for each in told[0]] == [True, True]
 
 
 @pytest.mark.parametrize("how", ["ddp", "adding up"])
-def test_gradients_are_read_once_all_processes_have_added_theirs(told, how):
+def test_gradients_are_read_after_the_reduction(told, how):
     found, folder = told
-    assert found[0][how]["left_out"] == []
+    assert found[0][how]["limitations"] == []
     assert found[0][how]["lengths"] == found[1][how]["lengths"]
     readings = read_recording(folder / how)
     assert [reading.gradient_norm for reading in readings] == pytest.approx(
         found[0][how]["lengths"]
     )
     # Called as in one process, and nothing is missing.
-    assert [[layer.place for layer in reading.layers] for reading in readings] == [["0", "4"]] * 3
+    assert [[layer.name for layer in reading.layers] for reading in readings] == [["0", "4"]] * 3
     assert all(reading.actual_decrease is not None for reading in readings)
-    # Batch normalisation is nobody's layer, but its share of the slope is told in the whole.
+    # Batch normalization is no layer, but its gradient counts in the total.
     assert all(0 < sum(layer.blame for layer in reading.layers) <= 1 for reading in readings)
 
 
 @pytest.mark.parametrize("how", ["ddp", "adding up", "sharded"])
-def test_one_process_looks_and_the_other_says_that_it_does_not(told, how):
+def test_only_process_zero_observes(told, how):
     first, second = told[0]
     assert first[how]["readings"] == 3
     assert second[how]["readings"] == 0
-    assert second[how]["left_out"] == ["process 1 looks at nothing; process 0 does."]
+    assert second[how]["limitations"] == ["process 1 observes nothing; process 0 does."]
 
 
-def test_of_a_sharded_model_answers_are_seen_and_the_rest_is_said_to_be_missing(told):
+def test_only_activations_of_sharded_models_are_observed(told):
     found, folder = told
-    weights, sample = found[0]["sharded"]["left_out"]
+    weights, sample = found[0]["sharded"]["limitations"]
     assert weights == (
-        "not measured, as sharded or no plain floats: 0.weight, 0.bias, 1.weight and 3 more."
+        "not measured, because sharded or not floating point: 0.weight, 0.bias, 1.weight and 3 more."
     )
-    assert "the sample cannot be judged: the parameters are sharded" in sample
+    assert "the sample is not evaluated: the parameters are sharded" in sample
     for reading in read_recording(folder / "sharded"):
         first = reading.layers[0]
         assert 0 < first.firing_rate < 1
@@ -217,10 +217,10 @@ def test_of_a_sharded_model_answers_are_seen_and_the_rest_is_said_to_be_missing(
         assert [first.weights_norm, first.gradient_norm, first.update_ratio] == [None] * 3
 
 
-def test_a_model_of_flattened_parameters_is_left_alone_and_named(told):
+def test_flattened_parameters_are_not_observed(told):
     found, folder = told
-    [message] = found[0]["flattened"]["left_out"]
-    assert "FullyShardedDataParallel lays parameters end to end" in message
+    [message] = found[0]["flattened"]["limitations"]
+    assert "FullyShardedDataParallel concatenates parameters" in message
     assert found[0]["flattened"]["readings"] == 0
     assert not (folder / "flattened").exists()
 
@@ -233,11 +233,11 @@ def test_statistics_of_two_processes_merge_into_those_of_all_rows(told):
         assert difference == pytest.approx(0, abs=1e-12)
 
 
-def test_observe_looks_in_one_process_and_says_that_sharded_parameters_turn_it_off(told):
+def test_observe_skips_sharded_parameters(told):
     first, second = told[0]
     assert (first["observed"], second["observed"]) == ([0, 1], [])
     assert (first["observed, sharded"], second["observed, sharded"]) == ([], [])
     assert first["messages"] == [
-        "Observe: the parameters are sharded over devices; it looks at none."
+        "Observe: the parameters are sharded over devices; nothing is observed."
     ]
     assert second["messages"] == []

@@ -30,7 +30,7 @@ def learn(model, *, lr=0.1, level="light", previous=None, optimizer=torch.optim.
         loss.backward()
         observed.before_update(model.parameters())
         descent.step()
-        return observed, observed.finish(step=7, epoch=3, loss=loss).look()
+        return observed, observed.finish(step=7, epoch=3, loss=loss).resolve()
 
 
 def hooks_of(model):
@@ -42,20 +42,20 @@ def hooks_of(model):
     ]
 
 
-def test_a_reading_agrees_with_the_step_done_by_hand():
+def test_a_reading_equals_a_step_computed_by_hand():
     model, twin = make(), make()
-    _, look = learn(model)
+    _, resolved = learn(model)
     loss = loss_of(twin)
     loss.backward()
     gradients = [parameter.grad.double() for parameter in twin.parameters()]
-    reading, first = look.reading, look.reading.layers[0]
+    reading, first = resolved.reading, resolved.reading.layers[0]
     weights, bias = twin.layers[0].weights.value, twin.layers[0].bias.value
     assert (reading.step, reading.epoch) == (7, 3)
     assert reading.loss == pytest.approx(loss.item())
     squares = sum(gradient.square().sum() for gradient in gradients).item()
     assert reading.gradient_norm == pytest.approx(math.sqrt(squares))
     assert reading.predicted_decrease == pytest.approx(0.1 * squares, rel=1e-5)
-    assert [layer.place for layer in reading.layers] == ["hidden_1", "hidden_2", "output"]
+    assert [layer.name for layer in reading.layers] == ["hidden_1", "hidden_2", "output"]
     assert first.weights_norm == pytest.approx(weights.norm().item())
     assert first.bias_norm == pytest.approx(bias.norm().item())
     both = torch.cat([weights.grad.flatten(), bias.grad])
@@ -64,46 +64,46 @@ def test_a_reading_agrees_with_the_step_done_by_hand():
     assert first.update_ratio == pytest.approx(ratio.item(), rel=1e-4)
 
 
-def test_who_fires_is_silent_and_saturated_is_counted_on_all_rows():
+def test_firing_rates_use_every_row():
     model = make()
     with torch.no_grad():
         model.layers[0].bias.value[0] = -100.0  # below its threshold on every row
         model.layers[0].bias.value[1] = 100.0  # beyond its ramp on every row
-    thought = model.trace(INPUTS)
-    sums, answers = thought.layers[0].pre_activation, thought.layers[0].output
-    _, look = learn(model)
-    first = look.reading.layers[0]
-    assert first.firing_rate == pytest.approx((answers > 0).double().mean().item())
-    assert first.silent == (answers == 0).all(dim=0).double().mean().item() == 0.2
+    forward_pass = model.trace(INPUTS)
+    sums, outputs = forward_pass.layers[0].pre_activation, forward_pass.layers[0].output
+    _, resolved = learn(model)
+    first = resolved.reading.layers[0]
+    assert first.firing_rate == pytest.approx((outputs > 0).double().mean().item())
+    assert first.silent == (outputs == 0).all(dim=0).double().mean().item() == 0.2
     on_the_ramp = ((sums > 0) & (sums < 1)).double().mean(dim=0)
     assert first.saturated == pytest.approx((on_the_ramp < 0.1).double().mean().item())
     assert first.saturated >= 0.4
 
 
-def test_an_output_layer_without_activation_is_not_said_to_fire():
-    _, look = learn(make())
-    output = look.reading.layers[-1]
+def test_layers_without_activation_have_no_firing_rate():
+    _, resolved = learn(make())
+    output = resolved.reading.layers[-1]
     assert output.firing_rate is output.silent is output.saturated is None
-    assert look.histograms["activation/output"].count == INPUTS.shape[0] * 2
+    assert resolved.histograms["activation/output"].count == INPUTS.shape[0] * 2
 
 
-def test_blame_is_what_backpropagate_calls_it_and_deltas_are_taken_before_the_activation():
+def test_blame_and_deltas_equal_those_of_backpropagate():
     model, twin = make(), make()
-    thought = twin.trace(INPUTS)
-    expected = backpropagate((thought.output - TARGETS).square().mean(), thought)
-    _, look = learn(model, level="full")
-    shares = [layer.blame for layer in look.reading.layers]
+    forward_pass = twin.trace(INPUTS)
+    expected = backpropagate((forward_pass.output - TARGETS).square().mean(), forward_pass)
+    _, resolved = learn(model, level="full")
+    shares = [layer.blame for layer in resolved.reading.layers]
     assert shares == pytest.approx([layer.blame for layer in expected.layers], rel=1e-5)
-    of_neurons = look.histograms["backpropagation/hidden_1"]
+    of_neurons = resolved.histograms["backpropagation/hidden_1"]
     assert of_neurons.count == 5
     largest = expected.layers[0].delta.abs().sum(dim=0).max().item()
     assert of_neurons.maximum == pytest.approx(largest)
 
 
-def test_histograms_hold_every_element_of_the_network_before_the_step():
+def test_histograms_count_every_element_before_the_step():
     model, twin = make(), make()
-    _, look = learn(model)
-    counts = {tag: found.count for tag, found in look.histograms.items()}
+    _, resolved = learn(model)
+    counts = {tag: found.count for tag, found in resolved.histograms.items()}
     assert counts == {
         **{"weights/hidden_1": 20, "weights/hidden_2": 15, "weights/output": 6},
         **{"bias/hidden_1": 5, "bias/hidden_2": 3, "bias/output": 2},
@@ -114,10 +114,10 @@ def test_histograms_hold_every_element_of_the_network_before_the_step():
         **{"activation/hidden_1": 80, "activation/hidden_2": 48, "activation/output": 32},
     }
     weights = twin.layers[0].weights.value
-    assert look.histograms["weights/hidden_1"].maximum == weights.max().item()
+    assert resolved.histograms["weights/hidden_1"].maximum == weights.max().item()
 
 
-def test_full_adds_sums_steps_bias_gradients_blame_and_direction():
+def test_level_full_adds_histograms():
     light, full = learn(make())[1], learn(make(), level="full")[1]
     assert {tag.replace("hidden_1", "…") for tag in full.histograms if "hidden_1" in tag} - {
         tag.replace("hidden_1", "…") for tag in light.histograms
@@ -129,15 +129,15 @@ def test_full_adds_sums_steps_bias_gradients_blame_and_direction():
     }
 
 
-def test_direction_is_compared_with_the_look_before():
+def test_gradients_are_compared_with_those_of_the_previous_reading():
     model = make()
     observed, _ = learn(model, lr=0.0, level="full")
     model.zero_grad()
-    _, look = learn(model, lr=0.0, level="full", previous=observed.directions)
-    assert look.reading.layers[0].gradient_cosine == pytest.approx(1.0)
+    _, resolved = learn(model, lr=0.0, level="full", previous=observed.directions)
+    assert resolved.reading.layers[0].gradient_cosine == pytest.approx(1.0)
 
 
-def test_passes_that_add_up_to_one_step_are_seen_as_one():
+def test_accumulated_passes_are_one_reading():
     whole, parts = make(), make()
     _, expected = learn(whole)
     descent = torch.optim.SGD(parts.parameters(), lr=0.1)
@@ -146,7 +146,7 @@ def test_passes_that_add_up_to_one_step_are_seen_as_one():
         (loss_of(parts, rows) / 2).backward()
     observed.before_update(parts.parameters())
     descent.step()
-    found = observed.finish(step=7, epoch=3).look().reading
+    found = observed.finish(step=7, epoch=3).resolve().reading
     for layer, other in zip(found.layers, expected.reading.layers, strict=True):
         assert layer.firing_rate == pytest.approx(other.firing_rate)
         assert layer.blame == pytest.approx(other.blame, rel=1e-5)
@@ -154,7 +154,7 @@ def test_passes_that_add_up_to_one_step_are_seen_as_one():
     assert found.gradient_norm == pytest.approx(expected.reading.gradient_norm, rel=1e-5)
 
 
-def test_weights_and_gradients_are_the_same_to_the_last_bit():
+def test_observation_does_not_change_weights_and_gradients():
     watched, alone = make(), make()
     state = torch.get_rng_state()
     learn(watched, level="full", optimizer=torch.optim.Adam)
@@ -167,7 +167,7 @@ def test_weights_and_gradients_are_the_same_to_the_last_bit():
         assert torch.equal(one.grad, other.grad)
 
 
-def test_no_hook_is_left_behind():
+def test_all_hooks_are_removed():
     model = make()
     learn(model)
     assert hooks_of(model) == []
@@ -178,11 +178,11 @@ def test_no_hook_is_left_behind():
     assert hooks_of(model) == []
 
 
-def test_what_goes_wrong_in_a_hook_waits_for_the_end(monkeypatch):
+def test_exceptions_in_hooks_are_raised_by_finish(monkeypatch):
     def fail(*_, **__):
         raise ArithmeticError("out of luck")
 
-    monkeypatch.setattr("brainnet.observation.layer_statistics.statistics", fail)
+    monkeypatch.setattr("brainnet.observation.layer_statistics.compute_statistics", fail)
     model = make()
     observed = StepObserver(model)
     loss_of(model).backward()
@@ -191,7 +191,7 @@ def test_what_goes_wrong_in_a_hook_waits_for_the_end(monkeypatch):
     assert hooks_of(model) == []
 
 
-def test_answers_given_without_gradients_are_no_part_of_the_step():
+def test_passes_without_gradients_are_ignored():
     model = make()
     _, expected = learn(make())
     observed = StepObserver(model)
@@ -199,11 +199,11 @@ def test_answers_given_without_gradients_are_no_part_of_the_step():
     with torch.no_grad():
         model(100 * INPUTS)
     observed.before_update(model.parameters())
-    found = observed.finish(step=0, epoch=0).look().reading
+    found = observed.finish(step=0, epoch=0).resolve().reading
     assert found.layers[0].firing_rate == expected.reading.layers[0].firing_rate
 
 
-def test_frozen_layers_stand_still_and_unused_ones_are_left_out():
+def test_frozen_and_unused_layers_have_no_gradient():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()
@@ -214,18 +214,18 @@ def test_frozen_layers_stand_still_and_unused_ones_are_left_out():
         def forward(self, inputs):
             return self.used(self.frozen(inputs))
 
-    _, look = learn(Odd())
-    frozen, used, unused = look.reading.layers
+    _, resolved = learn(Odd())
+    frozen, used, unused = resolved.reading.layers
     assert frozen.gradient_norm is None
     assert frozen.update_ratio == 0.0
     assert frozen.blame is None
     assert used.bias_norm is None
     assert used.blame == 1.0
     assert unused.gradient_norm is unused.blame is None
-    assert "activation/unused" not in look.histograms
+    assert "activation/unused" not in resolved.histograms
 
 
-def test_any_stack_of_modules_is_seen_by_its_own_names():
+def test_layers_of_any_model_have_their_qualified_names():
     model = nn.Sequential(
         nn.Unflatten(1, (1, 2, 2)),
         nn.Conv2d(1, 3, 2, padding=1),
@@ -236,44 +236,44 @@ def test_any_stack_of_modules_is_seen_by_its_own_names():
     )
     sums = []
     handle = model[2].register_forward_hook(lambda _m, _i, output: sums.append(output.clone()))
-    _, look = learn(model)
+    _, resolved = learn(model)
     handle.remove()
-    conv, linear = look.reading.layers
-    assert (conv.place, linear.place) == ("1", "5")
+    conv, linear = resolved.reading.layers
+    assert (conv.name, linear.name) == ("1", "5")
     assert conv.firing_rate == pytest.approx((sums[0] > 0).double().mean().item())
     assert 0 < conv.blame < 1
     assert conv.saturated is not None
 
 
-def test_one_activation_in_two_places_is_not_mixed_up():
+def test_shared_activations_are_assigned_to_each_layer():
     relu = nn.ReLU()
     model = nn.Sequential(nn.Linear(4, 6), relu, nn.Linear(6, 5), relu, nn.Linear(5, 2))
     with torch.no_grad():
         first = relu(model[0](INPUTS))
         second = relu(model[2](first))
-    _, look = learn(model)
-    assert [layer.firing_rate for layer in look.reading.layers] == [
+    _, resolved = learn(model)
+    assert [layer.firing_rate for layer in resolved.reading.layers] == [
         pytest.approx((first > 0).double().mean().item()),
         pytest.approx((second > 0).double().mean().item()),
         None,
     ]
-    assert look.histograms["activation/0"].count == 16 * 6
-    assert look.histograms["activation/2"].count == 16 * 5
+    assert resolved.histograms["activation/0"].count == 16 * 6
+    assert resolved.histograms["activation/2"].count == 16 * 5
 
 
-def test_a_compiled_model_keeps_its_code_and_shows_weights_and_gradients():
+def test_compiled_models_have_weights_and_gradients_only():
     model = make()
     assert not is_compiled(model)
     model.compile(backend="eager")
     assert is_compiled(model)
-    _, look = learn(model)
-    first = look.reading.layers[0]
+    _, resolved = learn(model)
+    first = resolved.reading.layers[0]
     assert first.firing_rate is None
     assert first.gradient_norm > 0
     assert 0 < first.blame < 1
 
 
-def test_several_optimizers_each_bring_their_parameters():
+def test_several_optimizers_update_one_reading():
     model = make()
     first, rest = list(model.layers[0].parameters()), list(model.layers[1:].parameters())
     observed = StepObserver(model)
@@ -281,13 +281,13 @@ def test_several_optimizers_each_bring_their_parameters():
     for parameters in (first, rest):
         observed.before_update(parameters)
         torch.optim.SGD(parameters, lr=0.1).step()
-    found = observed.finish(step=0, epoch=0).look().reading
+    found = observed.finish(step=0, epoch=0).resolve().reading
     _, expected = learn(make())
     assert found.gradient_norm == pytest.approx(expected.reading.gradient_norm)
     assert found.predicted_decrease == pytest.approx(expected.reading.predicted_decrease, rel=1e-4)
 
 
-def test_a_scaled_loss_does_not_scale_the_deltas():
+def test_deltas_are_divided_by_the_gradient_scale():
     plain, scaled = make(), make()
     expected = learn(plain, level="full")[1].histograms["backpropagation/hidden_1"]
     observed = StepObserver(scaled, level="full")
@@ -295,48 +295,50 @@ def test_a_scaled_loss_does_not_scale_the_deltas():
     for parameter in scaled.parameters():
         parameter.grad /= 1024
     observed.before_update(scaled.parameters(), scale=torch.tensor(1024.0))
-    found = observed.finish(step=0, epoch=0).look().histograms["backpropagation/hidden_1"]
+    found = observed.finish(step=0, epoch=0).resolve().histograms["backpropagation/hidden_1"]
     assert found.maximum == pytest.approx(expected.maximum)
 
 
-def test_the_seconds_of_thinking_are_told():
+def test_the_forward_pass_is_timed():
     began = time.perf_counter()
-    _, look = learn(make())
-    assert 0 < look.reading.forward_seconds < time.perf_counter() - began
+    _, resolved = learn(make())
+    assert 0 < resolved.reading.forward_seconds < time.perf_counter() - began
 
 
-def test_a_loss_of_brainnet_is_observed_like_any_other():
+def test_losses_of_brainnet_can_be_observed():
     model = make()
     with StepObserver(model) as observed:
         MeanSquaredError()(model(INPUTS), TARGETS).backward()
         observed.before_update(model.parameters())
         reading = (
-            observed.finish(0, 0, before=torch.tensor(3.0), after=torch.tensor(2.5)).look().reading
+            observed.finish(0, 0, before=torch.tensor(3.0), after=torch.tensor(2.5))
+            .resolve()
+            .reading
         )
     assert reading.actual_decrease == 0.5
 
 
-def test_a_loss_that_goes_on_being_added_to_is_told_as_it_stood():
+def test_the_loss_is_copied():
     model = make()
     with StepObserver(model) as observed:
         loss = loss_of(model)
         loss.backward()
-        told = loss.item()
+        expected = loss.item()
         observed.before_update(model.parameters())
-        unread = observed.finish(0, 0, loss=loss)
+        pending = observed.finish(0, 0, loss=loss)
         loss.detach().add_(1)
-    assert unread.look().reading.loss == pytest.approx(told)
+    assert pending.resolve().reading.loss == pytest.approx(expected)
 
 
-def test_embeddings_are_observed_like_any_weights():
+def test_embeddings_are_observed():
     network = Network([3, 4, 2], embeddings={1: 12})
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     observed = StepObserver(network, level="full")
     network(torch.tensor([[0.5, 7.0, -1.0], [0.0, 3.0, 1.0]])).square().sum().backward()
     observed.before_update(network.parameters())
     optimizer.step()
-    layers = observed.finish(step=0, epoch=0).look().reading.layers
-    assert [layer.place for layer in layers] == ["embedding_1", "hidden_1", "output"]
+    layers = observed.finish(step=0, epoch=0).resolve().reading.layers
+    assert [layer.name for layer in layers] == ["embedding_1", "hidden_1", "output"]
     table = network.embeddings.columns["1"].value
     moved = table.grad.norm().item()
     assert moved > 0
