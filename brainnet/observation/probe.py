@@ -223,8 +223,8 @@ def check_sample(sample: object) -> None:
     for name, value in zip(("inputs", "targets"), sample, strict=True):
         if not isinstance(value, Tensor):
             raise InputError(
-                f"sample must be a pair (inputs, targets) of tensors; got {name} "
-                f"{_describe(value)}. If the model does not accept tensors, omit sample."
+                f"sample must be a pair (inputs, targets) of tensors; {name} is {_describe(value)}. "
+                "If the model does not accept tensors, omit sample."
             )
 
 
@@ -261,4 +261,4 @@ def _describe(value: object) -> str:
         return f"the text {value[:40]!r}"
     if isinstance(value, Tensor):
         return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
-    return f"of type {type(value).__name__}"
+    return f"an object of type {type(value).__name__}"

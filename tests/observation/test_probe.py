@@ -227,5 +227,5 @@ def test_invalid_scalars_are_described(value, named):
 def test_sample_must_be_a_pair_of_tensors_or_none():
     check_sample(None)
     check_sample([torch.zeros(2), torch.zeros(2)])
-    with pytest.raises(InputError, match="got targets of type ndarray"):
+    with pytest.raises(InputError, match="targets is an object of type ndarray"):
         check_sample((torch.zeros(2), np.zeros(2)))

@@ -342,7 +342,7 @@ def test_compiled_models_report_their_limitations(tmp_path, way, caplog):
     with watch(watched, tmp_path, 50, optimizer, CRITERION, (INPUTS, TARGETS)) as watching:
         train(watched, optimizer, 2, watching)
     first = watching.readings[0].layers[0]
-    assert first.place == "hidden_1"
+    assert first.name == "hidden_1"
     assert first.gradient_norm > 0
     assert first.firing_rate is None
     assert "compiled" in watching.limitations[0]
@@ -442,9 +442,7 @@ def test_an_unwritable_folder_is_reported_and_readings_are_kept(tmp_path, caplog
     assert "nothing is written" in caplog.text
 
 
-def test_a_full_disk_ends_writing_and_keeps_what_was_written(
-    tmp_path, caplog, monkeypatch
-):
+def test_a_full_disk_ends_writing_and_keeps_what_was_written(tmp_path, caplog, monkeypatch):
     model = ours()
     optimizer = sgd(model)
     with watch(model, tmp_path, every=1, optimizer=optimizer) as watching:
@@ -496,7 +494,9 @@ def test_a_second_training_uses_another_folder_or_continues(tmp_path, caplog):
         assert [point.step for point in points] == steps
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine_2"]
     assert [reading.step for reading in read_recording(folder)] == [0, 1, 2, 5, 10]
-    assert list_messages(caplog) == [f"watch: {folder} holds an earlier training; this one is in {second}."]
+    assert list_messages(caplog) == [
+        f"watch: {folder} contains another training; writing to {second}."
+    ]
 
 
 def test_changed_layers_are_reported_and_observed(tmp_path, caplog):
@@ -509,7 +509,11 @@ def test_changed_layers_are_reported_and_observed(tmp_path, caplog):
         train(model, optimizer, 2, watching)
     assert [len(reading.layers) for reading in watching.readings] == [2, 2, 2, 3]
     assert watching.readings[-1].layers[2].update_ratio > 0
-    assert caplog.text.count("layers of the model changed before step 3") == len(list_messages(caplog)) == 1
+    assert (
+        caplog.text.count("layers of the model changed before step 3")
+        == len(list_messages(caplog))
+        == 1
+    )
     assert read_recording(tmp_path) == watching.readings
 
 
@@ -523,9 +527,7 @@ def test_changed_layers_are_reported_and_observed(tmp_path, caplog):
         "brainnet.observation.watch.AdaptiveInterval.is_due",
     ],
 )
-def test_errors_are_reported_once_and_training_continues(
-    tmp_path, monkeypatch, caplog, where
-):
+def test_errors_are_reported_once_and_training_continues(tmp_path, monkeypatch, caplog, where):
     def fail(*_, **__):
         raise ArithmeticError("out of luck")
 
@@ -751,8 +753,11 @@ def test_an_optimizer_without_steps_is_reported(tmp_path, caplog):
         ({"folder": None}, "a folder to write to; got None"),
         ({"sample": torch.zeros(3, 4)}, "a pair .* got Tensor"),
         ({"sample": (torch.zeros(3, 4),)}, "a pair .* got tuple"),
-        ({"sample": ({"x": torch.zeros(3, 4)}, torch.zeros(3))}, "got inputs of type dict"),
-        ({"sample": (torch.zeros(3, 4), [1, 2, 3])}, "got targets of type list"),
+        (
+            {"sample": ({"x": torch.zeros(3, 4)}, torch.zeros(3))},
+            "inputs is an object of type dict",
+        ),
+        ({"sample": (torch.zeros(3, 4), [1, 2, 3])}, "targets is an object of type list"),
     ],
 )
 def test_invalid_arguments_are_rejected(tmp_path, wrong, message):
@@ -942,7 +947,9 @@ def test_a_failing_sample_is_reported_and_observation_continues(tmp_path, caplog
     told = [reading.actual_decrease is not None for reading in watching.readings]
     assert told == [True, False, False, False]
     assert len(asked) == 4
-    assert list_messages(caplog) == ["watch: the sample cannot be evaluated: ArithmeticError: out of luck"]
+    assert list_messages(caplog) == [
+        "watch: the sample cannot be evaluated: ArithmeticError: out of luck"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -950,7 +957,7 @@ def test_a_failing_sample_is_reported_and_observation_continues(tmp_path, caplog
     [
         ("oops", "the text 'oops'"),
         (torch.zeros(2), r"a tensor of torch.float32 and shape (2,)"),
-        ([0.5], "of type list"),
+        ([0.5], "an object of type list"),
     ],
 )
 def test_an_invalid_loss_is_reported_once_and_ignored(tmp_path, caplog, wrong, named):
@@ -963,7 +970,7 @@ def test_an_invalid_loss_is_reported_once_and_ignored(tmp_path, caplog, wrong, n
         watching.validation(loss=wrong, accuracy=0.75)
     assert [reading.loss for reading in watching.readings] == [0.5, None, None, 0.25]
     assert list_messages(caplog) == [
-        f"watch: {asker} needs a number or a tensor of one; got {named}, which is left out."
+        f"watch: {asker} needs a number or a tensor with one element; got {named}, which is ignored."
         for asker in ("step()", "validation()")
     ]
     found = events(tmp_path)
@@ -976,9 +983,9 @@ def test_a_deleted_watcher_removes_hooks_and_writes_readings(tmp_path):
     optimizer = sgd(model)
     watching = watch(model, tmp_path, every=1, optimizer=optimizer)
     train(model, optimizer, 3, watching)
-    thread, gone = watching._recorder._thread, weakref.ref(watching)
+    thread, gone = watching._writer._thread, weakref.ref(watching)
     del watching
-    assert gone() is None  # at once, not when somebody collects garbage
+    assert gone() is None  # at once, without garbage collection
     assert hooks_of(model, optimizer) == 0
     thread.join(60)
     assert not thread.is_alive()

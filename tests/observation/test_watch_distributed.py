@@ -134,7 +134,7 @@ for name, wrap, batches in (
 
 tables = [torch.empty_like(table) for table in [compute_statistics([inputs])] for _ in range(2)]
 distributed.all_gather(tables, compute_statistics([mine[0]]))
-[merged], [together] = read_statistics(merge_tables(*tables)), read_statistics(compute_statistics([inputs]))
+[merged], [together] = map(read_statistics, (merge_tables(*tables), compute_statistics([inputs])))
 found["merged"] = [
     merged.histogram == together.histogram, merged.finite, merged.sum - together.sum
 ]

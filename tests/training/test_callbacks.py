@@ -428,9 +428,7 @@ def lbfgs(parameters):
 
 
 @pytest.mark.parametrize("optimizer", [None, lbfgs])
-def test_the_loss_before_a_step_is_exact_however_it_is_computed(
-    tmp_path, monkeypatch, optimizer
-):
+def test_the_loss_before_a_step_is_exact_however_it_is_computed(tmp_path, monkeypatch, optimizer):
     found = []
     for folder in ("known", "asked"):
         module, data = ours(), DataModule(Moons(rows=170), batch_size=10)

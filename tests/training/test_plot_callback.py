@@ -113,9 +113,7 @@ def test_plots_do_not_change_the_training(tmp_path, moons):
         assert torch.equal(value, drawn[name])
 
 
-def test_errors_are_reported_once_and_training_continues(
-    tmp_path, moons, monkeypatch, caplog
-):
+def test_errors_are_reported_once_and_training_continues(tmp_path, moons, monkeypatch, caplog):
     def fail(*_):
         raise ArithmeticError("out of paint")
 
