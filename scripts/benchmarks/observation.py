@@ -46,7 +46,7 @@ from brainnet.structure.network import Network
 
 CHECKS = {
     "look": ["tests/kernels/test_statistics.py", "tests/kernels/test_statistics_triton.py"],
-    "whole": ["tests/test_watching.py", "tests/observation/test_observed_step.py"],
+    "whole": ["tests/observation/test_watch.py", "tests/observation/test_step_observer.py"],
 }
 EVERY = 50
 """Steps between two looks, as is the default."""

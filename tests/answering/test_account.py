@@ -271,7 +271,7 @@ def test_the_layers_of_a_network_of_ones_own_keep_their_names(tmp_path):
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
     run = fitted(tmp_path, model, "iris")
     account = load(run.folder, network=nn.Sequential(*model)).account()
-    assert [layer.place for layer in account.subject.readings[0].layers] == ["0", "2"]
+    assert [layer.name for layer in account.subject.readings[0].layers] == ["0", "2"]
     assert "0" in str(account.explanation("backpropagation"))
     assert account.row(0).reasons.layers[0].shown[0].name.startswith("0 #")
 

@@ -30,7 +30,7 @@ def test_the_facts_are_those_of_configuration_and_summary(trained):
 def test_the_readings_name_the_layers_as_the_network_does(trained):
     readings = trained.account().history.readings(trained.network)
     assert readings[0].step == 0
-    assert {tuple(layer.place for layer in each.layers) for each in readings} == {
+    assert {tuple(layer.name for layer in each.layers) for each in readings} == {
         ("hidden_1", "output")
     }
 

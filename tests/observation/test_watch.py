@@ -732,7 +732,7 @@ def test_deltas_are_divided_by_the_scale_of_the_scaler(tmp_path):
             else:
                 scaler.step(optimizer)
             watching.step(loss)
-        place = watching.readings[0].layers[0].place
+        place = watching.readings[0].layers[0].name
         found.append(events(folder).Histograms(f"backpropagation/{place}")[0].histogram_value)
     assert found[0].sum > 0
     assert found[1].sum == pytest.approx(found[0].sum, rel=1e-4)
