@@ -194,8 +194,8 @@ DATA = (
         or_null(either(whole(1), list_of(whole(1), length=2)), null="null: as they are"),
         "pixels of every picture: of its sides, or its height and its width",
     ),
-    Key("data.colours", one_of("auto", "grey", "rgb"), "of pictures; auto: grey if all are"),
-    Key("data.broken", one_of("refuse", "skip"), "what becomes of files that are no pictures"),
+    Key("data.colors", one_of("auto", "gray", "rgb"), "of images; auto: gray if all images are"),
+    Key("data.broken", one_of("error", "skip"), "what to do with unreadable images"),
     Key(
         "data.labels",
         or_null(FILE, null="null: found by its name"),
