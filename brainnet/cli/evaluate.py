@@ -2,35 +2,40 @@
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.types import Override
 from torch import Tensor, nn
 
-from brainnet.config import instantiate as targets
-from brainnet.config.components import build_datamodule, resolve_loss, resolve_network
+from brainnet.config.components import build_datamodule, build_network_and_loss
 from brainnet.config.compose import (
-    Composer,
     build_allow_list,
-    find_conf_directory,
-    list_choices,
-    parse,
+    compose_config,
+    parse_overrides,
+    resolve_config,
 )
-from brainnet.config.instantiate import DATAMODULE_KEYS, Builder, TargetAllowList
+from brainnet.config.instantiate import (
+    DATAMODULE_KEYS,
+    TargetAllowList,
+    check_targets,
+    instantiate,
+)
 from brainnet.config.resume import (
-    check_keeps,
+    changes_nothing,
+    check_no_deletions,
     check_rebuildable,
-    look_up,
-    put,
+    find_runs_directory,
+    get_value,
     read_stored_config,
-    says_nothing_new,
+    select_data_choice,
+    set_value,
 )
-from brainnet.config.schema import Config, check_config, to_plain
+from brainnet.config.schema import Config, check_config
 from brainnet.data.datamodule import DataModule
 from brainnet.data.datasets import IMAGES_TARGET, PATH_KEYS, TABLE_TARGET, is_same_path
 from brainnet.data.image_files import ImageEncoder
@@ -150,39 +155,20 @@ OF_FILE = {
 AS_LEARNT = ("data.target", "data.missing", "data.header", "data.broken")
 
 
-def runs_of(overrides: Sequence[Override]) -> Path:
-    """The folder of all runs, before anything is composed: which data can be typed is the run's."""
-    typed = [override for override in overrides if override.key_or_group == "paths.runs"]
-    return Path(str(typed[-1].value())) if typed else Path("runs")
-
-
-def own_choice(overrides: Sequence[Override], learnt: Config) -> list[str]:
-    """The choice of data that a run was trained on, where its keys alone were typed."""
-    keys = [override.key_or_group for override in overrides]
-    target = look_up(learnt, "data._target_")
-    if "data" in keys or target is None or not any(key.startswith("data.") for key in keys):
-        return []
-    for choice in list_choices("data"):
-        file = find_conf_directory() / "data" / f"{choice.name}.yaml"
-        if yaml.safe_load(file.read_text(encoding="utf-8")).get("_target_") == target:
-            return [f"data={choice.name}"]
-    return []
-
-
 def keep_reading(config: Config, learnt: Config, overrides: Sequence[Override]) -> None:
     """Read other rows as the run read its own, in all that was not typed."""
     typed = {override.key_or_group for override in overrides}
-    if look_up(config, "data._target_") == look_up(learnt, "data._target_"):
+    if get_value(config, "data._target_") == get_value(learnt, "data._target_"):
         for key in AS_LEARNT:
-            if key not in typed and look_up(learnt, key) is not None:
-                put(config, key, look_up(learnt, key))
+            if key not in typed and get_value(learnt, key) is not None:
+                set_value(config, key, get_value(learnt, key))
 
 
 def is_other_file(config: Config, learnt: Config) -> bool:
     """Whether rows from a file were typed that are not those the run learnt from."""
-    kind, path = look_up(config, "data._target_"), look_up(config, "data.path")
-    same = kind == look_up(learnt, "data._target_") and is_same_path(
-        path, look_up(learnt, "data.path")
+    kind, path = get_value(config, "data._target_"), get_value(config, "data.path")
+    same = kind == get_value(learnt, "data._target_") and is_same_path(
+        path, get_value(learnt, "data.path")
     )
     return kind in OF_FILE and path is not None and not same
 
@@ -192,11 +178,11 @@ def judge_by_test_file(config: Config, learnt: Config) -> None:
 
     Beside the run's own file it leaves more rows to train on: all were split anew.
     """
-    path, own = look_up(config, "data.test_path"), look_up(learnt, "data.test_path")
+    path, own = get_value(config, "data.test_path"), get_value(learnt, "data.test_path")
     if path is None or is_other_file(config, learnt) or is_same_path(path, own):
         return
-    put(config, "data.path", path)
-    put(config, "data.test_path", own)
+    set_value(config, "data.path", path)
+    set_value(config, "data.test_path", own)
 
 
 def check_reading(config: Config, learnt: Config, overrides: Sequence[Override]) -> None:
@@ -210,7 +196,7 @@ def check_reading(config: Config, learnt: Config, overrides: Sequence[Override])
     Raises:
         InputError: at the first such word.
     """
-    kind = look_up(config, "data._target_")
+    kind = get_value(config, "data._target_")
     if kind not in OF_FILE:
         return
     other = is_other_file(config, learnt)
@@ -219,7 +205,7 @@ def check_reading(config: Config, learnt: Config, overrides: Sequence[Override])
         group, _, key = override.key_or_group.partition(".")
         if group != "data" or key in ("", "_target_", *free, *DATAMODULE_KEYS):
             continue
-        typed, there = look_up(config, f"data.{key}"), look_up(learnt, f"data.{key}")
+        typed, there = get_value(config, f"data.{key}"), get_value(learnt, f"data.{key}")
         if is_same_path(typed, there) if key in PATH_KEYS else typed == there:
             continue
         allowed = ", ".join(f"data.{name}" for name in OF_FILE[kind])
@@ -296,8 +282,8 @@ def judged_by_pictures(trained: TrainedModel, data: Mapping[str, Any]) -> Evalua
     pictures = Images(
         data["path"],
         size=(pixels.height, pixels.width),
-        colors="rgb" if pixels.channels == 3 else "gray",
-        broken=data.get("broken") or "error",
+        colours="rgb" if pixels.channels == 3 else "grey",
+        broken=data.get("broken") or "refuse",
         labels=data.get("labels"),
     )
     return evaluate_images(trained, pictures.load(0))
@@ -310,39 +296,32 @@ SPLIT = ("data.validation", "data.test", "data.rows")
 # The run's own scaling is used, and no batches are made.
 OF_TRAINING = ("data.batch_size", "data.normalize", "data.normalize_targets")
 
-JSON = "--json"
-
 NEEDS_RUN = (
     "evaluate needs a run: its folder, latest, or a checkpoint file, as in brainnet evaluate latest"
 )
 
 
-def run(words: Sequence[str], *, debug: bool = False) -> int:
+def run_evaluate(arguments: Namespace) -> int:
     """Judge a run as the words ask for; returns the exit code.
 
     Raises:
         InputError: when there is no such run, or what was typed does not fit it.
     """
-    typed = parse([word for word in words if word != JSON], command="evaluate", more=(JSON,))
-    if typed.multirun or typed.shows:
-        raise InputError(f"evaluate takes no {typed.flags[0]}: a run, and key=value, alone.")
-    names = [word for word in typed.overrides if names_run(word)]
-    if len(names) != 1:
-        raise InputError(f"{NEEDS_RUN}; got {' '.join(names) or 'none'}.")
-    overrides = tuple(word for word in typed.overrides if word != names[0])
-    composer = Composer.over(typed)
-    parsed = composer.parsed(overrides)
-    check_keeps(parsed, "evaluate")
-    found = find_run(names[0], runs_of(parsed))
+    if not names_run(arguments.run):
+        raise InputError(f"{NEEDS_RUN}; got {arguments.run}.")
+    parsed = parse_overrides(arguments.overrides)
+    check_no_deletions(parsed, "evaluate")
+    found = find_run(arguments.run, find_runs_directory(parsed))
     learnt = read_stored_config(found)
-    composed = to_plain(composer.compose([*own_choice(parsed, learnt), *overrides]))
+    choice = parse_overrides(select_data_choice(parsed, learnt))
+    composed = resolve_config(compose_config([*choice, *parsed]))
     stored = {key: deepcopy(learnt.get(key)) for key in ("seed", *JUDGED)}
     config = with_typed(stored, composed, parsed)
     keep_reading(config, learnt, parsed)
     judge_by_test_file(config, learnt)
     check_reading(config, learnt, parsed)
     judgement = judged(found, config, learnt, build_allow_list(parsed))
-    sys.stdout.write(judgement.as_json() if JSON in words else judgement.told())
+    sys.stdout.write(judgement.as_json() if arguments.json else judgement.told())
     return 0
 
 
@@ -369,15 +348,13 @@ def judged(run: Run, config: Config, learnt: Config, consent: TargetAllowList) -
         return judged_by_file(run, config, consent)
     check_rebuildable(config)
     check_config(config, JUDGED)
-    targets.check_targets(config, consent)
-    build = Builder(consent)
+    check_targets(config, consent)
     with suppress_warnings():
-        data = build_datamodule(config, build)
-    loss = resolve_loss(config, data, build)
-    check_alike(config, data, loss)
-    network = resolve_network(config, data, loss, build)
+        data = build_datamodule(config, consent)
+    check_alike(config, data, instantiate(config["loss"], "loss", consent))
+    network, loss = build_network_and_loss(config, data, consent)
     rows = f"rows of {data.dataset.name}, kept for the test"
-    own = look_up(config, "data._target_") == look_up(learnt, "data._target_")
+    own = get_value(config, "data._target_") == get_value(learnt, "data._target_")
     evaluation = evaluate(run, network, data, loss, unchanged=own)
     return Judgement(evaluation, rows, data.class_names)
 
@@ -389,13 +366,13 @@ def with_typed(stored: Config, composed: Config, overrides: Sequence[Override]) 
         InputError: for a key that evaluating has no use for, or that would mix the rows it was
             trained on into those of the test.
     """
-    before = {path: look_up(stored, path) for path in ("seed", *SPLIT, "data._target_")}
+    before = {path: get_value(stored, path) for path in ("seed", *SPLIT, "data._target_")}
     for override in overrides:
         key = override.key_or_group
         group = key.partition(".")[0]
         if group in ("data", "seed") and key not in OF_TRAINING:
-            put(stored, key, look_up(composed, key))
-        elif group != "paths" and not says_nothing_new(override, composed, stored):
+            set_value(stored, key, get_value(composed, key))
+        elif group != "paths" and not changes_nothing(override, composed, stored):
             raise InputError(
                 f"evaluate judges a network as it was trained: {override.input_line} has no place "
                 "here. What may change is which rows it is judged by: data and seed."
@@ -415,10 +392,10 @@ def check_unseen(config: Config, before: Mapping[str, object]) -> None:
     Raises:
         InputError: when the test would hold rows the network was trained on.
     """
-    if look_up(config, "data._target_") != before["data._target_"]:
+    if get_value(config, "data._target_") != before["data._target_"]:
         return
-    changed = [path for path in ("seed", *SPLIT) if look_up(config, path) != before[path]]
-    generated = look_up(config, "data.rows") is not None
+    changed = [path for path in ("seed", *SPLIT) if get_value(config, path) != before[path]]
+    generated = get_value(config, "data.rows") is not None
     if not changed or (generated and "seed" in changed):
         return
     advice = ", or draw other rows with another seed as well" if generated else ""

@@ -1,4 +1,4 @@
-"""How a command ends: what is said of an error, and with which exit code."""
+"""Exit codes of the command, and the message for each kind of error."""
 
 import errno
 import os
@@ -10,104 +10,98 @@ from contextlib import suppress
 from brainnet.errors import InputError, TrainingFailure
 
 DONE = 0
-
 BUG = 1
-
 WRONG_INPUT = 2
-
 TRAINING_FAILED = 3
-
 INTERRUPTED = 130
-
 TERMINATED = 143
 
-CODES = (DONE, BUG, WRONG_INPUT, TRAINING_FAILED, INTERRUPTED, TERMINATED)
-
-CANNOT_WRITE = {
+_CODES = (DONE, BUG, WRONG_INPUT, TRAINING_FAILED, INTERRUPTED, TERMINATED)
+_WRITE_ERRORS = {
     errno.ENOSPC: "no space left on the device",
     errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would be larger than is allowed",
-    errno.EROFS: "it is read-only",
+    errno.EFBIG: "the file would be larger than allowed",
+    errno.EROFS: "the file system is read-only",
 }
 
 
 def report_errors(action: Callable[[], int], *, debug: bool) -> int:
-    """Run an action; what it raises is told on stderr and becomes an exit code."""
+    """Run an action; an exception is reported on stderr and becomes an exit code."""
     try:
         code = action()
         if sys.stdout is not None:
-            sys.stdout.flush()  # what cannot be written is told here, not by Python at its end
+            sys.stdout.flush()  # a write error is reported here, not by Python at exit
         return code
     except KeyboardInterrupt:
         print_message("interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output left (`brainnet --help | head`): that is no fault of anyone's.
-        drop_output()
+        # The reader of the output has closed it (`brainnet --help | head`): not an error.
+        _discard_output()
         return DONE
-    except SystemExit as leaving:  # of a parser that showed what it was asked for, or of others
-        return left_with(leaving.code)
-    except Exception as error:  # the last line of defence: nobody gets a traceback unasked
+    except SystemExit as exit_request:  # raised by argparse after --help, or by other libraries
+        return _convert_exit(exit_request.code)
+    except Exception as error:  # a traceback is shown only with --debug
         if debug:
             traceback.print_exc()
-        return told(error)
+        return _report_error(error)
 
 
-def told(error: Exception) -> int:
-    """Say what went wrong, in a few lines on stderr; returns the exit code it stands for."""
+def _report_error(error: Exception) -> int:
+    """Write a message for an error; returns its exit code."""
     if isinstance(error, InputError):
         print_message(f"error: {error}")
         return WRONG_INPUT
     if isinstance(error, TrainingFailure):
         print_message(f"the training failed: {error}")
         return TRAINING_FAILED
-    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-        drop_output()
-        place = f" {error.filename}" if error.filename else ""
-        print_message(f"error: cannot write{place}: {CANNOT_WRITE[error.errno]}.")
+    if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+        _discard_output()
+        path = f" {error.filename}" if error.filename else ""
+        print_message(f"error: cannot write{path}: {_WRITE_ERRORS[error.errno]}.")
         return WRONG_INPUT
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        print_message(f"error: no file or folder can have so long a name: {error.filename}")
+        print_message(f"error: the name of this file or folder is too long: {error.filename}")
         return WRONG_INPUT
-    if out_of_memory(error):
+    if _is_out_of_memory(error):
         print_message(
-            "error: there is not enough memory for that. Set fewer neurons (network.hidden), fewer "
-            "rows per step (data.batch_size) or fewer rows (data.rows)."
+            "error: not enough memory. Set fewer neurons (network.hidden), fewer rows per step "
+            "(data.batch_size) or fewer rows (data.rows)."
         )
         return WRONG_INPUT
-    first = str(error).strip().splitlines()[:3]
+    lines = str(error).strip().splitlines()[:3]
     print_message(
-        f"this is a bug of brainnet, or of something it stands on: {type(error).__name__}: "
-        + "\n".join(first)
-        + "\nRun it again with --debug to see where, and please report it with that."
+        f"this is a bug of brainnet, or of a library it uses: {type(error).__name__}: "
+        + "\n".join(lines)
+        + "\nRun it again with --debug for a traceback, and please report it with that."
     )
     return BUG
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, which PyTorch tells by its words: to import it here takes long."""
-    words = str(error)
+def _is_out_of_memory(error: Exception) -> bool:
+    # PyTorch's errors are recognized by their text: importing torch here would slow down --help.
+    message = str(error)
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
-        and ("DefaultCPUAllocator" in words or "out of memory" in words)
+        and ("DefaultCPUAllocator" in message or "out of memory" in message)
     )
 
 
-def drop_output() -> None:
-    """Let what still waits for stdout go nowhere; Python would try again, and fail, at its end."""
-    with suppress(OSError, ValueError, AttributeError):  # of a stdout that is no file
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+def _discard_output() -> None:
+    """Redirect stdout to nothing; otherwise Python tries to write the buffer again at exit."""
+    with suppress(OSError, ValueError, AttributeError):  # stdout may not be a file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
-def left_with(code: object) -> int:
-    """The exit code for a `sys.exit(code)`, which may say anything: None, any number, a text."""
+def _convert_exit(code: object) -> int:
+    """Return the exit code for a `sys.exit(code)`, whose code can be any object."""
     if code is None:
         return DONE
-    if code in CODES and isinstance(code, int):
+    if code in _CODES and isinstance(code, int):
         return int(code)
-    print_message(f"something it stands on left with {code}.")
+    print_message(f"a library that brainnet uses exited with {code}.")
     return BUG
 
 

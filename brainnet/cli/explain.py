@@ -9,13 +9,14 @@ import shlex
 import shutil
 import sys
 import textwrap
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from brainnet import concepts
-from brainnet.cli.options import Flags, load_named_run, parse_options
+from brainnet.cli.options import load_named_run
 from brainnet.cli.predict import STANDARD, source_of
 from brainnet.concepts import CONCEPTS, GROUPS, Concept, find_concept
 from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
@@ -251,23 +252,22 @@ def _level(tag: Tag) -> str:
     return "" if tag.level == "light" else f" (observe={tag.level})"
 
 
-USAGE = "Usage: brainnet explain [CONCEPT] --run RUN, as in brainnet explain weights --run latest"
-
 DATA = "data._target_"
 
 
-def run_report(typed: Flags) -> int:
+def run_report(arguments: Namespace) -> int:
     """Tell of a run as the words ask for; returns the exit code.
 
     Raises:
         InputError: when there is no such run, concept, row or file.
     """
-    name = " ".join(word for word in typed.words if "=" not in word)
+    name = " ".join(word for word in arguments.words if "=" not in word)
     concept = find_concept(name) if name else None
-    number = _row_of(typed, concept)
-    account = _account_of(typed)
-    told = _told(account, number, typed.values.get("--input"))
-    if "--json" in typed.switches:
+    if concept is not None and (arguments.row is not None or arguments.input is not None):
+        raise InputError(f"a row is explained as a whole: leave {concept.slug} out, or the row.")
+    account = _account_of(arguments)
+    told = _told(account, arguments.row, arguments.input)
+    if arguments.json:
         found = _data(account, concept) if told is None else _plain(told)
         print(json.dumps(found, indent=2, allow_nan=False))
         return 0
@@ -277,31 +277,11 @@ def run_report(typed: Flags) -> int:
     return 0
 
 
-def _row_of(typed: Flags, concept: Concept | None) -> int | None:
-    """The number of the row that is asked for, if one is.
-
-    Raises:
-        InputError: when it is no whole number, or goes with something else that was typed.
-    """
-    if concept is not None and {"--row", "--input"} & set(typed.values):
-        raise InputError(f"a row is explained as a whole: leave {concept.slug} out, or the row.")
-    if "--row" not in typed.values:
-        return None
-    try:
-        return int(typed.values["--row"])
-    except ValueError as error:
-        raise InputError(
-            f"--row needs a whole number, counted from 0; got {typed.values['--row']}."
-        ) from error
-
-
-def _account_of(typed: Flags) -> RowExplainer:
+def _account_of(arguments: Namespace) -> RowExplainer:
     """The run, with consent to the classes that were typed."""
-    keys = [word for word in typed.words if "=" in word]
+    keys = [word for word in arguments.words if "=" in word]
     own = [word for word in keys if not word.startswith(f"{DATA}=")]
-    trained = load_named_run(
-        "explain", Flags({}, frozenset(), (typed.values["--run"], *own)), USAGE
-    )
+    trained = load_named_run(arguments.run, own, "explain")
     named = frozenset(word.partition("=")[2] for word in keys)
     return trained.account(TargetAllowList(typed=named, roots=read_allowed_roots()))
 
@@ -360,50 +340,11 @@ def _plain(told: object) -> Any:
     return None if isinstance(told, float) and not math.isfinite(told) else told
 
 
-HELP = """\
-brainnet explain [CONCEPT] [--run RUN [--row N] [--input FILE]] [--json]
-
-Tells what a concept means: in a brain, in plain words, in mathematics, in the numbers of a small
-worked example; where it is in code and in TensorBoard, and what to type to change it.
-Without CONCEPT: all eleven. With a run: in the run's own numbers. With a row: why this row got its
-answer, sum by sum, which inputs mattered, and what went wrong where it is wrong.
-
-Examples
-  brainnet explain
-  brainnet explain weights
-  brainnet explain learning-rate --json
-  brainnet explain --run latest
-  brainnet explain neurons --run runs/digits/2026-01-31_12-00-00
-  brainnet explain --run latest --row 3
-  brainnet explain --run latest --row 0 --input new.csv
-  brainnet explain --run latest --input squirrel.png
-  brainnet explain --run latest --row 7 --input t10k-images-idx3-ubyte.gz
-
-Options
-  --run RUN       a run's folder, latest, or a checkpoint file; its best weights are told
-  --row N         row N of the run's data, counted from 0 as the data have them, whichever part
-  --input FILE    row N of this file instead, whatever predict reads, or this picture; the right
-                  answer of a table's row is read where it stands in the file; - is the standard
-                  input
-  --json          the same for programs: one JSON object (without a run and CONCEPT, a list)
-  paths.runs=FOLDER, network._target_=..., data._target_=...    as for brainnet predict
-
-As JSON, a concept of a run is {"run", "checkpoint", "concept", "told"}; all of them are
-{"run", "checkpoint", "concepts": {"layers": told, ...}}; "told" is null where it takes rows that
-are not stored. A row is {"run", "source", "row", "rows", "part", "reasons", "columns"}. The fields
-are those of the data classes of brainnet.portrait and brainnet.reasons, which say what they mean.
-"""
-
-OPTIONS = {"--run": "RUN", "--row": "N", "--input": "FILE"}
-
-SWITCHES = ("--json", "--help")
-
-
-def run(argv: list[str]) -> int:
+def run_explain(arguments: Namespace) -> int:
     """Tell of one concept, of a run or of one row, or list all concepts.
 
     Args:
-        argv: the words behind `brainnet explain`.
+        arguments: the parsed options.
 
     Returns:
         0, the exit code.
@@ -411,18 +352,14 @@ def run(argv: list[str]) -> int:
     Raises:
         InputError: an unknown concept or option, or no such run or row; exit code 2.
     """
-    if "--help" in argv or "-h" in argv:
-        sys.stdout.write(HELP)
-        return 0
-    typed = parse_options("explain", argv, OPTIONS, SWITCHES)
-    if "--run" in typed.values:
+    if arguments.run is not None:
         # Here, not above: a run takes torch, and explaining a concept waits for nothing.
 
-        return run_report(typed)
-    _check_alone(typed)
-    name = " ".join(typed.words)
+        return run_report(arguments)
+    _check_alone(arguments)
+    name = " ".join(arguments.words)
     concept = _concept_of(name) if name else None
-    if "--json" in typed.switches:
+    if arguments.json:
         told = as_data(concept) if concept else [as_data(each) for each in CONCEPTS]
         print(json.dumps(told, indent=2))
         return 0
@@ -450,15 +387,15 @@ def _concept_of(name: str) -> Concept:
         raise
 
 
-def _check_alone(typed: Flags) -> None:
+def _check_alone(arguments: Namespace) -> None:
     """Refuse what means something only beside a run.
 
     Raises:
         InputError: when a row is asked for, or a file, and no run.
     """
-    for option in ("--row", "--input"):
-        if option in typed.values:
+    for option, value in (("--row", arguments.row), ("--input", arguments.input)):
+        if value is not None:
             raise InputError(
                 f"{option} needs a run whose network answers: brainnet explain --run latest "
-                f"{option} {typed.values[option]}"
+                f"{option} {value}"
             )

@@ -1,123 +1,387 @@
-"""Options of the commands, and the run that a command names."""
+"""Options and help of every command, declared with argparse; imports no torch."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from brainnet.config.compose import bare
-from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
-from brainnet.errors import InputError, did_you_mean
-from brainnet.inference.trained_model import TrainedModel, load
-from brainnet.training.run_directory import find_run
+from brainnet.config.schema import KEYS, KEYS_BY_PATH, list_choices, list_groups
+from brainnet.errors import InputError, did_you_mean, find_intended
 
+if TYPE_CHECKING:
+    from brainnet.inference.trained_model import TrainedModel
 
-@dataclass(frozen=True, slots=True)
-class Flags:
-    """What was typed.
-
-    Attributes:
-        values: of each option that takes one.
-        switches: that were set.
-        words: everything else, in order.
-    """
-
-    values: dict[str, str]
-    switches: frozenset[str]
-    words: tuple[str, ...]
+_RUN_HELP = "folder of a run, latest, or a checkpoint file"
+# Keys of commands that load a trained network: its own classes must be typed again.
+_RUN_KEYS = ("paths.runs", "network._target_", "activation._target_", "loss._target_")
+_RUN_KEYS_HELP = """\
+keys:
+  paths.runs=FOLDER          folder in which latest is looked up
+  network._target_=CLASS     allow a class of your own; also activation and loss
+"""
 
 
-def parse_options(
-    command: str, argv: Sequence[str], options: Mapping[str, str], switches: Sequence[str] = ()
-) -> Flags:
-    """Read the words behind a command; options may be typed as `--name VALUE` or `--name=VALUE`.
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser that raises `InputError` instead of exiting."""
 
-    Args:
-        command: whose words they are.
-        argv: the words.
-        options: by their names, what they take, as the help calls it.
-        switches: options that take nothing.
+    def error(self, message: str) -> NoReturn:
+        """Raise a message with the usage of the command.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{message}.\nUsage: {self.usage} (--help lists the options)")
+
+
+def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Parse the words behind `brainnet`; `command` is the name of the command.
 
     Raises:
-        InputError: there is no such option, its value is missing, or it is given twice.
-
-    Example:
-        >>> read("predict", ["latest", "--input", "a.csv"], {"--input": "FILE"}).values
-        {'--input': 'a.csv'}
+        InputError: there is no such command or option, or a value is missing or not accepted.
     """
-    values: dict[str, str] = {}
-    chosen: set[str] = set()
-    rest: list[str] = []
-    words = list(argv)
-    while words:
-        word = words.pop(0)
-        name, equals, value = word.partition("=")
-        if not word.startswith("--"):
-            if word.startswith("-") and word != "-":
-                raise _unknown(command, word, [*options, *switches])
-            rest.append(word)
-        elif word in switches:
-            chosen.add(word)
-        elif name in switches:
-            raise InputError(
-                f"{name} takes no value; got {word}. Type {name} alone, or leave it out."
-            )
-        elif name not in options:
-            raise _unknown(command, name, [*options, *switches])
-        elif name in values:
-            raise InputError(
-                f"{name} is given twice: {values[name]}, and once more. Leave one out."
-            )
-        else:
-            if not equals:
-                value = words.pop(0) if words and not words[0].startswith("--") else ""
-            if not value:
-                raise InputError(f"{name} needs a value: {name} {options[name]}.")
-            values[name] = value
-    return Flags(values, frozenset(chosen), tuple(rest))
+    parser, commands = _build_parsers()
+    if not words or words[0] not in commands:
+        arguments = parser.parse_args(words[:1] if words and words[0][:1] == "-" else [])
+        if not words or arguments.version:
+            return arguments
+        raise InputError(
+            f"there is no command {words[0]}.{did_you_mean(words[0], commands)} "
+            f"The commands are {', '.join(commands)}."
+        )
+    command = commands[words[0]]
+    if words[0] == "train" and {"-h", "--help"} & set(words):
+        command.epilog = "".join([*_describe_groups(), "\n", *_describe_keys()])
+    options = [flag for action in command._actions for flag in action.option_strings]
+    # Before parsing: a misspelled option is reported rather than the one that is missing then.
+    for word in words[1:]:
+        if word.startswith("--") and word.partition("=")[0] not in options:
+            raise InputError(_explain_unknown_option(word, words, options))
+    # Intermixed: options may stand between overrides.
+    arguments, rest = command.parse_known_intermixed_args(list(words[1:]))
+    for word in rest:
+        if word.startswith("-"):
+            raise InputError(_explain_unknown_option(word, words, options))
+    if rest:
+        command.error(f"unexpected argument {rest[0]}")
+    arguments.command = words[0]
+    return arguments
 
 
-def _unknown(command: str, option: str, known: Sequence[str]) -> InputError:
-    return InputError(
-        f"{command} has no option {option}.{did_you_mean(option, known)} "
-        f"brainnet {command} --help lists them."
+def _explain_unknown_option(option: str, words: Sequence[str], options: Sequence[str]) -> str:
+    """Return a message with the option, or the key of the configuration, that was meant."""
+    name, equals, value = option.lstrip("-").partition("=")
+    name = name.replace("-", "_")
+    hint = did_you_mean(option.partition("=")[0], options)
+    keys = find_intended(name, [*KEYS_BY_PATH, *list_groups()])
+    keys = [key for key in keys if key.rpartition(".")[2] == name] or ([] if hint else keys)
+    if keys:
+        following = words[list(words).index(option) + 1 :][:1]
+        if not equals and following and "=" not in following[0]:
+            value = following[0]
+        typed = " or ".join(f"{key}={value or '...'}" for key in keys)
+        hint = f" Keys are typed without dashes: {typed}."
+    return f"{words[0]} has no option {option}.{hint} brainnet {words[0]} --help lists the options."
+
+
+def _build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
+    """Return the parser of `brainnet`, and those of its commands by name."""
+    parser = CommandParser(
+        prog="brainnet",
+        usage="brainnet COMMAND ... (brainnet COMMAND --help shows the options of a command)",
+        description="Neural networks as a glass box: every part named, observed and explained.",
+        epilog=_MAIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="show the version")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(title="commands", metavar="", dest="command")
+    for add in (_add_train, _add_evaluate, _add_predict, _add_export, _add_explain, _add_kernels):
+        add(commands)
+    return parser, dict(commands.choices)
+
+
+def _add_command(
+    commands: Any, usage: str, short: str, description: str, epilog: str
+) -> CommandParser:
+    command: CommandParser = commands.add_parser(
+        usage.split()[0],
+        usage=f"brainnet {usage}",
+        help=short,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return command
+
+
+def _add_train(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "train [key=value ...] [options]",
+        "train a network; -m trains one run per combination of values",
+        _TRAIN_DESCRIPTION,
+        "",
+    )
+    add = parser.add_argument
+    add("overrides", nargs="*", default=[], metavar="key=value", help="see Groups and Keys below")
+    add("-m", "--multirun", action="store_true", help="run every combination of values a,b,c")
+    add("-c", "--cfg", choices=("job", "hydra", "all"), help="show the configuration, do not run")
+    add("-p", "--package", help="the part of the configuration to show")
+    add("--resolve", action="store_true", help="resolve interpolations in what is shown")
+    add("-cd", "--config-dir", metavar="FOLDER", help="folder of your own groups and choices")
+    add("-cn", "--config-name", metavar="NAME", help="file to start from instead of train.yaml")
+    add("-cp", "--config-path", metavar="FOLDER", help="folder to use instead of brainnet's own")
+    add("-i", "--info", nargs="?", const="all", metavar="TOPIC", help="where values come from")
+    add("--hydra-help", action="store_true", help="help of Hydra (https://hydra.cc)")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "evaluate RUN [key=value ...] [--json]",
+        "evaluate the best checkpoint of a run on rows it was not trained on",
+        "Evaluate the best checkpoint of a run on its test rows, or on other data.",
+        _EVALUATE_EPILOG,
+    )
+    _add_run(parser)
+    parser.add_argument("--json", action="store_true", help="write one JSON object")
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "predict RUN --input FILE [options]",
+        "predict the rows of a file, with probabilities",
+        "Predict the rows of a file with the best checkpoint of a run, in their order: the class\n"
+        "and the probability of every class, or the numbers in their own units. Rows are given as\n"
+        "in the data of the run, neither scaled nor encoded. Memory does not grow with the rows.",
+        f"{_RUN_KEYS_HELP}\n{_PREDICT_EXAMPLES}",
+    )
+    _add_run(parser)
+    add = parser.add_argument
+    add(
+        "--input",
+        metavar="FILE",
+        required=True,
+        help="CSV, TSV, Parquet, .npy or .npz; - is standard input. For a network of images: a "
+        "folder, an image, IDX, .npy or .npz",
+    )
+    add("--output", metavar="FILE", help=".csv, .jsonl or .parquet; CSV to standard output if none")
+    add("--to", choices=("csv", "jsonl", "parquet"), help="format, if not that of the suffix")
+    add(
+        "--keep",
+        metavar="COLUMN,...",
+        default=[],
+        type=lambda names: [name for name in names.split(",") if name],
+        help="input columns to write before each prediction",
+    )
+    add(
+        "--unknown",
+        choices=("ignore", "error"),
+        default="ignore",
+        help="category not seen in training: encode it as none of the known ones, or stop",
+    )
+    add("--broken", choices=("error", "skip"), help="unreadable image file: stop, or leave it out")
+    add("--no-header", action="store_true", help="the first line is a row; columns as in training")
+    add("--overwrite", action="store_true", help="replace an existing output file")
+
+
+def _add_export(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "export RUN --to onnx|torch|json [options]",
+        "write the network as one file for other programs",
+        "Write the best checkpoint of a run as one file that needs no brainnet: raw rows in,\n"
+        "neither scaled nor encoded, predictions out. docs/export.md describes each format.",
+        f"{_RUN_KEYS_HELP}\n{_EXPORT_EXAMPLES}",
+    )
+    _add_run(parser)
+    add = parser.add_argument
+    add(
+        "--to",
+        choices=("onnx", "torch", "json"),
+        required=True,
+        help='onnx: for any ONNX runtime, needs pip install "brainnet[onnx]"; torch: a '
+        "torch.export program; json: readable text that 30 lines of NumPy run, dense layers only",
+    )
+    add("--output", metavar="FILE", help="default: network.onnx|.pt2|.json in the run's folder")
+    add("--overwrite", action="store_true", help="replace an existing output file")
+
+
+def _add_explain(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "explain [CONCEPT] [--run RUN [--row N] [--input FILE]] [--json]",
+        "explain a concept, the numbers of a run, or the prediction of a row",
+        "Explain a concept: in a brain, in plain words, in mathematics, in a worked example, in\n"
+        "code and in TensorBoard. Without CONCEPT: all eleven. With a run: in its numbers. With a\n"
+        "row: how its prediction is computed, which inputs mattered, and what went wrong.",
+        _EXPLAIN_EPILOG,
+    )
+    add = parser.add_argument
+    add("words", nargs="*", default=[], metavar="CONCEPT", help="name of a concept")
+    add("--run", metavar="RUN", help=f"{_RUN_HELP}; uses its best weights")
+    add("--row", metavar="N", type=int, help="row of the run's data, counted from 0")
+    add("--input", metavar="FILE", help="take the row from this file, or this image; - is stdin")
+    add("--json", action="store_true", help="write JSON")
+
+
+def _add_kernels(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "kernels build|status|clean",
+        "compile the C++ kernels, show which path is used, or remove them",
+        "Networks compute the same with and without the C++ kernels, but faster with them.",
+        _KERNELS_EPILOG,
+    )
+    parser.add_argument("action", choices=("build", "status", "clean"))
+    parser.add_argument("--force", action="store_true", help="build: compile again")
+
+
+def _add_run(parser: CommandParser) -> None:
+    parser.add_argument("run", metavar="RUN", help=_RUN_HELP)
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="see keys below"
     )
 
 
-OWN = ("network._target_", "activation._target_", "loss._target_")
+def _describe_groups() -> Iterator[str]:
+    yield "Groups (group=choice)\n"
+    for group in list_groups():
+        if group != "hydra":
+            yield f"  {group}\n"
+            choices = list_choices(group)
+            width = max(len(choice.name) for choice in choices)
+            for choice in choices:
+                yield f"    {choice.name:<{width}}  {choice.meaning}\n"
 
-RUNS = "paths.runs"
+
+def _describe_keys() -> Iterator[str]:
+    yield "Keys (key=value)\n"
+    for key in KEYS:
+        if not key.path.endswith("._target_"):
+            yield f"  {key.path}\n      {key.meaning}: {key.type.description}\n"
 
 
-def load_named_run(command: str, typed: Flags, usage: str) -> TrainedModel:
-    """The run that was named, with consent to the classes that were typed.
+def load_named_run(run: str, overrides: Sequence[str], command: str) -> "TrainedModel":
+    """Load the run that a command names.
 
     Args:
-        command: that was typed.
-        typed: the words behind it.
-        usage: a line on how to type it.
+        run: a folder, latest, or a checkpoint file.
+        overrides: `paths.runs`, and the classes of the run that the user allows.
+        command: name of the command, for messages.
 
     Raises:
-        InputError: when no run is named, or something else is typed.
+        InputError: there is no such run, or another key was typed.
     """
-    names = [word for word in typed.words if "=" not in word or Path(word).exists()]
-    if len(names) != 1:
-        raise InputError(
-            f"{command} needs one run: its folder, latest, or a checkpoint file; got "
-            f"{' '.join(names) or 'none'}.\n{usage}"
-        )
-    pairs = (word.partition("=") for word in typed.words if word != names[0])
-    given = {key: bare(value) for key, _, value in pairs}
-    for key in given:
-        if key not in (*OWN, RUNS):
+    # These import torch, which `brainnet --help` does not need.
+    from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
+    from brainnet.inference.trained_model import load
+    from brainnet.training.run_directory import find_run
+
+    values = {}
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if key not in _RUN_KEYS:
             raise InputError(
-                f"{command} takes the network as it was trained: {key} has no place here."
-                f"{did_you_mean(key, (*OWN, RUNS))}"
+                f"{command} uses the network as it was trained: {key} cannot be set here."
+                f"{did_you_mean(key, _RUN_KEYS)}"
             )
-    runs = Path(given.pop(RUNS, "runs"))
-    consent = TargetAllowList(typed=frozenset(given.values()), roots=read_allowed_roots())
-    trained = load(find_run(names[0], runs), consent=consent)
-    for key, value in given.items():
+        values[key] = value.strip("'\"")
+    runs = Path(values.pop("paths.runs", "runs"))
+    allow_list = TargetAllowList(typed=frozenset(values.values()), roots=read_allowed_roots())
+    trained = load(find_run(run, runs), consent=allow_list)
+    for key, value in values.items():
         stored = trained.config.get(key.partition(".")[0], {}).get("_target_")
         if value != stored:
             raise InputError(f"{key}={value}: the run was trained with {stored}. Leave it out.")
     return trained
+
+
+_MAIN_EPILOG = """\
+examples:
+  brainnet train
+  brainnet train data=moons network.hidden=[8,8] optimizer.lr=0.01
+  brainnet evaluate latest
+  brainnet predict latest --input rows.csv --output predictions.csv
+  brainnet export latest --to onnx
+  brainnet explain weights
+  brainnet explain --run latest --row 0
+  brainnet kernels status
+  tensorboard --logdir runs
+
+RUN is the folder of a run, latest, or a checkpoint file.
+"""
+
+_TRAIN_DESCRIPTION = """\
+Train a network, observe it, and write the run to runs/NAME/TIME. Without arguments: the digits.
+
+examples:
+  brainnet train
+  brainnet train data=moons network.hidden=[8,8] optimizer.lr=0.01
+  brainnet train data=diabetes loss=huber optimizer=sgd optimizer.momentum=0.9
+  brainnet train -m optimizer.lr=0.1,0.01,0.001 seed=0,1,2      every combination, one run each
+  brainnet train experiment=deep_sigmoid
+  brainnet train resume=latest trainer.max_epochs=60
+  brainnet train network=custom network._target_=their.module.Net
+
+Hydra needs quotes around values with other characters than letters, digits and -_./: and blanks,
+and so does the shell: 'data.path="my (1).csv"'."""
+
+_EVALUATE_EPILOG = """\
+keys:
+  data.path=FILE             all rows of another table, or all images of another folder, read as
+                             the data of the run; columns and classes are matched by name
+  data.target=COLUMN         the target column, if it has another name
+  data.missing=drop          leave out rows with missing values
+  data=..., data.*           other data, scaled as the data of the run
+  seed=...                   other rows, for generated data
+  paths.runs=FOLDER          folder in which latest is looked up
+
+examples:
+  brainnet evaluate latest
+  brainnet evaluate latest data.path=other.csv
+  brainnet evaluate runs/digits/2026-01-31_12-00-00 --json
+  brainnet evaluate runs/moons/2026-01-31_12-00-00/checkpoints/last.ckpt
+  brainnet evaluate latest data=moons data.noise=0.3
+"""
+
+_PREDICT_EXAMPLES = """\
+examples:
+  brainnet predict latest --input rows.csv --output predictions.csv
+  brainnet predict latest --input rows.csv --keep id --output predictions.parquet
+  brainnet predict latest --input rows.csv | head
+  cat rows.csv | brainnet predict latest --input - --to jsonl
+"""
+
+_EXPORT_EXAMPLES = """\
+examples:
+  brainnet export latest --to onnx
+  brainnet export latest --to torch --output iris.pt2
+  brainnet export runs/iris/2026-01-31_12-00-00 --to json --overwrite
+"""
+
+_EXPLAIN_EPILOG = """\
+With --run, paths.runs=FOLDER and network|activation|loss|data._target_=CLASS may be added.
+
+examples:
+  brainnet explain
+  brainnet explain learning-rate --json
+  brainnet explain --run latest
+  brainnet explain neurons --run runs/digits/2026-01-31_12-00-00
+  brainnet explain --run latest --row 3
+  brainnet explain --run latest --row 0 --input new.csv
+  brainnet explain --run latest --input squirrel.png
+"""
+
+_KERNELS_EPILOG = """\
+actions:
+  build      compile the kernels into the cache; needs g++ or clang++ (or CXX)
+  status     show which path computes on each device, and why
+  clean      remove all compiled kernels
+
+environment:
+  BRAINNET_KERNELS   auto (fastest available path) or reference (PyTorch operations only)
+  BRAINNET_CACHE     folder of the cache
+"""

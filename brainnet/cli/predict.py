@@ -7,16 +7,17 @@ import sys
 import tempfile
 import threading
 import time
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, cast, get_args
+from typing import BinaryIO
 
 import torch
 
 from brainnet.cli.exit_codes import TERMINATED, print_message
-from brainnet.cli.options import Flags, load_named_run, parse_options
+from brainnet.cli.options import load_named_run
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import UnknownCategories
 from brainnet.data.table_files import open_table
@@ -36,24 +37,7 @@ from brainnet.inference.predict import (
 from brainnet.inference.trained_model import TrainedModel
 from brainnet.learning.predictions import use_threads
 
-BROKEN = "--broken"
-
-OPTIONS = {
-    "--input": "FILE",
-    "--output": "FILE",
-    "--to": "csv|parquet|jsonl",
-    "--keep": "COLUMN,...",
-    "--unknown": "ignore|error",
-    BROKEN: "refuse|skip",
-}
-
 NO_HEADER = "--no-header"
-
-SWITCHES = ("--overwrite", NO_HEADER)
-
-OF_TABLES = ("--keep", "--unknown", NO_HEADER)
-
-UNSEEN = get_args(UnknownCategories)
 
 STANDARD = "-"
 
@@ -61,28 +45,22 @@ NAMED = 5
 
 SECONDS_BETWEEN = 0.2  # of two lines of progress
 
-NEEDS = "Usage: brainnet predict RUN --input FILE, as in brainnet predict latest --input rows.csv"
 
-
-def run(words: Sequence[str]) -> int:
+def run_predict(arguments: Namespace) -> int:
     """Predict as the words ask for; returns the exit code.
 
     Raises:
         InputError: when there is no such run, or the rows cannot be answered; then nothing is
             left of the output.
     """
-    typed = parse_options("predict", words, OPTIONS, SWITCHES)
-    trained = load_named_run("predict", typed, NEEDS)
-    if "--input" not in typed.values:
-        raise InputError(f"predict needs rows to answer.\n{NEEDS}")
-    output = output_of(typed)
-    form = infer_format(output, typed.values.get("--to"))
-    unknown = unknown_of(typed)
-    keep = [name for name in typed.values.get("--keep", "").split(",") if name]
+    trained = load_named_run(arguments.run, arguments.overrides, "predict")
+    output = output_of(arguments.output)
+    form = infer_format(output, arguments.to)
+    unknown: UnknownCategories = arguments.unknown
     with ExitStack() as stack:
-        source = stack.enter_context(source_of(typed.values["--input"]))
-        check_output(output, source, form, overwrite="--overwrite" in typed.switches)
-        parts = parts_of(trained, source, keep, typed)
+        source = stack.enter_context(source_of(arguments.input))
+        check_output(output, source, form, overwrite=arguments.overwrite)
+        parts = parts_of(trained, source, arguments)
         stack.enter_context(left_by_terminating())
         stack.enter_context(use_threads(max(1, torch.get_num_threads() - 1)))
         to = stack.enter_context(output_to(output))
@@ -135,7 +113,7 @@ def copied(given: BinaryIO, copy: Path) -> None:
 
 
 def parts_of(
-    trained: TrainedModel, source: Path, keep: Sequence[str], typed: Flags
+    trained: TrainedModel, source: Path, arguments: Namespace
 ) -> Iterator[PredictionBatch]:
     """The rows of a file, of the kind that the network learnt from.
 
@@ -144,15 +122,16 @@ def parts_of(
     """
     learnt = trained.encoder
     if isinstance(learnt, ImageEncoder):
-        for option in OF_TABLES:
-            if option in typed.values or option in typed.switches:
-                raise InputError(f"{option} is for tables; this network learnt from pictures.")
-        broken = typed.values.get(BROKEN, "refuse")
-        if broken not in ("refuse", "skip"):
-            raise InputError(f"{BROKEN} takes refuse or skip; got {broken}.")
-        return read_image_batches(learnt, source, skip=broken == "skip")
-    if BROKEN in typed.values:
-        raise InputError(f"{BROKEN} is for pictures; this network learnt from a table.")
+        given = {
+            "--keep": arguments.keep,
+            "--unknown": arguments.unknown != "ignore",
+            NO_HEADER: arguments.no_header,
+        }
+        for option in (option for option, value in given.items() if value):
+            raise InputError(f"{option} is for tables; this network learnt from pictures.")
+        return read_image_batches(learnt, source, skip=arguments.broken == "skip")
+    if arguments.broken is not None:
+        raise InputError("--broken is for pictures; this network learnt from a table.")
     if source.is_dir():
         raise InputError(
             f"{source} is a folder, and this network learnt from a table: name one file with the "
@@ -161,7 +140,8 @@ def parts_of(
     data = trained.config.get("data") or {}
     header, csv = data.get("header"), data.get("csv")
     try:
-        file = open_table(source, header=False if NO_HEADER in typed.switches else header, csv=csv)
+        chosen = False if arguments.no_header else header
+        file = open_table(source, header=chosen, csv=csv)
     except InputError as error:
         said, asks, _ = str(error).partition("If it is a row, set data.header=false")
         if not asks:
@@ -170,28 +150,20 @@ def parts_of(
             f"{said}If it is a row, add {NO_HEADER}: the columns then come in the order of "
             f"training, {join_names(learnt.raw_names, NAMED)}."
         ) from error
-    check_kept(keep, file.columns)
-    note_unused(find_unused_columns(trained, learnt, file, keep), source)
-    return read_table_batches(learnt, file, keep=keep)
+    check_kept(arguments.keep, file.columns)
+    note_unused(find_unused_columns(trained, learnt, file, arguments.keep), source)
+    return read_table_batches(learnt, file, keep=arguments.keep)
 
 
-def unknown_of(typed: Flags) -> UnknownCategories:
-    """What to do with a category that training never saw."""
-    chosen = typed.values.get("--unknown", "ignore")
-    if chosen not in UNSEEN:
-        raise InputError(f"--unknown takes {' or '.join(UNSEEN)}; got {chosen}.")
-    return cast(UnknownCategories, chosen)
-
-
-def output_of(typed: Flags) -> Path | None:
+def output_of(typed: str | None) -> Path | None:
     """The file to write to; None for the standard output.
 
     Raises:
         InputError: it is a folder, or no file can be called so.
     """
-    if "--output" not in typed.values:
+    if typed is None:
         return None
-    output = Path(typed.values["--output"]).expanduser()
+    output = Path(typed).expanduser()
     try:
         folder = output.is_dir()
     except OSError as error:  # a name of more letters than there can be

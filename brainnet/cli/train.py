@@ -6,15 +6,16 @@ import re
 import shlex
 import sys
 import textwrap
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
-from hydra.core.global_hydra import GlobalHydra
+from hydra.conf import OverridesConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
@@ -24,7 +25,6 @@ from rich.table import Column, Table
 from rich.text import Text
 from torch import distributed
 
-from brainnet.cli.evaluate import own_choice, runs_of
 from brainnet.cli.exit_codes import (
     BUG,
     DONE,
@@ -34,170 +34,56 @@ from brainnet.cli.exit_codes import (
     WRONG_INPUT,
     report_errors,
 )
-from brainnet.config import instantiate as targets
 from brainnet.config.components import build_components
 from brainnet.config.compose import (
     VERSION_BASE,
-    Arguments,
-    Composer,
+    ConfigFiles,
     build_allow_list,
     check_hydra,
-    find_conf_directory,
-    parse,
-    without_leftovers,
+    compose_config,
+    drop_unused_keys,
+    expand_sweep,
+    parse_overrides,
+    resolve_config,
 )
-from brainnet.config.instantiate import Builder, TargetAllowList
-from brainnet.config.resume import check_keeps, compose_resumed, read_stored_config
-from brainnet.config.schema import (
-    Config,
-    build_name_kind,
-    check_begun,
-    check_config,
-    check_hidden,
-    to_plain,
-)
+from brainnet.config.instantiate import TargetAllowList, check_targets
+from brainnet.config.resume import compose_resumed, find_stored_data_choice
+from brainnet.config.schema import RUN_NAME, Config, check_config, check_hidden_layers
 from brainnet.data.dataset import Dataset
 from brainnet.data.datasets import resolve_paths
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import TIME_FORMAT, ColumnEncoder, TableEncoder
-from brainnet.errors import InputError
+from brainnet.errors import InputError, quote_value
 from brainnet.explanation.formatting import format_number
 from brainnet.files import iterate_numbered, remove_empty_folders, remove_if_unused
-from brainnet.training.fit import RunResult, train
-from brainnet.training.run_directory import Run, RunDirectory, find_run, lock_run
+from brainnet.training.fit import train
+from brainnet.training.run_directory import Run, RunDirectory, lock_run
 
-
-@contextmanager
-def left_alone() -> Iterator[None]:
-    """Forget what Lightning leaves of a distributed run: its variables and its process group.
-
-    With them the next job would take itself for one of the processes of the last.
-    """
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
-        os.environ.clear()
-        os.environ.update(before)
-
-
-MOST_FOR_A_CORE = 4
-
-"""Processes: each of them holds all libraries in memory."""
-
-
-def crowded(trainer: Mapping[str, object]) -> str:
-    """A line on processes that have to share processor cores; empty where they need not.
-
-    Raises:
-        InputError: they are so many that none would get anywhere.
-    """
-    devices, accelerator = trainer.get("devices"), trainer.get("accelerator", "auto")
-    other = torch.cuda.is_available() or torch.backends.mps.is_available()
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not other)
-    cores = os.cpu_count() or 1
-    if not on_cpu or not isinstance(devices, int) or devices <= cores:
-        return ""
-    if devices > MOST_FOR_A_CORE * cores:
-        raise InputError(
-            f"trainer.devices={devices} asks for as many processes, and this processor has {cores} "
-            f"cores. Set trainer.devices={cores}, or at most {MOST_FOR_A_CORE * cores} to try "
-            "something out."
-        )
-    return (
-        f"{devices} processes share the {cores} cores of this processor (trainer.devices="
-        f"{devices}): they will wait for each other."
-    )
-
-
-def is_first() -> bool:
-    """Whether this process speaks for a distributed run; Lightning numbers the others from 1."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-MOST = 12  # columns named of each kind
-
-WIDEST = 100
-
-KINDS = {"number": "numbers", "category": "words", "boolean": "yes or no", "date": "dates"}
-
-
-def columns_told(data: Dataset) -> list[str]:
-    """Lines that name the columns of a table by what they are taken for, or the size of pictures.
-
-    None for data that come with brainnet, or as arrays.
-    """
-    learnt = data.encoder
-    if isinstance(learnt, ImageEncoder):
-        return [_pictures_told(data, learnt)]
-    if not isinstance(learnt, TableEncoder) or not learnt.columns:
-        return []
-    lines = [f"to learn {_asked(data)}, from {_counted(len(data), 'row')} of {data.name}"]
-    for kind, name in KINDS.items():
-        own = [_named(column) for column in learnt.columns if column.kind == kind]
-        if own:
-            more = [f"and {len(own) - MOST:,} more"] if len(own) > MOST else []
-            lines += _folded(name, ", ".join([*own[:MOST], *more]))
-    return lines
-
-
-def _pictures_told(data: Dataset, learnt: ImageEncoder) -> str:
-    """The pictures in a line, with the size and the colours that all of them were brought to."""
-    colours = "in colour" if learnt.channels == 3 else "grey"
-    count = _counted(len(data), "picture")
-    return f"to learn {_asked(data)}, from {count} of {learnt.height} x {learnt.width}, {colours}"
-
-
-def _asked(data: Dataset) -> str:
-    """The classes by name where they are few, or the numbers that are to be told."""
-    answers = data.class_names
-    if answers:
-        return " or ".join(answers) if len(answers) <= 3 else f"{len(answers):,} classes"
-    kind = "a number" if len(data.target_names) == 1 else "numbers"
-    return f"{', '.join(data.target_names)} ({kind})"
-
-
-def _named(column: ColumnEncoder) -> str:
-    if column.kind == "category":
-        how = "each a vector that is learnt" if column.is_embedded else "an input each"
-        return f"{column.name} ({len(column.values):,}, {how})"
-    if column.kind == "boolean":
-        return f"{column.name} ({' = 0, '.join(column.values)} = 1)"
-    if column.format == TIME_FORMAT:
-        return f"{column.name} (hours since midnight)"
-    return column.name
-
-
-def _folded(name: str, told: str) -> Iterator[str]:
-    yield from textwrap.wrap(
-        told,
-        WIDEST,
-        initial_indent=f"  {name:<11}",
-        subsequent_indent=" " * 13,
-        break_on_hyphens=False,
-    )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-Task = Callable[[DictConfig], float | None]
-
-NAME = build_name_kind()
-
-RUN_DIR = "hydra.run.dir"
-
-FULL_ERROR = "HYDRA_FULL_ERROR"
+# From harmless to grave. A bug outweighs a failed training; an interruption outweighs all.
+_SEVERITY = (DONE, WRONG_INPUT, TRAINING_FAILED, BUG, INTERRUPTED, TERMINATED)
+_STOPPED = (INTERRUPTED, TERMINATED)
+_SCORES = ("accuracy/test", "r2/test", "loss/test")
+_RUN_DIR = "hydra.run.dir"
+_MAX_PROCESSES_PER_CORE = 4
+# The longest list of columns that is printed, and the widest line of it.
+_MAX_COLUMNS = 12
+_LINE_WIDTH = 100
+_COLUMN_KINDS = {
+    "number": "numbers",
+    "category": "categories",
+    "boolean": "yes/no",
+    "date": "dates",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run to be: its checked configuration, and the run it goes on with, if any.
+    """One run to train.
 
-    In a sweep `words` are the overrides of the job.
+    Attributes:
+        config: its checked configuration.
+        resume: the run that it continues, if any.
+        words: its overrides, in a sweep.
     """
 
     config: Config
@@ -207,228 +93,167 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What was typed, with all that follows from it before a run begins.
+    """What was typed, and what follows from it before a run begins.
 
     Attributes:
-        arguments: the words, read.
-        composer: composes the same files again, for each job of a sweep.
-        config: the configuration, Hydra's own node included; values of a sweep are not in it.
-        consent: which classes the words allow.
+        overrides: what was typed, parsed.
+        files: where YAML files are read from.
+        allow_list: classes that the user allows.
+        config: the configuration with Hydra's own node, without the values of a sweep.
+        is_sweep: whether several jobs run.
     """
 
-    arguments: Arguments
-    composer: Composer
+    overrides: list[Override]
+    files: ConfigFiles
+    allow_list: TargetAllowList
     config: DictConfig
-    consent: TargetAllowList
+    is_sweep: bool
 
     @classmethod
-    def begin(cls, arguments: Arguments) -> "Session":
-        """Compose what was typed, and check what Hydra would build of it, were it only to show it.
+    def start(cls, words: Sequence[str], files: ConfigFiles, *, multirun: bool) -> "Session":
+        """Compose what was typed, and check what Hydra would instantiate.
 
         Raises:
-            InputError: when it cannot be composed, or names what is not allowed.
+            InputError: it cannot be composed, or names a class that is not allowed.
         """
-        composer = Composer.over(arguments)
-        parsed = composer.parsed(arguments.overrides)
-        arguments = replace(arguments, overrides=(*choice_of_run(parsed), *arguments.overrides))
-        consent = build_allow_list(parsed)
-        config = composer.compose(arguments.overrides, sweep=arguments.multirun)
-        check_hydra(config, consent)
-        return cls(arguments, composer, config, consent)
+        overrides = parse_overrides(words, files)
+        overrides = parse_overrides(find_stored_data_choice(overrides), files) + overrides
+        allow_list = build_allow_list(overrides)
+        swept = [override for override in overrides if override.is_sweep_override()]
+        config = compose_config([each for each in overrides if each not in swept], files)
+        check_hydra(config, allow_list)
+        is_sweep = multirun or config.hydra.mode == RunMode.MULTIRUN
+        if swept and not is_sweep:
+            raise InputError(
+                f"{swept[0].input_line} has several values: add -m to run each of them, or write "
+                f"a list as {swept[0].key_or_group}=[...]."
+            )
+        return cls(overrides, files, allow_list, config, is_sweep)
 
-    @property
-    def sweeps(self) -> bool:
-        """Whether several jobs were asked for, by `-m` or by `hydra.mode` in a file."""
-        return self.arguments.multirun or self.config.hydra.mode == RunMode.MULTIRUN
-
-    def job(self, config: DictConfig, choices: Mapping[str, str | None]) -> Job:
-        """What one composed configuration asks for, once it passed every check.
+    def create_job(
+        self, composed: DictConfig, choices: Mapping[str, object], words: Sequence[str] = ()
+    ) -> Job:
+        """Check one composed configuration, and return the run that it describes.
 
         Args:
-            config: the configuration, with or without Hydra's own node.
-            choices: the choice in each group; a run without a name is called after its data.
+            composed: with or without Hydra's own node.
+            choices: the choice of each group.
+            words: the overrides of the job, in a sweep.
 
         Raises:
-            InputError: at the first check it does not pass.
+            InputError: a check failed.
         """
-        own, run = to_plain(config), None
-        check_begun(own)
-        if own.get("resume") is not None:
-            if self.sweeps:
-                raise InputError("resume goes on with one run: leave -m out.")
-            own, run = compose_resumed(own, self.composer.parsed(self.arguments.overrides))
-        check_config(own)
+        config, run = resolve_config(composed), None
+        if config.get("resume") is not None:
+            if self.is_sweep:
+                raise InputError("resume continues one run: leave -m out.")
+            config, run = compose_resumed(config, self.overrides)
+        check_config(config)
         if run is None:
-            check_hidden(own)
-        targets.check_targets(own, self.consent)
-        typed = self.composer.parsed(self.arguments.overrides)
-        own = without_leftovers(own, typed, self.consent)
-        own["data"] = resolve_paths(own["data"])
-        if own.get("name") is None:
-            own["name"] = name_of(own["data"], str(choices["data"]))
-        return Job(own, run)
+            check_hidden_layers(config)
+        check_targets(config, self.allow_list)
+        config = drop_unused_keys(config, self.overrides, self.allow_list)
+        config["data"] = resolve_paths(config["data"])
+        if config.get("name") is None:
+            config["name"] = name_run(config["data"], str(choices["data"]))
+        return Job(config, run, tuple(words))
 
-    def jobs(self) -> list[Job]:
-        """Check and list every job; a sweeper that decides as it goes shows only its first words.
+    def create_jobs(self) -> list[Job]:
+        """Check and return every job; for another sweeper than Hydra's, only its base job.
 
         Raises:
-            InputError: at the first job that does not pass.
+            InputError: a job failed a check.
         """
-        words = self.composer.jobs(self.config) if self.sweeps else None
-        if words is None:
-            return [self.job(self.config, self.config.hydra.runtime.choices)]
-        configs = [self.composer.compose(job) for job in words]
-        for config in configs:
-            check_hydra(config, self.consent)
-        hydras = len(self.config.hydra.overrides.hydra)
-        return [
-            replace(self.job(config, config.hydra.runtime.choices), words=tuple(job[hydras:]))
-            for config, job in zip(configs, words, strict=True)
-        ]
+        jobs = expand_sweep(self.config, self.overrides, self.files) if self.is_sweep else None
+        if jobs is None:
+            return [self.create_job(self.config, self.config.hydra.runtime.choices)]
+        created = []
+        for words in jobs:
+            config = compose_config(parse_overrides(words, self.files), self.files)
+            check_hydra(config, self.allow_list)
+            node = config.hydra
+            created.append(self.create_job(config, node.runtime.choices, node.overrides.task))
+        return created
 
-    @property
-    def typed_folder(self) -> Path | None:
-        """The folder of `hydra.run.dir=...`: how Lightning tells its processes where to join."""
-        for override in self.composer.parsed(self.arguments.overrides):
-            if override.key_or_group == RUN_DIR:
-                return Path(str(self.config.hydra.run.dir))
+    def find_typed_directory(self) -> Path | None:
+        """Return `hydra.run.dir=...`, which tells Lightning's processes which run they join."""
+        if any(override.key_or_group == _RUN_DIR for override in self.overrides):
+            return Path(str(self.config.hydra.run.dir))
         return None
 
-    def enter(self, task: Task, folder: Path) -> None:
-        """Let Hydra run the jobs in `folder`.
 
-        Args:
-            task: called with the configuration of each job, Hydra's own node left out.
-            folder: of the run or, in a sweep, of all its jobs.
-        """
-        kept = [w for w in self.arguments.overrides if not w.startswith(f"{RUN_DIR}=")]
-        # Flags first: Hydra's parser takes none between two overrides.
-        mode = ["--multirun"] if self.sweeps else []
-        words = [*self.arguments.options(), *mode, *kept, *self._places(folder)]
-
-        def job(config: DictConfig) -> float | None:
-            with typed_again(self.arguments.options()):
-                return task(config)
-
-        hydra_main(job, self.arguments, words)
-
-    def _places(self, folder: Path) -> list[str]:
-        if not self.sweeps:
-            return [f"{RUN_DIR}={quoted(str(folder))}"]
-        # run.dir too: it is what Lightning hands on to the processes it starts for a job.
-        job_folder = quoted("${hydra.sweep.dir}/${hydra.sweep.subdir}")
-        sweep = f"hydra.sweep.dir={quoted(str(folder))}"
-        return [sweep, f"{RUN_DIR}={job_folder}"]
-
-
-def choice_of_run(overrides: Sequence[Override]) -> list[str]:
-    """The kind of data of the run that is gone on with: keys of these can be typed alone."""
-    named = [each for each in overrides if each.key_or_group == "resume"]
-    if not named or named[-1].is_sweep_override() or named[-1].value() is None:
-        return []
-    check_keeps(overrides, "resume")
-    try:
-        run = find_run(str(named[-1].value()), runs_of(overrides))
-        return own_choice(overrides, read_stored_config(run))
-    except InputError:  # it is told where the run is needed
-        return []
-
-
-def name_of(data: Mapping[str, Any], choice: str) -> str:
-    """What a run is called that was given no name: after the file it learns from, if there is one.
+def name_run(data: Mapping[str, Any], choice: str) -> str:
+    """Return the name of a run: of the file that it learns from, else of the choice of data.
 
     Example:
-        >>> name_of({"path": "houses/prices 2025.csv"}, "table")
+        >>> name_run({"path": "houses/prices 2025.csv"}, "table")
         'prices 2025'
-        >>> name_of({"path": "Küche & co.csv"}, "table")
+        >>> name_run({"path": "Küche & co.csv"}, "table")
         'Küche co'
     """
     path = data.get("path")
     stem = Path(str(path)).resolve().name.partition(".")[0] if path else ""
-    if not NAME.accepts(stem):
+    if not RUN_NAME.accepts(stem):
         stem = " ".join(re.sub(r"[^\w .,=+-]|^\W+", " ", stem)[:100].split())
-    return stem if NAME.accepts(stem) else choice
+    return stem if RUN_NAME.accepts(stem) else choice
 
 
-def show(arguments: Arguments) -> int:
-    """Let Hydra show what `--cfg`, `--info` and the like ask for."""
-    hydra_main(lambda config: None, arguments, [*arguments.flags, *arguments.overrides])
-    return 0
+def run_train(arguments: Namespace) -> int:
+    """Train as typed; returns the exit code.
 
-
-def hydra_main(task: Task, arguments: Arguments, words: list[str]) -> None:
-    """Enter Hydra by its front door, with words of our own in the place of those typed."""
-    folder = str(arguments.config_path or find_conf_directory())
-    decorated = hydra.main(
-        version_base=VERSION_BASE, config_path=folder, config_name=arguments.config_name
-    )(task)
-    GlobalHydra.instance().clear()  # the composer's; it goes on by itself
-    with words_typed([sys.argv[0], *words]), errors_raised():
-        decorated()
-
-
-@contextmanager
-def typed_again(options: list[str]) -> Iterator[None]:
-    """Inside a job: leave in `sys.argv` what runs this very job again.
-
-    Lightning starts the other processes of a distributed run from `sys.argv` and tells them
-    `hydra.run.dir`. Without this they would start the whole sweep again, in other folders.
+    Raises:
+        InputError: something typed is wrong; nothing was written.
     """
-    running = HydraConfig.get()
-    searching = [word for word in running.overrides.hydra if word.startswith("hydra.searchpath=")]
-    words = [sys.argv[0], "train", *options, *searching, *running.overrides.task]
-    with words_typed(words):
-        yield
+    files = ConfigFiles.select(arguments.config_path, arguments.config_name, arguments.config_dir)
+    session = Session.start(arguments.overrides, files, multirun=arguments.multirun)
+    shown = _list_display_flags(arguments)
+    if shown:
+        _call_hydra(lambda config: None, files, [*shown, *arguments.overrides])
+        return DONE
+    jobs = session.create_jobs()
+    runs = Path(jobs[0].config["paths"]["runs"])
+    directory = session.find_typed_directory() or _plan_directory(jobs, runs)
+    runner = JobRunner(session, runs, arguments.debug)
+    with remove_if_unused(directory):
+        try:
+            with suppress(SweepStopped):
+                runner.run_all(directory)
+        finally:
+            _remove_unused_sweep(directory)
+    if not session.is_sweep:
+        return runner.results[-1].code
+    print_sweep_table([*runner.results, *runner.list_skipped(jobs)])
+    return find_worst_code(runner.results)
 
 
-@contextmanager
-def errors_raised() -> Iterator[None]:
-    """Let errors come out of Hydra as they are; it would print them and exit with 1."""
-    before = os.environ.get(FULL_ERROR)
-    os.environ[FULL_ERROR] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[FULL_ERROR]
-        else:
-            os.environ[FULL_ERROR] = before
+def _list_display_flags(arguments: Namespace) -> list[str]:
+    """Return the options with which Hydra shows something instead of running it."""
+    values = {"--cfg": arguments.cfg, "--info": arguments.info}
+    flags = [word for flag, value in values.items() if value for word in (flag, value)]
+    flags += ["--hydra-help"] if arguments.hydra_help else []
+    if flags and arguments.package:
+        flags += ["--package", arguments.package]
+    return [*flags, "--resolve"] if flags and arguments.resolve else flags
 
 
-@contextmanager
-def words_typed(words: list[str]) -> Iterator[None]:
-    """Put words into `sys.argv`, and put back what was there."""
-    before = sys.argv
-    sys.argv = words
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
-def quoted(text: str) -> str:
-    """A text as Hydra reads it back unchanged from an override."""
-    escaped = text.replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-SWEEP = "multirun.yaml"
-# From harmless to grave: input outweighs nothing but success, and a bug of ours all the rest.
-GRAVITY = (DONE, WRONG_INPUT, TRAINING_FAILED, BUG, INTERRUPTED, TERMINATED)
-
-SHOWN = ("accuracy/test", "r2/test", "loss/test")
+def _plan_directory(jobs: Sequence[Job], runs: Path) -> Path:
+    """Return the directory of the run or, in a sweep, of its jobs."""
+    if jobs[0].resume is not None:
+        return jobs[0].resume.folder.path
+    names = {job.config["name"] for job in jobs}
+    path = RunDirectory.plan(runs, names.pop() if len(names) == 1 else "sweep").path
+    return next(candidate for candidate in iterate_numbered(path) if not candidate.exists())
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How one job ended.
+class JobResult:
+    """The result of one job.
 
     Attributes:
-        folder: its own.
-        words: that it was run with.
+        folder: its directory.
+        words: its overrides.
         code: its exit code.
-        metric: what a sweep is judged by, the lowest validation loss of the job; None where there
-            is none.
+        metric: its lowest validation loss, by which a sweep is judged; None if there is none.
     """
 
     folder: RunDirectory
@@ -436,183 +261,116 @@ class Ending:
     code: int
     metric: float | None = None
 
-    def summary(self) -> dict[str, Any]:
-        """What the job wrote of itself; nothing when it never began."""
+    def read_summary(self) -> dict[str, Any]:
+        """Return what the job wrote; its state is "not started" if it wrote nothing."""
         try:
             return self.folder.read_summary()
         except InputError:
             return {"state": "not started"}
 
 
-def worst(endings: Sequence[Ending]) -> int:
-    """The gravest exit code; one that is none of ours counts as a bug."""
-    codes = (ending.code if ending.code in GRAVITY else BUG for ending in endings)
-    return max(codes, key=GRAVITY.index, default=DONE)
-
-
-def best(endings: Sequence[Ending]) -> int | None:
-    """Which job had the lowest validation loss, the first of several; None where none has one."""
-    known = {
-        number: ending.metric
-        for number, ending in enumerate(endings)
-        if ending.metric is not None and math.isfinite(ending.metric)
-    }
-    return min(known, key=lambda number: known[number], default=None)
-
-
-def tell_table(endings: Sequence[Ending]) -> None:
-    """Show on stdout what all jobs have in common, a line for each with what differs, the best."""
-    if not endings:
-        return
-    common = [word for word in endings[0].words if all(word in each.words for each in endings)]
-    place = _common_folder([ending.folder.path for ending in endings])
-    summaries = [ending.summary() for ending in endings]
-    metrics = [summary.get("metrics") or {} for summary in summaries]
-    tags = [tag for tag in SHOWN if any(tag in found for found in metrics)]
-    # Words are the user's: a bracket in them is no markup, and none of them is cut.
-    folded = [Column(name, overflow="fold") for name in ("overrides", "state", *tags, "folder")]
-    table = Table(Column("job", no_wrap=True), *folded, box=None, pad_edge=False)
-    winner = best(endings) if len(endings) > 1 else None
-    for number, (ending, summary, found) in enumerate(
-        zip(endings, summaries, metrics, strict=True)
-    ):
-        own = " ".join(word for word in ending.words if word not in common)
-        scores = [f"{found[tag]:.4g}" if found.get(tag) is not None else "" for tag in tags]
-        job = f"{number} *" if number == winner else number
-        cells = (job, own, summary["state"], *scores, ending.folder.path.relative_to(place))
-        table.add_row(*(Text(str(cell)) for cell in cells))
-    console = Console(highlight=False)
-    console.print()
-    for name, words in (("all jobs", " ".join(common)), ("folder", str(place))):
-        if words:
-            console.print(Text(f"{name}: {words}"), soft_wrap=True)
-    with console.capture() as drawn:
-        console.print(table)
-    console.file.writelines(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
-    if winner is not None:
-        loss = format_number(endings[winner].metric)
-        console.print(Text(f"* the best: job {winner}, whose validation loss was lowest, {loss}"))
-
-
-def tidy(folder: Path) -> None:
-    """Take back what Hydra noted of a sweep of which no job began."""
-    if folder.is_dir() and [path.name for path in folder.iterdir()] == [SWEEP]:
-        (folder / SWEEP).unlink()
-
-
-def _common_folder(paths: Sequence[Path]) -> Path:
-    """The deepest folder that holds all of them."""
-    return next(
-        folder for folder in paths[0].parents if all(folder in path.parents for path in paths)
-    )
-
-
-STOPPED = (INTERRUPTED, TERMINATED)
-
-
 class SweepStopped(BaseException):
-    """An interrupted job takes the jobs after it along; Hydra would go on after an Exception."""
-
-
-def run(words: Sequence[str], *, debug: bool = False) -> int:
-    """Train as the words ask for; returns the exit code.
-
-    Raises:
-        InputError: when anything typed is wrong; then nothing was written.
-    """
-    session = Session.begin(parse(words))
-    if session.arguments.shows:
-        return show(session.arguments)
-    jobs = session.jobs()
-    runs = Path(jobs[0].config["paths"]["runs"])
-    folder = session.typed_folder or planned(jobs, runs)
-    training = Training(session, runs, debug)
-    with remove_if_unused(folder):
-        try:
-            with suppress(SweepStopped):
-                session.enter(training.job, folder)
-        finally:
-            tidy(folder)
-    if not session.sweeps:
-        return training.endings[-1].code
-    tell_table([*training.endings, *training.not_begun(jobs)])
-    return worst(training.endings)
-
-
-def planned(jobs: Sequence[Job], runs: Path) -> Path:
-    """The folder of the run or, in a sweep, of its jobs."""
-    if jobs[0].resume is not None:
-        return jobs[0].resume.folder.path
-    names = {job.config["name"] for job in jobs}
-    folder = RunDirectory.plan(runs, names.pop() if len(names) == 1 else "sweep").path
-    return next(path for path in iterate_numbered(folder) if not path.exists())
+    """Ends a sweep when one of its jobs was interrupted; Hydra continues after an Exception."""
 
 
 @dataclass(slots=True)
-class Training:
-    """What Hydra calls for each job, and how the jobs ended.
+class JobRunner:
+    """Trains the jobs of a session one after the other.
 
     Attributes:
         session: what was typed.
-        runs: the folder of all runs.
-        debug: whether tracebacks are wanted.
-        endings: of every job so far.
-        metric: what a sweeper minimises, of the job that ended last: its best validation loss.
-        place: the folder of the job under way; another than Hydra's where that was taken.
+        runs: the directory of all runs.
+        debug: whether tracebacks are shown.
+        results: of every job so far.
     """
 
     session: Session
     runs: Path
     debug: bool
-    endings: list[Ending] = field(default_factory=list)
-    metric: float | None = None
-    place: RunDirectory = field(init=False)
+    results: list[JobResult] = field(default_factory=list)
+    _folder: RunDirectory = field(init=False)
+    _metric: float | None = field(init=False, default=None)
 
-    def job(self, config: DictConfig) -> float | None:
-        """Train one job; its errors are told here, so that the jobs after it go on."""
+    def run_all(self, directory: Path) -> None:
+        """Train all jobs.
+
+        Args:
+            directory: of the run or, in a sweep, of all its jobs.
+        """
+        config, files = self.session.config, self.session.files
+        if not (self.session.is_sweep or config.hydra.callbacks or config.hydra.job.chdir):
+            # Hydra would compose the configuration twice more to call the same function.
+            config.hydra.run.dir = str(directory)
+            config.hydra.runtime.output_dir = str(directory.absolute())
+            HydraConfig.instance().set_config(config)
+            try:
+                self.run_job(config)
+            finally:
+                HydraConfig.instance().cfg = None
+            return
+        words = [str(each.input_line) for each in self.session.overrides]
+        words = [word for word in words if not word.startswith(f"{_RUN_DIR}=")]
+        job_directory = directory
+        if self.session.is_sweep:
+            # Lightning passes run.dir to the processes that it starts for a job.
+            job_directory = Path("${hydra.sweep.dir}/${hydra.sweep.subdir}")
+            words += [f"hydra.sweep.dir={quote_value(str(directory))}"]
+        words += [f"{_RUN_DIR}={quote_value(str(job_directory))}"]
+        # Hydra's parser accepts no option between two overrides.
+        flags = ["--multirun"] if self.session.is_sweep else []
+        _call_hydra(self.run_job, files, [*flags, *words])
+
+    def run_job(self, config: DictConfig) -> float | None:
+        """Train one job; errors are reported here, so that the jobs after it still run.
+
+        Returns:
+            The lowest validation loss, which sweepers minimize.
+        """
         running = HydraConfig.get()
-        self.place = RunDirectory(as_typed(Path(running.runtime.output_dir)), self.runs)
-        made_by_hydra = self.place.path
         words = tuple(running.overrides.task)
-        self.metric = None
-        if self.session.sweeps:
-            say(f"\njob {running.job.num}: {' '.join(words)}")
-        with left_alone():
+        if self.session.is_sweep:
+            _write_line(f"\njob {running.job.num}: {' '.join(words)}")
+        path = Path(running.runtime.output_dir)
+        if path.is_relative_to(Path.cwd()):
+            path = path.relative_to(Path.cwd())
+        self._folder, self._metric = RunDirectory(path, self.runs), None
+        arguments = self._list_job_arguments(running.overrides)
+        with _replace_argv(arguments), _restore_process_state():
             code = report_errors(lambda: self._train(config), debug=self.debug)
-        remove_empty_folders([made_by_hydra])
-        self.endings.append(Ending(self.place, words, code, self.metric))
-        if self.session.sweeps and code in STOPPED:
+        remove_empty_folders([path])
+        self.results.append(JobResult(self._folder, words, code, self._metric))
+        if self.session.is_sweep and code in _STOPPED:
             raise SweepStopped
-        return self.metric
+        return self._metric
 
-    def not_begun(self, jobs: Sequence[Job]) -> list[Ending]:
-        """The jobs after one that was interrupted, and which it took along."""
-        if not self.endings or self.endings[-1].code not in STOPPED:
-            return []
-        folder, code = self.endings[0].folder.path.parent, self.endings[-1].code
-        begun = len(self.endings)
-        return [
-            Ending(RunDirectory(folder / str(number), self.runs), job.words, code)
-            for number, job in enumerate(jobs[begun:], begun)
-        ]
+    def _list_job_arguments(self, overrides: OverridesConf) -> list[str]:
+        """Return the arguments that run this job alone.
+
+        Lightning starts the other processes of a distributed run from `sys.argv`, which would
+        start the whole sweep again.
+        """
+        files = self.session.files
+        hydra_words = [] if files.extra_directory else list(overrides.hydra)
+        search_path = [word for word in hydra_words if word.startswith("hydra.searchpath=")]
+        return ["train", *files.to_flags(), *search_path, *overrides.task]
 
     def _train(self, config: DictConfig) -> int:
-        job = self.session.job(config, HydraConfig.get().runtime.choices)
-        with claimed(self.place, job.resume) as self.place:
-            parts = build_components(job.config, Builder(self.session.consent), self.place.path)
-            warning = crowded(parts.trainer)
-            if warning and is_first():
-                say(warning)
-            if is_first() and job.resume is None and not self.endings:
-                for line in columns_told(parts.data.dataset):
-                    say(line)
+        job = self.session.create_job(config, HydraConfig.get().runtime.choices)
+        with _claim_directory(self._folder, job.resume) as self._folder:
+            parts = build_components(job.config, self.session.allow_list, self._folder.path)
+            warning = check_process_count(parts.trainer)
+            if _is_main_process() and warning:
+                _write_line(warning)
+            if _is_main_process() and job.resume is None and not self.results:
+                for line in describe_dataset(parts.data.dataset):
+                    _write_line(line)
             result = train(
                 parts.network,
                 parts.data,
                 loss=parts.loss,
                 optimizer=parts.optimizer,
                 schedule=parts.schedule,
-                folder=self.place,
+                folder=self._folder,
                 seed=job.config["seed"],
                 trainer=parts.trainer,
                 observe=parts.observe,
@@ -621,53 +379,214 @@ class Training:
                 config=parts.config,
                 resume=job.resume,
             )
-        self.metric = result.best
-        if is_first():
-            say("\n".join([result.summary, *profiles(self.place.path)]))
+        self._metric = result.best
+        if _is_main_process():
+            profiles = sorted(self._folder.path.glob("*profile*"))
+            _write_line("\n".join([result.summary, *(f"profile  {file}" for file in profiles)]))
             if result.signal is not None:
-                say(self._go_on(result))
-        return 0 if result.signal is None else 128 + result.signal
+                # Allowed classes must be typed again.
+                targets = [
+                    o.input_line for o in self.session.overrides if "_target_" in o.input_line
+                ]
+                command = shlex.join([f"resume={result.folder}", *map(str, targets)])
+                _write_line(f"continue with    brainnet train {command}")
+        return DONE if result.signal is None else 128 + result.signal
 
-    def _go_on(self, result: RunResult) -> str:
-        """The command that goes on with an interrupted run; consent must be typed again."""
-        typed = [word for word in self.session.arguments.overrides if "_target_=" in word]
-        words = [f"resume={result.folder}", *typed]
-        return " ".join(["go on    brainnet train", *map(shlex.quote, words)])
+    def list_skipped(self, jobs: Sequence[Job]) -> list[JobResult]:
+        """Return the jobs that did not start because an earlier one was interrupted."""
+        if not self.results or self.results[-1].code not in _STOPPED:
+            return []
+        parent, code = self.results[0].folder.path.parent, self.results[-1].code
+        started = len(self.results)
+        return [
+            JobResult(RunDirectory(parent / str(number), self.runs), job.words, code)
+            for number, job in enumerate(jobs[started:], started)
+        ]
 
 
 @contextmanager
-def claimed(folder: RunDirectory, resume: Run | None) -> Iterator[RunDirectory]:
-    """The folder to train in, claimed before loggers and profilers are told of it.
-
-    It is taken back where no run begins in it.
-    """
-    if resume is not None and is_first():
+def _claim_directory(folder: RunDirectory, resume: Run | None) -> Iterator[RunDirectory]:
+    """Claim the directory of a new run; remove it again if no run begins in it."""
+    if resume is not None and _is_main_process():
         with lock_run(resume.folder.path):
-            pass  # said now rather than when all rows are read; held it is while it is trained
-    if resume is not None or not is_first():
+            pass  # fails before the rows are read if another command trains this run
+    if resume is not None or not _is_main_process():
         yield folder
         return
-    place = folder.claim()
+    claimed = folder.claim()
     try:
-        yield place
+        yield claimed
     except BaseException:
-        if not place.has_summary:
-            place.abandon()
+        if not claimed.has_summary:
+            claimed.abandon()
         raise
 
 
-def profiles(folder: Path) -> list[str]:
-    """Where a profiler told what took how long, if there was one."""
-    return [f"profile  {file}" for file in sorted(folder.glob("*profile*"))]
+def _call_hydra(task: Callable[[DictConfig], object], files: ConfigFiles, words: list[str]) -> None:
+    """Call `hydra.main` with the given command line."""
+    decorated = hydra.main(
+        version_base=VERSION_BASE, config_path=str(files.primary_directory), config_name=files.name
+    )(task)
+    with _replace_argv([*words, *files.build_search_path(words)]), _restore_process_state():
+        # Hydra re-raises errors instead of printing them.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        decorated()
 
 
-def as_typed(folder: Path) -> Path:
-    """The folder as seen from here, where that is shorter: Hydra makes it absolute."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+@contextmanager
+def _replace_argv(words: Sequence[str]) -> Iterator[None]:
+    previous = sys.argv
+    sys.argv = [previous[0], *words]
+    try:
+        yield
+    finally:
+        sys.argv = previous
 
 
-def say(message: str) -> None:
-    """Write a line on stdout."""
+@contextmanager
+def _restore_process_state() -> Iterator[None]:
+    """Restore the environment variables, and end the process group of a distributed run.
+
+    With them, the next job would be mistaken for a process of this one.
+    """
+    environment = dict(os.environ)
+    try:
+        yield
+    finally:
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def check_process_count(trainer: Mapping[str, object]) -> str:
+    """Return a warning if processes on the CPU share cores; empty otherwise.
+
+    Raises:
+        InputError: there are more than four processes per core.
+    """
+    devices, accelerator = trainer.get("devices"), trainer.get("accelerator", "auto")
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
+    cores = os.cpu_count() or 1
+    if not on_cpu or not isinstance(devices, int) or devices <= cores:
+        return ""
+    if devices > _MAX_PROCESSES_PER_CORE * cores:
+        raise InputError(
+            f"trainer.devices={devices} starts {devices} processes, and this processor has {cores} "
+            f"cores. Set trainer.devices={cores} (at most {_MAX_PROCESSES_PER_CORE * cores})."
+        )
+    return (
+        f"warning: {devices} processes share the {cores} cores of this processor "
+        f"(trainer.devices={devices}) and slow each other down."
+    )
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def find_worst_code(results: Sequence[JobResult]) -> int:
+    """Return the most severe exit code; an unknown code counts as a bug."""
+    codes = (result.code if result.code in _SEVERITY else BUG for result in results)
+    return max(codes, key=_SEVERITY.index, default=DONE)
+
+
+def _find_best(results: Sequence[JobResult]) -> int | None:
+    """Return the index of the job with the lowest validation loss, if there are several jobs."""
+    losses = {
+        number: result.metric
+        for number, result in enumerate(results)
+        if result.metric is not None and math.isfinite(result.metric)
+    }
+    return min(losses, key=lambda number: losses[number], default=None) if results[1:] else None
+
+
+def print_sweep_table(results: Sequence[JobResult]) -> None:
+    """Print what all jobs have in common, one line per job with what differs, and the best job."""
+    if not results:
+        return
+    common = [word for word in results[0].words if all(word in each.words for each in results)]
+    parent = Path(os.path.commonpath([result.folder.path.parent for result in results]))
+    summaries = [result.read_summary() for result in results]
+    scores = [summary.get("metrics") or {} for summary in summaries]
+    tags = [tag for tag in _SCORES if any(tag in values for values in scores)]
+    folded = [Column(name, overflow="fold") for name in ("overrides", "state", *tags, "folder")]
+    table = Table(Column("job", no_wrap=True), *folded, box=None, pad_edge=False)
+    best = _find_best(results)
+    for number, (result, summary, values) in enumerate(
+        zip(results, summaries, scores, strict=True)
+    ):
+        cells = [
+            f"{number} *" if number == best else number,
+            " ".join(word for word in result.words if word not in common),
+            summary["state"],
+            *(f"{values[tag]:.4g}" if values.get(tag) is not None else "" for tag in tags),
+            result.folder.path.relative_to(parent),
+        ]
+        # As `Text`, brackets in overrides are not read as markup.
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    console = Console(highlight=False)
+    console.print()
+    for name, words in (("all jobs", " ".join(common)), ("folder", str(parent))):
+        if words:
+            console.print(Text(f"{name}: {words}"), soft_wrap=True)
+    with console.capture() as capture:
+        console.print(table)
+    console.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    if best is not None:
+        loss = format_number(results[best].metric)
+        console.print(Text(f"* best: job {best}, with the lowest validation loss, {loss}"))
+
+
+def _remove_unused_sweep(directory: Path) -> None:
+    """Remove the file that Hydra writes for a sweep, if no job began."""
+    if directory.is_dir() and [path.name for path in directory.iterdir()] == ["multirun.yaml"]:
+        (directory / "multirun.yaml").unlink()
+
+
+def describe_dataset(data: Dataset) -> list[str]:
+    """Return lines with the target and the columns of a table, or the size of images.
+
+    Empty for built-in data and arrays.
+    """
+    encoder = data.encoder
+    classes = data.class_names
+    if classes:
+        target = " or ".join(classes) if len(classes) <= 3 else f"{len(classes):,} classes"
+    else:
+        noun = "a number" if len(data.target_names) == 1 else "numbers"
+        target = f"{', '.join(data.target_names)} ({noun})"
+    if isinstance(encoder, ImageEncoder):
+        color = "in color" if encoder.channels == 3 else "grey"
+        size = f"{encoder.height} x {encoder.width}"
+        return [f"predict {target}, from {len(data):,} images of {size}, {color}"]
+    if not isinstance(encoder, TableEncoder) or not encoder.columns:
+        return []
+    lines = [f"predict {target}, from {len(data):,} rows of {data.name}"]
+    for kind, name in _COLUMN_KINDS.items():
+        columns = [_describe_column(column) for column in encoder.columns if column.kind == kind]
+        if len(columns) > _MAX_COLUMNS:
+            columns[_MAX_COLUMNS:] = [f"and {len(columns) - _MAX_COLUMNS:,} more"]
+        lines += textwrap.wrap(
+            ", ".join(columns),
+            _LINE_WIDTH,
+            initial_indent=f"  {name:<11}",
+            subsequent_indent=" " * 13,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def _describe_column(column: ColumnEncoder) -> str:
+    if column.kind == "category":
+        how = "embedded" if column.is_embedded else "one-hot"
+        return f"{column.name} ({len(column.values):,}, {how})"
+    if column.kind == "boolean":
+        return f"{column.name} ({' = 0, '.join(column.values)} = 1)"
+    return f"{column.name} (hours since midnight)" if column.format == TIME_FORMAT else column.name
+
+
+def _write_line(message: str) -> None:
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Build the data, network, loss, optimizer and callbacks of a run from its configuration."""
+"""Components of a run, built from its checked configuration."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -12,7 +12,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from brainnet.config.instantiate import DATAMODULE_KEYS, Builder, check_parameters, has_parameter
+from brainnet.config.instantiate import (
+    DATAMODULE_KEYS,
+    TargetAllowList,
+    check_parameters,
+    has_parameter,
+    instantiate,
+    resolve_target,
+)
 from brainnet.config.schema import Config
 from brainnet.data.datamodule import DataModule
 from brainnet.data.validation import get_total_memory
@@ -30,131 +37,25 @@ from brainnet.training.callbacks import Observe
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.trainer import build_profiler
 
-
-def build_datamodule(config: Mapping[str, Any], build: Builder) -> DataModule:
-    """Build the data of a configuration; the source's own keys stand beside those of the module.
-
-    Args:
-        config: its `data` group, and `seed`.
-        build: builds what it names.
-
-    Raises:
-        InputError: where a class is not allowed or refuses its keys, or the rows cannot be read.
-    """
-    options = dict(config["data"])
-    rows = {key: options.pop(key) for key in DATAMODULE_KEYS if key in options}
-    keys = [key for key in options if key != "_target_"]
-    check_parameters(keys, build.target(options, "data"), "data", beside=DATAMODULE_KEYS)
-    return DataModule(build.instance(options, "data"), seed=config["seed"], **rows)
-
-
-BYTES = 4  # of a number in 32 bits
-
-COPIES = 2  # each weight and its gradient; what the optimizer keeps comes on top
-
-UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
-
-
-def check_memory_fits(sizes: Sequence[int], embeddings: Mapping[int, int] | None = None) -> None:
-    """Hold a network of these layers against the memory of this machine.
-
-    Args:
-        sizes: inputs, neurons of each hidden layer, outputs.
-        embeddings: how many codes there are, by the column of the inputs that holds them.
-
-    Raises:
-        InputError: when its weights and their gradients alone need more than there is.
-    """
-    tables = [(codes, choose_width(codes)) for codes in (embeddings or {}).values()]
-    seen = sizes[0] + sum(width - 1 for _, width in tables)
-    numbers = sum((inputs + 1) * neurons for inputs, neurons in pairwise([seen, *sizes[1:]]))
-    numbers += sum(codes * width for codes, width in tables)
-    needed = BYTES * COPIES * numbers
-    there = get_total_memory()
-    if there is not None and needed > there:
-        raise InputError(
-            f"that network needs {amount(needed)} of memory for its weights and their gradients; "
-            f"this machine has {amount(there)}. Set network.hidden to fewer neurons."
-        )
-
-
-def amount(number: float) -> str:
-    """A number of bytes as people say it.
-
-    Example:
-        >>> amount(2_560_000_000_000)
-        '2.6 TB'
-    """
-    unit = 0
-    while number >= 999.5 and unit < len(UNITS) - 1:
-        number, unit = number / 1000, unit + 1
-    return f"{number:.2g} {UNITS[unit]}" if number < 10 else f"{number:.0f} {UNITS[unit]}"
-
-
-def build_network(
-    config: Mapping[str, Any],
-    build: Builder,
-    *,
-    inputs: int,
-    outputs: int,
-    embeddings: Mapping[int, int] | None = None,
-    image_shape: Sequence[int] | None = None,
-) -> nn.Module:
-    """Build the network of a configuration; the same seed gives the same first weights.
-
-    Args:
-        config: its `network` and `activation` groups, and `seed`.
-        build: builds what it names.
-        inputs: how many numbers a row has.
-        outputs: how many numbers the network gives for it.
-        embeddings: the number of codes of each input that is a code, by its position.
-        image_shape: (height, width) or (channels, height, width) where a row is a picture. A class
-            with an argument of this name is always told of three: rows come to it flat, and it
-            may view them so.
-
-    Raises:
-        InputError: where a class is not allowed or refuses its keys, or where the network cannot
-            fit into this machine.
-    """
-    options = {
-        key: value for key, value in config["network"].items() if key not in ("inputs", "outputs")
-    }
-    seed = config.get("seed", 0)
-    torch.manual_seed(seed)  # for networks that take no generator
-    target = build.target(options, "network")
-    offered: dict[str, Any] = {"inputs": inputs, "outputs": outputs}
-    if target is Network:
-        offered = {"sizes": [inputs, *options.pop("hidden", []), outputs]}
-        check_memory_fits(offered["sizes"], embeddings)
-    offered["generator"] = torch.Generator().manual_seed(seed)
-    offered["activation"] = config["activation"]
-    if image_shape:
-        offered["image_shape"] = (1, *image_shape)[-3:]
-    if embeddings:
-        offered["embeddings"] = dict(embeddings)
-    taken = {key: value for key, value in offered.items() if has_parameter(target, key)}
-    network: nn.Module = build.instance(taken | options, "network")
-    return network
-
-
-REHEARSED_STEPS = 100
+# Each weight and its gradient, 4 bytes each; optimizer state comes on top.
+_BYTES_PER_WEIGHT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What a run is made of.
+    """The parts of a run.
 
     Attributes:
         data: the rows, split and scaled.
-        network: with sizes that follow from the data.
-        loss: the chosen one, or the one that fits the task.
-        optimizer: makes the optimizer from the parameters.
-        schedule: makes the schedule from the optimizer and the steps of the run, if there is one.
+        network: with the sizes that data and loss require.
+        loss: the chosen loss, or the default of the task.
+        optimizer: creates the optimizer from the parameters.
+        schedule: creates the schedule from the optimizer and the number of steps; None if constant.
         trainer: arguments of Lightning's Trainer.
-        observe: the watcher, if one was chosen.
-        callbacks: Lightning's own, in the order of the configuration.
-        loggers: Lightning's own, beside TensorBoard's.
-        config: the configuration with its nulls filled in.
+        observe: the observer, if one was chosen.
+        callbacks: Lightning callbacks, in the order of the configuration.
+        loggers: Lightning loggers in addition to TensorBoard.
+        config: the configuration with nulls replaced by the values that were used.
     """
 
     data: DataModule
@@ -169,154 +70,218 @@ class Components:
     config: Config
 
 
-def build_components(config: Config, build: Builder, folder: Path) -> Components:
-    """Build everything that a checked configuration asks for, and nothing that writes.
+def build_components(config: Config, allow_list: TargetAllowList, directory: Path) -> Components:
+    """Build all parts of a run; nothing is written.
 
     Args:
-        config: the configuration.
-        build: builds what it names.
-        folder: where the run will be; loggers are told.
+        config: the checked configuration.
+        allow_list: classes that the user allows.
+        directory: the run's directory, passed to loggers and the profiler.
 
     Raises:
-        InputError: where parts do not fit together, or a class refuses its keys.
+        InputError: the parts do not fit together, or a class does not accept its keys.
     """
-    filled = deepcopy(config)
-    data = build_datamodule(config, build)
-    loss = resolve_loss(filled, data, build)
-    network = resolve_network(filled, data, loss, build)
-    if config["loss"].get("_target_") is None:
-        loss = fitted_loss(filled, data, network, loss)
-    optimizer = build_optimizer(config, build)
-    schedule = build_schedule(config, build)
-    rehearse(network, optimizer, schedule)
-    observed = config["observe"].get("_target_") is not None
+    config = deepcopy(config)
+    data = build_datamodule(config, allow_list)
+    network, loss = build_network_and_loss(config, data, allow_list)
+    optimizer = _build_optimizer_factory(config, allow_list)
+    schedule = _build_schedule_factory(config, allow_list)
+    # Wrong optimizer or schedule settings are reported now, not when the training begins.
+    trial = optimizer(network.parameters())
+    if schedule is not None:
+        schedule(trial, 100)
+    trainer = dict(config["trainer"])
+    if trainer.get("profiler") is not None:
+        trainer["profiler"] = build_profiler(trainer["profiler"], directory)
+    is_observed = config["observe"].get("_target_") is not None
     return Components(
         data=data,
         network=network,
         loss=loss,
         optimizer=optimizer,
         schedule=schedule,
-        trainer=build_trainer_options(config, folder),
-        observe=build.instance(config["observe"], "observe") if observed else None,
-        callbacks=build_callbacks(config, data, build),
-        loggers=build_loggers(config, folder, build),
-        config=filled,
+        trainer=trainer,
+        observe=instantiate(config["observe"], "observe", allow_list) if is_observed else None,
+        callbacks=_build_callbacks(config, data, allow_list),
+        loggers=_build_loggers(config, directory, allow_list),
+        config=config,
     )
 
 
-def build_trainer_options(config: Config, folder: Path) -> dict[str, Any]:
-    """What goes to Lightning's Trainer; a profiler writes into the run's folder."""
-    options = dict(config["trainer"])
-    if options.get("profiler") is not None:
-        options["profiler"] = build_profiler(options["profiler"], folder)
-    return options
+def build_datamodule(config: Mapping[str, Any], allow_list: TargetAllowList) -> DataModule:
+    """Build the data module from the `data` group and the seed.
+
+    Raises:
+        InputError: the class is not allowed or does not accept its keys, or the rows cannot be
+            read.
+    """
+    options = dict(config["data"])
+    module_options = {key: options.pop(key) for key in DATAMODULE_KEYS if key in options}
+    keys = [key for key in options if key != "_target_"]
+    target = resolve_target(options.get("_target_"), "data", allow_list)
+    check_parameters(keys, target, "data", more=DATAMODULE_KEYS)
+    source = instantiate(options, "data", allow_list)
+    return DataModule(source, seed=config["seed"], **module_options)
 
 
-def resolve_loss(filled: Config, data: DataModule, build: Builder) -> nn.Module:
-    """The loss that was chosen or, where none was, the one that fits the task."""
-    if filled["loss"].get("_target_") is None:
-        filled["loss"] = {"_target_": describe_class(choose_loss(data.task))}
-    loss: nn.Module = build.instance(filled["loss"], "loss")
-    return loss
+def build_network_and_loss(
+    config: Config, data: DataModule, allow_list: TargetAllowList
+) -> tuple[nn.Module, nn.Module]:
+    """Build loss and network by the rule *data -> loss -> network* of `training.assembly`.
 
+    Args:
+        config: the configuration; the chosen loss and the sizes of the network are filled in.
+        data: the data of the run.
+        allow_list: classes that the user allows.
 
-def fitted_loss(filled: Config, data: DataModule, network: nn.Module, loss: nn.Module) -> nn.Module:
-    """The default loss of the task for the outputs that the network really has."""
-    outputs = measure_outputs(network, data)
-    chosen = choose_loss(data.task, outputs=outputs)
-    if type(chosen) is type(loss):
-        return loss
-    filled["loss"] = {"_target_": describe_class(chosen)}
-    filled["network"] = filled["network"] | {"outputs": outputs}
-    return chosen
-
-
-def resolve_network(filled: Config, data: DataModule, loss: nn.Module, build: Builder) -> nn.Module:
-    """The network, with as many inputs and outputs as data and loss ask for."""
+    Raises:
+        InputError: the configured sizes contradict the data, or a class is not allowed.
+    """
+    is_automatic = config["loss"].get("_target_") is None
+    if is_automatic:
+        config["loss"] = {"_target_": describe_class(choose_loss(data.task))}
+    loss: nn.Module = instantiate(config["loss"], "loss", allow_list)
     sizes = compute_network_sizes(loss, data)
-    for key, needed in sizes.items():
-        given = filled["network"].get(key)
-        if given is not None and given != needed:
+    for key, required in sizes.items():
+        given = config["network"].get(key)
+        if given is not None and given != required:
             raise InputError(
                 f"the network has {given} {key} (network.{key}={given}); the data "
-                f"({data.dataset.name}) need {needed}. In a new run leave network.{key} out: it "
-                "follows from the data. A trained network needs data like those it learnt from."
+                f"({data.dataset.name}) need {required}. In a new run, leave network.{key} out: "
+                "it follows from the data. A trained network needs data like its training data."
             )
-    filled["network"] = filled["network"] | sizes
+    config["network"] = config["network"] | sizes
+    embeddings = data.encoder.embeddings
     network = build_network(
-        filled,
-        build,
-        inputs=sizes["inputs"],
-        outputs=sizes["outputs"],
-        embeddings=data.encoder.embeddings,
-        image_shape=data.image_shape,
+        config, allow_list, **sizes, embeddings=embeddings, image_shape=data.image_shape
     )
     if isinstance(network, Network) and network.embeddings is not None:
-        filled["network"]["embeddings"] = network.embeddings.codes
+        config["network"]["embeddings"] = network.embeddings.codes
+    if is_automatic:
+        # A user's network determines its outputs itself, for example two for a binary task.
+        outputs = measure_outputs(network, data)
+        loss = choose_loss(data.task, outputs=outputs)
+        config["loss"] = {"_target_": describe_class(loss)}
+        config["network"] = config["network"] | {"outputs": outputs}
+    return network, loss
+
+
+def build_network(
+    config: Mapping[str, Any],
+    allow_list: TargetAllowList,
+    *,
+    inputs: int,
+    outputs: int,
+    embeddings: Mapping[int, int] | None = None,
+    image_shape: Sequence[int] | None = None,
+) -> nn.Module:
+    """Build the network; the same seed gives the same initial weights.
+
+    Args:
+        config: the groups `network` and `activation`, and `seed`.
+        allow_list: classes that the user allows.
+        inputs: number of inputs of a row.
+        outputs: number of outputs.
+        embeddings: number of codes of each input that is a category code, by its position.
+        image_shape: (height, width) or (channels, height, width) of a row that is an image. A
+            class with an argument `image_shape` receives (channels, height, width); its rows are
+            flat.
+
+    Raises:
+        InputError: the class is not allowed or does not accept its keys, or the network does not
+            fit into memory.
+    """
+    options = {k: v for k, v in config["network"].items() if k not in ("inputs", "outputs")}
+    seed = config.get("seed", 0)
+    torch.manual_seed(seed)  # for classes that take no generator
+    target = resolve_target(options.get("_target_"), "network", allow_list)
+    offered: dict[str, Any] = {"inputs": inputs, "outputs": outputs}
+    if target is Network:
+        offered = {"sizes": [inputs, *options.pop("hidden", []), outputs]}
+        _check_memory(offered["sizes"], embeddings or {})
+    offered["generator"] = torch.Generator().manual_seed(seed)
+    offered["activation"] = config["activation"]
+    if image_shape:
+        offered["image_shape"] = (1, *image_shape)[-3:]
+    if embeddings:
+        offered["embeddings"] = dict(embeddings)
+    # A class receives only what its constructor has an argument for.
+    accepted = {key: value for key, value in offered.items() if has_parameter(target, key)}
+    network: nn.Module = instantiate(accepted | options, "network", allow_list)
     return network
 
 
-def build_optimizer(config: Config, build: Builder) -> OptimizerFactory:
-    """A function of the parameters, since these exist only once the network does."""
+def _check_memory(sizes: Sequence[int], embeddings: Mapping[int, int]) -> None:
+    """Check that weights and gradients of a dense network fit into this machine's memory.
+
+    Raises:
+        InputError: they need more memory than the machine has.
+    """
+    tables = [(codes, choose_width(codes)) for codes in embeddings.values()]
+    inputs = sizes[0] + sum(width - 1 for _, width in tables)
+    weights = sum((fan_in + 1) * neurons for fan_in, neurons in pairwise([inputs, *sizes[1:]]))
+    weights += sum(codes * width for codes, width in tables)
+    required, available = _BYTES_PER_WEIGHT * weights, get_total_memory()
+    if available is not None and required > available:
+        raise InputError(
+            f"that network needs {required / 1e9:,.3g} GB of memory for its weights and their "
+            f"gradients; this machine has {available / 1e9:,.3g} GB. Set network.hidden to fewer "
+            "neurons."
+        )
+
+
+def _build_optimizer_factory(config: Config, allow_list: TargetAllowList) -> OptimizerFactory:
     options = {
-        # PyTorch's own type of `betas`; YAML has no tuples.
+        # PyTorch expects `betas` as a tuple, which YAML does not have.
         key: tuple(value) if isinstance(value, list) else value
         for key, value in config["optimizer"].items()
     }
-    return lambda parameters: build.instance(options | {"params": parameters}, "optimizer")
+    return lambda parameters: instantiate(options | {"params": parameters}, "optimizer", allow_list)
 
 
-def build_schedule(config: Config, build: Builder) -> ScheduleFactory | None:
-    """A function of the optimizer and the steps of the run, which fill in what is null."""
+def _build_schedule_factory(config: Config, allow_list: TargetAllowList) -> ScheduleFactory | None:
     options = config["schedule"]
     if options.get("_target_") is None:
         return None
 
-    def schedule_for(optimizer: Optimizer, total_steps: int) -> LRScheduler:
-        from_run = fill_run_settings(optimizer, total_steps)
+    def create_schedule(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        settings = fill_run_settings(optimizer, total_steps)
         filled = {
-            key: from_run.get(key) if value is None else value for key, value in options.items()
+            key: settings.get(key) if value is None else value for key, value in options.items()
         }
-        schedule: LRScheduler = build.instance(filled | {"optimizer": optimizer}, "schedule")
+        schedule: LRScheduler = instantiate(
+            filled | {"optimizer": optimizer}, "schedule", allow_list
+        )
         return schedule
 
-    return schedule_for
+    return create_schedule
 
 
-def rehearse(
-    network: nn.Module, optimizer: OptimizerFactory, schedule: ScheduleFactory | None
-) -> None:
-    """Make optimizer and schedule once and let go of them, so that they complain now or never."""
-    made = optimizer(network.parameters())
-    if schedule is not None:
-        schedule(made, REHEARSED_STEPS)
-
-
-def build_callbacks(config: Config, data: DataModule, build: Builder) -> list[Any]:
-    """The callbacks, in the order of the configuration.
+def _build_callbacks(config: Config, data: DataModule, allow_list: TargetAllowList) -> list[Any]:
+    """Build the callbacks in the order of the configuration.
 
     Raises:
-        InputError: when one watches a curve that these data do not have.
+        InputError: a callback monitors a curve that this task does not have.
     """
     score = "r2" if data.task == "regression" else "accuracy"
     curves = [f"{name}/{part}" for name in ("loss", score) for part in ("train", "validation")]
-    found: list[Any] = []
+    callbacks: list[Any] = []
     for name, node in (config.get("callbacks") or {}).items():
-        watched = node.get("monitor", curves[0])
-        if watched not in curves:
+        curve = node.get("monitor", curves[0])
+        if curve not in curves:
             raise InputError(
-                f"callbacks.{name}.monitor={watched}: there is no such curve."
-                f"{did_you_mean(watched, curves)} The curves are {', '.join(curves)}."
+                f"callbacks.{name}.monitor={curve}: there is no such curve."
+                f"{did_you_mean(curve, curves)} The curves are {', '.join(curves)}."
             )
-        found.append(build.instance(node, f"callbacks.{name}"))
-    return found
+        callbacks.append(instantiate(node, f"callbacks.{name}", allow_list))
+    return callbacks
 
 
-def build_loggers(config: Config, folder: Path, build: Builder) -> list[Any]:
-    """The loggers beside TensorBoard; a `save_dir` that is null is the run's folder."""
-    nodes = (config.get("logger") or {}).items()
-    filled = {
-        name: node | {"save_dir": str(folder)} if node.get("save_dir", "") is None else node
-        for name, node in nodes
-    }
-    return [build.instance(node, f"logger.{name}") for name, node in filled.items()]
+def _build_loggers(config: Config, directory: Path, allow_list: TargetAllowList) -> list[Any]:
+    """Build the loggers; a `save_dir` of null is the run's directory."""
+    loggers: list[Any] = []
+    for name, node in (config.get("logger") or {}).items():
+        if node.get("save_dir", "") is None:
+            node = node | {"save_dir": str(directory)}
+        loggers.append(instantiate(node, f"logger.{name}", allow_list))
+    return loggers

@@ -1,9 +1,9 @@
-"""Instantiate objects from a configuration, under an allow-list of classes.
+"""Instantiate classes named by `_target_`, under an allow-list that denies by default.
 
-A configuration is data, and may come from somebody else. So nothing outside the allowed roots is
-even imported, and what a name leads to must be a class defined under those roots and of a family
-that a run is built from. Functions and methods never pass: a check of the prefix alone would let
-`torch.optim.optimizer.torch.load` through.
+A configuration is data and can come from another person. A name outside the allowed roots is not
+even imported, and a name under them must lead to a class that is defined there and derives from a
+base class that a run is built from. Checking the prefix of the name alone would accept
+`torch.optim.optimizer.torch.load`.
 """
 
 import importlib
@@ -19,279 +19,268 @@ from typing import Any
 from brainnet.errors import InputError, did_you_mean
 
 ALLOWED_ROOTS = ("brainnet", "torch.nn", "torch.optim", "lightning.pytorch", "torchmetrics")
+# Environment variable with more allowed modules, separated by commas.
+ALLOW_VARIABLE = "BRAINNET_ALLOW"
+# Keys of `data` that belong to the data module, whatever the class of the data.
+DATAMODULE_KEYS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 
-ALLOW = "BRAINNET_ALLOW"
-
-DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-
-# Named rather than imported, so that a check of an activation does not wait for torchmetrics.
-MODULE = "torch.nn.modules.module.Module"
-
-OPTIMIZER = "torch.optim.optimizer.Optimizer"
-
-SCHEDULE = "torch.optim.lr_scheduler.LRScheduler"
-
-METRIC = "torchmetrics.metric.Metric"
-
-CALLBACK = "lightning.pytorch.callbacks.callback.Callback"
-
-LOGGER = "lightning.pytorch.loggers.logger.Logger"
-
-DATA = "data"
-
-FAMILIES = (MODULE, OPTIMIZER, SCHEDULE, METRIC, CALLBACK, LOGGER)
-
+_DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+# Base classes are named, not imported: checking an activation must not import torchmetrics.
+_MODULE = "torch.nn.modules.module.Module"
+_OPTIMIZER = "torch.optim.optimizer.Optimizer"
+_SCHEDULE = "torch.optim.lr_scheduler.LRScheduler"
+_METRIC = "torchmetrics.metric.Metric"
+_CALLBACK = "lightning.pytorch.callbacks.callback.Callback"
+_LOGGER = "lightning.pytorch.loggers.logger.Logger"
+_BASE_CLASSES = (_MODULE, _OPTIMIZER, _SCHEDULE, _METRIC, _CALLBACK, _LOGGER)
+_DATA = "data"
 GROUP_BASE_CLASSES = {
-    "data": DATA,
-    "network": MODULE,
-    "activation": MODULE,
-    "loss": MODULE,
-    "optimizer": OPTIMIZER,
-    "schedule": SCHEDULE,
-    "observe": CALLBACK,
-    "callbacks": CALLBACK,
-    "logger": LOGGER,
+    "data": _DATA,
+    "network": _MODULE,
+    "activation": _MODULE,
+    "loss": _MODULE,
+    "optimizer": _OPTIMIZER,
+    "schedule": _SCHEDULE,
+    "observe": _CALLBACK,
+    "callbacks": _CALLBACK,
+    "logger": _LOGGER,
 }
-
-MAY_BE_NULL = ("loss", "schedule", "observe")
-
-HYDRAS_OWN = ("_args_", "_partial_", "_convert_", "_recursive_")
+_NULLABLE_GROUPS = ("loss", "schedule", "observe")
+# Keys with which `hydra.utils.instantiate` changes how a target is called.
+_HYDRA_KEYS = ("_args_", "_partial_", "_convert_", "_recursive_")
+# `nn.Module.__init__` accepts any arguments, and then rejects them.
+_MODULE_INIT = "torch.nn.modules.module.Module.__init__"
 
 
 @dataclass(frozen=True, slots=True)
 class TargetAllowList:
-    """What the person at the keyboard allowed beyond the roots.
+    """What the user allows in addition to `ALLOWED_ROOTS`.
 
     Attributes:
-        typed: the very names typed as a `_target_` on the command line.
-        roots: the modules named in BRAINNET_ALLOW.
+        typed: the names typed as a `_target_` on the command line.
+        roots: the modules listed in the environment variable BRAINNET_ALLOW.
     """
 
     typed: frozenset[str] = frozenset()
     roots: tuple[str, ...] = ()
 
+    def is_user_target(self, target: str) -> bool:
+        """Whether the user allowed this name explicitly."""
+        return target in self.typed or is_under(target, self.roots)
+
 
 def read_allowed_roots() -> tuple[str, ...]:
-    """The modules named in the environment variable BRAINNET_ALLOW, separated by commas."""
-    return tuple(root.strip() for root in os.environ.get(ALLOW, "").split(",") if root.strip())
+    """Return the modules in the environment variable BRAINNET_ALLOW."""
+    names = os.environ.get(ALLOW_VARIABLE, "").split(",")
+    return tuple(name.strip() for name in names if name.strip())
 
 
-def find_targets(node: object, place: str = "") -> Iterator[tuple[str, object]]:
-    """Every `_target_` in a tree of mappings and lists, with the dotted place that holds it.
+def is_under(name: str, roots: tuple[str, ...]) -> bool:
+    """Whether a dotted name equals one of the roots or lies under one."""
+    return any(name == root or name.startswith(f"{root}.") for root in roots)
+
+
+def join_key(path: str, key: str) -> str:
+    """Return the dotted path of a key."""
+    return f"{path}.{key}" if path else key
+
+
+def find_targets(node: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted path of every node with a `_target_`, and the target.
 
     Raises:
-        InputError: where a key would change how Hydra calls a target.
+        InputError: a key would change how Hydra calls a target.
     """
     if isinstance(node, Mapping):
         for key, value in node.items():
-            if key in HYDRAS_OWN:
+            if key in _HYDRA_KEYS:
                 raise InputError(
-                    f"{join_key(place, key)} is not allowed: brainnet builds a class from its "
-                    "_target_ and named keys alone. Remove it."
+                    f"{join_key(path, key)} is not allowed: brainnet instantiates a class from "
+                    "its _target_ and named keys only. Remove it."
                 )
             if key == "_target_":
-                yield place, value
+                yield path, value
             else:
-                yield from find_targets(value, join_key(place, str(key)))
+                yield from find_targets(value, join_key(path, str(key)))
     elif isinstance(node, list | tuple):
         for index, value in enumerate(node):
-            yield from find_targets(value, join_key(place, str(index)))
+            yield from find_targets(value, join_key(path, str(index)))
 
 
-def check_targets(config: Mapping[str, Any], consent: TargetAllowList) -> None:
-    """Resolve every `_target_` of a configuration, whether a run would use it or not.
+def check_targets(config: Mapping[str, Any], allow_list: TargetAllowList) -> None:
+    """Resolve every `_target_` of a configuration, including unused ones.
 
     Raises:
-        InputError: at the first one that the rule does not allow.
+        InputError: a target is not allowed.
     """
-    for place, target in find_targets(config):
-        if target is None and place in MAY_BE_NULL:
-            continue
-        resolve_target(target, place, consent)
+    for path, target in find_targets(config):
+        if target is not None or path not in _NULLABLE_GROUPS:
+            resolve_target(target, path, allow_list)
 
 
-def resolve_target(target: object, place: str, consent: TargetAllowList) -> type:
-    """The class that a `_target_` names, if the rule allows it at this place.
+def resolve_target(target: object, path: str, allow_list: TargetAllowList) -> type:
+    """Return the class that a `_target_` names.
+
+    Args:
+        target: value of the `_target_`.
+        path: dotted path of the node that contains it.
+        allow_list: what the user allows in addition to `ALLOWED_ROOTS`.
 
     Raises:
-        InputError: when the name is not allowed, leads nowhere, or leads to anything but a class
-            of the family that belongs at this place.
+        InputError: the name is not allowed, cannot be imported, or is not a class with the base
+            class that belongs at this path.
     """
     if target == "???":
         raise InputError(
-            f"{place} needs a class: add {place}._target_=their.module.Name, a name Python can "
+            f"{path} needs a class: add {path}._target_=their.module.Name, a name that Python can "
             "import from here."
         )
-    if not isinstance(target, str) or not DOTTED_NAME.fullmatch(target):
+    if not isinstance(target, str) or not _DOTTED_NAME.fullmatch(target):
         raise InputError(
-            f"{place}._target_ needs the dotted name of a class (torch.nn.ReLU); got {target!r}."
+            f"{path}._target_ must be the dotted name of a class (torch.nn.ReLU); got {target!r}."
         )
-    typed = target in consent.typed
-    roots = ALLOWED_ROOTS + consent.roots
-    if not typed and not is_under(target, roots):
-        raise InputError(refusal(target, place))
-    found = import_target(target, place, own=typed or is_under(target, consent.roots))
+    by_user = allow_list.is_user_target(target)
+    if not by_user and not is_under(target, ALLOWED_ROOTS):
+        raise InputError(explain_refusal(target, path))
+    found = _import_target(target, path, by_user=by_user)
     if not isinstance(found, type):
         raise InputError(
-            f"{place}._target_={target} is not allowed: it is no class but a "
-            f"{type(found).__name__}. Only classes are built from a configuration."
+            f"{path}._target_={target} is not allowed: it is not a class but a "
+            f"{type(found).__name__}. Only classes are instantiated from a configuration."
         )
-    if not typed and not is_under(found.__module__, roots):
-        raise InputError(refusal(f"{found.__module__}.{found.__qualname__}", place))
-    check_family(found, target, place, own=typed or is_under(target, consent.roots))
+    # A module under the roots also contains what it imported from elsewhere.
+    if target not in allow_list.typed and not is_under(
+        found.__module__, ALLOWED_ROOTS + allow_list.roots
+    ):
+        raise InputError(explain_refusal(f"{found.__module__}.{found.__qualname__}", path))
+    _check_base_class(found, target, path, by_user=by_user)
     return found
 
 
-def import_target(target: str, place: str, *, own: bool) -> object:
-    """What a dotted name leads to: a module, then one attribute of it, nothing deeper."""
+def _import_target(target: str, path: str, *, by_user: bool) -> object:
+    """Import a module and return one attribute of it; deeper names are not followed."""
     module_name, _, name = target.rpartition(".")
-    here = str(Path.cwd())
-    if own and here not in sys.path:
-        # An installed command does not look in the folder it is called from, as python -m does.
-        sys.path.append(here)
+    directory = str(Path.cwd())
+    if by_user and directory not in sys.path:
+        # Unlike `python -m`, an installed command does not import from the current directory.
+        sys.path.append(directory)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{place}._target_={target}: there is no module {error.name}. A _target_ is a module "
+            f"{path}._target_={target}: there is no module {error.name}. A _target_ is a module "
             "and the name of a class in it; the module must be importable from this folder."
         ) from error
-    except Exception as error:
+    except Exception as error:  # the user's module can raise anything
         raise InputError(
-            f"{place}._target_={target}: importing {module_name} failed with "
+            f"{path}._target_={target}: importing {module_name} failed with "
             f"{type(error).__name__}: {error}"
         ) from error
     try:
         return getattr(module, name)
     except AttributeError as error:
         raise InputError(
-            f"{place}._target_={target}: the module {module_name} has no {name}."
+            f"{path}._target_={target}: the module {module_name} has no {name}."
             f"{did_you_mean(name, dir(module))}"
         ) from error
 
 
-def check_family(found: type, target: str, place: str, *, own: bool) -> None:
-    """Hold a class against the family its place asks for; nested places take any family."""
-    group = place.partition(".")[0]
-    direct = place == group or (group in ("callbacks", "logger") and place.count(".") == 1)
-    family = GROUP_BASE_CLASSES.get(group) if direct else None
-    if family == DATA:
-        if not is_data(found, own=own):
+def _check_base_class(found: type, target: str, path: str, *, by_user: bool) -> None:
+    """Check the base class that belongs at this path; nested paths accept any of them."""
+    group = path.partition(".")[0]
+    is_direct = path == group or (group in ("callbacks", "logger") and path.count(".") == 1)
+    base = GROUP_BASE_CLASSES.get(group) if is_direct else None
+    if base == _DATA:
+        # Imports NumPy and torch, so only when there is data to check.
+        from brainnet.data.datasets import DATA_SOURCES
+
+        if found not in DATA_SOURCES.values() and not (
+            by_user and callable(getattr(found, "load", None))
+        ):
             raise InputError(
-                f"{place}._target_={target} is not allowed: {found.__name__} is no class of data "
-                "(brainnet.data.datasets lists those that come along)."
+                f"{path}._target_={target} is not allowed: {found.__name__} is not a data class "
+                "(brainnet.data.datasets lists the built-in ones)."
             )
         return
-    needed = FAMILIES if family is None else (family,)
+    accepted = _BASE_CLASSES if base is None else (base,)
     ancestors = {f"{parent.__module__}.{parent.__qualname__}" for parent in found.__mro__}
-    if ancestors.isdisjoint(needed):
-        kinds = ", ".join(name.rpartition(".")[2] for name in needed)
+    if ancestors.isdisjoint(accepted):
+        names = ", ".join(name.rpartition(".")[2] for name in accepted)
         raise InputError(
-            f"{place}._target_={target} is not allowed: {found.__name__} is no {kinds}."
+            f"{path}._target_={target} is not allowed: {found.__name__} is not a {names}."
         )
 
 
-def is_data(found: type, *, own: bool) -> bool:
-    """Whether a class is one of our data classes or, with consent, one that loads as they do."""
-    from brainnet.data.datasets import DATA_SOURCES  # brings NumPy and torch: only when there is data
-
-    return found in DATA_SOURCES.values() or (own and callable(getattr(found, "load", None)))
-
-
-def is_under(name: str, roots: tuple[str, ...]) -> bool:
-    """Whether a dotted name is one of the roots or lies under one."""
-    return any(name == root or name.startswith(f"{root}.") for root in roots)
-
-
-def refusal(target: str, place: str) -> str:
-    """Why a name outside the roots is refused and, where anything can, what allows it."""
-    reason = never(target, place)
+def explain_refusal(target: str, path: str) -> str:
+    """Return the message for a name outside the roots, with the ways to allow it, if any."""
+    reason = _find_obstacle(target, path)
     if reason:
-        return f"{place}._target_={target} is not allowed, and cannot be: {reason}."
+        return f"{path}._target_={target} is not allowed, and cannot be: {reason}."
     return (
-        f"{place}._target_={target} is not allowed: a configuration may name classes of "
-        f"{', '.join(ALLOWED_ROOTS)} alone.\n"
-        f"If you trust it, type it: {place}._target_={target}\n"
-        f"or allow its module:      {ALLOW}={target.rpartition('.')[0]}"
+        f"{path}._target_={target} is not allowed: a configuration may only name classes of "
+        f"{', '.join(ALLOWED_ROOTS)}.\n"
+        f"If you trust it, type it: {path}._target_={target}\n"
+        f"or allow its module:      {ALLOW_VARIABLE}={target.rpartition('.')[0]}"
     )
 
 
-def never(target: str, place: str) -> str:
-    """Why not even consent lets a name through; empty where it would, as far as can be told.
-
-    Nothing is imported to find out.
-    """
-    group = place.partition(".")[0]
-    if group not in GROUP_BASE_CLASSES:  # what Hydra builds for itself follows rules of its own
+def _find_obstacle(target: str, path: str) -> str:
+    """Return why even the user cannot allow a name; empty if unknown. Imports nothing."""
+    group = path.partition(".")[0]
+    if group not in GROUP_BASE_CLASSES:  # nodes that Hydra instantiates have rules of their own
         return ""
     module, _, name = target.rpartition(".")
     root = target.partition(".")[0]
     if root in sys.stdlib_module_names:
-        return f"{group} is built from a class made for it, and {root} comes with Python itself"
+        return f"{group} needs a class made for it, and {root} is part of the standard library"
     found = vars(sys.modules[module]).get(name) if module in sys.modules else None
     if found is None or isinstance(found, type):
         return ""
-    return f"it is no class but a {type(found).__name__}"
+    return f"it is not a class but a {type(found).__name__}"
 
 
-def join_key(place: str, key: str) -> str:
-    """The dotted place of a key."""
-    return f"{place}.{key}" if place else key
+def instantiate(options: Mapping[str, Any], path: str, allow_list: TargetAllowList) -> Any:
+    """Instantiate the class of a node with the other keys as keyword arguments.
+
+    Args:
+        options: the node, with its `_target_`; nested nodes are instantiated as well.
+        path: dotted path of the node.
+        allow_list: what the user allows in addition to `ALLOWED_ROOTS`.
+
+    Raises:
+        InputError: the class is not allowed, or does not accept a key or a value.
+    """
+    target = resolve_target(options.get("_target_"), path, allow_list)
+    arguments = {key: value for key, value in options.items() if key != "_target_"}
+    check_parameters(arguments, target, path)
+    for key, value in arguments.items():
+        arguments[key] = _instantiate_nested(value, join_key(path, key), allow_list)
+    try:
+        return target(**arguments)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {target.__name__} raised: {error}") from error
 
 
-Options = Mapping[str, Any]
-
-PLAIN_START = "torch.nn.modules.module.Module.__init__"
-# Keys of `data` that go to the split and the batches, whatever the class of the data.
-DATAMODULE_KEYS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
-
-
-@dataclass(frozen=True, slots=True)
-class Builder:
-    """Builds what `_target_` names, under one consent."""
-
-    consent: TargetAllowList
-
-    def target(self, options: Options, place: str) -> type:
-        """The class that a group of keys names.
-
-        Raises:
-            InputError: when the rule of `targets` does not allow it.
-        """
-        return resolve_target(options.get("_target_"), place, self.consent)
-
-    def instance(self, options: Options, place: str) -> Any:
-        """An object of the class that `_target_` names, called with the other keys by name.
-
-        Raises:
-            InputError: when the class is not allowed, has no such key, or refuses a value.
-        """
-        target = self.target(options, place)
-        given = {key: value for key, value in options.items() if key != "_target_"}
-        check_parameters(given, target, place)
-        given = {key: self._nested(value, join_key(place, key)) for key, value in given.items()}
-        try:
-            return target(**given)
-        except InputError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{place}: {target.__name__} says: {error}") from error
-
-    def _nested(self, value: object, place: str) -> object:
-        if isinstance(value, Mapping):
-            if "_target_" in value:
-                return self.instance(value, place)
-            return {key: self._nested(inner, join_key(place, key)) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [self._nested(inner, join_key(place, str(i))) for i, inner in enumerate(value)]
-        return value
+def _instantiate_nested(node: object, path: str, allow_list: TargetAllowList) -> object:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            return instantiate(node, path, allow_list)
+        return {k: _instantiate_nested(v, join_key(path, k), allow_list) for k, v in node.items()}
+    if isinstance(node, list):
+        return [
+            _instantiate_nested(value, join_key(path, str(index)), allow_list)
+            for index, value in enumerate(node)
+        ]
+    return node
 
 
 def list_parameters(target: type) -> list[str] | None:
-    """The names of the arguments a class takes; None when it takes any."""
-    start = inspect.getattr_static(target, "__init__")
-    if inspect.isfunction(start) and f"{start.__module__}.{start.__qualname__}" == PLAIN_START:
-        return []  # a class without one of its own; Module's takes any, and then refuses them
+    """Return the names of the constructor arguments of a class; None if it accepts any."""
+    init = inspect.getattr_static(target, "__init__")
+    if inspect.isfunction(init) and f"{init.__module__}.{init.__qualname__}" == _MODULE_INIT:
+        return []
     parameters = inspect.signature(target).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
@@ -300,23 +289,25 @@ def list_parameters(target: type) -> list[str] | None:
 
 
 def has_parameter(target: type, name: str) -> bool:
-    """Whether a class takes an argument of this very name."""
+    """Whether the constructor of a class has an argument with this name."""
     return name in (list_parameters(target) or inspect.signature(target).parameters)
 
 
 def check_parameters(
-    keys: Iterable[str], target: type, place: str, *, beside: Sequence[str] = ()
+    keys: Iterable[str], target: type, path: str, *, more: Sequence[str] = ()
 ) -> None:
-    """Hold keys against the arguments of a class, and those that go elsewhere `beside` it.
+    """Check that a class accepts keys; the keys `more` are accepted too.
 
     Raises:
-        InputError: at the first that the class does not take.
+        InputError: a key is not an argument of the class.
     """
     names = list_parameters(target)
+    if names is None:
+        return
+    known = [*names, *more]
     for key in keys:
-        if names is not None and key not in (*names, *beside):
-            known = [*names, *beside]
+        if key not in known:
             raise InputError(
-                f"{join_key(place, key)}: {target.__name__} has no such key."
+                f"{join_key(path, key)}: {target.__name__} has no such key."
                 f"{did_you_mean(key, known)} It takes {', '.join(known) or 'none'}."
             )

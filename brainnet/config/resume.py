@@ -1,4 +1,4 @@
-"""Going on with a run: what it was run with, plus the few things that may change on the way."""
+"""Configuration of a resumed run: the stored one, with the few keys that may change."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -6,236 +6,268 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from brainnet.config.schema import Config, check_config, leaves
+from brainnet.config.schema import (
+    Config,
+    check_config,
+    iterate_leaves,
+    list_choices,
+    read_choice,
+)
 from brainnet.data.datasets import IMAGES_TARGET, TABLE_TARGET, resolve_paths
 from brainnet.errors import InputError
 from brainnet.training.run_directory import Run, find_run
 
-FILES = (TABLE_TARGET, IMAGES_TARGET)
+_DEVICE_KEYS = ("accelerator", "devices", "strategy")
+_FREE_GROUPS = ("observe", "logger", "callbacks")
+_IGNORED_GROUPS = ("resume", "paths", "hydra")
+_GLOBAL_GROUPS = ("debug", "experiment")
+# Keys of a schedule that are computed from the number of steps when they are null.
+_LENGTH_KEYS = ("T_max", "total_steps", "step_size", "gamma")
+# Keys of Lightning's callbacks, loggers and Trainer that name a directory.
+_PATH_KEYS = (
+    "dirpath",
+    "save_dir",
+    "folder",
+    "root_dir",
+    "default_root_dir",
+    "log_dir",
+    "directory",
+)
 
-DEVICE = ("accelerator", "devices", "strategy")
 
-FREE_GROUPS = ("observe", "logger", "callbacks")
-
-ELSEWHERE = ("logger", "callbacks", "observe", "trainer")
-
-PLACES = ("dirpath", "save_dir", "folder", "root_dir", "default_root_dir", "log_dir", "directory")
-
-NOT_OF_THE_RUN = ("resume", "paths", "hydra")
-
-SEVERAL_AT_ONCE = ("debug", "experiment")
-
-LENGTHS = ("T_max", "total_steps", "step_size", "gamma")
-
-NOT_TOLD = "its configuration does not say how to make it again"
-
-
-def compose_resumed(config: Config, overrides: Iterable[Override]) -> tuple[Config, Run]:
-    """The configuration to go on with, and the run.
+def compose_resumed(config: Config, overrides: Sequence[Override]) -> tuple[Config, Run]:
+    """Return the configuration of a resumed run, and the run.
 
     Args:
-        config: composed from what was typed, `resume` among it.
+        config: composed from what was typed, including `resume`.
         overrides: what was typed.
 
     Raises:
-        InputError: when there is no such run, or something typed would make it another one.
+        InputError: there is no such run, or an override would change what it is trained on.
     """
-    typed = list(overrides)
-    check_keeps(typed, "resume")
-    run = find_run(str(config["resume"]), Path(str(config["paths"]["runs"])))
+    check_no_deletions(overrides, "resume")
+    runs = str(get_value(config, "paths.runs") or "runs")
+    run = find_run(str(config["resume"]), Path(runs))
     stored = read_stored_config(run)
-    stored.setdefault("paths", config["paths"])  # a run from Python may lie anywhere
+    stored.setdefault("paths", {"runs": runs})  # not stored by a run started from Python
     check_rebuildable(stored)
     check_config(stored)
-    keys = [override.key_or_group for override in typed]
-    for override in typed:
-        apply(override, config, stored, keys)
-    check_length(stored, run)
-    check_stays_inside(stored, run, keys)
+    keys = [override.key_or_group for override in overrides]
+    for override in overrides:
+        _apply_override(override, config, stored, keys)
+    _check_schedule_length(stored, run)
+    _check_paths_inside_run(stored, run, keys)
     return stored, run
 
 
 def read_stored_config(run: Run) -> Config:
-    """What a run was run with.
+    """Return the configuration that a run was started with.
 
     Raises:
-        InputError: when it is damaged, or holds what brainnet never stores.
+        InputError: it is damaged, or contains a `${...}`, which brainnet never stores.
     """
     config = run.folder.read_config()
-    for path, value in leaves(config):
+    for path, value in iterate_leaves(config):
         if isinstance(value, str) and "${" in value:
             raise InputError(
-                f"{run.folder.path}: {path}={value} in its config.yaml refers to something else; "
-                "brainnet stores plain values alone. Was the file changed by hand?"
+                f"{run.folder.path}: {path}={value} in its config.yaml is an interpolation; "
+                "brainnet stores plain values only. Was the file edited by hand?"
             )
     if "seed" not in config:
         raise InputError(f"{run.folder.path}: seed is missing in its config.yaml.")
     return config
 
 
+def find_stored_data_choice(overrides: Sequence[Override]) -> list[str]:
+    """Return the choice of data of the resumed run, so that its keys can be typed alone."""
+    named = [override for override in overrides if override.key_or_group == "resume"]
+    if not named or named[-1].is_sweep_override() or named[-1].value() is None:
+        return []
+    check_no_deletions(overrides, "resume")
+    try:
+        run = find_run(str(named[-1].value()), find_runs_directory(overrides))
+        return select_data_choice(overrides, read_stored_config(run))
+    except InputError:  # reported when the configuration of the run is needed
+        return []
+
+
+def find_runs_directory(overrides: Sequence[Override]) -> Path:
+    """Return the directory of all runs before anything is composed."""
+    typed = [override for override in overrides if override.key_or_group == "paths.runs"]
+    return Path(str(typed[-1].value())) if typed else Path("runs")
+
+
+def select_data_choice(overrides: Sequence[Override], stored: Config) -> list[str]:
+    """Return `data=CHOICE` of a run if keys of its data were typed without it."""
+    keys = [override.key_or_group for override in overrides]
+    target = get_value(stored, "data._target_")
+    if "data" in keys or target is None or not any(key.startswith("data.") for key in keys):
+        return []
+    choices = [choice.name for choice in list_choices("data")]
+    matches = [name for name in choices if read_choice("data", name).get("_target_") == target]
+    return [f"data={name}" for name in matches[:1]]
+
+
 def check_rebuildable(stored: Config) -> None:
-    """Hold a run that was started from Python against what a configuration can tell of it.
+    """Check that a run can be rebuilt from its configuration.
 
     Raises:
-        InputError: when a part of it was handed over as an object, which nothing here can build.
+        InputError: the run was started from Python with an object that is not stored.
     """
     data, network = stored.get("data"), stored.get("network")
+    not_stored = "its configuration does not say how to build it"
     if isinstance(data, Mapping) and data.get("_target_", "") is None:
-        raise InputError(_handed_over("data", data.get("name"), "its rows are not stored"))
-    # The command line stores for any class how many numbers go in and out.
+        raise InputError(
+            _explain_python_object("data", data.get("name"), "its rows are not stored")
+        )
+    # The command line stores the sizes of every network.
     if isinstance(network, Mapping) and "inputs" not in network:
-        raise InputError(_handed_over("network", network.get("_target_"), NOT_TOLD))
+        raise InputError(_explain_python_object("network", network.get("_target_"), not_stored))
     for group in ("optimizer", "schedule"):
         part = stored.get(group)
         if isinstance(part, Mapping) and "function" in part:
-            raise InputError(_handed_over(group, part["function"], NOT_TOLD))
+            raise InputError(_explain_python_object(group, part["function"], not_stored))
 
 
-def _handed_over(part: str, name: object, why: str) -> str:
+def _explain_python_object(part: str, name: object, reason: str) -> str:
     return (
-        f"the {part} of this run ({name}) was handed over in Python, and {why}. Go on in Python as "
-        "well: brainnet.fit(..., resume=RUN) trains on, "
-        "brainnet.inference.evaluate.evaluate(RUN, network, data, loss) judges."
+        f"the {part} of this run ({name}) was created in Python, and {reason}. Continue in Python: "
+        "brainnet.fit(..., resume=RUN) trains on, "
+        "brainnet.inference.evaluate.evaluate(RUN, network, data, loss) evaluates."
     )
 
 
-def check_keeps(overrides: Iterable[Override], command: str) -> None:
-    """Refuse `~`, which has nothing to take out of what was trained already.
+def check_no_deletions(overrides: Iterable[Override], command: str) -> None:
+    """Reject `~key`: nothing can be removed from a trained run.
 
     Raises:
-        InputError: at the first such word.
+        InputError: an override deletes a key.
     """
     for override in overrides:
         if override.is_delete():
             raise InputError(
-                f"{command} takes nothing away from a run: leave {override.input_line} out."
+                f"{command} removes nothing from a run: leave {override.input_line} out."
             )
 
 
-def apply(override: Override, config: Config, stored: Config, keys: Sequence[str]) -> None:
-    """Carry one typed word over into the stored configuration.
-
-    Args:
-        override: the word.
-        config: composed from all words.
-        stored: what the run was run with.
-        keys: of all words.
+def _apply_override(
+    override: Override, config: Config, stored: Config, keys: Sequence[str]
+) -> None:
+    """Copy the value of one override into the stored configuration.
 
     Raises:
-        InputError: when it would change what the run has learnt so far, or from what.
+        InputError: it would change the network or what it was trained on.
     """
     key = override.key_or_group
     group, _, rest = key.partition(".")
-    if group in NOT_OF_THE_RUN:
+    if group in _IGNORED_GROUPS:
         return
     if group == "trainer" and not rest:
+        # Another trainer means another device; the length of the run stays.
         chosen = config["trainer"]
-        stored["trainer"] |= {name: chosen[name] for name in DEVICE if name in chosen}
-    elif group in FREE_GROUPS or group == "trainer":
-        put(stored, key, look_up(config, key))
+        stored["trainer"] |= {name: chosen[name] for name in _DEVICE_KEYS if name in chosen}
+    elif group in _FREE_GROUPS or group == "trainer":
+        set_value(stored, key, get_value(config, key))
     elif not (
-        says_nothing_new(override, config, stored) or chosen_again(key, config, stored, keys)
+        changes_nothing(override, config, stored) or _is_same_choice(key, config, stored, keys)
     ):
         raise InputError(
-            f"resume goes on with the same network on the same data: {override.input_line} would "
-            "change that. What may change is trainer.*, observe, logger and callbacks; for "
-            "anything else train a new run, without resume."
+            "resume continues with the same network on the same data: "
+            f"{override.input_line} would change that. trainer.*, observe, logger and callbacks "
+            "may change; for anything else, train a new run without resume."
         )
 
 
-def says_nothing_new(override: Override, config: Config, stored: Config) -> bool:
-    """Whether a typed word asks for what is stored anyway."""
+def changes_nothing(override: Override, config: Config, stored: Config) -> bool:
+    """Whether the value of an override equals the stored one."""
     key = override.key_or_group
-    if override.is_delete() or key in SEVERAL_AT_ONCE:
+    if override.is_delete() or key in _GLOBAL_GROUPS:
         return False
-    if key.partition(".")[0] == "data":  # a file is the same, from whatever folder it is named
-        config, stored = (
-            {"data": resolve_paths(each.get("data") or {})} for each in (config, stored)
-        )
-    return agrees(look_up(config, key), look_up(stored, key))
+    if key.partition(".")[0] == "data":
+        # The same file can be typed in several ways.
+        config = {"data": resolve_paths(config.get("data") or {})}
+        stored = {"data": resolve_paths(stored.get("data") or {})}
+    return _agrees(get_value(config, key), get_value(stored, key))
 
 
-def chosen_again(group: str, config: Config, stored: Config, keys: Sequence[str]) -> bool:
-    """Whether a choice is that of the run; keys of it that were typed as well speak for it."""
-    chosen, there = look_up(config, group), look_up(stored, group)
-    if not isinstance(chosen, Mapping) or not isinstance(there, Mapping):
+def _is_same_choice(group: str, config: Config, stored: Config, keys: Sequence[str]) -> bool:
+    """Whether a choice is that of the run; keys of the group that were typed are compared apart."""
+    chosen, previous = get_value(config, group), get_value(stored, group)
+    if not isinstance(chosen, Mapping) or not isinstance(previous, Mapping):
         return False
-    if chosen.get("_target_") in FILES:  # which rows these are, the other words say
-        return bool(chosen["_target_"] == there.get("_target_"))
-    left = {name: value for name, value in chosen.items() if f"{group}.{name}" not in keys}
-    return agrees(left, there)
+    if chosen.get("_target_") in (TABLE_TARGET, IMAGES_TARGET):  # data.path is compared apart
+        return bool(chosen["_target_"] == previous.get("_target_"))
+    rest = {name: value for name, value in chosen.items() if f"{group}.{name}" not in keys}
+    return _agrees(rest, previous)
 
 
-def check_length(stored: Config, run: Run) -> None:
-    """Refuse to stretch a schedule that was planned to the last step.
+def _agrees(typed: object, stored: object) -> bool:
+    """Whether a typed value equals the stored one, or is null."""
+    if isinstance(typed, Mapping) and isinstance(stored, Mapping):
+        return all(_agrees(value, stored.get(key)) for key, value in typed.items())
+    return typed is None or typed == stored
+
+
+def _check_schedule_length(stored: Config, run: Run) -> None:
+    """Check that a schedule which was planned to the last step keeps its length.
 
     Raises:
-        InputError: when the schedule follows from the length of the run, and that was changed.
+        InputError: the schedule depends on the length of the run, and that was changed.
     """
     planned = run.folder.read_config()["trainer"]
-    ends = ("max_epochs", "max_steps")
-    changed = [end for end in ends if planned.get(end) != stored["trainer"].get(end)]
-    follows = [key for key in LENGTHS if stored["schedule"].get(key, "") is None]
-    given = stored["schedule"].get("_target_")
-    if changed and (follows or str(given).endswith(".WarmupCosine")):
+    changed = [
+        key for key in ("max_epochs", "max_steps") if planned.get(key) != stored["trainer"].get(key)
+    ]
+    schedule = stored["schedule"]
+    is_planned = any(schedule.get(key, "") is None for key in _LENGTH_KEYS)
+    target = str(schedule.get("_target_"))
+    if changed and (is_planned or target.endswith(".WarmupCosine")):
         raise InputError(
-            f"the learning rate of this run was planned to its end ({given}): "
-            f"trainer.{changed[0]} cannot change any more. Train a new run, or use "
-            "schedule=constant for one that may be prolonged."
+            f"the learning rate of this run was planned to its end ({target}): "
+            f"trainer.{changed[0]} cannot change. Train a new run, or use schedule=constant for "
+            "a run that can be continued."
         )
 
 
-def check_stays_inside(stored: Config, run: Run, keys: Sequence[str]) -> None:
-    """Refuse to write elsewhere because a run says so, which may be somebody else's.
-
-    Args:
-        stored: what is to be gone on with.
-        run: whose folder may be written to.
-        keys: what was typed, which is consent.
+def _check_paths_inside_run(stored: Config, run: Run, keys: Sequence[str]) -> None:
+    """Check that a run, which another person may have made, only writes to its own directory.
 
     Raises:
-        InputError: when a callback or a logger of the run names a place outside of it.
+        InputError: a callback, a logger or the trainer has a path outside, and it was not typed.
     """
-    folder = run.folder.path.resolve()
-    for group in ELSEWHERE:
-        for path, value in leaves({group: stored.get(group) or {}}):
+    directory = run.folder.path.resolve()
+    for group in (*_FREE_GROUPS, "trainer"):
+        for path, value in iterate_leaves({group: stored.get(group) or {}}):
             if path in keys or group in keys:
                 continue
-            for place in value if isinstance(value, list) else [value]:
-                if isinstance(place, str) and _leads_out(path.rpartition(".")[2], place, folder):
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, str) and _is_outside(path, item, directory):
                     raise InputError(
-                        f"{run.folder.path}: its configuration leads outside of the run, {path}="
-                        f"{place}. If you want that, type it again: +{path}={place}"
+                        f"{run.folder.path}: its configuration writes outside of the run, {path}="
+                        f"{item}. If you want that, type it again: +{path}={item}"
                     )
 
 
-def _leads_out(name: str, value: str, folder: Path) -> bool:
-    """Whether a setting of that name is a place, and none within a folder."""
-    place = Path(value.removeprefix("file://")).expanduser()
-    tells = name in PLACES or place.is_absolute() or ".." in place.parts or "://" in value
-    return tells and not place.resolve().is_relative_to(folder)
+def _is_outside(key: str, value: str, directory: Path) -> bool:
+    """Whether the value of a key is a path, and outside of a directory."""
+    path = Path(value.removeprefix("file://")).expanduser()
+    is_path = key.rpartition(".")[2] in _PATH_KEYS or path.is_absolute() or ".." in path.parts
+    return (is_path or "://" in value) and not path.resolve().is_relative_to(directory)
 
 
-def look_up(tree: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, or None."""
+def get_value(tree: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a dotted path, or None."""
     node: Any = tree
     for part in path.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
     return node
 
 
-def put(tree: dict[str, Any], path: str, value: object) -> None:
-    """Set the value at a dotted path, making the branches on the way."""
+def set_value(tree: dict[str, Any], path: str, value: object) -> None:
+    """Set the value at a dotted path, and create the mappings on the way."""
     *branches, last = path.split(".")
     for part in branches:
         if not isinstance(tree.get(part), dict):
             tree[part] = {}
         tree = tree[part]
     tree[last] = value
-
-
-def agrees(typed: object, stored: object) -> bool:
-    """Whether a typed value says nothing else than the stored one; null says nothing."""
-    if isinstance(typed, Mapping) and isinstance(stored, Mapping):
-        return all(agrees(value, stored.get(key)) for key, value in typed.items())
-    return typed is None or typed == stored

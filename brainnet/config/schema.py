@@ -1,483 +1,408 @@
-"""Schema: every key of the configuration with its type, bounds and meaning."""
+"""Schema of the configuration: groups and choices of `conf/`, and every key with its type.
+
+The checks, `brainnet train --help` and the tests of the YAML files read this table.
+"""
 
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from brainnet.config.instantiate import ALLOWED_ROOTS, is_under
 from brainnet.errors import InputError, did_you_mean
 
+Config = dict[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A set of values: `words` tell it to a person, `accepts` decides."""
+class ValueType:
+    """A set of values.
 
-    words: str
+    Attributes:
+        description: the values in words, as messages and the help state them.
+        accepts: whether a value belongs to the set.
+    """
+
+    description: str
     accepts: Callable[[object], bool]
 
 
-def whole(minimum: int, *, maximum: int | None = None, special: int | None = None) -> Kind:
-    """Whole numbers from `minimum` up to `maximum`, and one `special` number beside them."""
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the configuration: its dotted path, its type, and its meaning in one line."""
 
+    path: str
+    type: ValueType
+    meaning: str
+
+    def describe(self) -> str:
+        """Return the type and the meaning in one phrase."""
+        return f"{self.type.description}: {self.meaning}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One YAML file of a group: `group=name` selects it; `meaning` is its first comment."""
+
+    name: str
+    meaning: str
+
+
+def _integer(minimum: int, maximum: float = math.inf, *, special: int | None = None) -> ValueType:
     def accepts(value: object) -> bool:
+        # A bool is an int in Python, but not in a configuration.
         if not isinstance(value, int) or isinstance(value, bool):
             return False
-        return (value >= minimum and (maximum is None or value <= maximum)) or value == special
+        return minimum <= value <= maximum or value == special
 
-    bounds = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
-    words = f"a whole number, {bounds}"
-    return Kind(words if special is None else f"{words} (or {special})", accepts)
+    upper = "" if maximum == math.inf else f" and <= {maximum}"
+    other = "" if special is None else f" (or {special})"
+    return ValueType(f"an integer >= {minimum}{upper}{other}", accepts)
 
 
-def number(
+def _number(
     *,
-    above: float | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    below: float | None = None,
-) -> Kind:
-    """Finite numbers within the given bounds; `above` and `below` exclude the bound itself."""
-
+    above: float = -math.inf,
+    minimum: float = -math.inf,
+    below: float = math.inf,
+    maximum: float = math.inf,
+) -> ValueType:
     def accepts(value: object) -> bool:
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
-        return (
-            math.isfinite(value)
-            and (above is None or value > above)
-            and (minimum is None or value >= minimum)
-            and (maximum is None or value <= maximum)
-            and (below is None or value < below)
-        )
+        return math.isfinite(value) and above < value < below and minimum <= value <= maximum
 
-    bounds = [
-        f"{word} {bound:g}"
-        for word, bound in (
-            ("above", above),
-            ("at least", minimum),
-            ("at most", maximum),
-            ("below", below),
-        )
-        if bound is not None
-    ]
-    return Kind(" ".join(["a number", " and ".join(bounds)]).strip(), accepts)
+    bounds = ((">", above), (">=", minimum), ("<", below), ("<=", maximum))
+    limits = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if math.isfinite(bound))
+    return ValueType(f"a number {limits}".rstrip(), accepts)
 
 
-def flag() -> Kind:
-    """True or false."""
-    return Kind("true or false", lambda value: isinstance(value, bool))
+def _option(*options: str | int) -> ValueType:
+    words = "|".join(str(option) or "''" for option in options)
+    return ValueType(words, lambda value: not isinstance(value, bool) and value in options)
 
 
-def text() -> Kind:
-    """Any text that is not empty."""
-    return Kind("a text", lambda value: isinstance(value, str) and value.strip() != "")
+def _either(*types: ValueType) -> ValueType:
+    words = " or ".join(each.description for each in types)
+    return ValueType(words, lambda value: any(each.accepts(value) for each in types))
 
 
-def build_name_kind() -> Kind:
-    """A text that can be the name of one folder, on any system, beside the file `latest`."""
-    pattern = re.compile(r"(?!latest$)\w[\w .,=+-]{0,99}", re.IGNORECASE)
-    return Kind(
-        "letters, digits, - _ . and spaces, the first a letter or digit (not latest)",
-        lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None,
-    )
+def _nullable(kind: ValueType, meaning: str = "") -> ValueType:
+    words = f"{kind.description}, or null{f' ({meaning})' if meaning else ''}"
+    return ValueType(words, lambda value: value is None or kind.accepts(value))
 
 
-def one_of(*allowed: str | int) -> Kind:
-    """One of a few words or numbers."""
-    words = "|".join(str(word) or "''" for word in allowed)
-    return Kind(words, lambda value: not isinstance(value, bool) and value in allowed)
-
-
-def either(*kinds: Kind) -> Kind:
-    """What any of several kinds accepts."""
-    words = " or ".join(kind.words for kind in kinds)
-    return Kind(words, lambda value: any(kind.accepts(value) for kind in kinds))
-
-
-def or_null(kind: Kind, *, null: str = "null") -> Kind:
-    """What the kind accepts, or null; `null` tells what that means."""
-    return Kind(f"{kind.words}, or {null}", lambda value: value is None or kind.accepts(value))
-
-
-def list_of(kind: Kind, *, length: int | None = None, empty: bool = False) -> Kind:
-    """A list with something in it, unless it may be `empty`, every entry of one kind."""
-
+def _list(kind: ValueType, *, length: int | None = None, empty: bool = False) -> ValueType:
     def accepts(value: object) -> bool:
         if not isinstance(value, list) or not (value or empty):
             return False
         return (length is None or len(value) == length) and all(map(kind.accepts, value))
 
     count = "a list" if length is None else f"a list of {length}"
-    return Kind(f"{count}, each {kind.words}", accepts)
+    return ValueType(f"{count}, each {kind.description}", accepts)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key: its dotted path, the values it takes, and one line of meaning."""
-
-    path: str
-    kind: Kind
-    meaning: str
-
-
-SHARE = number(minimum=0, maximum=1)
-
-POSITIVE = number(above=0)
-
-NOT_NEGATIVE = number(minimum=0)
-
-CLASS = text()
-
+RUN_NAME = ValueType(
+    "letters, digits, - _ . and spaces, starting with a letter or digit (not latest)",
+    lambda value: (
+        isinstance(value, str)
+        and re.fullmatch(r"(?!latest$)\w[\w .,=+-]{0,99}", value, re.IGNORECASE) is not None
+    ),
+)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
-FROM_DATA = "null: from the data"
-
-FROM_RUN = "null: from the run"
-
-STEPS = or_null(whole(1), null=FROM_RUN)
-
-FILE = text()
-
-COLUMN = Kind("a column", either(text(), whole(0)).accepts)
-
-COLUMNS = Kind("a column or a list of them", either(COLUMN, list_of(COLUMN, empty=True)).accepts)
-
-NO_FILE = "null: a share of the rows"
-
-RUN = (
-    Key(
-        "name",
-        or_null(build_name_kind(), null="null: that of the data"),
-        "the run's folder: RUNS/NAME/TIME",
-    ),
-    Key("seed", whole(0, maximum=2**32 - 1), "of the split, the first weights, the batches' order"),
-    Key("resume", or_null(text()), "go on with a run: its folder, latest, or a checkpoint"),
+_FLAG = ValueType("true or false", lambda value: isinstance(value, bool))
+_TEXT = ValueType("a text", lambda value: isinstance(value, str) and value.strip() != "")
+_POSITIVE = _number(above=0)
+_NOT_NEGATIVE = _number(minimum=0)
+_FRACTION = _number(minimum=0, below=1)
+_PART = _number(above=0, below=1)
+_COUNT = _integer(1)
+_COLUMN = _either(_TEXT, _integer(0))
+_COLUMNS = ValueType(
+    "a column or a list of columns", _either(_COLUMN, _list(_COLUMN, empty=True)).accepts
 )
-
-DATA = (
-    Key("data._target_", CLASS, "the class that loads the data"),
-    Key("data.batch_size", whole(1), "rows per step of learning"),
-    Key("data.normalize", one_of("standard", "minmax", "none"), "how the inputs are scaled"),
-    Key("data.normalize_targets", flag(), "scale the numbers to predict as well"),
-    Key("data.validation", number(above=0, below=1), "share of rows to validate on"),
-    Key("data.test", number(above=0, below=1), "share of rows kept for the test"),
-    Key("data.rows", whole(4, maximum=10**9), "how many rows to generate"),
-    Key("data.noise", NOT_NEGATIVE, "how far the generated rows are strewn"),
-    Key("data.factor", number(minimum=0, below=1), "radius of the inner circle, the outer being 1"),
-    Key("data.classes", whole(2), "how many classes to generate"),
-    Key("data.turns", NOT_NEGATIVE, "how often each spiral winds around the middle"),
-    Key("data.inputs", whole(1), "how many inputs to generate"),
-    Key("data.path", FILE, "the table, or the folder or file of the pictures"),
-    Key("data.target", or_null(COLUMNS, null="null: asked for"), "what is to be predicted"),
-    Key("data.columns", or_null(COLUMNS, null="null: all others"), "what to learn from"),
-    Key("data.drop", COLUMNS, "columns to leave out"),
-    Key("data.missing", one_of("error", "drop", "impute"), "what becomes of empty cells"),
-    Key(
-        "data.task",
-        or_null(one_of("classification", "multiclass", "binary", "regression"), null=FROM_DATA),
-        "what the target is: classes, or numbers",
-    ),
-    Key("data.categories", COLUMNS, "columns that are words, even if they look like numbers"),
-    Key(
-        "data.header",
-        or_null(flag(), null="null: recognised"),
-        "whether the first line names the columns (else they are called 0, 1, ...)",
-    ),
-    Key("data.validation_path", or_null(FILE, null=NO_FILE), "a file of rows to validate on"),
-    Key("data.test_path", or_null(FILE, null=NO_FILE), "a file of rows for the test"),
-    Key(
-        "data.size",
-        or_null(either(whole(1), list_of(whole(1), length=2)), null="null: as they are"),
-        "pixels of every picture: of its sides, or its height and its width",
-    ),
-    Key("data.colors", one_of("auto", "gray", "rgb"), "of images; auto: gray if all images are"),
-    Key("data.broken", one_of("error", "skip"), "what to do with unreadable images"),
-    Key(
-        "data.labels",
-        or_null(FILE, null="null: found by its name"),
-        "the file of labels that belongs to an IDX file of pictures",
-    ),
-)
-
-NETWORK = (
-    Key("network._target_", CLASS, "the class of the network"),
-    Key("network.hidden", list_of(whole(1), empty=True), "neurons of each hidden layer"),
-    Key("network.inputs", or_null(whole(1), null=FROM_DATA), "how many numbers go in"),
-    Key("network.outputs", or_null(whole(1), null=FROM_DATA), "how many numbers come out"),
-    Key("network.bias", flag(), "whether neurons have a bias"),
-)
-
-ACTIVATION = (
-    Key("activation._target_", CLASS, "the class of the activation function"),
-    Key("activation.threshold", number(), "below it a neuron stays quiet"),
-    Key("activation.width", POSITIVE, "the signal from the threshold to fully firing"),
-    Key("activation.leak", NOT_NEGATIVE, "gradient that flows outside the ramp"),
-    Key("activation.learn_threshold", flag(), "let the threshold learn"),
-    Key("activation.learn_width", flag(), "let the width learn"),
-    Key("activation.negative_slope", number(), "slope below zero"),
-    Key("activation.approximate", one_of("none", "tanh"), "the exact curve, or a cheaper one"),
-    Key("activation.alpha", POSITIVE, "depth of the floor below zero"),
-    Key("activation.beta", POSITIVE, "how sharp the bend is"),
-    Key("activation.min_val", number(), "output below the ramp"),
-    Key("activation.max_val", number(), "output above the ramp"),
-)
-
-LOSS = (
-    Key("loss._target_", or_null(CLASS, null="null: by the task"), "the class of the loss"),
-    Key(
-        "loss.label_smoothing",
-        number(minimum=0, below=1),
-        "certainty withheld from the right class",
-    ),
-    Key("loss.delta", POSITIVE, "from this mistake on the sting grows in proportion"),
-)
-
-OPTIMIZER = (
-    Key("optimizer._target_", CLASS, "the class of the optimizer"),
-    Key("optimizer.lr", POSITIVE, "learning rate: the size of the step"),
-    Key("optimizer.momentum", number(minimum=0, below=1), "share of the last step kept in this"),
-    Key("optimizer.dampening", SHARE, "share of the gradient left out of the momentum"),
-    Key("optimizer.nesterov", flag(), "look ahead along the momentum before stepping"),
-    Key("optimizer.weight_decay", NOT_NEGATIVE, "pull of every weight towards zero"),
-    Key(
-        "optimizer.betas",
-        list_of(number(minimum=0, below=1), length=2),
-        "memory of the mean and of the spread of the gradients",
-    ),
-    Key("optimizer.eps", POSITIVE, "keeps a division from blowing up"),
-    Key("optimizer.alpha", number(minimum=0, below=1), "memory of the gradients' size"),
-    Key("optimizer.lr_decay", NOT_NEGATIVE, "how fast the learning rate falls"),
-)
-
-SCHEDULE = (
-    Key(
-        "schedule._target_",
-        or_null(CLASS, null="null: a constant learning rate"),
-        "the class of the schedule; it moves at every step",
-    ),
-    Key("schedule.T_max", STEPS, "steps until eta_min is reached"),
-    Key("schedule.eta_min", NOT_NEGATIVE, "the last learning rate"),
-    Key("schedule.max_lr", POSITIVE, "the highest learning rate"),
-    Key("schedule.total_steps", STEPS, "steps of the whole schedule"),
-    Key("schedule.pct_start", number(above=0, below=1), "share of the steps spent going up"),
-    Key("schedule.div_factor", number(above=0), "max_lr over the first learning rate"),
-    Key("schedule.final_div_factor", number(above=0), "the first over the last learning rate"),
-    Key("schedule.warmup", number(minimum=0, below=1), "share of the steps spent warming up"),
-    Key(
-        "schedule.gamma",
-        or_null(number(above=0, maximum=1), null=FROM_RUN),
-        "factor on the learning rate",
-    ),
-    Key("schedule.step_size", STEPS, "steps between two factors"),
-)
-
-TRAINER = (
-    Key("trainer.max_epochs", whole(1), "how often the training rows are gone through"),
-    Key("trainer.max_steps", whole(1, special=-1), "steps after which to stop (-1: no such limit)"),
-    Key("trainer.accelerator", one_of("auto", "cpu", "gpu", "cuda", "mps"), "what to compute on"),
-    Key(
-        "trainer.devices",
-        either(whole(1), one_of("auto"), list_of(whole(0))),
-        "how many devices, or which",
-    ),
-    Key("trainer.strategy", one_of("auto", "ddp"), "how several devices share the work"),
-    Key("trainer.precision", one_of(*PRECISIONS), "bits of the numbers computed with"),
-    Key("trainer.gradient_clip_val", or_null(POSITIVE), "longest gradient that is let through"),
-    Key("trainer.accumulate_grad_batches", whole(1), "batches gathered into one step"),
-    Key(
-        "trainer.compile",
-        either(flag(), one_of("graph")),
-        "fuse the network's operations; the first steps take longer; graph: capture them, on CUDA",
-    ),
-    Key("trainer.deterministic", flag(), "refuse operations that do not repeat to the bit"),
-    Key("trainer.overfit_batches", whole(1), "train on these batches alone"),
-    Key("trainer.limit_train_batches", whole(1), "training batches per epoch"),
-    Key("trainer.limit_val_batches", whole(1), "validation batches per epoch"),
-    Key("trainer.limit_test_batches", whole(1), "test batches"),
-    Key("trainer.profiler", one_of("simple", "advanced"), "where the time went, told at the end"),
-)
-
-OBSERVE = (
-    Key("observe._target_", or_null(CLASS, null="null: no look inside"), "the class that looks"),
-    Key("observe.level", one_of("light", "full"), "how much is seen"),
-    Key(
-        "observe.every",
-        either(whole(1), one_of("auto")),
-        "steps between two looks; auto: as many as keep looking within 3% of the time",
-    ),
-)
-
-CALLBACKS = (
-    Key("callbacks.early_stopping._target_", CLASS, "the class of the callback"),
-    Key("callbacks.early_stopping.monitor", text(), "the curve to watch: loss/validation ..."),
-    Key("callbacks.early_stopping.mode", one_of("min", "max"), "whether less or more is better"),
-    Key("callbacks.early_stopping.patience", whole(0), "epochs without progress to wait"),
-    Key("callbacks.early_stopping.min_delta", NOT_NEGATIVE, "the least that counts as progress"),
-)
-
-LOGGER = (
-    Key("logger.csv._target_", CLASS, "the class of the logger"),
-    Key("logger.csv.save_dir", or_null(text(), null="null: the run's"), "the folder to write to"),
-    Key("logger.csv.name", either(text(), one_of("")), "a folder in it"),
-    Key("logger.csv.version", either(text(), one_of("")), "a folder in that"),
-)
-
-PATHS = (Key("paths.runs", text(), "the folder that runs are written to"),)
+_STEPS = _nullable(_COUNT, "from the length of the run")
+_FROM_DATA = "from the data"
+_DETECTED = "detected"
 
 KEYS: tuple[Key, ...] = (
-    RUN
-    + DATA
-    + NETWORK
-    + ACTIVATION
-    + LOSS
-    + OPTIMIZER
-    + SCHEDULE
-    + TRAINER
-    + OBSERVE
-    + LOGGER
-    + CALLBACKS
-    + PATHS
+    Key("name", _nullable(RUN_NAME, "the name of the data"), "the run's folder is RUNS/NAME/TIME"),
+    Key("seed", _integer(0, 2**32 - 1), "of the split, the initial weights and the batch order"),
+    Key("resume", _nullable(_TEXT), "continue a run: its folder, latest, or a checkpoint"),
+    Key("data._target_", _TEXT, "class that loads the data"),
+    Key("data.batch_size", _COUNT, "rows per training step"),
+    Key("data.normalize", _option("standard", "minmax", "none"), "how inputs are scaled"),
+    Key("data.normalize_targets", _FLAG, "scale regression targets too"),
+    Key("data.validation", _PART, "fraction of the rows for validation"),
+    Key("data.test", _PART, "fraction of the rows for the test"),
+    Key("data.rows", _integer(4, 10**9), "number of generated rows"),
+    Key("data.noise", _NOT_NEGATIVE, "standard deviation of the noise in generated rows"),
+    Key("data.factor", _FRACTION, "radius of the inner circle; the outer radius is 1"),
+    Key("data.classes", _integer(2), "number of generated classes"),
+    Key("data.turns", _NOT_NEGATIVE, "turns of each spiral around the center"),
+    Key("data.inputs", _COUNT, "number of generated inputs"),
+    Key("data.path", _TEXT, "the table, or the folder or file of images"),
+    Key("data.target", _nullable(_COLUMNS, "must be given"), "target column"),
+    Key("data.columns", _nullable(_COLUMNS, "all others"), "input columns"),
+    Key("data.drop", _COLUMNS, "columns to ignore"),
+    Key("data.missing", _option("error", "drop", "impute"), "how missing values are handled"),
+    Key(
+        "data.task",
+        _nullable(_option("classification", "multiclass", "binary", "regression"), _FROM_DATA),
+        "whether the target is a class or a number",
+    ),
+    Key("data.categories", _COLUMNS, "columns to read as categories, even if they are numeric"),
+    Key(
+        "data.header",
+        _nullable(_FLAG, _DETECTED),
+        "whether the first line names the columns (otherwise 0, 1, ...)",
+    ),
+    Key("data.csv.sep", _nullable(_TEXT, _DETECTED), "column separator of a CSV file"),
+    Key("data.csv.decimal", _nullable(_TEXT, _DETECTED), "decimal separator of a CSV file"),
+    Key("data.csv.thousands", _nullable(_TEXT, "none"), "thousands separator of a CSV file"),
+    Key("data.csv.encoding", _nullable(_TEXT, _DETECTED), "text encoding of a CSV file"),
+    Key(
+        "data.csv.na_values",
+        _nullable(_either(_TEXT, _list(_TEXT)), "those of pandas"),
+        "more texts that mean a missing value",
+    ),
+    Key("data.validation_path", _nullable(_TEXT, "a fraction"), "file with the validation rows"),
+    Key("data.test_path", _nullable(_TEXT, "a fraction"), "file with the test rows"),
+    Key(
+        "data.size",
+        _nullable(_either(_COUNT, _list(_COUNT, length=2)), "unchanged"),
+        "pixels of each image: of its sides, or height and width",
+    ),
+    Key("data.colours", _option("auto", "grey", "rgb"), "color of images; auto: grey if all are"),
+    Key("data.broken", _option("refuse", "skip"), "how unreadable image files are handled"),
+    Key("data.labels", _nullable(_TEXT, "found by name"), "label file of an IDX image file"),
+    Key("network._target_", _TEXT, "class of the network"),
+    Key("network.hidden", _list(_COUNT, empty=True), "number of neurons in each hidden layer"),
+    Key("network.inputs", _nullable(_COUNT, _FROM_DATA), "number of inputs"),
+    Key("network.outputs", _nullable(_COUNT, _FROM_DATA), "number of outputs"),
+    Key("network.bias", _FLAG, "whether neurons have a bias"),
+    Key("activation._target_", _TEXT, "class of the activation function"),
+    Key("activation.threshold", _number(), "input below which a neuron is silent"),
+    Key("activation.width", _POSITIVE, "input range from the threshold to full output"),
+    Key("activation.leak", _NOT_NEGATIVE, "gradient outside the ramp"),
+    Key("activation.learn_threshold", _FLAG, "train the threshold"),
+    Key("activation.learn_width", _FLAG, "train the width"),
+    Key("activation.negative_slope", _number(), "slope below zero"),
+    Key("activation.approximate", _option("none", "tanh"), "exact curve, or a faster one"),
+    Key("activation.alpha", _POSITIVE, "the output below zero approaches minus this"),
+    Key("activation.beta", _POSITIVE, "sharpness of the bend"),
+    Key("activation.min_val", _number(), "output below the ramp"),
+    Key("activation.max_val", _number(), "output above the ramp"),
+    Key("loss._target_", _nullable(_TEXT, "chosen by the task"), "class of the loss"),
+    Key("loss.label_smoothing", _FRACTION, "probability moved from the true class to all others"),
+    Key("loss.delta", _POSITIVE, "error at which the loss changes from squared to linear"),
+    Key("optimizer._target_", _TEXT, "class of the optimizer"),
+    Key("optimizer.lr", _POSITIVE, "learning rate: the size of a step"),
+    Key("optimizer.momentum", _FRACTION, "fraction of the last step that is kept"),
+    Key("optimizer.dampening", _number(minimum=0, maximum=1), "dampening of the momentum"),
+    Key("optimizer.nesterov", _FLAG, "use Nesterov momentum"),
+    Key("optimizer.weight_decay", _NOT_NEGATIVE, "pull of every weight towards zero"),
+    Key(
+        "optimizer.betas",
+        _list(_FRACTION, length=2),
+        "decay of the running mean and mean square of the gradients",
+    ),
+    Key("optimizer.eps", _POSITIVE, "added to the denominator for numerical stability"),
+    Key("optimizer.alpha", _FRACTION, "decay of the running mean square of the gradients"),
+    Key("optimizer.lr_decay", _NOT_NEGATIVE, "decay of the learning rate"),
+    Key(
+        "schedule._target_",
+        _nullable(_TEXT, "a constant learning rate"),
+        "class of the schedule, which changes the learning rate after every step",
+    ),
+    Key("schedule.T_max", _STEPS, "steps until eta_min is reached"),
+    Key("schedule.eta_min", _NOT_NEGATIVE, "final learning rate"),
+    Key("schedule.max_lr", _POSITIVE, "highest learning rate"),
+    Key("schedule.total_steps", _STEPS, "steps of the whole schedule"),
+    Key("schedule.pct_start", _PART, "fraction of the steps with a rising learning rate"),
+    Key("schedule.div_factor", _POSITIVE, "max_lr divided by the initial learning rate"),
+    Key("schedule.final_div_factor", _POSITIVE, "initial divided by the final learning rate"),
+    Key("schedule.warmup", _FRACTION, "fraction of the steps for the warm-up"),
+    Key(
+        "schedule.gamma",
+        _nullable(_number(above=0, maximum=1), "from the length of the run"),
+        "factor on the learning rate",
+    ),
+    Key("schedule.step_size", _STEPS, "steps between two factors"),
+    Key("trainer.max_epochs", _COUNT, "passes over the training rows"),
+    Key("trainer.max_steps", _integer(1, special=-1), "steps after which to stop (-1: no limit)"),
+    Key("trainer.accelerator", _option("auto", "cpu", "gpu", "cuda", "mps"), "device type"),
+    Key(
+        "trainer.devices",
+        _either(_COUNT, _option("auto"), _list(_integer(0))),
+        "number of devices, or their indices",
+    ),
+    Key("trainer.strategy", _option("auto", "ddp"), "how several devices share the work"),
+    Key("trainer.precision", _option(*PRECISIONS), "number format of the computation"),
+    Key("trainer.gradient_clip_val", _nullable(_POSITIVE), "largest norm of the gradient"),
+    Key("trainer.accumulate_grad_batches", _COUNT, "batches per optimizer step"),
+    Key(
+        "trainer.compile",
+        _either(_FLAG, _option("graph")),
+        "fuse operations with torch.compile (slow first steps); graph: use CUDA graphs",
+    ),
+    Key("trainer.deterministic", _FLAG, "reject operations that are not reproducible"),
+    Key("trainer.overfit_batches", _COUNT, "train on this many batches only"),
+    Key("trainer.limit_train_batches", _COUNT, "training batches per epoch"),
+    Key("trainer.limit_val_batches", _COUNT, "validation batches per epoch"),
+    Key("trainer.limit_test_batches", _COUNT, "test batches"),
+    Key("trainer.profiler", _option("simple", "advanced"), "Lightning profiler to use"),
+    Key("observe._target_", _nullable(_TEXT, "no observation"), "class of the observer"),
+    Key("observe.level", _option("light", "full"), "how much is recorded"),
+    Key(
+        "observe.every",
+        _either(_COUNT, _option("auto")),
+        "steps between observations; auto: observation takes at most 3% of the time",
+    ),
+    Key("logger.csv._target_", _TEXT, "class of the logger"),
+    Key("logger.csv.save_dir", _nullable(_TEXT, "the run's folder"), "folder to write to"),
+    Key("logger.csv.name", _either(_TEXT, _option("")), "subfolder"),
+    Key("logger.csv.version", _either(_TEXT, _option("")), "subfolder of the subfolder"),
+    Key("callbacks.early_stopping._target_", _TEXT, "class of the callback"),
+    Key("callbacks.early_stopping.monitor", _TEXT, "the curve to watch, such as loss/validation"),
+    Key("callbacks.early_stopping.mode", _option("min", "max"), "whether low or high is better"),
+    Key("callbacks.early_stopping.patience", _integer(0), "epochs without improvement to wait"),
+    Key("callbacks.early_stopping.min_delta", _NOT_NEGATIVE, "smallest improvement that counts"),
+    Key("paths.runs", _TEXT, "the folder that runs are written to"),
 )
 
 KEYS_BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}
 
-Config = dict[str, Any]
-
-NEEDED = ("data", "network", "activation", "loss", "optimizer", "schedule", "trainer", "observe")
-
-GROUPS = (*NEEDED, "logger", "callbacks", "paths")
-# What they hold is called as its user likes.
-NAMED = ("callbacks", "logger")
-# Their keys go to a constructor, whose signature knows more keys than the table does.
-OPEN = (*NEEDED, "logger", "callbacks")
-
-
-def to_plain(config: DictConfig) -> Config:
-    """The configuration as dicts, lists and primitives, Hydra's own node left out.
-
-    Raises:
-        InputError: where a `${...}` leads nowhere.
-    """
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    try:
-        found = OmegaConf.to_container(own, resolve=True)
-    except OmegaConfBaseException as error:
-        raise InputError(f"the configuration refers to what is not there: {error}") from error
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+# Groups that a run is built from. Their keys go to a constructor, which may accept more keys.
+_BUILT_GROUPS = (
+    "data",
+    "network",
+    "activation",
+    "loss",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "observe",
+)
+_REQUIRED = (*_BUILT_GROUPS, "paths", "paths.runs", "seed")
+# Groups whose entries have names that the user chooses.
+_NAMED_GROUPS = ("callbacks", "logger")
 
 
-def check_config(config: Config, needed: Iterable[str] = NEEDED) -> None:
-    """Hold every group and key against the table of keys.
+def find_conf_directory() -> Path:
+    """Return the directory of the YAML files: in an installed package, or beside it."""
+    package = Path(__file__).parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def list_groups() -> list[str]:
+    """Return the names of the groups in the order of `train.yaml`."""
+    lines = (find_conf_directory() / "train.yaml").read_text(encoding="utf-8").splitlines()
+    return [line[4:].partition(":")[0] for line in lines if re.match(r"  - \w+:", line)]
+
+
+def list_choices(group: str) -> list[Choice]:
+    """Return the choices of a group; files whose names begin with `_` are parts of others."""
+    choices = []
+    for file in sorted((find_conf_directory() / group).glob("[!_]*.yaml")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        # `# @package` lines are directives of Hydra.
+        comments = [line[1:].strip() for line in lines if re.match("#(?! @package)", line)]
+        choices.append(Choice(file.stem, comments[0] if comments else ""))
+    return choices
+
+
+def read_choice(group: str, choice: str) -> dict[str, Any]:
+    """Return the keys that the YAML file of a choice sets."""
+    import yaml  # not needed for the help
+
+    file = find_conf_directory() / group / f"{choice}.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+
+
+def check_config(config: Config, required: Iterable[str] = _REQUIRED) -> None:
+    """Check every group and key against the schema.
 
     Args:
-        config: the configuration.
-        needed: groups that it cannot do without.
+        config: the configuration as plain data.
+        required: groups and keys that must be present.
 
     Raises:
-        InputError: for what is missing, unknown, of a wrong type or out of its range.
+        InputError: something is missing or unknown, or has a wrong type or value.
     """
-    for group in needed:
-        if not isinstance(config.get(group), Mapping):
-            raise InputError(_missing(group))
-    for path, value in leaves(config):
-        check_key(path, value, config)
-    for group in NAMED:
+    values = dict(iterate_leaves(config))
+    for path in required:
+        if path in KEYS_BY_PATH and path not in values:
+            raise InputError(f"{path} is missing: {path}=... ({KEYS_BY_PATH[path].describe()}).")
+        if path not in KEYS_BY_PATH and not isinstance(config.get(path), Mapping):
+            raise InputError(
+                f"{path} is missing: choose one, {path}=... (brainnet train --help lists them)."
+            )
+    for path, value in values.items():
+        _check_key(path, value, config)
+    for group in _NAMED_GROUPS:
         for name, node in (config.get(group) or {}).items():
             if not isinstance(node, Mapping):
                 raise InputError(
-                    f"{group}.{name} needs a class and its settings; got {told(node)}. Give it a "
-                    f"name of its own: +{group}.mine._target_=the.Class, and settings as "
+                    f"{group}.{name} needs a class and its settings; got {_format_value(node)}. "
+                    f"Choose a name for it: +{group}.mine._target_=the.Class, and settings as "
                     f"+{group}.mine.KEY=VALUE."
                 )
 
 
-def check_begun(config: Config) -> None:
-    """Hold a configuration against what is asked of it before all else.
+def check_hidden_layers(config: Config) -> None:
+    """Reject a new network without hidden layers; a network created in Python may have none.
 
     Raises:
-        InputError: for what a file of the user's to start from, or `~`, leaves out.
-    """
-    if not isinstance(config.get("paths"), Mapping):
-        raise InputError(_missing("paths"))
-    there = dict(leaves(config))
-    for path in ("seed", "paths.runs"):
-        if path not in there:
-            key = KEYS_BY_PATH[path]
-            raise InputError(f"{path} is missing: {path}=... ({key.kind.words}: {key.meaning}).")
-
-
-def check_hidden(config: Config) -> None:
-    """Refuse a new network without neurons of its own; one made in Python may have none.
-
-    Raises:
-        InputError: when `network.hidden` is empty.
+        InputError: `network.hidden` is empty.
     """
     if config["network"].get("hidden") == []:
         raise InputError(
             "network.hidden needs at least one layer, such as [8]; got []. Add "
-            "activation=identity for a linear model: without a threshold, layers are worth one."
+            "activation=identity for a linear model."
         )
 
 
-def check_key(path: str, value: object, config: Mapping[str, Any]) -> None:
-    """Hold one key against the table.
-
-    Raises:
-        InputError: when the key is unknown, or its value of a wrong type or out of range.
-    """
+def _check_key(path: str, value: object, config: Mapping[str, Any]) -> None:
     key = KEYS_BY_PATH.get(path)
-    group = path.partition(".")[0]
+    group, _, name = path.partition(".")
     if key is None:
-        if group in OPEN and group != path:
-            return
+        if name and group in (*_BUILT_GROUPS, *_NAMED_GROUPS):
+            return  # the signature of the class decides
         raise InputError(
             f"there is no key {path}.{did_you_mean(path, KEYS_BY_PATH)} "
             "brainnet train --help lists the keys."
         )
     if value == "???":
-        raise InputError(f"{path} must be given: {path}=... ({key.kind.words}: {key.meaning}).")
-    if is_brainnet_target(config.get(group)) and not path.endswith("._target_"):
+        raise InputError(f"{path} must be given: {path}=... ({key.describe()}).")
+    if _has_user_class(config.get(group)) and not path.endswith("._target_"):
         return
-    if not key.kind.accepts(value):
-        raise InputError(f"{path} needs {key.kind.words} ({key.meaning}); got {told(value)}.")
+    if not key.type.accepts(value):
+        raise InputError(
+            f"{path} must be {key.type.description} ({key.meaning}); got {_format_value(value)}."
+        )
 
 
-def is_brainnet_target(group: object) -> bool:
-    """Whether a group is built from a class of the user's, whose keys are the user's too."""
+def _has_user_class(group: object) -> bool:
+    """Whether a group is built from a class outside the allowed roots, with keys of its own."""
     target = group.get("_target_") if isinstance(group, Mapping) else None
     return isinstance(target, str) and not is_under(target, ALLOWED_ROOTS)
 
 
-def _missing(group: str) -> str:
-    return f"{group} is missing: choose one, {group}=... (brainnet train --help lists them)."
-
-
-def told(value: object) -> str:
-    """A value as one would type it, and its type where that is not plain."""
+def _format_value(value: object) -> str:
     if isinstance(value, str):
         return f"the text {value!r}" if value.strip() else "nothing"
-    return _typed(value)
+    return "null" if value is None else str(value).replace("True", "true").replace("None", "null")
 
 
-def _typed(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_typed, value))}]"
-    return str(value) or "''"
-
-
-def leaves(tree: object, place: str = "") -> Iterator[tuple[str, object]]:
-    """Every value of a tree of mappings with its dotted name; an empty mapping has none."""
+def iterate_leaves(tree: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted path and the value of every leaf of nested mappings."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            yield from leaves(value, f"{place}.{key}" if place else str(key))
+            yield from iterate_leaves(value, f"{path}.{key}" if path else str(key))
     else:
-        yield place, tree
+        yield path, tree

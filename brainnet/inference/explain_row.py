@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from brainnet.concepts import Concept, find_concept
 from brainnet.config.components import build_datamodule
-from brainnet.config.instantiate import Builder, TargetAllowList, read_allowed_roots
+from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
 from brainnet.data.datamodule import DataModule, Part
 from brainnet.data.dataset import InputEncoder
 from brainnet.data.image_files import ImageEncoder
@@ -199,9 +199,9 @@ class OwnRows:
                 "in Python and are not stored. A row can still be explained: with --input FILE "
                 "from a file of the same columns, in Python with explain(trained, row=ROW)."
             )
-        build = Builder(self.consent or TargetAllowList(roots=read_allowed_roots()))
+        allow_list = self.consent or TargetAllowList(roots=read_allowed_roots())
         with suppress_warnings():
-            data = build_datamodule(self.config, build)
+            data = build_datamodule(self.config, allow_list)
         if data.inputs != len(self.scaling.shift):
             raise InputError(
                 f"{data.dataset.name} has {data.inputs} inputs now, and the network learnt from "

@@ -15,8 +15,8 @@ from brainnet.concepts import Concept
 from brainnet.config.components import build_network
 from brainnet.config.instantiate import (
     ALLOWED_ROOTS,
-    Builder,
     TargetAllowList,
+    instantiate,
     is_under,
     read_allowed_roots,
 )
@@ -363,14 +363,14 @@ def load(
     path = found.best if checkpoint == "best" else found.last
     stored = load_checkpoint(path)
     config, state = _config(stored, path), _state(stored, path)
-    build = Builder(consent or TargetAllowList(roots=read_allowed_roots()))
+    allow_list = consent or TargetAllowList(roots=read_allowed_roots())
     scaling = Scaling.from_dict(state["scaling"])
     encoder = _preparation(state, scaling)
-    judged = loss or _loss(config, state, build)
+    judged = loss or _loss(config, state, allow_list)
     shape = state.get("image_shape")
     embedded = encoder.embeddings if _reads_codes(config, stored["state_dict"]) else {}
     with torch.random.fork_rng(devices=[]):  # the random numbers of whoever loads stay as they are
-        made = network or _network(config, build, len(scaling.shift), embedded, shape)
+        made = network or _network(config, allow_list, len(scaling.shift), embedded, shape)
     weights = [
         value for key, value in stored["state_dict"].items() if key.startswith(NETWORK_PREFIX)
     ]
@@ -441,24 +441,26 @@ def _task(loss: nn.Module, outputs: int) -> Task:
     return "binary" if outputs in (1, 2) else "multiclass"
 
 
-def _loss(config: Mapping[str, Any], state: Mapping[str, Any], build: Builder) -> nn.Module:
+def _loss(
+    config: Mapping[str, Any], state: Mapping[str, Any], allow_list: TargetAllowList
+) -> nn.Module:
     options = config.get("loss") or {}
     if options.get("_target_") is None:
         return LOSSES[DEFAULT_LOSS[cast(Task, state["task"])]]()
-    _check_own("loss", options, build.consent)
-    loss: nn.Module = build.instance(options, "loss")
+    _check_own("loss", options, allow_list)
+    loss: nn.Module = instantiate(options, "loss", allow_list)
     return loss
 
 
 def _network(
     config: Mapping[str, Any],
-    build: Builder,
+    allow_list: TargetAllowList,
     inputs: int,
     embedded: Mapping[int, int],
     image_shape: Sequence[int] | None,
 ) -> nn.Module:
     options = config.get("network") or {}
-    _check_own("network", options, build.consent)
+    _check_own("network", options, allow_list)
     if "outputs" not in options:
         raise InputError(
             f"the network of this run ({options.get('_target_')}) was handed over in Python, and "
@@ -467,7 +469,7 @@ def _network(
         )
     return build_network(
         config,
-        build,
+        allow_list,
         inputs=inputs,
         outputs=options["outputs"],
         embeddings=embedded,

@@ -1,4 +1,4 @@
-"""Whatever is typed wrong ends with exit code 2, one clear message, and nothing written."""
+"""Invalid input ends with exit code 2, one clear message, and no file written."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,8 @@ import torch
 from brainnet.cli.main import main
 
 
-def refused(capsys, *words):
-    """Run the command, hold that it was refused without a trace, and return what it said."""
+def run_rejected(capsys, *words):
+    """Run a command, check that it is rejected and writes nothing, and return its message."""
     before = {path: path.stat().st_size for path in Path.cwd().rglob("*")}
     code = main([*words])
     out, err = capsys.readouterr()
@@ -24,7 +24,7 @@ def refused(capsys, *words):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("trian", "Did you mean train?"),
         ("train data=moon", "there is no data=moon. Did you mean moons?"),
@@ -32,17 +32,17 @@ def refused(capsys, *words):
         ("train observe=of", "Did you mean off?"),
         ("train optimizer=null", "optimizer is one of adagrad, adam"),
         ("train optimizer=", "optimizer is one of adagrad, adam"),
-        ("train data=_module", "data is one of blobs"),
+        ("train data=_module", "data._target_ must be the dotted name of a class"),
         ("train data=[moons,xor]", "data takes one choice"),
         ("train optimiser=sgd", "there is no key optimiser. Did you mean optimizer?"),
         ("train optimizer.lrr=1", "Did you mean optimizer.lr?"),
         ("train lr=1", "Did you mean optimizer.lr?"),
         ("train batch_size=8", "Did you mean data.batch_size?"),
         ("train +whatever=1", "there is no key whatever"),
-        ("train trainer.overfit_batches=1", "no trainer sets overfit_batches: add it, +trainer.ov"),
+        ("train trainer.overfit_batches=1", "no choice of trainer sets overfit_batches: add it"),
         (
             "train +callbacks=early_stopping callbacks.early_stopping.patience=3",
-            "callbacks is chosen already: type callbacks=early_stopping, without the +",
+            "Multiple values for callbacks",
         ),
         ("train trainer=cpu trainer.devices=4096", "Set trainer.devices="),
         ("train +callbacks.patience=5", "callbacks.patience needs a class and its settings; got 5"),
@@ -53,30 +53,30 @@ def refused(capsys, *words):
         ("train +optimizer.speed=3", "Adam has no such key"),
         ("train +trainer.max_epoch=3", "max_epochs"),
         ("train ~optimizer", "optimizer is missing"),
-        ("train optimizer.lr=fast", "optimizer.lr needs a number above 0"),
-        ("train optimizer.lr=", "optimizer.lr needs a number above 0"),
+        ("train optimizer.lr=fast", "optimizer.lr must be a number > 0"),
+        ("train optimizer.lr=", "optimizer.lr must be a number > 0"),
         ("train optimizer.lr=null", "got null"),
-        ("train optimizer.lr=0", "optimizer.lr needs a number above 0"),
+        ("train optimizer.lr=0", "optimizer.lr must be a number > 0"),
         ("train optimizer.lr=-0.1", "got -0.1"),
         ("train optimizer.lr=nan", "got nan"),
         ("train optimizer.lr=inf", "got inf"),
         ("train optimizer.lr=true", "got true"),
-        ("train optimizer.betas=[0.9,1.0]", "optimizer.betas needs a list of 2"),
+        ("train optimizer.betas=[0.9,1.0]", "optimizer.betas must be a list of 2"),
         ("train optimizer=sgd optimizer.nesterov=true", "Nesterov momentum requires a momentum"),
-        ("train activation.width=0", "activation.width needs a number above 0"),
-        ("train data.batch_size=0", "data.batch_size needs a whole number, 1 or more"),
+        ("train activation.width=0", "activation.width must be a number > 0"),
+        ("train data.batch_size=0", "data.batch_size must be an integer >= 1"),
         ("train data.batch_size=2.5", "got 2.5"),
-        ("train data.validation=1", "data.validation needs"),
+        ("train data.validation=1", "data.validation must be"),
         ("train data.validation=0.6 data.test=0.6", "validation"),
         ("train data.normalize=max", "standard|minmax|none"),
-        ("train data=moons data.rows=0", "data.rows needs"),
-        ("train trainer.max_epochs=0", "trainer.max_epochs needs a whole number, 1 or more"),
+        ("train data=moons data.rows=0", "data.rows must be"),
+        ("train trainer.max_epochs=0", "trainer.max_epochs must be an integer >= 1"),
         ("train trainer.max_epochs=-1", "got -1"),
         ("train trainer.precision=33", "32-true|bf16-mixed"),
-        ("train trainer.devices=0", "trainer.devices needs"),
+        ("train trainer.devices=0", "trainer.devices must be"),
         ("train network.hidden=[]", "activation=identity for a linear model"),
-        ("train network.hidden=", "network.hidden needs a list"),
-        ("train network.hidden=8", "network.hidden needs a list"),
+        ("train network.hidden=", "network.hidden must be a list"),
+        ("train network.hidden=8", "network.hidden must be a list"),
         ("train network.hidden=[8,0]", "got [8, 0]"),
         ("train network.hidden=[8,'']", "got [8, '']"),
         ("train network.hidden=[8,,8]", "cannot read 'network.hidden=[8,,8]'"),
@@ -86,19 +86,25 @@ def refused(capsys, *words):
         ("train --mutlirun", "Did you mean --multirun?"),
         ("train --cfg", "expected one argument"),
         ("train --config-dir nowhere", "--config-dir needs a folder"),
-        ("train --experimental-rerun=job.pickle", "would load a pickle"),
-        ("train --config-name trian", "there is no trian. Did you mean train?"),
-        ("train seed=-1", "seed needs a whole number"),
-        ("train seed=4294967296", "seed needs a whole number"),
-        ("train name=../out", "name needs letters"),
-        ("train name=..", "the first a letter or digit (not latest), or null"),
+        ("train --experimental-rerun=job.pickle", "no option --experimental-rerun"),
+        (
+            "train --config-name trian",
+            "Cannot find primary config 'trian'. Check that",
+        ),
+        ("train seed=-1", "seed must be an integer"),
+        ("train seed=4294967296", "seed must be an integer"),
+        ("train name=../out", "name must be letters"),
+        ("train name=..", "starting with a letter or digit (not latest), or null"),
         ("train paths.runs=", "that runs are written to); got nothing"),
-        ("train activation=relu activation.width=2", "no key width; it has none. width belongs"),
+        (
+            "train activation=relu activation.width=2",
+            "no key width. width belongs to activation=threshold_ramp",
+        ),
         ("train +data.batchsize=3", "Did you mean batch_size?"),
         ("train network.hidden=[null,true]", "got [null, true]"),
-        ("train network.hidden=[a]", "got [a]"),
+        ("train network.hidden=[a]", "got ['a']"),
         ("train name=latest", "not latest"),
-        ("train name=${nothing}", "refers to what is not there"),
+        ("train name=${nothing}", "cannot be resolved"),
         ("train optimizer.lr=0.1,0.2", "add -m to run each"),
         ("train data=moons,xor", "add -m to run each"),
         ("train -m optimizer.lr=0.1,0", "got 0"),
@@ -118,53 +124,94 @@ def refused(capsys, *words):
         ("train -m resume=latest seed=1,2", "leave -m out"),
         ("train network=custom", "network._target_ must be given"),
         ("train network._target_=no_such_package.Net", "there is no module no_such_package"),
-        ("train network._target_=torch.load", "is not allowed: it is no class"),
-        ("train network._target_=os.system", "is not allowed: it is no class"),
-        ("train network._target_=subprocess.Popen", "Popen is no Module"),
-        ("train activation._target_=torch.optim.Adam", "Adam is no Module"),
+        ("train network._target_=torch.load", "is not allowed: it is not a class"),
+        ("train network._target_=os.system", "is not allowed: it is not a class"),
+        ("train network._target_=subprocess.Popen", "Popen is not a Module"),
+        ("train activation._target_=torch.optim.Adam", "Adam is not a Module"),
         ("train +network._partial_=true", "network._partial_ is not allowed"),
         ("train +network._args_=[1]", "network._args_ is not allowed"),
         ("train +hydra.callbacks.x._target_=torch.nn.ReLU +hydra.callbacks.x._args_=[]", "_args_"),
         ("evaluate nowhere", "there is no run nowhere"),
-        ("evaluate .", "is no run"),
+        ("evaluate .", "is not a run"),
         ("evaluate latest", "there is no latest run"),
         ("evaluate data=moons", "evaluate needs a run"),
-        ("evaluate a b", "evaluate needs a run"),
-        ("evaluate latest -m", "evaluate takes no -m"),
+        ("evaluate a b", "cannot read 'b'"),
+        ("evaluate latest -m", "evaluate has no option -m"),
         ("explain wieghts", "weights"),
     ],
 )
-def test_is_refused_with_one_message(capsys, words, said):
-    assert said in refused(capsys, *words.split())
+def test_invalid_input_is_rejected_with_one_message(capsys, words, message):
+    assert message in run_rejected(capsys, *words.split())
 
 
-def test_a_gpu_where_there_is_none(capsys, monkeypatch):
+@pytest.mark.parametrize("hidden", ["[9999999999]", "[64,99999999999999999999999]"])
+def test_network_larger_than_memory_is_rejected(capsys, hidden):
+    message = run_rejected(capsys, "train", f"network.hidden={hidden}")
+    assert "that network needs" in message
+    assert "this machine has" in message
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")]
+)
+def test_running_out_of_memory_is_not_a_bug(capsys, monkeypatch, error):
+    def raise_error(*args, **options):
+        raise error
+
+    monkeypatch.setattr("brainnet.cli.train.train", raise_error)
+    assert main(["train", "data=iris"]) == 2
+    assert "not enough memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["~name", "~paths", "~optimizer.eps", "~data.test", "~logger"])
+def test_nothing_can_be_removed_from_a_run(capsys, run, word):
+    message = f"removes nothing from a run: leave {word} out"
+    assert f"resume {message}" in run_rejected(
+        capsys, "train", f"resume={run}", "trainer.max_epochs=3", word
+    )
+    assert f"evaluate {message}" in run_rejected(capsys, "evaluate", str(run), word)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("~seed", "seed is missing: seed=... (an integer >= 0"),
+        ("~paths", "paths is missing: choose one"),
+        ("~paths.runs", "the folder that runs are written to"),
+        ("~network", "network is missing: choose one"),
+    ],
+)
+def test_required_keys_cannot_be_deleted(capsys, word, message):
+    assert message in run_rejected(capsys, "train", word)
+
+
+def test_missing_gpu_is_reported(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert "trainer=cpu" in refused(capsys, "train", "trainer=gpu")
+    assert "trainer=cpu" in run_rejected(capsys, "train", "trainer=gpu")
 
 
-def test_a_folder_that_cannot_be_written(capsys, tmp_path):
+def test_unwritable_folder_is_reported(capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "paths.runs=FOLDER" in refused(capsys, "train", "paths.runs=file")
-    assert "paths.runs=FOLDER" in refused(capsys, "train", "-m", "paths.runs=file", "seed=1,2")
+    assert "paths.runs=FOLDER" in run_rejected(capsys, "train", "paths.runs=file")
+    assert "paths.runs=FOLDER" in run_rejected(capsys, "train", "-m", "paths.runs=file", "seed=1,2")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
-def test_a_folder_without_permission(capsys, tmp_path):
+def test_folder_without_permission_is_reported(capsys, tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
-    assert "paths.runs=FOLDER" in refused(capsys, "train", "paths.runs=locked")
+    assert "paths.runs=FOLDER" in run_rejected(capsys, "train", "paths.runs=locked")
 
 
-def test_a_target_in_a_file_is_no_consent(capsys, tmp_path):
+def test_target_in_a_file_is_not_allowed(capsys, tmp_path):
     group = tmp_path / "mine" / "network"
     group.mkdir(parents=True)
     (group / "evil.yaml").write_text("# Evil.\n_target_: os.system\ncommand: touch caught\n")
-    said = refused(capsys, "train", "--config-dir", "mine", "network=evil")
+    said = run_rejected(capsys, "train", "--config-dir", "mine", "network=evil")
     assert "network._target_=os.system is not allowed" in said
-    assert "os comes with Python itself" in said
+    assert "os is part of the standard library" in said
     assert "type it" not in said
 
 
@@ -178,35 +225,37 @@ def test_a_target_in_a_file_is_no_consent(capsys, tmp_path):
         "      evil: {'()': os.system, command: touch caught}\n",
     ],
 )
-def test_a_file_cannot_make_hydra_itself_build_what_is_not_allowed(capsys, tmp_path, hydra):
+def test_file_cannot_make_hydra_instantiate_anything(capsys, tmp_path, hydra):
     group = tmp_path / "mine" / "experiment"
     group.mkdir(parents=True)
     (group / "evil.yaml").write_text(f"# @package _global_\nhydra:\n  {hydra}")
-    said = refused(capsys, "train", "--config-dir", "mine", "experiment=evil")
+    said = run_rejected(capsys, "train", "--config-dir", "mine", "experiment=evil")
     assert "is not allowed" in said
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        ("hidden: [8\n", "broken.yaml, line 2: while parsing a flow sequence, expected ',' or ']'"),
-        ("bias: 'no\n", "broken.yaml, line 2: while scanning a quoted scalar"),
-        ("hidden: [8]\n  bias: no\n", "'<block mapping start>' (line 3, column 3)"),
+        ("hidden: [8\n", 'broken.yaml", line 2'),
+        ("bias: 'no\n", 'broken.yaml", line 2'),
+        ("hidden: [8]\n  bias: no\n", "'<block mapping start>'"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(capsys, tmp_path, content, said):
+def test_broken_file_is_reported_with_its_line(capsys, tmp_path, content, message):
     group = tmp_path / "mine" / "network"
     group.mkdir(parents=True)
     (group / "broken.yaml").write_text(f"# Broken.\n{content}")
-    assert said in refused(capsys, "train", "--config-dir", "mine", "network=broken")
-    assert said in refused(capsys, "train", "--config-dir", "mine", "-m", "network=broken,mlp")
+    assert message in run_rejected(capsys, "train", "--config-dir", "mine", "network=broken")
+    assert message in run_rejected(
+        capsys, "train", "--config-dir", "mine", "-m", "network=broken,mlp"
+    )
 
 
-def test_a_file_in_another_encoding(capsys, tmp_path):
+def test_file_in_another_encoding_is_reported(capsys, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "mine.yaml").write_bytes("# für mich\n".encode("latin-1"))
-    said = refused(capsys, "train", "--config-dir", "mine", "--config-name", "mine")
-    assert "no text in UTF-8" in said
+    said = run_rejected(capsys, "train", "--config-dir", "mine", "--config-name", "mine")
+    assert "not UTF-8 text" in said
 
 
 def test_debug_shows_the_traceback(capsys):
@@ -214,9 +263,8 @@ def test_debug_shows_the_traceback(capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_two_messages_for_two_groups_of_users(capsys, monkeypatch):
-    """A bug of ours says so, and where to get more."""
-    monkeypatch.setattr("brainnet.cli.train.parse", lambda words: 1 / 0)
+def test_bug_is_reported_without_traceback(capsys, monkeypatch):
+    monkeypatch.setattr("brainnet.cli.train.parse_overrides", lambda *_: 1 / 0)
     assert main(["train"]) == 1
     err = capsys.readouterr().err
     assert "ZeroDivisionError" in err
@@ -225,38 +273,38 @@ def test_two_messages_for_two_groups_of_users(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish", None])
-def test_evaluating_a_damaged_checkpoint(capsys, run, damage):
+def test_evaluate_rejects_a_damaged_checkpoint(capsys, run, damage):
     best = run / "checkpoints" / "best.ckpt"
     best.write_bytes(best.read_bytes()[:1000] if damage is None else damage)
-    assert "damaged" in refused(capsys, "evaluate", str(run))
+    assert "damaged" in run_rejected(capsys, "evaluate", str(run))
 
 
-def test_a_run_without_its_configuration(capsys, run):
+def test_run_without_configuration_is_rejected(capsys, run):
     (run / "config.yaml").unlink()
-    assert "config.yaml" in refused(capsys, "evaluate", "latest")
+    assert "config.yaml" in run_rejected(capsys, "evaluate", "latest")
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         ("seed: [", "config.yaml"),
         ("seed: 0\n", "missing"),
         ("name: ${oc.env:HOME}\n", "plain values"),
     ],
 )
-def test_a_run_with_a_damaged_configuration(capsys, run, damage, said):
+def test_run_with_damaged_configuration_is_rejected(capsys, run, damage, message):
     (run / "config.yaml").write_text(damage)
-    assert said in refused(capsys, "evaluate", "latest")
-    assert said in refused(capsys, "train", "resume=latest", "trainer.max_epochs=3")
+    assert message in run_rejected(capsys, "evaluate", "latest")
+    assert message in run_rejected(capsys, "train", "resume=latest", "trainer.max_epochs=3")
 
 
 @pytest.mark.parametrize("target", ["os.system", "torch.optim.optimizer.torch.load", "torch.load"])
-def test_a_run_of_somebody_else_builds_nothing_that_is_not_allowed(capsys, run, target):
+def test_target_in_the_configuration_of_a_run_is_not_allowed(capsys, run, target):
     config = run / "config.yaml"
     network = "brainnet.structure.network.Network"
     config.write_text(config.read_text().replace(network, target))
-    assert f"network._target_={target}" in refused(capsys, "evaluate", "latest")
-    said = refused(capsys, "train", "resume=latest", "trainer.max_epochs=3")
+    assert f"network._target_={target}" in run_rejected(capsys, "evaluate", "latest")
+    said = run_rejected(capsys, "train", "resume=latest", "trainer.max_epochs=3")
     assert f"network._target_={target}" in said
 
 
@@ -277,32 +325,96 @@ def test_a_run_of_somebody_else_builds_nothing_that_is_not_allowed(capsys, run, 
         "~optimizer.eps",
     ],
 )
-def test_resuming_as_another_run(capsys, run, word):
-    said = refused(capsys, "train", "resume=latest", "trainer.max_epochs=3", word)
-    assert "resume goes on with the same" in said or "resume takes nothing away" in said
+def test_resume_rejects_what_would_change_the_run(capsys, run, word):
+    said = run_rejected(capsys, "train", "resume=latest", "trainer.max_epochs=3", word)
+    assert "resume continues with the same" in said or "resume removes nothing" in said
 
 
-def test_resuming_a_run_that_is_done(capsys, run):
-    assert "trainer.max_epochs=4" in refused(capsys, "train", "resume=latest")
+def test_resume_of_a_finished_run_needs_more_epochs(capsys, run):
+    assert "trainer.max_epochs=4" in run_rejected(capsys, "train", "resume=latest")
 
 
 @pytest.mark.parametrize("word", ["optimizer.lr=0.1", "trainer.max_epochs=3", "experiment=spirals"])
-def test_evaluating_with_what_has_no_place_there(capsys, run, word):
-    assert "has no place here" in refused(capsys, "evaluate", "latest", word)
+def test_evaluate_rejects_training_keys(capsys, run, word):
+    assert "has no place here" in run_rejected(capsys, "evaluate", "latest", word)
 
 
 @pytest.mark.parametrize("word", ["seed=1", "data.test=0.5", "data.validation=0.3"])
-def test_evaluating_on_rows_it_was_trained_on(capsys, run, word):
-    assert "trained on" in refused(capsys, "evaluate", "latest", word)
+def test_evaluate_rejects_training_rows(capsys, run, word):
+    assert "trained on" in run_rejected(capsys, "evaluate", "latest", word)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ("moons", "moons has 2 classes and 2 inputs; the network learnt 3 classes from 4"),
         ("digits", "digits has 10 classes and 64 inputs; the network learnt 3 classes from 4"),
         ("diabetes", "1 number to predict and 10 inputs; the network learnt 3 classes from 4"),
     ],
 )
-def test_evaluating_on_data_of_another_shape(capsys, run, data, said):
-    assert said in refused(capsys, "evaluate", "latest", f"data={data}")
+def test_evaluate_rejects_data_of_another_shape(capsys, run, data, message):
+    assert message in run_rejected(capsys, "evaluate", "latest", f"data={data}")
+
+
+REFERRED = """
+trainer:
+  note: {_target_: torch.load}
+hydra:
+  callbacks:
+    x: ${hydra.job.env_set}
+  job:
+    env_set: {_target_: torch.load, f: caught.pkl, weights_only: ""}
+"""
+LOGGED = """
+trainer:
+  x: {"()": subprocess.getoutput, cmd: touch caught}
+hydra:
+  job_logging:
+    version: 1
+    formatters: ${trainer}
+    root: {level: INFO}
+"""
+NAMED = """
+hydra:
+  job_logging:
+    version: 1
+    formatters:
+      x: {"()": subprocess.getoutput, cmd: touch caught}
+    root: {level: INFO}
+"""
+
+
+@pytest.mark.parametrize("content", [REFERRED, LOGGED, NAMED])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "experiment=evil",
+        "-m experiment=evil seed=0,1",
+        "-m experiment=evil,spirals",
+        "-m experiment=spirals,evil",
+        "--hydra-help experiment=evil",
+    ],
+)
+def test_hydra_node_of_a_file_runs_nothing(capsys, experiment, empty_folder, content, words):
+    experiment(content)
+    before = set(empty_folder.rglob("*"))
+    assert main(["train", "--config-dir", "mine", *words.split()]) == 2
+    out, err = capsys.readouterr()
+    assert "is not allowed" in err
+    assert out == ""
+    assert set(empty_folder.rglob("*")) == before
+
+
+def test_sweeper_of_a_file_instantiates_nothing(capsys, experiment, empty_folder):
+    experiment(
+        "defaults:\n  - override /hydra/sweeper: theirs\nhydra:\n  mode: MULTIRUN\n",
+    )
+    folder = empty_folder / "mine" / "hydra" / "sweeper"
+    folder.mkdir(parents=True)
+    (folder / "theirs.yaml").write_text(
+        "_target_: hydra_plugins.Sweeper\nparams: null\n"
+        "max_batch_size: {_target_: subprocess.getoutput, cmd: touch caught}\n"
+    )
+    assert main(["train", "--config-dir", "mine", "experiment=evil"]) == 2
+    assert "hydra.sweeper.max_batch_size._target_" in capsys.readouterr().err
+    assert not (empty_folder / "caught").exists()

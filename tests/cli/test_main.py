@@ -1,4 +1,4 @@
-"""The front door of the command line."""
+"""The command `brainnet`: help, version, and start-up without torch."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def test_help_lists_the_commands(capsys, words):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "kernels"])
-def test_a_command_that_needs_more_says_what_in_two_lines(capsys, command):
+def test_missing_argument_is_reported_with_the_usage(capsys, command):
     assert main([command]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -35,13 +35,13 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"brainnet {__version__}\n"
 
 
-def test_help_of_train_tells_every_group_and_key(capsys):
+def test_help_of_train_lists_every_group_and_key(capsys):
     assert main(["train", "--help"]) == 0
     out = capsys.readouterr().out
     assert "moons" in out
     assert "experiment" in out
-    told = [key.path for key in KEYS if not key.path.endswith("_target_")]
-    assert [path for path in told if path not in out] == []
+    paths = [key.path for key in KEYS if not key.path.endswith("_target_")]
+    assert [path for path in paths if path not in out] == []
 
 
 def test_help_of_evaluate(capsys):
@@ -50,9 +50,16 @@ def test_help_of_evaluate(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["kernels", "--help"], ["explain", "weights"]]
+    "words",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["predict", "--help"],
+        ["kernels", "--help"],
+        ["explain", "weights"],
+    ],
 )
-def test_help_and_explain_wait_for_nobodys_torch(words):
+def test_help_and_explain_import_no_heavy_library(words):
     code = (
         "import sys; from brainnet.cli.main import main; "
         f"assert main({words!r}) == 0; "
@@ -69,7 +76,7 @@ def test_help_and_explain_wait_for_nobodys_torch(words):
     assert done.returncode == 0, done.stderr
 
 
-def test_where_classes_are_looked_for_is_left_as_it_was(tmp_path, monkeypatch, capsys):
+def test_import_path_is_restored(tmp_path, monkeypatch, capsys):
     before = list(sys.path)
     (tmp_path / "beside.py").write_text("import sys\nPATH = list(sys.path)\n")
     assert main(["train", "network=custom", "network._target_=beside.Net"]) == 2

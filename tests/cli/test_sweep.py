@@ -1,16 +1,16 @@
-"""How a sweep ends."""
+"""The table and the exit code of a sweep."""
 
 import math
 from pathlib import Path
 
 import pytest
 
-from brainnet.cli.train import Ending, tell_table, worst
+from brainnet.cli.train import JobResult, find_worst_code, print_sweep_table
 from brainnet.training.run_directory import RunDirectory
 
 
 @pytest.mark.parametrize(
-    ("codes", "gravest"),
+    ("codes", "worst"),
     [
         ([], 0),
         ([0, 0], 0),
@@ -22,29 +22,29 @@ from brainnet.training.run_directory import RunDirectory
         ([137, 130], 130),
     ],
 )
-def test_the_gravest_code_is_returned(codes, gravest):
-    assert worst([Ending(RunDirectory(Path()), (), code) for code in codes]) == gravest
+def test_most_severe_exit_code_is_returned(codes, worst):
+    assert find_worst_code([JobResult(RunDirectory(Path()), (), code) for code in codes]) == worst
 
 
-def test_the_table_shows_what_differs_and_every_sign_of_it(capsys):
+def test_table_shows_differing_overrides_completely(capsys):
     common = ("data=table", "data.path=a/long/path/to/some/file/of/prices.csv", "data.drop=[id]")
-    tell_table(
+    print_sweep_table(
         [
-            Ending(RunDirectory(Path(f"runs/[b]/x/{number}")), (*common, word), 2)
+            JobResult(RunDirectory(Path(f"runs/[b]/x/{number}")), (*common, word), 2)
             for number, word in enumerate(["data.columns=[date]", "data.columns=[/bold,red]"])
         ]
     )
-    told = capsys.readouterr().out
-    assert told.count("data.drop=[id]") == 1
-    assert f"all jobs: {' '.join(common)}\n" in told
-    assert "folder: runs/[b]/x\n" in told
-    flat = "".join(told.split())
+    output = capsys.readouterr().out
+    assert output.count("data.drop=[id]") == 1
+    assert f"all jobs: {' '.join(common)}\n" in output
+    assert "folder: runs/[b]/x\n" in output
+    flat = "".join(output.split())
     assert "data.columns=[date]notstarted0" in flat
     assert "data.columns=[/bold,red]notstarted1" in flat
 
 
-def ending(number, metric, code=0):
-    return Ending(RunDirectory(Path(f"runs/x/{number}")), (f"seed={number}",), code, metric)
+def build_result(number, metric, code=0):
+    return JobResult(RunDirectory(Path(f"runs/x/{number}")), (f"seed={number}",), code, metric)
 
 
 @pytest.mark.parametrize(
@@ -57,30 +57,32 @@ def ending(number, metric, code=0):
         ([None, None], None),
     ],
 )
-def test_the_best_job_is_that_of_the_lowest_validation_loss(metrics, winner, capsys):
-    tell_table([ending(number, metric) for number, metric in enumerate(metrics)])
-    told = capsys.readouterr().out
-    marked = [line[0] for line in told.splitlines() if line[1:3] == " *"]
+def test_best_job_has_the_lowest_validation_loss(metrics, winner, capsys):
+    print_sweep_table([build_result(number, metric) for number, metric in enumerate(metrics)])
+    output = capsys.readouterr().out
+    marked = [line[0] for line in output.splitlines() if line[1:3] == " *"]
     assert marked == ([] if winner is None else [str(winner)])
-    said = f"* the best: job {winner}, whose validation loss was lowest, "
-    assert (said in told) == (winner is not None)
+    line = f"* best: job {winner}, with the lowest validation loss, "
+    assert (line in output) == (winner is not None)
 
 
-def test_of_one_job_none_is_the_best(capsys):
-    tell_table([ending(0, 0.5)])
+def test_single_job_is_not_marked(capsys):
+    print_sweep_table([build_result(0, 0.5)])
     assert "*" not in capsys.readouterr().out
 
 
-def test_no_line_ends_in_blanks(capsys):
-    tell_table([ending(0, 0.5), ending(1, 0.25)])
+def test_lines_have_no_trailing_blanks(capsys):
+    print_sweep_table([build_result(0, 0.5), build_result(1, 0.25)])
     lines = capsys.readouterr().out.splitlines()
     assert lines == [line.rstrip() for line in lines]
 
 
-def test_the_table_folds_on_a_narrow_terminal_and_cuts_nothing(capsys, monkeypatch):
+def test_table_folds_on_a_narrow_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     words = [f"optimizer.lr=0.{number}0000000000000000000000000000001" for number in (1, 2)]
-    tell_table([Ending(RunDirectory(Path(f"runs/x/{word[-3:]}")), (word,), 0) for word in words])
+    print_sweep_table(
+        [JobResult(RunDirectory(Path(f"runs/x/{word[-3:]}")), (word,), 0) for word in words]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 60
     assert "…" not in "".join(lines)

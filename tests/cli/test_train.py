@@ -1,4 +1,4 @@
-"""`brainnet train` from the words to the folder."""
+"""`brainnet train`: runs, sweeps, resumed runs, and what is printed."""
 
 import json
 import os
@@ -6,24 +6,28 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback
+from PIL import Image
 
 from brainnet.cli import train as command
 from brainnet.cli.main import main
-from brainnet.errors import TrainingFailure
+from brainnet.cli.train import check_process_count
+from brainnet.errors import InputError, TrainingFailure
 from brainnet.training.checkpoint_files import load_checkpoint
 from brainnet.training.fit import RunResult
+from brainnet.training.run_directory import find_run
 
 SMALL = ("data=iris", "network.hidden=[4]", "trainer.max_epochs=2", "trainer=cpu")
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the jobs would train, and from which words they could be run again."""
+    """Records the arguments of each training, and the command line that would repeat it."""
     noted = []
 
     def noting(network, data, **given):
@@ -37,13 +41,13 @@ def calls(monkeypatch):
     return noted
 
 
-def test_a_run_leaves_its_folder_and_a_summary_on_stdout(capsys, run, summary):
+def test_run_writes_its_folder(capsys, run, summary):
     assert summary(run)["state"] == "finished"
     assert (run / "checkpoints" / "best.ckpt").is_file()
     assert not list(run.glob(".hydra")) + list(run.glob("*.log"))
 
 
-def test_the_configuration_is_stored_resolved_with_what_followed_from_the_data(run):
+def test_stored_configuration_contains_the_values_that_were_used(run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["network"]["inputs"] == 4
     assert config["network"]["outputs"] == 3
@@ -52,7 +56,7 @@ def test_the_configuration_is_stored_resolved_with_what_followed_from_the_data(r
     assert load_checkpoint(run / "checkpoints" / "last.ckpt")["brainnet"]["config"] == config
 
 
-def test_says_where_the_run_is_and_how_it_went(capsys):
+def test_output_contains_folder_and_result(capsys):
     assert main(["train", *SMALL]) == 0
     out = capsys.readouterr().out
     run = Path("runs") / Path("runs/latest").read_text().strip()
@@ -61,7 +65,7 @@ def test_says_where_the_run_is_and_how_it_went(capsys):
     assert len(out.splitlines()) < 15
 
 
-def test_words_reach_the_parts(calls):
+def test_overrides_reach_the_components(calls):
     words = (
         "data=moons data.noise=0.3 data.batch_size=8 network.hidden=[5,6] activation=tanh "
         "optimizer=sgd optimizer.lr=0.5 optimizer.momentum=0.9 schedule=cosine seed=7 "
@@ -86,7 +90,7 @@ def test_words_reach_the_parts(calls):
     assert call["folder"].path.parent == Path("elsewhere/mine")
 
 
-def test_the_same_seed_gives_the_same_first_weights(calls):
+def test_same_seed_gives_same_initial_weights(calls):
     assert main(["train", "-m", "seed=1,1,2", "data=iris"]) == 0
     first, second, third = (call["network"].layers[0].weights.value for call in calls)
     assert torch.equal(first, second)
@@ -94,7 +98,7 @@ def test_the_same_seed_gives_the_same_first_weights(calls):
 
 
 @pytest.mark.parametrize("flag", [["-m"], ["--multirun"]])
-def test_a_sweep_runs_every_combination_in_numbered_folders(calls, capsys, flag):
+def test_sweep_trains_every_combination_in_numbered_folders(calls, capsys, flag):
     words = ["data=iris,xor", *flag, "optimizer.lr=0.1,0.2"]
     assert main(["train", *words]) == 0
     folders = [call["folder"].path for call in calls]
@@ -103,8 +107,8 @@ def test_a_sweep_runs_every_combination_in_numbered_folders(calls, capsys, flag)
     assert "not started" in capsys.readouterr().out  # the table: nothing was written here
 
 
-def test_each_job_can_be_run_again_alone_by_the_processes_it_starts(calls):
-    """Lightning starts them with sys.argv[1:] and hydra.run.dir: never the sweep again."""
+def test_distributed_processes_of_a_job_repeat_that_job_only(calls):
+    """Lightning starts them with sys.argv[1:] and hydra.run.dir."""
     (Path("mine") / "data").mkdir(parents=True)
     words = ["--config-dir", "mine", "data=iris", "-m", "seed=3,4"]
     assert main(["train", *words]) == 0
@@ -117,14 +121,14 @@ def test_each_job_can_be_run_again_alone_by_the_processes_it_starts(calls):
     assert "seed" not in " ".join(sys.argv)
 
 
-def test_such_a_process_joins_the_folder_it_is_told(calls):
+def test_distributed_process_uses_the_given_folder(calls):
     folder = Path("runs/iris/there")
     told = [f'hydra.run.dir="{folder}"', "hydra.job.name=train_ddp_process_1"]
     assert main(["train", "data=iris", "seed=3", *told, "hydra.output_subdir=null"]) == 0
     assert calls[0]["folder"].path == folder
 
 
-def test_the_jobs_of_a_sweep_go_on_when_one_fails(monkeypatch, capsys):
+def test_sweep_continues_after_a_failed_job(monkeypatch, capsys):
     train = command.train
 
     def failing(network, data, **given):
@@ -137,17 +141,17 @@ def test_the_jobs_of_a_sweep_go_on_when_one_fails(monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert "the loss became nan" in err
     *table, best = out.splitlines()[-4:]
-    assert best.startswith("* the best: job ")
+    assert best.startswith("* best: job ")
     assert ["finished" in line for line in table] == [True, False, True]
     assert "seed=1" in table[1]
 
 
-def test_a_sweep_of_which_no_job_fits_leaves_nothing(capsys):
+def test_invalid_sweep_writes_nothing(capsys):
     assert main(["train", "-m", "network.inputs=3,5"]) == 2
     assert not Path("runs").exists()
 
 
-def test_a_failed_training_is_told_with_what_was_kept(capsys, summary):
+def test_failed_training_reports_the_checkpoint(capsys, summary):
     words = ["data=diabetes", "optimizer=sgd", "optimizer.lr=1e30", "trainer=cpu"]
     assert main(["train", *words, "observe=off"]) == 3
     err = capsys.readouterr().err
@@ -157,14 +161,14 @@ def test_a_failed_training_is_told_with_what_was_kept(capsys, summary):
     assert summary(run)["state"] == "failed"
 
 
-def test_resume_goes_on_in_the_same_folder(run, summary):
+def test_resume_continues_in_the_same_folder(run, summary):
     assert main(["train", "resume=latest", "trainer.max_epochs=3"]) == 0
     assert summary(run)["epochs"] == 3
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 3
     assert [path for path in run.parent.iterdir() if path.is_dir()] == [run]
 
 
-def test_resume_equals_the_run_that_was_never_interrupted(run):
+def test_resumed_run_equals_an_uninterrupted_run(run):
     assert main(["train", f"resume={run}", "trainer.max_epochs=4", "callbacks=none"]) == 0
     assert main(["train", *SMALL, "trainer.max_epochs=4", "name=whole"]) == 0
     whole = Path("runs") / Path("runs/latest").read_text().strip()
@@ -175,13 +179,13 @@ def test_resume_equals_the_run_that_was_never_interrupted(run):
     assert all(torch.equal(resumed[key], straight[key]) for key in straight)
 
 
-def test_resume_says_nothing_of_what_was_typed_as_it_was(run, calls):
+def test_resume_accepts_unchanged_overrides(run, calls):
     words = ["resume=latest", "trainer.max_epochs=3", "seed=0", "data=iris", "network.hidden=[4]"]
     assert main(["train", *words]) == 0
     assert calls[0]["resume"].folder.path == run
 
 
-def test_a_planned_schedule_cannot_be_stretched(capsys):
+def test_resume_rejects_a_longer_run_with_a_planned_schedule(capsys):
     assert main(["train", *SMALL, "schedule=cosine"]) == 0
     assert main(["train", "resume=latest", "trainer.max_epochs=3"]) == 2
     assert "schedule=constant" in capsys.readouterr().err
@@ -189,7 +193,7 @@ def test_a_planned_schedule_cannot_be_stretched(capsys):
 
 @pytest.fixture
 def theirs(monkeypatch):
-    """A network of the user's own, in the folder that the command is called from."""
+    """Networks of the user in the current directory."""
     Path("their_net.py").write_text(
         "from torch import nn\n"
         "class Net(nn.Sequential):\n"
@@ -205,14 +209,14 @@ def theirs(monkeypatch):
     sys.modules.pop("their_net", None)
 
 
-def test_a_network_of_the_users_own(theirs, calls):
+def test_network_of_the_user(theirs, calls):
     assert main(["train", "data=iris", "network=custom", theirs, "+network.width=7"]) == 0
     (call,) = calls
     assert [tuple(value.shape) for value in call["network"].parameters()][::2] == [(7, 4), (3, 7)]
     assert type(call["network"][1]).__name__ == "ThresholdRamp"
 
 
-def test_a_network_with_an_output_for_each_of_two_classes_gets_the_loss_that_takes_them():
+def test_network_with_two_outputs_gets_cross_entropy():
     words = "+network.in_features=2 +network.out_features=2 data=moons trainer.max_epochs=1"
     network = ["network=custom", "network._target_=torch.nn.Linear", *words.split()]
     assert main(["train", *network]) == 0
@@ -224,7 +228,7 @@ def test_a_network_with_an_output_for_each_of_two_classes_gets_the_loss_that_tak
     assert main(["evaluate", "latest"]) == 0
 
 
-def test_consent_is_asked_for_again_when_the_run_is_used(theirs, capsys, monkeypatch):
+def test_users_class_must_be_allowed_again_when_the_run_is_used(theirs, capsys, monkeypatch):
     words = ["data=iris", "trainer.max_epochs=1", "trainer=cpu"]
     assert main(["train", "network=custom", theirs, *words]) == 0
     assert main(["evaluate", "latest"]) == 2
@@ -235,7 +239,7 @@ def test_consent_is_asked_for_again_when_the_run_is_used(theirs, capsys, monkeyp
     assert main(["train", "resume=latest", "trainer.max_epochs=2"]) == 0
 
 
-def test_a_network_that_does_not_fit_is_told_so(theirs, capsys):
+def test_network_that_does_not_fit_is_rejected(theirs, capsys):
     deaf = "network._target_=their_net.Deaf"
     assert main(["train", "data=iris", "network=custom", deaf]) == 2
     assert "inputs" in capsys.readouterr().err
@@ -245,7 +249,7 @@ def test_a_network_that_does_not_fit_is_told_so(theirs, capsys):
 
 
 @pytest.mark.parametrize("choice", ["one_batch", "overfit", "limit", "profile"])
-def test_the_debug_modes_do_what_they_say(choice, summary):
+def test_debug_choices_limit_the_steps(choice, summary):
     words = ["data=iris", "trainer=cpu", f"debug={choice}", "observe=off"]
     assert main(["train", *words]) == 0
     run = Path("runs") / Path("runs/latest").read_text().strip()
@@ -254,23 +258,23 @@ def test_the_debug_modes_do_what_they_say(choice, summary):
     assert bool(list(run.glob("*profile*"))) == (choice == "profile")
 
 
-def test_the_curves_are_written_as_csv_too():
+def test_logger_csv_writes_the_curves():
     assert main(["train", *SMALL, "logger=csv", "observe=off"]) == 0
     run = Path("runs") / Path("runs/latest").read_text().strip()
     assert "loss/validation" in (run / "metrics.csv").read_text().splitlines()[0]
 
 
-def test_shows_the_configuration_and_runs_nothing(capsys):
+def test_cfg_shows_the_configuration_only(capsys):
     assert main(["train", "--cfg", "job", "data=moons", "-p", "data"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["noise"] == 0.1
     assert not Path("runs").exists()
 
 
-def test_folders_of_the_users_own_groups(calls):
+def test_config_dir_and_searchpath_add_choices(calls):
     group = Path("mine/data")
     group.mkdir(parents=True)
     (group / "few.yaml").write_text(
-        "# Few.\ndefaults: [_module]\n\n_target_: brainnet.data.datasets.Xor\nrows: 40\nnoise: 0.0\n"
+        "defaults: [_module]\n_target_: brainnet.data.datasets.Xor\nrows: 40\nnoise: 0.0\n"
     )
     assert main(["train", "--config-dir", "mine", "data=few"]) == 0
     here = f"file://{group.parent.resolve()}"  # Hydra reads no %20
@@ -279,7 +283,7 @@ def test_folders_of_the_users_own_groups(calls):
     assert calls[0]["folder"].path.parent.name == "few"
 
 
-def test_the_best_is_judged_again_with_the_same_result(run, summary, capsys):
+def test_evaluate_reproduces_the_test_result(run, summary, capsys):
     assert main(["evaluate", "latest"]) == 0
     out = capsys.readouterr().out
     wanted = summary(run)["metrics"]
@@ -290,7 +294,7 @@ def test_the_best_is_judged_again_with_the_same_result(run, summary, capsys):
     assert float(told["loss/test"]) == pytest.approx(wanted["loss/test"], rel=1e-3)
 
 
-def test_judging_by_other_rows(capsys):
+def test_evaluate_on_other_rows(capsys):
     words = ["data=xor", "data.rows=200", "trainer.max_epochs=5", "trainer=cpu", "observe=off"]
     assert main(["train", *words]) == 0
     capsys.readouterr()
@@ -298,7 +302,7 @@ def test_judging_by_other_rows(capsys):
     assert "200 rows of xor" in capsys.readouterr().out
 
 
-def test_the_sweep_table_reads_the_jobs_summaries(capsys):
+def test_sweep_table_shows_the_summaries(capsys):
     assert main(["train", *SMALL, "-m", "seed=0,1"]) == 0
     out = capsys.readouterr().out
     sweep = (Path("runs") / Path("runs/latest").read_text().strip()).parent
@@ -307,13 +311,13 @@ def test_the_sweep_table_reads_the_jobs_summaries(capsys):
         assert f"{metrics['accuracy/test']:.4g}" in out
 
 
-def test_a_folder_of_ones_own_where_no_run_ever_was(summary):
+def test_run_dir_outside_of_the_runs_folder(summary):
     assert main(["train", *SMALL, "hydra.run.dir=mine"]) == 0
     assert summary("mine")["state"] == "finished"
     assert Path("runs/latest").read_text() == "../mine\n"
 
 
-def test_loggers_and_profilers_write_into_the_folder_that_was_free(summary):
+def test_loggers_and_profilers_write_into_the_claimed_folder(summary):
     full = Path("full")
     full.mkdir()
     (full / "file").write_text("")
@@ -325,29 +329,29 @@ def test_loggers_and_profilers_write_into_the_folder_that_was_free(summary):
     assert Path("full_2/fit-profile.txt").is_file()
 
 
-def test_nothing_is_left_of_a_folder_in_which_nothing_began(run, capsys):
+def test_failed_start_leaves_no_folder(run, capsys):
     before = sorted(Path.cwd().rglob("*")), Path("runs/latest").read_text()
     assert main(["train", "network.inputs=3", "hydra.run.dir=mine"]) == 2
     assert main(["train", "network.inputs=3"]) == 2
     assert (sorted(Path.cwd().rglob("*")), Path("runs/latest").read_text()) == before
 
 
-def test_a_sweeper_is_told_the_best_loss_and_not_the_last(calls, monkeypatch):
+def test_sweeper_receives_the_best_loss(calls, monkeypatch):
     told = []
-    job = command.Training.job
-    monkeypatch.setattr(command.Training, "job", lambda *given: told.append(job(*given)))
+    job = command.JobRunner.run_job
+    monkeypatch.setattr(command.JobRunner, "run_job", lambda *given: told.append(job(*given)))
     assert main(["train", "data=iris", "-m", "seed=0,1"]) == 0
     assert told == [0.25, 0.25]
 
 
 class Impatient(Callback):
-    """Somebody who interrupts the final test."""
+    """Interrupts the final test."""
 
     def on_test_start(self, trainer, pl_module):
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_command_that_is_printed_after_an_interrupted_test_works(monkeypatch, capsys, summary):
+def test_printed_command_continues_an_interrupted_run(monkeypatch, capsys, summary):
     train = command.train
     impatient = [Impatient()]
     monkeypatch.setattr(command, "train", lambda *a, **k: train(*a, **k | {"callbacks": impatient}))
@@ -359,3 +363,128 @@ def test_the_command_that_is_printed_after_an_interrupted_test_works(monkeypatch
     run = Path("runs") / Path("runs/latest").read_text().strip()
     assert summary(run)["state"] == "finished"
     assert "accuracy/test" in summary(run)["metrics"]
+
+
+SHORT = ("data=moons", "network.hidden=[4]", "trainer.max_epochs=1", "trainer=cpu")
+
+
+@pytest.mark.parametrize(
+    ("words", "group", "kept"),
+    [
+        (["activation._target_=torch.nn.SELU"], "activation", {}),
+        (
+            ["optimizer._target_=torch.optim.SGD", "+optimizer.momentum=0.5"],
+            "optimizer",
+            {"lr": 0.003, "weight_decay": 0.0, "momentum": 0.5},
+        ),
+        (
+            ["schedule=cosine", "schedule._target_=torch.optim.lr_scheduler.ConstantLR"],
+            "schedule",
+            {},
+        ),
+        (["loss=huber", "loss._target_=brainnet.learning.loss.BinaryCrossEntropy"], "loss", {}),
+    ],
+)
+def test_keys_of_a_replaced_class_are_dropped(words, group, kept):
+    assert main(["train", *SHORT, *words]) == 0
+    stored = find_run("latest").folder.read_config()[group]
+    target = next(w for w in words if "_target_" in w).partition("=")[2]
+    assert stored == {"_target_": target, **kept}
+    assert main(["evaluate", "latest"]) == 0
+
+
+def test_keys_of_the_data_module_are_kept():
+    target = "brainnet.data.datasets.Circles"
+    assert main(["train", *SHORT, f"data._target_={target}", "data.batch_size=64"]) == 0
+    stored = find_run("latest").folder.read_config()["data"]
+    assert stored["_target_"] == target
+    assert (stored["rows"], stored["batch_size"], stored["test"]) == (1000, 64, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("activation.width=2", "activation.width: SELU has no such key"),
+        ("+activation.slope=2", "activation.slope: SELU has no such key"),
+    ],
+)
+def test_typed_key_that_the_class_does_not_accept_is_rejected(capsys, word, message):
+    assert main(["train", "activation._target_=torch.nn.SELU", word]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "auto"])
+def test_more_processes_than_cores_is_a_warning(two_cores, accelerator):
+    message = check_process_count({"accelerator": accelerator, "devices": 4})
+    assert message.startswith("warning: 4 processes share the 2 cores of this processor")
+
+
+def test_far_more_processes_than_cores_are_rejected(two_cores):
+    assert check_process_count({"devices": 8})
+    with pytest.raises(InputError, match=r"Set trainer\.devices=2"):
+        check_process_count({"devices": 9})
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {"accelerator": "cpu", "devices": 2},
+        {"accelerator": "cpu", "devices": "auto"},
+        {"accelerator": "cpu"},
+        {"accelerator": "gpu", "devices": 4},
+    ],
+)
+def test_enough_cores_give_no_warning(two_cores, trainer):
+    assert check_process_count(trainer) == ""
+
+
+def test_processes_on_gpus_share_no_cores(two_cores, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert check_process_count({"devices": 4}) == ""
+
+
+def test_columns_of_a_table_are_listed_by_kind(capsys):
+    lines = [
+        f"{row % 7},{('red', 'green')[row % 2]}s,t{row % 40},{('no', 'yes')[row % 3 == 0]},"
+        f"2024-01-{row % 28 + 1:02},{row % 24}:30,{row / 9:.3}"
+        for row in range(80)
+    ]
+    names = "age,colour,town,paid,born,start,price"
+    Path("rows.csv").write_text("\n".join([names, *lines]).replace("reds", "blue") + "\n")
+    words = ["data=table", "data.path=rows.csv", "data.target=price", "data.categories=[colour]"]
+    few = ["network.hidden=[3]", "trainer.max_epochs=1", "trainer=cpu", "observe=off"]
+    assert main(["train", *words, *few]) == 0
+    assert capsys.readouterr().out.splitlines()[:5] == [
+        "predict price (a number), from 80 rows of rows",
+        "  numbers    age, start (hours since midnight)",
+        "  categories colour (2, one-hot), town (40, embedded)",
+        "  yes/no     paid (no = 0, yes = 1)",
+        "  dates      born",
+    ]
+
+
+@pytest.mark.parametrize(("sides", "colours"), [((4, 6), "grey"), ((4, 6, 3), "in color")])
+def test_images_are_described_by_number_size_and_classes(sides, colours, capsys):
+    noise = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        Path("pets", name).mkdir(parents=True)
+        for number in range(10):
+            pixels = noise.integers(0, 255, sides, np.uint8)
+            Image.fromarray(pixels).save(Path("pets", name, f"{number}.png"))
+    few = ["network.hidden=[3]", "trainer.max_epochs=1", "trainer=cpu", "observe=off"]
+    assert main(["train", "data=images", "data.path=pets", *few]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"predict cat or dog, from 20 images of 4 x 6, {colours}"
+
+
+def test_built_in_data_are_not_described(capsys):
+    few = ["data=xor", "network.hidden=[3]", "trainer.max_epochs=1", "trainer=cpu", "observe=off"]
+    assert main(["train", *few]) == 0
+    assert "predict " not in capsys.readouterr().out

@@ -4,7 +4,7 @@ import yaml
 from torch import nn
 
 from brainnet.config.components import build_network
-from brainnet.config.instantiate import Builder, TargetAllowList
+from brainnet.config.instantiate import TargetAllowList
 from brainnet.data.datamodule import DataModule
 from brainnet.data.datasets import Spirals
 from brainnet.errors import InputError
@@ -227,7 +227,7 @@ def test_a_user_network_is_described_by_its_class():
 def test_a_network_with_embeddings_can_be_rebuilt():
     network = Network([4, 6, 2], ThresholdRamp(0.25), embeddings={1: 3, 3: 50})
     config = yaml.safe_load(yaml.safe_dump(to_plain({"seed": 0, **describe_network(network)})))
-    again = build_network(config, Builder(TargetAllowList()), inputs=4, outputs=2)
+    again = build_network(config, TargetAllowList(), inputs=4, outputs=2)
     again.load_state_dict(network.state_dict())
     rows = torch.tensor([[0.5, 2.0, -1.0, 49.0], [0.0, 0.0, 1.0, 7.0]])
     assert torch.equal(again(rows), network(rows))

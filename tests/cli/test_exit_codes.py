@@ -1,4 +1,4 @@
-"""Every end of a command has one of its exit codes."""
+"""Exit codes for every kind of error."""
 
 import errno
 import os
@@ -30,17 +30,17 @@ from brainnet.errors import InputError, TrainingFailure
     ],
     ids=repr,
 )
-def test_whatever_is_raised_has_its_code(capsys, raised, code):
+def test_exception_becomes_an_exit_code(capsys, raised, code):
     def action():
         raise raised
 
     assert report_errors(action, debug=False) == code
-    told = capsys.readouterr().err
-    assert code != 1 or str(raised.args[0]) in told
+    message = capsys.readouterr().err
+    assert code != 1 or str(raised.args[0]) in message
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_device_is_said_in_words():
+def test_full_device_is_reported():
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "brainnet", "explain", "weights"],

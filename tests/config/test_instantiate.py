@@ -1,4 +1,4 @@
-"""The rule for `_target_`: what it lets through, and what it stops."""
+"""The allow-list for `_target_`: what it accepts and what it rejects."""
 
 import importlib
 import os
@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from brainnet.config import instantiate as targets
-from brainnet.config.instantiate import TargetAllowList
+from brainnet.config import instantiate
+from brainnet.config.instantiate import TargetAllowList, check_targets, read_allowed_roots
 from brainnet.errors import InputError
 
-NOBODY = TargetAllowList()
+NONE = TargetAllowList()
 
 
-def resolve(target, place="network", consent=NOBODY):
-    return targets.resolve_target(target, place, consent)
+def resolve(target, path="network", allow_list=NONE):
+    return instantiate.resolve_target(target, path, allow_list)
 
 
 @pytest.mark.parametrize(
-    ("target", "place", "name"),
+    ("target", "path", "name"),
     [
         ("brainnet.structure.network.Network", "network", "Network"),
         ("brainnet.learning.gradient_descent.GradientDescent", "optimizer", "GradientDescent"),
@@ -36,8 +36,8 @@ def resolve(target, place="network", consent=NOBODY):
         ("torchmetrics.Accuracy", "network.deep.inside", "Accuracy"),
     ],
 )
-def test_lets_the_families_through(target, place, name):
-    assert resolve(target, place).__name__ == name
+def test_classes_with_the_right_base_class_are_accepted(target, path, name):
+    assert resolve(target, path).__name__ == name
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_lets_the_families_through(target, place, name):
         "torchmetricsx.Accuracy",
     ],
 )
-def test_refuses_a_name_outside_the_roots_and_says_how_to_allow_it(target):
+def test_name_outside_the_roots_is_rejected_with_the_way_to_allow_it(target):
     with pytest.raises(InputError, match="is not allowed") as refused:
         resolve(target)
     assert f"network._target_={target}" in str(refused.value)
@@ -61,29 +61,29 @@ def test_refuses_a_name_outside_the_roots_and_says_how_to_allow_it(target):
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("torch.load", "it is no class but a function"),
-        ("torch.hub.load", "it is no class but a function"),
-        ("torch.jit.load", "it is no class but a function"),
-        ("hydra.utils.instantiate", "it is no class but a function"),
-        ("builtins.eval", "builtins comes with Python itself"),
-        ("builtins.exec", "builtins comes with Python itself"),
-        ("os.system", "os comes with Python itself"),
-        ("subprocess.Popen", "subprocess comes with Python itself"),
-        ("subprocess.run", "subprocess comes with Python itself"),
-        ("functools.partial", "functools comes with Python itself"),
-        ("pathlib.Path.unlink", "pathlib comes with Python itself"),
-        ("shutil.rmtree", "shutil comes with Python itself"),
-        ("importlib.import_module", "importlib comes with Python itself"),
+        ("torch.load", "it is not a class but a function"),
+        ("torch.hub.load", "it is not a class but a function"),
+        ("torch.jit.load", "it is not a class but a function"),
+        ("hydra.utils.instantiate", "it is not a class but a function"),
+        ("builtins.eval", "builtins is part of the standard library"),
+        ("builtins.exec", "builtins is part of the standard library"),
+        ("os.system", "os is part of the standard library"),
+        ("subprocess.Popen", "subprocess is part of the standard library"),
+        ("subprocess.run", "subprocess is part of the standard library"),
+        ("functools.partial", "functools is part of the standard library"),
+        ("pathlib.Path.unlink", "pathlib is part of the standard library"),
+        ("shutil.rmtree", "shutil is part of the standard library"),
+        ("importlib.import_module", "importlib is part of the standard library"),
     ],
 )
-def test_offers_no_consent_to_what_could_never_be_allowed(target, reason):
+def test_what_can_never_be_allowed_is_rejected_without_a_suggestion(target, reason):
     importlib.import_module(target.partition(".")[0])
     with pytest.raises(InputError, match="is not allowed, and cannot be") as refused:
         resolve(target)
     assert reason in str(refused.value)
-    assert targets.ALLOW not in str(refused.value)
-    with pytest.raises(InputError):  # true to the word: typed, it is refused as well
-        resolve(target, consent=TargetAllowList(typed=frozenset({target})))
+    assert instantiate.ALLOW_VARIABLE not in str(refused.value)
+    with pytest.raises(InputError):  # typed, it is rejected too
+        resolve(target, allow_list=TargetAllowList(typed=frozenset({target})))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_offers_no_consent_to_what_could_never_be_allowed(target, reason):
         "torch.nn.NoSuchLayer",
     ],
 )
-def test_refuses_what_is_no_class_of_a_family_though_its_name_begins_well(target):
+def test_name_under_the_roots_must_lead_to_a_class_defined_there(target):
     with pytest.raises(InputError):
         resolve(target)
 
@@ -138,46 +138,46 @@ def test_refuses_what_is_no_class_of_a_family_though_its_name_begins_well(target
         {},
     ],
 )
-def test_refuses_what_is_no_dotted_name(target):
+def test_target_must_be_a_dotted_name(target):
     with pytest.raises(InputError):
         resolve(target)
 
 
-def test_a_missing_class_is_asked_for():
+def test_missing_class_is_requested():
     with pytest.raises(InputError, match=r"add network\._target_=their\.module\.Name"):
         resolve("???")
 
 
 @pytest.mark.parametrize(
-    ("target", "place", "family"),
+    ("target", "path", "base"),
     [
         ("torch.optim.Adam", "network", "Module"),
         ("torch.nn.ReLU", "optimizer", "Optimizer"),
         ("torch.optim.Adam", "schedule", "LRScheduler"),
         ("torch.nn.ReLU", "callbacks.mine", "Callback"),
         ("torch.nn.ReLU", "logger.mine", "Logger"),
-        ("torch.nn.ReLU", "data", "class of data"),
-        ("brainnet.data.dataset.Dataset", "data", "class of data"),
+        ("torch.nn.ReLU", "data", "data class"),
+        ("brainnet.data.dataset.Dataset", "data", "data class"),
     ],
 )
-def test_every_place_takes_its_own_family_alone(target, place, family):
-    with pytest.raises(InputError, match=family):
-        resolve(target, place)
+def test_every_group_accepts_its_own_base_class_only(target, path, base):
+    with pytest.raises(InputError, match=base):
+        resolve(target, path)
 
 
-def test_a_refused_name_is_not_even_imported(tmp_path):
+def test_rejected_name_is_not_imported(tmp_path):
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')\n")
     code = textwrap.dedent(
         """
-        from brainnet.config.instantiate import Consent, resolve
+        from brainnet.config.instantiate import TargetAllowList, resolve_target
         from brainnet.errors import InputError
         try:
-            resolve("trap.Net", "network", Consent())
+            resolve_target("trap.Net", "network", TargetAllowList())
         except InputError as error:
             assert "not allowed" in str(error)
         """
     )
-    root = Path(targets.__file__).parents[2]
+    root = Path(instantiate.__file__).parents[2]
     path = os.pathsep.join([str(root), str(tmp_path)])
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -191,8 +191,8 @@ def test_a_refused_name_is_not_even_imported(tmp_path):
 
 
 @pytest.fixture
-def theirs(tmp_path, monkeypatch):
-    """A package of the user's in the folder that the command is called from."""
+def user_module(tmp_path, monkeypatch):
+    """A package of the user in the current directory."""
     package = tmp_path / "their"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -214,40 +214,42 @@ def theirs(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_a_name_that_was_typed_is_consent(theirs):
-    found = resolve(f"{theirs}.Net", consent=TargetAllowList(typed=frozenset({f"{theirs}.Net"})))
+def test_typed_name_is_allowed(user_module):
+    found = resolve(
+        f"{user_module}.Net", allow_list=TargetAllowList(typed=frozenset({f"{user_module}.Net"}))
+    )
     assert issubclass(found, torch.nn.Linear)
 
 
-def test_a_module_allowed_in_the_environment_is_consent(theirs, monkeypatch):
-    monkeypatch.setenv("BRAINNET_ALLOW", f"other, {theirs}")
-    consent = TargetAllowList(roots=targets.read_allowed_roots())
-    assert resolve(f"{theirs}.Net", consent=consent).__name__ == "Net"
-    assert resolve(f"{theirs}.Rows", "data", consent).__name__ == "Rows"
+def test_module_in_the_environment_variable_is_allowed(user_module, monkeypatch):
+    monkeypatch.setenv("BRAINNET_ALLOW", f"other, {user_module}")
+    allow_list = TargetAllowList(roots=read_allowed_roots())
+    assert resolve(f"{user_module}.Net", allow_list=allow_list).__name__ == "Net"
+    assert resolve(f"{user_module}.Rows", "data", allow_list).__name__ == "Rows"
     with pytest.raises(InputError, match=r"no module their\.net\.os"):
-        resolve(f"{theirs}.os.system", consent=consent)
+        resolve(f"{user_module}.os.system", allow_list=allow_list)
 
 
 @pytest.mark.parametrize("name", ["make", "os", "Rows", "Missing"])
-def test_consent_is_to_classes_of_the_family_alone(theirs, name):
-    target = f"{theirs}.{name}"
+def test_allowed_name_must_still_be_a_class_with_the_right_base_class(user_module, name):
+    target = f"{user_module}.{name}"
     with pytest.raises(InputError):
-        resolve(target, consent=TargetAllowList(typed=frozenset({target})))
+        resolve(target, allow_list=TargetAllowList(typed=frozenset({target})))
 
 
 @pytest.mark.parametrize("target", ["torch.load", "os.system", "subprocess.Popen", "builtins.eval"])
-def test_consent_does_not_make_a_family_of_anything(target):
-    with pytest.raises(InputError, match=r"no class|is no Module"):
-        resolve(target, consent=TargetAllowList(typed=frozenset({target})))
+def test_typed_functions_and_processes_are_rejected(target):
+    with pytest.raises(InputError, match=r"not a class|is not a Module"):
+        resolve(target, allow_list=TargetAllowList(typed=frozenset({target})))
 
 
-def test_a_module_that_fails_to_import_is_told(theirs):
+def test_failed_import_is_reported(user_module):
     target = "their.broken.Net"
     with pytest.raises(InputError, match="ZeroDivisionError"):
-        resolve(target, consent=TargetAllowList(typed=frozenset({target})))
+        resolve(target, allow_list=TargetAllowList(typed=frozenset({target})))
 
 
-def test_a_typo_in_the_name_of_a_class_is_met_with_the_right_one():
+def test_typo_in_a_class_name_gets_a_suggestion():
     with pytest.raises(InputError, match="Did you mean LeakyReLU"):
         resolve("torch.nn.LeakyRelu", "activation")
 
@@ -264,17 +266,17 @@ def test_a_typo_in_the_name_of_a_class_is_met_with_the_right_one():
         {"_target_": "os.system"},
     ],
 )
-def test_finds_every_target_wherever_it_hides(config):
+def test_every_nested_target_is_checked(config):
     with pytest.raises(InputError):
-        targets.check_targets(config, NOBODY)
+        check_targets(config, NONE)
 
 
 @pytest.mark.parametrize("key", ["_args_", "_partial_", "_convert_", "_recursive_"])
-def test_refuses_the_keys_that_change_how_hydra_calls(key):
+def test_keys_that_change_how_hydra_calls_are_rejected(key):
     config = {"network": {"inner": {"_target_": "torch.nn.ReLU", key: [1]}}}
     with pytest.raises(InputError, match=rf"network\.inner\.{key} is not allowed"):
-        targets.check_targets(config, NOBODY)
+        check_targets(config, NONE)
 
 
-def test_null_stands_where_a_choice_may_be_nothing():
-    targets.check_targets({"loss": {"_target_": None}, "schedule": {"_target_": None}}, NOBODY)
+def test_loss_and_schedule_may_be_null():
+    check_targets({"loss": {"_target_": None}, "schedule": {"_target_": None}}, NONE)
