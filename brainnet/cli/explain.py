@@ -22,8 +22,7 @@ from brainnet.concepts import CONCEPTS, GROUPS, Concept, find_concept
 from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
 from brainnet.errors import InputError, find_nearest
 from brainnet.explanation.explanation import IN_SHORT, Explanation, wrap_text
-from brainnet.explanation.report import REPORT_BUILDERS
-from brainnet.explanation.report_text import report_concept, summarize_run
+from brainnet.explanation.report import build_report, report_concept, summarize_run
 from brainnet.explanation.row_explanation import ExplainedRow
 from brainnet.explanation.row_text import format_row
 from brainnet.explanation.worked_example_text import STORY, describe_concept
@@ -323,9 +322,9 @@ def _data(account: RowExplainer, concept: Concept | None) -> dict[str, Any]:
     if concept is not None:
         return found | {
             "concept": concept.name,
-            "told": _plain(REPORT_BUILDERS[concept](account.subject_of(concept))),
+            "report": _plain(build_report(account.subject_of(concept), concept).values),
         }
-    every = {each.slug: _plain(REPORT_BUILDERS[each](account.subject)) for each in CONCEPTS}
+    every = {each.slug: _plain(build_report(account.subject, each).values) for each in CONCEPTS}
     return found | {"concepts": every}
 
 

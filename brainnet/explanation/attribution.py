@@ -1,331 +1,251 @@
-"""Attribution: how much each input of a row contributed to its score."""
+"""Attribution: how much each input of a row contributed to its score.
+
+Integrated gradients (Sundararajan, Taly & Yan, 2017) along the straight path from a row of zeros,
+the baseline, to the row x:
+
+    contribution_i = x_i · ∫₀¹ ∂score(t·x)/∂x_i dt,    Σ_i contribution_i = score(x) - score(0)
+
+The integral is a midpoint sum. The same sum taken at the outputs of a layer gives the conductance
+of its neurons (Dhamdhere, Sundararajan & Yan, 2019), which adds up to the same difference.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from brainnet.explanation.signal_names import SignalNames
 from brainnet.structure.embedding import Embedding, Embeddings
-from brainnet.structure.forward_pass import ForwardPass, LayerPass, trace
+from brainnet.structure.forward_pass import ForwardPass, trace
 
-STEPS = 1024
-
-"""Steps on the way from a row of zeros to the row in question, of rows up to `MANY` inputs."""
-
-MANY = 4096
-
-FEWER_STEPS = 128
-
-"""Steps for larger rows, each of which takes its time."""
-
-FINER = 3
-
-"""How often the steps that are too coarse are cut into `_PIECES`."""
-
-CLOSED = 1e-3
-
-"""What may be missing of what the score rose by, before steps are cut."""
-
+_STEPS = 1024
+_STEPS_OF_WIDE_ROWS = 128
+_WIDE_ROW = 4096
+_REFINEMENTS = 3
 _PIECES = 16
+# Share of the change of the score that may be missing before steps are refined.
+_TOLERANCE = 1e-3
+_MAX_BATCH_ROWS, _MAX_BATCH_VALUES = 256, 2**22
 
-_AT_ONCE = (256, 2**22)  # steps, and numbers of their rows
-
-ScoreOf = Callable[[Tensor], Tensor]
-
+ScoreFunction = Callable[[Tensor], Tensor]
 """From outputs (rows, outputs) to scores (rows,)."""
 
 
 @dataclass(slots=True, eq=False)
 class PathAttribution:
-    """What ran where on the straight way from a row of zeros to a row.
+    """Contributions along the path from a row of zeros to a row.
 
     Attributes:
-        inputs: by each input: integrated gradients, (inputs,) float64.
-        layers: through each neuron, by the layer's name: its conductance (Dhamdhere et al., 2019),
-            float64 in the shape of what the layer says of one row. As those of the inputs do, the
-            parts of a layer that everything runs through add up to what the score has risen by.
-        cut: whether no slope at all came back to the inputs.
+        inputs: integrated gradients, (inputs,) float64.
+        layers: conductance of each neuron by layer name, float64 in the shape of the layer's
+            output for one row.
     """
 
     inputs: Tensor
     layers: dict[str, Tensor] = field(default_factory=dict)
-    cut: bool = True
 
 
-def attribute_path(model: nn.Module, row: Tensor, score_of: ScoreOf) -> PathAttribution:
-    """Follow the score from that of a row of zeros to that of a row.
+def attribute_path(model: nn.Module, row: Tensor, score: ScoreFunction) -> PathAttribution:
+    """Integrate the gradient of a score along the path from a row of zeros to a row.
 
-    In many small steps, with the gradient in the middle of each. Where that misses what the score
-    has risen by, the steps that miss most are cut into smaller ones, a few times at most. Signals
-    that are looked up for codes grow from zero as the inputs do.
+    If the contributions miss the change of the score by more than 0.1%, the steps that miss most
+    are cut into 16 pieces, up to three times. Embedded values of category codes grow from zero as
+    the inputs do.
 
     Args:
         model: in evaluation mode.
         row: scaled, (1, inputs).
-        score_of: the score to follow.
+        score: from outputs (rows, outputs) to scores (rows,).
     """
-    carried = PathAttribution(torch.zeros(row.shape[1:].numel(), dtype=torch.float64))
-    steps = STEPS if row.numel() <= MANY else FEWER_STEPS
-    pieces = max(2, min(_PIECES, _AT_ONCE[1] // max(1, row.numel())))
-    whole = steps // pieces
-    starts = torch.arange(whole, dtype=torch.float64) / whole
-    lengths = torch.full_like(starts, 1 / whole)
-    gaps, rise = _walked(carried, model, row, score_of, starts, lengths, pieces)
-    starts, lengths = _cut(starts, lengths, pieces)
-    for _ in range(FINER):
-        open_still = CLOSED * max(abs(rise), CLOSED * float(carried.inputs.abs().sum()))
-        if carried.cut or not abs(float(gaps.sum())) > open_still:  # nor where they are NaN
+    path = _Path(model, row, score)
+    steps = _STEPS if row.numel() <= _WIDE_ROW else _STEPS_OF_WIDE_ROWS
+    pieces = max(2, min(_PIECES, _MAX_BATCH_VALUES // max(1, row.numel())))
+    cuts = torch.linspace(0, 1, pieces + 1, dtype=torch.float64)
+    edges = torch.linspace(0, 1, steps + 1, dtype=torch.float64).unfold(0, pieces + 1, pieces)
+    errors, change = path.integrate(edges)
+    intervals = _pair(edges)
+    for _ in range(_REFINEMENTS):
+        size = float(path.result.inputs.abs().sum())
+        allowed = _TOLERANCE * max(abs(change), _TOLERANCE * size)
+        # The comparison is false for NaN as well, which no refinement removes.
+        if not abs(float(errors.sum())) > allowed:
             break
-        coarse = gaps.abs().topk(min(len(gaps), steps // 4)).indices
-        coarse = coarse[gaps[coarse].abs() > open_still / len(gaps)]
-        kept = torch.ones(len(gaps), dtype=torch.bool)
+        coarse = errors.abs().topk(min(len(errors), steps // 4)).indices
+        coarse = coarse[errors[coarse].abs() > allowed / len(errors)]
+        path.integrate(intervals[coarse], sign=-1.0)
+        fine = torch.lerp(intervals[coarse, :1], intervals[coarse, 1:], cuts)
+        kept = torch.ones(len(errors), dtype=torch.bool)
         kept[coarse] = False
-        old = starts[coarse], lengths[coarse]
-        _walked(carried, model, row, score_of, *old, pieces=1, sign=-1.0)
-        finer, _ = _walked(carried, model, row, score_of, *old, pieces)
-        pair = zip((starts, lengths), _cut(*old, pieces), strict=True)
-        starts, lengths = (torch.cat([each[kept], new]) for each, new in pair)
-        gaps = torch.cat([gaps[kept], finer])
-    return carried
+        errors = torch.cat([errors[kept], path.integrate(fine)[0]])
+        intervals = torch.cat([intervals[kept], _pair(fine)])
+    return path.result
 
 
-def codes_of(model: nn.Module) -> list[int]:
-    """The columns of codes that a model looks up, in order."""
-    found = next((part for part in model.modules() if isinstance(part, Embeddings)), None)
-    return [] if found is None else list(found.codes)
+def compute_gradients(
+    score: Tensor, tensors: Sequence[Tensor], *, retain_graph: bool = False
+) -> list[Tensor]:
+    """Gradients of a number with respect to tensors; zeros if the number does not depend on one."""
+    # Tensors computed under `torch.no_grad` have no gradient that could be asked for.
+    sources = [tensor for tensor in tensors if tensor.requires_grad]
+    if not score.requires_grad or not sources:
+        return [torch.zeros_like(tensor) for tensor in tensors]
+    gradients = iter(
+        torch.autograd.grad(score, sources, retain_graph=retain_graph, materialize_grads=True)
+    )
+    return [next(gradients) if each.requires_grad else torch.zeros_like(each) for each in tensors]
 
 
-def looks_up(module: nn.Module) -> bool:
-    """Whether a module looks signals up for codes."""
-    return isinstance(module, Embedding)
+def _pair(edges: Tensor) -> Tensor:
+    """Start and end of each step, (steps, 2), from edges (stretches, pieces + 1)."""
+    return torch.stack([edges[:, :-1].flatten(), edges[:, 1:].flatten()], dim=1)
 
 
-def slopes_of(
-    score: Tensor, asked: Sequence[Tensor], *, retain_graph: bool = False
-) -> list[Tensor | None]:
-    """How one number changes with each of some tensors; None where no slope comes back to it."""
-    slopes: list[Tensor | None] = [None] * len(asked)
-    # What was computed under no_grad cannot be asked.
-    places = [place for place, each in enumerate(asked) if each.requires_grad]
-    if score.requires_grad and places:
-        tensors = [asked[place] for place in places]
-        found = torch.autograd.grad(score, tensors, allow_unused=True, retain_graph=retain_graph)
-        for place, slope in zip(places, found, strict=True):
-            slopes[place] = slope
-    return slopes
+class _Path:
+    """Accumulates contributions over stretches of the path."""
+
+    def __init__(self, model: nn.Module, row: Tensor, score: ScoreFunction) -> None:
+        self._model, self._row, self._score = model, row, score
+        self._codes = _find_code_columns(model)
+        self.result = PathAttribution(torch.zeros(row[0].numel(), dtype=torch.float64))
+
+    def integrate(self, edges: Tensor, sign: float = 1.0) -> tuple[Tensor, float]:
+        """Add (or with `sign=-1` subtract) the contributions of stretches of the path.
+
+        Args:
+            edges: (stretches, pieces + 1); neighboring steps of a stretch share an edge.
+            sign: factor on the contributions.
+
+        Returns:
+            The error of each step, (stretches * pieces,): the change of the score over it minus
+            its contributions; and the change of the score over all stretches.
+        """
+        rows = min(_MAX_BATCH_ROWS, _MAX_BATCH_VALUES // max(1, self._row.numel()))
+        errors, change = [], 0.0
+        for part in edges.split(max(1, rows // (edges.shape[1] - 1))):
+            with torch.enable_grad():
+                middles, *tensors = self._run(_pair(part).mean(dim=1))
+                gradients = compute_gradients(self._score(middles.output).sum(), tensors)
+            with torch.no_grad():
+                ends, *values = self._run(part.flatten())
+                scores = self._score(ends.output).double().cpu().reshape(part.shape)
+            contributions = _multiply(values[0], gradients[0], part).flatten(1)
+            for column, value, gradient in zip(
+                self._codes, values[1:], gradients[1:], strict=False
+            ):
+                contributions[:, column] = _multiply(value, gradient, part).flatten(1).sum(dim=1)
+            self.result.inputs += sign * contributions.sum(dim=0)
+            first = len(values) - len(ends.layers)
+            for layer, value, gradient in zip(
+                ends.layers, values[first:], gradients[first:], strict=True
+            ):
+                # A layer whose first dimension is not the rows has no conductance per row.
+                if len(value) == part.numel() and len(gradient) == len(contributions):
+                    conductance = sign * _multiply(value, gradient, part).sum(dim=0)
+                    total = self.result.layers.get(layer.name, 0.0)
+                    self.result.layers[layer.name] = total + conductance
+            changes = scores.diff(dim=1).flatten()
+            errors.append(changes - contributions.sum(dim=1))
+            change += float(changes.sum())
+        return torch.cat(errors), change
+
+    def _run(self, shares: Tensor) -> tuple[Any, ...]:
+        """Trace the rows at shares of the path.
+
+        Returns:
+            The forward pass, its inputs, the embedded values, and the output of each layer.
+        """
+        shares = shares.to(self._row.device)
+        column_shape = (-1, *[1] * (self._row.ndim - 1))
+        rows = (self._row.double() * shares.reshape(column_shape)).to(self._row.dtype)
+        rows[:, self._codes] = self._row[:, self._codes]
+        with _scale_embeddings(self._model, shares.to(self._row.dtype)) as embedded:
+            traced = trace(self._model, rows.requires_grad_(torch.is_grad_enabled()))
+        return traced, traced.inputs, *embedded, *(layer.output for layer in traced.layers)
 
 
-def _cut(starts: Tensor, lengths: Tensor, pieces: int) -> tuple[Tensor, Tensor]:
-    """Each step cut into pieces: where these begin, and how long they are."""
-    within = torch.arange(pieces, dtype=torch.float64) / pieces
-    begins = starts[:, None] + lengths[:, None] * within
-    return begins.flatten(), (lengths / pieces).repeat_interleave(pieces)
+def _multiply(values: Tensor, gradient: Tensor, edges: Tensor) -> Tensor:
+    """Change of values over each step times the gradient in its middle, float64 on the CPU."""
+    shaped = values.detach().double().reshape(*edges.shape, *values.shape[1:])
+    return (shaped.diff(dim=1).flatten(0, 1) * gradient.double()).cpu()
 
 
-def _walked(
-    carried: PathAttribution,
-    model: nn.Module,
-    row: Tensor,
-    score_of: ScoreOf,
-    starts: Tensor,
-    lengths: Tensor,
-    pieces: int,
-    sign: float = 1.0,
-) -> tuple[Tensor, float]:
-    """Add what runs where over stretches of the way, or take it away again.
-
-    Returns:
-        What each step of each stretch missed of what the score rose by over it, (steps,), and what
-        it rose by in all.
-    """
-    gaps, rise = [], 0.0
-    at_once = max(1, min(_AT_ONCE[0], _AT_ONCE[1] // max(1, row.numel())) // pieces)
-    for begins, long in zip(starts.split(at_once), lengths.split(at_once), strict=True):
-        firsts, steps = _cut(begins, long, pieces)
-        middles = firsts + steps / 2
-        with torch.enable_grad():
-            thought, signals = _along(model, row, middles)
-            score = score_of(thought.output).sum()
-        said = [layer.output for layer in thought.layers]
-        slopes = slopes_of(score, [thought.inputs, *signals, *said])
-        carried.cut &= all(each is None for each in slopes[: 1 + len(signals)])
-        parts = _parts(model, row, middles, steps, signals, slopes)
-        carried.inputs += sign * parts.sum(dim=0)
-        # The end of one piece is the start of the next.
-        edges = torch.cat([firsts.reshape(-1, pieces), (begins + long)[:, None]], dim=1)
-        with torch.no_grad():
-            ends = _along(model, row, edges.flatten())[0]
-            rises = score_of(ends.output).double().cpu().reshape(edges.shape).diff(dim=1).flatten()
-        for layer, slope in zip(ends.layers, slopes[1 + len(signals) :], strict=True):
-            _add_layer(carried, layer, slope, edges, sign)
-        gaps.append(rises - parts.sum(dim=1))
-        rise += float(rises.sum())
-    return torch.cat(gaps), rise
-
-
-def _parts(
-    model: nn.Module,
-    row: Tensor,
-    middles: Tensor,
-    steps: Tensor,
-    signals: Sequence[Tensor],
-    slopes: Sequence[Tensor | None],
-) -> Tensor:
-    """What each input carries over each step, (steps, inputs) float64; of codes, their signals."""
-    parts = torch.zeros(len(steps), row[0].numel(), dtype=torch.float64)
-    if slopes[0] is not None:
-        parts += (slopes[0].double() * row.double()).flatten(1).cpu() * steps[:, None]
-    for column, whole, slope in zip(codes_of(model), signals, slopes[1:], strict=False):
-        if slope is not None:
-            part = (whole.detach().double() * slope.double()).flatten(1).sum(dim=1).cpu()
-            parts[:, column] += part * steps / middles  # of the whole signals, at the end
-    return parts
-
-
-def _add_layer(
-    carried: PathAttribution, layer: LayerPass, slope: Tensor | None, edges: Tensor, sign: float
-) -> None:
-    """Add what runs through each neuron of a layer: what it rises by, times the slope there."""
-    said, steps = layer.output.detach(), edges.shape[0] * (edges.shape[1] - 1)
-    if slope is None or len(said) != edges.numel() or len(slope) != steps:
-        return  # else the first dimension is none of rows
-    risen = said.double().reshape(*edges.shape, *said.shape[1:]).diff(dim=1).flatten(0, 1)
-    ran = sign * (risen * slope.double()).sum(dim=0).cpu()
-    carried.layers[layer.name] = carried.layers.get(layer.name, 0.0) + ran
-
-
-def _along(model: nn.Module, row: Tensor, share: Tensor) -> tuple[ForwardPass, list[Tensor]]:
-    """What the model makes of a row grown to shares of itself, and what it looked up."""
-    grown = (row.double() * _shaped(share, row).double()).to(row.dtype)
-    for column in codes_of(model):
-        grown[:, column] = row[:, column]
-    with _growing(model, share.to(row)) as signals:
-        return trace(model, grown.requires_grad_(torch.is_grad_enabled())), signals
-
-
-def _shaped(share: Tensor, like: Tensor) -> Tensor:
-    """Shares along the first dimension of something."""
-    return share.to(like.device).reshape(-1, *[1] * (like.ndim - 1))
+def _find_code_columns(model: nn.Module) -> list[int]:
+    embeddings = next((part for part in model.modules() if isinstance(part, Embeddings)), None)
+    return [] if embeddings is None else list(embeddings.codes)
 
 
 @contextmanager
-def _growing(model: nn.Module, share: Tensor) -> Iterator[list[Tensor]]:
-    """Let the signals looked up for codes grow with the inputs, and collect them."""
-    signals: list[Tensor] = []
+def _scale_embeddings(model: nn.Module, shares: Tensor) -> Iterator[list[Tensor]]:
+    """Scale the outputs of embeddings row by row, and collect them."""
+    embedded: list[Tensor] = []
 
-    def grow(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        signals.append((output.detach() * share.unsqueeze(1)).requires_grad_(True))
-        return signals[-1]
+    def scale(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        embedded.append((output.detach() * shares.unsqueeze(1)).requires_grad_(True))
+        return embedded[-1]
 
     with ExitStack() as stack:
         for part in model.modules():
-            if looks_up(part):
-                stack.callback(part.register_forward_hook(grow).remove)
-        yield signals
-
-
-COARSE = 0.01
-
-"""Share of what the score rose by that the steps may miss before that is told."""
+            if isinstance(part, Embedding):
+                stack.callback(part.register_forward_hook(scale).remove)
+        yield embedded
 
 
 @dataclass(frozen=True, slots=True)
-class Influence:
-    """One input's part in the answer.
-
-    Where neurons are silent or fire fully, a small change of an input changes nothing, however much
-    it mattered. So there are two numbers: of a small change here, and of the whole way here.
+class InputContribution:
+    """How one input influenced the score.
 
     Attributes:
-        name: the input's.
-        value: what the row holds there, as measured; None where it is not known.
-        scaled: what the network was given.
-        gradient: how the score changes with that, here.
-        spoke: gradient · scaled (Shrikumar et al., 2016).
-        carried: the mean of that on the straight way from a row of zeros, that is `scaled` times
-            the mean gradient on the way: integrated gradients (Sundararajan et al., 2017). Positive
-            for the answer, negative against it; all together they are what the score has risen by.
+        name: name of the input.
+        value: the value in units of the data; None if it is missing.
+        scaled: the value that the network received.
+        gradient: derivative of the score with respect to `scaled`, at this row.
+        gradient_times_input: `gradient · scaled` (Shrikumar et al., 2016): 0 if the neurons that
+            read the input are saturated.
+        contribution: integrated gradients. All contributions add up to the difference between the
+            score of the row and that of a row of zeros.
     """
 
     name: str
     value: float | str | None
     scaled: float
     gradient: float
-    spoke: float
-    carried: float
+    gradient_times_input: float
+    contribution: float
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How strongly the network was for its answer, and where that came from.
-
-    Attributes:
-        answer: what the score speaks for.
-        rival: what it is compared with: the right class where the answer is wrong, else the one
-            that came second; None for a number.
-        value: output of the answer minus that of the rival; of a number, the number.
-        start: the score of a row of zeros, scaled: of what `zero` says.
-        zero: what such a row is, in words.
-        carried: by how much the inputs took it from `start` to `value`, their parts added up.
-        factor: of a number, what the output is multiplied by to have the units of the data.
-        shift: of a number, what is then added; `output · factor + shift = value`.
-    """
-
-    answer: str
-    rival: str | None
-    value: float
-    start: float
-    zero: str
-    carried: float
-    factor: float | None = None
-    shift: float | None = None
-
-    @property
-    def missed(self) -> float:
-        """What the steps on the way are too coarse for, or see no slope of; 0 for less than 1%.
-
-        Where a network jumps, has a part that passes no gradients back, or bends more sharply than
-        the smallest step, the parts of the inputs do not add up to what the score has risen by.
-        """
-        rise = self.value - self.start
-        left = rise - self.carried
-        return left if abs(left) > COARSE * abs(rise) else 0.0
-
-
-def compute_influences(
-    thought: ForwardPass,
-    score_of: Callable[[Tensor], Tensor],
-    carried: PathAttribution,
-    labels: SignalNames,
+def compute_contributions(
+    forward_pass: ForwardPass,
+    score: ScoreFunction,
+    path: PathAttribution,
+    names: SignalNames,
     values: Sequence[float | str | None] = (),
-) -> tuple[Influence, ...]:
-    """Each input's part in a score.
+) -> tuple[InputContribution, ...]:
+    """Collect the contribution of each input.
 
-    Where an input is a code that is looked up, it has no slope; its part is that of the signals
-    which come back for it.
+    A category code has gradient 0; its other numbers are those of its embedded values.
 
     Args:
-        thought: the forward pass of one row, (1, inputs), whose inputs require gradients.
-        score_of: from outputs (rows, outputs) to scores (rows,).
-        carried: what ran where on the way to the row.
-        labels: names of the inputs.
-        values: the row as measured, one for each input.
+        forward_pass: of one row, (1, inputs), whose inputs require gradients.
+        score: from outputs (rows, outputs) to scores (rows,).
+        path: result of `attribute_path` for the same row and score.
+        names: names of the inputs.
+        values: the row in units of the data, one value per input.
     """
-    codes = codes_of(thought.model)
-    lookups = [layer.output for layer in thought.layers if looks_up(layer.info.module)]
-    asked = [thought.inputs, *lookups]
-    found = slopes_of(score_of(thought.output).sum(), asked, retain_graph=True)
-    slopes = [torch.zeros_like(of) if g is None else g for of, g in zip(asked, found, strict=True)]
-    inputs = thought.inputs.detach().double().flatten()
-    gradients = slopes[0].detach().double().flatten()
-    spoke = inputs * gradients
-    for column, signals, slope in zip(codes, lookups, slopes[1:], strict=False):
-        spoke[column] = (signals.detach().double() * slope.double()).sum()
-    names = labels.of_inputs(len(inputs))
-    known = values if len(values) == len(inputs) else (None,) * len(inputs)
-    columns = (inputs, gradients, spoke, carried.inputs)
-    parts = zip(names, known, *(each.tolist() for each in columns), strict=True)
-    return tuple(Influence(*part) for part in parts)
+    layers = forward_pass.layers
+    embedded = [each.output for each in layers if isinstance(each.info.module, Embedding)]
+    tensors = [forward_pass.inputs, *embedded]
+    gradients = compute_gradients(score(forward_pass.output).sum(), tensors, retain_graph=True)
+    scaled, *products = (tensor.detach().double() for tensor in tensors)
+    local = (scaled * gradients[0].double()).flatten()
+    codes = _find_code_columns(forward_pass.model)
+    for column, signals, gradient in zip(codes, products, gradients[1:], strict=False):
+        local[column] = (signals * gradient.double()).sum()
+    numbers = (scaled.flatten(), gradients[0].double().flatten(), local, path.inputs)
+    known = values if len(values) == len(local) else (None,) * len(local)
+    columns = zip(
+        names.name_inputs(len(local)), known, *(each.tolist() for each in numbers), strict=True
+    )
+    return tuple(InputContribution(*column) for column in columns)

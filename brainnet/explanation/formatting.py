@@ -30,7 +30,7 @@ def format_number(
     if value is None or isinstance(value, str):
         return "missing" if value is None else value
     if not math.isfinite(value):
-        return str(value)
+        return "not finite"
     plus = "+" if sign and value else ""
     if abs(value) >= SCIENTIFIC:
         return f"{value:{plus}.4g}"

@@ -1,1161 +1,601 @@
 """Run report: the eleven concepts with the numbers of one run."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from statistics import median
+from itertools import chain
+from statistics import mean, median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from brainnet import concepts
-from brainnet.concepts import Concept
-from brainnet.explanation.row_explanation import (
-    RAMPS,
-    BlamedWeight,
-    Question,
-    RowExplanation,
-    explain_row,
-    find_most_blamed,
-    find_strongest,
-    get_upper_limit,
-)
-from brainnet.explanation.signal_names import name_inputs, name_neurons
-from brainnet.learning.backpropagation import Backpropagation, backpropagate
-from brainnet.learning.loss import Task
-from brainnet.observation.layer_statistics import (
-    CONVOLUTION_TYPES,
-    SATURATED_SLOPE,
-    compute_slope,
-)
-from brainnet.observation.probe import isolated_eval
-from brainnet.observation.reading import LayerReading, Reading
+from brainnet.concepts import CONCEPTS, GROUPS, Concept
+from brainnet.explanation.explanation import Explanation, Section
+from brainnet.explanation.formatting import clip_text, draw_sparkline, format_number
+from brainnet.explanation.layer_steps import count_states, find_largest, get_activation
+from brainnet.explanation.row_explanation import build_prediction, find_most_blamed, sum_blame
+from brainnet.explanation.row_text import format_prediction
+from brainnet.explanation.run_data import RunData
+from brainnet.explanation.signal_names import name_layer_inputs, name_neurons
+from brainnet.explanation.worked_example_text import draw_bar
+from brainnet.observation.layer_statistics import SATURATED_SLOPE, compute_slope, group_by_neuron
+from brainnet.observation.reading import LayerReading
 from brainnet.structure.activation import ThresholdRamp
-from brainnet.structure.embedding import Embedding
-from brainnet.structure.forward_pass import ForwardPass, LayerPass, trace
+from brainnet.structure.forward_pass import LayerPass
 from brainnet.structure.inspection import LayerInfo, find_layers
 from brainnet.structure.network import Network
 
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A number at the steps that were looked at."""
-
-    steps: tuple[int, ...]
-    values: tuple[float, ...]
-
-
-def curve_of(readings: Sequence[Reading], number: Callable[[Reading], float | None]) -> Curve:
-    """A number of the readings that have it."""
-    found = [(each.step, value) for each in readings if (value := number(each)) is not None]
-    return Curve(tuple(step for step, _ in found), tuple(value for _, value in found))
-
-
-def by_layer(
-    readings: Sequence[Reading], number: Callable[[LayerReading], float | None]
-) -> dict[str, list[float | None]]:
-    """A number of each layer, reading by reading."""
-    found: dict[str, list[float | None]] = {}
-    for reading in readings:
-        for layer in reading.layers:
-            found.setdefault(layer.name, []).append(number(layer))
-    return found
-
-
-def first_and_last(
-    readings: Sequence[Reading], number: Callable[[LayerReading], float | None]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Each layer's number at the first look and at the last that measured it."""
-    measured = {
-        name: [each for each in found if each is not None]
-        for name, found in by_layer(readings, number).items()
-    }
-    known = {name: found for name, found in measured.items() if found}
-    return (
-        {name: found[0] for name, found in known.items()},
-        {name: found[-1] for name, found in known.items()},
-    )
-
-
-def judged(readings: Sequence[Reading]) -> list[tuple[float, float]]:
-    """What the slope promised, and by how much the loss fell, where both were measured."""
-    return [
-        (each.predicted_decrease, each.actual_decrease)
-        for each in readings
-        if each.predicted_decrease is not None and each.actual_decrease is not None
-    ]
-
-
-Part = str
-
-"""Which rows: "train", "validation" or "test"."""
-
-ROWS = 4096
-
-"""Rows of each part that are looked at; of a large table the first in random order."""
-
-SIGNALS = 1 << 27
-
-"""Numbers that all rows of a part may take on their way through the layers: 512 MB of float32."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class InspectedRows:
-    """Some rows of a run's data.
-
-    Attributes:
-        part: what the run used them for.
-        numbers: each row's number in the data, from 0, (rows,).
-        inputs: scaled, (rows, inputs).
-        targets: as the loss takes them.
-    """
-
-    part: Part
-    numbers: Tensor
-    inputs: Tensor
-    targets: Tensor
-
-
-def choose_rows(network: nn.Module, row: Tensor) -> int:
-    """How many rows of a part to look at: `DATAMODULE_KEYS`, fewer where `SIGNALS` are not enough for them.
-
-    Args:
-        network: any module from inputs to outputs; it is left as it is.
-        row: one of them, scaled, (1, inputs).
-
-    Example:
-        >>> rows_looked_at(nn.Linear(3, 2), torch.zeros(1, 3))
-        4096
-        >>> rows_looked_at(nn.Linear(300_000, 2), torch.zeros(1, 300_000))
-        447
-    """
-    with isolated_eval(network):
-        thought = trace(network, row.to(next(network.parameters())))
-    kept = [(each.inputs, each.pre_activation, each.output) for each in thought.layers]
-    numbers = sum({id(each): each.numel() for layer in kept for each in layer}.values())
-    return max(1, min(ROWS, SIGNALS // numbers))
-
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What a run's configuration and summary say of how it learned.
-
-    Attributes:
-        name: of the run.
-        checkpoint: the file of the weights.
-        optimizer: the class.
-        learning_rate: that it was given; None where nobody says.
-        schedule: the class, or None for a rate that stays.
-        batch_size: rows of a step.
-        steps: taken in all.
-        epochs: passes over the training rows.
-        metrics: what came of it, by tag.
-        failure: why it failed, as in "the loss became nan at step 1"; None where it did not.
-    """
-
-    name: str = "this run"
-    checkpoint: str | None = None
-    optimizer: str | None = None
-    learning_rate: float | None = None
-    schedule: str | None = None
-    batch_size: int | None = None
-    steps: int | None = None
-    epochs: int | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    failure: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class RunData:
-    """A trained network, rows that it learned from and rows it did not, and how it learned.
-
-    Attributes:
-        network: any module from inputs to outputs; it is left as it is.
-        question: what it was asked.
-        facts: about the run.
-        rows: of each part, some; empty where they are not stored.
-        readings: what was seen during training; empty where nobody looked.
-    """
-
-    network: nn.Module
-    question: Question
-    facts: RunFacts = field(default_factory=RunFacts)
-    rows: tuple[InspectedRows, ...] = ()
-    readings: tuple[Reading, ...] = ()
-
-    @cached_property
-    def learned(self) -> InspectedRows | None:
-        """The training rows."""
-        return next((rows for rows in self.rows if rows.part == "train"), None)
-
-    @cached_property
-    def unseen(self) -> InspectedRows | None:
-        """The rows that it never learned from: those of the test, else those of the validation."""
-        parts = {rows.part: rows for rows in self.rows}
-        return parts.get("test", parts.get("validation"))
-
-    @cached_property
-    def thought(self) -> ForwardPass | None:
-        """What the network makes of the training rows, layer by layer."""
-        return None if self.learned is None else self.thought_of(self.learned)
-
-    @cached_property
-    def sketch(self) -> ForwardPass | None:
-        """One forward pass that shows which layer reads which, of rows or of anything; else None.
-
-        Random numbers, so that no two layers say the same by chance.
-        """
-        inputs = len(self.question.labels.inputs)
-        if self.thought is not None or not inputs:
-            return self.thought
-        row = torch.randn(1, inputs, generator=torch.Generator().manual_seed(0))
-        with isolated_eval(self.network):
-            return trace(self.network, row.to(next(self.network.parameters())))
-
-    def thought_of(self, rows: InspectedRows) -> ForwardPass:
-        """What the network makes of rows, layer by layer."""
-        with isolated_eval(self.network):
-            like = next(self.network.parameters())
-            return trace(self.network, rows.inputs.to(like))
-
-    @cached_property
-    def loss_of_rows(self) -> dict[Part, Tensor]:
-        """The sting of each row, one by one, of every part."""
-        found = {}
-        with torch.no_grad():
-            for rows in self.rows:
-                output = self.thought_of(rows).output
-                pairs = zip(output.split(1), rows.targets.split(1), strict=True)
-                stings = [self.question.loss(said, right) for said, right in pairs]
-                found[rows.part] = torch.stack(stings)
-        return found
-
-
-STEEPEST = 5
-
-"""Weights that are told, with the largest gradients."""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerBlamed:
-    """One layer's share of the blame: at the first look, at the last, and as it is now."""
-
-    name: str
-    first: float | None
-    last: float | None
-    now: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class BlameTold:
-    """Where the blame went.
-
-    Attributes:
-        rows: training rows whose blame is traced now.
-        loss: of these.
-        layers: shares, from 0 to 1.
-        weights: those with the largest share now.
-    """
-
-    rows: int
-    loss: float | None
-    layers: tuple[LayerBlamed, ...]
-    weights: tuple[BlamedWeight, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerSlope:
-    """How steep it is at one layer: at the first look, at the last, and as it is now."""
-
-    name: str
-    first: float | None
-    last: float | None
-    now: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class GradientTold:
-    """The slope underfoot.
-
-    Attributes:
-        curve: length of the whole gradient, batch by batch.
-        rows: training rows on which it is felt now.
-        now: its length over these.
-        layers: layer by layer.
-        weights: the steepest now, with the direction.
-    """
-
-    curve: Curve
-    rows: int
-    now: float | None
-    layers: tuple[LayerSlope, ...]
-    weights: tuple[BlamedWeight, ...]
-
-
-def blame_of(subject: RunData) -> BlameTold:
-    """Each layer's share, then and now, and the weights that carry most."""
-    found = felt(subject)
-    first, last = first_and_last(subject.readings, lambda each: each.blame)
-    now: dict[str, float] = {}
-    for each in () if found is None else found[0].layers:
-        now[each.name] = now.get(each.name, 0.0) + each.blame  # each time a layer thought
-    layers = tuple(
-        LayerBlamed(name, first.get(name), last.get(name), now.get(name))
-        for name in _in_order(now, last)
-    )
-    weights: tuple[BlamedWeight, ...] = ()
-    if found is not None:
-        weights = find_most_blamed(*found, subject.question.labels, count=STEEPEST)
-    rows = 0 if subject.learned is None else len(subject.learned.inputs)
-    return BlameTold(rows, None if found is None else found[0].loss, layers, weights)
-
-
-def gradient_of(subject: RunData) -> GradientTold:
-    """How steep it was, how steep it is, and which way it goes down."""
-    found = felt(subject)
-    first, last = first_and_last(subject.readings, lambda each: each.gradient_norm)
-    now: dict[str, float] = {}
-    weights: tuple[BlamedWeight, ...] = ()
-    if found is not None:
-        weights = find_most_blamed(*found, subject.question.labels, count=STEEPEST)
-        now = {
-            each.name: _length(each.weights_gradient, each.bias_gradient)
-            for each in found[0].layers
-        }
-    layers = tuple(
-        LayerSlope(name, first.get(name), last.get(name), now.get(name))
-        for name in _in_order(now, last)
-    )
-    total = sum(each**2 for each in now.values()) ** 0.5 if now else None
-    rows = 0 if subject.learned is None else len(subject.learned.inputs)
-    curve = curve_of(subject.readings, lambda each: each.gradient_norm)
-    return GradientTold(curve, rows, total, layers, weights)
-
-
-def felt(subject: RunData) -> tuple[Backpropagation, ForwardPass] | None:
-    """The blame of the training rows as the network is now, on a copy of it; None without rows."""
-    rows: InspectedRows | None = subject.learned
-    if rows is None:
-        return None
-    own = deepcopy(subject.network).eval()
-    for parameter in own.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
-    with torch.enable_grad():
-        thought = trace(own, rows.inputs.to(next(own.parameters())))
-        loss: Tensor = subject.question.loss(thought.output, rows.targets)
-        return backpropagate(loss, thought), thought
-
-
-def _in_order(*names: dict[str, float]) -> list[str]:
-    return list(dict.fromkeys(name for each in names for name in each))
-
-
-def _length(weights: Tensor, bias: Tensor | None) -> float:
-    squares = weights.double().square().sum()
-    return float((squares + (0 if bias is None else bias.double().square().sum())).sqrt())
-
-
-NOT_FINITE = ("the loss became ", "a weight stopped being a finite number")
-
-"""How a training says that its numbers left what numbers can be."""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerStride:
-    """How far a step typically moved the weights of one layer, over their own length."""
-
-    name: str
-    update_ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class DescentTold:
-    """The way downhill.
-
-    Attributes:
-        optimizer: the class.
-        steps: taken in all.
-        epochs: passes over the training rows.
-        looks: steps that were looked at closely.
-        layers: median update ratio of each layer.
-        promised: what the slope promised these steps, added up.
-        kept: by how much the loss really fell in them; not finite where one led to no number.
-        downhill: share of them in which it fell.
-    """
-
-    optimizer: str | None
-    steps: int | None
-    epochs: int | None
-    looks: int
-    layers: tuple[LayerStride, ...]
-    promised: float | None
-    kept: float | None
-    downhill: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class RateTold:
-    """The size of the step.
-
-    Attributes:
-        value: that the optimizer was given.
-        schedule: the class that changed it, or None.
-        curve: as it was, step by step.
-        update_ratio: how far a step typically moved the weights, over all layers.
-        kept: median share of what the slope promised by which the loss really fell: 1 where the
-            ground is as straight as it looks, below 0 where steps end higher than they began. Of
-            the steps that ended at a finite loss.
-        overshot: share of the steps looked at that ended higher, or at a loss that is not finite.
-        broke: what became of the loss where a step led to no number; None where none did.
-    """
-
-    value: float | None
-    schedule: str | None
-    curve: Curve
-    update_ratio: float | None
-    kept: float | None
-    overshot: float | None
-    broke: str | None
-
-
-def descent_of(subject: RunData) -> DescentTold:
-    """The steps: how many, how far each went, and what it brought."""
-    looks = judged(subject.readings)
-    strides = {
-        name: [_stride(each) for each in found if each is not None]
-        for name, found in by_layer(subject.readings, lambda each: each.update_ratio).items()
-    }
-    return DescentTold(
-        optimizer=subject.facts.optimizer,
-        steps=subject.facts.steps,
-        epochs=subject.facts.epochs,
-        looks=len(looks),
-        layers=tuple(LayerStride(name, median(found)) for name, found in strides.items() if found),
-        promised=sum(promised for promised, _ in looks) if looks else None,
-        kept=sum(kept for _, kept in looks) if looks else None,
-        downhill=sum(0 < fell < math.inf for _, fell in looks) / len(looks) if looks else None,
-    )
-
-
-def rate_of(subject: RunData) -> RateTold:
-    """The learning rate, and what came of steps of that size."""
-    looks = judged(subject.readings)
-    ratios = [each.update_ratio for each in descent_of(subject).layers]
-    # A comparison with NaN is false: what is no number is asked for, never compared.
-    ended = [(promised, fell) for promised, fell in looks if math.isfinite(fell)]
-    kept = [fell / promised for promised, fell in ended if 0 < promised < math.inf]
-    higher = len(looks) - len(ended) + sum(fell < 0 for _, fell in ended)
-    return RateTold(
-        value=subject.facts.learning_rate,
-        schedule=subject.facts.schedule,
-        curve=curve_of(subject.readings, lambda each: each.learning_rate),
-        update_ratio=median(ratios) if ratios else None,
-        kept=median(kept) if kept else None,
-        overshot=higher / len(looks) if looks else None,
-        broke=_broke(subject),
-    )
-
-
-def _stride(ratio: float) -> float:
-    """A share of the weights' length that has its place in an order: no number is the furthest."""
-    return math.inf if math.isnan(ratio) else ratio
-
-
-def _broke(subject: RunData) -> str | None:
-    """That the loss left the numbers, by what the training said or the first look that saw it."""
-    failure = subject.facts.failure or ""
-    if failure.startswith(NOT_FINITE):
-        return failure
-    for each in subject.readings:
-        for number in (each.loss, each.actual_decrease):
-            if number is not None and not math.isfinite(number):
-                return f"the loss was not finite at step {each.step:,}"
-    return None
-
-
-SHOWN = 3
-
-"""Neurons that are told at either end."""
-
-
-@dataclass(frozen=True, slots=True)
-class NeuronTold:
-    """How one neuron behaves on the training rows.
-
-    Attributes:
-        name: as in `hidden_1 #3`.
-        firing_rate: share of rows on which it answers above zero.
-        mean: its mean answer.
-        most_for: the class on which it fires most, and its mean answer there; None for numbers.
-        least_for: the same of the class on which it fires least.
-    """
-
-    name: str
-    firing_rate: float
-    mean: float
-    most_for: tuple[str, float] | None
-    least_for: tuple[str, float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class LayerNeurons:
-    """The neurons of one layer on the training rows; `never` and `always` are their numbers."""
-
-    name: str
-    neurons: int
-    firing_rate: float
-    never: tuple[int, ...]
-    always: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Neurons:
-    """The neurons of the hidden layers: who fires, how often, for what.
-
-    Attributes:
-        rows: training rows that were looked at.
-        layers: of each hidden layer, how many fire.
-        busiest: those that fire most often.
-        quietest: those that fire least often, but do.
-    """
-
-    rows: int
-    layers: tuple[LayerNeurons, ...]
-    busiest: tuple[NeuronTold, ...]
-    quietest: tuple[NeuronTold, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerActivation:
-    """How one layer reacts to the training rows.
-
-    Attributes:
-        name: the layer's.
-        neurons: that react by it.
-        activation: the class.
-        threshold: where a ramp begins, the lowest and the highest of the layer; else None.
-        width: how wide it is, the lowest and the highest; else None.
-        silent: share of answers that are exactly 0; None without rows.
-        full: share at the upper end; None where there is none.
-        flat: share at which its slope is under a tenth of its steepest; None where it has none.
-    """
-
-    name: str
-    neurons: int
-    activation: str
-    threshold: tuple[float, float] | None
-    width: tuple[float, float] | None
-    silent: float | None
-    full: float | None
-    flat: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Activations:
-    """The activation functions, layer by layer, and the number of rows they were watched on."""
-
-    rows: int
-    layers: tuple[LayerActivation, ...]
-
-
-def neurons_of(subject: RunData) -> Neurons | None:
-    """Who fires on the training rows, how often, and for what; None without rows."""
-    learned = subject.learned
-    if learned is None or subject.thought is None:
-        return None
-    layers, told = [], []
-    for layer in subject.thought.layers:
-        if activation_name(layer.info) is None:
-            continue
-        answers = _by_neuron(layer)
-        fires = (answers > 0).double().mean(dim=(0, 2))
-        never = (fires == 0).nonzero().flatten().tolist()
-        always = (fires == 1).nonzero().flatten().tolist()
-        layers.append(
-            LayerNeurons(layer.name, len(fires), float(fires.mean()), tuple(never), tuple(always))
-        )
-        told += [
-            _neuron(f"{layer.name} #{number}", answers[:, number], float(rate), subject)
-            for number, rate in enumerate(fires)
-        ]
-    told.sort(key=lambda each: (-each.firing_rate, -each.mean))
-    firing = [each for each in told if each.firing_rate > 0]
-    return Neurons(
-        len(learned.inputs), tuple(layers), tuple(told[:SHOWN]), tuple(firing[: -SHOWN - 1 : -1])
-    )
-
-
-def activations_of(subject: RunData) -> Activations:
-    """Threshold, width, and where the training rows fall."""
-    thought = subject.thought
-    passes = {} if thought is None else {each.name: each for each in thought.layers}
-    layers = []
-    for registered in find_layers(subject.network):
-        seen = passes.get(registered.name)
-        place = registered if seen is None else seen.info  # with who reacted, not who could have
-        name, activation = activation_name(place), place.activation
-        if name is None:
-            continue
-        ramp = activation if isinstance(activation, ThresholdRamp) else None
-        silent = full = flat = None
-        if seen is not None:
-            silent = _share(seen.output == 0)
-            if isinstance(activation, RAMPS):
-                full = _share(seen.output == get_upper_limit(activation))
-            slopes = compute_slope(activation, seen.pre_activation)
-            flat = None if slopes is None else _share(slopes < SATURATED_SLOPE)
-        threshold = None if ramp is None else _ends(ramp.threshold)
-        width = None if ramp is None else _ends(ramp.width)
-        neurons = len(place.weights)
-        layers.append(
-            LayerActivation(place.name, neurons, name, threshold, width, silent, full, flat)
-        )
-    learned = subject.learned
-    return Activations(0 if learned is None else len(learned.inputs), tuple(layers))
-
-
-def activation_name(place: LayerInfo) -> str | None:
-    """The class of the activation that follows a layer, where one can be seen."""
-    silent = place.activation is None or isinstance(place.activation, nn.Identity)
-    return None if silent else type(place.activation).__name__
-
-
-def _neuron(name: str, answers: Tensor, rate: float, subject: RunData) -> NeuronTold:
-    """One neuron's behaviour, (rows, places), and the classes it prefers and avoids."""
-    most = least = None
-    mean = answers.double().mean(dim=1)
-    if subject.question.task != "regression" and subject.learned is not None:
-        targets = subject.learned.targets
-        # The last classes may be missing among the rows.
-        labels = subject.question.labels
-        classes = labels.classes(max(len(labels.outputs), int(targets.max()) + 1))
-        there = targets.unique().tolist()
-        means = [float(mean[targets == each].mean()) for each in there]
-        high, low = means.index(max(means)), means.index(min(means))
-        most, least = (classes[there[high]], means[high]), (classes[there[low]], means[low])
-    return NeuronTold(name, rate, float(mean.mean()), most, least)
-
-
-def _by_neuron(layer: LayerPass) -> Tensor:
-    """A layer's answers as (rows, neurons, places): a channel of a convolution is a neuron."""
-    output = layer.output
-    if not isinstance(layer.info.module, CONVOLUTION_TYPES):
-        output = output.movedim(-1, 1)
-    return output.reshape(*output.shape[:2], -1)
-
-
-def _share(found: Tensor) -> float:
-    return float(found.double().mean())
-
-
-def _ends(value: float | Tensor) -> tuple[float, float]:
-    if isinstance(value, Tensor):
-        return float(value.detach().min()), float(value.detach().max())
-    return value, value
-
-
-RIDGE = 0.1
-
-"""What holds the sums of `straight line` small, as a share of the signals' mean square."""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerTold:
-    """One layer.
-
-    Attributes:
-        name: the layer's.
-        kind: its class.
-        inputs: signals that it reads, or their channels, or the codes that it knows.
-        neurons: neurons that it has.
-        numbers: how many numbers of it learn.
-        activation: the class, or None where its sums are its answers.
-        readable: how well the right answer can be read off what it says, by the simplest means, on
-            rows the network never learned from; see `Layers.measure`. None where that is not known.
-    """
-
-    name: str
-    kind: str
-    inputs: int
-    neurons: int
-    numbers: int
-    activation: str | None
-    readable: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """The layers of a network, and what each makes of the rows.
-
-    Attributes:
-        inputs: numbers of a row.
-        outputs: numbers of an answer.
-        numbers: how many numbers learn in all.
-        layers: one by one.
-        measure: what `readable` counts: "nearest class mean" (the share of rows nearer to the mean
-            of their own class than to that of another), or "straight line" (R² of the best sum of
-            its signals, by ridge regression), learned on the training rows and judged on rows
-            never seen.
-        before: the same of the inputs as they come in.
-    """
-
-    inputs: int | None
-    outputs: int | None
-    numbers: int
-    layers: tuple[LayerTold, ...]
-    measure: str | None
-    before: float | None
-
-
-def layers_of(subject: RunData) -> Layers:
-    """Sizes, and what each layer makes of the rows."""
-    found = find_layers(subject.network)
-    learned, unseen = subject.learned, subject.unseen
-    readable: dict[str, float] = {}
-    before = measure = None
-    if learned is not None and unseen is not None and subject.thought is not None:
-        task = subject.question.task
-        measure = "straight line" if task == "regression" else "nearest class mean"
-        before = _readable(learned.inputs, unseen.inputs, learned, unseen, task)
-        pairs = zip(subject.thought.layers, subject.thought_of(unseen).layers, strict=True)
-        for seen, new in pairs:
-            readable[seen.name] = _readable(
-                seen.output.flatten(1), new.output.flatten(1), learned, unseen, task
-            )
-    told = tuple(
-        LayerTold(
-            name=place.name,
-            kind=type(place.module).__name__,
-            inputs=place.weights.shape[1] if place.weights.ndim > 1 else 1,
-            neurons=len(place.weights),
-            numbers=_learning(place),
-            activation=activation_name(place),
-            readable=readable.get(place.name),
-        )
-        for place in found
-    )
-    numbers = sum(each.numel() for each in subject.network.parameters() if each.requires_grad)
-    sketch = subject.sketch
-    inputs = None if sketch is None else sketch.inputs.shape[-1]
-    outputs = None if sketch is None else sketch.output.shape[-1]
-    return Layers(inputs, outputs, numbers, told, measure, before)
-
-
-def _readable(
-    seen: Tensor, new: Tensor, learned: InspectedRows, unseen: InspectedRows, task: Task
-) -> float:
-    """How well the right answers can be read off signals by the simplest means."""
-    if task == "regression":
-        return _straight_line(seen, new, learned.targets, unseen.targets)
-    labels = learned.targets.unique()
-    means = torch.stack([seen[learned.targets == label].mean(dim=0) for label in labels])
-    nearest = labels[torch.cdist(new.double(), means.double()).argmin(dim=1)]
-    return float((nearest == unseen.targets).double().mean())
-
-
-def _straight_line(seen: Tensor, new: Tensor, targets: Tensor, right: Tensor) -> float:
-    """R² on new rows of the best sum of signals for the seen ones, by ridge regression."""
-    mean, middle = seen.double().mean(dim=0), targets.double().mean(dim=0)
-    signals = seen.double() - mean
-    spread = signals.T @ signals
-    small = RIDGE * spread.diagonal().mean().clamp(min=1e-12)
-    # Held small: with more signals than a few, a plain fit would learn the training rows by heart.
-    system = spread + small * torch.eye(len(spread), dtype=torch.float64)
-    factors = torch.linalg.solve(system, signals.T @ (targets.double() - middle))
-    wrong = (new.double() - mean) @ factors + middle - right.double()
-    around = right.double() - right.double().mean(dim=0)
-    return float(1 - wrong.square().sum() / around.square().sum().clamp(min=1e-12))
-
-
-def _learning(place: LayerInfo) -> int:
-    return sum(each.numel() for each in place.module.parameters() if each.requires_grad)
-
-
-WORST = 3
-
-"""Rows that are told, with the largest stings."""
-
-MARGIN = 0.01
-
-"""Of what guessing costs: a loss that is lower by less is no better."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sting:
-    """One row that stings: its number in the data, and how much."""
-
-    row: int
-    part: str
-    loss: float
-
-
-@dataclass(frozen=True, slots=True)
-class EndTold:
-    """The loss at the end of the training, beside what guessing would cost on the same rows.
-
-    Attributes:
-        part: whose loss it is: "validation" where there is such a part, else "train".
-        loss: of all its rows.
-        guessing: what it would cost there to give always the same answer, the best for the training
-            rows. None without rows.
-        beats_guessing: whether it is lower by more than a hundredth of that.
-    """
-
-    part: Part
-    loss: float
-    guessing: float | None
-    beats_guessing: bool | None
-
-    @property
-    def tag(self) -> str:
-        """The name of its curve."""
-        return f"loss/{self.part}"
-
-
-@dataclass(frozen=True, slots=True)
-class LossTold:
-    """The loss, from the first guess to the end.
-
-    Attributes:
-        name: the class.
-        curve: that of the batches that were looked at.
-        first: of the first batch, before anything was learned.
-        last: of the last batch that was looked at.
-        guessing: what it would cost on the training rows to give always the same answer: the share
-            of each class; of numbers their mean or their median, whichever costs less. None without
-            rows.
-        end: the loss at the end, over a whole part of the rows, beside that of guessing there. The
-            last batch is a few rows, easy or hard by chance, and says nothing of that. None where
-            the training did not come to measure it.
-        metrics: losses at the end, by tag.
-        typical: the median sting of the rows never learned from.
-        worst: of these, the rows that sting most.
-        worst_share: share of all their stings that these rows have.
-    """
-
-    name: str
-    curve: Curve
-    first: float | None
-    last: float | None
-    guessing: float | None
-    end: EndTold | None
-    metrics: dict[str, float]
-    typical: float | None
-    worst: tuple[Sting, ...]
-    worst_share: float | None
-
-
-def loss_of(subject: RunData) -> LossTold:
-    """The first sting, the last, and who stings most now."""
-    curve = curve_of(subject.readings, lambda each: each.loss)
-    unseen = [rows for rows in subject.rows if rows.part != "train"]
-    stings = [
-        Sting(number, rows.part, loss)
-        for rows in unseen
-        for number, loss in zip(
-            rows.numbers.tolist(), subject.loss_of_rows[rows.part].tolist(), strict=True
-        )
-    ]
-    stings.sort(key=lambda each: -each.loss)
-    total = sum(each.loss for each in stings)
-    worst = tuple(stings[:WORST])
-    return LossTold(
-        name=type(subject.question.loss).__name__,
-        curve=curve,
-        first=curve.values[0] if curve.values else None,
-        last=curve.values[-1] if curve.values else None,
-        guessing=guessing(subject),
-        end=_end_of(subject),
-        metrics=dict(sorted(subject.facts.metrics.items())),
-        typical=median(each.loss for each in stings) if stings else None,
-        worst=worst,
-        worst_share=sum(each.loss for each in worst) / total if total > 0 else None,
-    )
-
-
-def _end_of(subject: RunData) -> EndTold | None:
-    """The loss of the validation rows at the end, else that of the training rows."""
-    for part in ("validation", "train"):
-        loss = subject.facts.metrics.get(f"loss/{part}")
-        if loss is None:
-            continue
-        rows = next((each for each in subject.rows if each.part == part), None)
-        cost = None if rows is None else guessing(subject, rows)
-        # No number is no better: a comparison with NaN is false.
-        better = None if cost is None else loss < (1 - MARGIN) * cost
-        return EndTold(part, loss, cost, better)
-    return None
-
-
-def guessing(subject: RunData, judged: InspectedRows | None = None) -> float | None:
-    """What it costs to give always the same answer, one that knows no row.
-
-    Of classes that is the share of each among the training rows. Of numbers it is their mean, the
-    best guess where the square of a mistake counts, or their median, the best where its size does:
-    whichever costs less.
-
-    Args:
-        subject: whose training rows say which answer that is.
-        judged: the rows on which it is given; None for the training rows.
-    """
-    rows, question = subject.learned, subject.question
-    if rows is None:
-        return None
-    right = (rows if judged is None else judged).targets
-    with torch.no_grad():
-        if question.task == "regression":
-            middles = (rows.targets.mean(dim=0), rows.targets.median(dim=0).values)
-            costs = [question.loss(each.expand_as(right), right) for each in middles]
-            return min(map(float, costs))
-        counts = torch.bincount(rows.targets, minlength=max(2, len(question.labels.outputs)))
-        shares = (counts.double() / counts.sum()).clamp(min=1e-12).float()
-        outputs = 1 if subject.thought is None else subject.thought.output.shape[-1]
-        always = shares.log().unsqueeze(0)
-        if outputs == 1:
-            always = (shares[1].log() - shares[0].log()).reshape(1, 1)
-        return float(question.loss(always.expand(len(right), -1), right))
-
-
-STRONGEST = 5
-
-"""Weights of one layer, or of one neuron, that are told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One weight: from what, to what, how much."""
-
-    source: str
-    target: str
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
-    """The weights of one layer: how many, their mean size, and the strongest."""
-
-    name: str
-    count: int
-    mean_size: float
-    strongest: tuple[Connection, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NeuronWeights:
-    """What one neuron listens to.
-
-    Attributes:
-        name: the neuron's.
-        weights: all of them, in the order of what it listens to.
-        strongest: the strongest.
-        bias: its own, or None.
-        heard: whether it is told for being the one that the next layer listens to most.
-    """
-
-    name: str
-    weights: tuple[float, ...]
-    strongest: tuple[Connection, ...]
-    bias: float | None
-    heard: bool
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsTold:
-    """The weights: the strongest of each layer, and all of the first neuron that is worth a look.
-
-    Attributes:
-        layers: one by one.
-        neuron: of the first layer, the one that the next listens to most.
-        image_shape: where its weights are a picture.
-    """
-
-    layers: tuple[LayerWeights, ...]
-    neuron: NeuronWeights | None
-    image_shape: tuple[int, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class LayerBiases:
-    """The tendencies of one layer.
-
-    Attributes:
-        name: the layer's.
-        jumpy: how many biases are above zero.
-        calm: how many are below.
-        mean_size: the mean of their sizes.
-        jumpiest: the neuron with the highest, and its bias.
-        calmest: the neuron with the lowest.
-    """
-
-    name: str
-    jumpy: int
-    calm: int
-    mean_size: float
-    jumpiest: tuple[str, float]
-    calmest: tuple[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Biases:
-    """The biases, layer by layer; a layer without is missing."""
-
-    layers: tuple[LayerBiases, ...]
-
-
-def weights_of(subject: RunData) -> WeightsTold:
-    """The strongest connections, by name; of a convolution, whose weights have none, their size."""
-    layers, neuron, shape = [], None, None
-    found = find_layers(subject.network)
-    names = _names(subject, found)
-    for place, (sources, targets) in zip(found, names, strict=True):
-        values = place.weights.detach()
-        told: tuple[Connection, ...] = ()
-        if values.ndim == 2:
-            chosen = [
-                divmod(at, values.shape[1]) for at in find_strongest(values.flatten(), STRONGEST)
-            ]
-            told = tuple(Connection(sources[s], targets[n], float(values[n, s])) for n, s in chosen)
-        layers.append(LayerWeights(place.name, values.numel(), float(values.abs().mean()), told))
-    summing = [
-        depth
-        for depth, place in enumerate(found)
-        if place.weights.ndim == 2 and not isinstance(place.module, Embedding)
-    ]
-    if summing:
-        neuron = _most_heard([found[depth] for depth in summing], *names[summing[0]])
-        if names[summing[0]][0] == subject.question.labels.inputs:  # it looks at the pixels
-            shape = subject.question.image_shape
-    return WeightsTold(tuple(layers), neuron, shape)
-
-
-def biases_of(subject: RunData) -> Biases:
-    """The jumpiest and the calmest neuron of each layer."""
-    layers = []
-    found = find_layers(subject.network)
-    for depth, place in enumerate(found):
-        if place.bias is None:
-            continue
-        values = place.bias.detach()
-        last = depth == len(found) - 1
-        names = name_neurons(subject.network, place, subject.question.labels, last=last)
-        high, low = int(values.argmax()), int(values.argmin())
-        layers.append(
-            LayerBiases(
-                name=place.name,
-                jumpy=int((values > 0).sum()),
-                calm=int((values < 0).sum()),
-                mean_size=float(values.abs().mean()),
-                jumpiest=(names[high], float(values[high])),
-                calmest=(names[low], float(values[low])),
-            )
-        )
-    return Biases(tuple(layers))
-
-
-def _names(
-    subject: RunData, found: list[LayerInfo]
-) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """What each layer listens to, and what its neurons are called."""
-    labels, sketch = subject.question.labels, subject.sketch
-    known: dict[str, tuple[str, ...]] = {}
-    if sketch is not None:
-        named = zip(sketch.layers, name_inputs(sketch, labels), strict=True)
-        known = {layer.name: sources for layer, sources in named}
-    names = []
-    for depth, place in enumerate(found):
-        count = place.weights.shape[1]
-        sources = known.get(place.name, ())
-        if len(sources) != count:
-            sources = tuple(f"signal {number}" for number in range(count))
-        last = depth == len(found) - 1
-        names.append((sources, name_neurons(subject.network, place, labels, last=last)))
-    return names
-
-
-def _most_heard(
-    summing: list[LayerInfo], sources: tuple[str, ...], targets: tuple[str, ...]
-) -> NeuronWeights:
-    """The neuron of the first layer that the second listens to most, and what it listens to."""
-    place, number = summing[0], 0
-    heard = len(summing) > 1 and summing[1].weights.shape[1] == len(place.weights)
-    if heard:
-        number = int(summing[1].weights.detach().abs().sum(dim=0).argmax())
-    row = place.weights.detach()[number]
-    return NeuronWeights(
-        name=targets[number],
-        weights=tuple(row.tolist()),
-        strongest=tuple(
-            Connection(sources[each], targets[number], float(row[each]))
-            for each in find_strongest(row, STRONGEST)
-        ),
-        bias=None if place.bias is None else float(place.bias.detach()[number]),
-        heard=heard,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Thought:
-    """One row thought through.
-
-    Attributes:
-        row: its number in the data.
-        part: what the run used it for.
-        reasons: its way through the network.
-        seconds: how long a forward pass of a batch typically took in training.
-    """
-
-    row: int
-    part: str
-    reasons: RowExplanation
-    seconds: float | None
-
-
-def thought_of(subject: RunData) -> Thought | None:
-    """The first row that the network never learned from, thought through; None without rows."""
-    rows = subject.unseen
-    if rows is None:
-        return None
-    reasons = explain_row(
-        subject.network, rows.inputs[:1], subject.question, right=rows.targets[:1]
-    )
-    spent = [each.forward_seconds for each in subject.readings if each.forward_seconds is not None]
-    return Thought(int(rows.numbers[0]), rows.part, reasons, median(spent) if spent else None)
-
-
-REPORT_BUILDERS: dict[Concept, Callable[[RunData], object]] = {
-    concepts.LAYERS: layers_of,
-    concepts.NEURONS: neurons_of,
-    concepts.WEIGHTS: weights_of,
-    concepts.BIASES: biases_of,
-    concepts.ACTIVATION_FUNCTION: activations_of,
-    concepts.FORWARD_PASS: thought_of,
-    concepts.LOSS_FUNCTION: loss_of,
-    concepts.BACKPROPAGATION: blame_of,
-    concepts.GRADIENT: gradient_of,
-    concepts.GRADIENT_DESCENT: descent_of,
-    concepts.LEARNING_RATE: rate_of,
-}
-
-"""What a run's own numbers for each concept are made by; None where they cannot be had."""
-
-NO_ROWS_NEEDED = (
-    concepts.WEIGHTS,
-    concepts.BIASES,
-    concepts.GRADIENT_DESCENT,
-    concepts.LEARNING_RATE,
+_TOP, _MAX_WIDTH = 5, 57
+# A loss counts as lower than another one if it is lower by this share.
+_MARGIN = 0.01
+# Update ratios: the common rule of thumb, and a length that hardly trains a network.
+_USUAL_RATIO, _TINY_RATIO = 1e-3, 1e-4
+# Columns shown in percent; those with a scale get a bar, which is full at that value.
+_SHARES = ("firing_rate", "silent", "ramp", "full", "flat", "blame", "update_ratio", "share")
+_BAR_SCALES = {"firing_rate": 1.0, "blame_now": 1.0, "update_ratio": 0.01}
+_FAILURES = ("the loss became ", "a weight stopped being a finite number")
+_NO_ROWS = "The rows of the run are not available: passed in Python, or their file is gone."
+_NO_READINGS = "No observed steps are stored: observe=off, or the run ended before its first step."
+_NO_ACTIVATION = (
+    "No layer is followed by an activation module. A function such as torch.relu that is called "
+    "in `forward` cannot be observed; a module such as torch.nn.ReLU() can."
 )
 
-"""What checkpoint and folder alone tell of."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptReport:
+    """One concept with the numbers of a run.
+
+    Attributes:
+        summary: in a few words.
+        numbers: by name; a curve is a mapping from steps to numbers.
+        tables: rows by title.
+        notes: sentences that say what the numbers mean.
+    """
+
+    summary: str
+    numbers: Row = field(default_factory=dict)
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> Row:
+        """Numbers and tables as plain data."""
+        return {**self.numbers, **self.tables}
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The report as text, with lines as in `Explanation`."""
+        shown = {name: value for name, value in self.numbers.items() if value not in (None, {})}
+        width = max(map(len, shown), default=0)
+        lines = [
+            f"  {name.replace('_', ' '):<{width}}  {_format_cell(name, value)}"
+            for name, value in shown.items()
+        ]
+        for title, rows in self.tables.items():
+            lines += _format_table(title, rows)
+        return (*lines, *self.notes)
+
+
+_MISSING_ROWS = ConceptReport("unknown without the rows of the run", notes=(_NO_ROWS,))
 
 
 def needs_rows(concept: Concept | None, network: nn.Module) -> bool:
-    """Whether rows are looked at for a concept, or for all where None: to read them may take long.
-
-    Which layer listens to which is seen by any numbers that a `Network` is given; a network of
-    another class may take none but its own rows.
-    """
+    """Whether the report of a concept (None: of all) needs rows, which may take long to read."""
     if concept == concepts.WEIGHTS:
+        # Random inputs show which layer reads which, unless a model accepts only its own rows.
         return not isinstance(network, Network)
-    return concept not in NO_ROWS_NEEDED
+    return concept not in (concepts.BIASES, concepts.GRADIENT_DESCENT, concepts.LEARNING_RATE)
+
+
+def build_report(run: RunData, concept: Concept) -> ConceptReport:
+    """Report a concept with the numbers of a run."""
+    return _BUILDERS[concept](run)
+
+
+def report_concept(run: RunData, concept: Concept) -> Explanation:
+    """Explain a concept with the numbers of a run."""
+    title = f"{concept.name} of {run.facts.name}"
+    return Explanation(title, concept, (concept.definition,), build_report(run, concept).lines)
+
+
+def summarize_run(run: RunData) -> Explanation:
+    """Summarize each concept of a run in one line."""
+    lines: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for concept in CONCEPTS:
+        summary = clip_text(build_report(run, concept).summary, _MAX_WIDTH)
+        lines[concept.group].append(f"  {concept.name:20} {summary}")
+    sections = tuple(Section(f"The {group}", tuple(each)) for group, each in lines.items())
+    weights = f" with the weights of {run.facts.checkpoint}" if run.facts.checkpoint else ""
+    return Explanation(run.facts.name, None, (f"Report of the run{weights}.",), (), sections)
+
+
+def _report_layers(run: RunData) -> ConceptReport:
+    layers: list[Row] = [
+        {
+            "name": layer.name,
+            "kind": type(layer.module).__name__,
+            "inputs": _count_inputs(layer),
+            "neurons": len(layer.weights),
+            "parameters": _count_parameters(layer.module),
+        }
+        for layer in find_layers(run.network)
+    ]
+    total = _count_parameters(run.network)
+    sketch = [] if run.sketch is None else [run.sketch.inputs, run.sketch.output]
+    inputs, outputs = (tensor.shape[-1] for tensor in sketch) if sketch else (None, None)
+    sizes = [inputs, *(each["neurons"] for each in layers if each["kind"] != "Embedding")]
+    arrows = " → ".join(str(size) for size in sizes if size is not None)
+    numbers = {"inputs": inputs, "outputs": outputs, "trainable_parameters": total}
+    return ConceptReport(f"{arrows}, {total:,} trainable parameters", numbers, {"layers": layers})
+
+
+def _report_neurons(run: RunData) -> ConceptReport:
+    if run.forward_pass is None:
+        return _MISSING_ROWS
+    passes = [each for each in run.forward_pass.layers if get_activation(each.info.activation)]
+    layers: list[Row] = []
+    neurons: list[Row] = []
+    notes = [] if passes else [_NO_ACTIVATION]
+    for layer in passes:
+        if not bool(layer.output.isfinite().all()):
+            notes.append(f"{layer.name}: not all outputs are finite.")
+            continue
+        members = _describe_neurons(layer, run)
+        rates = [neuron["firing_rate"] for neuron in members]
+        never, always = ([n for n, rate in enumerate(rates) if rate == end] for end in (0, 1))
+        layers.append({"name": layer.name, "neurons": len(rates), "firing_rate": mean(rates)})
+        layers[-1] |= {"never_fire": never, "always_fire": always}
+        neurons += members
+    if not neurons:
+        return ConceptReport("not finite" if passes else "unknown", notes=tuple(notes))
+    firing = [neuron for neuron in neurons if neuron["firing_rate"] > 0]
+    firing.sort(key=lambda neuron: (-neuron["firing_rate"], -neuron["mean"]))
+    silent, rate = len(neurons) - len(firing), mean(each["firing_rate"] for each in neurons)
+    tables = {"layers": layers, "most active": firing[:3], "least active": firing[:-4:-1]}
+    notes.append("The firing rate is the share of outputs above 0 on these training rows.")
+    summary = f"firing rate {rate:.0%}; {silent:,} of {len(neurons):,} never fire"
+    return ConceptReport(summary, {"rows": len(run.forward_pass.inputs)}, tables, tuple(notes))
+
+
+def _describe_neurons(layer: LayerPass, run: RunData) -> list[Row]:
+    """Firing rate, mean output, and the classes with the highest and lowest mean output."""
+    targets, names = run.parts["train"].targets, run.task.names
+    # A channel of a convolution is a neuron with one output per position.
+    flat = group_by_neuron(layer.output, layer.info.module)
+    outputs = flat.reshape(len(targets), -1, flat.shape[-1]).double()
+    numbers = ((outputs > 0).double().mean((0, 1)).tolist(), outputs.mean((0, 1)).tolist())
+    neurons: list[Row] = [
+        {"name": f"{layer.name} #{number}", "firing_rate": rate, "mean": value}
+        for number, (rate, value) in enumerate(zip(*numbers, strict=True))
+    ]
+    if run.task.task == "regression":
+        return neurons
+    labels = targets.unique()
+    known = names.name_classes(max(len(names.outputs), int(labels.max()) + 1))
+    means = torch.stack([outputs[targets == label].mean((0, 1)) for label in labels])
+    for key, places in (("highest_for", means.argmax(0)), ("lowest_for", means.argmin(0))):
+        for neuron, label in zip(neurons, labels[places].tolist(), strict=True):
+            neuron[key] = known[label]
+    return neurons
+
+
+def _report_weights(run: RunData) -> ConceptReport:
+    layers: list[Row] = []
+    largest: list[Row] = []
+    for layer, sources, targets in _name_connections(run):
+        weights = layer.weights.detach()
+        size = float(weights.abs().mean())
+        layers.append({"name": layer.name, "weights": weights.numel(), "mean_size": size})
+        # A weight of a convolution has no single source.
+        for position in find_largest(weights.flatten(), _TOP) if weights.ndim == 2 else []:
+            neuron, source = divmod(position, len(sources))
+            connection = _connect(sources[source], targets[neuron])
+            largest.append({"name": connection, "weight": float(weights[neuron, source])})
+    top = max(largest, key=lambda each: abs(each["weight"]), default=None)
+    summary = "not listed" if top is None else f"{top['name']} {format_number(top['weight'])}"
+    return ConceptReport(f"largest: {summary}", {}, {"layers": layers, "largest": largest})
+
+
+def _name_connections(run: RunData) -> Iterator[tuple[LayerInfo, Sequence[str], Sequence[str]]]:
+    """Yield each layer with the names of the signals that it reads and of its neurons."""
+    names, sketch = run.task.names, run.sketch
+    inputs = [] if sketch is None else name_layer_inputs(sketch, names)
+    passes = () if sketch is None else sketch.layers
+    sources = {layer.name: each for layer, each in zip(passes, inputs, strict=True)}
+    layers = find_layers(run.network)
+    for layer in layers:
+        known, count = sources.get(layer.name, ()), _count_inputs(layer)
+        numbered = tuple(f"signal {number}" for number in range(count))
+        targets = name_neurons(run.network, layer, names, is_last=layer is layers[-1])
+        yield layer, known if len(known) == count else numbered, targets
+
+
+def _report_biases(run: RunData) -> ConceptReport:
+    layers: list[Row] = []
+    for layer, _, targets in _name_connections(run):
+        if layer.bias is not None:
+            bias = layer.bias.detach()
+            signs = {"positive": int((bias > 0).sum()), "negative": int((bias < 0).sum())}
+            layers.append({"name": layer.name, **signs})
+            for key, place in (("lowest", int(bias.argmin())), ("highest", int(bias.argmax()))):
+                layers[-1] |= {key: float(bias[place]), f"{key}_of": targets[place]}
+    if not layers:
+        return ConceptReport("none", notes=("No layer has a bias.",))
+    low, high = min(each["lowest"] for each in layers), max(each["highest"] for each in layers)
+    return ConceptReport(f"{format_number(low)} to {format_number(high)}", {}, {"layers": layers})
+
+
+def _report_activations(run: RunData) -> ConceptReport:
+    passes = {} if run.forward_pass is None else {p.name: p for p in run.forward_pass.layers}
+    layers: list[Row] = []
+    notes = [] if passes else [_NO_ROWS]
+    for layer in find_layers(run.network):
+        passed = passes.get(layer.name)
+        # The forward pass knows which activation received the sums.
+        activation = get_activation(layer.activation if passed is None else passed.info.activation)
+        if activation is None:
+            continue
+        row: Row = {"name": layer.name, "activation": type(activation).__name__}
+        if isinstance(activation, ThresholdRamp):
+            row["threshold"] = _get_range(activation.threshold)
+            row["width"] = _get_range(activation.width)
+        layers.append(row)
+        if passed is None:
+            continue
+        silent, full = count_states(passed)
+        if silent is None:
+            notes.append(f"{layer.name}: not all outputs are finite.")
+            continue
+        row["silent"], count = silent / passed.output.numel(), passed.output.numel()
+        if full is not None:
+            row |= {"ramp": 1 - (silent + full) / count, "full": full / count}
+        slopes = compute_slope(activation, passed.pre_activation)
+        row["flat"] = None if slopes is None else float((slopes < SATURATED_SLOPE).double().mean())
+    if not layers:
+        return ConceptReport("unknown", notes=(_NO_ACTIVATION,))
+    shares = [layer["silent"] for layer in layers if "silent" in layer]
+    if shares:
+        notes.append(
+            "Shares of all outputs on the training rows. Silent is exactly 0. Flat has a slope "
+            "under a tenth of the steepest: there, a neuron learns little or nothing."
+        )
+    kinds = " and ".join(dict.fromkeys(layer["activation"] for layer in layers))
+    summary = f"{kinds}, {mean(shares):.0%} silent" if shares else kinds
+    return ConceptReport(summary, {}, {"layers": layers}, tuple(notes))
+
+
+def _report_forward_pass(run: RunData) -> ConceptReport:
+    rows = run.parts.get("test", run.parts.get("validation"))
+    if rows is None:
+        return _MISSING_ROWS
+    passed, target, row = run.trace(rows.inputs[:1]), rows.targets[:1], int(rows.indices[0])
+    with torch.no_grad():
+        loss = run.task.loss(passed.output, target)
+    prediction = build_prediction(passed.output, run.task, target, loss)
+    layers: list[Row] = [
+        {"name": layer.name, "inputs": layer.inputs.numel(), "neurons": layer.output.numel()}
+        | dict(zip(("silent", "full"), count_states(layer), strict=True))
+        for layer in passed.layers
+    ]
+    if prediction.values:
+        value, true = prediction.values[0].value, prediction.values[0].true_value
+        summary = f"row {row}: {format_number(value)}, true value {format_number(true)}"
+    else:
+        verdict = "correct" if prediction.is_correct else "wrong"
+        summary = f"row {row}: {prediction.classes[0].name}, {verdict}"
+    seconds = run.get_curve(lambda each: each.forward_seconds).values()
+    numbers = {"row": row, "part": rows.part, "outputs": list(prediction.outputs)}
+    numbers |= {"loss": prediction.loss, "seconds_per_batch": median(seconds) if seconds else None}
+    more = f"All sums: brainnet explain --run {run.facts.name} --row {row}"
+    notes = (*format_prediction(prediction), more)
+    return ConceptReport(summary, numbers, {"layers": layers}, notes)
+
+
+def _report_loss(run: RunData) -> ConceptReport:
+    curve, end, worst = _get_losses(run), _get_final_loss(run), _find_worst_rows(run)
+    numbers: Row = {"loss": type(run.task.loss).__name__, "observed_batches": curve}
+    numbers |= dict(sorted(run.facts.metrics.items())) | {
+        "constant_prediction": end.get("constant")
+    }
+    if worst:
+        numbers["median_of_unseen_rows"] = median(each["loss"] for each in worst)
+    values, notes = [*curve.values()], [] if run.rows else [_NO_ROWS]
+    values = [*values[:1], *([end["loss"]] if end else values[-1:])]
+    summary = " → ".join(map(format_number, values)) or "unknown"
+    if end.get("constant") is not None:
+        comparison = f"{'lower' if end['is_lower'] else 'not lower'} than a constant prediction's"
+        summary += f" ({end['part']}), {comparison}"
+        notes.append(
+            f"The final loss on the {end['part']} rows is {comparison}, that is, of a prediction "
+            "that does not depend on the inputs."
+        )
+    if worst:
+        command = f"brainnet explain --run {run.facts.name} --row {worst[0]['row']}"
+        notes.append(f"Of {len(worst):,} inspected rows not trained on. Why: {command}")
+    return ConceptReport(summary, numbers, {"highest losses": worst[:3]}, tuple(notes))
+
+
+def _get_losses(run: RunData) -> dict[int, float]:
+    return run.get_curve(lambda reading: reading.loss)
+
+
+def _find_worst_rows(run: RunData) -> list[Row]:
+    """The inspected validation and test rows, the highest loss first."""
+    rows: list[Row] = []
+    for part in (run.parts[name] for name in ("validation", "test") if name in run.parts):
+        pairs = zip(run.trace(part.inputs).output.split(1), part.targets.split(1), strict=True)
+        with torch.no_grad():
+            losses = [float(run.task.loss(*pair)) for pair in pairs]
+        for row, loss in zip(part.indices.tolist(), losses, strict=True):
+            rows.append({"name": f"row {row} ({part.part})", "row": row, "loss": loss})
+    return sorted(rows, key=lambda each: (not math.isnan(each["loss"]), -each["loss"]))
+
+
+def _get_final_loss(run: RunData) -> Row:
+    """The final loss on the validation rows, else the training rows, beside a constant's."""
+    for part in ("validation", "train"):
+        if (loss := run.facts.metrics.get(f"loss/{part}")) is not None:
+            constant = compute_constant_loss(run, part)
+            # The comparison is false if the loss is NaN.
+            is_lower = constant is not None and loss < constant - _MARGIN * abs(constant)
+            return {"part": part, "loss": loss, "constant": constant, "is_lower": is_lower}
+    return {}
+
+
+def compute_constant_loss(run: RunData, part: str) -> float | None:
+    """Return the loss of predicting the same for each row of a part; None without rows.
+
+    The constant is the class shares of the training rows, or the better one of mean and median.
+    """
+    if "train" not in run.parts or part not in run.parts:
+        return None
+    known, true = run.parts["train"].targets, run.parts[part].targets
+    if run.task.task == "regression":
+        constants = [known.mean(dim=0), known.median(dim=0).values]
+    else:
+        counts = torch.bincount(known, minlength=max(2, len(run.task.names.outputs)))
+        logs = (counts.double() / counts.sum()).clamp(min=1e-12).float().log()
+        is_single = run.forward_pass is not None and run.forward_pass.output.shape[-1] == 1
+        constants = [(logs[1] - logs[0]).reshape(1) if is_single else logs]
+    with torch.no_grad():
+        return min(float(run.task.loss(each.expand(len(true), -1), true)) for each in constants)
+
+
+def _report_backpropagation(run: RunData) -> ConceptReport:
+    shares = {} if run.gradients is None else sum_blame(run.gradients[0])
+    report = _compare_gradients(run, "blame", lambda layer: layer.blame, shares)
+    blame = {row["name"]: row.get("blame_now", row.get("blame_last")) for row in report["layers"]}
+    most = max(blame, key=lambda name: blame[name], default="")
+    summary = f"{most} has {_percent(blame[most])} of the blame" if blame else "unknown"
+    if blame and not blame[most]:
+        summary = "the gradient is zero"
+    if not all(map(math.isfinite, blame.values())):
+        summary = "not finite"
+    loss = None if run.gradients is None else run.gradients[0].loss
+    note = "Blame is the share in the squared gradient of the network."
+    return ConceptReport(summary, {"loss_now": loss}, report, (note, _describe_now(run)))
+
+
+def _report_gradient(run: RunData) -> ConceptReport:
+    norms: dict[str, float] = {}
+    for layer in () if run.gradients is None else run.gradients[0].layers:
+        parts = [each for each in (layer.weights_gradient, layer.bias_gradient) if each is not None]
+        norms[layer.name] = math.hypot(*(float(each.double().norm()) for each in parts))
+    curve = run.get_curve(lambda reading: reading.gradient_norm)
+    now = math.hypot(*norms.values()) if norms else None
+    ends = [format_number(each) for each in [*curve.values()] or [now] if each is not None]
+    summary = f"norm {' → '.join(dict.fromkeys([*ends[:1], *ends[-1:]])) or 'unknown'}"
+    report = _compare_gradients(run, "norm", lambda layer: layer.gradient_norm, norms)
+    note = "The loss falls if a weight moves against the sign of its gradient."
+    numbers = {"observed_norms": curve, "norm_now": now}
+    return ConceptReport(summary, numbers, report, (note, _describe_now(run)))
+
+
+def _compare_gradients(
+    run: RunData, key: str, get: Callable[[LayerReading], float | None], now: dict[str, float]
+) -> dict[str, list[Row]]:
+    """A number of each layer at the first and last observed step and now; the largest gradients."""
+    curves = run.get_layer_curves(get)
+    layers: list[Row] = []
+    for name in dict.fromkeys([*now, *curves]):
+        layers.append({"name": name})
+        if name in curves:
+            layers[-1] |= {f"{key}_first": curves[name][0], f"{key}_last": curves[name][-1]}
+        layers[-1] |= {f"{key}_now": now[name]} if name in now else {}
+    found = (
+        ()
+        if run.gradients is None
+        else find_most_blamed(*run.gradients, run.task.names, count=_TOP)
+    )
+    largest: list[Row] = [
+        {
+            "name": _connect(w.source, w.target),
+            "weight": w.weight,
+            "gradient": w.gradient,
+            "blame": w.blame,
+        }
+        for w in found
+    ]
+    return {"layers": layers, "largest gradients": largest}
+
+
+def _describe_now(run: RunData) -> str:
+    if run.gradients is None:
+        return _NO_ROWS
+    rows = _count(len(run.parts["train"].inputs), "training row")
+    return f"First and last: observed steps. Now: the stored weights on {rows}."
+
+
+def _report_descent(run: RunData) -> ConceptReport:
+    facts, decreases = run.facts, run.decreases
+    layers = [{"name": name, "update_ratio": each} for name, each in run.update_ratios.items()]
+    numbers: Row = {"optimizer": facts.optimizer, "steps": facts.steps, "epochs": facts.epochs}
+    numbers["observed_steps"] = len(decreases)
+    notes = [] if decreases else [_NO_READINGS]
+    if layers:
+        notes.append(
+            "The update ratio is the length of a median step relative to that of the weights (full "
+            f"bar: 1%). A rule of thumb is {_percent(_USUAL_RATIO)}."
+        )
+    if decreases:
+        lower = sum(0 < fell < math.inf for _, fell in decreases) / len(decreases)
+        predicted, actual = (sum(each) for each in zip(*decreases, strict=True))
+        numbers |= {"share_of_steps_to_a_lower_loss": lower}
+        numbers |= {"predicted_decrease": predicted, "actual_decrease": actual}
+        notes.append("Decreases are sums over the observed steps, each on its own rows.")
+    steps = "unknown" if facts.steps is None else _count(facts.steps, "step")
+    summary = f"{steps} by {facts.optimizer}" if facts.optimizer else steps
+    return ConceptReport(summary, numbers, {"layers": layers}, tuple(notes))
+
+
+def _report_learning_rate(run: RunData) -> ConceptReport:
+    facts, curve = run.facts, run.get_curve(lambda reading: reading.learning_rate)
+    rate = (
+        facts.learning_rate if facts.learning_rate is not None else next(iter(curve.values()), None)
+    )
+    # A comparison with NaN is false, so steps that ended there are counted apart.
+    finite = [(promised, fell) for promised, fell in run.decreases if math.isfinite(fell)]
+    kept = [fell / promised for promised, fell in finite if 0 < promised < math.inf]
+    higher = sum(fell < 0 for _, fell in finite) + len(run.decreases) - len(finite)
+    numbers: Row = {
+        "learning_rate": rate,
+        "schedule": facts.schedule,
+        "observed_rates": curve if len(set(curve.values())) > 1 else {},
+        "update_ratio": median(run.update_ratios.values()) if run.update_ratios else None,
+        "share_of_predicted_decrease": median(kept) if kept else None,
+        "share_of_steps_to_a_higher_loss": higher / len(run.decreases) if run.decreases else None,
+    }
+    verdict, sentence = _judge_learning_rate(run, *[*numbers.values()][-3:])
+    summary = f"{'unknown' if rate is None else format_number(rate)}: {verdict}"
+    return ConceptReport(summary, numbers | {"verdict": verdict}, {}, (sentence,))
+
+
+def _judge_learning_rate(
+    run: RunData, ratio: float | None, kept: float | None, higher: float | None
+) -> tuple[str, str]:
+    """Judge the learning rate, in a few words and in a sentence."""
+    losses = [*_get_losses(run).values()]
+    if (divergence := _find_divergence(run)) is not None:
+        return divergence
+    if higher is None or not losses:
+        return "not observed", _NO_READINGS
+    if kept is None:
+        return "no gradient", "The gradient was zero: no learning rate could lower the loss."
+    first, last, ratio = losses[0], _get_final_loss(run).get("loss", losses[-1]), ratio or 0.0
+    change = f"the loss went from {format_number(first)} to {format_number(last)}"
+    # Measured on the same rows before and after a step: batches differ by more than this.
+    fall = mean(fell for _, fell in run.decreases) * (run.facts.steps or len(run.decreases))
+    if ratio < _TINY_RATIO and fall < _MARGIN * abs(first):
+        return "far too small", (
+            f"The loss hardly changed: a median step moved the weights by only {_percent(ratio)} "
+            "of their length. The learning rate is far too small: try a larger one."
+        )
+    if len(run.decreases) < 3:
+        return "too few steps", "Too few steps were observed to judge the learning rate."
+    if higher > 0.25 or kept < 0.25:
+        return "too large", "Many steps overshoot: try a smaller learning rate."
+    if not last < first:
+        return "no progress", f"Steps lower the loss of their own rows, but {change}."
+    if kept > 0.9 and higher < 0.1 and ratio < _USUAL_RATIO:
+        return "small", f"Steps are short: a larger one may train faster. Now {change}."
+    return "suitable", f"The learning rate suits the loss surface: {change}."
+
+
+def _find_divergence(run: RunData) -> tuple[str, str] | None:
+    """Say when the loss stopped being finite; None if it did not."""
+    failure = run.facts.failure or ""
+    event = failure if failure.startswith(_FAILURES) else None
+    for reading in run.readings:
+        numbers = (reading.loss, reading.actual_decrease)
+        is_finite = [each is None or math.isfinite(each) for each in numbers]
+        if reading.step == 0 and not is_finite[0]:
+            return "not finite", (
+                "The loss was not finite before the first step, so the learning rate is not the "
+                "cause: check the data and the initial weights."
+            )
+        if event is None and not all(is_finite):
+            event = f"the loss was not finite at step {reading.step:,}"
+    if event is None:
+        return None
+    return event, f"{event.capitalize()}. If the data are finite, try a smaller learning rate."
+
+
+_BUILDERS: dict[Concept, Callable[[RunData], ConceptReport]] = {
+    concepts.LAYERS: _report_layers,
+    concepts.NEURONS: _report_neurons,
+    concepts.WEIGHTS: _report_weights,
+    concepts.BIASES: _report_biases,
+    concepts.ACTIVATION_FUNCTION: _report_activations,
+    concepts.FORWARD_PASS: _report_forward_pass,
+    concepts.LOSS_FUNCTION: _report_loss,
+    concepts.BACKPROPAGATION: _report_backpropagation,
+    concepts.GRADIENT: _report_gradient,
+    concepts.GRADIENT_DESCENT: _report_descent,
+    concepts.LEARNING_RATE: _report_learning_rate,
+}
+
+
+def _format_table(title: str, rows: Sequence[Row]) -> list[str]:
+    """Format rows under a title, without columns that are empty; bars have absolute scales."""
+    if not rows:
+        return []
+    names = dict.fromkeys(chain(*rows))
+    keys = [key for key in names if any(row.get(key) not in (None, []) for row in rows)]
+    cells = [["" if key == "name" else key.replace("_", " ") for key in keys]]
+    cells += [[_format_cell(key, row.get(key)) for key in keys] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    barred = next((key for key in keys if key in _BAR_SCALES), None)
+    lines = [f"{title.capitalize()}:"]
+    for line, row in zip(cells, [{}, *rows], strict=True):
+        padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        has_bar = bool(row) and barred is not None and isinstance(row.get(barred), float)
+        bar = draw_bar(row[barred] / _BAR_SCALES[barred], 10) if has_bar else ""
+        lines.append("  ".join(["", line[0].ljust(widths[0]), *padded[1:], bar]).rstrip())
+    return lines
+
+
+def _format_cell(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        first, *_, last = [*value.values()] * 2
+        steps = f"steps {min(value):,} to {max(value):,}"
+        return f"{draw_sparkline([*value.values()], 20)} {format_number(first)} → {format_number(last)}, {steps}"
+    if isinstance(value, list):
+        more = f" +{len(value) - 3}" if len(value) > 3 else ""
+        return ", ".join(_format_cell("", each) for each in value[:3]) + more
+    if isinstance(value, tuple):
+        return " to ".join(dict.fromkeys(map(format_number, value)))
+    if isinstance(value, float):
+        return _percent(value) if key.startswith(_SHARES) else format_number(value)
+    return clip_text(f"{value:,}" if isinstance(value, int) else value or "", 40)
+
+
+def _percent(share: float) -> str:
+    """A share in percent, with enough digits to tell a small one from zero."""
+    digits = 2 if abs(share) < 0.1 else 3
+    return f"{100 * share:.{digits}g}%" if math.isfinite(share) else "not finite"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _connect(source: str, target: str) -> str:
+    return f"{clip_text(source, 20)} → {clip_text(target, 16)}"
+
+
+def _count_inputs(layer: LayerInfo) -> int:
+    return layer.weights.shape[1] if layer.weights.ndim > 1 else 1
+
+
+def _count_parameters(module: nn.Module) -> int:
+    return sum(each.numel() for each in module.parameters() if each.requires_grad)
+
+
+def _get_range(value: float | Tensor) -> tuple[float, float]:
+    values = torch.as_tensor(value).detach()
+    return float(values.min()), float(values.max())

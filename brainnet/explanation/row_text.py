@@ -1,8 +1,7 @@
 """Row explanations as text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from brainnet.explanation.attribution import Influence, Score
 from brainnet.explanation.explanation import Explanation, Section
 from brainnet.explanation.formatting import (
     clip_text,
@@ -10,335 +9,285 @@ from brainnet.explanation.formatting import (
     draw_image,
     draw_signed_bar,
     format_number,
+    format_percent,
     join_side_by_side,
 )
+from brainnet.explanation.layer_steps import LayerSteps, NeuronSum
 from brainnet.explanation.row_explanation import (
-    Answer,
-    BlamedWeight,
-    ColumnPart,
     ExplainedRow,
-    LayerSteps,
-    NeuronSum,
     RowExplanation,
+    RowPrediction,
+    Score,
 )
 from brainnet.explanation.worked_example_text import draw_bar
 
-
-def heading_of(layer: LayerSteps) -> str:
-    """A layer, with how its neurons react."""
-    if layer.activation is None or layer.silent is None:
-        sums = f"{layer.neurons:,} sum{'s' * (layer.neurons != 1)}"
-        return f"{layer.name}: {sums} of {layer.inputs:,} signals"
-    rest = layer.neurons - layer.silent - (layer.full or 0)
-    words = [f"{layer.silent:,} silent"]
-    words += [f"{rest:,} {'answering' if layer.full is None else 'on the ramp'}"]
-    words += [] if layer.full is None else [f"{layer.full:,} fully firing"]
-    return f"{layer.name}: {layer.neurons:,} neurons, {', '.join(words)}"
-
-
-def layer_lines(layer: LayerSteps, reasons: RowExplanation) -> Iterator[str]:
-    """The sums of the neurons that carried most, or of the answers that compete."""
-    if layer.untold is not None:
-        yield f"{layer.untold[0].upper()}{layer.untold[1:]}."
-    score = reasons.score
-    digits = count_decimals([score.value, score.start])
-    last = layer is reasons.layers[-1]
-    for each in layer.shown:
-        if last:
-            role = role_of(each.name, reasons)
-            yield f"  {clip_text(each.name, 22)}{role and f', {role}'}"
-        else:
-            fires = (
-                f"{each.name}  {format_number(each.before, 2)} → {format_number(each.output, 2)}"
-            )
-            carried = f"carried {format_number(each.carried, digits, sign=True)}"
-            yield f"  {clip_text(fires, 38):<39}{carried:>17}"
-        yield from sum_lines(each)
-        if last and score.factor not in (None, 1.0):
-            sum_of = f"· {format_number(score.factor)} + {format_number(score.shift)} = {format_number(score.value)}"
-            told = f"in units of {clip_text(each.name, 15)}"
-            yield f"    {told:<29}{sum_of.replace('+ -', '- '):>21}"
-
-
-def role_of(name: str, reasons: RowExplanation) -> str:
-    """What one of the answers is in the competition."""
-    score, right = reasons.score, reasons.answer.right
-    if score.rival is not None and len(reasons.answer.outputs) == 1:
-        other = score.rival if name == score.answer else score.answer
-        return f"where it is above 0; below, {clip_text(other, 16)}"
-    if score.rival is None or name not in (score.answer, score.rival):
-        return ""
-    if name == right:
-        return "its answer, and right" if name == score.answer else "the right one"
-    return "its answer" if name == score.answer else "which came second"
-
-
-def sum_lines(neuron: NeuronSum) -> Iterator[str]:
-    """The sum of one neuron, term by term."""
-    digits = count_decimals([each.product for each in neuron.terms] + [neuron.total])
-    for term in neuron.terms:
-        signal, weight = format_number(term.signal, 2), format_number(term.weight, 2)
-        yield (
-            f"    {clip_text(term.source, 20):<20}{signal:>9} · {weight:>6} = "
-            f"{format_number(term.product, digits, sign=True):>9}"
-        )
-    if neuron.others:
-        name = f"and {neuron.others:,} more"
-        yield f"    {name:<41}{format_number(neuron.others_sum, digits, sign=True):>9}"
-    if neuron.bias is not None:
-        yield f"    {'bias':<41}{format_number(neuron.bias, digits, sign=True):>9}"
-    yield f"    {'sum':<41}{format_number(neuron.total, digits, sign=True):>9}"
-    if abs(neuron.stirred - neuron.total) > 1e-3 * max(1.0, abs(neuron.total)):
-        yield f"    {'which a normalisation turns into':<41}{format_number(neuron.stirred, digits):>9}"
-
-
-COLUMNS = 8
-
-"""Columns that are told one by one."""
-
-CLASSES = 4
-
-"""Classes whose probabilities are told one by one."""
-
-ROOM = 58
-
-"""Characters that a drawing or a sum may take."""
-
-PARTS = {
-    "train": "It was trained on this row.",
-    "validation": "It was not trained on this row, which helped to choose its best moment.",
-    "test": "It never saw this row in training.",
+_MAX_COLUMNS, _MAX_CLASSES, _WIDTH = 8, 4, 58
+_PARTS = {
+    "train": "It is a training row.",
+    "validation": "It is a validation row: not trained on, but used to choose the checkpoint.",
+    "test": "It is a test row: not seen in training.",
 }
 
 
-def format_row(told: ExplainedRow) -> Explanation:
-    """Tell why a row got its answer.
+def format_row(row: ExplainedRow) -> Explanation:
+    """Format the explanation of a row.
 
-    Lines that begin with a space are drawings and sums, at most 58 characters wide; the others are
-    prose, to be wrapped to any width.
+    Lines that begin with a space are tables and drawings, at most 60 characters wide; the others
+    are prose, to be wrapped to any width.
     """
-    reasons = told.reasons
+    explanation = row.explanation
+    score = explanation.score
+    versus = "" if score.alternative is None else f" rather than {score.alternative}"
     sections = [
-        Section("What it says", tuple(format_prediction(reasons.answer))),
-        Section(_mattered(reasons.score), tuple(input_lines(told))),
+        Section("Prediction", tuple(format_prediction(explanation.prediction))),
+        Section(f"Contributions to {score.prediction}{versus}", tuple(_format_inputs(row))),
         *(
-            Section(heading_of(layer), tuple(layer_lines(layer, reasons)))
-            for layer in reasons.layers
+            Section(_format_heading(layer), tuple(_format_layer(layer, explanation)))
+            for layer in explanation.layers
         ),
-        Section("Who is to blame", tuple(damage_lines(reasons))),
-        Section("The training rows most like it", tuple(neighbour_lines(reasons))),
-        Section("What cannot be told", reasons.untold),
+        Section("Blame", tuple(_format_blame(explanation))),
+        Section("Nearest training rows", tuple(_format_neighbors(explanation))),
+        Section("Limitations", explanation.limitations),
     ]
-    return Explanation(
-        _title(told),
-        None,
-        tuple(_where_from(told)),
-        (),
-        tuple(each for each in sections if each.lines),
-    )
+    shown = tuple(section for section in sections if section.lines)
+    return Explanation(_format_title(row), None, (_format_source(row),), (), shown)
 
 
-def _title(told: ExplainedRow) -> str:
-    answer = told.reasons.answer
-    row = told.source if told.row is None else f"row {told.row} of {told.source}"
-    if answer.numbers:
-        return f"{row}: {', '.join(_number_told(answer))}"
-    said = answer.classes[0].name
-    if answer.correct is None:
-        return f"{row}: {said}"
-    return f"{row}: {said}, which is {'right' if answer.correct else 'wrong'}"
+def _format_title(row: ExplainedRow) -> str:
+    prediction = row.explanation.prediction
+    name = row.source if row.row is None else f"row {row.row} of {row.source}"
+    if prediction.values:
+        values = (
+            f"{each.name} {format_number(each.value)}"
+            + ("" if each.true_value is None else f" (true: {format_number(each.true_value)})")
+            for each in prediction.values
+        )
+        return f"{name}: {', '.join(values)}"
+    verdict = {None: "", True: ", correct", False: ", wrong"}[prediction.is_correct]
+    return f"{name}: {prediction.classes[0].name}{verdict}"
 
 
-def _number_told(answer: Answer) -> Iterator[str]:
-    for each in answer.numbers:
-        right = "" if each.right is None else f" (right: {format_number(each.right)})"
-        yield f"{each.name} {format_number(each.value)}{right}"
+def _format_source(row: ExplainedRow) -> str:
+    sentences = [f"Predicted by the network of {row.run}."]
+    if row.part is not None:
+        sentences.append(_PARTS[row.part])
+        sentences += [f"Rows are counted from 0 to {row.rows - 1:,}."] if row.rows else []
+        sentences += [row.note] if row.note else []
+    return " ".join(sentences)
 
 
-def _where_from(told: ExplainedRow) -> Iterator[str]:
-    """What the run has to do with the row."""
-    if told.part is None:
-        yield f"How the network of {told.run} answers it."
-        return
-    counted = f"Rows are counted from 0 to {told.rows - 1:,}." if told.rows else ""
-    words = ("How the network of", told.run, "answers it.", PARTS[told.part], counted, told.note)
-    yield " ".join(word for word in words if word)
-
-
-def format_prediction(answer: Answer) -> Iterator[str]:
-    """Probabilities by class, or numbers beside the right ones, and the sting."""
-    if answer.numbers:
-        yield from _numbers(answer)
+def format_prediction(prediction: RowPrediction) -> Iterator[str]:
+    """Format the probabilities of the classes, or the predicted and true numbers, and the loss."""
+    if prediction.values:
+        yield from _format_values(prediction)
     else:
-        yield from _classes(answer)
-    if answer.loss is not None:
-        yield f"The sting of it, the loss of this row alone: {format_number(answer.loss, 4)}."
+        yield from _format_classes(prediction)
+    if prediction.loss is not None:
+        yield f"Loss of this row: {format_number(prediction.loss, 4)}."
 
 
-def _classes(answer: Answer) -> Iterator[str]:
-    room = min(24, max(len(each.name) for each in answer.classes))
-    shown = answer.classes[:CLASSES]
-    named = {each.name for each in shown}
-    shown += tuple(each for each in answer.classes[CLASSES:] if each.name == answer.right)
+def _format_classes(prediction: RowPrediction) -> Iterator[str]:
+    classes, true_class = prediction.classes, prediction.true_class
+    if classes[0].probability is None:
+        yield f"  {clip_text(classes[0].name, 24)}"
+        yield "The loss of this network defines no probabilities."
+        if prediction.is_correct is False:
+            yield f"The true class is {true_class}."
+        return
+    width = min(24, max(len(each.name) for each in classes))
+    shown = [
+        each
+        for place, each in enumerate(classes)
+        if place < _MAX_CLASSES or each.name == true_class
+    ]
     for each in shown:
-        mark = "  ← right" if each.name == answer.right else ""
-        if each.probability is None:
-            yield f"  {clip_text(each.name, room)}{mark}"
-            continue
-        yield (
-            f"  {clip_text(each.name, room):<{room}}  {each.probability:6.1%}  "
-            f"{draw_bar(each.probability)}{mark}"
-        )
-    others = [each for each in answer.classes if each not in shown]
+        share = each.probability or 0.0
+        mark = "  ← true" if each.name == true_class else ""
+        yield f"  {clip_text(each.name, width):<{width}}  {format_percent(share, 1):>6}  {draw_bar(share)}{mark}"
+    rest = [each.probability or 0.0 for each in classes if each not in shown]
+    if rest:
+        yield f"  {f'{len(rest)} others':<{width}}  {format_percent(sum(rest), 1):>6}"
+
+
+def _format_values(prediction: RowPrediction) -> Iterator[str]:
+    width = min(24, max(5, *(len(each.name) for each in prediction.values)))
+    for each in prediction.values:
+        yield f"  {clip_text(each.name, width):<{width}}  {format_number(each.value):>12}"
+        if each.true_value is not None:
+            error = each.value - each.true_value
+            side = "too high" if error > 0 else "too low"
+            note = f", {format_number(abs(error))} {side}" if error else ""
+            yield f"  {'true':<{width}}  {format_number(each.true_value):>12}{note}"
+
+
+def _format_inputs(row: ExplainedRow) -> Iterator[str]:
+    """The inputs with the largest contributions, from the score of a row of zeros to this one."""
+    explanation = row.explanation
+    score = explanation.score
+    if explanation.image_shape is not None:
+        yield from _draw_images(explanation)
+    parts = [
+        (each.name, format_number(each.value), each.contribution, each.gradient_times_input)
+        for each in row.columns or explanation.inputs
+    ]
+    parts.sort(key=lambda part: -abs(part[2]))
+    count = sum(part[2] != 0 for part in parts[:_MAX_COLUMNS])
+    # One input beyond the limit is shown as well, because "and 1 more" takes the same space.
+    count = len(parts) if len(parts) == count + 1 else count
+    shown, others = parts[:count], parts[count:]
     if others:
-        rest = sum(each.probability or 0.0 for each in others)
-        yield f"  {f'{len(others)} others':<{room}}  {rest:6.1%}"
-    if answer.classes[0].probability is None:
-        yield "How sure it is of each class, its loss does not say."
-    if answer.right is not None and answer.right not in named and answer.correct is False:
-        yield f"Right would have been {answer.right}."
-
-
-def _numbers(answer: Answer) -> Iterator[str]:
-    room = min(24, max(5, *(len(each.name) for each in answer.numbers)))
-    for each in answer.numbers:
-        yield f"  {clip_text(each.name, room):<{room}}  {format_number(each.value):>12}"
-        if each.right is not None:
-            apart = each.value - each.right
-            word = "too high" if apart > 0 else "too low"
-            off = f", {format_number(abs(apart))} {word}" if apart else ""
-            yield f"  {'right':<{room}}  {format_number(each.right):>12}{off}"
-
-
-def _mattered(score: Score) -> str:
-    if score.rival is None:
-        return f"What mattered, for {score.answer}"
-    return f"What mattered, for {score.answer} rather than {score.rival}"
-
-
-def input_lines(told: ExplainedRow) -> Iterator[str]:
-    """The inputs that mattered, from a row of zeros to this one, and what a small change does."""
-    reasons = told.reasons
-    score = reasons.score
-    if reasons.image_shape is not None:
-        yield from _pictures(reasons)
-    parts: Sequence[Influence | ColumnPart] = told.columns or reasons.inputs
-    ranked = sorted(parts, key=lambda each: -abs(each.carried))
-    shown = [each for each in ranked[:COLUMNS] if each.carried != 0]
-    others = [each for each in ranked if each not in shown]
-    if len(others) == 1:
-        shown, others = ranked, []
-    digits = count_decimals([score.value, score.start])
-    largest = max((abs(each.carried) for each in shown), default=0.0)
-    yield f"  {'':18}{'value':>10}{'carried':>9}  {'':8}{'here':>9}"
-    yield f"  {clip_text(score.zero, 27):<28}{format_number(score.start, digits, sign=True):>9}"
-    for each in shown:
+        sums = (sum(part[place] for part in others) for place in (2, 3))
+        shown = [*shown, (f"and {len(others):,} more", "", *sums)]
+    digits = count_decimals([score.value, score.baseline])
+    largest = max((abs(part[2]) for part in parts), default=0.0)
+    yield f"  {'':15}{'value':>10} {'contribution':>12}  {'':8}{'grad·input':>10}"
+    yield _format_sum(score.baseline_name, score.baseline, digits)
+    for name, value, contribution, local in shown:
         yield (
-            f"  {clip_text(each.name, 17):<17}{clip_text(format_number(each.value), 10):>11}"
-            f"{format_number(each.carried, digits, sign=True):>9}  "
-            f"{draw_signed_bar(each.carried, largest, 8)}{format_number(each.spoke, digits, sign=True):>9}"
+            f"  {clip_text(name, 15):<15}{clip_text(value, 9):>10}"
+            f" {format_number(contribution, digits, sign=True):>12}"
+            f"  {draw_signed_bar(contribution, largest, 8) if value else '':8}"
+            f"{format_number(local, digits, sign=True):>10}"
         )
-    if others:
-        carried, spoke = (
-            sum(getattr(each, name) for each in others) for name in ("carried", "spoke")
-        )
-        yield (
-            f"  {f'and {len(others):,} more':<28}{format_number(carried, digits, sign=True):>9}  "
-            f"{'':8}{format_number(spoke, digits, sign=True):>9}"
-        )
-    if round(score.missed, digits):
-        missed = format_number(score.missed, digits, sign=True)
-        yield f"  {'what no slope shows':<28}{missed:>9}"
-    yield f"  {'together':<28}{format_number(score.value, digits, sign=True):>9}"
-    yield from _how_to_read(score)
+    if round(score.unexplained, digits):
+        yield _format_sum("not in any contribution", score.unexplained, digits)
+    yield _format_sum("score" if score.alternative else score.prediction, score.value, digits)
+    yield from _describe_score(score)
 
 
-def _how_to_read(score: Score) -> Iterator[str]:
-    if score.rival is None:
-        unit = f"It is all in units of {score.answer}."
+def _format_sum(name: str, value: float, digits: int) -> str:
+    return f"  {clip_text(name, 25):<25} {format_number(value, digits, sign=True):>12}"
+
+
+def _describe_score(score: Score) -> Iterator[str]:
+    if score.alternative is None:
+        unit = f"All numbers are in units of {score.prediction}."
     else:
         unit = (
-            f"What is added up is the output for {score.answer} less that for {score.rival}: "
-            f"above 0, {score.answer} wins."
+            f"The score is the output for {score.prediction} minus that for {score.alternative}: "
+            f"{score.prediction} wins if it is positive."
         )
     yield (
-        f"{unit} `carried` is what each brought on the way from {score.zero} to this row "
-        "(integrated gradients). `here` is gradient · input: what of it still counts for a small "
-        "change; 0 where the neurons that listen are silent or fire fully. Below, `carried` is how "
-        "much of it all ran through a neuron, and 0.20 → 0.70 is how strongly it fires for "
-        f"{score.zero} and for this one."
+        f"{unit} A contribution is what the value adds on the way from {score.baseline_name} to "
+        "this row (integrated gradients). `grad·input` is gradient times input: the effect of small "
+        "changes, 0 if the neurons that read the input are silent or fully firing. Below, 0.20 → "
+        f"0.70 is the output of a neuron for {score.baseline_name} and for this row, and its "
+        "contribution is the part of the score's change that passed through it."
     )
 
 
-def _pictures(reasons: RowExplanation) -> Iterator[str]:
-    """The row as it looks, and what of it spoke for the answer and against it."""
-    shape = reasons.image_shape or ()
-    values = [each.value for each in reasons.inputs]
+def _draw_images(explanation: RowExplanation) -> Iterator[str]:
+    """The image, and its pixels with positive and with negative contributions."""
+    shape, score = explanation.image_shape or (), explanation.score
+    values = [each.value for each in explanation.inputs]
     known = [float(each) for each in values if isinstance(each, int | float)]
-    seen = known if len(known) == len(values) else [each.scaled for each in reasons.inputs]
-    carried = [each.carried for each in reasons.inputs]
-    rival = reasons.score.rival
-    against = "against it" if rival is None else f"for {rival}"
-    drawn = [
-        ("it sees", draw_image(seen, shape, dark=min(seen))),
-        (f"for {reasons.score.answer}", draw_image([max(each, 0.0) for each in carried], shape)),
-        (against, draw_image([max(-each, 0.0) for each in carried], shape)),
+    pixels = known if len(known) == len(values) else [each.scaled for each in explanation.inputs]
+    contributions = [each.contribution for each in explanation.inputs]
+    against = "against it" if score.alternative is None else f"for {score.alternative}"
+    drawings = [
+        ("input", draw_image(pixels, shape, dark=min(pixels))),
+        (f"for {score.prediction}", draw_image([max(each, 0.0) for each in contributions], shape)),
+        (against, draw_image([max(-each, 0.0) for each in contributions], shape)),
     ]
-    yield from (f"  {line}" for line in join_side_by_side(drawn, ROOM))
+    yield from (f"  {line}" for line in join_side_by_side(drawings, _WIDTH))
     yield " "
 
 
-def damage_lines(reasons: RowExplanation) -> Iterator[str]:
-    """The weights that did most to make the answer wrong."""
-    if not reasons.damage:
+def _format_heading(layer: LayerSteps) -> str:
+    if layer.silent is None:
+        plural = "s" * (layer.neurons != 1)
+        return f"{layer.name}: {layer.neurons:,} output{plural} from {layer.inputs:,} signals"
+    rest = layer.neurons - layer.silent - (layer.full or 0)
+    counts = [
+        f"{layer.silent:,} silent",
+        f"{rest:,} {'on the ramp' if layer.full is not None else 'active'}",
+    ]
+    counts += [] if layer.full is None else [f"{layer.full:,} fully firing"]
+    return f"{layer.name}: {layer.neurons:,} neurons, {', '.join(counts)}"
+
+
+def _format_layer(layer: LayerSteps, explanation: RowExplanation) -> Iterator[str]:
+    """The sums of the neurons that contributed most, or of the compared outputs."""
+    if layer.limitation is not None:
+        yield layer.limitation
+    score = explanation.score
+    digits = count_decimals([score.value, score.baseline])
+    is_last = layer is explanation.layers[-1]
+    for neuron in layer.sums:
+        if is_last:
+            role = _describe_role(neuron.name, explanation)
+            yield f"  {clip_text(neuron.name, 22)}{role and f' ({role})'}"
+        else:
+            before, after = (
+                format_number(neuron.baseline_output, 2),
+                format_number(neuron.output, 2),
+            )
+            contribution = format_number(neuron.contribution, digits, sign=True)
+            name = clip_text(f"{neuron.name}  {before} → {after}", 32)
+            yield f"  {name:<32}contribution {contribution:>9}"
+        yield from _format_neuron(neuron)
+        if is_last and score.scale not in (None, 1.0):
+            scaled = f"· {format_number(score.scale)} + {format_number(score.shift)}"
+            equation = f"{scaled} = {format_number(score.value)}".replace("+ -", "- ")
+            yield f"    {f'in units of {clip_text(neuron.name, 15)}':<29}{equation:>21}"
+
+
+def _describe_role(name: str, explanation: RowExplanation) -> str:
+    score, true_class = explanation.score, explanation.prediction.true_class
+    if score.alternative is None:
+        return ""
+    if len(explanation.prediction.outputs) == 1:
+        other = score.alternative if name == score.prediction else score.prediction
+        return f"if positive; if negative, {clip_text(other, 16)}"
+    if name == score.prediction:
+        return "predicted and true" if name == true_class else "predicted"
+    return "true" if name == true_class else "second"
+
+
+def _format_neuron(neuron: NeuronSum) -> Iterator[str]:
+    digits = count_decimals([*(term.product for term in neuron.terms), neuron.total])
+    for term in neuron.terms:
+        product = format_number(term.product, digits, sign=True)
+        factors = f"{format_number(term.signal, 2):>9} · {format_number(term.weight, 2):>6}"
+        yield f"    {clip_text(term.source, 20):<20}{factors} = {product:>9}"
+    sums = {f"and {neuron.others:,} more": neuron.others_sum} if neuron.others else {}
+    sums |= {} if neuron.bias is None else {"bias": neuron.bias}
+    sums["sum"] = neuron.total
+    if abs(neuron.pre_activation - neuron.total) > 1e-3 * max(1.0, abs(neuron.total)):
+        sums["after the normalization"] = neuron.pre_activation
+    for name, value in sums.items():
+        yield f"    {name:<41}{format_number(value, digits, sign=True):>9}"
+
+
+def _format_blame(explanation: RowExplanation) -> Iterator[str]:
+    """The weights with the largest gradients, for a wrong prediction."""
+    if not explanation.blamed_weights:
         return
-    shares = ", ".join(f"{each.name} {each.blame:.0%}" for each in reasons.blame)
-    yield f"The error carried back, layer by layer: {shares}. The weights with the largest slopes:"
-    yield f"  {'':32}{'weight':>7}{'slope':>8}  better"
-    for each in reasons.damage:
-        yield _damaging(each)
-    yield (
-        "The slope is how the loss changes with the weight: where it is above 0, a lower weight "
-        "would have helped, and below 0 a higher one."
-    )
+    shares = ", ".join(f"{name} {blame:.0%}" for name, blame in explanation.layer_blame.items())
+    yield f"Share of each layer in the squared gradient of this loss: {shares}. Largest gradients:"
+    yield f"  {'':32}{'weight':>7}{'gradient':>9}"
+    for each in explanation.blamed_weights:
+        name = f"{clip_text(each.source, 15)} → {clip_text(each.target, 13)}"
+        gradient = format_number(each.gradient, count_decimals([each.gradient]), sign=True)
+        yield f"  {name:<32}{format_number(each.weight, 2):>7}{gradient:>9}"
+    yield "A lower weight reduces the loss if its gradient is positive, a higher one if negative."
 
 
-def _damaging(each: BlamedWeight) -> str:
-    name = f"{clip_text(each.source, 15)} → {clip_text(each.target, 13)}"
-    better = "lower" if each.gradient > 0 else "higher"
-    return (
-        f"  {name:<32}{format_number(each.weight, 2):>7}"
-        f"{format_number(each.gradient, count_decimals([each.gradient]), sign=True):>8}  {better}"
-    )
-
-
-def neighbour_lines(reasons: RowExplanation) -> Iterator[str]:
-    """The nearest training rows and what they are."""
-    if not reasons.nearest:
+def _format_neighbors(explanation: RowExplanation) -> Iterator[str]:
+    neighbors, prediction = explanation.neighbors, explanation.prediction
+    if not neighbors:
         return
-    far = max(each.distance for each in reasons.nearest)
-    for each in reasons.nearest:
-        near = draw_bar(each.distance / far, width=10) if far > 0 else draw_bar(0, width=10)
-        yield (
-            f"  {f'row {each.row}':<12}{clip_text(each.right, 20):<20}  {near}  "
-            f"{format_number(each.distance, 2)} away"
+    farthest = max(each.distance for each in neighbors)
+    for each in neighbors:
+        bar = draw_bar(each.distance / farthest if farthest > 0 else 0.0, width=10)
+        name = f"{f'row {each.row}':<12}{clip_text(each.target, 20):<20}"
+        yield f"  {name}  {bar}  distance {format_number(each.distance, 2)}"
+    yield "Distances are between scaled inputs."
+    if prediction.classes:
+        names = dict.fromkeys([prediction.classes[0].name, prediction.true_class])
+        counts = (
+            f"{sum(each.target == name for each in neighbors)} of {len(neighbors)} are {name}"
+            for name in names
+            if name is not None
         )
-    yield "Distances are between the scaled inputs, as the network sees them."
-    yield from _how_many(reasons)
-
-
-def _how_many(reasons: RowExplanation) -> Iterator[str]:
-    """How many of the neighbours are what the network says, and how many what is right."""
-    if not reasons.answer.classes:
-        return
-    said, right, count = reasons.answer.classes[0].name, reasons.answer.right, len(reasons.nearest)
-    alike = sum(each.right == said for each in reasons.nearest)
-    told = [f"{f'all {count}' if alike == count else alike or 'none'} {_is(alike)} {said}"]
-    if right not in (None, said):
-        others = sum(each.right == right for each in reasons.nearest)
-        told += [f"{others or 'none'} {_is(others)} {right}"]
-    yield f"Of these {count}, {' and '.join(told)}."
-
-
-def _is(count: int) -> str:
-    return "are" if count > 1 else "is"
+        yield f"{', '.join(counts)}."

@@ -27,17 +27,17 @@ from brainnet.data.validation import join_names, suppress_warnings, parse_names
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.formatting import format_number
-from brainnet.explanation.report import InspectedRows, RunData, RunFacts, choose_rows, needs_rows
-from brainnet.explanation.report_text import report_concept, summarize_run
+from brainnet.explanation.report import needs_rows, report_concept, summarize_run
 from brainnet.explanation.row_explanation import (
     ExplainedRow,
     Neighbor,
-    Question,
+    PredictionTask,
     explain_row,
     find_nearest_rows,
     group_by_column,
 )
 from brainnet.explanation.row_text import format_row
+from brainnet.explanation.run_data import InspectedRows, RunData, RunFacts, count_inspected_rows
 from brainnet.inference.inputs import as_single_row, encode_rows, read_image, read_row
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import READINGS_FILE, read_recording
@@ -81,7 +81,6 @@ class History:
             optimizer=_last_word(optimizer.get("_target_") or optimizer.get("function")),
             learning_rate=optimizer.get("lr"),
             schedule=_last_word(schedule.get("_target_") or schedule.get("function")),
-            batch_size=(self.config.get("data") or {}).get("batch_size"),
             steps=summary.get("steps"),
             epochs=summary.get("epochs"),
             metrics=metrics,
@@ -238,7 +237,7 @@ _TOLD = 6
 
 
 def right_answer(
-    question: Question,
+    task: PredictionTask,
     rows: Any,
     columns: Sequence[str],
     *,
@@ -247,7 +246,7 @@ def right_answer(
     """Read the right answer to a raw row, the first of several.
 
     Args:
-        question: what the network was asked.
+        task: how to read the outputs of the network.
         rows: a DataFrame, a mapping of columns or of cells, or a list of such mappings.
         columns: that hold the right answers.
         decimal: sign of the numbers in words, as `TableEncoder` has it.
@@ -267,7 +266,7 @@ def right_answer(
     if not cells:
         return None, None
     frame = pd.DataFrame({name: [cell] for name, cell in zip(columns, cells, strict=True)})
-    classes = question.labels.outputs if question.task != "regression" else ()
+    classes = task.names.outputs if task.task != "regression" else ()
     answers = TargetEncoder(tuple(columns), tuple(classes), decimal)
     try:
         found = answers.encode(frame)
@@ -282,7 +281,7 @@ def right_answer(
     if classes:
         return torch.from_numpy(found[:, 0].astype(np.int64)), None
     numbers = torch.from_numpy(found.astype(np.float32))
-    scaling = question.target_scaling
+    scaling = task.target_scaling
     return numbers if scaling is None else scaling.apply(numbers), None
 
 
@@ -304,7 +303,7 @@ class RowExplainer:
         network: in evaluation mode.
         encoder: how raw rows become inputs as measured.
         scaling: how these are scaled.
-        question: what the network was asked, and how its outputs are to be read.
+        task: how to read the outputs of the network.
         own: the rows of the run.
         history: how it learned.
 
@@ -314,14 +313,14 @@ class RowExplainer:
         >>> with tempfile.TemporaryDirectory() as runs:
         ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
         ...     told = load(run.folder).account().row(0)
-        >>> told.part, told.reasons.answer.right, len(told.columns)
+        >>> told.part, told.explanation.prediction.true_class, len(told.columns)
         ('train', 'setosa', 4)
     """
 
     network: nn.Module
     encoder: InputEncoder
     scaling: Scaling
-    question: Question
+    task: PredictionTask
     own: OwnRows
     history: History
 
@@ -338,7 +337,7 @@ class RowExplainer:
     def _without_rows(self) -> RunData:
         return RunData(
             deepcopy(self.network),  # which others may be asking meanwhile
-            self.question,
+            self.task,
             self.history.facts(),
             readings=self.history.readings(self.network),
         )
@@ -349,7 +348,7 @@ class RowExplainer:
             return ()
         data = self.own.data
         row, _ = data.gather(torch.tensor([0]))
-        count = choose_rows(self.network, row)
+        count = count_inspected_rows(self.network, row)
         parts = [(part, data.row_indices(part)[:count]) for part in PARTS]
         return tuple(
             InspectedRows(part, numbers, *data.gather(numbers))
@@ -459,7 +458,7 @@ class RowExplainer:
         target, untold = None, None
         if isinstance(self.encoder, TableEncoder):
             columns, decimal = self.own.target_columns, self.encoder.decimal
-            target, untold = right_answer(self.question, rows, columns, decimal=decimal)
+            target, untold = right_answer(self.task, rows, columns, decimal=decimal)
         return self._told(
             inputs, found[0], target, source=source, number=number, part=None, untold=untold
         )
@@ -476,14 +475,14 @@ class RowExplainer:
         untold: str | None = None,
     ) -> ExplainedRow:
         like = next(self.network.parameters())
-        reasons = explain_row(
+        explanation = explain_row(
             self.network,
             inputs.to(like),
-            self.question,
-            right=None if target is None else _like(target, like),
+            self.task,
+            target=None if target is None else _like(target, like),
             values=tuple(None if each != each else each for each in values.float().tolist()),
-            neighbours=self._neighbours(inputs[0], number if part is not None else None),
-            untold=[
+            neighbors=self._neighbours(inputs[0], number if part is not None else None),
+            limitations=[
                 *([] if untold is None else [untold]),
                 *([] if self.own.missing is None else [NO_NEIGHBOURS]),
             ],
@@ -495,9 +494,9 @@ class RowExplainer:
             row=number,
             rows=len(self.own.data.dataset) if part is not None else None,
             part=part,
-            reasons=reasons,
+            explanation=explanation,
             note=self.own.note() if part is not None else None,
-            columns=group_by_column(reasons.inputs, columns),
+            columns=group_by_column(explanation.inputs, columns),
         )
 
     def _neighbours(self, row: Tensor, own: int | None) -> list[Neighbor]:
@@ -505,14 +504,14 @@ class RowExplainer:
         if self.own.missing is not None:
             return []
         codes = tuple(getattr(self.encoder, "embeddings", {}))
-        found = find_nearest_rows(row, self.own.training(), codes=codes, without=own)
+        found = find_nearest_rows(row, self.own.training(), codes=codes, exclude=own)
         targets = self.own.data.dataset.targets
         return [Neighbor(number, apart, self._name(targets[number])) for number, apart in found]
 
     def _name(self, target: Tensor) -> str:
         """A right answer in words: its class, or its numbers in their own units."""
-        if self.question.task != "regression":
-            return self.question.labels.outputs[int(target)]
+        if self.task.task != "regression":
+            return self.task.names.outputs[int(target)]
         return ", ".join(format_number(value) for value in target.tolist())
 
 

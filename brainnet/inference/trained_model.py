@@ -27,7 +27,7 @@ from brainnet.data.scaling import Scaling
 from brainnet.data.validation import report_warning
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
-from brainnet.explanation.row_explanation import Question
+from brainnet.explanation.row_explanation import PredictionTask
 from brainnet.explanation.signal_names import SignalNames
 from brainnet.inference.inputs import (
     count_unknown_categories,
@@ -70,7 +70,7 @@ def describe_question(
     scaling: Scaling,
     target_scaling: Scaling,
     image_shape: ImageShape | None,
-) -> Question:
+) -> PredictionTask:
     """What a network was asked, and how its outputs are to be read.
 
     Args:
@@ -87,15 +87,15 @@ def describe_question(
         coded = [column for column in encoder.columns if column.is_embedded]
         positions = sorted(encoder.embeddings)
         words = {place: each.values for place, each in zip(positions, coded, strict=True)}
-    return Question(
+    return PredictionTask(
         task=task,
         loss=loss,
-        labels=SignalNames(_short(encoder), outputs, words),
-        answers=partial(decode_predictions, loss=loss, task=task),
+        names=SignalNames(_short(encoder), outputs, words),
+        decode=partial(decode_predictions, loss=loss, task=task),
         probabilities=partial(compute_probabilities, loss=loss, task=task),
         target_scaling=target_scaling if task == "regression" else None,
         image_shape=None if image_shape is None else tuple(image_shape),
-        zero=_zero(scaling, image_shape),
+        baseline=_zero(scaling, image_shape),
     )
 
 
@@ -304,7 +304,7 @@ class TrainedModel:
             network=self.network,
             encoder=self.encoder,
             scaling=self.scaling,
-            question=question,
+            task=question,
             own=OwnRows(self.config, self.learnt, self.scaling, self.target_scaling, consent),
             history=History(self.run.folder, self.config, self.checkpoint),
         )

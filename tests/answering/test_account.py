@@ -15,7 +15,7 @@ from brainnet.concepts import CONCEPTS, find_concept
 from brainnet.data.images import Images
 from brainnet.data.table import Table
 from brainnet.errors import InputError
-from brainnet.explanation.report_text import report_concept
+from brainnet.explanation.report import report_concept
 from brainnet.structure.network import Network
 from brainnet.training.fit import fit
 
@@ -69,14 +69,14 @@ def test_a_row_is_told_with_its_part_and_its_right_answer(iris, trained):
         told = iris.row(number)
         assert (told.part, told.row, told.rows, told.source) == (part, number, 150, "iris")
         names = trained.class_names
-        assert told.reasons.answer.right == names[int(iris.own.data.dataset.targets[number])]
+        assert told.explanation.prediction.true_class == names[int(iris.own.data.dataset.targets[number])]
 
 
 def test_a_row_gets_the_answer_that_predict_gives(iris, trained):
     raw = iris.own.data.dataset.inputs[:150:29]
     said = trained.predict(raw.double().numpy())
     for place, number in enumerate(range(0, 150, 29)):
-        answer = iris.row(number).reasons.answer
+        answer = iris.row(number).explanation.prediction
         assert answer.classes[0].name == said["prediction"][place]
         shares = {each.name: each.probability for each in answer.classes}
         for name in trained.class_names:
@@ -88,14 +88,14 @@ def test_the_columns_hold_what_was_measured(iris, trained):
     assert [each.name for each in told.columns] == list(iris.own.data.input_names)
     raw = iris.own.data.dataset.inputs[50].tolist()
     assert [each.value for each in told.columns] == raw
-    assert [each.scaled for each in told.reasons.inputs] == pytest.approx(
+    assert [each.scaled for each in told.explanation.inputs] == pytest.approx(
         trained.scaling.apply(torch.tensor([raw]))[0].tolist()
     )
 
 
 def test_the_neighbours_are_training_rows_and_never_the_row_itself(iris, trained):
     number = int(iris.own.data.row_indices("train")[3])
-    found = iris.row(number).reasons.nearest
+    found = iris.row(number).explanation.neighbors
     training = set(iris.own.data.row_indices("train").tolist())
     assert len(found) == 5
     assert {each.row for each in found} <= training - {number}
@@ -103,7 +103,7 @@ def test_the_neighbours_are_training_rows_and_never_the_row_itself(iris, trained
     apart = (inputs.double() - inputs[number].double()).norm(dim=1)
     for each in found:
         assert each.distance == pytest.approx(float(apart[each.row]))
-        assert each.right == trained.class_names[int(targets[each.row])]
+        assert each.target == trained.class_names[int(targets[each.row])]
 
 
 @pytest.mark.parametrize("number", [-1, 150])
@@ -117,8 +117,8 @@ def test_a_row_of_a_file_is_that_of_the_data_and_its_right_answer_is_read(table)
     for number in (0, 7, 119):
         own, told = account.row(number), account.row_of_file(path, number)
         assert told.part is None
-        assert told.reasons.answer == own.reasons.answer
-        assert told.reasons.answer.right == frame["verdict"][number]
+        assert told.explanation.prediction == own.explanation.prediction
+        assert told.explanation.prediction.true_class == frame["verdict"][number]
         assert told.columns == own.columns
     assert account.row_of_file(path, 0).columns[1].value == frame["colour"][0]
     assert account.row_of_file(path, 0).columns[2].value == frame["town"][0]
@@ -126,21 +126,21 @@ def test_a_row_of_a_file_is_that_of_the_data_and_its_right_answer_is_read(table)
 
 def test_a_missing_number_is_told_as_missing_and_carries_nothing(table):
     age = table[0].row(7).columns[0]
-    assert (age.value, age.spoke, age.carried) == (None, 0.0, 0.0)
+    assert (age.value, age.gradient_times_input, age.contribution) == (None, 0.0, 0.0)
 
 
 def test_the_parts_of_a_words_inputs_are_added_up(table):
     told = table[0].row(3)
-    colours = [each for each in told.reasons.inputs if each.name.startswith("colour=")]
+    colours = [each for each in told.explanation.inputs if each.name.startswith("colour=")]
     assert len(colours) == 3
-    assert told.columns[1].carried == pytest.approx(sum(each.carried for each in colours))
+    assert told.columns[1].contribution == pytest.approx(sum(each.contribution for each in colours))
     assert told.columns[1].inputs == 3
 
 
 def test_weights_of_looked_up_words_are_called_by_them(table):
     account, _, frame = table
     told = str(account.explanation("weights"))
-    named = re.findall(r"^  (town \d+) +→ town #\d", told, re.MULTILINE)
+    named = re.findall(r"^  (town \d+) → town #\d", told, re.MULTILINE)
     assert len(named) == 5
     assert set(named) <= set(frame["town"])
 
@@ -148,8 +148,8 @@ def test_weights_of_looked_up_words_are_called_by_them(table):
 def test_a_file_without_the_answers_leaves_them_out(table, tmp_path):
     account, _, frame = table
     frame.drop(columns="verdict").to_csv(tmp_path / "new.csv", index=False)
-    answer = account.row_of_file(tmp_path / "new.csv", 2).reasons.answer
-    assert (answer.right, answer.correct, answer.loss) == (None, None, None)
+    answer = account.row_of_file(tmp_path / "new.csv", 2).explanation.prediction
+    assert (answer.true_class, answer.is_correct, answer.loss) == (None, None, None)
 
 
 def test_a_picture_is_told_wherever_it_stands(tmp_path):
@@ -163,11 +163,11 @@ def test_a_picture_is_told_wherever_it_stands(tmp_path):
     for name in ("a-ubyte", "train.npz"):
         told = account.row_of_file(tmp_path / name, 7)
         assert (told.source, told.row) == (str(tmp_path / name), 7)
-        assert [each.value for each in told.reasons.inputs] == pictures[7].ravel().tolist()
+        assert [each.value for each in told.explanation.inputs] == pictures[7].ravel().tolist()
     Image.fromarray(pictures[5]).save(tmp_path / "five.png")
     told = account.row_of_file(tmp_path / "five.png")
     assert (told.source, told.row) == (str(tmp_path / "five.png"), None)
-    assert told.reasons.answer.classes == account.row(5).reasons.answer.classes
+    assert told.explanation.prediction.classes == account.row(5).explanation.prediction.classes
     with pytest.raises(InputError, match=r"which of the pictures of .*a-ubyte"):
         account.row_of_file(tmp_path / "a-ubyte")
 
@@ -178,7 +178,7 @@ def test_a_table_without_names_of_columns_is_read_as_the_runs_own(tmp_path):
     run = fitted(tmp_path, Network([2, 1]), Table(path, 2, header=False), epochs=1)
     told = load(run.folder).account().row_of_file(path, 9)
     assert {each.name: each.value for each in told.columns} == {"0": 9, "1": 2}
-    assert told.reasons.answer.numbers[0].right == pytest.approx(3)
+    assert told.explanation.prediction.values[0].true_value == pytest.approx(3)
 
 
 def test_files_that_do_not_fit_are_refused(table, tmp_path, iris):
@@ -209,11 +209,11 @@ def test_python_asks_by_explain(iris, trained):
         pd.Series(raw, index=list(iris.own.data.input_names)),
         pd.DataFrame([raw], columns=list(iris.own.data.input_names)),
     ]
-    told = {str(explain(trained, row=form)).split("What mattered")[0] for form in forms}
+    told = {str(explain(trained, row=form)).split("Contributions")[0] for form in forms}
     assert len(told) == 1
     assert explain(trained, row=3).title.startswith("row 3 of iris")
     assert explain(trained, "weights").concept is not None
-    assert "numbers that learn" in str(explain(trained))
+    assert "trainable parameters" in str(explain(trained))
     with pytest.raises(InputError, match="Did you mean weights"):
         explain(trained, "wieghts")
     with pytest.raises(InputError, match="a row is explained as a whole"):
@@ -250,11 +250,11 @@ def test_a_run_on_arrays_tells_what_can_be_told(tmp_path):
     with pytest.raises(InputError, match=r"handed over in\s+Python and are not stored"):
         account.row(0)
     told = account.raw_row(inputs[:1])
-    assert told.reasons.nearest == ()
-    assert "cannot be had again" in told.reasons.untold[0]
+    assert told.explanation.neighbors == ()
+    assert "cannot be had again" in told.explanation.limitations[0]
     for concept in CONCEPTS:
         assert account.explanation(concept).lines
-    assert "not known without its rows" in str(account.explanation())
+    assert "unknown without the rows of the run" in str(account.explanation())
 
 
 def test_data_that_are_gone_or_others_now_are_no_secret(table, tmp_path):
@@ -263,8 +263,8 @@ def test_data_that_are_gone_or_others_now_are_no_secret(table, tmp_path):
     with pytest.raises(InputError, match=r"gone\.csv"):
         moved.row(0)
     told = moved.row_of_file(path, 0)
-    assert told.reasons.nearest == ()
-    assert told.reasons.answer == account.row_of_file(path, 0).reasons.answer
+    assert told.explanation.neighbors == ()
+    assert told.explanation.prediction == account.row_of_file(path, 0).explanation.prediction
 
 
 def test_the_layers_of_a_network_of_ones_own_keep_their_names(tmp_path):
@@ -273,7 +273,7 @@ def test_the_layers_of_a_network_of_ones_own_keep_their_names(tmp_path):
     account = load(run.folder, network=nn.Sequential(*model)).account()
     assert [layer.name for layer in account.subject.readings[0].layers] == ["0", "2"]
     assert "0" in str(account.explanation("backpropagation"))
-    assert account.row(0).reasons.layers[0].shown[0].name.startswith("0 #")
+    assert account.row(0).explanation.layers[0].sums[0].name.startswith("0 #")
 
 
 def test_data_that_changed_since_the_run_are_told_as_such(table, tmp_path):
@@ -322,7 +322,7 @@ def test_words_and_numbers_in_one_list_are_a_row(table):
 
 def test_a_portrait_looks_at_fewer_rows_where_these_take_much_room(iris, trained, monkeypatch):
     number = 4 + 8 + 8 + 3  # inputs, sums, answers and outputs of one row
-    monkeypatch.setattr("brainnet.explanation.report.SIGNALS", 20 * number + 1)
+    monkeypatch.setattr("brainnet.explanation.run_data._MAX_SIGNALS", 20 * number + 1)
     subject = trained.account().subject
     own = [len(iris.own.data.row_indices(rows.part)) for rows in subject.rows]
     assert [len(rows.inputs) for rows in subject.rows] == [min(20, each) for each in own]

@@ -28,12 +28,12 @@ def test_words_that_are_looked_up_are_known_by_their_place():
     towns = tuple(f"town {number}" for number in range(40))
     colours = ColumnEncoder("colour", "category", ("blue", "red"))
     question = asked(TableEncoder((colours, ColumnEncoder("town", "category", towns))))
-    assert question.labels.inputs == ("colour=blue", "colour=red", "town")
-    assert dict(question.labels.words) == {2: towns}
+    assert question.names.inputs == ("colour=blue", "colour=red", "town")
+    assert dict(question.names.categories) == {2: towns}
 
 
 def test_pixels_have_short_names():
-    names = asked(ImageEncoder(2, 2)).labels.inputs
+    names = asked(ImageEncoder(2, 2)).names.inputs
     assert names == ("pixel 0,0", "pixel 0,1", "pixel 1,0", "pixel 1,1")
 
 
@@ -49,13 +49,13 @@ def test_pixels_have_short_names():
 def test_a_row_of_zeros_stands_for_what_the_scaling_makes_of_it(kind, shape, zero):
     scaling = Scaling(kind, (0.0, 0.0), (1.0, 1.0))
     question = asked(TableEncoder.from_names(["a", "b"]), scaling=scaling, image_shape=shape)
-    assert question.zero == zero
+    assert question.baseline == zero
 
 
 def test_answers_are_read_by_loss_and_task():
     question = asked(TableEncoder.from_names(["a"]))
     outputs = torch.tensor([[0.0, 2.0]])
-    assert question.answers(outputs).tolist() == [1]
+    assert question.decode(outputs).tolist() == [1]
     assert torch.equal(question.probabilities(outputs), outputs.softmax(dim=1))
     assert question.target_scaling is None
     numbers = describe_question(

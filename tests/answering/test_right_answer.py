@@ -32,7 +32,7 @@ def numbered(trained):
     ids=repr,
 )
 def test_a_class_that_is_a_number_is_found_however_it_is_written(numbered, cell):
-    target, untold = right_answer(numbered.account().question, {"grade": cell}, ["grade"])
+    target, untold = right_answer(numbered.account().task, {"grade": cell}, ["grade"])
     assert target is not None
     assert (target.tolist(), untold) == ([1], None)
 
@@ -41,26 +41,26 @@ def test_rows_of_every_form_have_their_right_answer(trained):
     record = {"kind": "virginica"}
     series = pd.Series(["virginica"], index=[7])
     for rows in (record, [record], {"kind": series}, pd.DataFrame({"kind": series})):
-        target, untold = right_answer(trained.account().question, rows, ["kind"])
+        target, untold = right_answer(trained.account().task, rows, ["kind"])
         assert (target.tolist(), untold) == ([2], None)
 
 
 @pytest.mark.parametrize("rows", [{}, {"kind": None}, {"kind": ""}, [[1.0, 2.0]], np.ones((1, 2))])
 def test_where_nothing_stands_nothing_is_known_or_said(trained, rows):
-    assert right_answer(trained.account().question, rows, ["kind"]) == (None, None)
+    assert right_answer(trained.account().task, rows, ["kind"]) == (None, None)
 
 
 def test_what_is_no_class_is_said_to_be_none(trained):
     row = dict.fromkeys(trained.encoder.raw_names, 1.0) | {"kind": "tulip"}
-    target, untold = right_answer(trained.account().question, row, ["kind"])
+    target, untold = right_answer(trained.account().task, row, ["kind"])
     assert target is None
     assert "kind tulip, which is none of the classes setosa, versicolor, virginica" in untold
     config = {"data": {**trained.config["data"], "target": "kind"}}
     account = replace(trained, config={**trained.config, **config}).account()
     account.own.__dict__["missing"] = "they are not needed"
     told = account.raw_row(row)
-    assert told.reasons.answer.right is None
-    assert untold in told.reasons.untold
+    assert told.explanation.prediction.true_class is None
+    assert untold in told.explanation.limitations
 
 
 def test_numbers_are_scaled_and_what_is_none_is_said(trained):
@@ -68,9 +68,9 @@ def test_numbers_are_scaled_and_what_is_none_is_said(trained):
     scaling = replace(trained.target_scaling, kind="standard", shift=(10.0,), scale=(2.0,))
     numbers = replace(numbers, target_scaling=scaling)
     target, untold = right_answer(
-        numbers.account().question, {"price": np.float64(13.0)}, ["price"]
+        numbers.account().task, {"price": np.float64(13.0)}, ["price"]
     )
     assert (target.tolist(), untold) == ([[1.5]], None)
-    target, untold = right_answer(numbers.account().question, {"price": "cheap"}, ["price"])
+    target, untold = right_answer(numbers.account().task, {"price": "cheap"}, ["price"])
     assert target is None
     assert "price cheap, which is no number" in untold

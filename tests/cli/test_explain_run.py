@@ -50,29 +50,29 @@ def test_each_concept_is_told_with_the_runs_own_numbers(capsys, run, concept):
     data = json.loads(shown(capsys, concept.slug, "--run", str(run), "--json"))
     assert data["run"] == str(run)
     assert data["concept"] == concept.name
-    assert data["told"]
+    assert data["report"]
 
 
 def test_as_json_the_whole_run_is_one_object(capsys, run):
     data = json.loads(shown(capsys, "--run=latest", "--json"))
     assert list(data["concepts"]) == [concept.slug for concept in CONCEPTS]
     assert data["checkpoint"].endswith("best.ckpt")
-    assert data["concepts"]["layers"]["numbers"] == 4 * 4 + 4 + 4 * 3 + 3
+    assert data["concepts"]["layers"]["trainable_parameters"] == 4 * 4 + 4 + 4 * 3 + 3
 
 
 def test_a_row_is_followed_to_its_answer(capsys, run):
     told = shown(capsys, "--run", "latest", "--row", "3")
     for heading in (
         "row 3 of iris: ",
-        "What it says",
-        "What mattered, for ",
+        "Prediction",
+        "Contributions to ",
         "hidden_1: 4 neurons",
     ):
         assert heading in told
     data = json.loads(shown(capsys, "--run", "latest", "--row", "3", "--json"))
     assert (data["row"], data["rows"], data["part"]) == (3, 150, data["part"])
-    assert data["reasons"]["answer"]["right"] == "setosa"
-    assert f"for {data['reasons']['score']['answer']} rather than" in told
+    assert data["explanation"]["prediction"]["true_class"] == "setosa"
+    assert f"to {data['explanation']['score']['prediction']} rather than" in told
 
 
 def test_a_row_of_a_file_needs_only_its_columns_in_any_order(capsys, run, rows):
@@ -84,7 +84,7 @@ def test_a_row_of_a_file_needs_only_its_columns_in_any_order(capsys, run, rows):
     values = {each["name"]: round(each["value"], 2) for each in data["columns"]}
     assert values["sepal length (cm)"] == 5.9
     assert values["petal width (cm)"] == 1.8
-    assert data["reasons"]["answer"]["right"] is None
+    assert data["explanation"]["prediction"]["true_class"] is None
 
 
 def test_a_row_may_come_through_a_pipe(capsys, run, rows, monkeypatch):
@@ -126,7 +126,7 @@ def test_wrong_input_ends_with_code_2_and_one_message(capsys, run, rows, words, 
 def test_a_run_nobody_looked_at_still_tells_the_rest(capsys, run):
     (run / "readings.bin").unlink()
     told = " ".join(shown(capsys, "learning-rate", "--run", str(run)).split())
-    assert "Nobody looked on while it learned" in told
+    assert "No observed steps are stored" in told
     assert "hidden_1" in shown(capsys, "backpropagation", "--run", str(run))
 
 

@@ -1,0 +1,545 @@
+"""Run report: numbers are computed again by hand, and every sentence is true of its run."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from statistics import median
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from brainnet import concepts, explain, fit, load
+from brainnet.concepts import CONCEPTS, find_concept
+from brainnet.explanation.report import (
+    build_report,
+    compute_constant_loss,
+    needs_rows,
+    report_concept,
+    summarize_run,
+)
+from brainnet.explanation.run_data import RunData
+from brainnet.learning.loss import MeanAbsoluteError
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.network import Network
+
+KINDS = ("class_run", "number_run", "run_without_rows", "unobserved_run", "tanh_run")
+
+
+def report(run, name):
+    return build_report(run, find_concept(name))
+
+
+def join_text(run, name):
+    return " ".join(" ".join(report(run, name).lines).split())
+
+
+def change_readings(run, **changes):
+    return replace(run, readings=tuple(replace(each, **changes) for each in run.readings))
+
+
+def change_ratios(run, ratio):
+    return replace(
+        run,
+        readings=tuple(
+            replace(
+                reading, layers=tuple(replace(each, update_ratio=ratio) for each in reading.layers)
+            )
+            for reading in run.readings
+        ),
+    )
+
+
+def change_facts(run, **changes):
+    return replace(run, facts=replace(run.facts, **changes))
+
+
+def fill_parameters(run, value):
+    network = Network([3, 6, 2]).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(value)
+    return replace(run, network=network)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)
+def test_every_concept_of_every_run_is_reported(concept, kind, request):
+    result = build_report(request.getfixturevalue(kind), concept)
+    assert result.lines
+    assert [line for line in result.lines if line.startswith(" ") and len(line) > 76] == []
+    assert not any(re.search(r"\b(nan|inf|None)\b", line) for line in result.lines)
+    json.dumps(result.values, allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_summary_has_one_line_per_concept(kind, request):
+    run = request.getfixturevalue(kind)
+    summary = summarize_run(run)
+    lines = [line for section in summary.sections for line in section.lines]
+    assert [line[2:22].strip() for line in lines] == [concept.name for concept in CONCEPTS]
+    assert max(map(len, lines)) <= 80
+    assert "best.ckpt" in summary.text[0]
+    assert f"3 → 6 → {run.network.sizes[-1]}" in lines[0]
+
+
+def test_a_page_names_its_run_and_the_next_command(class_run):
+    page = report_concept(class_run, concepts.FORWARD_PASS)
+    assert page.title == "forward pass of runs/it"
+    assert page.lines[-1] == "All sums: brainnet explain --run runs/it --row 48"
+
+
+def test_layers_have_their_sizes_and_parameters(class_run):
+    values = report(class_run, "layers").values
+    total = 3 * 6 + 6 + 6 * 2 + 2
+    assert (values["inputs"], values["outputs"], values["trainable_parameters"]) == (3, 2, total)
+    columns = ("name", "inputs", "neurons", "parameters")
+    assert [[layer[key] for key in columns] for layer in values["layers"]] == [
+        ["hidden_1", 3, 6, 24],
+        ["output", 6, 2, 14],
+    ]
+
+
+def compute_hidden(run):
+    with torch.no_grad():
+        return run.network.layers[0](run.parts["train"].inputs)
+
+
+def test_firing_rates_use_every_row(class_run):
+    values, fires = report(class_run, "neurons").values, compute_hidden(class_run) > 0
+    rates = fires.double().mean(dim=0)
+    (layer,) = values["layers"]
+    assert (values["rows"], layer["neurons"]) == (40, 6)
+    assert layer["firing_rate"] == pytest.approx(float(rates.mean()))
+    assert layer["never_fire"] == (rates == 0).nonzero().flatten().tolist()
+    assert layer["always_fire"] == (rates == 1).nonzero().flatten().tolist()
+    firing = rates[rates > 0].sort(descending=True).values.tolist()
+    assert [each["firing_rate"] for each in values["most active"]] == pytest.approx(firing[:3])
+    assert [each["firing_rate"] for each in values["least active"]] == pytest.approx(firing[:-4:-1])
+
+
+def test_neurons_have_the_classes_of_extreme_means(class_run):
+    outputs, targets = compute_hidden(class_run), class_run.parts["train"].targets
+    for each in report(class_run, "neurons").values["most active"]:
+        neuron = outputs[:, int(each["name"].split("#")[1])]
+        means = {name: float(neuron[targets == c].mean()) for c, name in enumerate(("low", "high"))}
+        assert each["highest_for"] == max(means, key=means.get)
+        assert each["lowest_for"] == min(means, key=means.get)
+        assert each["mean"] == pytest.approx(float(neuron.mean()))
+
+
+def test_neurons_of_a_regression_have_no_classes(number_run):
+    assert all("highest_for" not in e for e in report(number_run, "neurons").values["most active"])
+
+
+def test_classes_keep_their_names_if_the_last_one_is_missing(class_run):
+    names = replace(class_run.task.names, outputs=("low", "high", "nowhere"))
+    run = replace(class_run, task=replace(class_run.task, names=names))
+    most = report(run, "neurons").values["most active"]
+    assert {each["highest_for"] for each in most} <= {"low", "high"}
+
+
+def test_the_shares_of_an_activation_are_counted(class_run):
+    (layer,) = report(class_run, "activation").values["layers"]
+    outputs = compute_hidden(class_run)
+    assert layer["silent"] == pytest.approx(float((outputs == 0).double().mean()))
+    assert layer["full"] == pytest.approx(float((outputs == 1).double().mean()))
+    assert (layer["threshold"], layer["width"]) == ((0.0, 0.0), (1.0, 1.0))
+    assert layer["flat"] == pytest.approx(layer["silent"] + layer["full"])
+
+
+def test_a_smooth_activation_has_flat_parts_but_no_limits(tanh_run):
+    (layer,) = report(tanh_run, "activation").values["layers"]
+    with torch.no_grad():
+        sums = tanh_run.network.layers[0].pre_activation(tanh_run.parts["train"].inputs)
+    slopes = 1 - sums.tanh().square()
+    assert layer["activation"] == "Tanh"
+    assert {"threshold", "full"}.isdisjoint(layer)
+    assert layer["flat"] == pytest.approx(float((slopes < 0.1).double().mean()))
+
+
+def test_a_leaky_ramp_is_not_flat_outside(class_run):
+    network = Network([3, 6, 2], ThresholdRamp(leak=0.5)).eval()
+    run = replace(class_run, network=network)
+    (layer,) = report(run, "activation").values["layers"]
+    assert layer["silent"] > 0
+    assert layer["flat"] == 0
+
+
+def test_an_activation_that_receives_other_values_is_not_reported(class_run):
+    class Actor(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.tanh = nn.Linear(3, 5), nn.Tanh()
+            self.last = nn.Linear(5, 2)
+
+        def forward(self, inputs):
+            return self.tanh(self.last(self.first(inputs).relu()))
+
+    layers = report(replace(class_run, network=Actor()), "activation").values["layers"]
+    assert [(each["name"], each["activation"]) for each in layers] == [("last", "Tanh")]
+
+
+def test_the_largest_weights_are_named(class_run):
+    values = report(class_run, "weights").values
+    weights = class_run.network.layers[0].weights.value.detach()
+    assert values["layers"][0]["mean_size"] == pytest.approx(float(weights.abs().mean()))
+    first = [each for each in values["largest"] if "→ hidden_1" in each["name"]]
+    largest = weights.abs().flatten().sort(descending=True).values[:5]
+    assert [abs(each["weight"]) for each in first] == pytest.approx(largest.tolist())
+    for each in first:
+        source, neuron = each["name"].split(" → hidden_1 #")
+        assert each["weight"] == weights[int(neuron), "xyz".index(source)].item()
+    others = [each["name"] for each in values["largest"] if each not in first]
+    assert {name.split(" → ")[1] for name in others} <= {"low", "high"}
+
+
+def test_biases_have_their_signs_and_extremes(class_run):
+    first = report(class_run, "biases").values["layers"][0]
+    bias = class_run.network.layers[0].bias.value.detach()
+    assert (first["positive"], first["negative"]) == (int((bias > 0).sum()), int((bias < 0).sum()))
+    assert (first["lowest"], first["highest"]) == (bias.min().item(), bias.max().item())
+    assert first["lowest_of"] == f"hidden_1 #{int(bias.argmin())}"
+    assert first["highest_of"] == f"hidden_1 #{int(bias.argmax())}"
+
+
+def test_the_forward_pass_is_that_of_the_first_unseen_row(class_run):
+    values = report(class_run, "forward pass").values
+    rows = class_run.parts["test"]
+    with torch.no_grad():
+        outputs = class_run.network(rows.inputs[:1])
+    assert (values["row"], values["part"]) == (48, "test")
+    assert values["outputs"] == outputs[0].tolist()
+    assert values["loss"] == pytest.approx(float(F.cross_entropy(outputs, rows.targets[:1])))
+    assert values["seconds_per_batch"] == median(e.forward_seconds for e in class_run.readings)
+    assert values["layers"][0]["silent"] == int(
+        (class_run.trace(rows.inputs[:1]).layers[0].output == 0).sum()
+    )
+
+
+def test_the_highest_losses_are_those_of_single_rows(class_run):
+    values = report(class_run, "loss").values
+    losses = {}
+    for rows in class_run.rows[1:]:
+        with torch.no_grad():
+            each = F.cross_entropy(class_run.network(rows.inputs), rows.targets, reduction="none")
+        losses |= dict(zip(rows.indices.tolist(), each.tolist(), strict=True))
+    worst = sorted(losses, key=losses.get, reverse=True)[:3]
+    assert [each["row"] for each in values["highest losses"]] == worst
+    assert [each["loss"] for each in values["highest losses"]] == pytest.approx(
+        [losses[row] for row in worst]
+    )
+    assert values["median_of_unseen_rows"] == pytest.approx(median(losses.values()))
+    assert values["observed_batches"] == {0: 1.2, 5: 0.8, 10: 0.5}
+    assert values["loss"] == "CrossEntropy"
+
+
+@pytest.mark.parametrize(("part", "index"), [("train", 0), ("validation", 1)])
+def test_a_constant_prediction_of_classes_is_their_training_shares(class_run, part, index):
+    share = float(class_run.rows[0].targets.double().mean())
+    true = class_run.rows[index].targets.double()
+    loss = -(true * math.log(share) + (1 - true) * math.log(1 - share)).mean()
+    assert compute_constant_loss(class_run, part) == pytest.approx(float(loss))
+
+
+def test_a_constant_prediction_of_numbers_is_their_mean(number_run):
+    variance = float(number_run.rows[0].targets.var(correction=0))
+    assert compute_constant_loss(number_run, "train") == pytest.approx(variance)
+
+
+def test_a_constant_prediction_is_the_median_if_that_costs_less(number_run):
+    targets = number_run.rows[0].targets
+    targets[:3] = 40.0
+    run = replace(number_run, task=replace(number_run.task, loss=MeanAbsoluteError()))
+    middle = float((targets - targets.median(dim=0).values).abs().mean())
+    assert compute_constant_loss(run, "train") == pytest.approx(middle)
+    assert middle < 0.9 * float((targets - targets.mean()).abs().mean())
+
+
+@pytest.mark.parametrize(
+    ("factor", "comparison"),
+    [(0.9, "is lower than"), (0.995, "is not lower than"), (2.0, "not lower")],
+)
+def test_the_final_loss_is_compared_with_a_constant_on_the_same_rows(class_run, factor, comparison):
+    constant = compute_constant_loss(class_run, "validation")
+    loss = factor * constant
+    run = change_facts(class_run, metrics={"loss/train": 0.1, "loss/validation": loss})
+    result = report(run, "loss")
+    assert result.values["constant_prediction"] == constant
+    assert "validation rows" in join_text(run, "loss")
+    assert comparison in join_text(run, "loss")
+    assert result.summary.startswith(f"1.2 → {loss:.4g} (validation), ")
+
+
+def test_without_validation_the_final_training_loss_is_compared(class_run):
+    run = change_facts(class_run, metrics={"loss/train": 0.4})
+    constant = compute_constant_loss(class_run, "train")
+    assert report(run, "loss").values["constant_prediction"] == constant
+    assert "(train), lower" in report(run, "loss").summary
+    assert "constant" not in report(class_run, "loss").summary
+
+
+def test_a_final_loss_of_nan_is_not_lower(class_run):
+    run = change_facts(class_run, metrics={"loss/validation": math.nan})
+    assert report(run, "loss").summary.startswith("1.2 → not finite (validation), not lower")
+
+
+def test_blame_and_gradients_are_those_of_autograd(class_run):
+    parameters, rows = list(class_run.network.parameters()), class_run.parts["train"]
+    loss = F.cross_entropy(class_run.network(rows.inputs), rows.targets)
+    squares = [float(each.square().sum()) for each in torch.autograd.grad(loss, parameters)]
+    hidden, total = sum(squares[:2]), sum(squares)
+    blame, gradient = (report(class_run, name).values for name in ("backpropagation", "gradient"))
+    assert blame["loss_now"] == pytest.approx(float(loss.detach()))
+    shares = [each["blame_now"] for each in blame["layers"]]
+    assert shares == pytest.approx([hidden / total, 1 - hidden / total])
+    ends = [(each["blame_first"], each["blame_last"]) for each in blame["layers"]]
+    assert ends == [(0.25, 0.75), (0.75, 0.25)]
+    assert gradient["norm_now"] == pytest.approx(total**0.5)
+    assert gradient["layers"][0]["norm_now"] == pytest.approx(hidden**0.5)
+    first = gradient["layers"][0]
+    assert (first["norm_first"], first["norm_last"]) == (0.5, 1.5)
+    assert all(each.grad is None for each in parameters)
+
+
+def test_steps_are_summed_up(class_run):
+    values = report(class_run, "gradient descent").values
+    assert (values["steps"], values["epochs"], values["optimizer"]) == (11, 2, "Adam")
+    assert values["observed_steps"] == 3
+    assert [each["update_ratio"] for each in values["layers"]] == pytest.approx([0.02, 0.06])
+    assert values["predicted_decrease"] == pytest.approx(0.7)
+    assert values["actual_decrease"] == pytest.approx(0.2)
+    assert values["share_of_steps_to_a_lower_loss"] == pytest.approx(2 / 3)
+
+
+def get_bars(run, name):
+    pattern = re.compile(r"[█░]{10}$")
+    return [match[0] for line in report(run, name).lines if (match := pattern.search(line))]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "bars"),
+    [
+        (0.0, ["░" * 10, "░" * 10]),
+        (1e-9, ["░" * 10, "░" * 10]),
+        (1e-3, ["█" + "░" * 9, "███" + "░" * 7]),
+        (0.02, ["█" * 10, "█" * 10]),
+    ],
+)
+def test_bars_of_update_ratios_have_an_absolute_scale(class_run, ratio, bars):
+    readings = change_ratios(class_run, ratio).readings
+    layers = [
+        replace(each, layers=(each.layers[0], replace(each.layers[1], update_ratio=3 * ratio)))
+        for each in readings
+    ]
+    assert get_bars(replace(class_run, readings=tuple(layers)), "gradient descent") == bars
+
+
+def test_tiny_update_ratios_are_not_printed_as_zero(class_run):
+    text = join_text(change_ratios(class_run, 1.5e-6), "gradient descent")
+    assert "0.00015%" in text
+    assert " 0% " not in text
+
+
+def test_the_learning_rate_is_judged_by_its_decreases(class_run):
+    values = report(class_run, "learning rate").values
+    assert (values["learning_rate"], values["schedule"]) == (0.1, "WarmupCosine")
+    assert values["share_of_predicted_decrease"] == pytest.approx(0.5)  # of 1/2, -1/2 and 1
+    assert values["share_of_steps_to_a_higher_loss"] == pytest.approx(1 / 3)
+    assert values["update_ratio"] == pytest.approx(0.04)
+    assert values["verdict"] == "too large"
+
+
+def decrease(run, actual, predicted=0.1):
+    return change_readings(run, actual_decrease=actual, predicted_decrease=predicted)
+
+
+def test_a_learning_rate_far_too_small_is_reported(class_run):
+    """The loss of batches differs, but no step lowers the loss of its own rows."""
+    run = change_ratios(decrease(class_run, 1e-9, 1e-9), 1e-9)
+    run = change_facts(run, learning_rate=1e-7, metrics={"loss/validation": 1.1})
+    result = report(run, "learning rate")
+    assert result.summary == "1e-07: far too small"
+    assert "The loss hardly changed" in result.notes[0]
+    assert "far too small" in result.notes[0]
+    assert "suits" not in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("actual", "predicted", "ratio", "last", "verdict"),
+    [
+        (0.07, 0.1, 2e-3, 0.3, "suitable"),
+        (0.1, 0.1, 5e-4, 0.3, "small"),
+        (0.02, 0.1, 2e-3, 0.3, "too large"),
+        (-0.1, 0.1, 2e-3, 0.3, "too large"),
+        (0.07, 0.1, 2e-3, 1.3, "no progress"),
+        (0.0, 0.0, 0.0, 1.2, "no gradient"),
+        (0.0, 1e-9, 0.0, 1.2, "far too small"),
+        # A small step is fine as long as the loss falls.
+        (0.07, 0.1, 5e-5, 0.3, "suitable"),
+    ],
+)
+def test_verdicts_on_the_learning_rate(class_run, actual, predicted, ratio, last, verdict):
+    run = change_ratios(decrease(class_run, actual, predicted), ratio)
+    run = change_facts(run, metrics={"loss/train": last})
+    result = report(run, "learning rate")
+    assert result.values["verdict"] == verdict
+    assert ("suits" in result.notes[0]) == (verdict == "suitable")
+
+
+def test_a_single_step_is_not_judged(class_run):
+    run = replace(decrease(class_run, 0.07), readings=decrease(class_run, 0.07).readings[:1])
+    assert report(run, "learning rate").values["verdict"] == "too few steps"
+
+
+@pytest.mark.parametrize("steps", [0, None])
+def test_a_run_without_steps_is_not_judged(unobserved_run, steps):
+    run = change_facts(unobserved_run, steps=steps, epochs=0)
+    assert report(run, "learning rate").values["verdict"] == "not observed"
+    assert "No observed steps are stored" in join_text(run, "learning rate")
+    assert report(run, "gradient descent").values["observed_steps"] == 0
+    expected = "0 steps by Adam" if steps == 0 else "unknown by Adam"
+    assert report(run, "gradient descent").summary == expected
+
+
+def diverge(run, failure=None):
+    """Replace the last step by one that ends at a loss that is not a number."""
+    *rest, last = run.readings
+    layers = tuple(replace(each, update_ratio=math.nan) for each in last.layers)
+    last = replace(last, predicted_decrease=1e30, actual_decrease=math.nan, layers=layers)
+    run = change_facts(run, failure=failure, learning_rate=1e30)
+    return replace(run, readings=(*rest, last))
+
+
+def test_a_step_to_nan_counts_as_a_step_to_a_higher_loss(class_run):
+    run = diverge(class_run)
+    values = report(run, "learning rate").values
+    assert values["share_of_steps_to_a_higher_loss"] == pytest.approx(2 / 3)
+    assert values["share_of_predicted_decrease"] == pytest.approx(0)  # of 1/2 and -1/2
+    assert values["verdict"] == "the loss was not finite at step 10"
+    descent = report(run, "gradient descent").values
+    assert descent["share_of_steps_to_a_lower_loss"] == pytest.approx(1 / 3)
+    assert "actual decrease not finite" in join_text(run, "gradient descent")
+
+
+def test_a_run_whose_only_step_led_to_nan(class_run):
+    run = replace(diverge(class_run), readings=diverge(class_run).readings[-1:])
+    values = report(run, "learning rate").values
+    assert values["share_of_predicted_decrease"] is None
+    assert values["share_of_steps_to_a_higher_loss"] == 1.0
+    assert values["update_ratio"] == math.inf
+    assert "not finite" in join_text(run, "learning rate")
+
+
+def test_the_reason_of_a_failed_training_is_reported(class_run):
+    reason = "the loss became nan at step 11"
+    for run in (diverge(class_run, reason), change_facts(class_run, failure=reason)):
+        result = report(run, "learning rate")
+        assert result.values["verdict"] == reason
+        assert result.notes[0].startswith("The loss became nan at step 11. ")
+        assert "suits" not in result.notes[0]
+    run = change_facts(class_run, failure="the disk is full")
+    assert report(run, "learning rate").values["verdict"] == "too large"
+
+
+def test_a_loss_that_began_as_nan_is_not_blamed_on_the_learning_rate(class_run):
+    run = change_readings(class_run, loss=math.nan, actual_decrease=math.nan)
+    result = report(run, "learning rate")
+    assert result.values["verdict"] == "not finite"
+    assert "before the first step" in result.notes[0]
+    assert "smaller learning rate" not in result.notes[0]
+
+
+def test_a_constant_learning_rate_has_no_curve_and_a_changing_one_has(class_run):
+    assert report(class_run, "learning rate").values["observed_rates"] == {}
+    first, *rest = class_run.readings
+    run = replace(class_run, readings=(replace(first, learning_rate=0.01), *rest))
+    rates = report(run, "learning rate").values["observed_rates"]
+    assert rates == {0: 0.01, 5: 0.1, 10: 0.1}
+
+
+def test_a_network_of_nan_is_reported_as_such(class_run):
+    run = fill_parameters(class_run, math.nan)
+    assert report(run, "neurons").summary == "not finite"
+    assert "hidden_1: not all outputs are finite." in report(run, "neurons").notes
+    assert "silent" not in report(run, "activation").values["layers"][0]
+    assert "silent" not in report(run, "activation").summary
+    assert report(run, "backpropagation").summary == "not finite"
+    for concept in CONCEPTS:
+        assert not any(re.search(r"\bnan\b", line) for line in build_report(run, concept).lines)
+
+
+def test_a_dead_network_has_no_blame(class_run):
+    run = replace(fill_parameters(class_run, 0.0), readings=())
+    targets = torch.tensor([0, 1] * 20)
+    rows = (replace(run.rows[0], targets=targets), *run.rows[1:])
+    run = replace(run, rows=rows)
+    assert report(run, "neurons").summary == "firing rate 0%; 6 of 6 never fire"
+    assert report(run, "neurons").values["most active"] == []
+    assert report(run, "backpropagation").summary == "the gradient is zero"
+
+
+def test_without_rows_the_numbers_of_the_network_remain(run_without_rows):
+    assert report(run_without_rows, "neurons").values == {}
+    assert "rows of the run are not available" in join_text(run_without_rows, "neurons")
+    assert "rows of the run are not available" in join_text(run_without_rows, "loss")
+    assert report(run_without_rows, "layers").values["inputs"] == 3
+    assert "silent" not in report(run_without_rows, "activation").values["layers"][0]
+    names = {each["name"] for each in report(run_without_rows, "weights").values["largest"]}
+    assert any(name.startswith("hidden_1 #") for name in names)
+    assert "blame_now" not in report(run_without_rows, "backpropagation").values["layers"][0]
+
+
+def test_rows_without_validation_and_test_are_not_reported_as_missing(class_run):
+    run = replace(class_run, rows=class_run.rows[:1])
+    assert "not available" not in join_text(run, "loss")
+    assert report(run, "loss").values["highest losses"] == []
+
+
+def test_numbers_of_unobserved_steps_are_left_out(unobserved_run):
+    assert report(unobserved_run, "loss").values["observed_batches"] == {}
+    assert "blame_first" not in report(unobserved_run, "backpropagation").values["layers"][0]
+    assert report(unobserved_run, "gradient").values["observed_norms"] == {}
+
+
+def test_a_convolution_is_reported_by_channel(class_run):
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)
+    ).eval()
+    run = RunData(model, class_run.task, class_run.facts, class_run.rows, class_run.readings)
+    with torch.no_grad():
+        outputs = model[:3](run.parts["train"].inputs)
+    rates = (outputs > 0).double().mean(dim=(0, 2))
+    layer = report(run, "neurons").values["layers"][0]
+    assert (layer["neurons"], layer["firing_rate"]) == (2, pytest.approx(float(rates.mean())))
+    assert all(
+        "→ low" in e["name"] or "→ high" in e["name"]
+        for e in report(run, "weights").values["largest"]
+    )
+
+
+def test_reports_without_rows_are_equal_if_no_rows_are_needed(class_run, run_without_rows):
+    same = [concept for concept in CONCEPTS if not needs_rows(concept, class_run.network)]
+    assert {concept.slug for concept in same} >= {"weights", "biases", "learning-rate"}
+    for concept in same:
+        if concept != concepts.LEARNING_RATE:
+            assert build_report(run_without_rows, concept) == build_report(class_run, concept)
+
+
+def test_a_model_of_the_user_may_need_its_own_rows():
+    model = nn.Sequential(nn.Linear(2, 1))
+    needed = {concept.slug for concept in CONCEPTS if needs_rows(concept, model)}
+    assert "weights" in needed
+    assert "biases" not in needed
+    assert needs_rows(None, nn.Linear(2, 1))
+
+
+def test_a_trained_run_with_a_tiny_learning_rate_is_called_so(tmp_path):
+    run = fit(
+        Network([4, 8, 3]), "iris", learning_rate=1e-7, epochs=3, folder=tmp_path / "run", progress=False
+    )
+    text = " ".join(str(explain(load(run.folder), "learning rate")).split())
+    assert "The loss hardly changed" in text
+    assert "suits" not in text
