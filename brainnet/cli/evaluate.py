@@ -282,8 +282,8 @@ def judged_by_pictures(trained: TrainedModel, data: Mapping[str, Any]) -> Evalua
     pictures = Images(
         data["path"],
         size=(pixels.height, pixels.width),
-        colours="rgb" if pixels.channels == 3 else "grey",
-        broken=data.get("broken") or "refuse",
+        colors="rgb" if pixels.channels == 3 else "gray",
+        broken=data.get("broken") or "error",
         labels=data.get("labels"),
     )
     return evaluate_images(trained, pictures.load(0))

@@ -558,7 +558,7 @@ def describe_dataset(data: Dataset) -> list[str]:
         noun = "a number" if len(data.target_names) == 1 else "numbers"
         target = f"{', '.join(data.target_names)} ({noun})"
     if isinstance(encoder, ImageEncoder):
-        color = "in color" if encoder.channels == 3 else "grey"
+        color = "in color" if encoder.channels == 3 else "gray"
         size = f"{encoder.height} x {encoder.width}"
         return [f"predict {target}, from {len(data):,} images of {size}, {color}"]
     if not isinstance(encoder, TableEncoder) or not encoder.columns:

@@ -1,7 +1,8 @@
-"""Images: the user's own pictures, from a folder for each class, IDX files as MNIST's, or .npz."""
+"""Images: image data from class folders, from IDX files such as MNIST's, or from `.npz` files."""
 
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,265 +12,276 @@ import torch
 
 from brainnet.data.dataset import Dataset, classification_task
 from brainnet.data.image_files import (
-    BrokenPictureError,
+    BrokenImageError,
     Bytes,
-    ImageArrays,
     ImageEncoder,
-    Labelled,
-    Look,
-    channels_last,
-    classes_of,
+    ImageHeader,
+    LabeledArrays,
+    LabeledFile,
     find_arrays,
-    find_classes,
-    inspect_image,
-    labels_of,
-    quiet_pillow,
-    rows_of,
+    find_labeled_files,
+    read_header,
+    resize_images,
     to_bytes,
+    to_channels_last,
 )
 from brainnet.data.validation import (
     check_one_of,
     check_whole_number,
+    format_count,
     get_total_memory,
     join_names,
     report_warning,
 )
 from brainnet.errors import InputError, did_you_mean
 
-Colours = Literal["auto", "grey", "rgb"]
+Colors = Literal["auto", "gray", "rgb"]
 
-Broken = Literal["refuse", "skip"]
+BrokenPolicy = Literal["error", "skip"]
 
-_LARGEST_SIDE = 16_384
+_MAX_SIDE = 16_384
 
-_NAMED = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Pictures from files: a folder for each class, IDX files as MNIST's, or arrays in an .npz.
+    """Images from files: class folders, IDX files, or arrays in an `.npz` file.
 
-    They stay bytes in memory and become numbers by the batch, where training computes. All pixels
-    of a colour share one scale, so that none that is hardly ever inked is blown up.
+    They stay bytes in memory and are converted to float batch by batch.
 
-    A folder holds a folder of pictures for each class; or folders `train` and `test` (and
-    `validation`) which hold these; or IDX files: `train-images-idx3-ubyte`, `train-labels-...`,
-    `t10k-images-...`, gzipped or not. An .npz file holds `images` and `labels`, or `x_train`,
-    `y_train`, `x_test`, `y_test`. Where no pictures validate or test, a share of the others does.
+    A folder contains a folder of images for each class; or the folders `train` and `test` (and
+    `validation`), which contain these; or IDX files: `train-images-idx3-ubyte`, `train-labels-…`,
+    `t10k-images-…`, compressed or not. An `.npz` file contains `images` and `labels`, or `x_train`,
+    `y_train`, `x_test` and `y_test`. Missing parts are split off the training part later.
 
     Attributes:
         path: the folder or file.
-        size: the height and width that every picture is brought to: one number for a square, or
-            (height, width). None: as they are, if they are all alike.
-        colours: "grey", "rgb", or "auto": grey if all pictures are.
-        broken: whether a file that cannot be read as a picture is refused, or left out.
-        labels: the file of labels that belongs to a file of pictures; None finds it by its name.
+        size: height and width of all images: one number for a square, or (height, width). By
+            default, their own size, if it is the same for all.
+        colors: "gray", "rgb", or "auto": gray if all images are gray.
+        broken: whether a file that is not a readable image is an error, or skipped with a warning.
+        labels: file of labels for a file of images; by default, found by its name.
 
     Raises:
-        InputError: an option is wrong; `load`: the pictures are, with the files named.
+        InputError: an option is invalid; from `load`: the images are.
     """
 
     path: str | Path
     size: int | Sequence[int] | None = None
-    colours: Colours = "auto"
-    broken: Broken = "refuse"
+    colors: Colors = "auto"
+    broken: BrokenPolicy = "error"
     labels: str | Path | None = None
 
     def __post_init__(self) -> None:
         """Check the options."""
-        check_one_of("data.colours", self.colours, get_args(Colours))
-        check_one_of("data.broken", self.broken, get_args(Broken))
-        _sides(self.size)
+        check_one_of("data.colors", self.colors, get_args(Colors))
+        check_one_of("data.broken", self.broken, get_args(BrokenPolicy))
+        _parse_size(self.size)
 
     def load(self, seed: int) -> Dataset:
-        """Read the pictures, whatever the seed."""
+        """Read the images; the seed has no effect."""
         path = Path(self.path).expanduser()
         if not path.exists():
-            near = (
-                sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
-            )
+            folder = path.parent
+            names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
             raise InputError(
                 f"data.path={self.path}: there is no such folder or file."
-                f"{did_you_mean(path.name, near)}"
+                f"{did_you_mean(path.name, names)}"
             )
-        found = find_arrays(path, None if self.labels is None else Path(self.labels).expanduser())
-        return self._of_files(path) if found is None else self._of_arrays(found, path)
+        labels = None if self.labels is None else Path(self.labels).expanduser()
+        arrays = find_arrays(path, labels)
+        return self._load_files(path) if arrays is None else self._load_arrays(arrays, path)
 
-    def _of_files(self, folder: Path) -> Dataset:
-        """Read class folders: all heads first, which tell the size, then all pictures."""
-        names, parts = find_classes(folder)
-        looks, broken = _looks([file for part in parts for file in part.files])
-        pixels = self._pixels_of_files(looks, folder)
-        parts = self._kept(parts, broken, folder, names)
-        _check_room(sum(len(part.files) for part in parts), pixels)
-        files = [file for part in parts for file in part.files]
-        rows, unread = pixels.read(files)
-        if unread:
-            broken = {files[place]: reason for place, reason in unread.items()}
-            parts = self._kept(parts, broken, folder, names)
-            whole = np.ones(len(rows), bool)
-            whole[list(unread)] = False
-            rows = rows[whole]
-        labels = np.array([label for part in parts for label in part.labels], np.int64)
-        return _dataset(folder, pixels, rows, labels, names, [len(part.files) for part in parts])
-
-    def _pixels_of_files(self, looks: dict[Path, Look], folder: Path) -> ImageEncoder:
-        if not looks:
+    def _load_files(self, folder: Path) -> Dataset:
+        """Read class folders: first all headers, to choose the size, then all images."""
+        class_names, files = find_labeled_files(folder)
+        headers: dict[Path, ImageHeader] = {}
+        broken: dict[Path, str] = {}
+        # Pillow warns of large images and damaged metadata.
+        with warnings.catch_warnings(action="ignore"):
+            for file in files:
+                try:
+                    headers[file.path] = read_header(file.path)
+                except BrokenImageError as error:
+                    broken[file.path] = str(error)
+        if not headers:
             raise InputError(
-                f"none of the files in {folder} can be read as a picture. Name a folder with a "
-                "folder of pictures (PNG, JPEG, ...) for each class."
+                f"none of the files in {folder} can be read as an image (PNG, JPEG, …)."
             )
-        sizes = Counter((look.height, look.width) for look in looks.values())
-        height, width = _sides(self.size) or next(iter(sizes))
+        sizes = Counter((header.height, header.width) for header in headers.values())
         if self.size is None and len(sizes) > 1:
-            raise InputError(_unequal(looks, sizes, folder))
-        coloured = any(look.coloured for look in looks.values())
-        return ImageEncoder(height, width, self._channels(coloured))
+            raise InputError(_describe_sizes(headers, sizes, folder))
+        has_colors = any(header.has_colors for header in headers.values())
+        encoder = self._build_encoder(next(iter(sizes)), has_colors)
+        files = self._remove_broken(files, broken, class_names)
+        _check_memory(len(files), encoder)
+        rows, unreadable = encoder.read_files([file.path for file in files])
+        if unreadable:
+            rows = np.delete(rows, list(unreadable), axis=0)
+            broken = {files[index].path: reason for index, reason in unreadable.items()}
+            files = self._remove_broken(files, broken, class_names)
+        labels = np.array([file.label for file in files], np.int64)
+        counts = Counter(file.part for file in files)
+        return _build_dataset(folder, encoder, rows, labels, class_names, counts)
 
-    def _channels(self, coloured: bool) -> int:
-        return 3 if self.colours == "rgb" or (self.colours == "auto" and coloured) else 1
+    def _build_encoder(self, size: tuple[int, int], has_colors: bool) -> ImageEncoder:
+        height, width = _parse_size(self.size) or size
+        is_rgb = self.colors == "rgb" or (self.colors == "auto" and has_colors)
+        return ImageEncoder(height, width, 3 if is_rgb else 1)
 
-    def _kept(
+    def _remove_broken(
         self,
-        parts: Sequence[Labelled],
-        broken: dict[Path, str],
-        folder: Path,
-        names: Sequence[str],
-    ) -> list[Labelled]:
-        """Leave out broken files, if that was asked for, and see that no class is empty then."""
+        files: list[LabeledFile],
+        broken: Mapping[Path, str],
+        class_names: Sequence[str],
+    ) -> list[LabeledFile]:
+        """Remove broken files with a warning, or raise an error, as the option requires."""
         if not broken:
-            return list(parts)
-        told = join_names([f"{file} ({reason})" for file, reason in broken.items()], _NAMED)
-        if self.broken == "refuse":
+            return files
+        names = join_names([f"{path} ({reason})" for path, reason in broken.items()], _MAX_NAMED)
+        if self.broken == "error":
             raise InputError(
-                f"{told} cannot be read as {'a picture' if len(broken) == 1 else 'pictures'}. "
-                "Replace or remove what is broken, or set data.broken=skip to leave it out."
+                f"not a readable image: {names}. Replace or remove such files, or set "
+                "data.broken=skip to skip them."
             )
-        files = "1 file" if len(broken) == 1 else f"{len(broken):,} files"
-        report_warning(f"{files} left out that cannot be read as pictures: {told}")
-        kept = [
-            [pair for pair in zip(part.files, part.labels, strict=True) if pair[0] not in broken]
-            for part in parts
-        ]
-        lost = set(parts[0].labels) - {label for _, label in kept[0]}
+        report_warning(f"skipped {format_count(len(broken), 'unreadable image')}: {names}")
+        kept = [file for file in files if file.path not in broken]
+        lost = {file.label for file in files if file.part == "train"} - {
+            file.label for file in kept if file.part == "train"
+        }
         if lost:
             raise InputError(
-                f"no file of the class {names[min(lost)]!r} in {folder} can be read as a picture, "
-                f"so it could not be learnt: {told}. Replace the files, or remove the class."
+                f"no training image of the class {class_names[min(lost)]!r} can be read: {names}. "
+                "Replace the files, or remove the class."
             )
-        return [
-            Labelled(tuple(file for file, _ in part), tuple(label for _, label in part))
-            for part in kept
-        ]
+        return kept
 
-    def _of_arrays(self, found: ImageArrays, path: Path) -> Dataset:
-        """Bring arrays, those that train, validate and test, to rows of bytes."""
-        parts = [
-            channels_last(to_bytes(images, name), name)
-            for images, name in zip(found.images, found.image_names, strict=True)
-        ]
-        labels = [
-            labels_of(each, len(part), name)
-            for each, part, name in zip(found.labels, parts, found.label_names, strict=True)
-        ]
-        if not len(parts[0]):
-            raise InputError(
-                f"{path} holds no pictures to train on: {found.image_names[0]} is empty."
-            )
-        names, classes = classes_of(labels, found.label_names[0])
-        sizes = Counter(part.shape[1:3] for part in parts if len(part))
+    def _load_arrays(self, arrays: Mapping[str, LabeledArrays], path: Path) -> Dataset:
+        images, labels = {}, {}
+        for part, stored in arrays.items():
+            values = to_bytes(stored.images, stored.image_name)
+            images[part] = to_channels_last(values, stored.image_name)
+            labels[part] = _check_labels(stored, len(values))
+        train = images["train"]
+        if not len(train):
+            raise InputError(f"{path} contains no training images: {arrays['train'].image_name}.")
+        class_names, classes = _encode_labels(labels, arrays["train"].label_name)
+        sizes = Counter(part.shape[1:3] for part in images.values() if len(part))
         if self.size is None and len(sizes) > 1:
-            told = " and ".join(f"{height} x {width}" for height, width in sizes)
             raise InputError(
-                f"the pictures in {path} have the sizes {told} (height x width), and a network "
-                f"reads one. Set data.size={_typed(sizes.most_common(1)[0][0])}."
+                f"the images in {path} have the sizes "
+                f"{' and '.join(f'{height} x {width}' for height, width in sizes)} (height x width)"
+                f"; they must have the same. Set data.size={_format_size(next(iter(sizes)))}."
             )
-        height, width = _sides(self.size) or parts[0].shape[1:3]
-        coloured = any(part.shape[3] == 3 for part in parts)
-        pixels = ImageEncoder(height, width, self._channels(coloured))
-        _check_room(sum(map(len, parts)), pixels)
-        counts = [len(part) for part in parts]
-        rows = [rows_of(part, pixels.height, pixels.width, pixels.channels) for part in parts]
+        has_colors = any(part.shape[3] == 3 for part in images.values())
+        encoder = self._build_encoder(train.shape[1:3], has_colors)
+        counts = {part: len(values) for part, values in images.items()}
+        _check_memory(sum(counts.values()), encoder)
+        rows = [
+            resize_images(part, encoder.height, encoder.width, encoder.channels)
+            for part in images.values()
+        ]
         stacked = rows[0] if len(rows) == 1 else np.concatenate(rows)
-        return _dataset(path, pixels, stacked, classes, names, counts)
+        return _build_dataset(path, encoder, stacked, classes, class_names, counts)
 
 
-def _dataset(
+def _check_labels(stored: LabeledArrays, count: int) -> np.ndarray:
+    """Return one label per image, (images,)."""
+    labels, name = stored.labels, stored.label_name
+    labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
+    is_whole = labels.dtype.kind in "biuU" or (labels.dtype.kind == "f" and not (labels % 1).any())
+    if labels.ndim != 1 or not is_whole:
+        raise InputError(
+            f"{name} must contain one whole number or text for each image, (images,); got "
+            f"{labels.dtype} of shape {stored.labels.shape}."
+        )
+    if len(labels) != count:
+        raise InputError(f"there are {count:,} images but {len(labels):,} labels in {name}.")
+    return labels.astype(np.int64) if labels.dtype.kind in "bf" else labels
+
+
+def _encode_labels(
+    labels: Mapping[str, np.ndarray], name: str
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the class names, and the class of every image as an index."""
+    known, classes = np.unique(np.concatenate(list(labels.values())), return_inverse=True)
+    trained = np.unique(classes[: len(labels["train"])])
+    if len(trained) < 2:
+        raise InputError(
+            f"{name} must contain two or more classes; all labels are {known[trained[0]].item()!r}."
+        )
+    if len(trained) < len(known):
+        unknown = next(index for index in range(len(known)) if index not in trained)
+        raise InputError(
+            f"the validation or test images have the class {known[unknown].item()!r} without "
+            f"training images. The classes are {join_names(list(map(str, known[trained])))}."
+        )
+    return tuple(map(str, known.tolist())), classes.astype(np.int64)
+
+
+def _build_dataset(
     path: Path,
-    pixels: ImageEncoder,
+    encoder: ImageEncoder,
     rows: Bytes,
-    labels: "np.ndarray[tuple[int], np.dtype[np.int64]]",
-    names: tuple[str, ...],
-    counts: Sequence[int],
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    counts: Mapping[str, int],
 ) -> Dataset:
-    train, validation, test = (*counts, 0, 0)[:3]
-    name = path.resolve().name.partition(".")[0] or "images"
+    train, validation, test = (counts.get(part, 0) for part in ("train", "validation", "test"))
     return Dataset(
-        name,
-        classification_task(len(names)),
+        path.resolve().name.partition(".")[0] or "images",
+        classification_task(len(class_names)),
         torch.from_numpy(rows),
         torch.from_numpy(labels),
-        pixels.names,
-        names,
-        pixels.shape,
-        encoder=pixels,
+        encoder.names,
+        class_names,
+        encoder.shape,
+        encoder=encoder,
         part_sizes=(train, validation, test) if validation or test else None,
     )
 
 
-def _looks(files: Sequence[Path]) -> tuple[dict[Path, Look], dict[Path, str]]:
-    looks: dict[Path, Look] = {}
-    broken: dict[Path, str] = {}
-    with quiet_pillow():
-        for file in files:
-            try:
-                looks[file] = inspect_image(file)
-            except BrokenPictureError as error:
-                broken[file] = str(error)
-    return looks, broken
-
-
-def _unequal(looks: dict[Path, Look], sizes: Counter[tuple[int, int]], folder: Path) -> str:
-    common, number = sizes.most_common(1)[0]
-    other = next(file for file, look in looks.items() if (look.height, look.width) != common)
-    strange = looks[other]
-    usual = number > len(looks) / 2 and max(common) <= 128
-    size = _typed(common if usual else (32, 32))
+def _describe_sizes(
+    headers: Mapping[Path, ImageHeader], sizes: Counter[tuple[int, int]], folder: Path
+) -> str:
+    """Describe that the images have different sizes, with a size to set."""
+    (usual, count), (other, _), *_ = sizes.most_common()
+    example = next(path for path, each in headers.items() if (each.height, each.width) == other)
+    is_common = count > len(headers) / 2 and max(usual) <= 128
     return (
-        f"the {len(looks):,} pictures in {folder} have {len(sizes)} sizes, and a network reads "
-        f"one: {number:,} {'has' if number == 1 else 'have'} {common[0]} x {common[1]} (height x "
-        f"width), but {other} has {strange.height} x {strange.width}. Set data.size={size}, "
-        "or another (height, width), and all are brought to it."
+        f"the {len(headers):,} images in {folder} must have the same size; {count:,} have "
+        f"{usual[0]} x {usual[1]} (height x width), but {example} has {other[0]} x {other[1]}. Set "
+        f"data.size={_format_size(usual if is_common else (32, 32))}, or [height,width], to resize "
+        "them."
     )
 
 
-def _typed(sides: tuple[int, ...]) -> str:
-    """Return a size as it is typed."""
-    height, width = sides
+def _format_size(size: tuple[int, ...]) -> str:
+    height, width = size
     return str(height) if height == width else f"[{height},{width}]"
 
 
-def _sides(size: object) -> tuple[int, int] | None:
-    """Return (height, width) of a size that was asked for."""
+def _parse_size(size: object) -> tuple[int, int] | None:
+    """Return (height, width) of the option `size`."""
     if size is None:
         return None
-    sides = (size, size) if not isinstance(size, Sequence) else tuple(size)
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
     if isinstance(size, str) or len(sides) != 2:
         raise InputError(
-            f"data.size must be one number for a square, or two: [height,width]; got {size!r}."
+            f"data.size must be one number for a square, or [height,width]; got {size!r}."
         )
     height, width = (
-        check_whole_number("data.size", side, least=1, most=_LARGEST_SIDE) for side in sides
+        check_whole_number("data.size", side, least=1, most=_MAX_SIDE) for side in sides
     )
     return height, width
 
 
-def _check_room(pictures: int, pixels: ImageEncoder) -> None:
-    """Raise an InputError where the pictures do not fit into this machine's memory."""
-    there, needed = get_total_memory(), pictures * pixels.inputs
-    if there is not None and needed > there:
+def _check_memory(images: int, encoder: ImageEncoder) -> None:
+    total, needed = get_total_memory(), images * encoder.inputs
+    if total is not None and needed > total:
         raise InputError(
-            f"{pictures:,} pictures of {pixels.height} x {pixels.width} need "
-            f"{needed / 1e9:,.0f} GB of memory; this machine has {there / 1e9:,.0f} GB. Set "
-            "data.size=64 or another size, and all are brought to it."
+            f"{images:,} images of {encoder.height} x {encoder.width} need {needed / 1e9:,.0f} GB "
+            f"of memory; this machine has {total / 1e9:,.0f} GB. Set a smaller size, such as "
+            "data.size=64."
         )

@@ -14,11 +14,11 @@ from brainnet.data.dataset import InputEncoder
 from brainnet.data.image_files import (
     Bytes,
     ImageEncoder,
-    has_fractions,
+    are_fractions,
     is_idx,
     list_image_files,
     read_idx,
-    read_images,
+    find_image_array,
     to_bytes,
 )
 from brainnet.data.preprocessing import (
@@ -410,7 +410,7 @@ def _read_image_files(
 ) -> Iterator[PredictionBatch]:
     for start in range(0, len(files), _FILES_AT_ONCE):
         part = files[start : start + _FILES_AT_ONCE]
-        rows, broken = encoder.read(part)
+        rows, broken = encoder.read_files(part)
         if broken:
             shown = join_names([f"{part[place]} ({why})" for place, why in broken.items()], 3)
             if not skip:
@@ -431,9 +431,9 @@ def _read_image_array(encoder: ImageEncoder, values: NDArray[Any]) -> Iterator[P
         raise InputError("the array contains no images.")
     size = choose_batch_rows(values[0].size)
     # Decided for all images: a dark part of 0 to 255 may look like fractions.
-    fractions = has_fractions(values)
+    fractions = are_fractions(values)
     for start in range(0, len(values), size):
-        part = to_bytes(values[start : start + size], "images", fractions=fractions)
+        part = to_bytes(values[start : start + size], "images", has_fractions=fractions)
         yield {}, encoder.apply(part)
 
 
@@ -441,7 +441,7 @@ def _load_images(path: Path) -> NDArray[Any]:
     arrays = load_arrays(path)
     if isinstance(arrays, np.ndarray):
         return arrays
-    name = read_images(list(arrays))
+    name = find_image_array(list(arrays))
     if name is None:
         raise InputError(
             f"{path} contains {join_names(list(arrays))}, and none of them is known as images. "

@@ -470,7 +470,7 @@ def test_columns_of_a_table_are_listed_by_kind(capsys):
     ]
 
 
-@pytest.mark.parametrize(("sides", "colours"), [((4, 6), "grey"), ((4, 6, 3), "in color")])
+@pytest.mark.parametrize(("sides", "colours"), [((4, 6), "gray"), ((4, 6, 3), "in color")])
 def test_images_are_described_by_number_size_and_classes(sides, colours, capsys):
     noise = np.random.default_rng(0)
     for name in ("cat", "dog"):

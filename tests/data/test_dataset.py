@@ -381,7 +381,7 @@ def test_changed_images_are_rejected(tmp_path):
     build_images(values).load_state_dict(state)
     with pytest.raises(InputError, match="values or their order changed"):
         build_images(255 - values).load_state_dict(state)
-    coloured = DataModule(Images(tmp_path / "build_images.npz", colours="rgb"))
+    coloured = DataModule(Images(tmp_path / "build_images.npz", colors="rgb"))
     with pytest.raises(InputError, match="number of channels changed from 1 to 3"):
         coloured.apply_scaling({**state, "scaling": coloured.scaling.to_dict()})
 

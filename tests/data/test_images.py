@@ -1,9 +1,11 @@
-"""Whether pictures come out of files as they are, with their classes, and bad ones are told of."""
+"""Image data sets: class folders, IDX files and `.npz` files, and messages about invalid ones."""
 
 import gzip
+import io
 import os
 import re
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +29,17 @@ def save(path, values):
     Image.fromarray(np.asarray(values, np.uint8)).save(path)
 
 
-def folder_of_classes(folder, colours=False, count=4):
-    """Pictures of 3 x 2 whose first byte tells which they are."""
+def create_class_folders(folder, colors=False, count=4):
+    """Create images of 3 x 2 whose first pixel identifies them."""
     for label, name in enumerate(("ape", "bee")):
         for number in range(count):
-            values = np.zeros((3, 2, 3) if colours else (3, 2))
+            values = np.zeros((3, 2, 3) if colors else (3, 2))
             values[0, 0] = 10 * label + number
             save(folder / name / f"{number}.png", values)
     return folder
 
 
-def idx(values, kind=8):
+def encode_idx(values, kind=8):
     values = np.asarray(values, np.uint8)
     sizes = struct.pack(f">{values.ndim}I", *values.shape)
     return b"\0\0" + bytes([kind, values.ndim]) + sizes + values.tobytes()
@@ -45,16 +47,16 @@ def idx(values, kind=8):
 
 @pytest.fixture
 def mnist(here):
-    """A folder of IDX files with ten pictures of two classes."""
+    """A folder of IDX files with ten images of two classes."""
     folder = here / "mnist"
     folder.mkdir()
-    (folder / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((10, 3, 3))))
-    (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(10) % 2))
+    (folder / "train-images-idx3-ubyte").write_bytes(encode_idx(np.zeros((10, 3, 3))))
+    (folder / "train-labels-idx1-ubyte").write_bytes(encode_idx(np.arange(10) % 2))
     return folder
 
 
-def test_a_folder_for_each_class(here):
-    data = Images(folder_of_classes(here / "zoo")).load(0)
+def test_class_folders(here):
+    data = Images(create_class_folders(here / "zoo")).load(0)
     assert (data.name, data.task, data.class_names) == ("zoo", "binary", ("ape", "bee"))
     assert (data.image_shape, data.part_sizes) == ((3, 2), None)
     assert data.inputs.dtype == torch.uint8
@@ -63,7 +65,7 @@ def test_a_folder_for_each_class(here):
     assert data.input_names[1] == "row 0 column 1"
 
 
-def test_colours_come_channel_by_channel(here):
+def test_color_images_are_stored_by_channel(here):
     for number, name in enumerate(("ape", "bee")):
         values = np.arange(3 * 2 * 3).reshape(3, 2, 3) + number
         save(here / "zoo" / name / "1.png", values)
@@ -71,36 +73,36 @@ def test_colours_come_channel_by_channel(here):
     assert data.image_shape == (3, 3, 2)
     assert data.inputs[0].reshape(3, 3, 2)[1].tolist() == [[1, 4], [7, 10], [13, 16]]
     assert data.input_names[6] == "green row 0 column 0"
-    grey = Images("zoo", colours="grey").load(0)
-    assert grey.image_shape == (3, 2)
+    gray = Images("zoo", colors="gray").load(0)
+    assert gray.image_shape == (3, 2)
     assert Images("zoo", size=(2, 5)).load(0).image_shape == (3, 2, 5)
 
 
-def test_one_picture_in_colour_makes_all_coloured(here):
-    folder_of_classes(here / "zoo")
+def test_one_color_image_makes_all_images_rgb(here):
+    create_class_folders(here / "zoo")
     save(here / "zoo" / "bee" / "z.png", np.full((3, 2, 3), 7))
     data = Images("zoo").load(0)
     assert data.image_shape == (3, 3, 2)
     assert data.inputs[1].reshape(3, -1)[:, 0].tolist() == [1, 1, 1]
 
 
-def test_folders_of_parts(here):
-    folder_of_classes(here / "zoo" / "train")
-    folder_of_classes(here / "zoo" / "val", count=1)
-    folder_of_classes(here / "zoo" / "test", count=2)
+def test_part_folders(here):
+    create_class_folders(here / "zoo" / "train")
+    create_class_folders(here / "zoo" / "val", count=1)
+    create_class_folders(here / "zoo" / "test", count=2)
     data = Images("zoo").load(0)
     assert data.part_sizes == (8, 2, 4)
     assert data.targets.tolist() == [0] * 4 + [1] * 4 + [0, 1] + [0, 0, 1, 1]
 
 
-def test_a_class_may_be_called_like_a_part(here):
-    folder_of_classes(here / "zoo")
+def test_class_may_be_named_like_a_part(here):
+    create_class_folders(here / "zoo")
     (here / "zoo" / "ape").rename(here / "zoo" / "train")
     assert Images("zoo").load(0).class_names == ("bee", "train")
 
 
-def test_what_programs_leave_behind_is_no_picture(here):
-    folder_of_classes(here / "zoo")
+def test_hidden_files_are_ignored(here):
+    create_class_folders(here / "zoo")
     (here / "zoo" / ".cache").mkdir()
     (here / "zoo" / "ape" / ".DS_Store").write_bytes(b"1")
     (here / "zoo" / "ape" / "Thumbs.db").write_bytes(b"1")
@@ -108,28 +110,28 @@ def test_what_programs_leave_behind_is_no_picture(here):
     assert len(Images("zoo").load(0)) == 8
 
 
-def test_classes_that_are_numbers_come_in_their_order(here):
+def test_numeric_classes_are_sorted_by_value(here):
     for number in (10, 9, 2):
         save(here / "zoo" / str(number) / "1.png", [[number]])
     assert Images("zoo").load(0).class_names == ("2", "9", "10")
     assert Images("zoo").load(0).inputs.flatten().tolist() == [2, 9, 10]
 
 
-def test_links_that_lead_back_up_are_not_followed(here):
-    folder_of_classes(here / "zoo")
+def test_links_to_parents_are_not_followed(here):
+    create_class_folders(here / "zoo")
     (here / "zoo" / "ape" / "up").symlink_to(here / "zoo", target_is_directory=True)
     assert len(Images("zoo").load(0)) == 8
 
 
-def test_what_is_broken_is_left_out(here, caplog):
-    folder_of_classes(here / "zoo")
+def test_broken_files_are_skipped(here, caplog):
+    create_class_folders(here / "zoo")
     (here / "zoo" / "ape" / "1.png").write_bytes(b"nothing")
     whole = (here / "zoo" / "bee" / "2.png").read_bytes()
-    (here / "zoo" / "bee" / "2.png").write_bytes(whole[:-30])  # its head is sound
+    (here / "zoo" / "bee" / "2.png").write_bytes(whole[:-30])  # the header is valid
     data = Images("zoo", broken="skip").load(0)
     assert data.inputs[:, 0].tolist() == [0, 2, 3, 10, 11, 13]
     assert data.targets.tolist() == [0, 0, 0, 1, 1, 1]
-    assert "zoo/ape/1.png (it is no picture)" in caplog.text
+    assert "zoo/ape/1.png (it is not an image)" in caplog.text
     assert "zoo/bee/2.png" in caplog.text
 
 
@@ -137,8 +139,8 @@ def test_what_is_broken_is_left_out(here, caplog):
 def test_idx_files(mnist, zipped):
     pictures = np.arange(5 * 9).reshape(5, 3, 3)
     ending, pack = (".gz", gzip.compress) if zipped else ("", bytes)
-    (mnist / f"t10k-images-idx3-ubyte{ending}").write_bytes(pack(idx(pictures)))
-    (mnist / f"t10k-labels-idx1-ubyte{ending}").write_bytes(pack(idx([0, 1, 1, 0, 1])))
+    (mnist / f"t10k-images-idx3-ubyte{ending}").write_bytes(pack(encode_idx(pictures)))
+    (mnist / f"t10k-labels-idx1-ubyte{ending}").write_bytes(pack(encode_idx([0, 1, 1, 0, 1])))
     data = Images(mnist).load(0)
     assert data.part_sizes == (10, 0, 5)
     assert data.inputs[10:].tolist() == pictures.reshape(5, 9).tolist()
@@ -147,10 +149,10 @@ def test_idx_files(mnist, zipped):
     assert (len(alone), alone.part_sizes, alone.name) == (5, None, "t10k-images-idx3-ubyte")
 
 
-def test_labels_of_another_name(mnist):
-    (mnist / "train-labels-idx1-ubyte").rename(mnist / "answers")
+def test_labels_with_another_name(mnist):
+    (mnist / "train-labels-idx1-ubyte").rename(mnist / "targets")
     file = mnist / "train-images-idx3-ubyte"
-    assert Images(file, labels=mnist / "answers").load(0).targets.sum() == 5
+    assert Images(file, labels=mnist / "targets").load(0).targets.sum() == 5
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_npz_files(images, labels):
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2)])
-def test_npz_in_colour(axes):
+def test_npz_files_with_colors(axes):
     pictures = np.random.default_rng(0).integers(0, 256, (4, 5, 2, 3), dtype=np.uint8)
     np.savez("rows.npz", images=pictures.transpose(axes) / 255, labels=np.arange(4) % 2)
     data = Images("rows.npz").load(0)
@@ -174,52 +176,50 @@ def test_npz_in_colour(axes):
     assert data.inputs.tolist() == pictures.transpose(0, 3, 1, 2).reshape(4, -1).tolist()
 
 
-def test_labels_need_not_begin_at_zero(mnist):
-    (mnist / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(10) % 3 * 5 + 1))
+def test_labels_may_be_any_numbers(mnist):
+    (mnist / "train-labels-idx1-ubyte").write_bytes(encode_idx(np.arange(10) % 3 * 5 + 1))
     data = Images(mnist).load(0)
     assert data.class_names == ("1", "6", "11")
     assert data.targets[:4].tolist() == [0, 1, 2, 0]
 
 
-def test_arrays_are_brought_to_a_size():
+def test_arrays_are_resized():
     flat = np.repeat(np.arange(4)[:, None, None], 4, axis=1).repeat(6, axis=2) * 50
     np.savez("rows.npz", images=flat.astype(np.uint8), labels=np.arange(4) % 2)
-    data = Images("rows.npz", size=(2, 3), colours="rgb").load(0)
+    data = Images("rows.npz", size=(2, 3), colors="rgb").load(0)
     assert data.image_shape == (3, 2, 3)
     assert data.inputs.tolist() == [[50 * row] * 18 for row in range(4)]
 
 
-def test_pictures_that_cannot_fit_are_refused(here, monkeypatch):
-    folder_of_classes(here / "zoo")
+def test_images_larger_than_memory_are_rejected(here, monkeypatch):
+    create_class_folders(here / "zoo")
     monkeypatch.setattr("brainnet.data.validation.os.sysconf", lambda name: 6)
-    with pytest.raises(InputError, match=r"8 pictures of 3 x 2 need .* GB of memory"):
+    with pytest.raises(InputError, match=r"8 images of 3 x 2 need .* GB of memory"):
         Images("zoo").load(0)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("images-idx3", b"", "it begins with nothing"),
         ("images-idx3", b"PNG and so on", "it begins with 50 4e 47 20"),
-        ("images-idx3", idx(np.zeros((10, 3, 3)), kind=13), "it holds type 0d"),
-        ("images-idx3", idx(np.zeros((10, 3, 3)))[:-1], "10 x 3 x 3 = 90 bytes by its own head"),
-        ("images-idx3", idx(np.zeros((10, 3, 3))) + b"1", "it holds more"),
-        ("images-idx3", b"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01", "it holds 0"),
-        # Without the time of day, which would give the test another name in each process.
+        ("images-idx3", encode_idx(np.zeros((10, 3, 3)), kind=13), "begins with 00 00 0d 03"),
         (
             "images-idx3",
-            gzip.compress(idx(np.zeros((10, 3, 3))), mtime=0)[:-9],
-            "damaged gzip file",
+            encode_idx(np.zeros((10, 3, 3)))[:-1],
+            "must contain 10 x 3 x 3 bytes; it contains 89",
         ),
-        ("images-idx3", idx(np.arange(10)), "must hold pictures, an array of 3 or 4 sizes"),
-        ("images-idx3", idx(np.zeros((9, 3, 3))), "there are 9 pictures but 10 labels"),
-        ("labels-idx1", idx(np.zeros((10, 3, 3))), "pictures and labels exchanged?"),
-        ("labels-idx1", idx(np.zeros(10)), "all 10 labels in"),
+        ("images-idx3", encode_idx(np.zeros((10, 3, 3))) + b"1", "it contains more"),
+        ("images-idx3", b"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01", "it contains 0"),
+        ("images-idx3", encode_idx(np.arange(10)), "must have 3 or 4 dimensions"),
+        ("images-idx3", encode_idx(np.zeros((9, 3, 3))), "there are 9 images but 10 labels"),
+        ("labels-idx1", encode_idx(np.zeros((10, 3, 3))), "Are the files exchanged?"),
+        ("labels-idx1", encode_idx(np.zeros(10)), "all labels are 0"),
     ],
 )
-def test_idx_files_that_are_none(mnist, name, content, said):
+def test_invalid_idx_files_are_rejected(mnist, name, content, message):
     (mnist / f"train-{name}-ubyte").write_bytes(content)
-    with pytest.raises(InputError, match=re.escape(said)):
+    with pytest.raises(InputError, match=re.escape(message)):
         Images(mnist).load(0)
 
 
@@ -230,22 +230,28 @@ def test_idx_files_need_their_labels(mnist):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
-        ({"numbers": np.zeros(3)}, "must hold the arrays images and labels"),
+        ({"numbers": np.zeros(3)}, "must contain the arrays images and labels"),
         ({"images": np.zeros((4, 2, 2, 5)), "labels": np.arange(4)}, "must have the shape"),
         (
             {"images": np.zeros((4, 2, 2, 4)), "labels": np.arange(4)},
-            "A picture has 1 channel or 3",
+            "Other channels",
         ),
         ({"images": np.zeros((4, 4)), "labels": np.arange(4)}, "must have the shape"),
         ({"images": np.full((4, 2, 2), -1.0), "labels": np.arange(4)}, "numbers from -1 to -1"),
         ({"images": np.full((4, 2, 2), np.nan), "labels": np.arange(4)}, "numbers from nan"),
         ({"images": np.full((4, 2, 2), "a"), "labels": np.arange(4)}, "must be numbers"),
-        ({"images": np.zeros((4, 2, 2)), "labels": np.arange(3)}, "4 pictures but 3 labels"),
-        ({"images": np.zeros((4, 2, 2)), "labels": np.zeros((4, 2))}, "one number or word for"),
-        ({"images": np.zeros((0, 2, 2)), "labels": np.zeros(0)}, "holds no pictures"),
-        ({"images": np.array([None] * 4), "labels": np.arange(4)}, "cannot be read as an .npz"),
+        ({"images": np.zeros((4, 2, 2)), "labels": np.arange(3)}, "4 images but 3 labels"),
+        (
+            {"images": np.zeros((4, 2, 2)), "labels": np.zeros((4, 2))},
+            "one whole number or text for",
+        ),
+        ({"images": np.zeros((0, 2, 2)), "labels": np.zeros(0)}, "contains no training images"),
+        (
+            {"images": np.array([None] * 4), "labels": np.arange(4)},
+            "cannot be read as a NumPy file",
+        ),
         (
             {
                 "x_train": np.zeros((9, 2, 2)),
@@ -262,28 +268,47 @@ def test_idx_files_need_their_labels(mnist):
                 "x_test": np.zeros((2, 2, 2)),
                 "y_test": np.arange(2) + 1,
             },
-            "have the class 2, which those to train on do not have",
+            "have the class 2 without training images",
         ),
     ],
 )
-def test_arrays_that_hold_no_pictures(arrays, said):
+def test_invalid_arrays_are_rejected(arrays, message):
     np.savez("rows.npz", **arrays)
-    with pytest.raises(InputError, match=re.escape(said)):
+    with pytest.raises(InputError, match=re.escape(message)):
         Images("rows.npz").load(0)
 
 
-def test_an_npz_that_is_none(here):
+def test_invalid_npz_file_is_rejected(here):
     (here / "rows.npz").write_bytes(b"PK\x03\x04 and nothing more")
-    with pytest.raises(InputError, match=r"rows\.npz cannot be read as an \.npz file"):
+    with pytest.raises(InputError, match=r"rows\.npz cannot be read as a NumPy file"):
         Images("rows.npz").load(0)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
-def test_pipes_and_links_that_lead_round_are_passed_by(here):
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_and_cyclic_links_are_ignored(here):
     for name, other in (("cat", "dog"), ("dog", "cat")):
         (here / "all" / name).mkdir(parents=True)
         Image.new("L", (2, 2), 7).save(here / "all" / name / "a.png")
         (here / "all" / name / "link").symlink_to(Path("..") / other)
     os.mkfifo(here / "all" / "cat" / "pipe")
-    found = [path.relative_to(here).as_posix() for path in list_image_files(here / "all" / "cat")]
-    assert found == ["all/cat/a.png", "all/cat/link/a.png"]
+    paths = [path.relative_to(here).as_posix() for path in list_image_files(here / "all" / "cat")]
+    assert paths == ["all/cat/a.png", "all/cat/link/a.png"]
+
+
+def test_truncated_gzip_is_rejected(mnist):
+    (mnist / "train-images-idx3-ubyte").unlink()
+    content = gzip.compress(encode_idx(np.zeros((10, 3, 3))))
+    (mnist / "train-images-idx3-ubyte.gz").write_bytes(content[:-9])
+    with pytest.raises(InputError, match=r"idx3-ubyte\.gz cannot be read: Compressed file ended"):
+        Images(mnist).load(0)
+
+
+def test_array_with_an_impossible_shape_is_rejected(here):
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile("a.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue())
+        archive.writestr("labels.npy", header.getvalue())
+    with pytest.raises(InputError, match="cannot be read as a NumPy file"):
+        Images("a.npz").load(0)
