@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,13 @@ from brainnet.data.preprocessing import (
     warn_merged_numbers,
 )
 from brainnet.data.table_files import MISSING_MARKERS, Frame
-from brainnet.data.validation import Cells, Numbers, join_names, report_warning
+from brainnet.data.validation import (
+    Cells,
+    Numbers,
+    format_count,
+    join_names,
+    report_warning,
+)
 from brainnet.errors import InputError, format_override
 
 # A column with fewer strays than one in five is a column of numbers with mistakes in it.
@@ -144,33 +149,32 @@ def _is_row_count(column: ColumnEncoder, cells: Cells, decimal: str) -> bool:
 
 
 class CategoryIndex:
-    """Codes of texts in the order in which they first appear, from 1.
+    """Codes of texts, from 1: those of the first rows in order, then others as they appear.
+
+    Args:
+        cells: the first rows.
+        missing: texts that stand for a missing value.
 
     Example:
         >>> import pandas
-        >>> index = CategoryIndex()
-        >>> index.encode(pandas.Series(["b", "a", "b"])).tolist(), list(index.codes)
-        ([1.0, 2.0, 1.0], ['b', 'a'])
+        >>> index = CategoryIndex(pandas.Series(["b", "a"]))
+        >>> index.encode(pandas.Series(["b", "a", "c"])).tolist(), list(index.codes)
+        ([2.0, 1.0, 3.0], ['a', 'b', 'c'])
     """
 
-    def __init__(self, missing: Collection[str] = ()) -> None:
-        self.codes: dict[str, int] = {}
+    def __init__(self, cells: Cells, missing: Collection[str] = ()) -> None:
         self._missing = frozenset(missing)
+        texts = set(factorize_texts(cells)[1]) - self._missing
+        self.codes = {text: code for code, text in enumerate(sort_labels(texts), 1)}
 
     def encode(self, cells: Cells) -> Numbers:
-        """Return the codes (rows,), with new ones for new texts; NaN for those in `missing`."""
+        """Return the codes (rows,), with new ones for new texts; NaN for missing values."""
         positions, texts = factorize_texts(cells)
         for text in texts:
             if text not in self._missing:
                 self.codes.setdefault(text, len(self.codes) + 1)
-        known = np.array([self.codes.get(text, np.nan) for text in texts], np.float64)
-        return np.asarray(known[positions])
-
-    def sort(self) -> tuple[list[str], Numbers]:
-        """Return the texts in order, and the position in it (from 1) by code; 0 for code 0."""
-        values = sort_labels(self.codes)
-        positions = {value: position for position, value in enumerate(values, 1)}
-        return values, np.array([0, *(positions[text] for text in self.codes)], np.float64)
+        codes = np.array([self.codes.get(text, np.nan) for text in texts], np.float64)
+        return np.asarray(codes[positions])
 
 
 class ColumnInference:
@@ -218,7 +222,7 @@ class ColumnInference:
         )
         self.draft = TableEncoder(tuple(columns), imputes, decimal, thousands)
         self._indexes = {
-            column.name: CategoryIndex([""] if missing_as_nan else ())
+            column.name: CategoryIndex(head[column.name], [""] if missing_as_nan else ())
             for column in self.draft.columns
             if column.kind == "category"
         }
@@ -258,41 +262,36 @@ class ColumnInference:
                 self._first[position] = values[0]
             self._varies[position] = bool((values != self._first[position]).any())
 
-    def finish(self) -> tuple[TableEncoder, "Recoding"]:
-        """Return the encoder, and how the encoded rows become rows of its codes.
+    def finish(self) -> tuple[TableEncoder, list[int]]:
+        """Return the encoder, and the positions of its numbers among the encoded ones.
 
         Raises:
             InputError: no column is left.
         """
         columns: list[ColumnEncoder] = []
         positions: list[int] = []
-        orders: dict[int, Numbers] = {}
         constant: list[str] = []
         start = 0
         for column in self.draft.columns:
-            span = list(range(start, start + column.width))
+            span = range(start, start + column.width)
             start += column.width
-            order = None
             if column.kind == "category":
-                values, order = self._indexes[column.name].sort()
-                column = replace(column, values=tuple(values))
-            if not self._varies[span].any() and column.name not in self._merged:
+                column = replace(column, values=tuple(self._indexes[column.name].codes))
+            varies = bool(self._varies[span].any())
+            # A column that is constant as float32 only is reported already.
+            if not varies and column.name not in self._merged:
                 constant.append(column.name)
-            elif not self._is_informative(column) and column.name not in self._kept:
-                continue
-            if not self._varies[span].any() and column.name not in self._kept:
-                continue
-            if order is not None:
-                orders[len(positions)] = order
-            columns.append(column)
-            positions += span
+            is_informative = varies and self._is_informative(column)
+            if is_informative or column.name in self._kept:
+                columns.append(column)
+                positions += span
         self._warn_constant(constant)
         if not columns:
             raise InputError(
                 "no column is left to learn from: each has the same value in every row, or a "
                 "different text in each. data.columns=[NAME, ...] keeps the columns it names."
             )
-        return replace(self.draft, columns=tuple(columns)), Recoding(positions, orders, start)
+        return replace(self.draft, columns=tuple(columns)), positions
 
     def _is_informative(self, column: ColumnEncoder) -> bool:
         """Return False, with a warning, for names of rows: texts all different, or a row count."""
@@ -317,32 +316,10 @@ class ColumnInference:
         return True
 
     def _warn_constant(self, names: Sequence[str]) -> None:
-        dropped = [name for name in names if name not in self._kept]
-        kept = [name for name in names if name in self._kept]
-        for group, outcome in ((dropped, "dropped"), (kept, "kept, because you named it")):
+        for outcome, is_kept in (("dropped", False), ("kept, because you named it", True)):
+            group = [name for name in names if (name in self._kept) == is_kept]
             if group:
                 report_warning(
-                    f"{outcome}: {'column' if len(group) == 1 else f'{len(group)} columns'} with the "
-                    f"same value in every row ({join_names(group, 6)})."
+                    f"{outcome}: {format_count(len(group), 'column')} with the same value in every "
+                    f"row ({join_names(group, 6)})."
                 )
-
-
-class Recoding:
-    """Turns rows that `ColumnInference.encode` made into rows of the final encoder's codes."""
-
-    def __init__(self, positions: list[int], orders: dict[int, Numbers], width: int) -> None:
-        self._positions = positions
-        self._orders = orders
-        self._is_identity = positions == list(range(width)) and not orders
-
-    def apply(self, encoded: Numbers) -> Numbers:
-        """Return the rows with the kept columns, and categories coded in order."""
-        if self._is_identity:
-            return encoded
-        kept = encoded[:, self._positions]
-        for position, order in self._orders.items():
-            codes = kept[:, position]
-            kept[:, position] = np.where(
-                np.isnan(codes), np.nan, order[np.nan_to_num(codes).astype(np.int64)]
-            )
-        return kept

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -14,12 +13,9 @@ from brainnet.data.validation import (
     Cells,
     Numbers,
     check_columns_exist,
-    format_row_number,
-    join_names,
     reject_cells,
     report_warning,
 )
-from brainnet.errors import InputError, format_override
 
 # pandas is imported inside the functions: it costs 0.2 s, and most commands read no table.
 
@@ -147,7 +143,7 @@ def _parse_number(text: str, decimal: str) -> float:
 
 
 def parse_booleans(cells: Cells, words: tuple[str, ...]) -> tuple[Numbers, Numbers]:
-    """Return the cells as 0 and 1 (rows,), NaN where missing, and which are neither word (rows,)."""
+    """Return the cells as 0 and 1 (rows,), NaN where missing, and which are neither word."""
     if is_typed(cells):
         values = parse_numbers(cells)[0].astype(np.float64)
         return values, ~(np.isnan(values) | (values == 0) | (values == 1))
@@ -186,10 +182,11 @@ def parse_times(cells: Cells) -> tuple[Numbers, Numbers]:
     if is_typed(cells):
         return parse_numbers(cells)
     texts = _mask_missing(cells)
-    moments = pandas.Series(pandas.NaT, index=texts.index, dtype="datetime64[ns]")
+    hours = np.full(len(texts), np.nan)
     for time_format in _TIME_FORMATS:
-        moments = moments.fillna(pandas.to_datetime(texts, format=time_format, errors="coerce"))
-    hours = (moments - moments.dt.normalize()).dt.total_seconds().to_numpy(np.float64) / 3600
+        time = pandas.to_datetime(texts, format=time_format, errors="coerce").dt
+        seconds = time.hour * 3600 + time.minute * 60 + time.second + time.microsecond / 1e6
+        hours = np.where(np.isnan(hours), seconds.to_numpy(np.float64) / 3600, hours)
     return hours, np.isnan(hours) & texts.notna().to_numpy(bool)
 
 
@@ -500,55 +497,6 @@ def is_all_finite(values: Numbers) -> bool:
     """Return True if no value is NaN or infinite. False is not certain: the sum may overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(values.sum()))
-
-
-def select_complete_rows(
-    index: Any,
-    inputs: tuple[Numbers, Sequence[str]],
-    targets: tuple[Numbers, Sequence[str]],
-    missing: MissingPolicy,
-    path: Path,
-) -> Numbers:
-    """Return which rows to use, bool (rows,). Rows without a target are never used.
-
-    Args:
-        index: labels of the rows, for messages.
-        inputs: numbers (rows, columns), NaN where one is missing, and the names of the columns.
-        targets: the same for the targets.
-        missing: what to do with rows that lack a number.
-        path: of the file, for messages.
-
-    Raises:
-        InputError: a number is missing and `missing` is "error".
-    """
-    if is_all_finite(inputs[0]) and is_all_finite(targets[0]):
-        return np.ones(len(index), dtype=bool)
-    no_input, no_target = np.isnan(inputs[0]), np.isnan(targets[0])
-    if missing == "error":
-        for gaps, names, what in (
-            (no_target, targets[1], "target"),
-            (no_input, inputs[1], "column"),
-        ):
-            if gaps.any():
-                raise InputError(_describe_gaps(index, gaps, names, what, path))
-    dropped = np.hstack([no_target, no_input]) if missing == "drop" else no_target
-    return np.asarray(~dropped.any(axis=1))
-
-
-def _describe_gaps(index: Any, gaps: Numbers, names: Sequence[str], what: str, path: Path) -> str:
-    affected = list(dict.fromkeys(np.array(names)[gaps.any(axis=0)].tolist()))
-    rows = np.flatnonzero(gaps[:, list(names).index(affected[0])])
-    shown = ", ".join(format_row_number(index, row) for row in rows[:3])
-    more = ", ..." if len(rows) > 3 else ""
-    also = f" (and so have {join_names(affected[1:], 5)})" if affected[1:] else ""
-    hint = "data.missing=drop drops such rows"
-    if what == "column":
-        drop = format_override("data.drop", [affected[0]])
-        hint = f"data.missing=impute uses the mean of the training rows, {hint}, {drop} the column"
-    return (
-        f"{path}: the {what} {affected[0]!r} has empty cells{also}: row{'s' * (len(rows) > 1)} "
-        f"{shown}{more} (counted from 1 below the names). {hint}."
-    )
 
 
 def warn_merged_numbers(

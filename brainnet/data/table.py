@@ -16,7 +16,7 @@ from brainnet.data.preprocessing import (
     MISSING_POLICIES,
     MissingPolicy,
     TableEncoder,
-    select_complete_rows,
+    is_all_finite,
 )
 from brainnet.data.table_files import CsvFormat, TableFile, open_table, read_ahead
 from brainnet.data.targets import TargetEncoder, TargetInference
@@ -24,11 +24,12 @@ from brainnet.data.validation import (
     Numbers,
     check_columns_exist,
     check_one_of,
+    format_row_number,
     join_names,
-    report_warning,
     parse_names,
+    report_warning,
 )
-from brainnet.errors import InputError
+from brainnet.errors import InputError, format_override
 
 TABLE_TASKS = ("classification", *TASKS)
 
@@ -107,10 +108,39 @@ def read_labeled_rows(
         with _name_file(file):
             encoded = encoder.encode(frame, missing_as_nan=missing == "drop")
             targets = target_encoder.encode(frame)
-        inputs = encoded, encoder.encoded_names
-        labeled = targets, target_encoder.names
-        kept = select_complete_rows(frame.index, inputs, labeled, missing, file.path)
+        gaps = [(target_encoder.names, targets), (encoder.encoded_names, encoded)]
+        kept = _select_complete_rows(gaps, frame.index, missing, file.path)
         yield encoder.expand(encoded[kept]), targets[kept], int((~kept).sum())
+
+
+def _select_complete_rows(
+    columns: Sequence[tuple[Sequence[str], Numbers]], index: Any, missing: MissingPolicy, path: Path
+) -> Numbers:
+    """Return which rows to use, bool (rows,). Rows without a target are never used.
+
+    Args:
+        columns: names and numbers (rows, columns) of the targets, then of the inputs.
+        index: labels of the rows, for messages.
+        missing: what to do with rows that lack a number.
+        path: of the file, for messages.
+    """
+    if all(is_all_finite(numbers) for _, numbers in columns):
+        return np.ones(len(index), dtype=bool)
+    names = [name for group, _ in columns for name in group]
+    gaps = np.isnan(np.hstack([numbers for _, numbers in columns]))
+    if missing == "error" and gaps.any():
+        affected = list(dict.fromkeys(np.array(names)[gaps.any(axis=0)].tolist()))
+        rows = np.flatnonzero(gaps[:, names.index(affected[0])])
+        shown = join_names([format_row_number(index, int(row)) for row in rows[:4]], 3)
+        also = f" (and so have {join_names(affected[1:], 5)})" if affected[1:] else ""
+        raise InputError(
+            f"{path}: the column {affected[0]!r} has empty cells{also}: row {shown}, counted from "
+            "1 without the header. data.missing=impute uses the mean of the training rows, except "
+            "for a target; data.missing=drop drops such rows; "
+            f"{format_override('data.drop', affected[:1])} drops the column."
+        )
+    required = gaps if missing == "drop" else gaps[:, : len(columns[0][0])]
+    return np.asarray(~required.any(axis=1))
 
 
 @contextmanager
@@ -184,9 +214,9 @@ class Table:
         columns, answers = self._infer(file)
         buffer = _RowBuffer(len(columns.draft.encoded_names))
         dropped = self._read(file, columns, answers, buffer)
-        encoder, recoding = columns.finish()
+        encoder, positions = columns.finish()
         task, labels, target_encoder = answers.finish()
-        buffer.convert(lambda rows: encoder.expand(recoding.apply(rows)), len(encoder.names))
+        buffer.convert(lambda rows: encoder.expand(rows[:, positions]), len(encoder.names))
         parts, targets = [buffer.rows], [labels]
         for key, path in (("validation", self.validation_path), ("test", self.test_path)):
             before = buffer.rows
@@ -252,10 +282,8 @@ class Table:
         for frame in read_ahead(file.chunks(text=text, only=[*encoder.raw_names, *names])):
             with _name_file(file):
                 encoded, targets = columns.encode(frame), answers.encode(frame)
-            inputs = encoded, encoder.encoded_names
-            kept = select_complete_rows(
-                frame.index, inputs, (targets, names), self.missing, file.path
-            )
+            gaps = [(names, targets), (encoder.encoded_names, encoded)]
+            kept = _select_complete_rows(gaps, frame.index, self.missing, file.path)
             if not kept.all():
                 dropped += int((~kept).sum())
                 encoded, targets = encoded[kept], targets[kept]
@@ -274,7 +302,8 @@ class Table:
                 f"columns are {join_names(known)}."
             )
         given = {
-            key: parse_names(getattr(self, key)) for key in ("target", "columns", "drop", "categories")
+            key: parse_names(getattr(self, key))
+            for key in ("target", "columns", "drop", "categories")
         }
         for key, names in given.items():
             check_columns_exist(names, known, where=f"data.{key}: in {file.path} ")

@@ -6,8 +6,6 @@ import gzip
 import io
 import lzma
 import re
-import tokenize
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -119,21 +117,21 @@ _BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-_POINT = re.compile(r"[-+]?\d*\.\d+")
-_COMMA = re.compile(r"[-+]?\d*,\d+")
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
-# Cells that show which sign is the decimal one. 1.234 alone shows nothing: it may be 1234.
-_CERTAIN = {
+_SIGNS = ((".", ","), (",", "."))  # a decimal sign, and the sign between thousands
+_PLAIN = {sign: re.compile(rf"[-+]?\d*\{sign}\d+") for sign, _ in _SIGNS}
+_GROUPED = {
+    sign: re.compile(rf"[-+]?[1-9]\d{{0,2}}(\{group}\d{{3}})+(\{sign}\d*)?")
+    for sign, group in _SIGNS
+}
+# Cells that prove which sign is the decimal one. 1.234 alone proves nothing: it may be 1234.
+_PROOF = {
     sign: re.compile(
         rf"[-+]?(?![1-9]\d{{0,2}}\{sign}\d{{3}}$)\d*\{sign}\d+([eE][-+]?\d+)?"
-        rf"|[-+]?[1-9]\d{{0,2}}(\{other}\d{{3}})+\{sign}\d+"
-        rf"|[-+]?[1-9]\d{{0,2}}(\{other}\d{{3}}){{2,}}"
+        rf"|[-+]?[1-9]\d{{0,2}}(\{group}\d{{3}})+\{sign}\d+"
+        rf"|[-+]?[1-9]\d{{0,2}}(\{group}\d{{3}}){{2,}}"
     )
-    for sign, other in ((".", ","), (",", "."))
-}
-_GROUPED = {
-    sign: re.compile(rf"[-+]?[1-9]\d{{0,2}}(\{other}\d{{3}})+(\{sign}\d*)?")
-    for sign, other in ((".", ","), (",", "."))
+    for sign, group in _SIGNS
 }
 
 
@@ -165,34 +163,27 @@ class CsvFormat:
         return f"sep={self.sep!r}, decimal={self.decimal!r}{thousands}, encoding={self.encoding}"
 
 
-CSV_OPTIONS = ("sep", "decimal", "thousands", "encoding", "na_values")
-
-
 def _detect_encoding(path: Path, sample: bytes) -> str:
-    """Return the encoding of a text: by its byte order mark, else UTF-8 or Windows-1252.
-
-    Raises:
-        InputError: the bytes are no text, or mostly but not entirely UTF-8.
-    """
+    """Return the encoding of a text: by its byte order mark, else UTF-8 or Windows-1252."""
     for mark, name in _BYTE_ORDER_MARKS:
         if sample.startswith(mark):
             return name
     if b"\0" in sample:
         raise InputError(
             f"{path} is neither text nor a table file. It must be {READABLE}; UTF-16 text needs a "
-            "byte order mark or data.csv.encoding=utf-16-le."
+            "byte order mark, or data.csv.encoding=utf-16-le."
         )
-    complete = sample if len(sample) < _SAMPLE_BYTES else sample[: sample.rfind(b"\n") + 1]
-    text = complete.decode("utf-8", errors="surrogateescape")
+    # Without the last bytes, which may be a part of a character.
+    text = sample[: sample.rfind(b"\n") + 1].decode("utf-8", errors="surrogateescape")
     invalid = re.findall("[\udc80-\udcff]", text)
     if not invalid:
         return "utf-8"
-    valid = sum(not character.isascii() for character in text) - len(invalid)
-    if valid > 2 * len(invalid):
+    # Text of another encoding hardly ever forms valid characters of UTF-8.
+    if len(re.findall("[^\x00-\x7f]", text)) > 3 * len(invalid):
         line = text.count("\n", 0, text.index(invalid[0])) + 1
         raise InputError(
-            f"{path} is UTF-8, but line {line:,} contains bytes of another encoding. Save the whole "
-            "file as UTF-8."
+            f"{path} is UTF-8, but line {line:,} contains bytes of another encoding. Save the "
+            "whole file as UTF-8."
         )
     return "cp1252"
 
@@ -225,12 +216,14 @@ def _detect_delimiter(text: str) -> str:
 
 def _detect_decimal(cells: Sequence[str], sep: str) -> tuple[str, bool]:
     """Return the decimal sign, and whether the cells prove it."""
-    proofs = {sign: sum(map(bool, map(form.fullmatch, cells))) for sign, form in _CERTAIN.items()}
+    proofs, plain = (
+        {sign: sum(map(bool, map(form.fullmatch, cells))) for sign, form in forms.items()}
+        for forms in (_PROOF, _PLAIN)
+    )
     if proofs["."] != proofs[","]:
         return max(proofs, key=lambda sign: proofs[sign]), True
-    points, commas = (sum(map(bool, map(form.fullmatch, cells))) for form in (_POINT, _COMMA))
     # Between semicolons 1,234 is a decimal comma: such files come from where commas are decimal.
-    return ("," if sep != "," and commas > points else "."), False
+    return ("," if sep != "," and plain[","] > plain["."] else "."), False
 
 
 def _read_csv(
@@ -259,13 +252,12 @@ def _read_csv(
             low_memory=False,
             chunksize=rows,
         ) as parts:
-            yield from (
-                part if len(chosen) == len(file.columns) else part[chosen] for part in parts
-            )
+            all_columns = len(chosen) == len(file.columns)
+            yield from parts if all_columns else (part[chosen] for part in parts)
     except UnicodeError as error:
         raise InputError(
-            f"{file.path} is not {file.csv.encoding} throughout ({error}). Save it as UTF-8, or set "
-            "data.csv.encoding, for example to cp1252."
+            f"{file.path} is not {file.csv.encoding} throughout ({error}). Save it as UTF-8, or "
+            "set data.csv.encoding, for example to cp1252."
         ) from error
     except (*_READ_ERRORS, pandas.errors.ParserError) as error:
         reason = str(error).replace("Error tokenizing data. C error: ", "").strip()
@@ -280,7 +272,7 @@ def _open_csv(
 ) -> TableFile:
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
-        check_one_of("data.csv", key, CSV_OPTIONS)
+        check_one_of("data.csv", key, ("sep", "decimal", "thousands", "encoding", "na_values"))
     encoding = str(given.get("encoding") or _detect_encoding(path, sample))
     try:
         text = sample.decode(encoding, errors="ignore").lstrip("\ufeff")
@@ -292,11 +284,10 @@ def _open_csv(
     rows = _split_rows(text, sep)
     if not rows:
         raise InputError(f"{path} is empty: it needs a line of names and a line for each row.")
-    _check_row_lengths(path, rows, sep)
     cells = [cell for row in rows for cell in row if "." in cell or "," in cell]
     decimal, is_certain = _detect_decimal(cells, sep)
     decimal = str(given.get("decimal", decimal))
-    is_grouped = any(map(_GROUPED.get(decimal, _POINT).fullmatch, cells))
+    is_grouped = any(map(_GROUPED.get(decimal, _NUMBER).fullmatch, cells))
     thousands = given.get("thousands", {".": ",", ",": "."}.get(decimal) if is_grouped else None)
     csv_format = CsvFormat(
         sep,
@@ -310,27 +301,21 @@ def _open_csv(
     return TableFile(path, _name_columns(path, rows, header), _read_csv, csv_format)
 
 
-def _check_row_lengths(path: Path, rows: Sequence[list[str]], sep: str) -> None:
-    usual = Counter(map(len, rows)).most_common(1)[0][0]
-    for number, row in enumerate(rows, 1):
-        if len(row) != usual:
-            raise InputError(
-                f"{path}: line {number} (empty lines not counted) has {len(row)} cells, most others "
-                f"have {usual} (sep={sep!r}). Correct or remove that line; a cell that contains the "
-                "delimiter needs quotes around it. data.csv.sep sets another delimiter."
-            )
-
-
 def _name_columns(path: Path, rows: list[list[str]], header: bool | None) -> tuple[str, ...]:
     """Return the names in the first line, or numbers from 0 without a header."""
     first, below = rows[0], rows[1:]
+    if len(first) < max(map(len, rows)):
+        raise InputError(
+            f"{path}: the first line has {len(first)} cells, but others have more. Remove lines "
+            "above the table; data.csv.sep sets another delimiter."
+        )
     if header is False:
         return tuple(map(str, range(len(first))))
-    if header is None and (reason := _find_value(first, below)):
+    if header is None and (value := _find_value(first, list(zip(*below, strict=False)))):
         raise InputError(
             f"{path}: the first line ({join_names(first, 6)}) does not look like column names: "
-            f"{reason}. If it is a row, set data.header=false: the columns are then called 0, 1, 2, "
-            "... (data.target=0). If it contains names, set data.header=true."
+            f"{value}. If it is a row, set data.header=false: the columns are then called 0, 1, "
+            "2, ... (data.target=0). If it contains names, set data.header=true."
         )
     names = tuple(name or f"Unnamed: {position}" for position, name in enumerate(first))
     _check_unique(path, names)
@@ -339,21 +324,17 @@ def _name_columns(path: Path, rows: list[list[str]], header: bool | None) -> tup
     return names
 
 
-def _find_value(first: Sequence[str], below: Sequence[Sequence[str]]) -> str:
-    """Return why the first line seems to be a row rather than names; "" if it does not."""
+def _find_value(first: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
+    """Return what shows that the first line is a row rather than names; "" for names."""
     for cell in first:
         if _NUMBER.fullmatch(cell):
             return f"{cell} is a number"
-    columns = list(zip(*below, strict=True))
-    for name, cells in zip(first, columns, strict=bool(columns)):
+    for name, cells in zip(first, columns, strict=False):
         present = [cell for cell in cells if cell not in MISSING_MARKERS]
-        numbers = sum(map(bool, map(_NUMBER.fullmatch, present)))
-        if name and name not in MISSING_MARKERS and 2 * numbers > len(present):
-            return ""  # a word above numbers is a name, and so are its neighbors
-    for name, cells in zip(first, columns, strict=bool(columns)):
-        if name and name in cells:
-            return f"{name!r} appears again further down in the same column"
-    return ""
+        if name not in MISSING_MARKERS and present and all(map(_NUMBER.fullmatch, present)):
+            return ""  # a text above numbers is a name, and so are its neighbors
+    repeated = [name for name, cells in zip(first, columns, strict=False) if name and name in cells]
+    return f"{repeated[0]!r} appears again in its column" if repeated else ""
 
 
 def _check_unique(path: Path, names: Sequence[str]) -> None:
@@ -374,6 +355,10 @@ def _read_parquet(
             for batch in opened.iter_batches(batch_size=rows, columns=chosen):
                 # Without the metadata for pandas, which would make a column the index.
                 part = batch.replace_schema_metadata(None).to_pandas()
+                for name in set(text) & set(chosen):
+                    # As floats, which pandas uses for gaps, large numbers would lose digits.
+                    if pyarrow.types.is_integer(batch.schema.field(name).type):
+                        part[name] = batch.column(name).to_pandas(integer_object_nulls=True)
                 part.index += start
                 start += len(part)
                 yield part
@@ -400,10 +385,7 @@ def _open_parquet(path: Path) -> TableFile:
     return TableFile(path, names, _read_parquet)
 
 
-Arrays = NDArray[Any] | dict[str, NDArray[Any]]
-
-
-def load_arrays(path: Path) -> Arrays:
+def load_arrays(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """Read a NumPy file: the array of an .npy file, or the arrays of an .npz file by name.
 
     Raises:
@@ -417,38 +399,30 @@ def load_arrays(path: Path) -> Arrays:
         # Mapped, so that an .npy file larger than the memory can be read in chunks.
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
-    # A damaged header, archive or compressed stream raises one of many classes.
-    except (*_READ_ERRORS, *_DAMAGED_ARRAY) as error:
+    except Exception as error:  # a damaged header, archive or stream raises one of many classes
         raise InputError(
             f"{path} cannot be read as a NumPy file: {error}. Save it again with numpy.save or "
             "numpy.savez."
         ) from error
 
 
-_DAMAGED_ARRAY = (
-    ValueError, KeyError, RuntimeError, MemoryError, SyntaxError, tokenize.TokenError,
-    zipfile.BadZipFile,
-)  # fmt: skip
-
-
 def _open_arrays(path: Path) -> TableFile:
     loaded = load_arrays(path)
-    loaded = {"": loaded} if isinstance(loaded, np.ndarray) else loaded
-    arrays = {name: _as_table(path, name, array) for name, array in loaded.items()}
+    arrays = {"": loaded} if isinstance(loaded, np.ndarray) else loaded
+    arrays = {name: _to_table(path, name, array) for name, array in arrays.items()}
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
-        shown = ", ".join(f"{name} {rows}" for name, rows in lengths.items()) or "none"
+        shown = join_names([f"{name} {rows}" for name, rows in lengths.items()]) or "none"
         raise InputError(
             f"the arrays of {path} must have the same number of rows; their numbers are: {shown}."
         )
-    wide = [name for name, array in arrays.items() if array.shape[1] > 1]
+    wide = sum(array.shape[1] > 1 for array in arrays.values())
     columns: list[str] = []
     for name, array in arrays.items():
-        numbers = map(str, range(array.shape[1]))
-        # A single wide array is the table: its columns are called 0, 1, 2, ...
-        columns += [name] if name not in wide and name else [
-            f"{name} {number}" if len(wide) > 1 else number for number in numbers
-        ]  # fmt: skip
+        # The columns of a single wide array are called 0, 1, 2, ...
+        prefix = f"{name} " if wide > 1 else ""
+        numbers = [f"{prefix}{number}" for number in range(array.shape[1])]
+        columns += [name] if name and len(numbers) == 1 else numbers
     _check_unique(path, columns)
 
     def read_arrays(
@@ -465,7 +439,7 @@ def _open_arrays(path: Path) -> TableFile:
     return TableFile(path, tuple(columns), read_arrays)
 
 
-def _as_table(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+def _to_table(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return the array as (rows, columns) in the byte order of this machine."""
     if array.ndim not in (1, 2) or 0 in array.shape or array.dtype.kind in "cV":
         raise InputError(
@@ -477,6 +451,11 @@ def _as_table(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
         array = np.char.decode(array, "utf-8")
     return array.astype(array.dtype.newbyteorder("="), copy=False).reshape(len(array), -1)
 
+
+_BINARY_FORMATS: tuple[tuple[bytes, tuple[str, ...], Callable[[Path], TableFile]], ...] = (
+    (b"PAR1", (".parquet", ".pq"), _open_parquet),
+    (b"\x93NUMPY", (".npy",), _open_arrays),
+)
 
 _OTHER_FORMATS = (
     (b"{", "JSON; save it as CSV"),
@@ -505,18 +484,16 @@ def open_table(
     """
     path = Path(path).expanduser()
     ending, sample = path.suffix.lower(), _read_sample(path)
-    contents = [
-        (b"PAR1", (".parquet", ".pq"), _open_parquet),
-        (b"\x93NUMPY", (".npy",), _open_arrays),
-    ]
-    for mark, endings, opener in [*contents, (b"PK\x03\x04", (".npz",), _open_arrays)]:
-        if sample.startswith(mark) and ending in endings:
+    for mark, endings, opener in _BINARY_FORMATS:
+        if sample.startswith(mark) and (ending in endings or ending not in READABLE_ENDINGS):
             return opener(path)
-        if ending in endings or (sample.startswith(mark) and mark != b"PK\x03\x04"):
+        if sample.startswith(mark) or ending in endings:
             raise InputError(
-                f"{path} ends in {ending or 'nothing'}, but its content is of another format. Name "
-                f"it by its format ({READABLE}), or write it again."
+                f"{path} ends in {ending}, but its content is of another format. Name it by its "
+                f"format ({READABLE}), or write it again."
             )
+    if ending == ".npz":
+        return _open_arrays(path)
     for mark, description in _OTHER_FORMATS:
         if sample.lstrip().startswith(mark):
             raise InputError(f"{path} is {description}. Tables are read from {READABLE}.")
@@ -527,12 +504,12 @@ def _read_sample(path: Path) -> bytes:
     """Return the first bytes of a file, decompressed."""
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError):  # a name that no file can have
+    except OSError:  # a name that no file can have
         is_file = is_folder = False
     if is_folder:
         raise InputError(
-            f"{path} is a folder; a table is one file ({READABLE}). A folder of images is read with "
-            "data=images."
+            f"{path} is a folder; a table is one file ({READABLE}). A folder of images is read "
+            "with data=images."
         )
     if not is_file:
         raise InputError(f"there is no file {path} (relative to {Path.cwd()}).")

@@ -99,21 +99,22 @@ class TargetInference:
                 "one, or set data.task=regression to predict numbers."
             )
         self.names, self._task, self._path, self._decimal = tuple(names), task, path, decimal
-        self.has_classes = len(names) == 1 and task != "regression"
-        if self.has_classes and task is None:
-            self.has_classes = _look_like_classes(names[0], head[names[0]], decimal)
-        missing: frozenset[str] = frozenset()
-        if self.has_classes:
-            missing = _find_missing_labels(factorize_texts(head[names[0]])[1], decimal)
+        self._index: CategoryIndex | None = None
+        self._parts: list[Numbers] = []
+        cells = head[names[0]]
+        has_classes = task not in (None, "regression")
+        if len(names) == 1 and task is None:
+            has_classes = _look_like_classes(names[0], cells, decimal)
+        if has_classes:
+            missing = _find_missing_labels(factorize_texts(cells)[1], decimal)
+            self._index = CategoryIndex(cells, missing)
         else:
             warn_merged_numbers(_encode_numbers(head, names, decimal), names, "the target")
-        self._index = CategoryIndex(missing)
-        self._parts: list[Numbers] = []
 
     @property
     def text_names(self) -> tuple[str, ...]:
         """Targets to read as text: classes keep their names."""
-        return self.names if self.has_classes else ()
+        return self.names if self._index is not None else ()
 
     def encode(self, frame: Frame) -> Numbers:
         """Return the targets of raw rows, float32 (rows, targets); NaN where one is missing.
@@ -121,7 +122,7 @@ class TargetInference:
         Raises:
             InputError: a cell is no finite number, and numbers are to be predicted.
         """
-        if self.has_classes:
+        if self._index is not None:
             return self._index.encode(frame[self.names[0]]).astype(np.float32).reshape(-1, 1)
         return _encode_numbers(frame, self.names, self._decimal).astype(np.float32)
 
@@ -137,29 +138,21 @@ class TargetInference:
         """
         encoded = np.concatenate(self._parts)
         self._parts.clear()
-        if self.has_classes:
+        if self._index is not None:
             codes = encoded[:, 0].astype(np.int64)
+            texts = ["", *self._index.codes]
             # Dropped rows may have had labels that no other row has.
-            labels = [label for label, code in self._index.codes.items() if (codes == code).any()]
-            if self._task is not None or self._may_be_classes(labels, len(codes)):
+            labels = [texts[code] for code in np.unique(codes)]
+            numbers = _parse_labels(labels, self._decimal)
+            # A file in the order of its target has few different numbers at first.
+            if self._task is not None or _are_classes(numbers):
                 return self._finish_classes(labels, codes)
-            table = np.concatenate(
-                [[np.nan], _parse_labels(list(self._index.codes), self._decimal)]
-            )
+            table = _parse_labels(texts, self._decimal)
             encoded = table[codes].astype(np.float32).reshape(-1, 1)
         for name, values in zip(self.names, encoded.T, strict=True):
             if (values == values[0]).all():
                 self._reject_constant(name, f"{values[0]:g}", len(values))
-        encoder = TargetEncoder(self.names, (), self._decimal)
-        return "regression", torch.from_numpy(encoded), encoder
-
-    def _may_be_classes(self, labels: Sequence[str], rows: int) -> bool:
-        """Return whether labels are texts or a few whole numbers: a sorted file has few at first."""
-        values = _parse_labels(labels, self._decimal)
-        if np.isnan(values).any():
-            return True
-        limit = min(_MAX_NUMERIC_CLASSES, max(2, rows / 2))
-        return not (values % 1).any() and len(np.unique(values)) <= limit
+        return "regression", torch.from_numpy(encoded), TargetEncoder(self.names, (), self._decimal)
 
     def _finish_classes(
         self, labels: Sequence[str], codes: Numbers
@@ -170,8 +163,8 @@ class TargetInference:
         if len(names) > max(rows / 2, min(20, rows - 1)):
             raise InputError(
                 f"the target {name!r} has {len(names):,} different values in {rows:,} rows "
-                f"({join_names(labels[:3])}, ...), but each class needs several rows. Choose another "
-                "target, or add rows; data.task=regression predicts numbers."
+                f"({join_names(labels[:3])}, ...), but each class needs several rows. Choose "
+                "another target, or add rows; data.task=regression predicts numbers."
             )
         task: Task = "binary" if self._task == "binary" else "multiclass"
         if self._task in (None, "classification"):
@@ -192,7 +185,8 @@ class TargetInference:
                 "these cells and set data.missing=drop."
             )
         positions = {label: position for position, label in enumerate(names)}
-        order = np.array([0, *(positions.get(label, 0) for label in self._index.codes)])
+        order = np.zeros(codes.max() + 1, np.int64)
+        order[np.unique(codes)] = [positions[label] for label in labels]
         encoder = TargetEncoder(self.names, tuple(names), self._decimal)
         return task, torch.from_numpy(order[codes]), encoder
 
@@ -223,20 +217,21 @@ def _encode_numbers(frame: Frame, names: Sequence[str], decimal: str) -> Numbers
 
 def _look_like_classes(name: str, cells: Cells, decimal: str) -> bool:
     """Return whether the first cells of a target are texts or a few whole numbers."""
-    from pandas.api.types import is_datetime64_any_dtype
-
-    kind = (
-        "date" if is_datetime64_any_dtype(cells.dtype) else infer_column(name, cells, decimal).kind
-    )
+    kind = infer_column(name, cells, decimal).kind
     if kind == "date":
         raise InputError(
             f"the target {name!r} contains dates, and a network predicts numbers or classes. Turn "
             "it into a number first, such as the number of days until then."
         )
-    if kind != "number" and not is_typed(cells):
+    if kind == "boolean" or (kind == "category" and not is_typed(cells)):
+        # Digits with leading zeros are classes, too.
         return True
-    values, _ = parse_numbers(cells, decimal)
-    values = values[np.isfinite(values)]
-    if kind == "boolean" or not len(values):
+    numbers = parse_numbers(cells, decimal)[0]
+    return _are_classes(numbers[np.isfinite(numbers)])
+
+
+def _are_classes(numbers: Numbers) -> bool:
+    """Return whether labels are classes: texts (NaN as numbers), or a few whole numbers."""
+    if np.isnan(numbers).any() or not len(numbers):
         return True
-    return not (values % 1).any() and len(np.unique(values)) <= _MAX_NUMERIC_CLASSES
+    return not (numbers % 1).any() and len(np.unique(numbers)) <= _MAX_NUMERIC_CLASSES

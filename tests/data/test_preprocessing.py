@@ -179,7 +179,9 @@ def test_columns_of_times_accept_texts_times_and_hours():
     assert encoder.text_names == ("start",)
     for cells in (["14:30"], [time(14, 30)], [14.5]):
         assert encoder.transform(pd.DataFrame({"start": cells})).tolist() == [[14.5]]
-    with pytest.raises(InputError, match=r"'start' holds times of day, but not in row 1 \('late'"):
+    with pytest.raises(
+        InputError, match=r"'start' contains times of day, but not in row 1 \('late'"
+    ):
         encoder.transform(pd.DataFrame({"start": ["late"]}))
 
 
@@ -210,7 +212,7 @@ def test_unknown_categories_are_zeros_or_rejected():
     unknown = frame(color="pink", town="Atlantis")
     assert ENCODER.transform(unknown)[0, 2:6].tolist() == [0, 0, 0, 0]
     with pytest.raises(
-        InputError, match=r"'color' holds categories seen in training.*row 1 \('pink'\)"
+        InputError, match=r"'color' contains categories seen in training.*row 1 \('pink'\)"
     ):
         ENCODER.transform(unknown, unknown="error")
 
@@ -252,11 +254,11 @@ def test_numbers_stay_as_they_are():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"age": "tall"}, r"column 'age' holds numbers, but not in row 1 \('tall'\)"),
-        ({"age": np.inf}, r"'age' holds finite numbers, but not in row 1 \('inf'\)"),
-        ({"age": 1e60}, r"'age' holds finite numbers, but not in row 1 \('1e\+60'\)"),
-        ({"member": "maybe"}, r"'member' holds no and yes, but not in row 1 \('maybe'\)"),
-        ({"born": "31.02.2000"}, r"'born' holds dates .*, but not in row 1 \('31\.02\.2000'\)"),
+        ({"age": "tall"}, r"column 'age' contains numbers, but not in row 1 \('tall'\)"),
+        ({"age": np.inf}, r"'age' contains finite numbers, but not in row 1 \('inf'\)"),
+        ({"age": 1e60}, r"'age' contains finite numbers, but not in row 1 \('1e\+60'\)"),
+        ({"member": "maybe"}, r"'member' contains no and yes, but not in row 1 \('maybe'\)"),
+        ({"born": "31.02.2000"}, r"'born' contains dates .*, but not in row 1 \('31\.02\.2000'\)"),
     ],
 )
 def test_cells_of_another_kind_are_rejected_by_row(changed, message):

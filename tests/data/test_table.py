@@ -96,7 +96,7 @@ def test_rows_with_missing_cells_are_rejected_dropped_or_imputed(fruit, caplog):
 
 def test_missing_targets_are_never_imputed(fruit):
     file = with_rows(fruit, "2.5,red,1.0,")
-    with pytest.raises(InputError, match="the target 'kind' has empty cells: row 61"):
+    with pytest.raises(InputError, match="the column 'kind' has empty cells: row 61"):
         Table(file, "kind").load(0)
     for missing in ("drop", "impute"):
         assert len(Table(file, "kind", missing=missing).load(0)) == 60
