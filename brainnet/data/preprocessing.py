@@ -313,8 +313,11 @@ def encode_columns(
     ]
     with np.errstate(over="ignore"):
         if plain:  # all at once, because asking pandas for each of many columns is slow
-            values = frame[[columns[position].name for position in plain]].to_numpy()
-            encoded[:, [starts[position] for position in plain]] = values
+            values = frame[[columns[position].name for position in plain]].to_numpy(np.float32)
+            if len(plain) == len(columns):
+                encoded = values
+            else:
+                encoded[:, [starts[position] for position in plain]] = values
         for position in sorted(set(range(len(columns))) - set(plain)):
             column = columns[position]
             for offset, part in enumerate(encode(column, frame[column.name])):
@@ -432,10 +435,8 @@ class TableEncoder:
 
     def expand(self, encoded: Numbers) -> Numbers:
         """Return the inputs (rows, inputs) for the result of `encode`: codes become one-hot."""
-        if len(self.names) == encoded.shape[1]:
-            single = [c for c in self.columns if c.kind == "category" and not c.is_embedded]
-            if not single:
-                return encoded
+        if not any(column.kind == "category" and not column.is_embedded for column in self.columns):
+            return encoded
         inputs = np.zeros((len(encoded), len(self.names)), np.float32)
         source = target = 0
         for column in self.columns:

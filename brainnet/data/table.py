@@ -216,7 +216,8 @@ class Table:
         dropped = self._read(file, columns, answers, buffer)
         encoder, positions = columns.finish()
         task, labels, target_encoder = answers.finish()
-        buffer.convert(lambda rows: encoder.expand(rows[:, positions]), len(encoder.names))
+        if encoder.names != columns.draft.names:
+            buffer.convert(lambda rows: encoder.expand(rows[:, positions]), len(encoder.names))
         parts, targets = [buffer.rows], [labels]
         for key, path in (("validation", self.validation_path), ("test", self.test_path)):
             before = buffer.rows
