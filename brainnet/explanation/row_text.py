@@ -280,7 +280,7 @@ def _format_neighbors(explanation: RowExplanation) -> Iterator[str]:
     farthest = max(each.distance for each in neighbors)
     for each in neighbors:
         bar = draw_bar(each.distance / farthest if farthest > 0 else 0.0, width=10)
-        name = f"{f'row {each.row}':<12}{clip_text(each.target, 20):<20}"
+        name = f"{f'row {each.row}':<12}{clip_text(each.target, 18):<18}"
         yield f"  {name}  {bar}  distance {format_number(each.distance, 2)}"
     yield "Distances are between scaled inputs."
     if prediction.classes:
