@@ -19,7 +19,7 @@ from brainnet.cli.options import load_named_run
 from brainnet.concepts import CONCEPTS, Concept, find_concept
 from brainnet.errors import InputError, find_nearest
 from brainnet.explanation.explanation import Explanation, explain
-from brainnet.explanation.worked_example_text import STORY, describe_concept
+from brainnet.explanation.worked_example import STORY, describe_concept
 from brainnet.observation import tags
 from brainnet.observation.tags import Tag
 

@@ -8,174 +8,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept, find_concept
-from brainnet.explanation.worked_example_text import (
-    STORY,
-    describe_concept,
-    draw_bar,
-    format_number,
-)
+from brainnet.explanation.formatting import draw_bar, format_number
+from brainnet.explanation.worked_example import STORY, describe_concept
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from brainnet.structure.forward_pass import ForwardPass, LayerPass
     from brainnet.structure.layer import Layer
     from brainnet.structure.network import Network
     from brainnet.structure.neuron import Neuron
 
+_WIDTH = 80
 
-STRONGEST = 5  # connections told of one neuron
-
-
-def title_of(part: object, concept: Concept) -> str:
-    """What a live object is called: a neuron by its number, a layer by its name."""
-    if concept is concepts.NEURONS:
-        return f"neuron {cast('Neuron', part).index}"
-    if concept is concepts.LAYERS:
-        return "network" if hasattr(part, "layers") else cast("Layer", part).name
-    return concept.name if concept is concepts.FORWARD_PASS else type(part).__name__
-
-
-def lines_of(part: object, concept: Concept) -> Iterable[str]:
-    """The numbers of a live object that embodies a concept; lines as in `Explanation`."""
-    if concept is concepts.NEURONS:
-        return _neuron(cast("Neuron", part))
-    if concept is concepts.LAYERS and hasattr(part, "layers"):
-        return _network(cast("Network", part))
-    if concept is concepts.LAYERS:
-        return _layer(cast("Layer", part))
-    if concept is concepts.FORWARD_PASS:
-        return _thought(cast("ForwardPass", part))
-    return [f"  {line}" for line in str(part).splitlines()]
-
-
-def _tendency(bias: float) -> str:
-    """A bias in a word."""
-    word = "jumpy" if bias > 0 else "calm" if bias < 0 else "without a tendency"
-    return f"{format_number(bias, 3)}, {word}"
-
-
-def _neuron(neuron: "Neuron") -> Iterator[str]:
-    """The connections a neuron listens to most, its bias, and what it says to silence."""
-    weights, bias = neuron.weights.detach(), neuron.bias
-    inputs = len(weights)
-    strongest = weights.abs().argsort(descending=True, stable=True)[:STRONGEST].tolist()
-    largest = abs(weights[strongest[0]].item()) or 1.0  # every weight may be zero
-    most = "" if inputs <= STRONGEST else f"; the {STRONGEST} it listens to most"
-    yield f"It has {_count(inputs, 'input')}{most}:"
-    for i in strongest:
-        weight = weights[i].item()
-        yield f"  input {i:<5} weight {format_number(weight, 3):>7}  {draw_bar(abs(weight) / largest)}"
-    tendency = "none" if bias is None else _tendency(bias.item())
-    answer = neuron(weights.new_zeros(1, inputs)).item()
-    yield f"Its bias: {tendency}. When no signal comes in at all it answers {format_number(answer, 3)}."
-
-
-def _layer(layer: "Layer") -> Iterator[str]:
-    """The sizes of a layer, its strongest connection, its jumpiest and its calmest neuron."""
-    weights = layer.weights.value.detach()
-    learned = sum(parameter.numel() for parameter in layer.parameters())
-    yield (
-        f"It has {_count(layer.inputs, 'input')} and {_count(layer.neurons, 'neuron')}, and "
-        f"{learned:,} numbers that learn."
-    )
-    neuron, source = divmod(int(weights.abs().argmax()), layer.inputs)
-    strongest = format_number(weights[neuron, source].item(), 3)
-    yield f"  strongest connection  input {source} → neuron {neuron}, weight {strongest}"
-    if layer.bias is None:
-        yield "  no biases"
-        return
-    biases = layer.bias.value.detach()
-    for title, index in (("highest bias", biases.argmax()), ("lowest bias", biases.argmin())):
-        yield f"  {title:20}  neuron {int(index)}, {_tendency(biases[index].item())}"
-
-
-def _network(network: "Network") -> Iterator[str]:
-    """Every layer with its sizes."""
-    total = sum(parameter.numel() for parameter in network.parameters())
-    sizes = " → ".join(map(str, network.sizes))
-    yield f"From the senses to the answer {sizes} cells, with {total:,} numbers that learn:"
-    for embedding in network.embeddings or ():
-        yield (
-            f"  {embedding.name:10} {_count(embedding.codes, 'code')} looked up → "
-            f"{_count(embedding.neurons, 'signal')}, {embedding.value.numel():,} numbers"
-        )
-    for layer in cast("list[Layer]", network.layers):
-        learned = sum(parameter.numel() for parameter in layer.parameters())
-        yield (
-            f"  {layer.name:10} {_count(layer.inputs, 'input')} → "
-            f"{_count(layer.neurons, 'neuron')}, {learned:,} numbers"
-        )
-
-
-def _thought(thought: "ForwardPass") -> Iterator[str]:
-    """How each layer reacted to the first row, and how its loudest neuron came to its answer."""
-    rows = len(thought.inputs) if thought.inputs.ndim > 1 else 1
-    if rows == 0:
-        yield "No row came in."
-        return
-    if rows > 1:
-        yield f"The first of {rows} rows:"
-    for layer in thought.layers:
-        yield from _layer_pass(layer)
-    answer = _first_row(thought.output)
-    largest = int(answer.argmax())
-    yield (
-        f"The answer has {_count(len(answer), 'number')}; the largest is number {largest}, "
-        f"{format_number(answer[largest].item(), 3)}."
-    )
-
-
-def _layer_pass(layer: "LayerPass") -> Iterator[str]:
-    output = _first_row(layer.output)
-    yield f"  {layer.name}, {_count(len(output), 'neuron')}{_reactions(layer, output)}"
-    loudest = int(output.argmax())
-    yield f"    neuron {loudest} answers most, {format_number(output[loudest].item(), 3)}"
-    looked_up = getattr(layer.info.module, "concept", None) is concepts.WEIGHTS  # no sum at all
-    dense = layer.info.weights.ndim == 2 and layer.inputs.ndim <= 2  # and one row is one sum
-    if dense and not looked_up:
-        yield f"      its sum: {_sum(layer, loudest)}"
-
-
-def _reactions(layer: "LayerPass", output: "Tensor") -> str:
-    """How many neurons keep quiet and how many fire, where there is an activation at all."""
-    if layer.output is layer.pre_activation:
-        return ""
-    quiet, firing = int((output == 0).sum()), int((output != 0).sum())
-    if getattr(layer.info.activation, "concept", None) is concepts.ACTIVATION_FUNCTION:
-        full, between = int((output == 1).sum()), int(((output > 0) & (output < 1)).sum())
-        return f": {quiet} quiet, {between} on the ramp, {full} fully firing"
-    return f": {quiet} quiet, {firing} answering"
-
-
-def _sum(layer: "LayerPass", neuron: int) -> str:
-    """The sum of one neuron: its two largest products, the others together, and the bias."""
-    place = layer.info
-    products = place.weights[neuron].detach() * _first_row(layer.inputs)
-    largest = products.abs().argsort(descending=True, stable=True)[:2].tolist()
-    total = _first_row(layer.pre_activation)[neuron].item()
-    bias = 0.0 if place.bias is None else place.bias[neuron].item()
-    others = total - bias - sum(products[i].item() for i in largest)
-    terms = [f"{format_number(products[i].item())} (input {i})" for i in largest]
-    terms += [f"{format_number(others)} (others)"] if len(products) > len(largest) else []
-    terms += [] if place.bias is None else [f"{format_number(bias)} (bias)"]
-    return f"{' + '.join(terms)} = {format_number(total)}".replace("+ -", "- ")
-
-
-def _first_row(values: "Tensor") -> "Tensor":
-    """The numbers of the first row, whatever shape the batch has."""
-    values = values.detach()
-    return values if values.ndim == 1 else values[0].flatten()
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-WIDTH = 80
+_MAX_INPUTS = 5
 
 IN_SHORT: dict[Concept, str] = {
-    concepts.LAYERS: "stages: taking in, recognising, understanding",
+    concepts.LAYERS: "stages: taking in, recognizing, understanding",
     concepts.NEURONS: "collect signals and fire when these are strong enough",
     concepts.WEIGHTS: "how much attention each signal gets",
     concepts.BIASES: "a tendency of its own: jumpy or calm",
@@ -188,10 +37,12 @@ IN_SHORT: dict[Concept, str] = {
     concepts.LEARNING_RATE: "the size of the step",
 }
 
+"""Each concept in a few words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of an explanation under a heading of its own; `lines` are as in `Explanation`."""
+    """A part of an explanation with a heading; `lines` are as in `Explanation`."""
 
     heading: str
     lines: tuple[str, ...]
@@ -199,14 +50,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
-    """What there is to say about one thing; `print` shows it, and so does a notebook.
+    """An explanation, which `print` and notebooks display.
 
     Attributes:
         title: what is explained.
-        concept: the concept that it is or embodies; None for the overview of all.
-        text: the explanation in prose, one string per paragraph.
-        lines: the numbers: a line that begins with a space is set as it stands, others are prose.
-        sections: more of them, under headings.
+        concept: the concept that it belongs to; None for the overview of all concepts.
+        text: prose, one string per paragraph.
+        lines: numbers. Lines that begin with a space are preformatted, others are prose.
+        sections: further lines with headings.
     """
 
     title: str
@@ -226,36 +77,34 @@ class Explanation:
 
     __repr__ = __str__
 
-    def markdown(self) -> str:
-        """The same as Markdown, with the numbers in code blocks."""
-        parts = [f"### {self.title}", *self.text, *_in_markdown(self.lines)]
+    def to_markdown(self) -> str:
+        """Convert to Markdown, with the preformatted lines in code blocks."""
+        parts = [f"### {self.title}", *self.text, *_convert_to_markdown(self.lines)]
         for section in self.sections:
-            parts += [f"#### {section.heading}", *_in_markdown(section.lines)]
+            parts += [f"#### {section.heading}", *_convert_to_markdown(section.lines)]
         return "\n\n".join(parts)
 
-    _repr_markdown_ = markdown  # what a notebook asks for
+    # The method that notebooks call.
+    _repr_markdown_ = to_markdown
 
 
 def explain(
-    thing: object = None,
-    concept: str | Concept | None = None,
-    *,
-    row: Any = None,
+    thing: object = None, concept: str | Concept | None = None, *, row: Any = None
 ) -> Explanation:
-    """Tell what something is, in words and numbers.
+    """Explain a concept, a part of a network, or a trained network.
 
     Args:
         thing: the name of a concept, as in `explain("weights")`; a neuron, a layer, a network, a
-            forward pass (`explain(network.trace(inputs))`) or anything else that embodies a
-            concept, with numbers of its own; a trained network (`brainnet.load(RUN)`); None for all
-            eleven concepts.
-        concept: of a trained network: one of the eleven, with the numbers of its run.
-        row: of a trained network: why this row got its answer. The number of a row of the run's
-            data, from 0, or a raw row: a list of values, a mapping of columns, a DataFrame.
+            forward pass (`explain(network.trace(inputs))`) or another object with a concept, which
+            is explained with its numbers; a trained network (`brainnet.load(RUN)`); or None for an
+            overview of all concepts.
+        concept: for a trained network: the concept to explain with the numbers of its run.
+        row: for a trained network: the row whose prediction is explained. An index of the run's
+            data, or a raw row: a list of values, a mapping of columns, a DataFrame.
 
     Raises:
-        InputError: no concept has that name, or there is no such row.
-        TypeError: the thing embodies no concept, or knows no rows.
+        InputError: unknown concept, or the row does not exist.
+        TypeError: the object has no concept, or no rows.
 
     Example:
         >>> explain("learning rate").text[0]
@@ -263,79 +112,73 @@ def explain(
         >>> print(explain("loss").lines[1])
           loss = -ln 0.214 = 1.543
     """
-    own = getattr(thing, "explanation", None)
-    if callable(own) and not isinstance(thing, type):
-        told: Explanation = own(concept, row=row)
-        return told
+    method = getattr(thing, "explanation", None)
+    if callable(method) and not isinstance(thing, type):
+        explanation: Explanation = method(concept, row=row)
+        return explanation
     if concept is not None or row is not None:
         raise TypeError(
-            "concept and row are asked of a trained network: explain(brainnet.load(RUN), row=3); "
-            f"got {type(thing).__name__}."
+            "concept and row need a trained network: explain(brainnet.load(RUN), row=3); got "
+            f"{type(thing).__name__}."
         )
     if thing is None:
-        return _overview()
-    if isinstance(thing, str):
-        return _explain_concept(find_concept(thing))
-    if isinstance(thing, Concept):
-        return _explain_concept(thing)
-    embodied = getattr(thing, "concept", None)
-    if not isinstance(embodied, Concept):
+        return _build_overview()
+    if isinstance(thing, str | Concept):
+        return _explain_concept(find_concept(thing) if isinstance(thing, str) else thing)
+    own_concept = getattr(thing, "concept", None)
+    if not isinstance(own_concept, Concept):
         raise TypeError(
-            "explain tells of a concept's name, a neuron, a layer, a network, a forward pass, a "
-            f"trained network or another part of brainnet; got {type(thing).__name__}. For a model "
-            "of another make, explain its forward pass: "
+            "explain needs the name of a concept, a neuron, a layer, a network, a forward pass, a "
+            f"trained network or another part of brainnet; got {type(thing).__name__}. For another "
+            "model, explain its forward pass: "
             "explain(brainnet.structure.forward_pass.trace(model, x))."
         )
     if isinstance(thing, type):
-        return _explain_concept(embodied)
-    return Explanation(
-        title_of(thing, embodied),
-        embodied,
-        (embodied.definition,),
-        tuple(lines_of(thing, embodied)),
-    )
+        return _explain_concept(own_concept)
+    title, lines = _describe_object(thing, own_concept)
+    return Explanation(title, own_concept, (own_concept.definition,), tuple(lines))
 
 
-def wrap_text(*lines: str, width: int = WIDTH) -> list[str]:
-    """Prose broken to a width; lines that begin with a space stay as they are.
+def wrap_text(*lines: str, width: int = _WIDTH) -> list[str]:
+    """Wrap prose to a width; lines that begin with a space are not changed.
 
     Example:
-        >>> wrapped("one two three", "  1 + 2 = 3", width=8)
+        >>> wrap_text("one two three", "  1 + 2 = 3", width=8)
         ['one two', 'three', '  1 + 2 = 3']
     """
-    broken = []
+    wrapped = []
     for line in lines:
-        broken += (
-            [line] if _stands(line) else textwrap.wrap(line, width, break_on_hyphens=False) or [""]
-        )
-    return broken
+        if _is_preformatted(line):
+            wrapped.append(line)
+        else:
+            wrapped += textwrap.wrap(line, width, break_on_hyphens=False) or [""]
+    return wrapped
 
 
-def _in_markdown(lines: tuple[str, ...]) -> Iterator[str]:
-    """Prose as it is, and what is set as it stands in code blocks."""
-    for as_it_stands, part in groupby(lines, key=_stands):
-        if as_it_stands:
-            block = textwrap.dedent("\n".join(part))
+def _convert_to_markdown(lines: tuple[str, ...]) -> Iterator[str]:
+    for is_preformatted, group in groupby(lines, key=_is_preformatted):
+        if is_preformatted:
+            block = textwrap.dedent("\n".join(group))
             yield f"```\n{block}\n```"
         else:
-            yield " ".join(part)
+            yield " ".join(group)
 
 
-def _stands(line: str) -> bool:
+def _is_preformatted(line: str) -> bool:
     return line.startswith(" ")
 
 
-def _overview() -> Explanation:
+def _build_overview() -> Explanation:
     lines: list[str] = []
     for group in GROUPS:
         members = [concept for concept in CONCEPTS if concept.group == group]
         lines += [f"The {group}:"]
         lines += [f"  {concept.name:20} {IN_SHORT[concept]}" for concept in members]
-    told = (
-        "A neural network, explained by what a brain does: six things it is made of, and five "
-        'by which it learns. explain("weights") tells more.'
+    text = (
+        "A neural network, explained by what a brain does: six things it is made of, and five by "
+        'which it learns. explain("weights") explains one of them.'
     )
-    return Explanation("brainnet", None, (told,), tuple(lines))
+    return Explanation("brainnet", None, (text,), tuple(lines))
 
 
 def _explain_concept(concept: Concept) -> Explanation:
@@ -348,3 +191,135 @@ def _explain_concept(concept: Concept) -> Explanation:
         f"For example: {STORY}",
     )
     return Explanation(concept.name, concept, text, describe_concept(concept))
+
+
+def _describe_object(thing: object, concept: Concept) -> tuple[str, Iterable[str]]:
+    """Return the title and the lines of an object that implements a concept."""
+    if concept is concepts.NEURONS:
+        neuron = cast("Neuron", thing)
+        return f"neuron {neuron.index}", _describe_neuron(neuron)
+    if concept is concepts.LAYERS and hasattr(thing, "layers"):
+        return "network", _describe_network(cast("Network", thing))
+    if concept is concepts.LAYERS:
+        layer = cast("Layer", thing)
+        return layer.name, _describe_layer(layer)
+    if concept is concepts.FORWARD_PASS:
+        return concept.name, _describe_forward_pass(cast("ForwardPass", thing))
+    return type(thing).__name__, [f"  {line}" for line in str(thing).splitlines()]
+
+
+def _describe_neuron(neuron: "Neuron") -> Iterator[str]:
+    weights, bias = neuron.weights.detach(), neuron.bias
+    strongest = weights.abs().argsort(descending=True, stable=True)[:_MAX_INPUTS].tolist()
+    largest = abs(weights[strongest[0]].item()) or 1.0
+    selection = f"; the {_MAX_INPUTS} strongest" if len(weights) > _MAX_INPUTS else ""
+    yield f"It has {_count(len(weights), 'input')}{selection}:"
+    for i in strongest:
+        weight = weights[i].item()
+        bar = draw_bar(abs(weight) / largest)
+        yield f"  input {i:<5} weight {format_number(weight, 3):>7}  {bar}"
+    bias_text = "none" if bias is None else _describe_bias(bias.item())
+    output = neuron(weights.new_zeros(1, len(weights))).item()
+    yield f"Its bias: {bias_text}. If all inputs are 0, its output is {format_number(output, 3)}."
+
+
+def _describe_bias(bias: float) -> str:
+    effect = "jumpy" if bias > 0 else "calm" if bias < 0 else "neutral"
+    return f"{format_number(bias, 3)}, {effect}"
+
+
+def _describe_layer(layer: "Layer") -> Iterator[str]:
+    weights = layer.weights.value.detach()
+    yield (
+        f"It has {_count(layer.inputs, 'input')}, {_count(layer.neurons, 'neuron')} and "
+        f"{_count_parameters(layer)}."
+    )
+    neuron, source = divmod(int(weights.abs().argmax()), layer.inputs)
+    strongest = format_number(weights[neuron, source].item(), 3)
+    yield f"  strongest connection  input {source} → neuron {neuron}, weight {strongest}"
+    if layer.bias is None:
+        yield "  no biases"
+        return
+    biases = layer.bias.value.detach()
+    for title, index in (("highest bias", biases.argmax()), ("lowest bias", biases.argmin())):
+        yield f"  {title:20}  neuron {int(index)}, {_describe_bias(biases[index].item())}"
+
+
+def _describe_network(network: "Network") -> Iterator[str]:
+    sizes = " → ".join(map(str, network.sizes))
+    yield f"From the inputs to the outputs {sizes}, with {_count_parameters(network)}:"
+    for embedding in network.embeddings or ():
+        yield (
+            f"  {embedding.name:10} {_count(embedding.codes, 'code')} → "
+            f"{_count(embedding.neurons, 'output')}, {_count_parameters(embedding)}"
+        )
+    for layer in cast("list[Layer]", network.layers):
+        yield (
+            f"  {layer.name:10} {_count(layer.inputs, 'input')} → "
+            f"{_count(layer.neurons, 'neuron')}, {_count_parameters(layer)}"
+        )
+
+
+def _describe_forward_pass(forward_pass: "ForwardPass") -> Iterator[str]:
+    """Describe the outputs of each layer for the first row."""
+    rows = len(forward_pass.inputs) if forward_pass.inputs.ndim > 1 else 1
+    if rows == 0:
+        yield "The batch is empty."
+        return
+    if rows > 1:
+        yield f"The first of {rows} rows:"
+    for layer in forward_pass.layers:
+        yield from _describe_layer_pass(layer)
+    output = _get_first_row(forward_pass.output)
+    largest = int(output.argmax())
+    yield (
+        f"The output has {_count(len(output), 'number')}; the largest is number {largest}, "
+        f"{format_number(output[largest].item(), 3)}."
+    )
+
+
+def _describe_layer_pass(layer: "LayerPass") -> Iterator[str]:
+    output = _get_first_row(layer.output)
+    counts = ""
+    if layer.output is not layer.pre_activation:
+        silent = int((output == 0).sum())
+        counts = f": {silent} silent, {len(output) - silent} active"
+        if getattr(layer.info.activation, "concept", None) is concepts.ACTIVATION_FUNCTION:
+            firing = int((output == 1).sum())
+            ramp = int(((output > 0) & (output < 1)).sum())
+            counts = f": {silent} silent, {ramp} on the ramp, {firing} fully firing"
+    yield f"  {layer.name}, {_count(len(output), 'neuron')}{counts}"
+    largest = int(output.argmax())
+    yield f"    largest output: neuron {largest}, {format_number(output[largest].item(), 3)}"
+    # Embeddings compute no sums, and a neuron of a convolution computes several.
+    is_embedding = getattr(layer.info.module, "concept", None) is concepts.WEIGHTS
+    is_dense = layer.info.weights.ndim == 2 and layer.inputs.ndim <= 2
+    if is_dense and not is_embedding:
+        yield f"      its sum: {_format_sum(layer, largest)}"
+
+
+def _format_sum(layer: "LayerPass", neuron: int) -> str:
+    """Format a weighted sum: its two largest products, all others together, and the bias."""
+    weights, bias = layer.info.weights.detach(), layer.info.bias
+    products = weights[neuron] * _get_first_row(layer.inputs)
+    largest = products.abs().argsort(descending=True, stable=True)[:2].tolist()
+    total = _get_first_row(layer.pre_activation)[neuron].item()
+    bias_value = 0.0 if bias is None else bias[neuron].item()
+    others = total - bias_value - sum(products[i].item() for i in largest)
+    terms = [f"{format_number(products[i].item(), 2)} (input {i})" for i in largest]
+    terms += [f"{format_number(others, 2)} (others)"] if len(products) > len(largest) else []
+    terms += [] if bias is None else [f"{format_number(bias_value, 2)} (bias)"]
+    return f"{' + '.join(terms)} = {format_number(total, 2)}".replace("+ -", "- ")
+
+
+def _get_first_row(values: "Tensor") -> "Tensor":
+    values = values.detach()
+    return values if values.ndim == 1 else values[0].flatten()
+
+
+def _count_parameters(module: "nn.Module") -> str:
+    return _count(sum(parameter.numel() for parameter in module.parameters()), "parameter")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,85 +1,89 @@
-"""Figures: numbers, bars and small pictures in plain text."""
+"""Formatting: numbers, bars, curves and images as plain text."""
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 
-SHADES = " ░▒▓█"
+_SHADES = " ░▒▓█"
 
-WIDEST = 32
+_CURVE_HEIGHTS = "▁▂▃▄▅▆▇█"
 
-"""Pixels of a picture side by side; larger pictures are made smaller."""
+# Images with more pixels per line are reduced.
+_MAX_PIXELS = 32
 
-SCIENTIFIC = 1e7
-
-"""From here on a number is written with its power of ten: float32 knows seven digits."""
-
-_HEIGHTS = "▁▂▃▄▅▆▇█"
+# Larger numbers are written with an exponent, as float32 has about seven digits.
+_SCIENTIFIC = 1e7
 
 
 def format_number(
     value: float | str | None, digits: int | None = None, *, sign: bool = False
 ) -> str:
-    """A number as short as its size allows, or with so many digits after the point.
+    """Format a number with four significant digits, or with a fixed number of decimals.
 
     Example:
-        >>> figure(1234567.8), figure(0.25), figure(0.25, sign=True), figure(-1e-9), figure(None)
-        ('1,234,568', '0.25', '+0.25', '-1e-09', 'missing')
-        >>> figure(-0.0001, 2), figure(14.0), figure(4.599999904632568), figure(1e30, 2)
-        ('0.00', '14', '4.6', '1e+30')
+        >>> format_number(1234567.8), format_number(0.25), format_number(0.25, sign=True)
+        ('1,234,568', '0.25', '+0.25')
+        >>> format_number(-1e-9), format_number(-0.0001, 2), format_number(1e30, 2)
+        ('-1e-09', '0.00', '1e+30')
+        >>> format_number(None)
+        'missing'
     """
     if value is None or isinstance(value, str):
         return "missing" if value is None else value
     if not math.isfinite(value):
         return "not finite"
     plus = "+" if sign and value else ""
-    if abs(value) >= SCIENTIFIC:
+    if abs(value) >= _SCIENTIFIC:
         return f"{value:{plus}.4g}"
     if digits is not None:
         text = f"{value:{plus},.{digits}f}"
+        # No sign for numbers that are rounded to 0.
         return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
-    if abs(value) >= 1000:
-        return f"{value:{plus},.0f}"
-    return f"{value:{plus}.4g}"
+    return f"{value:{plus},.0f}" if abs(value) >= 1000 else f"{value:{plus}.4g}"
 
 
 def format_percent(share: float, digits: int = 0) -> str:
-    """A share in percent; of one that is no number, that it is not finite.
+    """Format a share as a percentage.
 
     Example:
-        >>> percent(0.5), percent(0.0125, 2), percent(1e9), percent(math.nan)
-        ('50%', '1.25%', '1e+11%', 'not finite')
+        >>> format_percent(0.5), format_percent(0.0125, 2), format_percent(math.nan)
+        ('50%', '1.25%', 'not finite')
     """
     if not math.isfinite(share):
         return "not finite"
-    return (
-        f"{format_number(100 * share)}%"
-        if abs(share) * 100 >= SCIENTIFIC
-        else f"{share:.{digits}%}"
-    )
+    is_huge = abs(share) * 100 >= _SCIENTIFIC
+    return f"{format_number(100 * share)}%" if is_huge else f"{share:.{digits}%}"
 
 
 def count_decimals(values: Sequence[float]) -> int:
-    """Digits after the point with which a column of numbers is best read.
+    """Choose the number of decimals of a column of numbers, by the largest of them.
 
     Example:
-        >>> digits_for([0.5, -3.0]), digits_for([0.004]), digits_for([12_000.0]), digits_for([])
-        (2, 4, 0, 2)
+        >>> count_decimals([0.5, -3.0]), count_decimals([0.004]), count_decimals([12_000.0])
+        (2, 4, 0)
     """
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    if largest == 0 or 0.1 <= largest < 100:
-        return 2
-    return (
-        min(8, max(0, 1 - math.floor(math.log10(largest))))
-        if largest < 0.1
-        else (1 if largest < 1000 else 0)
-    )
+    if 0 < largest < 0.1:
+        return min(8, 1 - math.floor(math.log10(largest)))
+    return 2 if largest < 100 else 1 if largest < 1000 else 0
+
+
+def draw_bar(share: float, width: int = 20) -> str:
+    """Draw a share from 0 to 1 as a bar; empty for NaN.
+
+    Example:
+        >>> draw_bar(0.5, width=4)
+        '██░░'
+    """
+    filled = 0 if math.isnan(share) else round(min(max(share, 0.0), 1.0) * width)
+    return "█" * filled + "░" * (width - filled)
 
 
 def draw_signed_bar(value: float, largest: float, width: int) -> str:
-    """A bar as long as a number is large: full blocks where it is positive, light where negative.
+    """Draw the size of a number as a bar: dark if it is positive, light if it is negative.
 
     Example:
-        >>> signed_bar(1.0, 2.0, 4), signed_bar(-2.0, 2.0, 4), signed_bar(0.0, 0.0, 4)
+        >>> draw_signed_bar(1.0, 2.0, 4), draw_signed_bar(-2.0, 2.0, 4), draw_signed_bar(0, 0, 4)
         ('██  ', '░░░░', '    ')
     """
     filled = round(min(abs(value) / largest, 1.0) * width) if largest > 0 else 0
@@ -87,93 +91,88 @@ def draw_signed_bar(value: float, largest: float, width: int) -> str:
 
 
 def draw_sparkline(values: Sequence[float], width: int = 40) -> str:
-    """A curve in one line, from its lowest value to its highest.
+    """Draw a curve in one line, scaled from its lowest to its highest value.
 
     Example:
-        >>> sparkline([0, 1, 2, 3, 2]), sparkline([5.0, 5.0]), sparkline([])
+        >>> draw_sparkline([0, 1, 2, 3, 2]), draw_sparkline([5.0, 5.0]), draw_sparkline([])
         ('▁▃▆█▆', '▁▁', '')
     """
-    known = [value for value in values if math.isfinite(value)]
-    if len(known) > width:
-        known = [known[place * (len(known) - 1) // (width - 1)] for place in range(width)]
-    if not known:
-        return ""
-    low, high = min(known), max(known)
+    finite = [value for value in values if math.isfinite(value)]
+    if len(finite) > width:
+        finite = [finite[column * (len(finite) - 1) // (width - 1)] for column in range(width)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
     spread = (high - low) or 1.0
-    return "".join(_HEIGHTS[int((value - low) / spread * 7.999)] for value in known)
+    return "".join(_CURVE_HEIGHTS[int((value - low) / spread * 7.999)] for value in finite)
 
 
 def draw_image(pixels: Sequence[float], shape: Sequence[int], *, dark: float = 0.0) -> list[str]:
-    """A picture in lines of characters, twice as wide as high for each pixel where there is room.
+    """Draw an image as lines of characters, with two characters per pixel of small images.
 
     Args:
-        pixels: row by row; of several channels one after the other.
-        shape: (height, width), or (channels, height, width), whose mean is shown.
-        dark: what is left empty; the largest value is full.
+        pixels: values row by row; several channels one after the other.
+        shape: (height, width), or (channels, height, width); channels are averaged.
+        dark: value that is drawn empty; the largest value is drawn full.
 
     Example:
-        >>> picture([0, 1, 2, 4], (2, 2))
+        >>> draw_image([0, 1, 2, 4], (2, 2))
         ['  ░░', '▒▒██']
     """
-    rows = _grey(pixels, shape)
-    height, width = len(rows), len(rows[0])
-    wide = width * 2 <= WIDEST + 8
-    across = 1 if wide else max(1, math.ceil(width / WIDEST))
-    down = 1 if wide else 2 * across
-    top = max(max(row) for row in rows) - dark
+    height, width = shape[-2:]
+    size = height * width
+    channels = [pixels[start : start + size] for start in range(0, len(pixels), size)]
+    mean = [sum(values) / len(channels) for values in zip(*channels, strict=True)]
+    is_small = width * 2 <= _MAX_PIXELS + 8
+    columns = 1 if is_small else max(1, math.ceil(width / _MAX_PIXELS))
+    # A character is about twice as high as wide.
+    rows = 1 if is_small else 2 * columns
+    largest = max(mean) - dark
     lines = []
-    for first in range(0, height, down):
+    for top in range(0, height, rows):
         line = ""
-        for left in range(0, width, across):
+        for left in range(0, width, columns):
             block = [
-                rows[y][x]
-                for y in range(first, min(first + down, height))
-                for x in range(left, min(left + across, width))
+                mean[y * width + x]
+                for y in range(top, min(top + rows, height))
+                for x in range(left, min(left + columns, width))
             ]
-            share = (sum(block) / len(block) - dark) / top if top > 0 else 0.0
-            line += SHADES[round(min(max(share, 0.0), 1.0) * 4)] * (2 if wide else 1)
+            share = (sum(block) / len(block) - dark) / largest if largest > 0 else 0.0
+            line += _SHADES[round(min(max(share, 0.0), 1.0) * 4)] * (2 if is_small else 1)
         lines.append(line)
     return lines
 
 
 def join_side_by_side(pictures: Sequence[tuple[str, Sequence[str]]], width: int) -> list[str]:
-    """Pictures with their titles above them, as many beside each other as fit.
+    """Arrange titled drawings in rows, as many next to each other as fit.
 
     Example:
-        >>> side_by_side([("a", ["##", "##"]), ("b", ["..", ".."])], 10)
+        >>> join_side_by_side([("a", ["##", "##"]), ("b", ["..", ".."])], 10)
         ['a   b', '##  ..', '##  ..']
     """
-    lines: list[str] = []
-    row: list[tuple[str, Sequence[str]]] = []
-    for title, drawn in [*pictures, ("", [])]:
-        size = [max(len(name), *map(len, body)) for name, body in [*row, (title, drawn)] if body]
-        if drawn and (not row or sum(size) + 2 * len(row) <= width):
-            row.append((title, drawn))
-            continue
-        columns = [[name, *body] for name, body in row]
-        room = [max(map(len, column)) for column in columns]
-        for place in range(max(map(len, columns), default=0)):
-            cells = [column[place] if place < len(column) else "" for column in columns]
-            padded = [cell.ljust(size) for cell, size in zip(cells, room, strict=True)]
+    rows: list[list[list[str]]] = []
+    used = 0
+    for title, drawing in pictures:
+        column = [title, *drawing]
+        needed = max(map(len, column))
+        if rows and used + 2 + needed <= width:
+            rows[-1].append(column)
+            used += 2 + needed
+        else:
+            rows.append([column])
+            used = needed
+    lines = []
+    for row in rows:
+        widths = [max(map(len, column)) for column in row]
+        for cells in zip_longest(*row, fillvalue=""):
+            padded = [cell.ljust(size) for cell, size in zip(cells, widths, strict=True)]
             lines.append("  ".join(padded).rstrip())
-        row = [(title, drawn)]
     return lines
 
 
-def clip_text(name: str, width: int) -> str:
-    """A name cut to a width.
+def clip_text(text: str, width: int) -> str:
+    """Shorten a text to a width, with a mark at its end.
 
     Example:
-        >>> clipped("mean concave points", 8), clipped("bmi", 8)
+        >>> clip_text("mean concave points", 8), clip_text("bmi", 8)
         ('mean co…', 'bmi')
     """
-    return name if len(name) <= width else name[: width - 1] + "…"
-
-
-def _grey(pixels: Sequence[float], shape: Sequence[int]) -> list[list[float]]:
-    """Rows of pixels; those of several channels become their mean."""
-    height, width = shape[-2:]
-    size = height * width
-    channels = [pixels[start : start + size] for start in range(0, len(pixels), size)]
-    mean = [sum(each) / len(channels) for each in zip(*channels, strict=True)]
-    return [mean[row * width : (row + 1) * width] for row in range(height)]
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept
 from brainnet.explanation.explanation import Explanation, Section
-from brainnet.explanation.formatting import clip_text, draw_sparkline, format_number
+from brainnet.explanation.formatting import clip_text, draw_bar, draw_sparkline, format_number
 from brainnet.explanation.layer_steps import count_states, find_largest, get_activation
 from brainnet.explanation.row_explanation import build_prediction, find_most_blamed, sum_blame
 from brainnet.explanation.row_text import format_prediction
 from brainnet.explanation.run_data import RunData
 from brainnet.explanation.signal_names import name_layer_inputs, name_neurons
-from brainnet.explanation.worked_example_text import draw_bar
 from brainnet.observation.layer_statistics import SATURATED_SLOPE, compute_slope, group_by_neuron
 from brainnet.observation.reading import LayerReading
 from brainnet.structure.activation import ThresholdRamp

@@ -6,6 +6,7 @@ from brainnet.explanation.explanation import Explanation, Section
 from brainnet.explanation.formatting import (
     clip_text,
     count_decimals,
+    draw_bar,
     draw_image,
     draw_signed_bar,
     format_number,
@@ -19,7 +20,6 @@ from brainnet.explanation.row_explanation import (
     RowPrediction,
     Score,
 )
-from brainnet.explanation.worked_example_text import draw_bar
 
 _MAX_COLUMNS, _MAX_CLASSES, _WIDTH = 8, 4, 58
 _PARTS = {

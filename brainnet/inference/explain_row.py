@@ -23,7 +23,7 @@ from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.scaling import Scaling
 from brainnet.data.table_files import open_table
 from brainnet.data.targets import TargetEncoder
-from brainnet.data.validation import join_names, suppress_warnings, parse_names
+from brainnet.data.validation import join_names, parse_names, suppress_warnings
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.formatting import format_number

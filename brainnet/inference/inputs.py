@@ -15,10 +15,10 @@ from brainnet.data.image_files import (
     Bytes,
     ImageEncoder,
     are_fractions,
+    find_image_array,
     is_idx,
     list_image_files,
     read_idx,
-    find_image_array,
     to_bytes,
 )
 from brainnet.data.preprocessing import (

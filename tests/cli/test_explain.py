@@ -14,7 +14,7 @@ from brainnet.cli.main import main
 from brainnet.concepts import CONCEPTS
 from brainnet.config.compose import compose_config, parse_overrides, resolve_config
 from brainnet.config.schema import check_config
-from brainnet.explanation.worked_example_text import describe_concept
+from brainnet.explanation.worked_example import describe_concept
 from brainnet.observation.tags import Tag
 
 EACH = pytest.mark.parametrize("concept", CONCEPTS, ids=lambda concept: concept.slug)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from brainnet.cli.main import main
-from brainnet.kernels import build
-from brainnet.kernels import dispatch
+from brainnet.kernels import build, dispatch
 
 
 @pytest.fixture

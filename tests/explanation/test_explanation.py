@@ -1,4 +1,4 @@
-"""Explanations: of every concept, and of live neurons, layers and thoughts by their own numbers."""
+"""Explanations of concepts, neurons, layers, networks and forward passes."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from torch import nn
 from brainnet.concepts import CONCEPTS, LAYERS, LOSS_FUNCTION, WEIGHTS
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import IN_SHORT, explain, wrap_text
-from brainnet.explanation.worked_example_text import describe_concept
+from brainnet.explanation.worked_example import describe_concept
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import CrossEntropy
 from brainnet.structure.forward_pass import trace
@@ -32,12 +32,12 @@ def small_network():
     return network
 
 
-def said(thing):
+def describe(thing):
     return "\n".join(explain(thing).lines)
 
 
 @EACH
-def test_a_concept_is_told_by_name_by_entry_and_by_slug(concept):
+def test_concepts_are_found_by_name_and_slug(concept):
     explanation = explain(concept.name)
     assert explanation == explain(concept)
     assert explanation == explain(concept.slug)
@@ -50,13 +50,13 @@ def test_a_concept_is_told_by_name_by_entry_and_by_slug(concept):
 
 
 @EACH
-def test_the_printed_explanation_is_at_most_80_characters_wide(concept):
+def test_print_out_is_at_most_80_characters_wide(concept):
     text = str(explain(concept))
     assert max(map(len, text.splitlines())) <= 80
     assert repr(explain(concept)) == text
 
 
-def test_without_a_name_all_eleven_are_listed_in_their_groups():
+def test_overview_lists_all_concepts():
     overview = explain()
     assert overview.concept is None
     assert set(IN_SHORT) == set(CONCEPTS)
@@ -64,106 +64,106 @@ def test_without_a_name_all_eleven_are_listed_in_their_groups():
     assert listed == [concept.name for concept in CONCEPTS]
 
 
-def test_an_unknown_name_is_met_with_the_nearest():
+def test_unknown_names_get_a_suggestion():
     with pytest.raises(InputError, match="Did you mean weights"):
         explain("wieghts")
 
 
-def test_what_embodies_no_concept_is_met_with_what_can_be_explained():
+def test_objects_without_a_concept_are_rejected():
     with pytest.raises(TypeError, match=r"a neuron, a layer, a network.*got Linear"):
         explain(nn.Linear(2, 2))
 
 
-def test_a_class_is_told_as_its_concept():
+def test_class_is_explained_as_its_concept():
     assert explain(CrossEntropy) == explain(LOSS_FUNCTION)
     assert explain(Layer) == explain(LAYERS)
 
 
-def test_a_neuron_tells_what_it_listens_to_and_how_calm_it_is():
+def test_neuron():
     neuron = small_network().layers[0].neuron(1)
     assert explain(neuron).title == "neuron 1"
-    assert said(neuron).splitlines() == [
+    assert describe(neuron).splitlines() == [
         "It has 3 inputs:",
         "  input 0     weight   2.000  ████████████████████",
         "  input 2     weight   1.000  ██████████░░░░░░░░░░",
         "  input 1     weight   0.000  ░░░░░░░░░░░░░░░░░░░░",
-        "Its bias: -0.500, calm. When no signal comes in at all it answers 0.000.",
+        "Its bias: -0.500, calm. If all inputs are 0, its output is 0.000.",
     ]
 
 
-def test_a_neuron_with_many_inputs_tells_of_the_strongest():
+def test_neuron_with_many_inputs():
     lines = explain(Neuron(inputs=40)).lines
-    assert lines[0] == "It has 40 inputs; the 5 it listens to most:"
+    assert lines[0] == "It has 40 inputs; the 5 strongest:"
     assert len(lines) == 7
 
 
-def test_a_neuron_without_bias_and_with_broken_weights_is_still_explained():
+def test_neuron_without_bias_and_with_unusual_weights():
     neuron = Neuron(inputs=2, bias=False)
-    assert "Its bias: none" in said(neuron)
+    assert "Its bias: none" in describe(neuron)
     nn.init.zeros_(neuron.own_weights.value)
-    assert "weight   0.000" in said(neuron)
+    assert "weight   0.000" in describe(neuron)
     nn.init.constant_(neuron.own_weights.value, float("nan"))
-    assert "weight     nan" in said(neuron)
+    assert "weight not finite" in describe(neuron)
 
 
-def test_a_layer_tells_its_sizes_its_strongest_connection_and_its_tempers():
+def test_layer():
     layer = small_network().layers[0]
     assert explain(layer).title == "hidden_1"
-    assert said(layer).splitlines() == [
-        "It has 3 inputs and 2 neurons, and 8 numbers that learn.",
+    assert describe(layer).splitlines() == [
+        "It has 3 inputs, 2 neurons and 8 parameters.",
         "  strongest connection  input 0 → neuron 1, weight 2.000",
         "  highest bias          neuron 0, 0.100, jumpy",
         "  lowest bias           neuron 1, -0.500, calm",
     ]
-    assert "no biases" in said(Layer(3, 1, bias=False))
+    assert "no biases" in describe(Layer(3, 1, bias=False))
 
 
-def test_a_network_tells_its_layers():
-    assert said(small_network()).splitlines() == [
-        "From the senses to the answer 3 → 2 → 2 cells, with 14 numbers that learn:",
-        "  hidden_1   3 inputs → 2 neurons, 8 numbers",
-        "  output     2 inputs → 2 neurons, 6 numbers",
+def test_network():
+    assert describe(small_network()).splitlines() == [
+        "From the inputs to the outputs 3 → 2 → 2, with 14 parameters:",
+        "  hidden_1   3 inputs → 2 neurons, 8 parameters",
+        "  output     2 inputs → 2 neurons, 6 parameters",
     ]
 
 
-def test_a_network_tells_its_embeddings_first():
-    told = said(Network([3, 2, 2], embeddings={1: 12})).splitlines()
-    assert told[0].endswith("with 96 numbers that learn:")
-    assert told[1:3] == [
-        "  embedding_1 12 codes looked up → 6 signals, 72 numbers",
-        "  hidden_1   8 inputs → 2 neurons, 18 numbers",
+def test_network_with_embeddings():
+    lines = describe(Network([3, 2, 2], embeddings={1: 12})).splitlines()
+    assert lines[0].endswith("with 96 parameters:")
+    assert lines[1:3] == [
+        "  embedding_1 12 codes → 6 outputs, 72 parameters",
+        "  hidden_1   8 inputs → 2 neurons, 18 parameters",
     ]
 
 
-def test_a_thought_tells_who_fired_and_by_which_sum():
+def test_forward_pass():
     network = small_network()
     forward_pass = network.trace(torch.tensor([[0.4, 0.8, 1.0], [0.0, 0.0, 0.0]]))
-    assert said(forward_pass).splitlines() == [
+    assert describe(forward_pass).splitlines() == [
         "The first of 2 rows:",
-        "  hidden_1, 2 neurons: 0 quiet, 1 on the ramp, 1 fully firing",
-        "    neuron 1 answers most, 1.000",
+        "  hidden_1, 2 neurons: 0 silent, 1 on the ramp, 1 fully firing",
+        "    largest output: neuron 1, 1.000",
         "      its sum: 1.00 (input 2) + 0.80 (input 0) + 0.00 (others) - 0.50 (bias) = 1.30",
         "  output, 2 neurons",
-        "    neuron 1 answers most, 0.750",
+        "    largest output: neuron 1, 0.750",
         "      its sum: 0.50 (input 1) + 0.00 (input 0) + 0.25 (bias) = 0.75",
-        "The answer has 2 numbers; the largest is number 1, 0.750.",
+        "The output has 2 numbers; the largest is number 1, 0.750.",
     ]
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (3,), (0, 3), (2, 5, 3)])
-def test_a_thought_over_any_batch_is_told(shape):
+def test_forward_pass_of_any_batch_shape(shape):
     forward_pass = small_network().trace(torch.rand(shape))
     assert explain(forward_pass).lines
 
 
-def test_a_thought_of_a_model_of_another_make_is_told():
+def test_forward_pass_of_another_model():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
-    text = said(trace(model, torch.rand(2, 1, 4, 4)))
+    text = describe(trace(model, torch.rand(2, 1, 4, 4)))
     assert "  0, 8 neurons: " in text
-    assert "The answer has 3 numbers" in text
+    assert "The output has 3 numbers" in text
 
 
-def test_other_parts_are_told_by_their_concept_and_their_own_print_out():
+def test_other_objects_show_their_print_out():
     network = small_network()
     assert explain(network.layers[0].weights).concept is WEIGHTS
     forward_pass = network.trace(torch.rand(1, 3))
@@ -171,7 +171,7 @@ def test_other_parts_are_told_by_their_concept_and_their_own_print_out():
     assert explain(blame).lines == tuple(f"  {line}" for line in str(blame).splitlines())
 
 
-def test_explaining_changes_no_weight_and_leaves_no_gradient():
+def test_explaining_changes_no_parameter():
     network = small_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     for thing in (network, network.layers[0], network.layers[0].neuron(0)):
@@ -180,21 +180,21 @@ def test_explaining_changes_no_weight_and_leaves_no_gradient():
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_the_markdown_sets_prose_as_prose_and_numbers_as_code():
-    page = explain("loss").markdown()
+def test_markdown_has_code_blocks():
+    page = explain("loss").to_markdown()
     assert page.startswith("### loss function\n\nThe sting of being wrong.")
     assert "```\nloss = -ln 0.214 = 1.543\n```" in page
     assert page.count("```") % 2 == 0
     assert explain("loss")._repr_markdown_() == page
 
 
-def test_wrapping_leaves_what_is_indented():
+def test_preformatted_lines_are_not_wrapped():
     assert wrap_text("a b", "  a b", "", width=1) == ["a", "b", "  a b", ""]
 
 
 def test_explaining_a_concept_imports_no_torch():
     code = "import sys, brainnet; brainnet.explain('weights'); print('torch' in sys.modules)"
-    answer = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert answer.stdout.strip() == "False"
+    assert process.stdout.strip() == "False"
