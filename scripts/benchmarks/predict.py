@@ -1,15 +1,13 @@
-"""How long `brainnet predict` takes from CSV to CSV, and how much memory: checked, then measured.
+"""Time and memory of `brainnet predict` from CSV to CSV, compared with a script. Tests run first.
 
     python scripts/benchmarks/predict.py                        # 200,000 and 1,000,000 rows
     python scripts/benchmarks/predict.py --rows 5000000
 
-A network of the digits (64 columns, ten classes) answers files of them, each time in a process of
-its own, so that the figures hold all of it: Python's start, the imports, reading, computing,
-writing. Beside it the program that people write: pandas reads a part, PyTorch computes, pandas
-writes. The tests of the command run first, and both must give the same answers, or no figure is
-printed. `clock` is time on the wall, `processor` that of all threads, which other programs disturb
-less; `memory` is the most that was in use at once. What is printed is added to
-scripts/benchmarks/results/predict.csv with date, machine and commit.
+A network of the digits (64 columns, ten classes) predicts files of rows, each time in a process of
+other contender is a short script: pandas reads a chunk, PyTorch computes, pandas writes. Both must
+give the same predictions, or no figure is printed. The columns are seconds on the clock, seconds of
+the processor (all threads; less disturbed by other programs), and the peak of the memory. The
+results are appended to scripts/benchmarks/results/predict.csv with date, machine and commit.
 """
 
 from __future__ import annotations
@@ -35,10 +33,10 @@ from brainnet.training.fit import fit
 
 CHECKS = [
     "tests/cli/test_predict.py",
-    "tests/answering/test_trained.py",
-    "tests/answering/test_answer_file.py",
+    "tests/inference/test_inputs.py",
+    "tests/inference/test_predict.py",
 ]
-BY_HAND = """
+SCRIPT = """
 import sys
 import pandas as pd
 import torch
@@ -51,9 +49,9 @@ for number, rows in enumerate(pd.read_csv(source, chunksize=65536)):
     inputs = torch.tensor(rows.to_numpy(), dtype=torch.float32)
     with torch.no_grad():
         outputs = trained.network(trained.scaling.apply(inputs))
-    answers = pd.DataFrame(outputs.softmax(1).numpy(), columns=names)
-    answers.insert(0, "prediction", [trained.class_names[i] for i in outputs.argmax(1)])
-    answers.to_csv(target, mode="a", header=not number, index=False, float_format="%.6f")
+    predictions = pd.DataFrame(outputs.softmax(1).numpy(), columns=names)
+    predictions.insert(0, "prediction", [trained.class_names[i] for i in outputs.argmax(1)])
+    predictions.to_csv(target, mode="a", header=not number, index=False, float_format="%.6f")
 """
 ROWS_AT_ONCE = 50_000
 
@@ -78,14 +76,14 @@ class Bench:
     folder: Path
 
     @classmethod
-    def begin(cls, folder: Path) -> Bench:
-        """Train on the digits for a moment: how well it answers is nobody's matter here."""
+    def create(cls, folder: Path) -> Bench:
+        """Train on the digits for three epochs; the accuracy does not matter here."""
         network = Network([64, 64, 32, 10])
         fit(network, "digits", epochs=3, folder=folder / "run", observe="off", progress=False)
         return cls(folder)
 
-    def source(self, rows: int) -> Path:
-        """A file of so many digits, drawn from all there are."""
+    def write_source(self, rows: int) -> Path:
+        """Write a file of this many rows, drawn from the digits."""
         digits = Digits().load(0)
         lines = [",".join(map(str, row)) + "\n" for row in digits.inputs.int().tolist()]
         drawn = np.random.default_rng(0)
@@ -97,50 +95,50 @@ class Bench:
                 file.writelines(lines[place] for place in chosen)
         return path
 
-    def contenders(self, source: Path) -> dict[str, list[str]]:
-        """The command lines, by name; each writes a file of that name."""
+    def build_commands(self, source: Path) -> dict[str, list[str]]:
+        """Return the command lines by name; the last word is the file that is written."""
         run = str(self.folder / "run")
-        ours = [sys.executable, "-m", "brainnet", "predict", run, "--input", str(source)]
-        by_hand = [sys.executable, "-c", BY_HAND, run, str(source)]
+        command = [sys.executable, "-m", "brainnet", "predict", run, "--input", str(source)]
+        script = [sys.executable, "-c", SCRIPT, run, str(source)]
         return {
-            "brainnet predict": [*ours, "--output", str(self.folder / "ours.csv")],
-            "pandas and PyTorch by hand": [*by_hand, str(self.folder / "by_hand.csv")],
+            "brainnet predict": [*command, "--output", str(self.folder / "brainnet.csv")],
+            "pandas and PyTorch script": [*script, str(self.folder / "script.csv")],
         }
 
     def measure(self, rows: int, repeats: int) -> list[Figure]:
-        """All contenders by turns; those that disagree end the program."""
-        source = self.source(rows)
+        """Measure all contenders in turns; exit if their predictions differ."""
+        source = self.write_source(rows)
 
-        contenders = self.contenders(source)
-        found = measuring.by_turns(
-            {name: partial(measured, command) for name, command in contenders.items()},
+        contenders = self.build_commands(source)
+        results = measuring.by_turns(
+            {name: partial(run_command, command) for name, command in contenders.items()},
             repeats,
             warm_up=0,
         )
-        check_alike(*(Path(command[-1]) for command in contenders.values()))
+        check_equal(*(Path(command[-1]) for command in contenders.values()))
         size = round(source.stat().st_size / 1e6, 1)
         source.unlink()
         return [
             Figure(
-                name, rows, 64, size, *(round(median(kind), 2) for kind in zip(*each, strict=True))
+                name,
+                rows,
+                64,
+                size,
+                *(round(median(kind), 2) for kind in zip(*repeats, strict=True)),
             )
-            for name, each in found.items()
+            for name, repeats in results.items()
         ]
 
 
-def measured(command: list[str]) -> tuple[float, float, float]:
-    """Seconds on the clock, seconds of the processor, and megabytes of a program.
-
-    Args:
-        command: the last word is the file that it writes.
-    """
+def run_command(command: list[str]) -> tuple[float, float, float]:
+    """Return seconds on the clock, seconds of the processor, and peak megabytes of a command."""
     Path(command[-1]).unlink(missing_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(measuring.ROOT)}
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     memory = 0.0
     while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-        memory = max(memory, in_use(process.pid))
+        memory = max(memory, read_peak(process.pid))
         time.sleep(0.02)
     clock = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(ended[1])
@@ -149,29 +147,29 @@ def measured(command: list[str]) -> tuple[float, float, float]:
     return clock, ended[2].ru_utime + ended[2].ru_stime, memory
 
 
-def in_use(process: int) -> float:
-    """Megabytes that a process used at most so far, where the system tells; else 0.
+def read_peak(process: int) -> float:
+    """Return the peak memory of a process in MB; 0 if the system does not report it.
 
-    What `wait4` tells of it is that of whoever started it, if that had more.
+    `wait4` may return the peak of the parent process.
     """
     status = Path(f"/proc/{process}/status")
     if not status.exists():
         return 0.0
-    told = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-    return int(told.get("VmHWM", "0").split()[0]) / 1000
+    values = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+    return int(values.get("VmHWM", "0").split()[0]) / 1000
 
 
-def check_alike(ours: Path, by_hand: Path) -> None:
-    """Leave where the answers differ, part by part: a wrong result has no speed."""
-    parts = (pd.read_csv(path, chunksize=ROWS_AT_ONCE) for path in (ours, by_hand))
+def check_equal(*files: Path) -> None:
+    """Exit if the predictions differ."""
+    parts = (pd.read_csv(path, chunksize=ROWS_AT_ONCE) for path in files)
     for one, other in zip(*parts, strict=True):
-        same = (one["prediction"] == other["prediction"]).all()
-        if not same or not np.allclose(one, other, rtol=0, atol=1.1e-6):
-            sys.exit("brainnet predict and the program by hand do not agree: nothing to compare.")
+        is_same = (one["prediction"] == other["prediction"]).all()
+        if not is_same or not np.allclose(one, other, rtol=0, atol=1.1e-6):
+            sys.exit("The predictions of brainnet predict and of the script differ.")
 
 
-def report(figures: list[Figure], circumstances: Circumstances) -> None:
-    """The figures as a table for people."""
+def print_report(figures: list[Figure], circumstances: Circumstances) -> None:
+    """Print the table."""
     print(f"\ndigits, 64 columns, CSV to CSV; {circumstances}")
     print(f"{'':30}{'rows':>12}{'clock, s':>10}{'processor, s':>14}{'memory, MB':>12}")
     for one in figures:
@@ -182,7 +180,7 @@ def report(figures: list[Figure], circumstances: Circumstances) -> None:
 
 
 def main() -> None:
-    """Check, measure, print, and add to the table."""
+    """Run the tests, measure, print, and append the results."""
     parser = measuring.commands(__doc__, threads=1, repeats=3)
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000, 1_000_000])
     choices = parser.parse_args()
@@ -190,9 +188,9 @@ def main() -> None:
     circumstances = Circumstances.now("cpu")
     measuring.check(CHECKS, "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench.begin(Path(folder))
+        bench = Bench.create(Path(folder))
         figures = [one for rows in choices.rows for one in bench.measure(rows, choices.repeats)]
-    report(figures, circumstances)
+    print_report(figures, circumstances)
     measuring.add_to_table(choices.results / "predict.csv", circumstances, figures)
 
 

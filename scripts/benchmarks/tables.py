@@ -1,21 +1,21 @@
-"""What it takes to learn from a CSV, beside pandas: checked first, then measured in turns.
+"""Time and memory to train on a CSV file, compared with pandas. Tests run first.
 
     python scripts/benchmarks/tables.py                        # 1 M rows, 200 MB
     python scripts/benchmarks/tables.py --rows 5000000         # 1 GB; takes minutes
 
-The file holds numbers alone. Every turn is a process of its own, which imports first and is then
-measured, so that memory is what the work took on top of the libraries:
+The file contains numbers only. Each measurement is a process of its own, which imports first, so
+that the memory is that of the work on top of the libraries:
 
-    pandas.read_csv         the whole file as a frame, as people begin; since pandas 3.1 by several
-                            threads, which needs several times the memory of the table
-    pandas, one thread      the same by one, as brainnet reads
-    pandas, DataLoader      the same, to float32 and to a first batch of 1,024 rows
-    brainnet, first batch   the file split, scaled and served: a first batch of 1,024 rows
+    pandas.read_csv         the whole file as a DataFrame; pandas 3.1 reads with several threads,
+                            which need several times the memory of the table
+    pandas, one thread      the same with one thread, as brainnet reads
+    pandas, DataLoader      the same, converted to float32, and a first batch of 1,024 rows
+    brainnet, first batch   the file split, scaled and loaded: a first batch of 1,024 rows
     brainnet, trained       the same, and one epoch in batches of 8,192 rows
 
-Seconds on the clock and of the processor, of all threads; the peak of memory in MB and as a share
-of the table in float32. Unless the rows are those that pandas reads, nothing is printed. What is
-printed is added to scripts/benchmarks/results/tables.csv, with date, machine and commit.
+The columns are seconds on the clock and of the processor (all threads), and the peak of the memory
+in MB and relative to the table in float32. The results are compared with the rows that pandas
+reads, and appended to scripts/benchmarks/results/tables.csv with date, machine and commit.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ MB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table; medians of the turns."""
+    """One line of the table; medians of the repeats."""
 
     pandas: str
     rows: int
@@ -84,15 +84,15 @@ def write(file: Path, rows: int, columns: int) -> None:
 
 
 def check_rows(file: Path) -> None:
-    """Leave unless our rows are those of pandas."""
-    ours, theirs = Table(file, "y").load(seed=0), pd.read_csv(file)
-    same = torch.cat([ours.inputs, ours.targets], dim=1).numpy()
-    if not np.array_equal(same, theirs.to_numpy(np.float32)):
-        sys.exit("The rows are not those that pandas reads: a wrong result has no speed.")
+    """Exit unless the rows equal those of pandas."""
+    data, frame = Table(file, "y").load(seed=0), pd.read_csv(file)
+    rows = torch.cat([data.inputs, data.targets], dim=1).numpy()
+    if not np.array_equal(rows, frame.to_numpy(np.float32)):
+        sys.exit("The rows differ from those that pandas reads.")
 
 
-def with_a_loader(file: Path) -> None:
-    """What people write: a frame, a tensor, a DataLoader, and its first batch."""
+def load_with_pandas(file: Path) -> None:
+    """Read a DataFrame, convert it to tensors, and take the first batch of a DataLoader."""
     frame = pd.read_csv(file)
     inputs = torch.from_numpy(frame.drop(columns="y").to_numpy(np.float32))
     targets = torch.from_numpy(frame[["y"]].to_numpy(np.float32))
@@ -100,59 +100,59 @@ def with_a_loader(file: Path) -> None:
     next(iter(DataLoader(TensorDataset(inputs, targets), batch_size=1024, shuffle=True)))
 
 
-def first_batch(file: Path) -> None:
-    """Ours, until there is something to learn from."""
+def load_first_batch(file: Path) -> None:
+    """Take the first batch of a brainnet DataModule."""
     data = DataModule(Table(file, "y"), batch_size=1024)
     next(iter(data.train_dataloader()))
 
 
-def trained(file: Path) -> None:
-    """Ours, until all rows were learnt from once."""
+def train_one_epoch(file: Path) -> None:
+    """Train one epoch."""
     data = DataModule(Table(file, "y"), batch_size=8192)
     network = Network([data.inputs, 32, 1])
     with tempfile.TemporaryDirectory() as folder:
         fit(network, data, folder=f"{folder}/run", epochs=1, progress=False)
 
 
-def by_one_thread(file: Path) -> None:
-    """Read the whole file by one thread."""
+def read_with_one_thread(file: Path) -> None:
+    """Read the whole file with one thread."""
     with pd.option_context("mode.max_threads", 1):
         pd.read_csv(file)
 
 
 CONTENDERS: dict[str, Callable[[Path], object]] = {
     READ: pd.read_csv,
-    "pandas, one thread": by_one_thread,
-    "pandas, DataLoader": with_a_loader,
-    "brainnet, first batch": first_batch,
-    "brainnet, trained": trained,
+    "pandas, one thread": read_with_one_thread,
+    "pandas, DataLoader": load_with_pandas,
+    "brainnet, first batch": load_first_batch,
+    "brainnet, trained": train_one_epoch,
 }
 
 
-def peak() -> float:
-    """The most memory that this process ever had, in MB."""
-    told = Path("/proc/self/status")
-    if told.exists():  # what getrusage tells may be that of the process that started this one
-        lines = dict(line.split(":", 1) for line in told.read_text().splitlines())
+def read_peak() -> float:
+    """Return the peak memory of this process in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage may return the peak of the parent process
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(lines["VmHWM"].split()[0]) * 1024 / MB
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
 
 
-def turn(contender: str, file: Path, threads: int) -> None:
-    """One process: measure, and tell in JSON; a small file first, that all is imported."""
+def run_once(contender: str, file: Path, threads: int) -> None:
+    """Measure one contender and print JSON; a small file first, so that all is imported."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.csv"
         write(small, 200, 3)
         CONTENDERS[contender](small)
-    before = peak()
+    before = read_peak()
     spent = measuring.spent(lambda: CONTENDERS[contender](file), "cpu")
-    json.dump({**spent._asdict(), "memory": peak() - before}, sys.stdout)
+    json.dump({**spent._asdict(), "memory": read_peak() - before}, sys.stdout)
 
 
-def in_a_process(contender: str, file: Path, threads: int) -> dict[str, float]:
-    """What a turn told."""
+def run_process(contender: str, file: Path, threads: int) -> dict[str, float]:
+    """Run `run_once` in a process of its own."""
     result = subprocess.run(
         [sys.executable, __file__, "--threads", str(threads), "--turn", contender, str(file)],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -160,19 +160,19 @@ def in_a_process(contender: str, file: Path, threads: int) -> dict[str, float]:
     )  # fmt: skip
     if result.returncode:
         sys.exit(result.stderr[-2000:])
-    told: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return told
+    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return figures
 
 
 def measure(file: Path, rows: int, columns: int, threads: int, repeats: int) -> list[Figure]:
-    """Every contender by turns."""
+    """Measure all contenders in turns."""
     turns: dict[str, Callable[[], Any]] = {
-        name: partial(in_a_process, name, file, threads) for name in CONTENDERS
+        name: partial(run_process, name, file, threads) for name in CONTENDERS
     }
-    found = measuring.by_turns(turns, repeats, warm_up=0)
-    told = {
-        name: {key: median(each[key] for each in every) for key in every[0]}
-        for name, every in found.items()
+    results = measuring.by_turns(turns, repeats, warm_up=0)
+    medians = {
+        name: {key: median(repeat[key] for repeat in all_repeats) for key in all_repeats[0]}
+        for name, all_repeats in results.items()
     }
     size = 4 * rows * columns / MB
     return [
@@ -183,19 +183,19 @@ def measure(file: Path, rows: int, columns: int, threads: int, repeats: int) -> 
             file_mb=round(file.stat().st_size / MB),
             float32_mb=round(size),
             contender=name,
-            seconds=round(own["clock"], 2),
-            to_read_csv=round(own["clock"] / told[READ]["clock"], 2),
-            processor_seconds=round(own["processor"], 2),
-            processor_to_read_csv=round(own["processor"] / told[READ]["processor"], 2),
-            peak_mb=round(own["memory"]),
-            peak_to_float32=round(own["memory"] / size, 2),
+            seconds=round(figures["clock"], 2),
+            to_read_csv=round(figures["clock"] / medians[READ]["clock"], 2),
+            processor_seconds=round(figures["processor"], 2),
+            processor_to_read_csv=round(figures["processor"] / medians[READ]["processor"], 2),
+            peak_mb=round(figures["memory"]),
+            peak_to_float32=round(figures["memory"] / size, 2),
         )
-        for name, own in told.items()
+        for name, figures in medians.items()
     ]
 
 
-def report(circumstances: Circumstances, figures: Sequence[Figure]) -> None:
-    """The table for people."""
+def print_report(circumstances: Circumstances, figures: Sequence[Figure]) -> None:
+    """Print the table."""
     first = figures[0]
     print(
         f"\n{first.rows:,} rows of {first.columns} numbers, {first.file_mb:.0f} MB as CSV, "
@@ -211,7 +211,7 @@ def report(circumstances: Circumstances, figures: Sequence[Figure]) -> None:
 
 
 def main() -> None:
-    """Check, measure, print, and add to the table."""
+    """Run the tests, measure, print, and append the results."""
     parser = measuring.commands(__doc__, threads=2, repeats=3)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--columns", type=int, default=21, help="with the target; default: 21")
@@ -219,7 +219,7 @@ def main() -> None:
     choices = parser.parse_args()
     measuring.pin_threads(choices.threads)
     if choices.turn:
-        turn(choices.turn[0], Path(choices.turn[1]), choices.threads)
+        run_once(choices.turn[0], Path(choices.turn[1]), choices.threads)
         return
     measuring.check(CHECKS, choices.device)
     circumstances = Circumstances.now(choices.device)
@@ -228,7 +228,7 @@ def main() -> None:
         write(file, choices.rows, choices.columns)
         check_rows(file)
         figures = measure(file, choices.rows, choices.columns, choices.threads, choices.repeats)
-    report(circumstances, figures)
+    print_report(circumstances, figures)
     measuring.add_to_table(choices.results / "tables.csv", circumstances, figures)
 
 

@@ -1,4 +1,4 @@
-"""A table that cannot be learnt from ends with exit code 2, one clear message, nothing written."""
+"""Invalid tables and table options end with exit code 2 and one message; nothing is written."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ import pytest
 
 from brainnet.cli.main import main
 
-GOOD = "weight,colour,price,kind\n" + "".join(
+GOOD = "weight,color,price,kind\n" + "".join(
     f"{row % 7}.5,{('red', 'green')[row % 2]},{row}.25,{('apple', 'pear')[row % 2]}\n"
     for row in range(40)
 )
 FEW = ("network.hidden=[4]", "trainer.max_epochs=1", "trainer=cpu")
 
 
-def refused(capsys, *words):
-    """Run the command, hold that it was refused without a trace, and return what it said."""
+def run_rejected(capsys, *words):
+    """Run the command, check that it fails without a trace, and return its message."""
     before = set(Path.cwd().rglob("*"))
     code = main(["train", "data=table", *words])
     out, err = capsys.readouterr()
@@ -29,38 +29,38 @@ def refused(capsys, *words):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "there is no file rows.csv"),
         ("", "rows.csv is empty"),
         (bytes(range(256)) * 9, "neither text nor a table"),
         ("1.5,red,2,apple\n2.5,red,3,pear\n", "set data.header=false"),
         (GOOD.replace("kind", "sort"), "no column 'kind'"),
-        (GOOD + "1,2,3,4,5\n", "line 42 has 5 cells, the others have 4"),
-        (GOOD + "tall,red,1,pear\n", "column 'weight' holds numbers, but not in row 41 ('tall')"),
+        (GOOD + "1,2,3,4,5\n", "Expected 4 fields in line 42, saw 5"),
+        (GOOD + "tall,red,1,pear\n", "column 'weight' contains numbers, but not in row 41 ('tall')"),
         (GOOD + ",red,1,pear\n", "data.missing=impute"),
         (GOOD + "inf,red,1,pear\n", "finite numbers, but not in row 41 ('inf')"),
-        (GOOD.replace("pear", "apple"), "is the same in all 40 rows of rows.csv, apple:"),
+        (GOOD.replace("pear", "apple"), "of rows.csv is apple in all 40 rows"),
         (GOOD + "1,red,1,plum\n", "class 'plum' has 1 row: too few"),
         ("a,kind\n" + "".join(f"{row}.5,sort {row}\n" for row in range(40)), "40 different values"),
     ],
 )
-def test_a_bad_file_is_told_of(content, said, capsys):
+def test_invalid_files_are_rejected(content, message, capsys):
     if content is not None:
         data = content if isinstance(content, bytes) else content.encode()
         Path("rows.csv").write_bytes(data)
-    assert said in refused(capsys, "data.path=rows.csv", "data.target=kind")
+    assert message in run_rejected(capsys, "data.path=rows.csv", "data.target=kind")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("", "data.path must be given"),
         ("data.path=rows.csv", "data.target must be given: which column of rows.csv"),
         ("data.path=.", "is a folder"),
         ("data.path=rows.csv data.target=knd", "Did you mean kind?"),
         ("data.path=rows.csv data.target=kind data.columns=[1.5]", "a column or a list of them"),
-        ("data.path=rows.csv data.target=kind data.missing=dorp", "refuse|drop|impute"),
+        ("data.path=rows.csv data.target=kind data.missing=dorp", "error|drop|impute"),
         ("data.path=rows.csv data.target=kind data.task=regresion", "data.task needs"),
         ("data.path=rows.csv data.target=kind data.test_path=no.csv", "no file no.csv"),
         (
@@ -68,20 +68,22 @@ def test_a_bad_file_is_told_of(content, said, capsys):
             "data.header needs true or false",
         ),
         ("data.path=rows.csv data.target=kind data.pth=x", "Did you mean data.path?"),
+        ("data.path=rows.csv data.target=kind data.csv.sep=;", "no column 'kind'"),
+        ("data.path=rows.csv data.target=kind data.csv.encoding=utf-9", "not a known encoding"),
     ],
 )
-def test_a_bad_word_is_told_of(words, said, capsys):
+def test_invalid_options_are_rejected(words, message, capsys):
     Path("rows.csv").write_text(GOOD)
-    assert said in refused(capsys, *words.split())
+    assert message in run_rejected(capsys, *words.split())
 
 
-def test_a_table_trains_with_no_other_word(summary):
+def test_a_table_trains_without_further_options(summary):
     Path("my rows.csv").write_text(GOOD)
     assert main(["train", "data=table", "data.path=my rows.csv", "data.target=kind", *FEW]) == 0
     folder = Path("runs", Path("runs/latest").read_text().strip())
     assert "accuracy/test" in summary(folder)["metrics"]
 
 
-def test_arrays_train_by_the_number_of_the_target():
+def test_arrays_train_with_the_number_of_the_target():
     np.save("rows.npy", np.column_stack([np.arange(40) % 7, np.arange(40) % 2]))
     assert main(["train", "data=table", "data.path=rows.npy", "data.target=1", *FEW]) == 0
