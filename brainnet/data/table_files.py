@@ -304,10 +304,10 @@ def _open_csv(
 def _name_columns(path: Path, rows: list[list[str]], header: bool | None) -> tuple[str, ...]:
     """Return the names in the first line, or numbers from 0 without a header."""
     first, below = rows[0], rows[1:]
-    if len(first) < max(map(len, rows)):
+    if below and len(first) < len(below[0]):
         raise InputError(
-            f"{path}: the first line has {len(first)} cells, but others have more. Remove lines "
-            "above the table; data.csv.sep sets another delimiter."
+            f"{path}: the first line has {len(first)} cells, but the next has {len(below[0])}. "
+            "Remove lines above the table; data.csv.sep sets another delimiter."
         )
     if header is False:
         return tuple(map(str, range(len(first))))
@@ -512,7 +512,7 @@ def _read_sample(path: Path) -> bytes:
             "with data=images."
         )
     if not is_file:
-        raise InputError(f"there is no file {path} (relative to {Path.cwd()}).")
+        raise InputError(f"there is no file {path.absolute()}.")
     try:
         with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
             sample: bytes = file.read(_SAMPLE_BYTES)

@@ -31,7 +31,7 @@ def run_rejected(capsys, *words):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no file rows.csv"),
+        (None, "rows.csv."),
         ("", "rows.csv is empty"),
         (bytes(range(256)) * 9, "neither text nor a table"),
         ("1.5,red,2,apple\n2.5,red,3,pear\n", "set data.header=false"),
@@ -40,7 +40,7 @@ def run_rejected(capsys, *words):
         (GOOD + "tall,red,1,pear\n", "column 'weight' contains numbers, but not in row 41 ('tall')"),
         (GOOD + ",red,1,pear\n", "data.missing=impute"),
         (GOOD + "inf,red,1,pear\n", "finite numbers, but not in row 41 ('inf')"),
-        (GOOD.replace("pear", "apple"), "of rows.csv is apple in all 40 rows"),
+        (GOOD.replace("pear", "apple"), "rows.csv is apple in all 40 rows"),
         (GOOD + "1,red,1,plum\n", "class 'plum' has 1 row: too few"),
         ("a,kind\n" + "".join(f"{row}.5,sort {row}\n" for row in range(40)), "40 different values"),
     ],
@@ -56,19 +56,19 @@ def test_invalid_files_are_rejected(content, message, capsys):
     ("words", "message"),
     [
         ("", "data.path must be given"),
-        ("data.path=rows.csv", "data.target must be given: which column of rows.csv"),
+        ("data.path=rows.csv", "data.target must be given: which column of "),
         ("data.path=.", "is a folder"),
         ("data.path=rows.csv data.target=knd", "Did you mean kind?"),
-        ("data.path=rows.csv data.target=kind data.columns=[1.5]", "a column or a list of them"),
+        ("data.path=rows.csv data.target=kind data.columns=[1.5]", "a column or a list of columns"),
         ("data.path=rows.csv data.target=kind data.missing=dorp", "error|drop|impute"),
-        ("data.path=rows.csv data.target=kind data.task=regresion", "data.task needs"),
-        ("data.path=rows.csv data.target=kind data.test_path=no.csv", "no file no.csv"),
+        ("data.path=rows.csv data.target=kind data.task=regresion", "data.task must be classification"),
+        ("data.path=rows.csv data.target=kind data.test_path=no.csv", "no.csv."),
         (
             "data.path=rows.csv data.target=kind data.header=maybe",
-            "data.header needs true or false",
+            "data.header must be true or false",
         ),
         ("data.path=rows.csv data.target=kind data.pth=x", "Did you mean data.path?"),
-        ("data.path=rows.csv data.target=kind data.csv.sep=;", "no column 'kind'"),
+        ("data.path=rows.csv data.target=kind data.csv.sep=\"|\"", "no column 'kind'"),
         ("data.path=rows.csv data.target=kind data.csv.encoding=utf-9", "not a known encoding"),
     ],
 )

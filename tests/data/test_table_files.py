@@ -167,9 +167,9 @@ def test_a_class_can_be_called_like_its_column_next_to_numbers(content, tmp_path
         ("\n \n", "is empty"),
         ("", "is empty"),
         ('"\n', "is empty"),
-        ("a,b\n1,2\n3,4,5\n", "first line has 2 cells, but others have more"),
+        ("a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
         ("a,b\n" + "1,2\n" * 3000 + "1,2,3\n", "Expected 2 fields in line 3002, saw 3"),
-        ("# mine\na,b\n1,2\n3,4\n", "first line has 1 cells, but others have more"),
+        ("# mine\na,b\n1,2\n3,4\n", "first line has 1 cells, but the next has 2"),
     ],
 )
 def test_damaged_texts_are_rejected(content, message, tmp_path):
