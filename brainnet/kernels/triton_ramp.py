@@ -1,12 +1,19 @@
-"""The threshold ramp on CUDA: one Triton kernel each way, sums and counters in the same pass."""
+"""The threshold ramp on CUDA: one Triton kernel per direction, with sums and counters in one pass.
+
+Both kernels see the memory as a matrix. A line holds every neuron at least once, and its length is
+a multiple of 16 elements, so that every line is aligned to 128 bits. A program computes a block of
+columns in several lines. The neuron of a column is the same in all lines: its index, threshold and
+width are computed once, and sums per neuron are first sums per column, without communication.
+"""
 
 from __future__ import annotations
 
 # ruff: noqa: ANN001, ANN202, N803
 # mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def, untyped-decorator"
 # mypy: no-warn-return-any
-# (The bodies of Triton's kernels are a language of their own, which no type checker knows.)
-from typing import NamedTuple
+# (Kernels are written in Triton's own language, whose types these tools do not know.)
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,276 +21,352 @@ from torch import Tensor
 from brainnet.kernels import reference
 from brainnet.kernels.reference import RampParameter
 
+# Triton is not installed on every machine, and without a GPU nothing here is called.
 try:
     import triton
     import triton.language as tl
-except ImportError:  # Where there is no GPU there may be no Triton; then nothing here is called.
+except ImportError:
     triton = tl = None
 
-_PLAIN_BLOCK = 4096
-
-_TILE = 2048  # elements that a program adds up at a time
-
-_COLUMNS = 64  # of as many neurons, at most
-# Partial sums per neuron, or programs where neurons are few; whatever the device, so that every
-# device adds alike.
-_PARTS = 128
-
+# Columns of a program: for 128 threads, 128 bits of the half types each.
+_COLUMNS = 1024
+# Lines that are added in float32 before a sum is widened to float64. Their rounding errors stay
+# below the 5e-7 that `create_counters` documents.
+_LINES = 4
+# Elements of a line, at least, unless the tensor is smaller.
+_PERIOD = 8192
+# Lines that a program counts, at most, because its counts have 10 bits.
+_MAX_SHARE = 1000
+# Programs of a kernel with sums, on every device, so that every device adds in the same order.
 _PROGRAMS = 1024
 
+# How a kernel gets a threshold or width: not at all (0 or 1), as one value, or one per neuron.
+_IMPLIED, _SHARED, _PER_NEURON = 0, 1, 2
 
 _jit = triton.jit if triton else lambda kernel: kernel
 
 
 @_jit
-def _ramp(x, low, wide):
-    z = tl.div_rn(x - low, wide) if x.dtype == tl.float32 else (x - low) / wide
-    # Comparisons rather than minimum and maximum: a NaN fails both and stays.
-    z = tl.where(z < 0.0, 0.0, z)
-    return tl.where(z > 1.0, 1.0, z)
+def _load_parameter(pointer, neuron, known, implied, MODE: tl.constexpr):
+    if MODE == 2:
+        parameter = tl.load(pointer + neuron, mask=known, other=1.0)
+    elif MODE == 1:
+        parameter = tl.load(pointer)
+    else:
+        parameter = implied
+    return parameter
 
 
 @_jit
-def _sloped(g, y, wide, leak, LEAKS: tl.constexpr):
-    inside = tl.div_rn(g, wide) if g.dtype == tl.float32 else g / wide
-    outside = g * tl.load(leak) if LEAKS else tl.zeros_like(g)
-    return tl.where((y > 0.0) & (y < 1.0), inside, outside)
-
-
-@_jit
-def _wide_enough(x):
+def _widen(x):
     return x if x.dtype == tl.float64 else x.to(tl.float32)
 
 
 @_jit
-def _parameters(low, wide, j, inside, PER_LOW: tl.constexpr, PER_WIDE: tl.constexpr):
-    """Threshold and width of the neurons `j`, one value each where they are shared."""
-    t = tl.load(low + j, mask=inside, other=0.0) if PER_LOW else tl.load(low)
-    w = tl.load(wide + j, mask=inside, other=1.0) if PER_WIDE else tl.load(wide)
-    return t, w
+def _clamp(x, low: tl.constexpr, high: tl.constexpr):
+    x = tl.maximum(x, low, propagate_nan=tl.PropagateNan.ALL)
+    return tl.minimum(x, high, propagate_nan=tl.PropagateNan.ALL)
+
+
+@_jit
+def _invert(width, MODE: tl.constexpr):
+    inverse = width
+    if MODE > 0:
+        # Rounded to nearest, unlike the division operator for float32.
+        inverse = tl.div_rn(1.0, width) if width.dtype == tl.float32 else 1.0 / width
+    return inverse
+
+
+@_jit
+def _ramp(x, t, minus_w, inverse, LOW: tl.constexpr, WIDE: tl.constexpr):
+    """The clamped quotient, rounded like a division but in a third of its instructions."""
+    z = x if LOW == 0 else x - t
+    if WIDE > 0:
+        # One step of Newton's method after a multiplication by the inverse gives the correctly
+        # rounded quotient (Markstein 1990). Clamped first, because the step needs a finite one.
+        quotient = _clamp(z * inverse, -1.0, 2.0)
+        z = tl.fma(tl.fma(quotient, minus_w, z), inverse, quotient)
+    return _clamp(z, 0.0, 1.0)
+
+
+@_jit
+def _find_block(period, COLUMNS: tl.constexpr):
+    """The first column and the part of this program, and the number of parts."""
+    blocks = (period - 1) // COLUMNS + 1
+    program = tl.program_id(0)
+    start = (program % blocks).to(period.dtype) * COLUMNS
+    return start, program // blocks, tl.num_programs(0) // blocks
+
+
+@_jit
+def _find_neurons(column, neurons, inner, FOLDED: tl.constexpr):
+    neuron = column // inner
+    if FOLDED:
+        neuron = neuron % neurons
+    return neuron
+
+
+@_jit
+def _sum_columns(values, known, GROUP: tl.constexpr):
+    """Sums of adjacent columns that belong to one neuron."""
+    if GROUP > 1:
+        values = tl.where(known, values, 0)
+        values = tl.sum(tl.reshape(values, [values.shape[0] // GROUP, GROUP]), 1)
+    return values
+
+
+@_jit
+def _forward_line(
+    x, y, column, mask, t, minus_w, inverse, packed, total, squares,
+    LOW: tl.constexpr, WIDE: tl.constexpr, COUNT: tl.constexpr, TAIL: tl.constexpr,
+):  # fmt: skip
+    value = _widen(tl.load(x + column, mask=mask))
+    rounded = _ramp(value, t, minus_w, inverse, LOW, WIDE).to(y.dtype.element_ty)
+    tl.store(y + column, rounded, mask=mask)
+    if COUNT:
+        out = rounded.to(value.dtype)
+        is_finite = tl.abs(value) < float("inf")
+        # Silent, firing and not finite in 10 bits each, which takes one addition.
+        kind = tl.where(out == 1.0, 1 << 10, tl.where(out == 0.0, 1, 0))
+        kind = tl.where(is_finite, kind, 1 << 20)
+        out = tl.where(is_finite, out, 0.0)
+        if TAIL:
+            kind = tl.where(mask, kind, 0)
+            out = tl.where(mask, out, 0.0)
+        packed += kind
+        total += out
+        squares += out * out
+    return packed, total, squares
 
 
 @_jit
 def _forward_kernel(
-    x, y, low, wide, total, neurons, inner,
-    PER_LOW: tl.constexpr, PER_WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    x, y, low, wide, counts, sums, period, lines, rest, share, neurons, inner,
+    LOW: tl.constexpr, WIDE: tl.constexpr, COUNT: tl.constexpr, FOLDED: tl.constexpr,
+    GROUP: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Elementwise, without counters: any layout, each byte moved once."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < total
-    j = (at // inner) % neurons
-    t, w = _parameters(low, wide, j, inside, PER_LOW, PER_WIDE)
-    value = _wide_enough(tl.load(x + at, mask=inside, other=0.0))
-    tl.store(y + at, _ramp(value, t, w).to(y.dtype.element_ty), mask=inside)
+    """Compute the output and, with COUNT, the activity of each group of columns in `share` lines.
+
+    `rest` is the number of elements after the last whole line.
+    """
+    start, part, parts = _find_block(period, COLUMNS)
+    column = start + tl.arange(0, COLUMNS)
+    known = column < period
+    neuron = _find_neurons(column, neurons, inner, FOLDED)
+    t = _load_parameter(low, neuron, known, 0.0, LOW)
+    w = _load_parameter(wide, neuron, known, 1.0, WIDE)
+    inverse = _invert(w, WIDE)
+    minus_w = -w
+    real: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    packed = tl.zeros([COLUMNS], tl.int32)
+    total = tl.zeros([COLUMNS], tl.float64)
+    squares = tl.zeros([COLUMNS], tl.float64)
+    line = part.to(tl.int64) * share
+    stop = tl.minimum(line + share, lines)
+    # Not a range, because Triton's interpreter makes none from tensors (NumPy 2.4).
+    while line + LINES <= stop:
+        part_total = tl.zeros([COLUMNS], real)
+        part_squares = tl.zeros([COLUMNS], real)
+        for k in tl.static_range(LINES):
+            offset = (line + k) * period
+            packed, part_total, part_squares = _forward_line(
+                x + offset, y + offset, column, known, t, minus_w, inverse,
+                packed, part_total, part_squares, LOW, WIDE, COUNT, False,
+            )  # fmt: skip
+        total += part_total
+        squares += part_squares
+        line += LINES
+    # The remaining lines and, in the last part, the elements after them.
+    stop += ((part == parts - 1) & (rest > 0)).to(tl.int64)
+    while line < stop:
+        offset = line * period
+        inside = column < tl.where(line < lines, period, rest)
+        zeros = tl.zeros([COLUMNS], real)
+        packed, part_total, part_squares = _forward_line(
+            x + offset, y + offset, column, inside, t, minus_w, inverse,
+            packed, zeros, zeros, LOW, WIDE, COUNT, True,
+        )  # fmt: skip
+        total += part_total
+        squares += part_squares
+        line += 1
+    if COUNT:
+        cells = (period - 1) // GROUP + 1
+        cell = start // GROUP + tl.arange(0, COLUMNS // GROUP)
+        is_cell = cell < cells
+        counts += part.to(tl.int64) * 3 * cells + cell
+        for k in tl.static_range(3):
+            count = (packed >> 10 * k) & 1023
+            tl.store(counts + k * cells, _sum_columns(count, known, GROUP), mask=is_cell)
+        sums += part.to(tl.int64) * 2 * cells + cell
+        tl.store(sums, _sum_columns(total, known, GROUP), mask=is_cell)
+        tl.store(sums + cells, _sum_columns(squares, known, GROUP), mask=is_cell)
+
+
+@_jit
+def _backward_line(
+    g, y, d, column, mask, minus_w, inverse, grad, leak, d_low, d_wide,
+    WIDE: tl.constexpr, LEAK: tl.constexpr, ONE_GRAD: tl.constexpr,
+    SUM_LOW: tl.constexpr, SUM_WIDE: tl.constexpr, TAIL: tl.constexpr,
+):  # fmt: skip
+    out = _widen(tl.load(y + column, mask=mask))
+    if not ONE_GRAD:
+        grad = _widen(tl.load(g + column, mask=mask))
+    inside = grad
+    if WIDE > 0:
+        quotient = grad * inverse
+        inside = tl.fma(tl.fma(quotient, minus_w, grad), inverse, quotient)
+        inside = tl.where(tl.abs(quotient) < float("inf"), inside, quotient)
+    outside = grad * leak if LEAK else tl.zeros_like(out)
+    moved = tl.where((out > 0.0) & (out < 1.0), inside, outside)
+    tl.store(d + column, moved.to(d.dtype.element_ty), mask=mask)
+    if TAIL:
+        moved = tl.where(mask, moved, 0.0)
+        out = tl.where(mask, out, 0.0)
+    if SUM_LOW:
+        d_low -= moved
+    if SUM_WIDE:
+        d_wide -= out * moved
+    return d_low, d_wide
 
 
 @_jit
 def _backward_kernel(
-    g, y, d, wide, leak, total, neurons, inner,
-    PER_WIDE: tl.constexpr, LEAKS: tl.constexpr, ONE_GRAD: tl.constexpr, BLOCK: tl.constexpr,
+    g, y, d, wide, leak, sums, period, lines, rest, share, neurons, inner,
+    WIDE: tl.constexpr, LEAK: tl.constexpr, ONE_GRAD: tl.constexpr,
+    SUM_LOW: tl.constexpr, SUM_WIDE: tl.constexpr, FOLDED: tl.constexpr,
+    GROUP: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """The input's gradient alone."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < total
-    j = (at // inner) % neurons
-    w = tl.load(wide + j, mask=inside, other=1.0) if PER_WIDE else tl.load(wide)
-    grad = (
-        tl.load(g) + tl.zeros([BLOCK], g.dtype.element_ty)
-        if ONE_GRAD
-        else tl.load(g + at, mask=inside, other=0.0)
-    )
-    out = _wide_enough(tl.load(y + at, mask=inside, other=0.0))
-    moved = _sloped(_wide_enough(grad), out, w, leak, LEAKS)
-    tl.store(d + at, moved.to(d.dtype.element_ty), mask=inside)
-
-
-@_jit
-def _summing_kernel(
-    g, y, d, wide, leak, sums, lines, neurons, inner, parts,
-    PER_WIDE: tl.constexpr, LEAKS: tl.constexpr, ONE_GRAD: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """All three gradients: part p of them takes the lines p * ROWS + k * parts * ROWS.
-
-    A line is one element of every neuron, whichever way the memory lies.
-    """
-    j = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    part = tl.program_id(1)
-    known = j < neurons
-    w = tl.load(wide + j, mask=known, other=1.0) if PER_WIDE else tl.load(wide)
+    """Compute the gradient of the input and partial sums for those of threshold and width."""
+    start, part, parts = _find_block(period, COLUMNS)
+    column = start + tl.arange(0, COLUMNS)
+    known = column < period
+    neuron = _find_neurons(column, neurons, inner, FOLDED)
+    w = _load_parameter(wide, neuron, known, 1.0, WIDE)
+    inverse = _invert(w, WIDE)
+    minus_w = -w
+    slope = tl.load(leak) if LEAK else 0.0
+    grad = _widen(tl.load(g)) if ONE_GRAD else 0.0
+    real: tl.constexpr = tl.float64 if y.dtype.element_ty == tl.float64 else tl.float32
     d_low = tl.zeros([COLUMNS], tl.float64)
     d_wide = tl.zeros([COLUMNS], tl.float64)
-    start = part.to(tl.int64) * ROWS
-    while start < lines:  # not a range: Triton's interpreter makes none from tensors (NumPy 2.4)
-        line = start + tl.arange(0, ROWS)
-        at = ((line // inner) * neurons * inner + line % inner)[:, None] + j[None, :] * inner
-        inside = (line < lines)[:, None] & known[None, :]
-        grad = (
-            tl.load(g) + tl.zeros([ROWS, COLUMNS], g.dtype.element_ty)
-            if ONE_GRAD
-            else tl.load(g + at, mask=inside, other=0.0)
-        )
-        out = _wide_enough(tl.load(y + at, mask=inside, other=0.0))
-        moved = _sloped(_wide_enough(grad), out, w, leak, LEAKS)
-        tl.store(d + at, moved.to(d.dtype.element_ty), mask=inside)
-        moved = tl.where(inside, moved, 0.0)
-        d_low -= tl.sum(moved.to(tl.float64), 0)
-        d_wide -= tl.sum((out * moved).to(tl.float64), 0)
-        start += parts * ROWS
-    tl.store(sums + (part * 2) * neurons + j, d_low, mask=known)
-    tl.store(sums + (part * 2 + 1) * neurons + j, d_wide, mask=known)
+    line = part.to(tl.int64) * share
+    stop = tl.minimum(line + share, lines)
+    while line + LINES <= stop:
+        part_low = tl.zeros([COLUMNS], real)
+        part_wide = tl.zeros([COLUMNS], real)
+        for k in tl.static_range(LINES):
+            offset = (line + k) * period
+            part_low, part_wide = _backward_line(
+                g + offset, y + offset, d + offset, column, known, minus_w, inverse, grad, slope,
+                part_low, part_wide, WIDE, LEAK, ONE_GRAD, SUM_LOW, SUM_WIDE, False,
+            )  # fmt: skip
+        d_low += part_low
+        d_wide += part_wide
+        line += LINES
+    stop += ((part == parts - 1) & (rest > 0)).to(tl.int64)
+    while line < stop:
+        offset = line * period
+        inside = column < tl.where(line < lines, period, rest)
+        zeros = tl.zeros([COLUMNS], real)
+        part_low, part_wide = _backward_line(
+            g + offset, y + offset, d + offset, column, inside, minus_w, inverse, grad, slope,
+            zeros, zeros, WIDE, LEAK, ONE_GRAD, SUM_LOW, SUM_WIDE, True,
+        )  # fmt: skip
+        d_low += part_low
+        d_wide += part_wide
+        line += 1
+    if SUM_LOW or SUM_WIDE:
+        cells = (period - 1) // GROUP + 1
+        cell = start // GROUP + tl.arange(0, COLUMNS // GROUP)
+        sums += part.to(tl.int64) * 2 * cells + cell
+        tl.store(sums, _sum_columns(d_low, known, GROUP), mask=cell < cells)
+        tl.store(sums + cells, _sum_columns(d_wide, known, GROUP), mask=cell < cells)
 
 
-@_jit
-def _counting_kernel(
-    x, y, low, wide, counts, sums, lines, neurons, inner, parts,
-    PER_LOW: tl.constexpr, PER_WIDE: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """The output and what each neuron did, in parts as in the summing kernel."""
-    j = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    part = tl.program_id(1)
-    known = j < neurons
-    t, w = _parameters(low, wide, j, known, PER_LOW, PER_WIDE)
-    silent = tl.zeros([COLUMNS], tl.int64)
-    rising = tl.zeros([COLUMNS], tl.int64)
-    firing = tl.zeros([COLUMNS], tl.int64)
-    odd = tl.zeros([COLUMNS], tl.int64)
-    total = tl.zeros([COLUMNS], tl.float64)
-    squares = tl.zeros([COLUMNS], tl.float64)
-    start = part.to(tl.int64) * ROWS
-    while start < lines:  # not a range: Triton's interpreter makes none from tensors (NumPy 2.4)
-        line = start + tl.arange(0, ROWS)
-        at = ((line // inner) * neurons * inner + line % inner)[:, None] + j[None, :] * inner
-        inside = (line < lines)[:, None] & known[None, :]
-        value = _wide_enough(tl.load(x + at, mask=inside, other=0.0))
-        held = _ramp(value, t, w).to(y.dtype.element_ty)
-        tl.store(y + at, held, mask=inside)
-        out = held.to(tl.float64)
-        finite = (value > float("-inf")) & (value < float("inf"))
-        odd += tl.sum((inside & (finite == 0)).to(tl.int64), 0)
-        finite = finite & inside
-        silent += tl.sum((finite & (out == 0.0)).to(tl.int64), 0)
-        firing += tl.sum((finite & (out == 1.0)).to(tl.int64), 0)
-        rising += tl.sum((finite & (out > 0.0) & (out < 1.0)).to(tl.int64), 0)
-        out = tl.where(finite, out, 0.0)
-        total += tl.sum(out, 0)
-        squares += tl.sum(out * out, 0)
-        start += parts * ROWS
-    tl.store(counts + (part * 4) * neurons + j, silent, mask=known)
-    tl.store(counts + (part * 4 + 1) * neurons + j, rising, mask=known)
-    tl.store(counts + (part * 4 + 2) * neurons + j, firing, mask=known)
-    tl.store(counts + (part * 4 + 3) * neurons + j, odd, mask=known)
-    tl.store(sums + (part * 2) * neurons + j, total, mask=known)
-    tl.store(sums + (part * 2 + 1) * neurons + j, squares, mask=known)
+class _Plan(NamedTuple):
+    """How a kernel traverses the memory; the arguments that all kernels share, in their order."""
 
-
-def _layout(dense: Tensor, dim: int, per_neuron: bool) -> tuple[int, int, int]:
-    """Memory as (outer, neurons, inner); a dense dimension's stride counts what lies within it."""
-    if not per_neuron or dense.dim() == 0 or dense.shape[dim] == 1:
-        return 1, 1, dense.numel()
-    neurons = dense.shape[dim]
-    inner = max(dense.stride(dim), 1)
-    return dense.numel() // max(neurons * inner, 1), neurons, inner
-
-
-class _Tiles(NamedTuple):
-    """How a kernel with sums goes over memory: by tiles of some lines of some neurons."""
-
-    lines: int  # one element of every neuron each
+    period: int
+    lines: int
+    rest: int
+    share: int
     neurons: int
     inner: int
-    parts: int
-    rows: int
+    folded: bool
+    group: int
+    lines_at_once: int
     columns: int
 
     @property
-    def grid(self) -> tuple[int, int]:
-        return -(-self.neurons // self.columns), self.parts
+    def parts(self) -> int:
+        """Number of programs that share a column."""
+        return max(1, -(-self.lines // self.share))
+
+    @property
+    def grid(self) -> tuple[int]:
+        """Number of programs; those of the same lines follow each other."""
+        return (-(-self.period // self.columns) * self.parts,)
+
+    def sum_parts(self, partial: Tensor, dtype: torch.dtype) -> Tensor:
+        """Reduce (parts, kinds, cells) to (kinds, neurons)."""
+        kinds = partial.sum(0, dtype=dtype)
+        if self.neurons == 1:
+            return kinds.sum(1, keepdim=True)
+        return kinds.view(len(kinds), -1, self.neurons, self.inner // self.group).sum((1, 3))
 
 
-def _tiles(layout: tuple[int, int, int]) -> _Tiles:
-    """Tiles of one size; where neurons are few they take more lines, and more parts share them."""
-    outer, neurons, inner = layout
-    if neurons == 1:  # all that lies within the one neuron is lines, one after the other
-        outer, inner = outer * inner, 1
-    columns = min(_COLUMNS, 1 << (neurons - 1).bit_length())
-    rows = _TILE // columns
-    parts = max(_PARTS, _PROGRAMS // -(-neurons // columns))
-    return _Tiles(
-        outer * inner, neurons, inner, min(parts, -(-outer * inner // rows)), rows, columns
-    )
+def _make_plan(total: int, neurons: int, inner: int, dtype: torch.dtype, *, sums: bool) -> _Plan:
+    """Choose lines of about `_PERIOD` elements that hold every neuron equally often.
+
+    Args:
+        total: number of elements, as many as (outer, neurons, inner).
+        neurons: number of neurons; 1 if no parameter or counter depends on them.
+        inner: number of adjacent elements of one neuron.
+        dtype: of the elements.
+        sums: whether programs leave sums, of which there should be few.
+    """
+    if neurons == 1:
+        inner = 1
+    # 16 bytes for each thread of four warps.
+    columns = _COLUMNS if dtype.itemsize < 8 else _COLUMNS // 4
+    # Aligned, because Triton loads 128 bits only where it can prove that.
+    step = math.lcm(neurons * inner, 16)
+    period = step * max(1, min(total, _PERIOD) // step)
+    lines, rest = divmod(total, period)
+    share = _LINES
+    if sums:
+        blocks = -(-period // columns)
+        share = max(2 * _LINES, -(-lines * blocks // (_PROGRAMS * _LINES)) * _LINES)
+        share = min(share, _MAX_SHARE)
+    group = columns if neurons == 1 else math.gcd(inner, columns)
+    folded = period > neurons * inner
+    return _Plan(period, lines, rest, share, neurons, inner, folded, group, _LINES, columns)
 
 
-def _held(parameter: RampParameter, like: Tensor) -> Tensor:
-    dtype = reference.compute_dtype(like.dtype)
+def _find_layout(dense: Tensor, dim: int, *, per_neuron: bool) -> tuple[int, int]:
+    """Return the number of neurons and of adjacent elements of one neuron in memory."""
+    if not per_neuron or dense.dim() == 0 or dense.shape[dim] == 1:
+        return 1, 1
+    # The stride of a dimension of dense memory is the number of elements inside it.
+    return dense.shape[dim], max(dense.stride(dim), 1)
+
+
+def _prepare_parameter(
+    parameter: RampParameter, implied: float, like: Tensor
+) -> tuple[Tensor, int]:
+    """Return the parameter in memory, and how the kernels use it."""
     if isinstance(parameter, Tensor):
-        return parameter.detach().to(dtype).contiguous()
-    return torch.full((), parameter, dtype=dtype, device=like.device)
+        dtype = reference.compute_dtype(like.dtype)
+        values = parameter.detach().to(dtype).reshape(-1).contiguous()
+        return values, _SHARED if values.numel() == 1 else _PER_NEURON
+    if parameter == implied:
+        return like, _IMPLIED
+    return _store_number(parameter, like), _SHARED
 
 
-def _forward(
-    input: Tensor,
-    output: Tensor,
-    threshold: RampParameter,
-    width: RampParameter,
-    dim: int,
-    counters: tuple[Tensor, Tensor] | None,
-) -> None:
-    low, wide = _held(threshold, input), _held(width, input)
-    per_low, per_wide = low.numel() > 1, wide.numel() > 1
-    counting = counters is not None and counters[0].shape[1] != 1
-    layout = _layout(output, dim, per_low or per_wide or counting)
-    total = output.numel()
-    if counters is None:
-        _forward_kernel[(triton.cdiv(total, _PLAIN_BLOCK),)](
-            input, output, low, wide, total, layout[1], layout[2], per_low, per_wide, _PLAIN_BLOCK
-        )
-        return
-    tiles = _tiles(layout)
-    counts = torch.empty(tiles.parts, 4, tiles.neurons, dtype=torch.int64, device=input.device)
-    sums = torch.empty(tiles.parts, 2, tiles.neurons, dtype=torch.float64, device=input.device)
-    _counting_kernel[tiles.grid](
-        input, output, low, wide, counts, sums, *tiles[:4], per_low, per_wide, *tiles[4:]
-    )
-    counters[0].add_(counts.sum(0))
-    counters[1].add_(sums.sum(0))
-
-
-def _backward(
-    grad: Tensor,
-    output: Tensor,
-    threshold: RampParameter,
-    width: RampParameter,
-    leak: float,
-    dim: int,
-    wanted: tuple[bool, bool],
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    one_grad = grad.numel() > 0 and not any(grad.stride())
-    if not one_grad and grad.stride() != output.stride():
-        grad = torch.empty_like(output).copy_(grad)
-    moved, wide = torch.empty_like(output), _held(width, output)
-    learning = [p for p, w in zip((threshold, width), wanted, strict=True) if w]
-    per_neuron = wide.numel() > 1 or any(isinstance(p, Tensor) and p.dim() for p in learning)
-    layout = _layout(output, dim, per_neuron)
-    total, leaks, per_wide = output.numel(), leak != 0.0, wide.numel() > 1
-    slope = _held(leak, output)  # in memory: Triton passes numbers as float32 alone
-    if not any(wanted):
-        _backward_kernel[(triton.cdiv(total, _PLAIN_BLOCK),)](
-            grad, output, moved, wide, slope, total, layout[1], layout[2],
-            per_wide, leaks, one_grad, _PLAIN_BLOCK,
-        )  # fmt: skip
-        return moved, None, None
-    tiles = _tiles(layout)
-    sums = torch.empty(tiles.parts, 2, tiles.neurons, dtype=torch.float64, device=output.device)
-    _summing_kernel[tiles.grid](
-        grad, output, moved, wide, slope, sums, *tiles[:4], per_wide, leaks, one_grad, *tiles[4:]
-    )
-    found = [
-        each.sum_to_size(p.shape).to(p.dtype) if w and isinstance(p, Tensor) else None
-        for each, p, w in zip(sums.sum(0), (threshold, width), wanted, strict=True)
-    ]
-    return moved, found[0], found[1]
+def _store_number(number: float, like: Tensor) -> Tensor:
+    """Return a number in memory, because Triton passes numbers as float32 only."""
+    return torch.full((), number, dtype=reference.compute_dtype(like.dtype), device=like.device)
 
 
 def run_forward(
@@ -299,8 +382,39 @@ def run_forward(
     output = input if reuse_input and _can_overwrite(input) else torch.empty_like(dense)
     if output.numel():
         with torch.cuda.device_of(input):
-            _forward(dense, output, threshold, width, dim, counters)
+            _launch_forward(dense, output, threshold, width, dim, counters)
     return output
+
+
+def _launch_forward(
+    input: Tensor,
+    output: Tensor,
+    threshold: RampParameter,
+    width: RampParameter,
+    dim: int,
+    counters: tuple[Tensor, Tensor] | None,
+) -> None:
+    low, low_mode = _prepare_parameter(threshold, 0.0, output)
+    wide, wide_mode = _prepare_parameter(width, 1.0, output)
+    per_neuron = _PER_NEURON in (low_mode, wide_mode)
+    per_neuron = per_neuron or (counters is not None and counters[0].shape[1] > 1)
+    neurons, inner = _find_layout(output, dim, per_neuron=per_neuron)
+    total = output.numel()
+    plan = _make_plan(total, neurons, inner, output.dtype, sums=counters is not None)
+    counts, sums = output, output
+    if counters is not None:
+        cells = -(-plan.period // plan.group)
+        counts = torch.empty(plan.parts, 3, cells, dtype=torch.int32, device=output.device)
+        sums = _create_sums(plan, output)
+    _launch(
+        _forward_kernel, plan, (input, output, low, wide, counts, sums),
+        (low_mode, wide_mode, counters is not None),
+    )  # fmt: skip
+    if counters is not None:
+        silent, firing, odd = plan.sum_parts(counts, torch.int64)
+        rising = total // neurons - silent - firing - odd
+        counters[0].add_(torch.stack([silent, rising, firing, odd]))
+        counters[1].add_(plan.sum_parts(sums, torch.float64))
 
 
 def run_backward(
@@ -313,8 +427,50 @@ def run_backward(
     needed: tuple[bool, bool],
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Compute the gradients of input, threshold and width."""
+    # The gradient of a sum is one number, expanded to the shape of the output.
+    is_one = not any(grad.stride())
+    if not is_one and grad.stride() != output.stride():
+        grad = torch.empty_like(output).copy_(grad)
+    d_input = torch.empty_like(output)
+    wide, wide_mode = _prepare_parameter(width, 1.0, output)
+    learnable = [p for p, is_needed in zip((threshold, width), needed, strict=True) if is_needed]
+    per_neuron = any(isinstance(p, Tensor) and p.numel() > 1 for p in (width, *learnable))
+    neurons, inner = _find_layout(output, dim, per_neuron=per_neuron)
+    plan = _make_plan(output.numel(), neurons, inner, output.dtype, sums=any(needed))
+    sums = _create_sums(plan, output) if any(needed) else output
+    slope = _store_number(leak, output) if leak else output
     with torch.cuda.device_of(output):
-        return _backward(grad, output, threshold, width, leak, dim, needed)
+        _launch(
+            _backward_kernel, plan, (grad, output, d_input, wide, slope, sums),
+            (wide_mode, leak != 0.0, is_one, *needed),
+        )  # fmt: skip
+    if not any(needed):
+        return d_input, None, None
+    d_low, d_wide = plan.sum_parts(sums, torch.float64)
+    return (
+        d_input,
+        _shape_gradient(d_low, threshold) if needed[0] else None,
+        _shape_gradient(d_wide, width) if needed[1] else None,
+    )
+
+
+def _shape_gradient(gradient: Tensor, parameter: RampParameter) -> Tensor | None:
+    if not isinstance(parameter, Tensor):
+        return None
+    if parameter.numel() == 1:
+        gradient = gradient.sum()
+    return gradient.reshape(parameter.shape).to(parameter.dtype)
+
+
+def _create_sums(plan: _Plan, like: Tensor) -> Tensor:
+    """Memory for two sums of each group of columns in each part."""
+    cells = -(-plan.period // plan.group)
+    dtype = reference.compute_dtype(like.dtype)
+    return torch.empty(plan.parts, 2, cells, dtype=dtype, device=like.device)
+
+
+def _launch(kernel: Any, plan: _Plan, tensors: tuple[Tensor, ...], modes: tuple[int, ...]) -> None:
+    kernel[plan.grid](*tensors, *plan[:6], *modes, *plan[6:])
 
 
 def _is_dense(tensor: Tensor) -> bool:
@@ -322,10 +478,10 @@ def _is_dense(tensor: Tensor) -> bool:
 
 
 def _can_overwrite(input: Tensor) -> bool:
-    """Only memory whose values nobody can ask for again: no leaf, no view, no hooks on it."""
-    # Two hold it: the tensor, and the object that is asked here.
-    held = torch._C._storage_Use_Count(input.untyped_storage()._cdata)
-    alone = _is_dense(input) and not input._is_view() and not input.is_inference() and held <= 2
-    if not alone or not input.requires_grad:
-        return alone
+    """Whether no one else can read the values again: not a leaf, not a view, without hooks."""
+    # The tensor itself and the object that is asked here use the storage.
+    users = torch._C._storage_Use_Count(input.untyped_storage()._cdata)
+    is_alone = _is_dense(input) and not input._is_view() and not input.is_inference() and users <= 2
+    if not is_alone or not input.requires_grad:
+        return is_alone
     return not (input.is_leaf or input.retains_grad or input._backward_hooks)

@@ -91,23 +91,29 @@ def run(op: object, x: Tensor, t: object, w: object, **options: object) -> list[
     return [y, *first, *torch.autograd.grad(y.sum(), leaves)]
 
 
-@pytest.mark.parametrize("neurons", [1, 2, 10, 64, 100, 4096, 1 << 20])
-def test_few_neurons_leave_no_column_idle_and_few_programs_none(neurons):
-    lines = (64 << 20) // neurons
-    for inner in (1, lines):
-        tiles = triton_ramp._tiles((lines // inner, neurons, inner))
-        assert (tiles.lines, tiles.neurons) == (lines, neurons)
-        assert tiles.rows * tiles.columns == 2048
-        assert tiles.columns < 2 * neurons
-        blocks, parts = tiles.grid
-        assert blocks * tiles.columns >= neurons > (blocks - 1) * tiles.columns
-        assert blocks * parts >= 1000  # several for each multiprocessor
-        assert (parts - 1) * tiles.rows < lines  # none without a line
+@pytest.mark.parametrize("inner", [1, 3, 49, 196, 4096])
+@pytest.mark.parametrize("neurons", [1, 2, 10, 64, 100, 4096])
+def test_lines_are_aligned_and_hold_every_neuron_equally_often(neurons, inner):
+    for outer in (1, 7, 64, 4099):
+        total = outer * neurons * inner
+        for sums in (False, True):
+            plan = triton_ramp._make_plan(total, neurons, inner, torch.float32, sums=sums)
+            assert plan.period * plan.lines + plan.rest == total
+            assert plan.period % 16 == 0
+            if neurons > 1:
+                assert plan.period % (neurons * inner) == 0
+                assert (plan.inner % plan.group, plan.period % plan.group) == (0, 0)
+            assert plan.share % plan.lines_at_once == 0
+            assert plan.share <= 1000
+            (programs,) = plan.grid
+            assert programs == plan.parts * -(-plan.period // plan.columns)
+            assert (plan.parts - 1) * plan.share < max(plan.lines, 1)
 
 
-def test_a_small_tensor_is_one_tile():
-    assert triton_ramp._tiles((1, 1, 1)).grid == (1, 1)
-    assert triton_ramp._tiles((5, 3, 2)).grid == (1, 1)
+def test_a_large_tensor_keeps_every_multiprocessor_busy():
+    for neurons, inner in ((1, 1), (10, 1), (4096, 1), (64, 3136)):
+        plan = triton_ramp._make_plan(1 << 26, neurons, inner, torch.float32, sums=True)
+        assert 500 <= plan.grid[0] <= 1200
 
 
 class TestKernels:
@@ -166,9 +172,9 @@ class TestKernels:
 
     @pytest.mark.parametrize("shape", [(3000, 1), (700, 3), (2, 3, 1200)])
     def test_sums_over_several_tiles_of_several_parts(self, shape, monkeypatch):
-        monkeypatch.setattr(triton_ramp, "_PARTS", 2)
         monkeypatch.setattr(triton_ramp, "_PROGRAMS", 2)
-        monkeypatch.setattr(triton_ramp, "_TILE", 256)
+        monkeypatch.setattr(triton_ramp, "_PERIOD", 64)
+        monkeypatch.setattr(triton_ramp, "_COLUMNS", 128)
         x, n = awkward(shape, torch.float32).nan_to_num(0.5, 1, -1), shape[1]
         for t, w in (ramps(n)[2], ramps(n)[3]):
             one, other = (run(op, x, t, w, dim=1) for op in (ramp_of_triton, threshold_ramp))
