@@ -333,11 +333,10 @@ def _make_plan(total: int, neurons: int, inner: int, dtype: torch.dtype, *, sums
     step = math.lcm(neurons * inner, 16)
     period = step * max(1, min(total, _PERIOD) // step)
     lines, rest = divmod(total, period)
-    share = _LINES
-    if sums:
-        blocks = -(-period // columns)
-        share = max(2 * _LINES, -(-lines * blocks // (_PROGRAMS * _LINES)) * _LINES)
-        share = min(share, _MAX_SHARE)
+    # A program repays its start with many lines; without sums, more programs balance the load.
+    programs = _PROGRAMS if sums else 4 * _PROGRAMS
+    share = -(-lines * -(-period // columns) // (programs * _LINES)) * _LINES
+    share = min(max(share, 4 * _LINES if sums else _LINES), _MAX_SHARE)
     group = columns if neurons == 1 else math.gcd(inner, columns)
     folded = period > neurons * inner
     return _Plan(period, lines, rest, share, neurons, inner, folded, group, _LINES, columns)

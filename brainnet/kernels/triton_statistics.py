@@ -1,177 +1,321 @@
-"""Statistics of many tensors on CUDA: two launches for a list, whatever its length.
+"""Statistics of many tensors on CUDA: two kernel launches per dtype, for any number of tensors.
 
-A table of chunks tells the first kernel where each stretch of memory lies and to which row it
-belongs. Its programs leave moments chunk by chunk, and add counts, which are integers and so add
-up alike in any order; the second kernel adds up each row's moments in the order of its chunks.
+A list of chunks gives the first kernel the address, length and row of each piece of memory. Its
+programs store the moments of a chunk and add its histogram to the table: integers, whose sum does
+not depend on the order. The second kernel adds the moments of each row in the order of its chunks.
+
+The histogram is counted in shared memory, with one atomic addition per element. Triton has no such
+operation, so it is written as inline PTX; Triton's interpreter counts in global memory instead.
 """
 
 from __future__ import annotations
 
 # ruff: noqa: ANN001, ANN202, N803
-# The bodies of Triton's kernels are a language of their own, which no type checker knows.
-# mypy: disallow-untyped-defs=False, disallow-untyped-decorators=False, ignore-missing-imports
-# mypy: disallow-untyped-calls=False, disallow-any-generics=False, disallow-incomplete-defs=False
+# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def, untyped-decorator"
+# mypy: no-warn-return-any
+# (Kernels are written in Triton's own language, whose types these tools do not know.)
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 
+# Triton is not installed on every machine, and without a GPU nothing here is called.
 try:
     import triton
     import triton.language as tl
-except ImportError:  # Where there is no GPU there may be no Triton; then nothing here is called.
+except ImportError:
     triton = tl = None
 
-CHUNK = 65536
+# Elements of a program, and of one step of its loop: 128 bits of the half types per thread.
+_CHUNK = 65536
+_BLOCK = 2048
+# Chunks whose moments are added in parallel.
+_PARTIALS = 256
+# Keys of a float32: sign, exponent and two bits of the mantissa. Two more: zeros, and no element.
+_KEYS = 2048
+_COUNTERS = _KEYS + 2
 
-BLOCK = 2048
-
-PARTIALS = 256  # chunks whose moments are added up side by side
-
-SPARE = 1024  # bins of the kernel's own histogram: a power of two, those of the layout and more
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 _jit = triton.jit if triton else lambda kernel: kernel
 
 
 def add_statistics(tensors: Sequence[Tensor], table: Tensor) -> None:
-    """Add each tensor's statistics to its row of the table; waits for nothing."""
-    # Copies of scattered tensors live until the kernels that read them are queued.
-    dense = [_dense(each) for each in tensors]
-    for dtype in {each.dtype for each in dense if each.numel()}:
-        chunks, rows = _chunks(dense, dtype)
-        _launch(chunks, rows, dtype, table)
+    """Add the statistics of each tensor to its row of the table, without a synchronization."""
+    # Copies of non-dense tensors must live until the kernels that read them are queued.
+    dense = [_flatten(tensor) for tensor in tensors]
+    kinds = {(tensor.dtype, _is_aligned(tensor)) for tensor in dense if tensor.numel()}
+    for dtype, is_aligned in sorted(kinds, key=str):
+        rows = {
+            row: tensor
+            for row, tensor in enumerate(dense)
+            if tensor.numel() and (tensor.dtype, _is_aligned(tensor)) == (dtype, is_aligned)
+        }
+        _launch(rows, dtype, table, is_aligned=is_aligned)
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    """The tensor's elements as one stretch of memory, in whatever order."""
-    if tensor.is_contiguous() and not tensor.is_neg():
-        return tensor
+def _is_aligned(tensor: Tensor) -> bool:
+    return tensor.data_ptr() % 16 == 0
+
+
+def _flatten(tensor: Tensor) -> Tensor:
+    """Return a tensor with the same elements, in any order, that is dense in memory."""
     values = tensor.detach().resolve_neg()
-    strides = sorted(zip(values.stride(), values.shape, strict=True), reverse=True)
-    size = 1
-    for stride, length in reversed(strides):
-        if length > 1 and stride != size:
-            return values.contiguous()
-        size *= length
-    return values
+    is_dense = torch.ops.aten.is_non_overlapping_and_dense(values)
+    return values if is_dense else values.contiguous()
 
 
-def _chunks(
-    tensors: Sequence[Tensor], dtype: torch.dtype
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Chunks as (address, length, row); for each row that has some (row, first, end, size)."""
+def _launch(rows: dict[int, Tensor], dtype: torch.dtype, table: Tensor, *, is_aligned: bool) -> None:
+    """Launch both kernels for tensors of one dtype, given by their row of the table."""
     chunks: list[list[int]] = []
-    rows: list[list[int]] = []
-    for row, tensor in enumerate(tensors):
-        if tensor.dtype != dtype or not (size := tensor.numel()):
-            continue
-        first, address = len(chunks), tensor.data_ptr()
+    spans: list[list[int]] = []
+    for row, tensor in rows.items():
+        size, first = tensor.numel(), len(chunks)
         chunks += [
-            [address + begin * dtype.itemsize, min(CHUNK, size - begin), row]
-            for begin in range(0, size, CHUNK)
+            [tensor.data_ptr() + begin * dtype.itemsize, min(_CHUNK, size - begin), row]
+            for begin in range(0, size, _CHUNK)
         ]
-        rows.append([row, first, len(chunks), size])
-    return chunks, rows
-
-
-def _launch(
-    chunks: list[list[int]], rows: list[list[int]], dtype: torch.dtype, table: Tensor
-) -> None:
-    numbers = torch.tensor([number for line in chunks + rows for number in line])
-    if table.is_cuda:  # from pinned memory the copy waits for nobody
-        numbers = numbers.pin_memory().to(table.device, non_blocking=True)
-    partials = torch.empty(4, len(chunks), dtype=torch.float64, device=table.device)
-    kind: Any = {
-        torch.float32: tl.float32,
-        torch.bfloat16: tl.bfloat16,
-        torch.float16: tl.float16,
-        torch.float64: tl.float64,
-    }[dtype]
-    wide = tl.float64 if dtype == torch.float64 else tl.float32
-    with torch.cuda.device(table.device) if table.is_cuda else nullcontext():
+        spans.append([row, first, len(chunks), size])
+    numbers = torch.tensor([number for line in chunks + spans for number in line])
+    device = table.device
+    # A copy from pinned memory is asynchronous.
+    if table.is_cuda:
+        numbers = numbers.pin_memory().to(device, non_blocking=True)
+    partials = torch.empty(4, len(chunks), dtype=torch.float64, device=device)
+    scratch = table
+    if _INTERPRETED:
+        scratch = torch.zeros(len(chunks), _COUNTERS, dtype=torch.int32)
+    with torch.cuda.device(device) if table.is_cuda else nullcontext():
         _chunk_kernel[(len(chunks),)](
-            numbers, partials, table, len(chunks),
-            KIND=kind, WIDE=wide, BINS=LAYOUT.bins, SPARE=SPARE, STEPS=LAYOUT.steps,
+            numbers, partials, table, scratch, len(chunks),
+            KIND=getattr(tl, str(dtype)[6:]), ALIGNED=is_aligned,
+            DOUBLE=_has_fast_double(device), SHARED=not _INTERPRETED,
+            KEYS=_KEYS, COUNTERS=_COUNTERS, BINS=LAYOUT.bins, STEPS=LAYOUT.steps,
             LOWEST=LAYOUT.lowest, PER_OCTAVE=LAYOUT.per_octave, WIDTH=LAYOUT.width,
-            NON_FINITE=LAYOUT.non_finite, FIRST_BIN=LAYOUT.first_bin, BLOCK=BLOCK, num_warps=8,
+            NON_FINITE=LAYOUT.non_finite, FIRST_BIN=LAYOUT.first_bin, BLOCK=_BLOCK, num_warps=8,
         )  # fmt: skip
-        _row_kernel[(len(rows),)](
+        _row_kernel[(len(spans),)](
             numbers[3 * len(chunks) :], partials, table, table.view(torch.float64), len(chunks),
             COUNT=LAYOUT.count, MINIMUM=LAYOUT.minimum, MAXIMUM=LAYOUT.maximum, SUM=LAYOUT.sum,
-            SQUARES=LAYOUT.sum_of_squares, WIDTH=LAYOUT.width, BLOCK=PARTIALS,
+            SQUARES=LAYOUT.sum_of_squares, WIDTH=LAYOUT.width, BLOCK=_PARTIALS,
         )  # fmt: skip
+
+
+def _has_fast_double(device: torch.device) -> bool:
+    """Whether float64 is fast: on data center GPUs (8.0, 9.0, 10.0); others have 1/64 of the rate."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[1] == 0
 
 
 @_jit
-def _bins(bits, magnitude, finite, inside, SHIFT: tl.constexpr, START: tl.constexpr,
-          STEPS: tl.constexpr, BINS: tl.constexpr):  # fmt: skip
-    """The bin of each value; one after the last for non-finite ones, then one for none at all."""
-    step = (magnitude >> SHIFT).to(tl.int32) - START
-    step = tl.minimum(tl.maximum(step, -1), STEPS) + 2
-    step = tl.where(magnitude == 0, 0, step)
-    bin = tl.where(bits < 0, -step, step) + (STEPS + 2)
-    bin = tl.where(finite, bin, BINS)
-    return tl.where(inside, bin, BINS + 1)
+def _declare_counters(scratch, COUNTERS: tl.constexpr, SHARED: tl.constexpr):
+    """Address of the counters: in shared memory, or (interpreted) a pointer to `scratch`."""
+    if SHARED:
+        # COUNTERS words; the number is repeated because the text is a constant.
+        return tl.inline_asm_elementwise(
+            ".shared .align 16 .b32 brainnet_counters[2050]; mov.u32 $0, brainnet_counters;",
+            "=r,r", [tl.program_id(0)], dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
+    else:
+        return scratch + tl.program_id(0) * COUNTERS
+
+
+@_jit
+def _clear_counter(counters, key, SHARED: tl.constexpr):
+    if SHARED:
+        tl.inline_asm_elementwise(
+            "st.shared.u32 [$1], 0; mov.u32 $0, 0;",
+            "=r,r", [counters + 4 * key], dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
+    else:
+        tl.store(counters + key, 0)
+
+
+@_jit
+def _increment_counter(counters, key, SHARED: tl.constexpr):
+    if SHARED:
+        tl.inline_asm_elementwise(
+            "red.shared.add.u32 [$1], 1; mov.u32 $0, 0;",
+            "=r,r", [counters + 4 * key], dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
+    else:
+        tl.atomic_add(counters + key, 1, sem="relaxed")
+
+
+@_jit
+def _read_counter(counters, key, SHARED: tl.constexpr):
+    if SHARED:
+        return tl.inline_asm_elementwise(
+            "ld.shared.u32 $0, [$1];",
+            "=r,r", [counters + 4 * key], dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
+    else:
+        return tl.load(counters + key)
+
+
+@_jit
+def _find_keys(value, KEYS: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexpr,
+               START: tl.constexpr):  # fmt: skip
+    """The counter of each value: sign, exponent and two bits of a float32; the bin of a float64."""
+    if value.dtype == tl.float32:
+        key = (value.to(tl.int32, bitcast=True) >> 21) & (KEYS - 1)
+        key = tl.where(value == 0.0, KEYS, key)
+    else:
+        bits = value.to(tl.int64, bitcast=True)
+        magnitude = bits & 0x7FFFFFFFFFFFFFFF
+        step = (magnitude >> 50).to(tl.int32) - START
+        step = tl.minimum(tl.maximum(step, -1), STEPS) + 2
+        key = tl.where(bits < 0, -step, step) + (STEPS + 2)
+        key = tl.where(magnitude < 0x7FF0000000000000, key, BINS)
+        key = tl.where(magnitude == 0, KEYS, key)
+    return key
+
+
+@_jit
+def _find_columns(key, IS_DOUBLE: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexpr,
+                  START: tl.constexpr, NON_FINITE: tl.constexpr, FIRST_BIN: tl.constexpr):  # fmt: skip
+    """The column of the table of each counter."""
+    if IS_DOUBLE:
+        column = tl.where(key < BINS, FIRST_BIN + key, NON_FINITE)
+    else:
+        magnitude = key & 1023
+        step = tl.minimum(tl.maximum(magnitude - START, -1), STEPS) + 2
+        column = FIRST_BIN + STEPS + 2 + tl.where(key < 1024, step, -step)
+        column = tl.where(magnitude < 1020, column, NON_FINITE)
+    return column
+
+
+@_jit
+def _add_exactly(total, error, value):
+    """The rounded sum, and the error so far plus the rounding error of this sum (Knuth 1969)."""
+    rounded = total + value
+    added = rounded - total
+    return rounded, error + ((total - (rounded - added)) + (value - added))
+
+
+@_jit
+def _add_moments(value, total, squares, total_error, squares_error, DOUBLE: tl.constexpr):
+    if DOUBLE:
+        exact = value.to(tl.float64)
+        total += exact
+        squares += exact * exact
+    else:
+        total, total_error = _add_exactly(total, total_error, value)
+        square = value * value
+        # The rounding error of the square (Dekker 1971): `high` has half of the mantissa.
+        high = (value.to(tl.int32, bitcast=True) & -4096).to(tl.float32, bitcast=True)
+        rest = value - high
+        squares_error += ((high * high - square) + 2.0 * high * rest) + rest * rest
+        squares, squares_error = _add_exactly(squares, squares_error, square)
+    return total, squares, total_error, squares_error
+
+
+@_jit
+def _load_block(values, at, length, KIND: tl.constexpr, TAIL: tl.constexpr):
+    value = tl.load(values + at, mask=at < length, other=0.0) if TAIL else tl.load(values + at)
+    return value if KIND == tl.float64 else value.to(tl.float32)
 
 
 @_jit
 def _chunk_kernel(
-    chunks, partials, table, number,
-    KIND: tl.constexpr, WIDE: tl.constexpr, BINS: tl.constexpr, SPARE: tl.constexpr,
-    STEPS: tl.constexpr, LOWEST: tl.constexpr, PER_OCTAVE: tl.constexpr, WIDTH: tl.constexpr,
+    chunks, partials, table, scratch, number,
+    KIND: tl.constexpr, ALIGNED: tl.constexpr, DOUBLE: tl.constexpr, SHARED: tl.constexpr,
+    KEYS: tl.constexpr, COUNTERS: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexpr,
+    LOWEST: tl.constexpr, PER_OCTAVE: tl.constexpr, WIDTH: tl.constexpr,
     NON_FINITE: tl.constexpr, FIRST_BIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One chunk: its moments into the partials, its counts into the table."""
+    """Store the moments of one chunk and add its histogram to the table."""
     chunk = tl.program_id(0)
     values = tl.load(chunks + 3 * chunk).to(tl.pointer_type(KIND))
-    length = tl.load(chunks + 3 * chunk + 1)
+    length = tl.load(chunks + 3 * chunk + 1).to(tl.int32)
     row = tl.load(chunks + 3 * chunk + 2)
+    # An address from memory has no known alignment, without which loads have 32 bits.
+    if ALIGNED:
+        values = tl.multiple_of(values, 16)
+    IS_DOUBLE: tl.constexpr = KIND == tl.float64
+    START: tl.constexpr = ((1023 if IS_DOUBLE else 127) + LOWEST) * PER_OCTAVE
+    real: tl.constexpr = tl.float64 if IS_DOUBLE else tl.float32
+    wide: tl.constexpr = tl.float64 if DOUBLE or IS_DOUBLE else tl.float32
+    counters = _declare_counters(scratch, COUNTERS, SHARED)
+    key = tl.arange(0, KEYS)
+    _clear_counter(counters, key, SHARED)
+    _clear_counter(counters, KEYS + tl.arange(0, 2), SHARED)
+    tl.debug_barrier()
+    total = tl.zeros([BLOCK], wide)
+    squares = tl.zeros([BLOCK], wide)
+    total_error = tl.zeros([BLOCK], wide)
+    squares_error = tl.zeros([BLOCK], wide)
+    infinity = float("inf")
+    low = tl.full([BLOCK], infinity, real)
+    high = tl.full([BLOCK], -infinity, real)
+    begin = length * 0
+    while begin + BLOCK <= length:
+        value = _load_block(values, begin + tl.arange(0, BLOCK), length, KIND, False)
+        _increment_counter(counters, _find_keys(value, KEYS, BINS, STEPS, START), SHARED)
+        total, squares, total_error, squares_error = _add_moments(
+            value, total, squares, total_error, squares_error, DOUBLE or IS_DOUBLE
+        )
+        low = tl.minimum(low, value)
+        high = tl.maximum(high, value)
+        begin += BLOCK
+    if begin < length:
+        at = begin + tl.arange(0, BLOCK)
+        value = _load_block(values, at, length, KIND, True)
+        key_or_none = tl.where(at < length, _find_keys(value, KEYS, BINS, STEPS, START), KEYS + 1)
+        _increment_counter(counters, key_or_none, SHARED)
+        total, squares, total_error, squares_error = _add_moments(
+            value, total, squares, total_error, squares_error, DOUBLE or IS_DOUBLE
+        )
+        low = tl.minimum(low, tl.where(at < length, value, infinity))
+        high = tl.maximum(high, tl.where(at < length, value, -infinity))
+    tl.debug_barrier()
+    count = _read_counter(counters, key, SHARED)
+    column = _find_columns(key, IS_DOUBLE, BINS, STEPS, START, NON_FINITE, FIRST_BIN)
+    table += row * WIDTH
+    tl.atomic_add(table + column, count.to(tl.int64), mask=count != 0, sem="relaxed")
+    zeros = _read_counter(counters, KEYS + tl.program_id(0) * 0, SHARED)
+    middle = FIRST_BIN + STEPS + 2
+    tl.atomic_add(table + middle, zeros.to(tl.int64), mask=zeros != 0, sem="relaxed")
+    smallest, largest = tl.min(low), tl.max(high)
+    sums = tl.sum(total.to(tl.float64) + total_error.to(tl.float64))
+    sums_of_squares = tl.sum(squares.to(tl.float64) + squares_error.to(tl.float64))
+    careful = tl.sum(tl.where(column == NON_FINITE, count, 0)) > 0
+    if not (DOUBLE or IS_DOUBLE):
+        # Where float32 overflows, or the errors of the squares underflow.
+        magnitude = tl.maximum(-smallest, largest)
+        careful = careful | (magnitude > 1e18) | ((magnitude < 1e-12) & (magnitude > 0.0))
+    if careful:
+        sums, sums_of_squares, smallest, largest = _measure_carefully(values, length, KIND, BLOCK)
+    tl.store(partials + chunk, sums)
+    tl.store(partials + number + chunk, sums_of_squares)
+    tl.store(partials + 2 * number + chunk, smallest.to(tl.float64))
+    tl.store(partials + 3 * number + chunk, largest.to(tl.float64))
+
+
+@_jit
+def _measure_carefully(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
+    """Moments of the finite values alone, in float64: a second pass that few chunks need."""
+    real: tl.constexpr = tl.float64 if KIND == tl.float64 else tl.float32
     total = tl.zeros([BLOCK], tl.float64)
     squares = tl.zeros([BLOCK], tl.float64)
     infinity = float("inf")
-    low = tl.full([BLOCK], infinity, WIDE)
-    high = tl.full([BLOCK], -infinity, WIDE)
-    counts = tl.zeros([SPARE], tl.int32)
+    low = tl.full([BLOCK], infinity, real)
+    high = tl.full([BLOCK], -infinity, real)
     begin = length * 0
     while begin < length:
         at = begin + tl.arange(0, BLOCK)
-        inside = at < length
-        value = tl.load(values + at, mask=inside, other=0.0)
-        if tl.float64 == KIND:
-            bits = value.to(tl.int64, bitcast=True)
-            magnitude = bits & 0x7FFFFFFFFFFFFFFF
-            finite = magnitude < 0x7FF0000000000000
-            bin = _bins(
-                bits, magnitude, finite, inside, 50, (1023 + LOWEST) * PER_OCTAVE, STEPS, BINS
-            )
-        else:
-            value = value.to(WIDE)
-            bits = value.to(tl.int32, bitcast=True)
-            magnitude = bits & 0x7FFFFFFF
-            finite = magnitude < 0x7F800000
-            bin = _bins(
-                bits, magnitude, finite, inside, 21, (127 + LOWEST) * PER_OCTAVE, STEPS, BINS
-            )
-        counts += tl.histogram(bin, SPARE)
-        taken = finite & inside
-        wide = tl.where(taken, value, 0.0).to(tl.float64)
-        total += wide
-        squares += wide * wide
-        low = tl.minimum(low, tl.where(taken, value, infinity))
-        high = tl.maximum(high, tl.where(taken, value, -infinity))
+        value = _load_block(values, at, length, KIND, True)
+        counted = (at < length) & (tl.abs(value) < infinity)
+        exact = tl.where(counted, value, 0.0).to(tl.float64)
+        total += exact
+        squares += exact * exact
+        low = tl.minimum(low, tl.where(counted, value, infinity))
+        high = tl.maximum(high, tl.where(counted, value, -infinity))
         begin += BLOCK
-    tl.store(partials + chunk, tl.sum(total))
-    tl.store(partials + number + chunk, tl.sum(squares))
-    tl.store(partials + 2 * number + chunk, tl.min(low).to(tl.float64))
-    tl.store(partials + 3 * number + chunk, tl.max(high).to(tl.float64))
-    bin = tl.arange(0, SPARE)
-    column = tl.where(bin == BINS, NON_FINITE, bin + FIRST_BIN)
-    wanted = (bin <= BINS) & (counts != 0)
-    tl.atomic_add(table + row * WIDTH + column, counts.to(tl.int64), mask=wanted, sem="relaxed")
+    return tl.sum(total), tl.sum(squares), tl.min(low), tl.max(high)
 
 
 @_jit
@@ -180,7 +324,7 @@ def _row_kernel(
     COUNT: tl.constexpr, MINIMUM: tl.constexpr, MAXIMUM: tl.constexpr, SUM: tl.constexpr,
     SQUARES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One row: the moments of its chunks, in their order, added to those that stand there."""
+    """Add the moments of the chunks of one row, in their order, to those in the table."""
     line = rows + 4 * tl.program_id(0)
     row, first, last = tl.load(line), tl.load(line + 1), tl.load(line + 2)
     total = tl.zeros([BLOCK], tl.float64)
@@ -202,6 +346,6 @@ def _row_kernel(
     tl.store(table + COUNT, tl.load(table + COUNT) + tl.load(line + 3))
     tl.store(floats + SUM, tl.load(floats + SUM) + tl.sum(total))
     tl.store(floats + SQUARES, tl.load(floats + SQUARES) + tl.sum(squares))
-    # Zero is added so that of two zeros the positive one is told.
+    # Adding 0 turns -0 into +0.
     tl.store(floats + MINIMUM, tl.minimum(tl.load(floats + MINIMUM), tl.min(low) + 0.0))
     tl.store(floats + MAXIMUM, tl.maximum(tl.load(floats + MAXIMUM), tl.max(high) + 0.0))

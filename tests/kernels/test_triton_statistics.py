@@ -26,6 +26,8 @@ kernels = [
     ),
     *([] if INTERPRETED else [pytest.mark.cuda]),
 ]
+# NumPy, which the interpreter uses, warns about infinity and NaN.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 SUMS = [LAYOUT.sum, LAYOUT.sum_of_squares]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
@@ -83,10 +85,12 @@ class TestKernels:
         yield
         torch.use_deterministic_algorithms(False)
 
+    @pytest.mark.parametrize("is_double_fast", [True, False])
     @pytest.mark.parametrize("dtype", DTYPES)
-    def test_equal_the_reference(self, dtype):
+    def test_equal_the_reference(self, dtype, is_double_fast, monkeypatch):
         from brainnet.kernels import triton_statistics as statistics_triton
 
+        monkeypatch.setattr(statistics_triton, "_has_fast_double", lambda device: is_double_fast)
         tensors = awkward(dtype)
         table = create_table(len(tensors), device=DEVICE)
         statistics_triton.add_statistics(tensors, table)
@@ -113,9 +117,9 @@ class TestKernels:
         launched = []
         launch = statistics_triton._launch
 
-        def counted(*arguments):
+        def counted(*arguments, **keywords):
             launched.append(arguments)
-            launch(*arguments)
+            launch(*arguments, **keywords)
 
         monkeypatch.setattr(statistics_triton, "_launch", counted)
         tensors = [torch.ones(size, device=DEVICE) for size in range(30)]
