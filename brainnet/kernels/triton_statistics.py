@@ -31,7 +31,7 @@ except ImportError:
     triton = tl = None
 
 # Elements of a program, and of one step of its loop: 128 bits of the half types per thread.
-_CHUNK = 65536
+_CHUNK = 131072
 _BLOCK = 2048
 # Chunks whose moments are added in parallel.
 _PARTIALS = 256
@@ -69,7 +69,9 @@ def _flatten(tensor: Tensor) -> Tensor:
     return values if is_dense else values.contiguous()
 
 
-def _launch(rows: dict[int, Tensor], dtype: torch.dtype, table: Tensor, *, is_aligned: bool) -> None:
+def _launch(
+    rows: dict[int, Tensor], dtype: torch.dtype, table: Tensor, *, is_aligned: bool
+) -> None:
     """Launch both kernels for tensors of one dtype, given by their row of the table."""
     chunks: list[list[int]] = []
     spans: list[list[int]] = []
@@ -93,7 +95,7 @@ def _launch(rows: dict[int, Tensor], dtype: torch.dtype, table: Tensor, *, is_al
         _chunk_kernel[(len(chunks),)](
             numbers, partials, table, scratch, len(chunks),
             KIND=getattr(tl, str(dtype)[6:]), ALIGNED=is_aligned,
-            DOUBLE=_has_fast_double(device), SHARED=not _INTERPRETED,
+            DOUBLE=dtype == torch.float64 or _has_fast_double(device), SHARED=not _INTERPRETED,
             KEYS=_KEYS, COUNTERS=_COUNTERS, BINS=LAYOUT.bins, STEPS=LAYOUT.steps,
             LOWEST=LAYOUT.lowest, PER_OCTAVE=LAYOUT.per_octave, WIDTH=LAYOUT.width,
             NON_FINITE=LAYOUT.non_finite, FIRST_BIN=LAYOUT.first_bin, BLOCK=_BLOCK, num_warps=8,
@@ -197,20 +199,28 @@ def _add_exactly(total, error, value):
 
 
 @_jit
-def _add_moments(value, total, squares, total_error, squares_error, DOUBLE: tl.constexpr):
+def _add_moments(
+    value, low_value, high_value, total, squares, total_error, squares_error, low, high,
+    DOUBLE: tl.constexpr,
+):  # fmt: skip
+    # The values that a thread loads at once share one accumulator, which saves registers.
+    lanes: tl.constexpr = low.shape[0]
+    width: tl.constexpr = value.shape[0] // lanes
+    low = tl.minimum(low, tl.min(tl.reshape(low_value, [lanes, width]), 1))
+    high = tl.maximum(high, tl.max(tl.reshape(high_value, [lanes, width]), 1))
     if DOUBLE:
-        exact = value.to(tl.float64)
-        total += exact
-        squares += exact * exact
+        exact = tl.reshape(value, [lanes, width]).to(tl.float64)
+        total += tl.sum(exact, 1)
+        squares += tl.sum(exact * exact, 1)
     else:
         total, total_error = _add_exactly(total, total_error, value)
         square = value * value
-        # The rounding error of the square (Dekker 1971): `high` has half of the mantissa.
-        high = (value.to(tl.int32, bitcast=True) & -4096).to(tl.float32, bitcast=True)
-        rest = value - high
-        squares_error += ((high * high - square) + 2.0 * high * rest) + rest * rest
+        # The rounding error of the square (Dekker 1971): `head` has half of the mantissa.
+        head = (value.to(tl.int32, bitcast=True) & -4096).to(tl.float32, bitcast=True)
+        rest = value - head
+        squares_error += ((head * head - square) + 2.0 * head * rest) + rest * rest
         squares, squares_error = _add_exactly(squares, squares_error, square)
-    return total, squares, total_error, squares_error
+    return total, squares, total_error, squares_error, low, high
 
 
 @_jit
@@ -238,39 +248,41 @@ def _chunk_kernel(
     IS_DOUBLE: tl.constexpr = KIND == tl.float64
     START: tl.constexpr = ((1023 if IS_DOUBLE else 127) + LOWEST) * PER_OCTAVE
     real: tl.constexpr = tl.float64 if IS_DOUBLE else tl.float32
-    wide: tl.constexpr = tl.float64 if DOUBLE or IS_DOUBLE else tl.float32
+    wide: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     counters = _declare_counters(scratch, COUNTERS, SHARED)
     key = tl.arange(0, KEYS)
     _clear_counter(counters, key, SHARED)
     _clear_counter(counters, KEYS + tl.arange(0, 2), SHARED)
     tl.debug_barrier()
-    total = tl.zeros([BLOCK], wide)
-    squares = tl.zeros([BLOCK], wide)
-    total_error = tl.zeros([BLOCK], wide)
-    squares_error = tl.zeros([BLOCK], wide)
+    # As many accumulators as 128-bit loads.
+    LANES: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
+    ADDED: tl.constexpr = LANES if DOUBLE else BLOCK
     infinity = float("inf")
-    low = tl.full([BLOCK], infinity, real)
-    high = tl.full([BLOCK], -infinity, real)
+    total = tl.zeros([ADDED], wide)
+    squares = tl.zeros([ADDED], wide)
+    total_error = tl.zeros([ADDED], wide)
+    squares_error = tl.zeros([ADDED], wide)
+    low = tl.full([LANES], infinity, real)
+    high = tl.full([LANES], -infinity, real)
     begin = length * 0
     while begin + BLOCK <= length:
         value = _load_block(values, begin + tl.arange(0, BLOCK), length, KIND, False)
         _increment_counter(counters, _find_keys(value, KEYS, BINS, STEPS, START), SHARED)
-        total, squares, total_error, squares_error = _add_moments(
-            value, total, squares, total_error, squares_error, DOUBLE or IS_DOUBLE
+        total, squares, total_error, squares_error, low, high = _add_moments(
+            value, value, value, total, squares, total_error, squares_error, low, high, DOUBLE
         )
-        low = tl.minimum(low, value)
-        high = tl.maximum(high, value)
         begin += BLOCK
-    if begin < length:
+    while begin < length:
         at = begin + tl.arange(0, BLOCK)
+        known = at < length
         value = _load_block(values, at, length, KIND, True)
-        key_or_none = tl.where(at < length, _find_keys(value, KEYS, BINS, STEPS, START), KEYS + 1)
+        key_or_none = tl.where(known, _find_keys(value, KEYS, BINS, STEPS, START), KEYS + 1)
         _increment_counter(counters, key_or_none, SHARED)
-        total, squares, total_error, squares_error = _add_moments(
-            value, total, squares, total_error, squares_error, DOUBLE or IS_DOUBLE
-        )
-        low = tl.minimum(low, tl.where(at < length, value, infinity))
-        high = tl.maximum(high, tl.where(at < length, value, -infinity))
+        total, squares, total_error, squares_error, low, high = _add_moments(
+            value, tl.where(known, value, infinity), tl.where(known, value, -infinity),
+            total, squares, total_error, squares_error, low, high, DOUBLE,
+        )  # fmt: skip
+        begin += BLOCK
     tl.debug_barrier()
     count = _read_counter(counters, key, SHARED)
     column = _find_columns(key, IS_DOUBLE, BINS, STEPS, START, NON_FINITE, FIRST_BIN)
@@ -283,7 +295,7 @@ def _chunk_kernel(
     sums = tl.sum(total.to(tl.float64) + total_error.to(tl.float64))
     sums_of_squares = tl.sum(squares.to(tl.float64) + squares_error.to(tl.float64))
     careful = tl.sum(tl.where(column == NON_FINITE, count, 0)) > 0
-    if not (DOUBLE or IS_DOUBLE):
+    if not DOUBLE:
         # Where float32 overflows, or the errors of the squares underflow.
         magnitude = tl.maximum(-smallest, largest)
         careful = careful | (magnitude > 1e18) | ((magnitude < 1e-12) & (magnitude > 0.0))
@@ -299,21 +311,21 @@ def _chunk_kernel(
 def _measure_carefully(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
     """Moments of the finite values alone, in float64: a second pass that few chunks need."""
     real: tl.constexpr = tl.float64 if KIND == tl.float64 else tl.float32
-    total = tl.zeros([BLOCK], tl.float64)
-    squares = tl.zeros([BLOCK], tl.float64)
+    LANES: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
     infinity = float("inf")
-    low = tl.full([BLOCK], infinity, real)
-    high = tl.full([BLOCK], -infinity, real)
+    total = tl.zeros([LANES], tl.float64)
+    squares = tl.zeros([LANES], tl.float64)
+    low = tl.full([LANES], infinity, real)
+    high = tl.full([LANES], -infinity, real)
     begin = length * 0
     while begin < length:
         at = begin + tl.arange(0, BLOCK)
         value = _load_block(values, at, length, KIND, True)
         counted = (at < length) & (tl.abs(value) < infinity)
-        exact = tl.where(counted, value, 0.0).to(tl.float64)
-        total += exact
-        squares += exact * exact
-        low = tl.minimum(low, tl.where(counted, value, infinity))
-        high = tl.maximum(high, tl.where(counted, value, -infinity))
+        total, squares, _, _, low, high = _add_moments(
+            tl.where(counted, value, 0.0), tl.where(counted, value, infinity),
+            tl.where(counted, value, -infinity), total, squares, total, squares, low, high, True,
+        )  # fmt: skip
         begin += BLOCK
     return tl.sum(total), tl.sum(squares), tl.min(low), tl.max(high)
 

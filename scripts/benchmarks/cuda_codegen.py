@@ -8,9 +8,10 @@ Every launch is recorded from the code that launches it, for tensors of 2^26 ele
 by Triton and disassembled by the `cuobjdump` of the Triton package. An H200 issues 132 x 4 x 32 x
 1.75e9 = 29.6e12 instructions (of one element each) per second and moves 4.3e12 bytes. `issue` is
 the time to issue the instructions of an element divided by the time to move its bytes: above 1,
-issue slots limit the kernel, otherwise bandwidth. Instructions outside of the main loop count as
-executed once per program, although some of them belong to the last elements alone. Not modeled: the
-lower rate of conversions, float64 and shared atomics. The printed table is added to
+issue slots limit the kernel, otherwise bandwidth. Instructions outside of loops count as executed
+once per program; the other loops handle the last elements or rare values. Not modeled: the lower
+rate of conversions, float64 and shared atomics. The variant "float32 pairs" of the statistics is
+for GPUs with slow float64, which have a quarter of the bandwidth and as many issue slots. The printed table is added to
 scripts/benchmarks/results/cuda_codegen.csv with date, machine and commit.
 """
 
@@ -66,7 +67,7 @@ class Launch:
         kernel: the Triton function.
         arguments: by name, as launched.
         options: such as the number of warps.
-        share: steps of the main loop of one program.
+        steps: iterations of the main loop of one program.
     """
 
     name: str
@@ -74,7 +75,7 @@ class Launch:
     kernel: Any
     arguments: dict[str, Any]
     options: dict[str, int]
-    share: int
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,13 @@ def record_launches(dtype: torch.dtype) -> list[Launch]:
             keywords.pop("grid")
             keywords.pop("warmup")
             arguments = dict(zip(kernel.arg_names, values, strict=False)) | keywords
-            share = arguments.get("share")
-            share = 32 if share is None else -(-share // arguments["LINES"])
+            if "share" in arguments:
+                steps = -(-arguments["share"] // arguments["LINES"])
+            else:
+                steps = triton_statistics._CHUNK // triton_statistics._BLOCK
             # The second kernel of the statistics only reads a few numbers per tensor.
             if kernel is not triton_statistics._row_kernel:
-                launches.append(Launch(name, str(dtype)[6:], kernel, arguments, options, share))
+                launches.append(Launch(name, str(dtype)[6:], kernel, arguments, options, steps))
 
         with mock.patch.object(triton.runtime.JITFunction, "run", record):
             call()
@@ -227,7 +230,7 @@ def measure_code(
     elements = max((stored or loaded) / itemsize, 1)
     once = len(code) - sum(len(loop) for loop in loops)
     per_element = len(main) / elements
-    total = per_element + once / (elements * launch.share)
+    total = per_element + once / (elements * launch.steps)
     size = (loaded + stored) / elements
     issue = total / _INSTRUCTIONS_PER_SECOND / (size / _BYTES_PER_SECOND) if size else 0.0
     accesses = [entry for entry in main if entry[1].startswith(("LDG", "STG"))]

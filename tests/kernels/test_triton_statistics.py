@@ -56,7 +56,7 @@ def awkward(dtype: torch.dtype) -> list[Tensor]:
     large = torch.randn(2 * 65_536 + 3, generator=generator) * 0.02
     layouts = torch.randn(6, 5, 4, generator=generator)
     cases = [
-        mixed, edges, large, torch.empty(0), torch.tensor(3.0), -torch.zeros(5),
+        mixed, edges, large, large[:999] * 1e30, large[:999] * 1e-20, torch.empty(0), torch.tensor(3.0), -torch.zeros(5),
         torch.full((7,), float("nan")), layouts.transpose(0, 2), layouts[:, ::2],
         layouts[:1].expand(6, 5, 4), torch._neg_view(layouts),
     ]  # fmt: skip
