@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-# ruff: noqa: ANN401
-# (PyTorch passes contexts of Functions, whose attributes are arbitrary.)
 from typing import Any, NamedTuple
 
 import torch
@@ -141,8 +139,8 @@ def apply_function(
         composed = _compose_small(input, threshold, width)
         if composed is not None:
             return composed
-    output = _apply_untransformed(input, threshold, width, leak, triton)  # noqa: RET504
-    return output
+    result: Tensor = _apply_untransformed(input, threshold, width, leak, triton)
+    return result
 
 
 def _is_small(input: Tensor) -> bool:

@@ -8,7 +8,6 @@ width are computed once, and sums per neuron are first sums per column, without 
 
 from __future__ import annotations
 
-# ruff: noqa: ANN001, ANN202, N803
 # mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def, untyped-decorator"
 # mypy: no-warn-return-any
 # (Kernels are written in Triton's own language, whose types these tools do not know.)

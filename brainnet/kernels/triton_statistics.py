@@ -10,7 +10,6 @@ operation, so it is written as inline PTX; Triton's interpreter counts in global
 
 from __future__ import annotations
 
-# ruff: noqa: ANN001, ANN202, N803
 # mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def, untyped-decorator"
 # mypy: no-warn-return-any
 # (Kernels are written in Triton's own language, whose types these tools do not know.)
@@ -108,7 +107,7 @@ def _launch(
 
 
 def _has_fast_double(device: torch.device) -> bool:
-    """Whether float64 is fast: on data center GPUs (8.0, 9.0, 10.0); others have 1/64 of the rate."""
+    """Whether float64 is fast: on GPUs of data centers (8.0, 9.0, 10.0); others have 1/64."""
     return device.type != "cuda" or torch.cuda.get_device_capability(device)[1] == 0
 
 
@@ -117,12 +116,13 @@ def _declare_counters(scratch, COUNTERS: tl.constexpr, SHARED: tl.constexpr):
     """Address of the counters: in shared memory, or (interpreted) a pointer to `scratch`."""
     if SHARED:
         # COUNTERS words; the number is repeated because the text is a constant.
-        return tl.inline_asm_elementwise(
+        counters = tl.inline_asm_elementwise(
             ".shared .align 16 .b32 brainnet_counters[2050]; mov.u32 $0, brainnet_counters;",
             "=r,r", [tl.program_id(0)], dtype=tl.int32, is_pure=False, pack=1,
         )  # fmt: skip
     else:
-        return scratch + tl.program_id(0) * COUNTERS
+        counters = scratch + tl.program_id(0) * COUNTERS
+    return counters
 
 
 @_jit
@@ -150,12 +150,13 @@ def _increment_counter(counters, key, SHARED: tl.constexpr):
 @_jit
 def _read_counter(counters, key, SHARED: tl.constexpr):
     if SHARED:
-        return tl.inline_asm_elementwise(
+        count = tl.inline_asm_elementwise(
             "ld.shared.u32 $0, [$1];",
             "=r,r", [counters + 4 * key], dtype=tl.int32, is_pure=False, pack=1,
         )  # fmt: skip
     else:
-        return tl.load(counters + key)
+        count = tl.load(counters + key)
+    return count
 
 
 @_jit
@@ -177,8 +178,10 @@ def _find_keys(value, KEYS: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexp
 
 
 @_jit
-def _find_columns(key, IS_DOUBLE: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexpr,
-                  START: tl.constexpr, NON_FINITE: tl.constexpr, FIRST_BIN: tl.constexpr):  # fmt: skip
+def _find_columns(
+    key, IS_DOUBLE: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexpr, START: tl.constexpr,
+    NON_FINITE: tl.constexpr, FIRST_BIN: tl.constexpr,
+):  # fmt: skip
     """The column of the table of each counter."""
     if IS_DOUBLE:
         column = tl.where(key < BINS, FIRST_BIN + key, NON_FINITE)
@@ -226,7 +229,7 @@ def _add_moments(
 @_jit
 def _load_block(values, at, length, KIND: tl.constexpr, TAIL: tl.constexpr):
     value = tl.load(values + at, mask=at < length, other=0.0) if TAIL else tl.load(values + at)
-    return value if KIND == tl.float64 else value.to(tl.float32)
+    return value if KIND.is_fp64() else value.to(tl.float32)
 
 
 @_jit
@@ -245,9 +248,9 @@ def _chunk_kernel(
     # An address from memory has no known alignment, without which loads have 32 bits.
     if ALIGNED:
         values = tl.multiple_of(values, 16)
-    IS_DOUBLE: tl.constexpr = KIND == tl.float64
-    START: tl.constexpr = ((1023 if IS_DOUBLE else 127) + LOWEST) * PER_OCTAVE
-    real: tl.constexpr = tl.float64 if IS_DOUBLE else tl.float32
+    is_double: tl.constexpr = KIND.is_fp64()
+    start: tl.constexpr = ((1023 if is_double else 127) + LOWEST) * PER_OCTAVE
+    real: tl.constexpr = tl.float64 if is_double else tl.float32
     wide: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     counters = _declare_counters(scratch, COUNTERS, SHARED)
     key = tl.arange(0, KEYS)
@@ -255,19 +258,19 @@ def _chunk_kernel(
     _clear_counter(counters, KEYS + tl.arange(0, 2), SHARED)
     tl.debug_barrier()
     # As many accumulators as 128-bit loads.
-    LANES: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
-    ADDED: tl.constexpr = LANES if DOUBLE else BLOCK
+    lanes: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
+    added: tl.constexpr = lanes if DOUBLE else BLOCK
     infinity = float("inf")
-    total = tl.zeros([ADDED], wide)
-    squares = tl.zeros([ADDED], wide)
-    total_error = tl.zeros([ADDED], wide)
-    squares_error = tl.zeros([ADDED], wide)
-    low = tl.full([LANES], infinity, real)
-    high = tl.full([LANES], -infinity, real)
+    total = tl.zeros([added], wide)
+    squares = tl.zeros([added], wide)
+    total_error = tl.zeros([added], wide)
+    squares_error = tl.zeros([added], wide)
+    low = tl.full([lanes], infinity, real)
+    high = tl.full([lanes], -infinity, real)
     begin = length * 0
     while begin + BLOCK <= length:
         value = _load_block(values, begin + tl.arange(0, BLOCK), length, KIND, False)
-        _increment_counter(counters, _find_keys(value, KEYS, BINS, STEPS, START), SHARED)
+        _increment_counter(counters, _find_keys(value, KEYS, BINS, STEPS, start), SHARED)
         total, squares, total_error, squares_error, low, high = _add_moments(
             value, value, value, total, squares, total_error, squares_error, low, high, DOUBLE
         )
@@ -276,7 +279,7 @@ def _chunk_kernel(
         at = begin + tl.arange(0, BLOCK)
         known = at < length
         value = _load_block(values, at, length, KIND, True)
-        key_or_none = tl.where(known, _find_keys(value, KEYS, BINS, STEPS, START), KEYS + 1)
+        key_or_none = tl.where(known, _find_keys(value, KEYS, BINS, STEPS, start), KEYS + 1)
         _increment_counter(counters, key_or_none, SHARED)
         total, squares, total_error, squares_error, low, high = _add_moments(
             value, tl.where(known, value, infinity), tl.where(known, value, -infinity),
@@ -285,7 +288,7 @@ def _chunk_kernel(
         begin += BLOCK
     tl.debug_barrier()
     count = _read_counter(counters, key, SHARED)
-    column = _find_columns(key, IS_DOUBLE, BINS, STEPS, START, NON_FINITE, FIRST_BIN)
+    column = _find_columns(key, is_double, BINS, STEPS, start, NON_FINITE, FIRST_BIN)
     table += row * WIDTH
     tl.atomic_add(table + column, count.to(tl.int64), mask=count != 0, sem="relaxed")
     zeros = _read_counter(counters, KEYS + tl.program_id(0) * 0, SHARED)
@@ -310,13 +313,13 @@ def _chunk_kernel(
 @_jit
 def _measure_carefully(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
     """Moments of the finite values alone, in float64: a second pass that few chunks need."""
-    real: tl.constexpr = tl.float64 if KIND == tl.float64 else tl.float32
-    LANES: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
+    real: tl.constexpr = tl.float64 if KIND.is_fp64() else tl.float32
+    lanes: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
     infinity = float("inf")
-    total = tl.zeros([LANES], tl.float64)
-    squares = tl.zeros([LANES], tl.float64)
-    low = tl.full([LANES], infinity, real)
-    high = tl.full([LANES], -infinity, real)
+    total = tl.zeros([lanes], tl.float64)
+    squares = tl.zeros([lanes], tl.float64)
+    low = tl.full([lanes], infinity, real)
+    high = tl.full([lanes], -infinity, real)
     begin = length * 0
     while begin < length:
         at = begin + tl.arange(0, BLOCK)

@@ -134,7 +134,7 @@ def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object
     for is_fast in (True, False) if dtype != torch.float64 else (True,):
 
         def measure(is_fast: bool = is_fast) -> None:
-            with mock.patch.object(triton_statistics, "_has_fast_double", lambda _: is_fast):
+            with mock.patch.object(triton_statistics, "_has_fast_double", return_value=is_fast):
                 table = torch.zeros(1, triton_statistics.LAYOUT.width, dtype=torch.int64)
                 triton_statistics.add_statistics([torch.empty(_ELEMENTS, dtype=dtype)], table)
 

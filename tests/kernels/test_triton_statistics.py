@@ -54,9 +54,10 @@ def awkward(dtype: torch.dtype) -> list[Tensor]:
     mixed[::7] = torch.tensor(odd, dtype=torch.float64).repeat(80)[: len(mixed[::7])]
     edges = torch.tensor(LAYOUT.edges, dtype=torch.float64)
     large = torch.randn(2 * 65_536 + 3, generator=generator) * 0.02
+    huge, tiny = large[:999] * 1e30, large[:999] * 1e-20
     layouts = torch.randn(6, 5, 4, generator=generator)
     cases = [
-        mixed, edges, large, large[:999] * 1e30, large[:999] * 1e-20, torch.empty(0), torch.tensor(3.0), -torch.zeros(5),
+        mixed, edges, large, huge, tiny, torch.empty(0), torch.tensor(3.0), -torch.zeros(5),
         torch.full((7,), float("nan")), layouts.transpose(0, 2), layouts[:, ::2],
         layouts[:1].expand(6, 5, 4), torch._neg_view(layouts),
     ]  # fmt: skip
