@@ -80,6 +80,7 @@ def format_override(key: str, value: str | Sequence[str]) -> str:
     values = [value] if isinstance(value, str) else value
     joined = ",".join(text if _BARE_VALUE.fullmatch(text) else quote_value(text) for text in values)
     word = f"{key}={joined}" if isinstance(value, str) else f"{key}=[{joined}]"
+    # Quotes of the shell around quotes of Hydra.
     return word if _BARE_WORD.fullmatch(word) else shlex.quote(word)
 
 

@@ -39,8 +39,10 @@ def create_unique_folder(path: Path, inner: str) -> tuple[Path, list[Path]]:
         OSError: the folder cannot be created.
     """
     for candidate in iterate_numbered(path):
+        # Listed before the folder exists, to be removed if the run does not start.
         created = list_missing_parents(candidate)
         candidate.mkdir(parents=True, exist_ok=True)
+        # An empty folder was created for this purpose by the user.
         if any(candidate.iterdir()):
             continue
         with suppress(FileExistsError):
@@ -101,6 +103,7 @@ def acquire_lock(file: IO[Any]) -> None:
     Raises:
         BlockingIOError: the file is locked by another handle, here or in another process.
     """
+    # Errors mean that the file system has no locks: work without one, rather than not at all.
     is_locked = True
     with suppress(OSError):
         is_locked = lock_descriptor(file.fileno(), blocking=False)
@@ -126,6 +129,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the file cannot be written.
     """
+    # Such as /dev/stdout, which cannot be replaced.
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             yield file
@@ -136,6 +140,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("xb") as file:
             yield file
+            # Otherwise a crash of the machine could leave an empty file under the final name.
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -108,6 +108,7 @@ def find_labeled_files(folder: Path) -> tuple[tuple[str, ...], list[LabeledFile]
                     f"{part_folder} has a class {name!r} without training images. The classes are "
                     f"{join_names(names)}.{did_you_mean(name, names)}"
                 )
+        # By class, as rows are stored; a validation part may lack a class.
         for label, name in enumerate(names):
             paths = list(list_image_files(class_folders[name])) if name in class_folders else []
             if name in class_folders and not paths:
@@ -173,6 +174,7 @@ def read_header(path: Path) -> ImageHeader:
         width, height = image.size
         if _read_orientation(image) >= 5:  # rotated by 90 degrees
             width, height = height, width
+        # A palette of grays, as in many GIF files, is no color image.
         if image.mode == "P":
             palette = np.array(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
             has_colors = bool((palette != palette[:, :1]).any())
@@ -213,6 +215,7 @@ def _resize(image: "Image.Image", height: int, width: int, channels: int) -> Byt
     from PIL import Image
 
     image = image.convert("L" if channels == 1 else "RGB")
+    # Bilinear resampling of Pillow averages over all pixels when it reduces an image.
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
@@ -411,6 +414,7 @@ def to_bytes(values: NDArray[Any], name: str, *, has_fractions: bool | None = No
         return values
     if values.dtype.kind not in "biuf":
         raise InputError(f"{name} must be numbers from 0 to 255; got {values.dtype}.")
+    # Masks: True is white.
     if values.dtype.kind == "b":
         return values.astype(np.uint8) * np.uint8(255)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
@@ -442,6 +446,7 @@ def to_channels_last(values: NDArray[Any], name: str) -> NDArray[Any]:
         return values[..., None]
     if len(shape) == 4 and shape[3] in (1, 3):
         return values
+    # PyTorch's order.
     if len(shape) == 4 and shape[1] in (1, 3):
         return values.transpose(0, 2, 3, 1)
     raise InputError(
@@ -537,6 +542,7 @@ class ImageEncoder:
         if values.ndim == 2 and values.shape[1] == self.inputs and values.shape != self.shape:
             return to_bytes(values, "images")
         size = (self.height, self.width)
+        # One image, unless its shape is that of gray images or of encoded rows.
         color_shapes = ((3, *size), (*size, 3)) if self.channels == 3 else ()
         if values.shape in (size, *color_shapes):
             values = values[None]

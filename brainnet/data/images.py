@@ -113,10 +113,12 @@ class Images:
         if self.size is None and len(sizes) > 1:
             raise InputError(_describe_sizes(headers, sizes, folder))
         has_colors = any(header.has_colors for header in headers.values())
+        # All headers are read before an image is decoded, as errors shall be reported at once.
         encoder = self._build_encoder(next(iter(sizes)), has_colors)
         files = self._remove_broken(files, broken, class_names)
         _check_memory(len(files), encoder)
         rows, unreadable = encoder.read_files([file.path for file in files])
+        # A valid header does not mean that all pixels can be decoded.
         if unreadable:
             rows = np.delete(rows, list(unreadable), axis=0)
             broken = {files[index].path: reason for index, reason in unreadable.items()}
@@ -147,6 +149,7 @@ class Images:
             )
         report_warning(f"skipped {format_count(len(broken), 'unreadable image')}: {names}")
         kept = [file for file in files if file.path not in broken]
+        # A class without training images would never be predicted.
         lost = {file.label for file in files if file.part == "train"} - {
             file.label for file in kept if file.part == "train"
         }
@@ -182,6 +185,7 @@ class Images:
             resize_images(part, encoder.height, encoder.width, encoder.channels)
             for part in images.values()
         ]
+        # No copy of a single part, which may be most of the memory.
         stacked = rows[0] if len(rows) == 1 else np.concatenate(rows)
         return _build_dataset(path, encoder, stacked, classes, class_names, counts)
 
@@ -189,6 +193,7 @@ class Images:
 def _check_labels(stored: LabeledArrays, count: int) -> np.ndarray:
     """Return one label per image, (images,)."""
     labels, name = stored.labels, stored.label_name
+    # CIFAR's labels, for example, have the shape (images, 1).
     labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
     is_whole = labels.dtype.kind in "biuU" or (labels.dtype.kind == "f" and not (labels % 1).any())
     if labels.ndim != 1 or not is_whole:
@@ -205,6 +210,7 @@ def _encode_labels(
     labels: Mapping[str, np.ndarray], name: str
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the class names, and the class of every image as an index."""
+    # Labels may be any numbers or texts, such as 1, 6, 11.
     known, classes = np.unique(np.concatenate(list(labels.values())), return_inverse=True)
     trained = np.unique(classes[: len(labels["train"])])
     if len(trained) < 2:
@@ -248,6 +254,7 @@ def _describe_sizes(
     """Describe that the images have different sizes, with a size to set."""
     (usual, count), (other, _), *_ = sizes.most_common()
     example = next(path for path, each in headers.items() if (each.height, each.width) == other)
+    # Without a common small size, suggest one that trains fast.
     is_common = count > len(headers) / 2 and max(usual) <= 128
     return (
         f"the {len(headers):,} images in {folder} must have the same size; {count:,} have "

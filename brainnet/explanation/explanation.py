@@ -113,6 +113,7 @@ def explain(
           loss = -ln 0.214 = 1.543
     """
     method = getattr(thing, "explanation", None)
+    # Not isinstance: importing `TrainedModel` would import torch.
     if callable(method) and not isinstance(thing, type):
         explanation: Explanation = method(concept, row=row)
         return explanation
@@ -133,6 +134,7 @@ def explain(
             "model, explain its forward pass: "
             "explain(brainnet.structure.forward_pass.trace(model, x))."
         )
+    # Classes have no numbers.
     if isinstance(thing, type):
         return _explain_concept(own_concept)
     title, lines = _describe_object(thing, own_concept)
@@ -151,6 +153,7 @@ def wrap_text(*lines: str, width: int = _WIDTH) -> list[str]:
         if _is_preformatted(line):
             wrapped.append(line)
         else:
+            # An empty line separates paragraphs; `textwrap.wrap` would drop it.
             wrapped += textwrap.wrap(line, width, break_on_hyphens=False) or [""]
     return wrapped
 
@@ -211,6 +214,7 @@ def _describe_object(thing: object, concept: Concept) -> tuple[str, Iterable[str
 def _describe_neuron(neuron: "Neuron") -> Iterator[str]:
     weights, bias = neuron.weights.detach(), neuron.bias
     strongest = weights.abs().argsort(descending=True, stable=True)[:_MAX_INPUTS].tolist()
+    # All weights may be zero.
     largest = abs(weights[strongest[0]].item()) or 1.0
     selection = f"; the {_MAX_INPUTS} strongest" if len(weights) > _MAX_INPUTS else ""
     yield f"It has {_count(len(weights), 'input')}{selection}:"
@@ -281,6 +285,7 @@ def _describe_forward_pass(forward_pass: "ForwardPass") -> Iterator[str]:
 def _describe_layer_pass(layer: "LayerPass") -> Iterator[str]:
     output = _get_first_row(layer.output)
     counts = ""
+    # An output layer without activation has no silent neurons.
     if layer.output is not layer.pre_activation:
         silent = int((output == 0).sum())
         counts = f": {silent} silent, {len(output) - silent} active"
@@ -305,6 +310,7 @@ def _format_sum(layer: "LayerPass", neuron: int) -> str:
     largest = products.abs().argsort(descending=True, stable=True)[:2].tolist()
     total = _get_first_row(layer.pre_activation)[neuron].item()
     bias_value = 0.0 if bias is None else bias[neuron].item()
+    # By difference, so that the terms add up to the shown total.
     others = total - bias_value - sum(products[i].item() for i in largest)
     terms = [f"{format_number(products[i].item(), 2)} (input {i})" for i in largest]
     terms += [f"{format_number(others, 2)} (others)"] if len(products) > len(largest) else []
@@ -313,6 +319,7 @@ def _format_sum(layer: "LayerPass", neuron: int) -> str:
 
 
 def _get_first_row(values: "Tensor") -> "Tensor":
+    # A batch may have one row without a batch dimension, or rows of several dimensions.
     values = values.detach()
     return values if values.ndim == 1 else values[0].flatten()
 

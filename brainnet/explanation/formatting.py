@@ -98,6 +98,7 @@ def draw_sparkline(values: Sequence[float], width: int = 40) -> str:
         ('▁▃▆█▆', '▁▁', '')
     """
     finite = [value for value in values if math.isfinite(value)]
+    # Selected evenly, with the first and the last value.
     if len(finite) > width:
         finite = [finite[column * (len(finite) - 1) // (width - 1)] for column in range(width)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)

@@ -33,7 +33,7 @@ HIDDEN = ("fire", "food", "fun", "fear")
 
 OUTPUTS = ("relax", "check the burner")
 
-LEARNING_RATE = 0.1
+STEP_SIZE = 0.1
 
 _FIRE, _FOOD, _FUN, _FEAR = range(len(HIDDEN))
 
@@ -117,7 +117,7 @@ def sum_products(weights: Sequence[float], signals: Sequence[float]) -> float:
     return sum(weight * signal for weight, signal in zip(weights, signals, strict=True))
 
 
-def run_forward(network: PlainNetwork, signals: Vector) -> tuple[LayerValues, ...]:
+def compute_layer_values(network: PlainNetwork, signals: Vector) -> tuple[LayerValues, ...]:
     """Run a forward pass, with the values of every layer."""
     values = []
     for layer in network:
@@ -146,16 +146,18 @@ def compute_cross_entropy(outputs: Vector, target: int) -> float:
 
 def compute_loss(network: PlainNetwork, scene: Scene) -> float:
     """Compute the loss of a network for one scene."""
-    return compute_cross_entropy(run_forward(network, scene.signals)[-1].output, scene.target)
+    return compute_cross_entropy(
+        compute_layer_values(network, scene.signals)[-1].output, scene.target
+    )
 
 
-def compute_gradients(network: PlainNetwork, scene: Scene) -> tuple[LayerGradients, ...]:
+def compute_layer_gradients(network: PlainNetwork, scene: Scene) -> tuple[LayerGradients, ...]:
     """Compute the gradients by backpropagation, from the output layer to the first.
 
     The delta of the outputs is `p - y` (softmax under cross-entropy). The delta of a hidden neuron
     is the weighted sum of the next layer's deltas, times the slope of its ramp: 1 on it, else 0.
     """
-    values = run_forward(network, scene.signals)
+    values = compute_layer_values(network, scene.signals)
     delta = tuple(
         p - (index == scene.target) for index, p in enumerate(compute_softmax(values[-1].output))
     )
@@ -163,6 +165,7 @@ def compute_gradients(network: PlainNetwork, scene: Scene) -> tuple[LayerGradien
     for depth in reversed(range(len(network))):
         inputs = values[depth].inputs
         weights = tuple(tuple(d * signal for signal in inputs) for d in delta)
+        # A bias is a weight whose input is always 1.
         gradients.append(LayerGradients(delta, weights, biases=delta))
         columns = zip(*network[depth].weights, strict=True)
         passed_back = [sum_products(column, delta) for column in columns]
@@ -182,7 +185,7 @@ def take_step(network: PlainNetwork, scene: Scene, learning_rate: float) -> Plai
             move(layer.biases, gradient.biases),
             layer.has_ramp,
         )
-        for layer, gradient in zip(network, compute_gradients(network, scene), strict=True)
+        for layer, gradient in zip(network, compute_layer_gradients(network, scene), strict=True)
     )
 
 
@@ -200,6 +203,7 @@ def try_learning_rate(learning_rate: float) -> tuple[float, float, float]:
         40 steps.
     """
     network = once = take_step(NETWORK, SMOKY_EVENING, learning_rate)
+    # The first of the 40 steps was taken above.
     for evening in range(1, 40):
         scene = MERRY_EVENING if evening % 2 else SMOKY_EVENING
         network = take_step(network, scene, learning_rate)
@@ -234,15 +238,17 @@ def work_through() -> WorkedExample:
         >>> round(example.loss, 4), round(example.loss_after, 4)
         (1.5426, 0.582)
     """
-    values = run_forward(NETWORK, SMOKY_EVENING.signals)
-    stepped = take_step(NETWORK, SMOKY_EVENING, LEARNING_RATE)
+    values = compute_layer_values(NETWORK, SMOKY_EVENING.signals)
+    stepped = take_step(NETWORK, SMOKY_EVENING, STEP_SIZE)
     return WorkedExample(
         values=values,
         probabilities=compute_softmax(values[-1].output),
         loss=compute_loss(NETWORK, SMOKY_EVENING),
-        gradients=compute_gradients(NETWORK, SMOKY_EVENING),
+        gradients=compute_layer_gradients(NETWORK, SMOKY_EVENING),
         stepped=stepped,
-        probabilities_after=compute_softmax(run_forward(stepped, SMOKY_EVENING.signals)[-1].output),
+        probabilities_after=compute_softmax(
+            compute_layer_values(stepped, SMOKY_EVENING.signals)[-1].output
+        ),
         loss_after=compute_loss(stepped, SMOKY_EVENING),
     )
 
@@ -273,6 +279,7 @@ def _format_product(weight: float, signal: float, digits: tuple[int, int]) -> st
 
 def _format_sum(weights: Sequence[float], signals: Sequence[float]) -> str:
     """Format a sum of products: `0.3 · 1.00 - 0.6 · 0.77`."""
+    # A negative term is written as a subtraction.
     terms = [_format_product(*pair, (1, 2)) for pair in zip(weights, signals, strict=True)]
     return " + ".join(terms).replace("+ -", "- ")
 
@@ -284,6 +291,7 @@ def _count_parameters() -> int:
 def _draw_network() -> Lines:
     """Draw the network with the outputs of its neurons; layers are fully connected."""
     example = work_through()
+    # One line per input and hidden neuron; the two outputs branch off between them.
     ends = ("─╮", "─┼", "─┼", "─╯")
     starts = ("╭─", "┼─", "┼─", "╰─")
     branches = ("", "┬─ ", "┴─ ", "")
@@ -425,6 +433,7 @@ def _describe_backpropagation() -> Lines:
         for neuron, name in enumerate(names)
         for source, source_name in enumerate(sources)
     ]
+    # Five of 24 weights have most of the blame.
     most = sorted(blame, reverse=True)[:5]
     return (
         "The error of the answers, what they said minus what was right:",
@@ -448,6 +457,7 @@ def _describe_gradient() -> Lines:
     product = _format_product(gradients.delta[_FUN], SMOKY_EVENING.signals[_MUSIC], (3, 1))
     hidden, output = NETWORK
     rows = [list(row) for row in hidden.weights]
+    # The difference quotient, as a check of the derivative.
     rows[_FUN][_MUSIC] += _NUDGE
     nudged = (replace(hidden, weights=tuple(map(tuple, rows))), output)
     loss = compute_loss(nudged, SMOKY_EVENING)
@@ -469,20 +479,20 @@ def _describe_gradient_descent() -> Lines:
     for neuron, source in ((_FUN, _MUSIC), (_FIRE, _SMOKE)):
         old, new = (net[0].weights[neuron][source] for net in (NETWORK, example.stepped))
         gradient = example.gradients[0].weights[neuron][source]
-        product = _format_product(LEARNING_RATE, gradient, (1, 3))
+        product = _format_product(STEP_SIZE, gradient, (1, 3))
         name = f"{SIGNALS[source]} → {HIDDEN[neuron]}"
         moves.append(f"  {name:14} {_fixed(old, 3)} - {product} = {_fixed(new, 3)}")
     steps, network = [], NETWORK
     for count in range(1, 6):
-        norm = compute_norm(compute_gradients(network, SMOKY_EVENING))
+        norm = compute_norm(compute_layer_gradients(network, SMOKY_EVENING))
         steps.append(
             f"  {count}.  loss {_fixed(compute_loss(network, SMOKY_EVENING), 3)}   steepness "
-            f"{_fixed(norm, 3)}   step {_fixed(LEARNING_RATE * norm, 3)}  "
-            f"{draw_bar(2 * LEARNING_RATE * norm)}"
+            f"{_fixed(norm, 3)}   step {_fixed(STEP_SIZE * norm, 3)}  "
+            f"{draw_bar(2 * STEP_SIZE * norm)}"
         )
-        network = take_step(network, SMOKY_EVENING, LEARNING_RATE)
+        network = take_step(network, SMOKY_EVENING, STEP_SIZE)
     return (
-        f"One step, at a learning rate of {LEARNING_RATE}:",
+        f"One step, at a learning rate of {STEP_SIZE}:",
         *moves,
         f"So move all {_count_parameters()} numbers, and the loss falls from "
         f"{_fixed(example.loss, 3)} to {_fixed(example.loss_after, 3)}: `{OUTPUTS[target]}`, at "

@@ -99,6 +99,7 @@ def backpropagate(
     _check_arguments(loss, forward_pass)
     parameters = [value for value in forward_pass.model.parameters() if value.requires_grad]
     sums = [layer.pre_activation for layer in forward_pass.layers]
+    # Layers before the first trainable one have no deltas.
     sums = [value for value in sums if value.requires_grad]
     if not loss.requires_grad or not parameters:
         raise ValueError(
@@ -116,6 +117,7 @@ def backpropagate(
         )
     for parameter, gradient in zip(parameters, results[len(sums) :], strict=True):
         if gradient is not None:
+            # Not in place: others may hold the old gradient.
             old = parameter.grad
             parameter.grad = gradient.clone() if old is None else old + gradient
     layers = _assign_blame(forward_pass, gradients, {id(value) for value in parameters})
@@ -151,11 +153,13 @@ def _assign_blame(
     )
     largest = largest or 1
     total = sum(float((value / largest).square().sum()) for value in dense.values()) or 1
+    # Tied weights and repeated layers share one gradient, which must not be counted twice.
     calls = Counter(
         id(part) for layer in forward_pass.layers for part in layer.info.find_parameters()
     )
 
     def get_gradient(part: Tensor) -> Tensor:
+        # Frozen or unused parts have no gradient.
         gradient = gradients.get(id(part))
         return torch.zeros_like(part) if gradient is None else gradient
 
@@ -167,6 +171,7 @@ def _assign_blame(
     for layer in forward_pass.layers:
         weights, bias = layer.info.find_parameters()
         weights_blame = compute_share(weights)
+        # The dimensions of a convolution's kernel belong to its output channel.
         neuron_blame = weights_blame.flatten(1).sum(dim=1)
         if bias is not None:
             neuron_blame = neuron_blame + compute_share(bias)

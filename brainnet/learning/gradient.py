@@ -29,8 +29,14 @@ class Gradient:
     @property
     def norm(self) -> float:
         """Euclidean norm over weights and bias; 0 without gradients."""
-        parts = [to_wide(part) for part in (self.weights, self.bias) if part is not None]
-        return math.hypot(*(float(part.norm()) for part in parts))
+        norms = []
+        for part in (self.weights, self.bias):
+            if part is not None:
+                # In float64, if the device has it (MPS does not): the square of a small float32 is
+                # zero, and that of a moderate float16 is infinite.
+                is_mps = part.device.type == "mps"
+                norms.append(float(part.to(torch.float32 if is_mps else torch.float64).norm()))
+        return math.hypot(*norms)
 
     def __str__(self) -> str:
         """Name and norm."""
@@ -58,11 +64,3 @@ def get_gradients(model: nn.Module) -> list[Gradient]:
 def _get_grad(part: Tensor | None) -> Tensor | None:
     # Parametrized weights are no leaves: they have no `.grad`, and reading it warns.
     return part.grad if part is not None and part.is_leaf else None
-
-
-def to_wide(values: Tensor) -> Tensor:
-    """Convert to float64 for computing norms, or to float32 on devices without float64 (MPS).
-
-    The square of a small float32 is zero, and that of a moderate float16 is infinite.
-    """
-    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)

@@ -54,8 +54,10 @@ class WarmupCosine(LRScheduler):
 
     def _compute_factor(self, step: int) -> float:
         warmup_steps = round(self.warmup * self.total_steps)
+        # The first step already has a learning rate above zero.
         if step < warmup_steps:
             return (step + 1) / (warmup_steps + 1)
+        # Limited, because a resumed run may take more steps than planned.
         progress = min(1.0, (step - warmup_steps) / max(1, self.total_steps - warmup_steps))
         return (1 + math.cos(math.pi * progress)) / 2
 
@@ -97,6 +99,7 @@ def find_run_settings(schedule: type[LRScheduler]) -> list[str]:
         >>> find_run_settings(ExponentialLR), find_run_settings(OneCycleLR)
         (['gamma'], ['max_lr', 'total_steps'])
     """
+    # Arguments that the user can leave out, because the run determines them.
     names = ("T_max", "total_steps", "step_size", "gamma", "max_lr")
     parameters = inspect.signature(schedule).parameters.values()
     return [p.name for p in parameters if p.name in names and p.default in (p.empty, None)]

@@ -29,6 +29,7 @@ class CrossEntropy(nn.Module):
     """
 
     concept = concepts.LOSS_FUNCTION
+    # Two classes can also have one output each.
     tasks: tuple[Task, ...] = ("multiclass", "binary")
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -41,6 +42,7 @@ class CrossEntropy(nn.Module):
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of the batch, in nats."""
+        # PyTorch also accepts class probabilities as targets, which are a mistake here.
         has_classes = outputs.ndim == 2 and targets.shape == outputs.shape[:1]
         if not has_classes or targets.is_floating_point():
             raise ValueError(
@@ -100,6 +102,7 @@ class BinaryCrossEntropy(nn.Module):
     @staticmethod
     def count_outputs(classes: int) -> int:
         """Number of outputs of the network: one."""
+        # One logit separates two classes.
         if classes != 2:
             raise ValueError(
                 f"BinaryCrossEntropy needs two classes; got {classes}. Use CrossEntropy "

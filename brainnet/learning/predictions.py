@@ -66,6 +66,7 @@ def compute_probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tenso
     compute: Callable[[Tensor], Tensor] | None = getattr(loss, "compute_probabilities", None)
     if compute is not None:
         return compute(outputs)
+    # The softmax of log-probabilities, the outputs for NLLLoss, are the probabilities.
     if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
         return outputs.softmax(dim=-1)
     if isinstance(loss, nn.BCEWithLogitsLoss) and outputs.shape[1] == 1:
@@ -96,8 +97,10 @@ def compute_outputs(network: nn.Module, inputs: Tensor) -> Tensor:
     Returns:
         Outputs on the CPU, (rows, outputs), in the data type of the network.
     """
+    # Inputs must have the device and data type of the network.
     parameter = next(network.parameters())
     with torch.no_grad():
+        # Contiguous, because matrix products of other layouts may differ in the last bit.
         batches = inputs.contiguous().split(choose_batch_rows(inputs.shape[1]))
         outputs = [network(rows.to(parameter)).cpu() for rows in batches]
     return torch.cat(outputs)

@@ -73,6 +73,7 @@ class ThresholdRamp(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        # Kept, so that `reset_parameters` and copies for layers start from the same values.
         self.initial_threshold = _detach_value(threshold)
         self.initial_width = _detach_value(width)
         _check_values(self.initial_threshold, self.initial_width, leak)
@@ -84,6 +85,7 @@ class ThresholdRamp(nn.Module):
         self._register("threshold", template, self.initial_threshold, learn=learn_threshold)
         width_name = "log_width" if learn_width else "fixed_width"
         self._register(width_name, template, self.initial_width, learn=learn_width)
+        # Buffers, so that they move with the module; not persistent, as counts are not weights.
         self.register_buffer("counts", None, persistent=False)
         self.register_buffer("sums", None, persistent=False)
         self.reset_parameters()
@@ -162,6 +164,7 @@ class ThresholdRamp(nn.Module):
                 "counting per neuron needs the number of neurons; this ramp has one threshold and "
                 "one width for all neurons. Call start_counting(neurons=64)."
             )
+        # A ramp of two constants has no tensors, and is used on the CPU until it is moved.
         tensors = (*self.parameters(), *self.buffers())
         device = tensors[0].device if tensors else None
         self.counts, self.sums = create_counters(neurons, device=device)
@@ -202,6 +205,7 @@ class ThresholdRamp(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ThresholdRamp":
         """Move or convert the module, except that the sums stay in float64 after `half()`."""
+        # Removed meanwhile, because `fn` would also convert the sums.
         counters = self._get_counters()
         self.stop_counting()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -242,6 +246,7 @@ class ThresholdRamp(nn.Module):
         The copy has the current values, not the initial ones: a single value is repeated for each
         neuron. Only values learned for another number of neurons are reset. Counters start at zero.
         """
+        # Constants stay single numbers, for which the kernels are faster.
         has_parameters = self.learn_threshold or self.learn_width
         ramp = ThresholdRamp(
             self.initial_threshold,
@@ -287,6 +292,7 @@ def _detach_value(value: float | Tensor) -> float | Tensor:
             "the initial threshold and width must have values; got a tensor on the meta device. "
             'Create the tensor outside torch.device("meta"), or with device="cpu".'
         )
+    # A copy, so that later changes of the caller's tensor have no effect.
     if isinstance(value, Tensor) and value.ndim > 0:
         return value.detach().clone()
     return float(value)
@@ -305,6 +311,7 @@ def _check_values(threshold: float | Tensor, width: float | Tensor, leak: float)
 
 
 def _is_finite(value: float | Tensor, above: float = -math.inf) -> bool:
+    # Comparisons with NaN are false, in both branches.
     if isinstance(value, Tensor):
         return bool((value.isfinite() & (value > above)).all())
     return above < value < math.inf

@@ -1,4 +1,4 @@
-"""Bias: a number per neuron that is added to its weighted sum, whatever the input."""
+"""Bias: a number per neuron that is added to its weighted sum, for every input."""
 
 import math
 

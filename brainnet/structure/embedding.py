@@ -87,6 +87,7 @@ class Embedding(nn.Module):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new initial values from a standard normal, as `nn.Embedding` does."""
+        # A tensor on the meta device has no values to draw; `to_empty` comes first.
         if self.value.is_meta:
             return
         # Drawn code by code, to get the same numbers as the table of `nn.Embedding`.
@@ -193,13 +194,15 @@ class Embeddings(nn.Module):
         return torch.cat(pieces, dim=-1)
 
     def _check(self, inputs: Tensor) -> None:
+        # A proxy of torch.fx has no shape to check.
         if not isinstance(inputs, Tensor):
-            return  # a proxy of torch.fx has no values
+            return
         if inputs.shape[-1:] != (self.inputs,):
             raise ValueError(
                 f"embeddings need {self.inputs} columns in the last dimension; got inputs of shape "
                 f"{tuple(inputs.shape)}."
             )
+        # A float with p bits of precision represents all whole numbers up to 2^p exactly.
         largest = max(self.codes.values())
         if inputs.is_floating_point() and largest > 2 / torch.finfo(inputs.dtype).eps:
             raise InputError(

@@ -102,11 +102,13 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
         >>> forward_pass.layers[0].pre_activation.shape
         torch.Size([1, 3])
     """
+    # Compiled code calls no new hooks.
     model = unwrap_compiled(model)
     passes: list[LayerPass] = []
     with ExitStack() as stack:
         stack.enter_context(_disable_inplace(model))
         stack.enter_context(_disable_compilation(model))
+        # Layers first: PyTorch calls hooks in the order of registration.
         for layer in find_layers(model):
             _record(layer, passes, stack)
         for module in model.modules():
@@ -126,6 +128,7 @@ def _record(layer: LayerInfo, passes: list[LayerPass], stack: ExitStack) -> None
     """Append each call of a layer to the passes until the stack is closed."""
     is_brainnet_layer = isinstance(layer.module, Layer)
     pre_activations: list[Tensor] = []
+    # A `Layer` computes pre-activation and output in one call; its activation receives the former.
     if isinstance(layer.module, Layer):
         before = layer.module.activation.register_forward_pre_hook(
             lambda _module, inputs: pre_activations.append(inputs[0])
@@ -150,6 +153,7 @@ def _create_follower(
 
     def follow(module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
         for layer in passes:
+            # Identity, not equality: only the very output of a layer belongs to it.
             has_no_activation = layer.output is layer.pre_activation
             if has_no_activation and inputs and inputs[0] is layer.output:
                 layer.output = output

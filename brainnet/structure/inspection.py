@@ -72,6 +72,7 @@ class LayerInfo:
             >>> find_layers(layer)[0].find_parameters()[0] is layer.weight_orig
             True
         """
+        # Pruning moves the trained tensor to `name_orig` and recomputes `name` in every call.
         pruned = {
             name.removesuffix("_orig"): parameter
             for name, parameter in self.module.named_parameters()
@@ -108,6 +109,7 @@ class ModelInspection:
         self.modules = list(self.model.modules())
         self.layers = find_layers(self.model)
         self.matrices = find_weight_matrices(self.model, self.layers)
+        # The parts themselves, not their ids, which Python reuses for new objects.
         self._parts = [_list_parts(module) for module in self.modules]
 
     def is_current(self) -> bool:
@@ -135,6 +137,7 @@ def find_layers(model: nn.Module) -> list[LayerInfo]:
     """
     modules = list(_iterate_leaves(model))
     names = [module.name for _, module in modules if isinstance(module, (Layer, Embedding))]
+    # Two networks in one model, for example, both have a layer `output`.
     has_unique_names = len(set(names)) == len(names)
     layers = []
     for position, (path, module) in enumerate(modules):
@@ -197,6 +200,7 @@ def _iterate_leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
     Modules without children are yielded each time, as one activation may follow several layers.
     """
+    # Also protects against modules that contain themselves.
     visited: set[nn.Module] = set()
 
     def walk(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

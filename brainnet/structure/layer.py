@@ -68,6 +68,7 @@ class Layer(nn.Module):
         self.weights.reset_parameters(generator)
         if self.bias is not None:
             self.bias.reset_parameters(generator)
+        # Most activations of PyTorch have nothing to reset.
         reset_activation = getattr(self.activation, "reset_parameters", None)
         if callable(reset_activation):
             reset_activation()

@@ -71,6 +71,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes = _check_sizes(sizes)
+        # Outputs are logits or numbers, so the last layer has no activation.
         last = len(self.sizes) - 2
         self.embeddings: Embeddings | None = None
         width = self.sizes[0]
@@ -146,6 +147,7 @@ class Network(nn.Module):
         first = stages[0][0].weight
         inputs = stages[0][0].in_features if embeddings is None else embeddings.inputs
         sizes = [inputs, *(linear.out_features for linear, _ in stages)]
+        # skip_init, because drawing values that are overwritten would advance the random state.
         network: Network = skip_init(
             cls,
             sizes,
@@ -154,6 +156,7 @@ class Network(nn.Module):
             device=first.device,
             dtype=first.dtype,
         )
+        # Copies, so that training one model does not change the other.
         network.embeddings = deepcopy(embeddings)
         for layer, (linear, activation) in zip(_iterate_layers(network), stages, strict=True):
             _copy_parameter(linear.weight, layer.weights.value)
@@ -171,12 +174,14 @@ class Network(nn.Module):
 
 
 def _iterate_layers(network: Network) -> Iterable[Layer]:
+    # nn.ModuleList does not declare the type of its items.
     return cast("Iterable[Layer]", network.layers)
 
 
 def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """Return the sizes as integers; those of NumPy are accepted, booleans are not."""
     values = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+    # True and False are integers in Python, but not sizes.
     is_valid = len(values) >= 2 and all(
         hasattr(size, "__index__") and not isinstance(size, bool) and size > 0 for size in values
     )
@@ -224,6 +229,7 @@ def _split_stages(
     stages: list[tuple[nn.Linear, nn.Module]] = []
     for name, module in modules[embeddings is not None :]:
         linear, activation = stages[-1] if stages else (None, None)
+        # A tied layer has one set of weights, which a Network cannot represent.
         is_new = all(module is not known for known, _ in stages)
         if isinstance(module, nn.Linear) and is_new:
             if linear is not None and linear.out_features != module.in_features:

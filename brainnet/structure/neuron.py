@@ -80,6 +80,7 @@ class Neuron(nn.Module):
         neuron = cls.__new__(cls)
         nn.Module.__init__(neuron)
         neuron._set_view(weights, bias, activation, index % weights.neurons)
+        # Raises for activations of several neurons now, not in the first call.
         _select_activation(activation, neuron.index)
         return neuron
 

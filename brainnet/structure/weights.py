@@ -59,6 +59,7 @@ class Weights(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new initial values, as `torch.nn.Linear` does."""
+        # With a = √5, Kaiming's bound becomes 1/√inputs.
         nn.init.kaiming_uniform_(self.value, a=math.sqrt(5), generator=generator)
 
     def forward(self, inputs: Tensor, bias: Tensor | None = None) -> Tensor:

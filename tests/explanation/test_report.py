@@ -538,7 +538,12 @@ def test_a_model_of_the_user_may_need_its_own_rows():
 
 def test_a_trained_run_with_a_tiny_learning_rate_is_called_so(tmp_path):
     run = fit(
-        Network([4, 8, 3]), "iris", learning_rate=1e-7, epochs=3, folder=tmp_path / "run", progress=False
+        Network([4, 8, 3]),
+        "iris",
+        learning_rate=1e-7,
+        epochs=3,
+        folder=tmp_path / "run",
+        progress=False,
     )
     text = " ".join(str(explain(load(run.folder), "learning rate")).split())
     assert "The loss hardly changed" in text

@@ -12,13 +12,13 @@ from torch import Tensor
 from brainnet.concepts import CONCEPTS, find_concept
 from brainnet.explanation import worked_example
 from brainnet.explanation.worked_example import (
-    LEARNING_RATE,
     MERRY_EVENING,
     NETWORK,
     SMOKY_EVENING,
+    STEP_SIZE,
     PlainNetwork,
     Scene,
-    compute_gradients,
+    compute_layer_gradients,
     describe_concept,
     work_through,
 )
@@ -62,7 +62,7 @@ def test_forward_pass_equals_torch(scene: Scene) -> None:
     signal = numbers([scene.signals])
     layers = build_network(NETWORK).layers
     for layer, values in zip(
-        layers, worked_example.run_forward(NETWORK, scene.signals), strict=True
+        layers, worked_example.compute_layer_values(NETWORK, scene.signals), strict=True
     ):
         torch.testing.assert_close(numbers([values.inputs]), signal, **EXACT)
         torch.testing.assert_close(
@@ -89,7 +89,7 @@ def test_gradients_equal_autograd(scene: Scene) -> None:
     loss = CrossEntropy()(output_sums, torch.tensor([scene.target]))
     deltas = torch.autograd.grad(loss, [hidden_sums, output_sums], retain_graph=True)
     loss.backward()
-    gradients = compute_gradients(NETWORK, scene)
+    gradients = compute_layer_gradients(NETWORK, scene)
     for layer, delta, values in zip(network.layers, deltas, gradients, strict=True):
         torch.testing.assert_close(numbers([values.delta]), delta, **EXACT)
         torch.testing.assert_close(numbers(values.weights), layer.weights.value.grad, **EXACT)
@@ -102,7 +102,7 @@ def test_gradients_equal_autograd(scene: Scene) -> None:
 
 def test_step_equals_torch_sgd() -> None:
     example = work_through()
-    network = train_network([SMOKY_EVENING], LEARNING_RATE)
+    network = train_network([SMOKY_EVENING], STEP_SIZE)
     for layer, values in zip(network.layers, example.stepped, strict=True):
         torch.testing.assert_close(numbers(values.weights), layer.weights.value.detach(), **EXACT)
         torch.testing.assert_close(numbers(values.biases), layer.bias.value.detach(), **EXACT)
@@ -169,8 +169,8 @@ def test_good_and_large_learning_rates() -> None:
 def test_gradient_norm_decreases() -> None:
     network, norms = NETWORK, []
     for _ in range(5):
-        norms.append(worked_example.compute_norm(compute_gradients(network, SMOKY_EVENING)))
-        network = worked_example.take_step(network, SMOKY_EVENING, LEARNING_RATE)
+        norms.append(worked_example.compute_norm(compute_layer_gradients(network, SMOKY_EVENING)))
+        network = worked_example.take_step(network, SMOKY_EVENING, STEP_SIZE)
     assert all(later < earlier for earlier, later in itertools.pairwise(norms))
 
 

@@ -247,7 +247,6 @@ def test_to_empty_resets_counters() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_counters_in_compiled_code() -> None:
     ramp, twin = build_counting_ramp(), build_counting_ramp()
     torch.compiler.reset()

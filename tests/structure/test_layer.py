@@ -265,8 +265,6 @@ class TestInPlace:
         assert torch.equal(first.output, network.layers[0](signals))
         assert torch.equal(sums.clamp(0, 1), first.output)
 
-    # PyTorch's forward mode itself still imports a module that calls torch.jit.script (torch 2.13).
-    @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
     def test_layer_supports_copies_and_function_transforms(self, fast):
         layer = Layer(3, 4, dtype=torch.float64)
         signals = torch.randn(7, 3, dtype=torch.float64)

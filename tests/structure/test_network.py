@@ -268,7 +268,6 @@ def test_exported_network_uses_only_aten(name: str) -> None:
     torch.testing.assert_close(program.module()(inputs), network(inputs))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("name", RAMPS)
 def test_jit_traced_network_uses_only_aten(name: str) -> None:
@@ -280,7 +279,6 @@ def test_jit_traced_network_uses_only_aten(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize("name", RAMPS)
 def test_compiled_training_step(name: str) -> None:
     network, inputs = Network([3, 4, 2], RAMPS[name]), torch.randn(5, 3)
