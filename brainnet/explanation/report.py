@@ -1,14 +1,14 @@
 """Run report: the eleven concepts with the numbers of one run."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from statistics import mean, median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept
@@ -47,13 +47,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ConceptReport:
-    """One concept with the numbers of a run.
+    """One concept with the numbers of a run: a summary, and numbers, tables and notes.
 
-    Attributes:
-        summary: in a few words.
-        numbers: by name; a curve is a mapping from steps to numbers.
-        tables: rows by title.
-        notes: sentences that say what the numbers mean.
+    A curve is a mapping from steps to numbers; tables and their rows are by title.
     """
 
     summary: str
@@ -124,13 +120,11 @@ def _report_layers(run: RunData) -> ConceptReport:
         }
         for layer in find_layers(run.network)
     ]
+    sizes = [len(run.task.names.inputs)]
+    sizes += [layer["neurons"] for layer in layers if layer["kind"] != "Embedding"]
     total = _count_parameters(run.network)
-    sketch = [] if run.sketch is None else [run.sketch.inputs, run.sketch.output]
-    inputs, outputs = (tensor.shape[-1] for tensor in sketch) if sketch else (None, None)
-    sizes = [inputs, *(each["neurons"] for each in layers if each["kind"] != "Embedding")]
-    arrows = " → ".join(str(size) for size in sizes if size is not None)
-    numbers = {"inputs": inputs, "outputs": outputs, "trainable_parameters": total}
-    return ConceptReport(f"{arrows}, {total:,} trainable parameters", numbers, {"layers": layers})
+    summary = f"{' → '.join(map(str, sizes))}, {total:,} trainable parameters"
+    return ConceptReport(summary, {"trainable_parameters": total}, {"layers": layers})
 
 
 def _report_neurons(run: RunData) -> ConceptReport:
@@ -184,15 +178,25 @@ def _describe_neurons(layer: LayerPass, run: RunData) -> list[Row]:
 
 
 def _report_weights(run: RunData) -> ConceptReport:
+    names, sketch = run.task.names, run.sketch
+    inputs = [] if sketch is None else name_layer_inputs(sketch, names)
+    passes = () if sketch is None else sketch.layers
+    known = {layer.name: each for layer, each in zip(passes, inputs, strict=True)}
     layers: list[Row] = []
     largest: list[Row] = []
-    for layer, sources, targets in _name_connections(run):
-        weights = layer.weights.detach()
+    infos = find_layers(run.network)
+    for layer in infos:
+        weights, count = layer.weights.detach(), _count_inputs(layer)
         size = float(weights.abs().mean())
         layers.append({"name": layer.name, "weights": weights.numel(), "mean_size": size})
         # A weight of a convolution has no single source.
-        for position in find_largest(weights.flatten(), _TOP) if weights.ndim == 2 else []:
-            neuron, source = divmod(position, len(sources))
+        if weights.ndim != 2:
+            continue
+        sources = known.get(layer.name, ())
+        sources = sources if len(sources) == count else [f"signal {n}" for n in range(count)]
+        targets = name_neurons(run.network, layer, names, is_last=layer is infos[-1])
+        for position in find_largest(weights.flatten(), _TOP):
+            neuron, source = divmod(position, count)
             connection = _connect(sources[source], targets[neuron])
             largest.append({"name": connection, "weight": float(weights[neuron, source])})
     top = max(largest, key=lambda each: abs(each["weight"]), default=None)
@@ -200,71 +204,59 @@ def _report_weights(run: RunData) -> ConceptReport:
     return ConceptReport(f"largest: {summary}", {}, {"layers": layers, "largest": largest})
 
 
-def _name_connections(run: RunData) -> Iterator[tuple[LayerInfo, Sequence[str], Sequence[str]]]:
-    """Yield each layer with the names of the signals that it reads and of its neurons."""
-    names, sketch = run.task.names, run.sketch
-    inputs = [] if sketch is None else name_layer_inputs(sketch, names)
-    passes = () if sketch is None else sketch.layers
-    sources = {layer.name: each for layer, each in zip(passes, inputs, strict=True)}
-    layers = find_layers(run.network)
-    for layer in layers:
-        known, count = sources.get(layer.name, ()), _count_inputs(layer)
-        numbered = tuple(f"signal {number}" for number in range(count))
-        targets = name_neurons(run.network, layer, names, is_last=layer is layers[-1])
-        yield layer, known if len(known) == count else numbered, targets
-
-
 def _report_biases(run: RunData) -> ConceptReport:
-    layers: list[Row] = []
-    for layer, _, targets in _name_connections(run):
-        if layer.bias is not None:
-            bias = layer.bias.detach()
-            signs = {"positive": int((bias > 0).sum()), "negative": int((bias < 0).sum())}
-            layers.append({"name": layer.name, **signs})
-            for key, place in (("lowest", int(bias.argmin())), ("highest", int(bias.argmax()))):
-                layers[-1] |= {key: float(bias[place]), f"{key}_of": targets[place]}
-    if not layers:
+    biases = {
+        each.name: each.bias.detach() for each in find_layers(run.network) if each.bias is not None
+    }
+    if not biases:
         return ConceptReport("none", notes=("No layer has a bias.",))
+    layers = [
+        {
+            "name": name,
+            "positive": int((bias > 0).sum()),
+            "negative": int((bias < 0).sum()),
+            "lowest": float(bias.min()),
+            "highest": float(bias.max()),
+        }
+        for name, bias in biases.items()
+    ]
     low, high = min(each["lowest"] for each in layers), max(each["highest"] for each in layers)
     return ConceptReport(f"{format_number(low)} to {format_number(high)}", {}, {"layers": layers})
 
 
 def _report_activations(run: RunData) -> ConceptReport:
-    passes = {} if run.forward_pass is None else {p.name: p for p in run.forward_pass.layers}
+    if run.forward_pass is None:
+        return _MISSING_ROWS
     layers: list[Row] = []
-    notes = [] if passes else [_NO_ROWS]
-    for layer in find_layers(run.network):
-        passed = passes.get(layer.name)
-        # The forward pass knows which activation received the sums.
-        activation = get_activation(layer.activation if passed is None else passed.info.activation)
+    notes = []
+    for layer in run.forward_pass.layers:
+        activation = get_activation(layer.info.activation)
         if activation is None:
             continue
-        row: Row = {"name": layer.name, "activation": type(activation).__name__}
+        layers.append({"name": layer.name, "activation": type(activation).__name__})
         if isinstance(activation, ThresholdRamp):
-            row["threshold"] = _get_range(activation.threshold)
-            row["width"] = _get_range(activation.width)
-        layers.append(row)
-        if passed is None:
-            continue
-        silent, full = count_states(passed)
+            for key, value in (("threshold", activation.threshold), ("width", activation.width)):
+                bounds = torch.as_tensor(value).detach()
+                layers[-1][key] = float(bounds.min()), float(bounds.max())
+        (silent, full), count = count_states(layer), layer.output.numel()
         if silent is None:
             notes.append(f"{layer.name}: not all outputs are finite.")
             continue
-        row["silent"], count = silent / passed.output.numel(), passed.output.numel()
+        layers[-1]["silent"] = silent / count
         if full is not None:
-            row |= {"ramp": 1 - (silent + full) / count, "full": full / count}
-        slopes = compute_slope(activation, passed.pre_activation)
-        row["flat"] = None if slopes is None else float((slopes < SATURATED_SLOPE).double().mean())
+            layers[-1] |= {"ramp": 1 - (silent + full) / count, "full": full / count}
+        slopes = compute_slope(activation, layer.pre_activation)
+        if slopes is not None:
+            layers[-1]["flat"] = float((slopes < SATURATED_SLOPE).double().mean())
     if not layers:
         return ConceptReport("unknown", notes=(_NO_ACTIVATION,))
+    notes.append(
+        "Shares of all outputs on the training rows. Silent is exactly 0. Flat has a slope under a "
+        "tenth of the steepest: there, a neuron learns little or nothing."
+    )
     shares = [layer["silent"] for layer in layers if "silent" in layer]
-    if shares:
-        notes.append(
-            "Shares of all outputs on the training rows. Silent is exactly 0. Flat has a slope "
-            "under a tenth of the steepest: there, a neuron learns little or nothing."
-        )
     kinds = " and ".join(dict.fromkeys(layer["activation"] for layer in layers))
-    summary = f"{kinds}, {mean(shares):.0%} silent" if shares else kinds
+    summary = f"{kinds}, {mean(shares):.0%} silent" if shares else f"{kinds}, not finite"
     return ConceptReport(summary, {}, {"layers": layers}, tuple(notes))
 
 
@@ -296,31 +288,21 @@ def _report_forward_pass(run: RunData) -> ConceptReport:
 
 
 def _report_loss(run: RunData) -> ConceptReport:
-    curve, end, worst = _get_losses(run), _get_final_loss(run), _find_worst_rows(run)
+    curve, end, worst = run.losses, _get_final_loss(run), _find_worst_rows(run)
     numbers: Row = {"loss": type(run.task.loss).__name__, "observed_batches": curve}
-    numbers |= dict(sorted(run.facts.metrics.items())) | {
-        "constant_prediction": end.get("constant")
-    }
-    if worst:
-        numbers["median_of_unseen_rows"] = median(each["loss"] for each in worst)
+    numbers |= sorted(run.facts.metrics.items())
+    numbers["constant_prediction"] = end.get("constant")
     values, notes = [*curve.values()], [] if run.rows else [_NO_ROWS]
     values = [*values[:1], *([end["loss"]] if end else values[-1:])]
     summary = " → ".join(map(format_number, values)) or "unknown"
     if end.get("constant") is not None:
         comparison = f"{'lower' if end['is_lower'] else 'not lower'} than a constant prediction's"
         summary += f" ({end['part']}), {comparison}"
-        notes.append(
-            f"The final loss on the {end['part']} rows is {comparison}, that is, of a prediction "
-            "that does not depend on the inputs."
-        )
+        notes.append(f"The final loss is {comparison}, which does not depend on the inputs.")
     if worst:
         command = f"brainnet explain --run {run.facts.name} --row {worst[0]['row']}"
         notes.append(f"Of {len(worst):,} inspected rows not trained on. Why: {command}")
     return ConceptReport(summary, numbers, {"highest losses": worst[:3]}, tuple(notes))
-
-
-def _get_losses(run: RunData) -> dict[int, float]:
-    return run.get_curve(lambda reading: reading.loss)
 
 
 def _find_worst_rows(run: RunData) -> list[Row]:
@@ -406,19 +388,10 @@ def _compare_gradients(
         if name in curves:
             layers[-1] |= {f"{key}_first": curves[name][0], f"{key}_last": curves[name][-1]}
         layers[-1] |= {f"{key}_now": now[name]} if name in now else {}
-    found = (
-        ()
-        if run.gradients is None
-        else find_most_blamed(*run.gradients, run.task.names, count=_TOP)
-    )
+    found = [] if run.gradients is None else find_most_blamed(*run.gradients, run.task.names)
     largest: list[Row] = [
-        {
-            "name": _connect(w.source, w.target),
-            "weight": w.weight,
-            "gradient": w.gradient,
-            "blame": w.blame,
-        }
-        for w in found
+        {"name": _connect(each.source, each.target), "gradient": each.gradient, "blame": each.blame}
+        for each in found
     ]
     return {"layers": layers, "largest gradients": largest}
 
@@ -454,9 +427,7 @@ def _report_descent(run: RunData) -> ConceptReport:
 
 def _report_learning_rate(run: RunData) -> ConceptReport:
     facts, curve = run.facts, run.get_curve(lambda reading: reading.learning_rate)
-    rate = (
-        facts.learning_rate if facts.learning_rate is not None else next(iter(curve.values()), None)
-    )
+    rate = next(iter(curve.values()), None) if facts.learning_rate is None else facts.learning_rate
     # A comparison with NaN is false, so steps that ended there are counted apart.
     finite = [(promised, fell) for promised, fell in run.decreases if math.isfinite(fell)]
     kept = [fell / promised for promised, fell in finite if 0 < promised < math.inf]
@@ -478,12 +449,12 @@ def _judge_learning_rate(
     run: RunData, ratio: float | None, kept: float | None, higher: float | None
 ) -> tuple[str, str]:
     """Judge the learning rate, in a few words and in a sentence."""
-    losses = [*_get_losses(run).values()]
+    losses = [*run.losses.values()]
     if (divergence := _find_divergence(run)) is not None:
         return divergence
     if higher is None or not losses:
         return "not observed", _NO_READINGS
-    if kept is None:
+    if not any(run.get_curve(lambda reading: reading.gradient_norm).values()):
         return "no gradient", "The gradient was zero: no learning rate could lower the loss."
     first, last, ratio = losses[0], _get_final_loss(run).get("loss", losses[-1]), ratio or 0.0
     change = f"the loss went from {format_number(first)} to {format_number(last)}"
@@ -494,7 +465,7 @@ def _judge_learning_rate(
             f"The loss hardly changed: a median step moved the weights by only {_percent(ratio)} "
             "of their length. The learning rate is far too small: try a larger one."
         )
-    if len(run.decreases) < 3:
+    if len(run.decreases) < 3 or kept is None:
         return "too few steps", "Too few steps were observed to judge the learning rate."
     if higher > 0.25 or kept < 0.25:
         return "too large", "Many steps overshoot: try a smaller learning rate."
@@ -562,7 +533,8 @@ def _format_cell(key: str, value: Any) -> str:
     if isinstance(value, dict):
         first, *_, last = [*value.values()] * 2
         steps = f"steps {min(value):,} to {max(value):,}"
-        return f"{draw_sparkline([*value.values()], 20)} {format_number(first)} → {format_number(last)}, {steps}"
+        curve = draw_sparkline([*value.values()], 20)
+        return f"{curve} {format_number(first)} → {format_number(last)}, {steps}"
     if isinstance(value, list):
         more = f" +{len(value) - 3}" if len(value) > 3 else ""
         return ", ".join(_format_cell("", each) for each in value[:3]) + more
@@ -593,8 +565,3 @@ def _count_inputs(layer: LayerInfo) -> int:
 
 def _count_parameters(module: nn.Module) -> int:
     return sum(each.numel() for each in module.parameters() if each.requires_grad)
-
-
-def _get_range(value: float | Tensor) -> tuple[float, float]:
-    values = torch.as_tensor(value).detach()
-    return float(values.min()), float(values.max())

@@ -111,6 +111,11 @@ class RunData:
             for name, curve in ratios.items()
         }
 
+    @property
+    def losses(self) -> dict[int, float]:
+        """Losses of the observed batches by step."""
+        return self.get_curve(lambda reading: reading.loss)
+
     @cached_property
     def decreases(self) -> list[tuple[float, float]]:
         """Predicted and actual decrease of the loss at the observed steps that measured both."""

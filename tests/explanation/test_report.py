@@ -94,7 +94,7 @@ def test_a_page_names_its_run_and_the_next_command(class_run):
 def test_layers_have_their_sizes_and_parameters(class_run):
     values = report(class_run, "layers").values
     total = 3 * 6 + 6 + 6 * 2 + 2
-    assert (values["inputs"], values["outputs"], values["trainable_parameters"]) == (3, 2, total)
+    assert values["trainable_parameters"] == total
     columns = ("name", "inputs", "neurons", "parameters")
     assert [[layer[key] for key in columns] for layer in values["layers"]] == [
         ["hidden_1", 3, 6, 24],
@@ -201,8 +201,6 @@ def test_biases_have_their_signs_and_extremes(class_run):
     bias = class_run.network.layers[0].bias.value.detach()
     assert (first["positive"], first["negative"]) == (int((bias > 0).sum()), int((bias < 0).sum()))
     assert (first["lowest"], first["highest"]) == (bias.min().item(), bias.max().item())
-    assert first["lowest_of"] == f"hidden_1 #{int(bias.argmin())}"
-    assert first["highest_of"] == f"hidden_1 #{int(bias.argmax())}"
 
 
 def test_the_forward_pass_is_that_of_the_first_unseen_row(class_run):
@@ -231,7 +229,6 @@ def test_the_highest_losses_are_those_of_single_rows(class_run):
     assert [each["loss"] for each in values["highest losses"]] == pytest.approx(
         [losses[row] for row in worst]
     )
-    assert values["median_of_unseen_rows"] == pytest.approx(median(losses.values()))
     assert values["observed_batches"] == {0: 1.2, 5: 0.8, 10: 0.5}
     assert values["loss"] == "CrossEntropy"
 
@@ -268,7 +265,6 @@ def test_the_final_loss_is_compared_with_a_constant_on_the_same_rows(class_run, 
     run = change_facts(class_run, metrics={"loss/train": 0.1, "loss/validation": loss})
     result = report(run, "loss")
     assert result.values["constant_prediction"] == constant
-    assert "validation rows" in join_text(run, "loss")
     assert comparison in join_text(run, "loss")
     assert result.summary.startswith(f"1.2 → {loss:.4g} (validation), ")
 
@@ -375,7 +371,7 @@ def test_a_learning_rate_far_too_small_is_reported(class_run):
         (0.02, 0.1, 2e-3, 0.3, "too large"),
         (-0.1, 0.1, 2e-3, 0.3, "too large"),
         (0.07, 0.1, 2e-3, 1.3, "no progress"),
-        (0.0, 0.0, 0.0, 1.2, "no gradient"),
+        (0.0, 0.0, 0.0, 1.2, "far too small"),
         (0.0, 1e-9, 0.0, 1.2, "far too small"),
         # A small step is fine as long as the loss falls.
         (0.07, 0.1, 5e-5, 0.3, "suitable"),
@@ -387,6 +383,14 @@ def test_verdicts_on_the_learning_rate(class_run, actual, predicted, ratio, last
     result = report(run, "learning rate")
     assert result.values["verdict"] == verdict
     assert ("suits" in result.notes[0]) == (verdict == "suitable")
+
+
+def test_a_gradient_of_zero_is_not_blamed_on_the_learning_rate(class_run):
+    run = change_ratios(decrease(class_run, 0.0, 0.0), 0.0)
+    run = change_readings(run, gradient_norm=0.0)
+    result = report(run, "learning rate")
+    assert result.values["verdict"] == "no gradient"
+    assert "larger" not in result.notes[0]
 
 
 def test_a_single_step_is_not_judged(class_run):
@@ -485,8 +489,8 @@ def test_without_rows_the_numbers_of_the_network_remain(run_without_rows):
     assert report(run_without_rows, "neurons").values == {}
     assert "rows of the run are not available" in join_text(run_without_rows, "neurons")
     assert "rows of the run are not available" in join_text(run_without_rows, "loss")
-    assert report(run_without_rows, "layers").values["inputs"] == 3
-    assert "silent" not in report(run_without_rows, "activation").values["layers"][0]
+    assert "rows of the run are not available" in join_text(run_without_rows, "activation")
+    assert report(run_without_rows, "layers").summary == "3 → 6 → 2, 38 trainable parameters"
     names = {each["name"] for each in report(run_without_rows, "weights").values["largest"]}
     assert any(name.startswith("hidden_1 #") for name in names)
     assert "blame_now" not in report(run_without_rows, "backpropagation").values["layers"][0]
