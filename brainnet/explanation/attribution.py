@@ -36,12 +36,10 @@ ScoreFunction = Callable[[Tensor], Tensor]
 
 @dataclass(slots=True, eq=False)
 class PathAttribution:
-    """Contributions along the path from a row of zeros to a row.
+    """Contributions along the path from a row of zeros to a row, float64.
 
-    Attributes:
-        inputs: integrated gradients, (inputs,) float64.
-        layers: conductance of each neuron by layer name, float64 in the shape of the layer's
-            output for one row.
+    `inputs` are integrated gradients (inputs,), and `layers` the conductances of neurons by layer
+    name, each in the shape of the layer's output for one row.
     """
 
     inputs: Tensor
@@ -197,15 +195,10 @@ def _scale_embeddings(model: nn.Module, shares: Tensor) -> Iterator[list[Tensor]
 class InputContribution:
     """How one input influenced the score.
 
-    Attributes:
-        name: name of the input.
-        value: the value in units of the data; None if it is missing.
-        scaled: the value that the network received.
-        gradient: derivative of the score with respect to `scaled`, at this row.
-        gradient_times_input: `gradient · scaled` (Shrikumar et al., 2016): 0 if the neurons that
-            read the input are saturated.
-        contribution: integrated gradients. All contributions add up to the difference between the
-            score of the row and that of a row of zeros.
+    `value` is in units of the data (None: missing), and `scaled` what the network received.
+    `gradient` is the derivative of the score with respect to `scaled`, and `gradient_times_input`
+    (Shrikumar et al., 2016) is 0 if the neurons that read the input are saturated. The
+    `contribution` is its integrated gradient.
     """
 
     name: str

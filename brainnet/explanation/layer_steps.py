@@ -157,10 +157,9 @@ def get_upper_limit(activation: nn.Module | None) -> float | None:
 
 
 def count_states(layer: LayerPass) -> tuple[int | None, int | None]:
-    """Count outputs that are exactly 0 and that are at the upper limit of the activation.
+    """Count outputs that are exactly 0, and those at the upper limit of the activation.
 
-    Both are None if there is no activation or an output is not finite, and the second one also if
-    the activation has no upper limit.
+    None without an activation or limit, or if an output is not finite.
     """
     activation, output = get_activation(layer.info.activation), layer.output
     if activation is None or not bool(output.isfinite().all()):

@@ -249,16 +249,10 @@ def find_nearest_rows(
 
     Args:
         row: scaled, (inputs,).
-        training: parts of the training rows, so that they need not fit into memory together:
-            their numbers (rows,) and their scaled inputs (rows, inputs).
+        training: parts of the training rows: their numbers (rows,) and inputs (rows, inputs).
         codes: columns that are category codes.
         exclude: number of a row to skip.
         count: how many rows to find.
-
-    Example:
-        >>> rows = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
-        >>> find_nearest_rows(torch.zeros(2), [(torch.tensor([7, 8, 9]), rows)], exclude=7)
-        [(9, 1.0), (8, 5.0)]
     """
     best: list[tuple[float, int]] = []
     for numbers, inputs in training:
@@ -373,17 +367,6 @@ def explain_row(
 
     Raises:
         ValueError: no layer with weights took part.
-
-    Example:
-        >>> from brainnet.learning.loss import CrossEntropy
-        >>> from brainnet.structure.network import Network
-        >>> loss, names = CrossEntropy(), SignalNames(("x",), ("tea", "coffee"))
-        >>> task = PredictionTask(
-        ...     "multiclass", loss, names, loss.decode, loss.compute_probabilities
-        ... )
-        >>> explanation = explain_row(Network([1, 2, 2]), torch.ones(1, 1), task)
-        >>> [layer.name for layer in explanation.layers]
-        ['hidden_1', 'output']
     """
     model = deepcopy(network).eval()
     for parameter in model.parameters():
@@ -403,15 +386,16 @@ def explain_row(
             layer_blame = sum_blame(result)
     with torch.no_grad():
         baseline = trace(model, torch.zeros_like(row))  # code 0 is embedded as zeros
-    value, start = (
-        float(goal.score(each.output.detach())) + (goal.shift or 0.0)
-        for each in (forward_pass, baseline)
+    score = Score(
+        prediction=goal.prediction,
+        alternative=goal.alternative,
+        value=float(goal.score(forward_pass.output.detach())) + (goal.shift or 0.0),
+        baseline=float(goal.score(baseline.output)) + (goal.shift or 0.0),
+        baseline_name=task.baseline,
+        contribution=sum(each.contribution for each in inputs),
+        scale=goal.scale,
+        shift=goal.shift,
     )
-    contribution, names = (
-        sum(each.contribution for each in inputs),
-        (goal.prediction, goal.alternative),
-    )
-    score = Score(*names, value, start, task.baseline, contribution, goal.scale, goal.shift)
     return RowExplanation(
         prediction=prediction,
         score=score,
@@ -449,10 +433,9 @@ def _choose_goal(outputs: Tensor, task: PredictionTask, target: Tensor | None) -
         known = [0.0] * len(values) if target is None else target.flatten().tolist()
         # Of several numbers: the largest error or, without targets, the most unusual number.
         chosen = max(range(len(values)), key=lambda each: abs(values[each] - known[each]))
-        scaling = task.target_scaling
-        scale, shift = (
-            (1.0, 0.0) if scaling is None else (scaling.scale[chosen], scaling.shift[chosen])
-        )
+        scale, shift = 1.0, 0.0
+        if task.target_scaling is not None:
+            scale, shift = task.target_scaling.scale[chosen], task.target_scaling.shift[chosen]
         factors[chosen] = scale
         name = task.names.name_outputs(len(values))[chosen]
         return _Goal(name, None, factors, [chosen], scale, shift)

@@ -165,7 +165,7 @@ def _describe_score(score: Score) -> Iterator[str]:
     else:
         unit = (
             f"The score is the output for {score.prediction} minus that for {score.alternative}: "
-            f"{score.prediction} wins if it is positive."
+            f"it is positive if {score.prediction} is ahead."
         )
     yield (
         f"{unit} A contribution is what the value adds on the way from {score.baseline_name} to "

@@ -28,12 +28,7 @@ class SignalNames:
     categories: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     def name_inputs(self, count: int) -> tuple[str, ...]:
-        """Return one name per input.
-
-        Example:
-            >>> SignalNames(("x", "y")).name_inputs(2), SignalNames().name_inputs(2)
-            (('x', 'y'), ('input 0', 'input 1'))
-        """
+        """Return one name per input."""
         return _fit_names(self.inputs, count, "input {}")
 
     def name_outputs(self, count: int) -> tuple[str, ...]:
@@ -43,12 +38,7 @@ class SignalNames:
         return _fit_names(self.outputs, count, "output {}")
 
     def name_classes(self, count: int) -> tuple[str, ...]:
-        """Return the names of the first `count` classes.
-
-        Example:
-            >>> SignalNames((), ("tea", "coffee", "milk")).name_classes(2)
-            ('tea', 'coffee')
-        """
+        """Return the names of the first `count` classes."""
         return _fit_names(self.outputs[:count], count, "class {}")
 
     def name_first_signals(self, model: nn.Module, count: int) -> tuple[str, ...]:
@@ -84,14 +74,7 @@ class SignalNames:
 
 
 def name_layer_inputs(forward_pass: ForwardPass, names: SignalNames) -> list[tuple[str, ...]]:
-    """For each layer of a forward pass, name the signals that it received.
-
-    Example:
-        >>> from brainnet.structure.network import Network
-        >>> forward_pass = Network([2, 1, 1]).trace(torch.zeros(1, 2))
-        >>> name_layer_inputs(forward_pass, SignalNames(("x", "y")))
-        [('x', 'y'), ('hidden_1 #0',)]
-    """
+    """For each layer of a forward pass, name the signals that it received."""
     named: list[tuple[str, ...]] = []
     earlier: list[LayerPass] = []
     for layer in forward_pass.layers:
