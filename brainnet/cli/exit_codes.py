@@ -17,12 +17,8 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 _CODES = (DONE, BUG, WRONG_INPUT, TRAINING_FAILED, INTERRUPTED, TERMINATED)
-_WRITE_ERRORS = {
-    errno.ENOSPC: "no space left on the device",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would be larger than allowed",
-    errno.EROFS: "the file system is read-only",
-}
+# The user can correct these: a full disk, a quota, a size limit, a read-only file system, a name.
+_FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG)
 
 
 def report_errors(action: Callable[[], int], *, debug: bool) -> int:
@@ -55,13 +51,10 @@ def _report_error(error: Exception) -> int:
     if isinstance(error, TrainingFailure):
         print_message(f"the training failed: {error}")
         return TRAINING_FAILED
-    if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+    if isinstance(error, OSError) and error.errno in _FILE_ERRORS:
         _discard_output()
         path = f" {error.filename}" if error.filename else ""
-        print_message(f"error: cannot write{path}: {_WRITE_ERRORS[error.errno]}.")
-        return WRONG_INPUT
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        print_message(f"error: the name of this file or folder is too long: {error.filename}")
+        print_message(f"error: cannot write{path}: {str(error.strerror).lower()}.")
         return WRONG_INPUT
     if _is_out_of_memory(error):
         print_message(

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 _RUN_HELP = "folder of a run, latest, or a checkpoint file"
 # Keys of commands that load a trained network: its own classes must be typed again.
 _RUN_KEYS = ("paths.runs", "network._target_", "activation._target_", "loss._target_")
-_RUN_KEYS_HELP = """\
-keys:
-  paths.runs=FOLDER          folder in which latest is looked up
-  network._target_=CLASS     allow a class of your own; also activation and loss
-"""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -69,17 +64,15 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def _explain_unknown_option(option: str, words: Sequence[str], options: Sequence[str]) -> str:
     """Return a message with the option, or the key of the configuration, that was meant."""
-    name, equals, value = option.lstrip("-").partition("=")
-    name = name.replace("-", "_")
-    hint = did_you_mean(option.partition("=")[0], options)
+    flag, _, value = option.partition("=")
+    name = flag.lstrip("-").replace("-", "_")
+    hint = did_you_mean(flag, options)
     keys = find_intended(name, [*KEYS_BY_PATH, *list_groups()])
     keys = [key for key in keys if key.rpartition(".")[2] == name] or ([] if hint else keys)
     if keys:
-        following = words[list(words).index(option) + 1 :][:1]
-        if not equals and following and "=" not in following[0]:
-            value = following[0]
-        typed = " or ".join(f"{key}={value or '...'}" for key in keys)
-        hint = f" Keys are typed without dashes: {typed}."
+        following = next(iter(words[list(words).index(option) + 1 :]), "")
+        typed = value or ("..." if not following or "=" in following else following)
+        hint = f" Keys are typed without dashes: {' or '.join(f'{key}={typed}' for key in keys)}."
     return f"{words[0]} has no option {option}.{hint} brainnet {words[0]} --help lists the options."
 
 
@@ -100,14 +93,14 @@ def _build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
     return parser, dict(commands.choices)
 
 
-def _add_command(
-    commands: Any, usage: str, short: str, description: str, epilog: str
-) -> CommandParser:
+def _add_command(commands: Any, usage: str, short: str, *texts: str) -> CommandParser:
+    """Add the parser of a command; its description is `short` and `texts[0]`."""
+    description, epilog = (*texts, "", "")[:2]
     command: CommandParser = commands.add_parser(
         usage.split()[0],
         usage=f"brainnet {usage}",
         help=short,
-        description=description,
+        description=f"{short[0].upper()}{short[1:]}.{description}",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -116,110 +109,67 @@ def _add_command(
 
 
 def _add_train(commands: Any) -> None:
-    parser = _add_command(
-        commands,
+    usage, short = (
         "train [key=value ...] [options]",
-        "train a network; -m trains one run per combination of values",
-        _TRAIN_DESCRIPTION,
-        "",
+        "train a network, and write it to runs/NAME/TIME",
     )
-    add = parser.add_argument
+    add = _add_command(commands, usage, short, _TRAIN_TEXT).add_argument
     add("overrides", nargs="*", default=[], metavar="key=value", help="see Groups and Keys below")
     add("-m", "--multirun", action="store_true", help="run every combination of values a,b,c")
     add("-c", "--cfg", choices=("job", "hydra", "all"), help="show the configuration, do not run")
     add("-p", "--package", help="the part of the configuration to show")
-    add("--resolve", action="store_true", help="resolve interpolations in what is shown")
     add("-cd", "--config-dir", metavar="FOLDER", help="folder of your own groups and choices")
     add("-cn", "--config-name", metavar="NAME", help="file to start from instead of train.yaml")
-    add("-cp", "--config-path", metavar="FOLDER", help="folder to use instead of brainnet's own")
     add("-i", "--info", nargs="?", const="all", metavar="TOPIC", help="where values come from")
     add("--hydra-help", action="store_true", help="help of Hydra (https://hydra.cc)")
 
 
 def _add_evaluate(commands: Any) -> None:
-    parser = _add_command(
-        commands,
-        "evaluate RUN [key=value ...] [--json]",
-        "evaluate the best checkpoint of a run on rows it was not trained on",
-        "Evaluate the best checkpoint of a run on its test rows, or on other data.",
-        _EVALUATE_EPILOG,
-    )
+    usage = "evaluate RUN [key=value ...] [--json]"
+    short = "evaluate the best checkpoint of a run on its test rows, or on other data"
+    parser = _add_command(commands, usage, short, _EVALUATE_TEXT)
     _add_run(parser)
     parser.add_argument("--json", action="store_true", help="write one JSON object")
 
 
 def _add_predict(commands: Any) -> None:
-    parser = _add_command(
-        commands,
-        "predict RUN --input FILE [options]",
-        "predict the rows of a file, with probabilities",
-        "Predict the rows of a file with the best checkpoint of a run, in their order: the class\n"
-        "and the probability of every class, or the numbers in their own units. Rows are given as\n"
-        "in the data of the run, neither scaled nor encoded. Memory does not grow with the rows.",
-        f"{_RUN_KEYS_HELP}\n{_PREDICT_EXAMPLES}",
-    )
+    usage = "predict RUN --input FILE [options]"
+    short = "predict the rows of a file with the best checkpoint of a run, with probabilities"
+    parser = _add_command(commands, usage, short, _PREDICT_TEXT, _ALLOW_TEXT)
     _add_run(parser)
     add = parser.add_argument
-    add(
-        "--input",
-        metavar="FILE",
-        required=True,
-        help="CSV, TSV, Parquet, .npy or .npz; - is standard input. For a network of images: a "
-        "folder, an image, IDX, .npy or .npz",
-    )
+    source = "CSV, TSV, Parquet, .npy, .npz, a folder or an image; - is standard input"
+    add("--input", metavar="FILE", required=True, help=source)
     add("--output", metavar="FILE", help=".csv, .jsonl or .parquet; CSV to standard output if none")
     add("--to", choices=("csv", "jsonl", "parquet"), help="format, if not that of the suffix")
-    add(
-        "--keep",
-        metavar="COLUMN,...",
-        default=[],
-        type=lambda names: [name for name in names.split(",") if name],
-        help="input columns to write before each prediction",
-    )
-    add(
-        "--unknown",
-        choices=("ignore", "error"),
-        default="ignore",
-        help="category not seen in training: encode it as none of the known ones, or stop",
-    )
+    keep = "input columns to write before each prediction"
+    add("--keep", metavar="COLUMN,...", default=[], type=_split_names, help=keep)
+    unknown = "category not seen in training: encode it as none of the known ones, or stop"
+    add("--unknown", choices=("ignore", "error"), default="ignore", help=unknown)
     add("--broken", choices=("error", "skip"), help="unreadable image file: stop, or leave it out")
     add("--no-header", action="store_true", help="the first line is a row; columns as in training")
     add("--overwrite", action="store_true", help="replace an existing output file")
 
 
 def _add_export(commands: Any) -> None:
-    parser = _add_command(
-        commands,
-        "export RUN --to onnx|torch|json [options]",
-        "write the network as one file for other programs",
-        "Write the best checkpoint of a run as one file that needs no brainnet: raw rows in,\n"
-        "neither scaled nor encoded, predictions out. docs/export.md describes each format.",
-        f"{_RUN_KEYS_HELP}\n{_EXPORT_EXAMPLES}",
-    )
+    usage = "export RUN --to onnx|torch|json [options]"
+    short = "write the best checkpoint of a run as one file that needs no brainnet"
+    parser = _add_command(commands, usage, short, _EXPORT_TEXT, _ALLOW_TEXT)
     _add_run(parser)
     add = parser.add_argument
-    add(
-        "--to",
-        choices=("onnx", "torch", "json"),
-        required=True,
-        help='onnx: for any ONNX runtime, needs pip install "brainnet[onnx]"; torch: a '
-        "torch.export program; json: readable text that 30 lines of NumPy run, dense layers only",
+    formats = (
+        'onnx: for any ONNX runtime, needs pip install "brainnet[onnx]"; torch: a torch.export '
+        "program; json: readable text that 30 lines of NumPy run, dense layers only"
     )
+    add("--to", choices=("onnx", "torch", "json"), required=True, help=formats)
     add("--output", metavar="FILE", help="default: network.onnx|.pt2|.json in the run's folder")
     add("--overwrite", action="store_true", help="replace an existing output file")
 
 
 def _add_explain(commands: Any) -> None:
-    parser = _add_command(
-        commands,
-        "explain [CONCEPT] [--run RUN [--row N] [--input FILE]] [--json]",
-        "explain a concept, the numbers of a run, or the prediction of a row",
-        "Explain a concept: in a brain, in plain words, in mathematics, in a worked example, in\n"
-        "code and in TensorBoard. Without CONCEPT: all eleven. With a run: in its numbers. With a\n"
-        "row: how its prediction is computed, which inputs mattered, and what went wrong.",
-        _EXPLAIN_EPILOG,
-    )
-    add = parser.add_argument
+    usage = "explain [CONCEPT] [--run RUN [--row N] [--input FILE]] [--json]"
+    short = "explain a concept, the numbers of a run, or the prediction of a row"
+    add = _add_command(commands, usage, short, _EXPLAIN_TEXT, _ALLOW_TEXT).add_argument
     add("words", nargs="*", default=[], metavar="CONCEPT", help="name of a concept")
     add("--run", metavar="RUN", help=f"{_RUN_HELP}; uses its best weights")
     add("--row", metavar="N", type=int, help="row of the run's data, counted from 0")
@@ -228,22 +178,20 @@ def _add_explain(commands: Any) -> None:
 
 
 def _add_kernels(commands: Any) -> None:
-    parser = _add_command(
-        commands,
-        "kernels build|status|clean",
-        "compile the C++ kernels, show which path is used, or remove them",
-        "Networks compute the same with and without the C++ kernels, but faster with them.",
-        _KERNELS_EPILOG,
-    )
-    parser.add_argument("action", choices=("build", "status", "clean"))
-    parser.add_argument("--force", action="store_true", help="build: compile again")
+    usage = "kernels build|status|clean"
+    short = "compile the C++ kernels, show which path is used, or remove them"
+    add = _add_command(commands, usage, short, _KERNELS_TEXT).add_argument
+    add("action", choices=("build", "status", "clean"))
+    add("--force", action="store_true", help="build: compile again")
 
 
 def _add_run(parser: CommandParser) -> None:
     parser.add_argument("run", metavar="RUN", help=_RUN_HELP)
-    parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help="see keys below"
-    )
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="see below")
+
+
+def _split_names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 def _describe_groups() -> Iterator[str]:
@@ -252,9 +200,9 @@ def _describe_groups() -> Iterator[str]:
         if group != "hydra":
             yield f"  {group}\n"
             choices = list_choices(group)
-            width = max(len(choice.name) for choice in choices)
-            for choice in choices:
-                yield f"    {choice.name:<{width}}  {choice.meaning}\n"
+            width = max(map(len, choices))
+            for name, meaning in choices.items():
+                yield f"    {name:<{width}}  {meaning}\n"
 
 
 def _describe_keys() -> Iterator[str]:
@@ -314,12 +262,9 @@ examples:
 RUN is the folder of a run, latest, or a checkpoint file.
 """
 
-_TRAIN_DESCRIPTION = """\
-Train a network, observe it, and write the run to runs/NAME/TIME. Without arguments: the digits.
+_TRAIN_TEXT = """ Without arguments: the digits.
 
 examples:
-  brainnet train
-  brainnet train data=moons network.hidden=[8,8] optimizer.lr=0.01
   brainnet train data=diabetes loss=huber optimizer=sgd optimizer.momentum=0.9
   brainnet train -m optimizer.lr=0.1,0.01,0.001 seed=0,1,2      every combination, one run each
   brainnet train experiment=deep_sigmoid
@@ -329,7 +274,8 @@ examples:
 Hydra needs quotes around values with other characters than letters, digits and -_./: and blanks,
 and so does the shell: 'data.path="my (1).csv"'."""
 
-_EVALUATE_EPILOG = """\
+_EVALUATE_TEXT = """
+
 keys:
   data.path=FILE             all rows of another table, or all images of another folder, read as
                              the data of the run; columns and classes are matched by name
@@ -340,48 +286,40 @@ keys:
   paths.runs=FOLDER          folder in which latest is looked up
 
 examples:
-  brainnet evaluate latest
   brainnet evaluate latest data.path=other.csv
-  brainnet evaluate runs/digits/2026-01-31_12-00-00 --json
   brainnet evaluate runs/moons/2026-01-31_12-00-00/checkpoints/last.ckpt
-  brainnet evaluate latest data=moons data.noise=0.3
-"""
+  brainnet evaluate latest data=moons data.noise=0.3"""
 
-_PREDICT_EXAMPLES = """\
+_PREDICT_TEXT = """
+Rows are given as in the data of the run, neither scaled nor encoded.
+
 examples:
-  brainnet predict latest --input rows.csv --output predictions.csv
   brainnet predict latest --input rows.csv --keep id --output predictions.parquet
-  brainnet predict latest --input rows.csv | head
-  cat rows.csv | brainnet predict latest --input - --to jsonl
-"""
+  cat rows.csv | brainnet predict latest --input - --to jsonl"""
 
-_EXPORT_EXAMPLES = """\
-examples:
-  brainnet export latest --to onnx
-  brainnet export latest --to torch --output iris.pt2
-  brainnet export runs/iris/2026-01-31_12-00-00 --to json --overwrite
-"""
+_EXPORT_TEXT = """
+Raw rows go in, neither scaled nor encoded, and predictions come out: see docs/export.md.
 
-_EXPLAIN_EPILOG = """\
-With --run, paths.runs=FOLDER and network|activation|loss|data._target_=CLASS may be added.
+example:
+  brainnet export latest --to torch --output iris.pt2"""
+
+_EXPLAIN_TEXT = """
+Without CONCEPT: all eleven. With a row: how its prediction is computed, and which inputs mattered.
 
 examples:
-  brainnet explain
   brainnet explain learning-rate --json
-  brainnet explain --run latest
   brainnet explain neurons --run runs/digits/2026-01-31_12-00-00
-  brainnet explain --run latest --row 3
-  brainnet explain --run latest --row 0 --input new.csv
-  brainnet explain --run latest --input squirrel.png
+  brainnet explain --run latest --row 0 --input new.csv"""
+
+_ALLOW_TEXT = """\
+keys:
+  paths.runs=FOLDER          folder in which latest is looked up
+  network._target_=CLASS     allow a class of your own; also activation, loss and data
 """
 
-_KERNELS_EPILOG = """\
-actions:
-  build      compile the kernels into the cache; needs g++ or clang++ (or CXX)
-  status     show which path computes on each device, and why
-  clean      remove all compiled kernels
+_KERNELS_TEXT = """
+Results are the same with and without them. build needs g++ or clang++ (or CXX).
 
 environment:
   BRAINNET_KERNELS   auto (fastest available path) or reference (PyTorch operations only)
-  BRAINNET_CACHE     folder of the cache
-"""
+  BRAINNET_CACHE     folder of the compiled kernels"""

@@ -8,7 +8,7 @@ Hydra runs.
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -60,40 +60,33 @@ class ConfigFiles:
     """Where YAML files are read from.
 
     Attributes:
-        directory: the directory of the groups.
         name: the file to start from, without its suffix.
         extra_directory: a directory with the user's own groups and choices, if any.
     """
 
-    directory: Path
     name: str = "train"
     extra_directory: Path | None = None
 
     @classmethod
-    def select(
-        cls, directory: str | None = None, name: str | None = None, extra: str | None = None
-    ) -> "ConfigFiles":
-        """Return the files for `--config-path`, `--config-name` and `--config-dir`.
+    def select(cls, name: str | None, directory: str | None) -> "ConfigFiles":
+        """Return the files for `--config-name` and `--config-dir`.
 
         Raises:
-            InputError: a directory does not exist.
+            InputError: there is no such directory.
         """
-        for flag, typed in (("--config-path", directory), ("--config-dir", extra)):
-            if typed is not None and not Path(typed).expanduser().is_dir():
-                raise InputError(f"{flag} needs a folder of YAML files; there is none at {typed}.")
-        return cls(
-            Path(directory).expanduser().resolve() if directory else find_conf_directory(),
-            (name or "train").removesuffix(".yaml"),
-            Path(extra).expanduser().resolve() if extra else None,
-        )
+        extra = Path(directory).expanduser().resolve() if directory else None
+        if extra is not None and not extra.is_dir():
+            raise InputError(
+                f"--config-dir needs a folder of YAML files; there is none at {extra}."
+            )
+        return cls((name or "train").removesuffix(".yaml"), extra)
 
     @property
     def primary_directory(self) -> Path:
         """The directory of the file to start from."""
-        extra = self.extra_directory
-        file = f"{self.name}.yaml"
-        if extra is None or (self.directory / file).is_file() or not (extra / file).is_file():
-            return self.directory
+        conf, extra, file = find_conf_directory(), self.extra_directory, f"{self.name}.yaml"
+        if extra is None or (conf / file).is_file() or not (extra / file).is_file():
+            return conf
         return extra
 
     def build_search_path(self, overrides: Sequence[str]) -> list[str]:
@@ -107,22 +100,17 @@ class ConfigFiles:
         if any(word.startswith("hydra.searchpath=") for word in overrides):
             raise InputError("use either --config-dir or hydra.searchpath, not both.")
         is_swapped = self.primary_directory == self.extra_directory
-        other = self.directory if is_swapped else self.extra_directory
+        other = find_conf_directory() if is_swapped else self.extra_directory
         return [f"hydra.searchpath=[{quote_value(f'file://{other}')}]"]
 
     def to_flags(self) -> list[str]:
         """Return the command line options that select these files."""
-        flags = []
-        if self.directory != find_conf_directory():
-            flags += ["--config-path", str(self.directory)]
-        if self.name != "train":
-            flags += ["--config-name", self.name]
-        if self.extra_directory is not None:
-            flags += ["--config-dir", str(self.extra_directory)]
-        return flags
+        flags = [] if self.name == "train" else ["--config-name", self.name]
+        extra = self.extra_directory
+        return [*flags, *(["--config-dir", str(extra)] if extra else [])]
 
 
-def compose_config(overrides: Sequence[Override], files: ConfigFiles | None = None) -> DictConfig:
+def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFiles()) -> DictConfig:
     """Compose one configuration, including Hydra's own node.
 
     Args:
@@ -132,7 +120,6 @@ def compose_config(overrides: Sequence[Override], files: ConfigFiles | None = No
     Raises:
         InputError: an override or a file cannot be read, or they do not fit together.
     """
-    files = files or ConfigFiles.select()
     for override in overrides:
         _check_choice(override)
     words = [str(override.input_line) for override in overrides]
@@ -153,52 +140,47 @@ def compose_config(overrides: Sequence[Override], files: ConfigFiles | None = No
             ) from error
 
 
-def parse_overrides(words: Sequence[str], files: ConfigFiles | None = None) -> list[Override]:
+def parse_overrides(words: Sequence[str], files: ConfigFiles = ConfigFiles()) -> list[Override]:
     """Parse overrides in Hydra's grammar.
 
     Raises:
         InputError: an override cannot be parsed; the message says how to write it.
     """
     overrides = []
-    with _initialize_hydra(files or ConfigFiles.select()):
-        # `glob(*)` lists the choices of a group through the loader.
-        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    with _initialize_hydra(files):
+        parser = OverridesParser.create()
         for word in words:
             try:
-                (override,) = parser.parse_overrides([word])
+                override = parser.parse_override(word)
             except HydraException as error:
-                # The second line, without the list of all tokens that the grammar accepts.
-                reason = str(error).splitlines()[1].partition(" expecting {")[0]
+                # Without the list of all tokens that the grammar accepts.
+                reason = str(error).partition(" expecting {")[0].rstrip(".")
                 raise InputError(
                     f"cannot read {word!r}: {reason}.\n{_suggest_override(word, parser)}"
                 ) from error
             if not override.key_or_group:
                 raise InputError(f"cannot read {word!r}: there is no key.")
+            # `glob(*)` lists the choices of a group through the loader.
+            override.config_loader = GlobalHydra.instance().config_loader()
             overrides.append(override)
     return overrides
 
 
-@contextmanager
-def _initialize_hydra(files: ConfigFiles) -> Iterator[None]:
-    with hydra.initialize_config_dir(
-        str(files.primary_directory), job_name="train", version_base=VERSION_BASE
-    ):
-        yield
+def _initialize_hydra(files: ConfigFiles) -> AbstractContextManager[None]:
+    directory = str(files.primary_directory)
+    return hydra.initialize_config_dir(directory, job_name="train", version_base=VERSION_BASE)
 
 
 def _suggest_override(word: str, parser: OverridesParser) -> str:
     """Return what to type instead of a word that cannot be parsed."""
     key, equals, value = word.partition("=")
     if not equals:
-        choices = [
-            f"{group}={choice.name}" for group in list_groups() for choice in list_choices(group)
-        ]
-        matches = [choice for choice in choices if choice.partition("=")[2] == word]
-        suggestion = f" Did you mean {' or '.join(matches)}?" if matches else _suggest_file(word)
+        matches = [f"{group}={word}" for group in list_groups() if word in list_choices(group)]
+        suggestion = f" Did you mean {' or '.join(matches)}?" if matches else ""
         return f"An override is key=value, as in optimizer.lr=0.01.{suggestion}"
     if not value.startswith(("[", "{", "'", '"')) and not value.endswith(("]", "}")):
         try:
-            parser.parse_overrides([f"{key}={quote_value(value)}"])
+            parser.parse_override(f"{key}={quote_value(value)}")
         except HydraException:
             pass  # the key is wrong
         else:
@@ -209,34 +191,16 @@ def _suggest_override(word: str, parser: OverridesParser) -> str:
     )
 
 
-def _suggest_file(word: str) -> str:
-    """Return how to train on a file or a folder that was typed; empty if there is none."""
-    path = format_override("data.path", word)
-    try:
-        exists = Path(word).expanduser().exists()
-    except (OSError, ValueError):
-        exists = False
-    if not exists:
-        return ""
-    return f" To train on it: data=table {path} data.target=COLUMN, or data=images {path}"
-
-
 def _check_choice(override: Override) -> None:
-    """Reject choices that Hydra accepts, but that leave nothing to train."""
-    group = override.key_or_group
-    is_group = group in list_groups() or group.partition("/")[0] == _HYDRA
-    if not is_group or override.is_sweep_override():
+    """Reject choices that Hydra accepts, but that do not give a configuration."""
+    group, value = override.key_or_group, override.value() if not override.is_delete() else None
+    if override.is_sweep_override():
         return
-    if override.is_delete() or override.value() is None:
-        if group.partition("/")[0] == _HYDRA:
-            raise InputError(
-                f"{override.input_line} removes settings that Hydra needs to start a run. Leave "
-                "it out."
-            )
-        if override.value() is None and not override.is_delete():
-            names = ", ".join(choice.name for choice in list_choices(group))
-            raise InputError(f"there is no {override.input_line}. {group} is one of {names}.")
-    if isinstance(override.value(), list) and group not in _MULTIPLE_CHOICE:
+    if group.partition("/")[0] == _HYDRA and value is None:
+        raise InputError(
+            f"{override.input_line} removes settings that Hydra needs to start a run. Leave it out."
+        )
+    if group in list_groups() and isinstance(value, list) and group not in _MULTIPLE_CHOICE:
         # Hydra would merge the files into a mixture of both.
         values = override.get_value_string()
         raise InputError(
@@ -251,12 +215,12 @@ def _explain_error(error: Exception, files: ConfigFiles) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if error.options:
             options = [option for option in error.options if not option.startswith("_")]
-            hint = _suggest_file(name) if group == "data" else ""
             return (
                 f"there is no {group}={name}.{did_you_mean(name, options)} "
-                f"{group} is one of {', '.join(options)}.{hint}"
+                f"{group} is one of {', '.join(options)}."
             )
-        directories = [files.directory, files.extra_directory or files.directory]
+        conf = find_conf_directory()
+        directories = (conf, files.extra_directory or conf)
         names = {file.stem for folder in directories for file in folder.glob("[!_]*.yaml")}
         return (
             f"{str(error).splitlines()[0]}{did_you_mean(name, names)} --config-dir FOLDER adds a "
@@ -273,9 +237,9 @@ def _explain_error(error: Exception, files: ConfigFiles) -> str:
 def _explain_unknown_key(key: str) -> str:
     group, _, name = key.partition(".")
     holders = [
-        choice.name
+        choice
         for choice in (list_choices(group) if name and group in list_groups() else [])
-        if name.partition(".")[0] in read_choice(group, choice.name)
+        if name.partition(".")[0] in read_choice(group, choice)
     ]
     if holders:
         return (
@@ -341,7 +305,7 @@ def resolve_config(config: DictConfig) -> Config:
 
 def build_allow_list(overrides: Iterable[Override]) -> TargetAllowList:
     """Return the classes that the user allows: those typed as a `_target_`, and BRAINNET_ALLOW."""
-    typed = set()
+    typed: set[object] = set()
     for override in overrides:
         if override.is_delete():
             continue
@@ -349,23 +313,11 @@ def build_allow_list(overrides: Iterable[Override]) -> TargetAllowList:
         for value in values:
             if override.key_or_group.rpartition(".")[2] == "_target_":
                 typed.add(value)
-            typed.update(_find_typed_targets(value))
+            typed.update(target for _, target in find_targets(value))
     return TargetAllowList(
         typed=frozenset(name for name in typed if isinstance(name, str)),
         roots=read_allowed_roots(),
     )
-
-
-def _find_typed_targets(value: object) -> Iterator[object]:
-    """Yield the targets in a typed dictionary or list."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if str(key) == "_target_" and isinstance(inner, str):
-                yield inner
-            yield from _find_typed_targets(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _find_typed_targets(inner)
 
 
 def drop_unused_keys(

@@ -78,19 +78,6 @@ def read_stored_config(run: Run) -> Config:
     return config
 
 
-def find_stored_data_choice(overrides: Sequence[Override]) -> list[str]:
-    """Return the choice of data of the resumed run, so that its keys can be typed alone."""
-    named = [override for override in overrides if override.key_or_group == "resume"]
-    if not named or named[-1].is_sweep_override() or named[-1].value() is None:
-        return []
-    check_no_deletions(overrides, "resume")
-    try:
-        run = find_run(str(named[-1].value()), find_runs_directory(overrides))
-        return select_data_choice(overrides, read_stored_config(run))
-    except InputError:  # reported when the configuration of the run is needed
-        return []
-
-
 def find_runs_directory(overrides: Sequence[Override]) -> Path:
     """Return the directory of all runs before anything is composed."""
     typed = [override for override in overrides if override.key_or_group == "paths.runs"]
@@ -103,7 +90,7 @@ def select_data_choice(overrides: Sequence[Override], stored: Config) -> list[st
     target = get_value(stored, "data._target_")
     if "data" in keys or target is None or not any(key.startswith("data.") for key in keys):
         return []
-    choices = [choice.name for choice in list_choices("data")]
+    choices = list_choices("data")
     matches = [name for name in choices if read_choice("data", name).get("_target_") == target]
     return [f"data={name}" for name in matches[:1]]
 
@@ -114,27 +101,22 @@ def check_rebuildable(stored: Config) -> None:
     Raises:
         InputError: the run was started from Python with an object that is not stored.
     """
-    data, network = stored.get("data"), stored.get("network")
-    not_stored = "its configuration does not say how to build it"
-    if isinstance(data, Mapping) and data.get("_target_", "") is None:
-        raise InputError(
-            _explain_python_object("data", data.get("name"), "its rows are not stored")
-        )
-    # The command line stores the sizes of every network.
-    if isinstance(network, Mapping) and "inputs" not in network:
-        raise InputError(_explain_python_object("network", network.get("_target_"), not_stored))
-    for group in ("optimizer", "schedule"):
+    for group in ("data", "network", "optimizer", "schedule"):
         part = stored.get(group)
-        if isinstance(part, Mapping) and "function" in part:
-            raise InputError(_explain_python_object(group, part["function"], not_stored))
-
-
-def _explain_python_object(part: str, name: object, reason: str) -> str:
-    return (
-        f"the {part} of this run ({name}) was created in Python, and {reason}. Continue in Python: "
-        "brainnet.fit(..., resume=RUN) trains on, "
-        "brainnet.inference.evaluate.evaluate(RUN, network, data, loss) evaluates."
-    )
+        if not isinstance(part, Mapping):
+            continue
+        is_data = group == "data" and part.get("_target_", "") is None
+        # The command line stores the sizes of every network.
+        if is_data or (group == "network" and "inputs" not in part) or "function" in part:
+            name = part.get("name" if is_data else "function", part.get("_target_"))
+            reason = (
+                "rows are not stored" if is_data else "configuration does not say how to build it"
+            )
+            raise InputError(
+                f"the {group} of this run ({name}) was created in Python, and its {reason}. "
+                "Continue in Python: brainnet.fit(..., resume=RUN) trains on, "
+                "brainnet.inference.evaluate.evaluate(RUN, network, data, loss) evaluates."
+            )
 
 
 def check_no_deletions(overrides: Iterable[Override], command: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brainnet.config.instantiate import ALLOWED_ROOTS, is_under
+from brainnet.config.instantiate import ALLOWED_ROOTS, GROUP_BASE_CLASSES, is_under
 from brainnet.errors import InputError, did_you_mean
 
 Config = dict[str, Any]
@@ -40,14 +40,6 @@ class Key:
     def describe(self) -> str:
         """Return the type and the meaning in one phrase."""
         return f"{self.type.description}: {self.meaning}"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One YAML file of a group: `group=name` selects it; `meaning` is its first comment."""
-
-    name: str
-    meaning: str
 
 
 def _integer(minimum: int, maximum: float = math.inf, *, special: int | None = None) -> ValueType:
@@ -125,6 +117,13 @@ _COLUMNS = ValueType(
     "a column or a list of columns", _either(_COLUMN, _list(_COLUMN, empty=True)).accepts
 )
 _STEPS = _nullable(_COUNT, "from the length of the run")
+_TASK = _option("classification", "multiclass", "binary", "regression")
+_TEXTS = _either(_TEXT, _list(_TEXT))
+_SIZE = _either(_COUNT, _list(_COUNT, length=2))
+_GAMMA = _number(above=0, maximum=1)
+_DEVICES = _either(_COUNT, _option("auto"), _list(_integer(0)))
+_COMPILE = _either(_FLAG, _option("graph"))
+_EVERY = _either(_COUNT, _option("auto"))
 _FROM_DATA = "from the data"
 _DETECTED = "detected"
 
@@ -149,33 +148,17 @@ KEYS: tuple[Key, ...] = (
     Key("data.columns", _nullable(_COLUMNS, "all others"), "input columns"),
     Key("data.drop", _COLUMNS, "columns to ignore"),
     Key("data.missing", _option("error", "drop", "impute"), "how missing values are handled"),
-    Key(
-        "data.task",
-        _nullable(_option("classification", "multiclass", "binary", "regression"), _FROM_DATA),
-        "whether the target is a class or a number",
-    ),
+    Key("data.task", _nullable(_TASK, _FROM_DATA), "whether the target is a class or a number"),
     Key("data.categories", _COLUMNS, "columns to read as categories, even if they are numeric"),
-    Key(
-        "data.header",
-        _nullable(_FLAG, _DETECTED),
-        "whether the first line names the columns (otherwise 0, 1, ...)",
-    ),
+    Key("data.header", _nullable(_FLAG, _DETECTED), "whether the first line names the columns"),
     Key("data.csv.sep", _nullable(_TEXT, _DETECTED), "column separator of a CSV file"),
     Key("data.csv.decimal", _nullable(_TEXT, _DETECTED), "decimal separator of a CSV file"),
     Key("data.csv.thousands", _nullable(_TEXT, "none"), "thousands separator of a CSV file"),
     Key("data.csv.encoding", _nullable(_TEXT, _DETECTED), "text encoding of a CSV file"),
-    Key(
-        "data.csv.na_values",
-        _nullable(_either(_TEXT, _list(_TEXT)), "those of pandas"),
-        "more texts that mean a missing value",
-    ),
+    Key("data.csv.na_values", _nullable(_TEXTS), "further texts that mean a missing value"),
     Key("data.validation_path", _nullable(_TEXT, "a fraction"), "file with the validation rows"),
     Key("data.test_path", _nullable(_TEXT, "a fraction"), "file with the test rows"),
-    Key(
-        "data.size",
-        _nullable(_either(_COUNT, _list(_COUNT, length=2)), "unchanged"),
-        "pixels of each image: of its sides, or height and width",
-    ),
+    Key("data.size", _nullable(_SIZE, "unchanged"), "image side in pixels, or [height, width]"),
     Key("data.colors", _option("auto", "gray", "rgb"), "color of images; auto: gray if all are"),
     Key("data.broken", _option("error", "skip"), "how unreadable image files are handled"),
     Key("data.labels", _nullable(_TEXT, "found by name"), "label file of an IDX image file"),
@@ -205,19 +188,11 @@ KEYS: tuple[Key, ...] = (
     Key("optimizer.dampening", _number(minimum=0, maximum=1), "dampening of the momentum"),
     Key("optimizer.nesterov", _FLAG, "use Nesterov momentum"),
     Key("optimizer.weight_decay", _NOT_NEGATIVE, "pull of every weight towards zero"),
-    Key(
-        "optimizer.betas",
-        _list(_FRACTION, length=2),
-        "decay of the running mean and mean square of the gradients",
-    ),
+    Key("optimizer.betas", _list(_FRACTION, length=2), "decay of the gradient's running averages"),
     Key("optimizer.eps", _POSITIVE, "added to the denominator for numerical stability"),
     Key("optimizer.alpha", _FRACTION, "decay of the running mean square of the gradients"),
     Key("optimizer.lr_decay", _NOT_NEGATIVE, "decay of the learning rate"),
-    Key(
-        "schedule._target_",
-        _nullable(_TEXT, "a constant learning rate"),
-        "class of the schedule, which changes the learning rate after every step",
-    ),
+    Key("schedule._target_", _nullable(_TEXT, "a constant rate"), "class of the schedule"),
     Key("schedule.T_max", _STEPS, "steps until eta_min is reached"),
     Key("schedule.eta_min", _NOT_NEGATIVE, "final learning rate"),
     Key("schedule.max_lr", _POSITIVE, "highest learning rate"),
@@ -226,29 +201,17 @@ KEYS: tuple[Key, ...] = (
     Key("schedule.div_factor", _POSITIVE, "max_lr divided by the initial learning rate"),
     Key("schedule.final_div_factor", _POSITIVE, "initial divided by the final learning rate"),
     Key("schedule.warmup", _FRACTION, "fraction of the steps for the warm-up"),
-    Key(
-        "schedule.gamma",
-        _nullable(_number(above=0, maximum=1), "from the length of the run"),
-        "factor on the learning rate",
-    ),
+    Key("schedule.gamma", _nullable(_GAMMA, "from the length"), "factor on the learning rate"),
     Key("schedule.step_size", _STEPS, "steps between two factors"),
     Key("trainer.max_epochs", _COUNT, "passes over the training rows"),
     Key("trainer.max_steps", _integer(1, special=-1), "steps after which to stop (-1: no limit)"),
     Key("trainer.accelerator", _option("auto", "cpu", "gpu", "cuda", "mps"), "device type"),
-    Key(
-        "trainer.devices",
-        _either(_COUNT, _option("auto"), _list(_integer(0))),
-        "number of devices, or their indices",
-    ),
+    Key("trainer.devices", _DEVICES, "number of devices, or their indices"),
     Key("trainer.strategy", _option("auto", "ddp"), "how several devices share the work"),
     Key("trainer.precision", _option(*PRECISIONS), "number format of the computation"),
     Key("trainer.gradient_clip_val", _nullable(_POSITIVE), "largest norm of the gradient"),
     Key("trainer.accumulate_grad_batches", _COUNT, "batches per optimizer step"),
-    Key(
-        "trainer.compile",
-        _either(_FLAG, _option("graph")),
-        "fuse operations with torch.compile (slow first steps); graph: use CUDA graphs",
-    ),
+    Key("trainer.compile", _COMPILE, "fuse operations (slow first steps); graph: CUDA graphs"),
     Key("trainer.deterministic", _FLAG, "reject operations that are not reproducible"),
     Key("trainer.overfit_batches", _COUNT, "train on this many batches only"),
     Key("trainer.limit_train_batches", _COUNT, "training batches per epoch"),
@@ -257,11 +220,7 @@ KEYS: tuple[Key, ...] = (
     Key("trainer.profiler", _option("simple", "advanced"), "Lightning profiler to use"),
     Key("observe._target_", _nullable(_TEXT, "no observation"), "class of the observer"),
     Key("observe.level", _option("light", "full"), "how much is recorded"),
-    Key(
-        "observe.every",
-        _either(_COUNT, _option("auto")),
-        "steps between observations; auto: observation takes at most 3% of the time",
-    ),
+    Key("observe.every", _EVERY, "steps between observations; auto: at most 3% of the time"),
     Key("logger.csv._target_", _TEXT, "class of the logger"),
     Key("logger.csv.save_dir", _nullable(_TEXT, "the run's folder"), "folder to write to"),
     Key("logger.csv.name", _either(_TEXT, _option("")), "subfolder"),
@@ -276,20 +235,11 @@ KEYS: tuple[Key, ...] = (
 
 KEYS_BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}
 
-# Groups that a run is built from. Their keys go to a constructor, which may accept more keys.
-_BUILT_GROUPS = (
-    "data",
-    "network",
-    "activation",
-    "loss",
-    "optimizer",
-    "schedule",
-    "trainer",
-    "observe",
-)
-_REQUIRED = (*_BUILT_GROUPS, "paths", "paths.runs", "seed")
 # Groups whose entries have names that the user chooses.
 _NAMED_GROUPS = ("callbacks", "logger")
+# Their keys go to a constructor, which may accept more keys than the schema lists.
+_OPEN_GROUPS = (*GROUP_BASE_CLASSES, "trainer")
+_REQUIRED = (*(g for g in _OPEN_GROUPS if g not in _NAMED_GROUPS), "paths", "paths.runs", "seed")
 
 
 def find_conf_directory() -> Path:
@@ -305,14 +255,17 @@ def list_groups() -> list[str]:
     return [line[4:].partition(":")[0] for line in lines if re.match(r"  - \w+:", line)]
 
 
-def list_choices(group: str) -> list[Choice]:
-    """Return the choices of a group; files whose names begin with `_` are parts of others."""
-    choices = []
+def list_choices(group: str) -> dict[str, str]:
+    """Return the choices of a group by name, each with the first comment of its YAML file.
+
+    Files whose names begin with `_` are parts of others.
+    """
+    choices = {}
     for file in sorted((find_conf_directory() / group).glob("[!_]*.yaml")):
         lines = file.read_text(encoding="utf-8").splitlines()
         # `# @package` lines are directives of Hydra.
-        comments = [line[1:].strip() for line in lines if re.match("#(?! @package)", line)]
-        choices.append(Choice(file.stem, comments[0] if comments else ""))
+        comments = (line[1:].strip() for line in lines if re.match("#(?! @package)", line))
+        choices[file.stem] = next(comments, "")
     return choices
 
 
@@ -371,7 +324,7 @@ def _check_key(path: str, value: object, config: Mapping[str, Any]) -> None:
     key = KEYS_BY_PATH.get(path)
     group, _, name = path.partition(".")
     if key is None:
-        if name and group in (*_BUILT_GROUPS, *_NAMED_GROUPS):
+        if name and group in _OPEN_GROUPS:
             return  # the signature of the class decides
         raise InputError(
             f"there is no key {path}.{did_you_mean(path, KEYS_BY_PATH)} "

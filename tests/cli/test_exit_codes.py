@@ -51,4 +51,4 @@ def test_full_device_is_reported():
             check=False,
         )
     assert ended.returncode == 2
-    assert ended.stderr == "brainnet: error: cannot write: no space left on the device.\n"
+    assert ended.stderr == "brainnet: error: cannot write: no space left on device.\n"

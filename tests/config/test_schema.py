@@ -72,7 +72,7 @@ def test_groups_follow_the_order_of_train_yaml():
 
 
 def test_choices_exclude_files_that_are_parts_of_others():
-    names = [choice.name for choice in list_choices("data")]
+    names = list_choices("data")
     assert "digits" in names
     assert "_module" not in names
     assert read_choice("data", "moons")["noise"] == 0.1
@@ -80,10 +80,10 @@ def test_choices_exclude_files_that_are_parts_of_others():
 
 def test_every_choice_has_a_meaning():
     missing = [
-        (group, choice.name)
+        (group, name)
         for group in list_groups()
-        for choice in list_choices(group)
-        if not choice.meaning.endswith(".")
+        for name, meaning in list_choices(group).items()
+        if not meaning.endswith(".")
     ]
     assert missing == []
 
