@@ -343,10 +343,6 @@ class TableEncoder:
         decimal: decimal sign of the training file.
         thousands: sign between groups of three digits of the training file, or None.
 
-    Shape:
-        frame:  (rows, columns)
-        return: (rows, inputs)
-
     Example:
         >>> import pandas
         >>> color = ColumnEncoder("color", "category", ("blue", "red"))
