@@ -1,4 +1,4 @@
-"""`brainnet evaluate RUN`: the best checkpoint of a run on rows it has not seen."""
+"""`brainnet evaluate RUN`: evaluate the best checkpoint of a run on rows it was not trained on."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from torch import Tensor, nn
+from torch import Tensor
 
 from brainnet.config.components import build_datamodule, build_network_and_loss
 from brainnet.config.compose import (
@@ -19,12 +19,7 @@ from brainnet.config.compose import (
     parse_overrides,
     resolve_config,
 )
-from brainnet.config.instantiate import (
-    DATAMODULE_KEYS,
-    TargetAllowList,
-    check_targets,
-    instantiate,
-)
+from brainnet.config.instantiate import DATAMODULE_KEYS, TargetAllowList, check_targets
 from brainnet.config.resume import (
     changes_nothing,
     check_no_deletions,
@@ -36,400 +31,285 @@ from brainnet.config.resume import (
     set_value,
 )
 from brainnet.config.schema import Config, check_config
-from brainnet.data.datamodule import DataModule
 from brainnet.data.datasets import IMAGES_TARGET, PATH_KEYS, TABLE_TARGET, is_same_path
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.images import Images
-from brainnet.data.preprocessing import MissingPolicy
 from brainnet.data.table_files import open_table
-from brainnet.data.validation import suppress_warnings
+from brainnet.data.validation import format_count, parse_names, suppress_warnings
 from brainnet.errors import InputError
 from brainnet.explanation.formatting import format_number
 from brainnet.inference.evaluate import Evaluation, evaluate, evaluate_images, evaluate_table_file
 from brainnet.inference.trained_model import TrainedModel, load
-from brainnet.training.assembly import count_outputs
 from brainnet.training.run_directory import Run, find_run
 
-MOST_CLASSES = 12  # that fit beside each other
+_MAX_TABLE_CLASSES = 12
 
-MISTAKES = 10  # named of more classes
+_MAX_ERRORS = 10
 
-WIDEST = 16  # letters of a class in the table
+_MAX_NAME_LETTERS = 16
+
+# Groups of the configuration that an evaluation needs.
+_GROUPS = ("data", "network", "activation", "loss")
+
+# With another value of these keys, training rows may be in the test part.
+_SPLIT_KEYS = ("seed", "data.validation", "data.test", "data.rows")
+
+# Keys without effect: the scaling is that of the run, and there are no training batches.
+_TRAINING_KEYS = ("data.batch_size", "data.normalize", "data.normalize_targets")
+
+# Keys that may be typed for other files; everything else is as in the run.
+_FILE_KEYS = {
+    TABLE_TARGET: ("path", "target", "missing", "header", "csv"),
+    IMAGES_TARGET: ("path", "labels", "broken"),
+}
+
+# Keys that other files take from the run unless they are typed.
+_READING_KEYS = ("data.target", "data.missing", "data.header", "data.csv", "data.broken")
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """An evaluation with what its rows and classes are called.
+class EvaluationReport:
+    """An evaluation, and the names of its rows and classes.
 
     Attributes:
-        evaluation: what came of it.
-        rows: which rows it was judged by, as a sentence ends: "test rows of iris".
-        class_names: what each class is called; empty for a regression.
+        evaluation: the results.
+        rows: description of the rows after their number, such as "test rows of iris".
+        class_names: one name per class; empty for regression.
     """
 
     evaluation: Evaluation
     rows: str
     class_names: tuple[str, ...]
 
-    def told(self) -> str:
-        """For people: the figures, then which class was taken for which."""
-        metrics = sorted(self.evaluation.metrics.items())
-        lines = [f"{tag:<15}{value:.4g}" for tag, value in metrics]
-        errors = self.evaluation.errors.items()
+    def to_text(self) -> str:
+        """Return the metrics and the confusion matrix as text."""
+        evaluation = self.evaluation
+        lines = [f"{tag:<15}{value:.4g}" for tag, value in sorted(evaluation.metrics.items())]
         lines += [
-            f"{'off by':<15}{format_number(value)} on average in {name}" for name, value in errors
+            f"{'mean error':<15}{format_number(value)} in {name}"
+            for name, value in evaluation.errors.items()
         ]
         lines += [
-            f"{'judged by':<15}{len(self.evaluation.truths):,} {self.rows}",
-            f"{'checkpoint':<15}{self.evaluation.checkpoint}",
+            f"{'evaluated on':<15}{len(evaluation.targets):,} {self.rows}",
+            f"{'checkpoint':<15}{evaluation.checkpoint}",
         ]
-        confusion = self.evaluation.confusion
-        if confusion is not None:
-            lines += ["", *confused(confusion, self.class_names)]
+        if evaluation.confusion is not None:
+            lines += ["", *format_confusion(evaluation.confusion, self.class_names)]
         return "\n".join(lines) + "\n"
 
-    def as_json(self) -> str:
-        """For programs: one JSON object, on a line."""
-        confusion = self.evaluation.confusion
-        told = {
-            "metrics": self.evaluation.metrics,
-            "mean_absolute_errors": self.evaluation.errors,
-            "rows": len(self.evaluation.truths),
-            "judged_by": self.rows,
-            "checkpoint": str(self.evaluation.checkpoint),
+    def to_json(self) -> str:
+        """Return one JSON object on one line."""
+        evaluation = self.evaluation
+        confusion = evaluation.confusion
+        values = {
+            "metrics": evaluation.metrics,
+            "mean_absolute_errors": evaluation.errors,
+            "rows": len(evaluation.targets),
+            "evaluated_on": self.rows,
+            "checkpoint": str(evaluation.checkpoint),
             "classes": list(self.class_names),
             "confusion": None if confusion is None else confusion.tolist(),
         }
-        return json.dumps(told, ensure_ascii=False) + "\n"
+        return json.dumps(values, ensure_ascii=False) + "\n"
 
 
-def confused(confusion: Tensor, names: Sequence[str]) -> list[str]:
-    """Lines that say how many rows of each class got which answer.
+def format_confusion(confusion: Tensor, names: Sequence[str]) -> list[str]:
+    """Format a confusion matrix (classes, classes); of many classes, list the frequent errors.
 
     Args:
-        confusion: rows of each class (row) by the answer they got (column), (classes, classes).
+        confusion: number of rows by true class (row) and predicted class (column).
         names: of the classes.
     """
-    counts: list[list[int]] = confusion.tolist()
-    if len(names) > MOST_CLASSES:
-        return mistakes(counts, names)
-    shown = [name if len(name) <= WIDEST else f"{name[: WIDEST - 1]}…" for name in names]
-    first = max(map(len, [*shown, "class"]))
-    widths = [
-        max(len(name), *(len(f"{row[place]:,}") for row in counts))
-        for place, name in enumerate(shown)
-    ]
-    header = "  ".join(f"{name:>{width}}" for name, width in zip(shown, widths, strict=True))
-    lines = ["rows of each class, by the answer they got", f"{'':<{first}}  {header}"]
-    for name, row in zip(shown, counts, strict=True):
-        told = (f"{count:,}" if count else "·" for count in row)
-        cells = (f"{cell:>{width}}" for cell, width in zip(told, widths, strict=True))
-        lines.append(f"{name:<{first}}  {'  '.join(cells)}".rstrip())
-    return lines
+    if len(names) <= _MAX_TABLE_CLASSES:
+        # Imported here: a list of errors does not need pandas.
+        import pandas as pd
 
-
-def mistakes(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
-    """Lines with the most frequent mistakes, for more classes than fit into a table."""
-    wrong = sorted(
-        (-count, row, column)
-        for row, line in enumerate(counts)
-        for column, count in enumerate(line)
-        if count and row != column
-    )
+        letters = _MAX_NAME_LETTERS
+        labels = [name if len(name) <= letters else f"{name[: letters - 1]}…" for name in names]
+        table = pd.DataFrame(confusion.tolist(), index=labels, columns=labels)
+        text = table.map(lambda count: f"{count:,}" if count else "·").to_string()
+        return ["true class by row, predicted class by column", *text.splitlines()]
+    errors = confusion.clone()
+    errors.fill_diagonal_(0)
+    counts, positions = errors.flatten().sort(descending=True, stable=True)
+    wrong = int((counts > 0).sum())
     if not wrong:
-        return ["no row got a wrong answer"]
-    told = [
-        f"{-count:>7,}  {names[row]} taken for {names[column]}"
-        for count, row, column in wrong[:MISTAKES]
+        return ["all predictions are correct"]
+    lines = [
+        f"{count:>7,}  {names[position // len(names)]} predicted as {names[position % len(names)]}"
+        for count, position in zip(counts.tolist(), positions.tolist()[:wrong], strict=False)
     ]
-    more = len(wrong) - MISTAKES
-    return ["the most frequent mistakes", *told, *([f"{'':>7}  and {more} more"] * (more > 0))]
-
-
-# What may be said of another file; all else is as it was in the run.
-OF_FILE = {
-    TABLE_TARGET: ("path", "target", "missing", "header"),
-    IMAGES_TARGET: ("path", "labels", "broken"),
-}
-
-AS_LEARNT = ("data.target", "data.missing", "data.header", "data.broken")
-
-
-def keep_reading(config: Config, learnt: Config, overrides: Sequence[Override]) -> None:
-    """Read other rows as the run read its own, in all that was not typed."""
-    typed = {override.key_or_group for override in overrides}
-    if get_value(config, "data._target_") == get_value(learnt, "data._target_"):
-        for key in AS_LEARNT:
-            if key not in typed and get_value(learnt, key) is not None:
-                set_value(config, key, get_value(learnt, key))
-
-
-def is_other_file(config: Config, learnt: Config) -> bool:
-    """Whether rows from a file were typed that are not those the run learnt from."""
-    kind, path = get_value(config, "data._target_"), get_value(config, "data.path")
-    same = kind == get_value(learnt, "data._target_") and is_same_path(
-        path, get_value(learnt, "data.path")
-    )
-    return kind in OF_FILE and path is not None and not same
-
-
-def judge_by_test_file(config: Config, learnt: Config) -> None:
-    """Take a file of test rows that was typed, and that the run had not, for the one to judge by.
-
-    Beside the run's own file it leaves more rows to train on: all were split anew.
-    """
-    path, own = get_value(config, "data.test_path"), get_value(learnt, "data.test_path")
-    if path is None or is_other_file(config, learnt) or is_same_path(path, own):
-        return
-    set_value(config, "data.path", path)
-    set_value(config, "data.test_path", own)
-
-
-def check_reading(config: Config, learnt: Config, overrides: Sequence[Override]) -> None:
-    """Refuse words on files that change what inputs and answers mean, or which rows are whose.
-
-    Args:
-        config: with what was typed.
-        learnt: as the run was trained.
-        overrides: what was typed.
-
-    Raises:
-        InputError: at the first such word.
-    """
-    kind = get_value(config, "data._target_")
-    if kind not in OF_FILE:
-        return
-    other = is_other_file(config, learnt)
-    free = OF_FILE[kind] if other else ()
-    for override in overrides:
-        group, _, key = override.key_or_group.partition(".")
-        if group != "data" or key in ("", "_target_", *free, *DATAMODULE_KEYS):
-            continue
-        typed, there = get_value(config, f"data.{key}"), get_value(learnt, f"data.{key}")
-        if is_same_path(typed, there) if key in PATH_KEYS else typed == there:
-            continue
-        allowed = ", ".join(f"data.{name}" for name in OF_FILE[kind])
-        which = "another file is" if other else "its own data are"
-        raise InputError(
-            f"evaluate judges a network as it was trained, and {which} read as the run read its "
-            f"own: {override.input_line} has no place here. All rows of another file are judged, "
-            f"and of such a one may be said: {allowed}."
-        )
-
-
-def judged_by_file(run: Run, config: Config, consent: TargetAllowList) -> Judgement:
-    """Judge a run by all rows of a file, or all pictures of a folder: it learnt from none of them.
-
-    Raises:
-        InputError: when the file cannot be read, or does not fit the run.
-    """
-    trained = load(run, consent=consent)
-    data = config["data"]
-    if data["_target_"] == IMAGES_TARGET:
-        evaluation = judged_by_pictures(trained, data)
-        return Judgement(evaluation, f"pictures of {data['path']}", trained.class_names)
-    target = data.get("target")
-    if target in (None, "", []):
-        raise InputError(
-            f"data.target must be given: which column of {data['path']} has the right answers?"
-        )
-    names = [str(target)] if isinstance(target, str | int) else [str(name) for name in target]
-    names = in_learnt_order(names, trained)
-    missing: MissingPolicy = data.get("missing") or "error"
-    if missing == "impute" and not trained.encoder.imputes:
-        raise InputError(
-            "data.missing=impute: this run learnt from complete rows, and has no mean to fill in. "
-            "data.missing=drop leaves rows with empty cells out."
-        )
-    file = open_table(str(data["path"]), header=data.get("header"), csv=data.get("csv"))
-    evaluation = evaluate_table_file(trained, file, names, missing=missing)
-    which = "without empty cells" if missing == "drop" else "all there are"
-    return Judgement(evaluation, f"rows of {data['path']}, {which}", trained.class_names)
-
-
-def in_learnt_order(targets: Sequence[str], trained: TrainedModel) -> list[str]:
-    """The columns of the right answers, in the order in which the network gives its own.
-
-    Raises:
-        InputError: they are not as many, one comes twice, or several are called otherwise.
-    """
-    learnt = list(trained.target_names)
-    wanted = 1 if trained.class_names else len(trained.target_scaling.shift)
-    if sorted(targets) == sorted(learnt):
-        return learnt
-    if len(targets) == wanted == 1:
-        return list(targets)
-    known = f": {', '.join(learnt)}" if learnt else ""
-    raise InputError(
-        f"data.target={','.join(targets)}: this network gives {wanted} "
-        f"{'answer' if wanted == 1 else 'answers'} to a row{known}. Name the columns of the right "
-        "answers, each once, as they were called in training."
-    )
-
-
-def judged_by_pictures(trained: TrainedModel, data: Mapping[str, Any]) -> Evaluation:
-    """Judge a run by other pictures, brought to the size and the colours of its own.
-
-    Raises:
-        InputError: when they cannot be read, or the run learnt from a table.
-    """
-    pixels = trained.encoder
-    if not isinstance(pixels, ImageEncoder):
-        raise InputError(
-            f"this run learnt from a table, and {data['path']} is to be pictures. Judge it by a "
-            "table: data=table data.path=..."
-        )
-    pictures = Images(
-        data["path"],
-        size=(pixels.height, pixels.width),
-        colors="rgb" if pixels.channels == 3 else "gray",
-        broken=data.get("broken") or "error",
-        labels=data.get("labels"),
-    )
-    return evaluate_images(trained, pictures.load(0))
-
-
-# All that a judgement follows from; of the rest of a run nothing needs to be built.
-JUDGED = ("data", "network", "activation", "loss")
-# Where one of these changes, rows that were trained on may come into the test.
-SPLIT = ("data.validation", "data.test", "data.rows")
-# The run's own scaling is used, and no batches are made.
-OF_TRAINING = ("data.batch_size", "data.normalize", "data.normalize_targets")
-
-NEEDS_RUN = (
-    "evaluate needs a run: its folder, latest, or a checkpoint file, as in brainnet evaluate latest"
-)
+    more = [f"{'':>7}  and {wrong - _MAX_ERRORS} more"] if wrong > _MAX_ERRORS else []
+    return ["the most frequent errors", *lines[:_MAX_ERRORS], *more]
 
 
 def run_evaluate(arguments: Namespace) -> int:
-    """Judge a run as the words ask for; returns the exit code.
+    """Evaluate a run and print the results; return the exit code.
 
     Raises:
-        InputError: when there is no such run, or what was typed does not fit it.
+        InputError: there is no such run, or the overrides do not fit it.
     """
-    if not names_run(arguments.run):
-        raise InputError(f"{NEEDS_RUN}; got {arguments.run}.")
-    parsed = parse_overrides(arguments.overrides)
-    check_no_deletions(parsed, "evaluate")
-    found = find_run(arguments.run, find_runs_directory(parsed))
-    learnt = read_stored_config(found)
-    choice = parse_overrides(select_data_choice(parsed, learnt))
-    composed = resolve_config(compose_config([*choice, *parsed]))
-    stored = {key: deepcopy(learnt.get(key)) for key in ("seed", *JUDGED)}
-    config = with_typed(stored, composed, parsed)
-    keep_reading(config, learnt, parsed)
-    judge_by_test_file(config, learnt)
-    check_reading(config, learnt, parsed)
-    judgement = judged(found, config, learnt, build_allow_list(parsed))
-    sys.stdout.write(judgement.as_json() if arguments.json else judgement.told())
+    if "=" in arguments.run and not Path(arguments.run).exists():
+        raise InputError(
+            "evaluate needs a run: its folder, latest, or a checkpoint file, as in brainnet "
+            f"evaluate latest; got {arguments.run}."
+        )
+    overrides = parse_overrides(arguments.overrides)
+    check_no_deletions(overrides, "evaluate")
+    run = find_run(arguments.run, find_runs_directory(overrides))
+    stored = read_stored_config(run)
+    choice = parse_overrides(select_data_choice(overrides, stored))
+    composed = resolve_config(compose_config([*choice, *overrides]))
+    config = _choose_data(stored, composed, overrides)
+    report = _evaluate_run(run, config, stored, build_allow_list(overrides))
+    sys.stdout.write(report.to_json() if arguments.json else report.to_text())
     return 0
 
 
-def names_run(word: str) -> bool:
-    """Whether a word is a run rather than an override, `~key` among these; `~/runs` is a folder."""
-    overrides = "=" in word or (word.startswith("~") and "/" not in word)
-    return not overrides or Path(word).exists()
-
-
-def judged(run: Run, config: Config, learnt: Config, consent: TargetAllowList) -> Judgement:
-    """Judge a run by the test rows of its own data, or by all rows of another file.
+def _evaluate_run(
+    run: Run, config: Config, stored: Config, allow_list: TargetAllowList
+) -> EvaluationReport:
+    """Evaluate a run on its test rows, on the test rows of other data, or on all rows of a file.
 
     Args:
         run: the run.
-        config: its configuration, with the data that were typed.
-        learnt: its configuration as it was trained.
-        consent: which classes the words allow.
-
-    Raises:
-        InputError: when the data cannot be read, or do not fit the network.
+        config: its configuration with the chosen data.
+        stored: its configuration as it was trained.
+        allow_list: classes that the user allows.
     """
-    if is_other_file(config, learnt):
+    if _is_other_file(config, stored):
         check_config({"data": config["data"]}, ("data",))
-        return judged_by_file(run, config, consent)
+        return _evaluate_file(load(run, allow_list=allow_list), config["data"])
     check_rebuildable(config)
-    check_config(config, JUDGED)
-    check_targets(config, consent)
+    check_config(config, _GROUPS)
+    check_targets(config, allow_list)
     with suppress_warnings():
-        data = build_datamodule(config, consent)
-    check_alike(config, data, instantiate(config["loss"], "loss", consent))
-    network, loss = build_network_and_loss(config, data, consent)
-    rows = f"rows of {data.dataset.name}, kept for the test"
-    own = get_value(config, "data._target_") == get_value(learnt, "data._target_")
-    evaluation = evaluate(run, network, data, loss, unchanged=own)
-    return Judgement(evaluation, rows, data.class_names)
+        data = build_datamodule(config, allow_list)
+    network, loss = build_network_and_loss(config, data, allow_list)
+    unchanged = get_value(config, "data._target_") == get_value(stored, "data._target_")
+    evaluation = evaluate(run, network, data, loss, unchanged=unchanged)
+    return EvaluationReport(evaluation, f"test rows of {data.dataset.name}", data.class_names)
 
 
-def with_typed(stored: Config, composed: Config, overrides: Sequence[Override]) -> Config:
-    """The stored configuration with the data that was typed.
-
-    Raises:
-        InputError: for a key that evaluating has no use for, or that would mix the rows it was
-            trained on into those of the test.
-    """
-    before = {path: get_value(stored, path) for path in ("seed", *SPLIT, "data._target_")}
-    for override in overrides:
-        key = override.key_or_group
-        group = key.partition(".")[0]
-        if group in ("data", "seed") and key not in OF_TRAINING:
-            set_value(stored, key, get_value(composed, key))
-        elif group != "paths" and not changes_nothing(override, composed, stored):
+def _evaluate_file(trained: TrainedModel, options: Mapping[str, Any]) -> EvaluationReport:
+    """Evaluate a run on all rows of a table, or all images, that it was not trained on."""
+    path, encoder, class_names = options["path"], trained.encoder, trained.class_names
+    if options["_target_"] == IMAGES_TARGET:
+        if not isinstance(encoder, ImageEncoder):
             raise InputError(
-                f"evaluate judges a network as it was trained: {override.input_line} has no place "
-                "here. What may change is which rows it is judged by: data and seed."
+                f"this run was trained on a table, and {path} are images. Evaluate it on a table: "
+                "data=table data.path=..."
             )
-    check_unseen(stored, before)
-    return stored
+        images = Images(
+            path,
+            size=(encoder.height, encoder.width),
+            colors="rgb" if encoder.channels == 3 else "gray",
+            broken=options.get("broken") or "error",
+            labels=options.get("labels"),
+        )
+        evaluation = evaluate_images(trained, images.load(0))
+        return EvaluationReport(evaluation, f"images of {path}", class_names)
+    missing = options.get("missing") or "error"
+    if missing == "impute" and not encoder.imputes:
+        raise InputError(
+            "data.missing=impute: this run was trained without imputation, and has no mean to fill "
+            "in. data.missing=drop leaves out rows with empty cells."
+        )
+    targets = _order_targets(parse_names(options.get("target")), trained, path)
+    file = open_table(str(path), header=options.get("header"), csv=options.get("csv"))
+    evaluation = evaluate_table_file(trained, file, targets, missing=missing)
+    which = "rows without empty cells" if missing == "drop" else "rows"
+    return EvaluationReport(evaluation, f"{which} of {path}", class_names)
 
 
-def check_unseen(config: Config, before: Mapping[str, object]) -> None:
-    """Refuse to split anew the rows that the run was trained on.
-
-    Args:
-        config: with what was typed.
-        before: the stored values of the seed, of what else a split follows from, and of the class
-            of the data.
-
-    Raises:
-        InputError: when the test would hold rows the network was trained on.
-    """
-    if get_value(config, "data._target_") != before["data._target_"]:
-        return
-    changed = [path for path in ("seed", *SPLIT) if get_value(config, path) != before[path]]
-    generated = get_value(config, "data.rows") is not None
-    if not changed or (generated and "seed" in changed):
-        return
-    advice = ", or draw other rows with another seed as well" if generated else ""
+def _order_targets(names: Sequence[str], trained: TrainedModel, path: object) -> list[str]:
+    """Return the target columns in the order of the outputs of the network."""
+    learned = list(trained.target_names)
+    count = 1 if trained.class_names else len(trained.target_scaling.shift)
+    if not names:
+        raise InputError(f"data.target must be given: which column of {path} is the target?")
+    if sorted(names) == sorted(learned):
+        return learned
+    if len(names) == count == 1:
+        return list(names)
+    known = f": {', '.join(learned)}" if learned else ""
     raise InputError(
-        f"another {changed[0]} would split these rows anew, and the test would hold rows the "
-        f"network was trained on. Leave it as it was in the run{advice}."
+        f"data.target={','.join(names)}: this network has {format_count(count, 'target')}{known}. "
+        "Name each target column once, as in training."
     )
 
 
-def check_alike(config: Config, data: DataModule, loss: nn.Module) -> None:
-    """Hold data against those that the network learnt from.
+def _choose_data(stored: Config, composed: Config, overrides: Sequence[Override]) -> Config:
+    """Return the stored configuration with the data that the user typed.
 
     Raises:
-        InputError: when they have other inputs or other answers.
+        InputError: a key has no effect on an evaluation, or would move training rows into the test.
     """
-    learnt, tasks = config["network"], getattr(loss, "tasks", (data.task,))
-    inputs, outputs = learnt.get("inputs"), learnt.get("outputs")
-    try:
-        same_answers = outputs in (None, count_outputs(loss, data) or outputs)
-    except InputError:  # more classes than the loss can tell apart
-        same_answers = False
-    if same_answers and inputs in (None, data.inputs) and data.task in tasks:
+    config = {key: deepcopy(stored.get(key)) for key in ("seed", *_GROUPS)}
+    typed = [override.key_or_group for override in overrides]
+    for key, override in zip(typed, overrides, strict=True):
+        group = key.partition(".")[0]
+        if group in ("data", "seed") and key not in _TRAINING_KEYS:
+            set_value(config, key, get_value(composed, key))
+        elif group != "paths" and not changes_nothing(override, composed, config):
+            raise InputError(
+                f"evaluate uses the network as it was trained: {override.input_line} cannot be set "
+                "here. Only the rows may change: data and seed."
+            )
+    if get_value(config, "data._target_") == get_value(stored, "data._target_"):
+        _check_same_split(config, stored)
+        for key in _READING_KEYS:
+            if key not in typed and get_value(stored, key) is not None:
+                set_value(config, key, get_value(stored, key))
+    test_path, own = get_value(config, "data.test_path"), get_value(stored, "data.test_path")
+    if test_path and not _is_other_file(config, stored) and not is_same_path(test_path, own):
+        # A new file of test rows is evaluated alone: with it, the other rows would be split again.
+        set_value(config, "data.path", test_path)
+        set_value(config, "data.test_path", own)
+    _check_file_keys(config, stored, overrides)
+    return config
+
+
+def _check_same_split(config: Config, stored: Config) -> None:
+    changed = [key for key in _SPLIT_KEYS if get_value(config, key) != get_value(stored, key)]
+    is_generated = get_value(config, "data.rows") is not None
+    # Another seed generates other rows, none of which the network was trained on.
+    if not changed or (is_generated and "seed" in changed):
         return
-    # A single output tells two classes apart.
-    answers = max(2, outputs or 0) if "regression" not in tasks else outputs
+    advice = ", or generate other rows with another seed" if is_generated else ""
     raise InputError(
-        f"{data.dataset.name} has {counted(data.targets, data.task)} and {data.inputs} inputs; the "
-        f"network learnt {counted(answers, tasks[0])} from {inputs}. Judge it by data like those "
-        "it learnt from."
+        f"another {changed[0]} would split these rows differently, and training rows would be in "
+        f"the test. Leave it as in the run{advice}."
     )
 
 
-def counted(answers: object, task: str) -> str:
-    """How many answers there are to choose from, or numbers to predict."""
-    if task == "regression":
-        return "1 number to predict" if answers == 1 else f"{answers} numbers to predict"
-    return f"{answers} classes"
+def _is_other_file(config: Config, stored: Config) -> bool:
+    """Whether the data are a file or folder other than that of the run."""
+    target, path = get_value(config, "data._target_"), get_value(config, "data.path")
+    is_same = target == get_value(stored, "data._target_") and is_same_path(
+        path, get_value(stored, "data.path")
+    )
+    return target in _FILE_KEYS and path is not None and not is_same
+
+
+def _check_file_keys(config: Config, stored: Config, overrides: Sequence[Override]) -> None:
+    """Reject keys that change the meaning of inputs and targets, or the parts of the rows."""
+    target = get_value(config, "data._target_")
+    if target not in _FILE_KEYS:
+        return
+    is_other = _is_other_file(config, stored)
+    allowed = _FILE_KEYS[target] if is_other else ()
+    for override in overrides:
+        group, _, key = override.key_or_group.partition(".")
+        name = key.partition(".")[0]
+        if group != "data" or name in ("", "_target_", *allowed, *DATAMODULE_KEYS):
+            continue
+        typed, own = get_value(config, f"data.{key}"), get_value(stored, f"data.{key}")
+        if is_same_path(typed, own) if key in PATH_KEYS else typed == own:
+            continue
+        keys = ", ".join(f"data.{name}" for name in _FILE_KEYS[target])
+        which = "another file is" if is_other else "the data of the run are"
+        raise InputError(
+            f"{which} read as in training: {override.input_line} cannot be set here. For another "
+            f"file, of which all rows are evaluated, these keys may be set: {keys}."
+        )

@@ -148,7 +148,7 @@ def _explain_run(arguments: Namespace, concept: Concept | None) -> int:
     if arguments.json:
         values: Any = row
         if row is None:
-            data = explainer.subject_of(concept)
+            data = explainer.select_run_data(concept)
             values = {"run": run, "checkpoint": str(explainer.history.checkpoint)}
             values |= (
                 {"concept": concept.name, "report": build_report(data, concept).values}
@@ -161,10 +161,10 @@ def _explain_run(arguments: Namespace, concept: Concept | None) -> int:
     if row is not None:
         print_explanation(format_row(row), console)
     elif concept is not None:
-        print_explanation(report_concept(explainer.subject_of(concept), concept), console)
+        print_explanation(report_concept(explainer.select_run_data(concept), concept), console)
         console.print(f"\nWhat it means: brainnet explain {concept.slug}")
     else:
-        print_explanation(summarize_run(explainer.subject_of(None)), console)
+        print_explanation(summarize_run(explainer.select_run_data(None)), console)
         for command in (f"CONCEPT --run {run}", f"--run {run} --row 0"):
             console.print(f"\nbrainnet explain {command}", end="", soft_wrap=True)
         console.print()
@@ -179,17 +179,17 @@ def _load_explainer(arguments: Namespace) -> "RowExplainer":
     others = [word for word in overrides if not word.startswith(f"{_DATA_TARGET}=")]
     typed = frozenset(word.partition("=")[2] for word in overrides)
     trained = load_named_run(arguments.run, others, "explain")
-    return trained.account(TargetAllowList(typed=typed, roots=read_allowed_roots()))
+    return trained.build_explainer(TargetAllowList(typed=typed, roots=read_allowed_roots()))
 
 
 def _explain_row(explainer: "RowExplainer", arguments: Namespace) -> "ExplainedRow | None":
-    from brainnet.cli.predict import STANDARD, source_of
+    from brainnet.cli.predict import STANDARD_INPUT, open_source
 
     if arguments.input is None:
-        return None if arguments.row is None else explainer.row(arguments.row)
-    with source_of(arguments.input) as path:
-        row = explainer.row_of_file(path, arguments.row)
-    is_piped = arguments.input == STANDARD and row.source == str(path)
+        return None if arguments.row is None else explainer.explain_row(arguments.row)
+    with open_source(arguments.input) as path:
+        row = explainer.explain_file_row(path, arguments.row)
+    is_piped = arguments.input == STANDARD_INPUT and row.source == str(path)
     return replace(row, source="the standard input") if is_piped else row
 
 

@@ -239,7 +239,7 @@ def load_named_run(run: str, overrides: Sequence[str], command: str) -> "Trained
         values[key] = value.strip("'\"")
     runs = Path(values.pop("paths.runs", "runs"))
     allow_list = TargetAllowList(typed=frozenset(values.values()), roots=read_allowed_roots())
-    trained = load(find_run(run, runs), consent=allow_list)
+    trained = load(find_run(run, runs), allow_list=allow_list)
     for key, value in values.items():
         stored = trained.config.get(key.partition(".")[0], {}).get("_target_")
         if value != stored:

@@ -112,7 +112,7 @@ def explain(
         >>> print(explain("loss").lines[1])
           loss = -ln 0.214 = 1.543
     """
-    method = getattr(thing, "explanation", None)
+    method = getattr(thing, "explain", None)
     # Not isinstance: importing `TrainedModel` would import torch.
     if callable(method) and not isinstance(thing, type):
         explanation: Explanation = method(concept, row=row)

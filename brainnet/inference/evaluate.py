@@ -1,9 +1,8 @@
 """Evaluate a finished run on its test rows or on other data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,44 +15,39 @@ from brainnet.data.scaling import Scaling
 from brainnet.data.table import read_labeled_rows
 from brainnet.data.table_files import TableFile
 from brainnet.data.targets import TargetEncoder
-from brainnet.data.validation import check_columns_exist, join_names
+from brainnet.data.validation import join_names
 from brainnet.errors import InputError
 from brainnet.inference.inputs import choose_table_batch_rows
 from brainnet.inference.trained_model import TrainedModel
-from brainnet.learning.predictions import (
-    BATCH_ROWS,
-    choose_batch_rows,
-    compute_outputs,
-    decode_predictions,
-)
+from brainnet.learning.loss import Task
+from brainnet.learning.predictions import BATCH_ROWS, choose_batch_rows, decode_predictions
 from brainnet.observation.probe import isolated_eval
 from brainnet.training.assembly import check_sizes
 from brainnet.training.checkpoint_files import load_checkpoint, load_network, load_scaling
 from brainnet.training.metrics import StageMetrics
 from brainnet.training.run_directory import Run, find_run
 
-_ROWS_AT_ONCE = 8192
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The test of one checkpoint.
+    """Results of one checkpoint on labeled rows.
 
     Attributes:
         metrics: `loss/test`, and `accuracy/test` or `r2/test`.
-        outputs: what the network gave for each row, (rows, outputs).
-        answers: what that means: classes (rows,), or numbers (rows, targets), scaled as `truths`.
-        truths: what would have been right.
-        confusion: rows of each class (row) by the answer they got (column); None for numbers.
-        checkpoint: the file that was judged.
-        errors: of each number to predict by its name, how far the answers are from the truth on
-            average (mean absolute error), in its own unit; empty for classes.
+        outputs: outputs of the network, (rows, outputs).
+        predictions: classes (rows,), or numbers (rows, targets) on the scale of training.
+        targets: true classes or numbers, like `predictions`.
+        confusion: number of rows by true class (row) and predicted class (column); None for
+            regression.
+        checkpoint: file of the evaluated weights.
+        errors: mean absolute error of each number to predict, by name, in its own unit; empty for
+            classes.
     """
 
     metrics: dict[str, float]
     outputs: Tensor = field(repr=False)
-    answers: Tensor = field(repr=False)
-    truths: Tensor = field(repr=False)
+    predictions: Tensor = field(repr=False)
+    targets: Tensor = field(repr=False)
     confusion: Tensor | None = field(repr=False)
     checkpoint: Path
     errors: dict[str, float] = field(default_factory=dict)
@@ -67,74 +61,36 @@ def evaluate(
     *,
     unchanged: bool = False,
 ) -> Evaluation:
-    """Judge a run's best weights by the test rows, scaled as the run scaled its own.
+    """Evaluate the best weights of a run on the test rows, scaled as in the run.
 
-    The network gets these weights, and the data that scaling.
+    The network is loaded with these weights, and the data with that scaling.
 
     Args:
-        run: a run's folder, `latest`, or a checkpoint file.
-        network: one as the run trained it.
-        data: the run's data, or other data with the same columns.
-        loss: from outputs and targets to one number.
-        unchanged: whether the data are to be the run's own: where its files hold other rows now,
-            some that it was trained on would come into the test.
+        run: directory of a run, `latest`, or a checkpoint file.
+        network: a network like the trained one.
+        data: data of the run, or other data with the same columns.
+        loss: the loss of the run.
+        unchanged: whether the rows must be those of the run; if a file of the run changed, training
+            rows may be among the test rows.
 
     Raises:
         InputError: there is no such run, or the network or the data do not fit it.
     """
-    found = run if isinstance(run, Run) else find_run(run)
-    checkpoint = load_checkpoint(found.best)
+    run = run if isinstance(run, Run) else find_run(run)
+    checkpoint = load_checkpoint(run.best)
     check_sizes(network, data, loss)
     load_network(network, checkpoint)
     load_scaling(data, checkpoint, unchanged=unchanged)
-    return judge(network, data, loss, checkpoint=found.best)
-
-
-def judge(network: nn.Module, data: DataModule, loss: nn.Module, *, checkpoint: Path) -> Evaluation:
-    """Judge a network as it stands by the test rows; `checkpoint` is where it came from."""
-    tally = StageMetrics(data.task, data.targets, confusion=True)
-    outputs: list[Tensor] = []
-    truths: list[Tensor] = []
-    like = next(network.parameters())
-    with isolated_eval(network):
-        for rows, expected in data.iterate_batches("test", _ROWS_AT_ONCE):
-            found = network(rows.to(like))
-            right = expected.to(like) if expected.is_floating_point() else expected.to(like.device)
-            tally.add(
-                loss(found, right).cpu(),
-                decode_predictions(found, loss, data.task).cpu(),
-                right.cpu(),
-            )
-            outputs.append(found.cpu())
-            truths.append(expected)
-    given, right = torch.cat(outputs), torch.cat(truths)
-    found = decode_predictions(given, loss, data.task)
-    return Evaluation(
-        metrics={f"{name}/test": value for name, value in tally.read().items()},
-        outputs=given,
-        answers=found,
-        truths=right,
-        confusion=tally.compute_confusion(),
-        checkpoint=checkpoint,
-        errors=mean_errors(found, right, data.target_scaling, data.target_names),
+    return _evaluate_batches(
+        network,
+        loss,
+        data.iterate_batches("test", BATCH_ROWS),
+        task=data.task,
+        class_count=len(data.class_names),
+        target_names=data.target_names,
+        target_scaling=data.target_scaling,
+        checkpoint=run.best,
     )
-
-
-def mean_errors(
-    answers: Tensor, truths: Tensor, scaling: Scaling, names: Sequence[str]
-) -> dict[str, float]:
-    """How far numbers are from the truth on average, each in its own unit.
-
-    Args:
-        answers: scaled, (rows, targets); those that are classes have no error.
-        truths: as `answers`.
-        scaling: of the numbers to predict.
-        names: of the numbers.
-    """
-    if not truths.is_floating_point():
-        return {}
-    apart = (scaling.undo(answers.to(truths)) - scaling.undo(truths)).abs().double().mean(dim=0)
-    return dict(zip(names, apart.tolist(), strict=True))
 
 
 def evaluate_table_file(
@@ -144,100 +100,126 @@ def evaluate_table_file(
     *,
     missing: MissingPolicy = "error",
 ) -> Evaluation:
-    """Judge a trained network by all rows of a file, read as the run read its own.
+    """Evaluate a trained model on all rows of a file, encoded as the training rows were.
 
     Args:
-        trained: with what was learnt of the columns.
-        file: with the columns that the run learnt from, by name, and the right answers.
-        targets: the columns of the right answers; classes go by name.
-        missing: what becomes of rows with empty cells: "error", "drop" or "impute".
+        trained: the model.
+        file: with the columns of the training data, matched by name, and the targets.
+        targets: names of the target columns; classes are matched by name.
+        missing: what to do with rows with empty cells: "error", "drop" or "impute".
 
     Raises:
-        InputError: a column is missing, a cell cannot be read, or a class is none of the run's.
+        InputError: a column is missing, a cell cannot be read, a class is unknown, or no row is
+            left.
     """
-    return _judged(trained, labelled(trained, file, targets, missing), file.path)
+    return _evaluate_trained(trained, read_labeled_inputs(trained, file, targets, missing))
 
 
-def evaluate_images(trained: TrainedModel, pictures: Dataset) -> Evaluation:
-    """Judge a trained network by all pictures of a data set, of the size it learnt from.
+def evaluate_images(trained: TrainedModel, images: Dataset) -> Evaluation:
+    """Evaluate a trained model on all images of a data set, of the size of the training images.
 
     Raises:
-        InputError: a class is none of the run's.
+        InputError: a class is unknown.
     """
-    known = {name: place for place, name in enumerate(trained.class_names)}
-    strange = [name for name in pictures.class_names if name not in known]
-    if strange:
+    codes = {name: code for code, name in enumerate(trained.class_names)}
+    unknown = [name for name in images.class_names if name not in codes]
+    if unknown:
         raise InputError(
-            f"{pictures.name} has the classes {join_names(strange, 6)}, which the network does not "
-            f"know: it knows {join_names(trained.class_names, 6)}. Leave their pictures out."
+            f"{images.name} has the classes {join_names(unknown, 6)}, which the network does not "
+            f"have: it has {join_names(trained.class_names, 6)}. Leave their images out."
         )
-    places = torch.tensor([known[name] for name in pictures.class_names])
-    fitting = choose_batch_rows(pictures.inputs.shape[1])
-    rows = zip(pictures.inputs.split(fitting), pictures.targets.split(fitting), strict=True)
-    return _judged(
-        trained,
-        ((trained.scaling.apply(inputs), places[targets]) for inputs, targets in rows),
-        Path(pictures.name),
-    )
+    class_codes = torch.tensor([codes[name] for name in images.class_names])
+    rows = choose_batch_rows(images.inputs.shape[1])
+    pairs = zip(images.inputs.split(rows), images.targets.split(rows), strict=True)
+    batches = ((trained.scaling.apply(inputs), class_codes[labels]) for inputs, labels in pairs)
+    return _evaluate_trained(trained, batches)
 
 
-def _judged(trained: TrainedModel, rows: Iterator[tuple[Tensor, Tensor]], path: Path) -> Evaluation:
-    """Judge by inputs, scaled, and the right answers."""
-    tally: StageMetrics | None = None
-    found: list[Tensor] = []
-    truths: list[Tensor] = []
-    for inputs, right in rows:
-        outputs = compute_outputs(trained.network, inputs)
-        targets = len(trained.class_names) or right.shape[1]
-        tally = tally or StageMetrics(trained.task, targets, confusion=True)
-        blocks = (part.split(BATCH_ROWS) for part in (outputs, right))
-        for given, expected in zip(*blocks, strict=True):
-            wanted = expected.to(given) if expected.is_floating_point() else expected
-            told = decode_predictions(given, trained.loss, trained.task)
-            tally.add(trained.loss(given, wanted), told, wanted)
-        found.append(outputs)
-        truths.append(right)
-    if tally is None:
-        raise InputError(f"every row of {path} has an empty cell: none is left to judge by.")
-    given, right = torch.cat(found), torch.cat(truths)
-    said = decode_predictions(given, trained.loss, trained.task)
-    return Evaluation(
-        metrics={f"{name}/test": value for name, value in tally.read().items()},
-        outputs=given,
-        answers=said,
-        truths=right,
-        confusion=tally.compute_confusion(),
-        checkpoint=trained.checkpoint,
-        errors=mean_errors(said, right, trained.target_scaling, trained.target_names),
-    )
-
-
-def labelled(
+def read_labeled_inputs(
     trained: TrainedModel, file: TableFile, targets: Sequence[str], missing: MissingPolicy
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the rows of a file, scaled as the run scaled its own: inputs, and the right answers.
+    """Yield the rows of a file as scaled inputs, and their targets as the loss expects them.
 
-    Classes are the numbers of the run's own; numbers to predict are scaled as it scaled them.
+    Raises:
+        InputError: the run was trained on images, or a column or a value is missing or wrong.
     """
-    columns = trained.encoder
-    if not isinstance(columns, TableEncoder):
+    encoder, class_names = trained.encoder, tuple(trained.class_names)
+    if not isinstance(encoder, TableEncoder):
         raise InputError(
-            f"this run learnt from pictures, and {file.path} is a table. Judge it by pictures: "
+            f"this run was trained on images, and {file.path} is a table. Evaluate it on images: "
             "data=images data.path=..."
         )
-    check_columns_exist(targets, file.columns, where=f"the right answers: in {file.path} ")
-    right = TargetEncoder(tuple(targets), tuple(trained.class_names), columns.decimal)
-    # A network that was trained without imputation has no mean for a missing number.
-    policy = "error" if missing == "impute" and not columns.imputes else missing
-    rows = choose_table_batch_rows(len(columns.raw_names) + len(targets))
-    for measured, truths, _ in read_labeled_rows(file, columns, right, policy, rows):
-        if len(measured):
-            inputs = trained.scaling.apply(torch.from_numpy(measured))
-            yield inputs, _right(trained, truths)
+    target_encoder = TargetEncoder(tuple(targets), class_names, encoder.decimal)
+    # Without imputation in training, there is no mean to fill in.
+    policy = "error" if missing == "impute" and not encoder.imputes else missing
+    rows = choose_table_batch_rows(len(encoder.raw_names) + len(targets))
+    for encoded, labels, _ in read_labeled_rows(file, encoder, target_encoder, policy, rows):
+        if len(encoded):
+            inputs = trained.scaling.apply(torch.from_numpy(encoded))
+            if class_names:
+                yield inputs, torch.from_numpy(labels[:, 0].astype(np.int64))
+            else:
+                numbers = torch.from_numpy(labels.astype(np.float32))
+                yield inputs, trained.target_scaling.apply(numbers)
 
 
-def _right(trained: TrainedModel, truths: Any) -> Tensor:
-    """Return right answers in the form that a loss takes."""
-    if trained.class_names:
-        return torch.from_numpy(truths[:, 0].astype(np.int64))
-    return trained.target_scaling.apply(torch.from_numpy(truths.astype(np.float32)))
+def _evaluate_trained(
+    trained: TrainedModel, batches: Iterable[tuple[Tensor, Tensor]]
+) -> Evaluation:
+    return _evaluate_batches(
+        trained.network,
+        trained.loss,
+        batches,
+        task=trained.task,
+        class_count=len(trained.class_names),
+        target_names=trained.target_names,
+        target_scaling=trained.target_scaling,
+        checkpoint=trained.checkpoint,
+    )
+
+
+def _evaluate_batches(
+    network: nn.Module,
+    loss: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    task: Task,
+    class_count: int,
+    target_names: Sequence[str],
+    target_scaling: Scaling,
+    checkpoint: Path,
+) -> Evaluation:
+    """Compute all results from batches of scaled inputs and their targets."""
+    metrics = StageMetrics(task, class_count or len(target_scaling.shift), confusion=True)
+    all_outputs, all_targets = [], []
+    like = next(network.parameters())
+    with isolated_eval(network):
+        for batch in batches:
+            # The same batch size as in `predict` gives the same bits.
+            rows = choose_batch_rows(batch[0].shape[1])
+            for inputs, targets in zip(*(part.split(rows) for part in batch), strict=True):
+                outputs = network(inputs.to(like))
+                expected = targets.to(like.device)
+                expected = expected.to(like) if expected.is_floating_point() else expected
+                predictions = decode_predictions(outputs, loss, task)
+                metrics.add(loss(outputs, expected).cpu(), predictions.cpu(), expected.cpu())
+                all_outputs.append(outputs.cpu())
+                all_targets.append(targets)
+    if not all_outputs:
+        raise InputError("no row is left to evaluate on: all rows have empty cells.")
+    outputs, targets = torch.cat(all_outputs), torch.cat(all_targets)
+    predictions = decode_predictions(outputs, loss, task)
+    errors = {}
+    if targets.is_floating_point():
+        differences = target_scaling.undo(predictions.to(targets)) - target_scaling.undo(targets)
+        means = differences.abs().double().mean(dim=0).tolist()
+        errors = dict(zip(target_names, means, strict=True))
+    return Evaluation(
+        metrics={f"{name}/test": value for name, value in metrics.read().items()},
+        outputs=outputs,
+        predictions=predictions,
+        targets=targets,
+        confusion=metrics.compute_confusion(),
+        checkpoint=checkpoint,
+        errors=errors,
+    )

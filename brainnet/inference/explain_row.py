@@ -1,4 +1,4 @@
-"""Explain a run, or one row of its data."""
+"""Explain a run, or the prediction of one row."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,13 +17,11 @@ from brainnet.concepts import Concept, find_concept
 from brainnet.config.components import build_datamodule
 from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
 from brainnet.data.datamodule import DataModule, Part
-from brainnet.data.dataset import InputEncoder
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.scaling import Scaling
-from brainnet.data.table_files import open_table
 from brainnet.data.targets import TargetEncoder
-from brainnet.data.validation import join_names, parse_names, suppress_warnings
+from brainnet.data.validation import format_count, join_names, parse_names, suppress_warnings
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.formatting import format_number
@@ -38,483 +36,429 @@ from brainnet.explanation.row_explanation import (
 )
 from brainnet.explanation.row_text import format_row
 from brainnet.explanation.run_data import InspectedRows, RunData, RunFacts, count_inspected_rows
-from brainnet.inference.inputs import as_single_row, encode_rows, read_image, read_row
+from brainnet.inference.inputs import as_single_row, build_frame, encode_rows, read_image, read_row
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import READINGS_FILE, read_recording
 from brainnet.structure.inspection import find_layers
 from brainnet.training.checkpoint_files import NETWORK_PREFIX
 from brainnet.training.run_directory import RunDirectory
 
+if TYPE_CHECKING:
+    from brainnet.inference.trained_model import TrainedModel
+
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+_CHUNK_ROWS = 16_384
+
+_MAX_LISTED_CELLS = 6
+
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """What a run left behind beside its weights, read when it is asked for.
+class RunHistory:
+    """Records of the training of a run, read when they are needed.
 
     Attributes:
-        folder: of the run.
+        directory: of the run.
         config: of the run.
-        checkpoint: the file of the weights.
+        checkpoint: file of the weights.
     """
 
-    folder: RunDirectory
+    directory: RunDirectory
     config: Mapping[str, Any]
     checkpoint: Path
 
     @property
     def name(self) -> str:
-        """What the run is called: its folder."""
-        return str(self.folder.path)
+        """Path of the directory."""
+        return str(self.directory.path)
 
-    def facts(self) -> RunFacts:
-        """What configuration and summary say of how the network learned."""
-        summary: dict[str, Any] = self.folder.read_summary() if self.folder.has_summary else {}
+    def read_facts(self) -> RunFacts:
+        """Return what the configuration and the summary say about the training."""
+        summary = self.directory.read_summary() if self.directory.has_summary else {}
+        metrics = summary.get("metrics") or {}
         optimizer = self.config.get("optimizer") or {}
-        schedule = self.config.get("schedule") or {}
-        metrics = {
-            tag: value
-            for tag, value in (summary.get("metrics") or {}).items()
-            if isinstance(value, int | float)
-        }
         return RunFacts(
             name=self.name,
             checkpoint=self.checkpoint.name,
-            optimizer=_last_word(optimizer.get("_target_") or optimizer.get("function")),
+            optimizer=_get_class_name(optimizer),
             learning_rate=optimizer.get("lr"),
-            schedule=_last_word(schedule.get("_target_") or schedule.get("function")),
+            schedule=_get_class_name(self.config.get("schedule") or {}),
             steps=summary.get("steps"),
             epochs=summary.get("epochs"),
-            metrics=metrics,
+            metrics={tag: v for tag, v in metrics.items() if isinstance(v, int | float)},
             failure=summary.get("reason") if summary.get("state") == "failed" else None,
         )
 
-    def readings(self, network: nn.Module) -> tuple[Reading, ...]:
-        """What was seen of the network during training; empty where nobody looked."""
-        if not (self.folder.path / READINGS_FILE).exists():
+    def read_readings(self, network: nn.Module) -> tuple[Reading, ...]:
+        """Return the observed steps; empty if the training was not observed."""
+        if not (self.directory.path / READINGS_FILE).exists():
             return ()
-        # The module that trains has the network in it, and its layers by such names.
-        own = {f"{NETWORK_PREFIX}{place.name}": place.name for place in find_layers(network)}
+        # The training module contains the network, so that its layers have longer names there.
+        names = {f"{NETWORK_PREFIX}{layer.name}": layer.name for layer in find_layers(network)}
         return tuple(
             replace(
                 reading,
                 layers=tuple(
-                    replace(layer, name=own.get(layer.name, layer.name))
+                    replace(layer, name=names.get(layer.name, layer.name))
                     for layer in reading.layers
                 ),
             )
-            for reading in read_recording(self.folder.path)
+            for reading in read_recording(self.directory.path)
         )
 
 
-def _last_word(path: object) -> str | None:
+def _get_class_name(options: Mapping[str, Any]) -> str | None:
+    path = options.get("_target_") or options.get("function")
     return None if path is None else str(path).rpartition(".")[2]
 
 
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
-
-_ROWS_AT_ONCE = 16_384
-
-
 @dataclass(frozen=True, eq=False)
-class OwnRows:
-    """The rows of a run, read when they are asked for.
+class RunRows:
+    """The rows that a run was trained and evaluated on, read when they are needed.
 
     Attributes:
-        config: of the run.
-        learnt: what its checkpoint tells of the data; see `DataModule.state_dict`.
-        scaling: how the inputs were scaled.
-        target_scaling: how the numbers to predict were scaled.
-        consent: which classes the run may name, beside the built-in ones; those of the environment
-            variable BRAINNET_ALLOW where None.
+        trained: the model of the run.
+        allow_list: further classes that the run may name; None for those of the environment
+            variable BRAINNET_ALLOW.
     """
 
-    config: Mapping[str, Any]
-    learnt: Mapping[str, Any]
-    scaling: Scaling
-    target_scaling: Scaling
-    consent: TargetAllowList | None = None
+    trained: "TrainedModel"
+    allow_list: TargetAllowList | None = None
 
     @property
     def data(self) -> DataModule:
-        """The rows, split and scaled as the run did.
+        """The rows, split and scaled as in the run.
 
         Raises:
-            InputError: they were handed over in Python and are not stored, or are gone.
+            InputError: they were passed in Python and are not stored, or cannot be read.
         """
-        return self._read[0]
+        return self._loaded[0]
 
     @property
-    def changed(self) -> bool:
-        """Whether the data hold other rows than those of the run."""
-        return self._read[1]
+    def has_changed(self) -> bool:
+        """Whether the rows differ from those of the run."""
+        return self._loaded[1]
 
     @cached_property
-    def missing(self) -> str | None:
-        """Why the rows cannot be had again; None where they can."""
+    def _loaded(self) -> tuple[DataModule, bool]:
+        trained, options = self.trained, self._options
+        if options.get("_target_") is None:
+            raise InputError(
+                f"the rows of this run ({options.get('name', 'arrays')}) were passed in Python and "
+                "are not stored. Explain a row of a file with the same columns: --input FILE, or "
+                "in Python explain(trained, row=ROW)."
+            )
+        allow_list = self.allow_list or TargetAllowList(roots=read_allowed_roots())
+        with suppress_warnings():
+            data = build_datamodule(trained.config, allow_list)
+        if data.inputs != len(trained.scaling.shift):
+            raise InputError(
+                f"{data.dataset.name} has {data.inputs} inputs now, and the network was trained on "
+                f"{len(trained.scaling.shift)}: the data have changed since the run."
+            )
+        has_changed = not _is_close(data.scaling, trained.scaling)
+        data.apply_scaling(trained.data_state)
         try:
-            return None if len(self.data.dataset) else "there are none"
+            data.check_unchanged(trained.data_state)
+        except InputError:
+            has_changed = True
+        return data, has_changed
+
+    @cached_property
+    def obstacle(self) -> str | None:
+        """Why the rows are not available; None if they are."""
+        try:
+            _ = self.data
         except InputError as error:
             return str(error)
+        return None
 
     @property
     def target_columns(self) -> list[str]:
-        """The columns of a table that hold the right answers, where the run learnt from one."""
-        return parse_names(self._described.get("target"))
-
-    def part_of(self, number: int) -> Part:
-        """What the run used the row of this number for."""
-        return next(part for part in PARTS if bool((self.data.row_indices(part) == number).any()))
-
-    def training(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the numbers of the training rows, and their inputs (rows, inputs), scaled."""
-        for numbers in self.data.row_indices("train").split(_ROWS_AT_ONCE):
-            yield numbers, self.data.gather(numbers)[0]
-
-    def note(self) -> str | None:
-        """How the rows are counted, where the files hold others, or several do."""
-        if self.changed:
-            return (
-                "The data have changed since the run: its training rows are others now, and so "
-                "may be what it used this row for."
-            )
-        told: list[str] = []
-        if self.data.dataset.dropped_rows:
-            left_out = self.data.dataset.dropped_rows
-            are = "1 row is" if left_out == 1 else f"{left_out:,} rows are"
-            told.append(f"{are} not counted: the run left out what has an empty cell.")
-        if self._described.get("validation_path") or self._described.get("test_path"):
-            told.append("The files are counted through: for training, validation, test.")
-        return " ".join(told) or None
+        """Names of the target columns of a table; empty for other data."""
+        return parse_names(self._options.get("target"))
 
     @property
-    def _described(self) -> Mapping[str, Any]:
-        return self.config.get("data") or {}
+    def _options(self) -> Mapping[str, Any]:
+        return self.trained.config.get("data") or {}
 
-    @cached_property
-    def _read(self) -> tuple[DataModule, bool]:
-        """The rows, and whether they changed since the run."""
-        if self._described.get("_target_") is None:
-            raise InputError(
-                f"the rows of this run ({self._described.get('name', 'arrays')}) were handed over "
-                "in Python and are not stored. A row can still be explained: with --input FILE "
-                "from a file of the same columns, in Python with explain(trained, row=ROW)."
-            )
-        allow_list = self.consent or TargetAllowList(roots=read_allowed_roots())
-        with suppress_warnings():
-            data = build_datamodule(self.config, allow_list)
-        if data.inputs != len(self.scaling.shift):
-            raise InputError(
-                f"{data.dataset.name} has {data.inputs} inputs now, and the network learnt from "
-                f"{len(self.scaling.shift)}: the data have changed since the run."
-            )
-        return data, not self._scaled_as_then(data)
+    def find_part(self, number: int) -> Part:
+        """Return the part that contains the row with this index."""
+        return next(p for p in PARTS if bool((self.data.row_indices(p) == number).any()))
 
-    def _scaled_as_then(self, data: DataModule) -> bool:
-        """Scale rows as the run did; returns whether they are still the same."""
-        told = {
-            **self.learnt,
-            "scaling": self.scaling.to_dict(),
-            "target_scaling": self.target_scaling.to_dict(),
-        }
-        same = _alike(data.scaling, self.scaling)
-        data.apply_scaling(told)
-        try:
-            data.check_unchanged(told)
-        except InputError:
-            return False
-        return same
+    def iterate_training_rows(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the indices (rows,) of the training rows and their scaled inputs."""
+        for indices in self.data.row_indices("train").split(_CHUNK_ROWS):
+            yield indices, self.data.gather(indices)[0]
+
+    def describe_counting(self) -> str | None:
+        """Return how the rows are counted, if that is not obvious."""
+        if self.has_changed:
+            return "The data have changed since the run: this may be another row, of another part."
+        notes = []
+        if self.data.dataset.dropped_rows:
+            dropped = format_count(self.data.dataset.dropped_rows, "row")
+            notes.append(f"Not counted: {dropped} dropped for an empty cell.")
+        if self._options.get("validation_path") or self._options.get("test_path"):
+            notes.append("Rows are counted through the training, validation and test files.")
+        return " ".join(notes) or None
 
 
-def _alike(one: Scaling, other: Scaling) -> bool:
-    """Whether the same rows were measured, give or take the rounding of another machine."""
-    numbers = [(*each.shift, *each.scale) for each in (one, other)]
+def _is_close(one: Scaling, other: Scaling) -> bool:
+    """Whether two scalings were fitted on the same rows, up to rounding on another machine."""
+    numbers = zip((*one.shift, *one.scale), (*other.shift, *other.scale), strict=True)
     return one.kind == other.kind and all(
-        math.isclose(mine, theirs, rel_tol=1e-4, abs_tol=1e-6)
-        for mine, theirs in zip(*numbers, strict=True)
+        math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6) for a, b in numbers
     )
 
 
-_TOLD = 6
-
-
-def right_answer(
-    task: PredictionTask,
-    rows: Any,
-    columns: Sequence[str],
-    *,
-    decimal: str = "",
+def read_target(
+    task: PredictionTask, rows: Any, columns: Sequence[str], *, decimal: str = "."
 ) -> tuple[Tensor | None, str | None]:
-    """Read the right answer to a raw row, the first of several.
+    """Read the target of a raw row; of several rows, the first.
 
     Args:
-        task: how to read the outputs of the network.
+        task: of the network.
         rows: a DataFrame, a mapping of columns or of cells, or a list of such mappings.
-        columns: that hold the right answers.
-        decimal: sign of the numbers in words, as `TableEncoder` has it.
+        columns: names of the target columns.
+        decimal: decimal sign of numbers in text.
 
     Returns:
-        The target as the loss takes it, (1,) or (1, targets), or None where nothing stands there;
-        and a sentence where something stands there that is no answer.
+        The target as the loss takes it, (1,) or (1, targets), or None if there is none; and a
+        sentence if the cells are not a valid target.
     """
-    import pandas as pd  # here, not above: half a second, and training on arrays needs none of it
-
-    if isinstance(rows, list | tuple) and rows and isinstance(rows[0], Mapping):
-        rows = rows[0]
-    try:
-        cells = [_first(rows[name]) for name in columns]
-    except (KeyError, IndexError, TypeError):
+    row = rows[0] if isinstance(rows, list | tuple) and rows else rows
+    # Other rows have no column names.
+    if not columns or not (isinstance(row, Mapping) or hasattr(row, "columns")):
         return None, None
-    if not cells:
-        return None, None
-    frame = pd.DataFrame({name: [cell] for name, cell in zip(columns, cells, strict=True)})
-    classes = task.names.outputs if task.task != "regression" else ()
-    answers = TargetEncoder(tuple(columns), tuple(classes), decimal)
     try:
-        found = answers.encode(frame)
+        frame = build_frame(row, columns).head(1)
     except InputError:
-        known = f"none of the classes {join_names(classes, _TOLD)}" if classes else "no number"
-        told = join_names(
-            [f"{name} {cell}" for name, cell in zip(columns, cells, strict=True)], _TOLD
-        )
-        return None, f"Whether that is right: beside the inputs stands {told}, which is {known}."
-    if np.isnan(found).any():
+        return None, None
+    classes = () if task.task == "regression" else tuple(task.names.outputs)
+    try:
+        values = TargetEncoder(tuple(columns), classes, decimal).encode(frame)
+    except InputError:
+        wanted = f"one of the classes {join_names(classes, 6)}" if classes else "a number"
+        cells = [f"{name} {frame[name].iloc[0]}" for name in columns]
+        listed = join_names(cells, _MAX_LISTED_CELLS)
+        return None, f"Whether the prediction is correct: the target {listed} is not {wanted}."
+    if np.isnan(values).any():
         return None, None
     if classes:
-        return torch.from_numpy(found[:, 0].astype(np.int64)), None
-    numbers = torch.from_numpy(found.astype(np.float32))
-    scaling = task.target_scaling
-    return numbers if scaling is None else scaling.apply(numbers), None
-
-
-def _first(values: Any) -> Any:
-    """The first cell of a column; a single cell is itself."""
-    if np.ndim(values) == 0:
-        return values.item() if hasattr(values, "item") else values
-    return getattr(values, "iloc", values)[0]
-
-
-NO_NEIGHBOURS = "Which training rows are most like it: the rows of the run cannot be had again."
+        return torch.from_numpy(values[:, 0].astype(np.int64)), None
+    numbers = torch.from_numpy(values.astype(np.float32))
+    return numbers if task.target_scaling is None else task.target_scaling.apply(numbers), None
 
 
 @dataclass(frozen=True, eq=False)
 class RowExplainer:
-    """A network with what it was asked, the rows that it learnt from, and how it learned.
+    """Explains a run in its own numbers, and the predictions of single rows.
 
     Attributes:
-        network: in evaluation mode.
-        encoder: how raw rows become inputs as measured.
-        scaling: how these are scaled.
-        task: how to read the outputs of the network.
-        own: the rows of the run.
-        history: how it learned.
+        trained: the model of the run.
+        rows: rows of the run.
+        history: records of the training.
 
     Example:
         >>> import tempfile
         >>> from brainnet import Network, fit, load
         >>> with tempfile.TemporaryDirectory() as runs:
         ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
-        ...     told = load(run.folder).account().row(0)
-        >>> told.part, told.explanation.prediction.true_class, len(told.columns)
+        ...     row = load(run.folder).build_explainer().explain_row(0)
+        >>> row.part, row.explanation.prediction.true_class, len(row.columns)
         ('train', 'setosa', 4)
     """
 
-    network: nn.Module
-    encoder: InputEncoder
-    scaling: Scaling
-    task: PredictionTask
-    own: OwnRows
-    history: History
+    trained: "TrainedModel"
+    rows: RunRows
+    history: RunHistory
 
     @cached_property
-    def subject(self) -> RunData:
-        """All that a portrait of the run is drawn from; without rows where these are not stored."""
-        return replace(self._without_rows, rows=self._rows())
-
-    def subject_of(self, concept: Concept | None) -> RunData:
-        """As much of the subject as a concept is told from; all of it where None."""
-        return self.subject if needs_rows(concept, self.network) else self._without_rows
+    def task(self) -> PredictionTask:
+        """How to read inputs and outputs of the network."""
+        return self.trained.build_prediction_task()
 
     @cached_property
-    def _without_rows(self) -> RunData:
+    def run_data(self) -> RunData:
+        """All data of the report; without rows if these are not available."""
+        return replace(self._data_without_rows, rows=self._inspect_rows())
+
+    def select_run_data(self, concept: Concept | None) -> RunData:
+        """Return the data of the report on a concept; all data if it is None."""
+        if needs_rows(concept, self.trained.network):
+            return self.run_data
+        return self._data_without_rows
+
+    @cached_property
+    def _data_without_rows(self) -> RunData:
+        network = self.trained.network
         return RunData(
-            deepcopy(self.network),  # which others may be asking meanwhile
+            # A copy, because other threads may use the network.
+            deepcopy(network),
             self.task,
-            self.history.facts(),
-            readings=self.history.readings(self.network),
+            self.history.read_facts(),
+            readings=self.history.read_readings(network),
         )
 
-    def _rows(self) -> tuple[InspectedRows, ...]:
-        """Some rows of each part; none where they are not stored."""
-        if self.own.missing is not None:
+    def _inspect_rows(self) -> tuple[InspectedRows, ...]:
+        if self.rows.obstacle is not None:
             return ()
-        data = self.own.data
-        row, _ = data.gather(torch.tensor([0]))
-        count = count_inspected_rows(self.network, row)
+        data = self.rows.data
+        count = count_inspected_rows(self.trained.network, data.gather(torch.tensor([0]))[0])
         parts = [(part, data.row_indices(part)[:count]) for part in PARTS]
         return tuple(
-            InspectedRows(part, numbers, *data.gather(numbers))
-            for part, numbers in parts
-            if len(numbers)
+            InspectedRows(part, indices, *data.gather(indices))
+            for part, indices in parts
+            if len(indices)
         )
 
-    def explanation(
-        self,
-        concept: Concept | str | None = None,
-        *,
-        row: Any = None,
-    ) -> Explanation:
-        """Tell of the run in words; see `brainnet.explain`.
+    def explain(self, concept: Concept | str | None = None, *, row: Any = None) -> Explanation:
+        """Explain the run, a concept or a row as text; see `brainnet.explain`.
 
         Raises:
             InputError: there is no such concept or row.
         """
         if row is not None:
             if concept is not None:
-                raise InputError("a row is explained as a whole: give a row, or a concept.")
-            whole = hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0
-            if whole:
-                return format_row(self.row(index(row)))
-            files = isinstance(self.encoder, ImageEncoder) and isinstance(row, list | tuple)
-            files = files and all(isinstance(each, str | Path) for each in row)
-            return format_row(self.raw_row(row if files else as_single_row(row)))
+                raise InputError("a row is explained as a whole: pass a row or a concept.")
+            if hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0:
+                return format_row(self.explain_row(index(row)))
+            is_image = isinstance(self.trained.encoder, ImageEncoder)
+            is_files = isinstance(row, list | tuple) and all(isinstance(f, str | Path) for f in row)
+            return format_row(
+                self.explain_raw_row(row if is_image and is_files else as_single_row(row))
+            )
         if concept is None:
-            return summarize_run(self.subject)
-        found = find_concept(concept) if isinstance(concept, str) else concept
-        return report_concept(self.subject_of(found), found)
+            return summarize_run(self.run_data)
+        concept = find_concept(concept) if isinstance(concept, str) else concept
+        return report_concept(self.select_run_data(concept), concept)
 
-    def row(self, number: int) -> ExplainedRow:
-        """Tell why one row of the run's data got its answer.
+    def explain_row(self, number: int) -> ExplainedRow:
+        """Explain the prediction of a row of the run's data.
 
         Args:
-            number: from 0, in the order in which the data hold their rows, whatever part they are.
+            number: index of the row in the data, from 0, whatever its part.
 
         Raises:
-            InputError: there is no such row, or the rows are not stored.
+            InputError: there is no such row, or the rows are not available.
         """
-        data = self.own.data
+        data = self.rows.data
         rows = len(data.dataset)
         if not 0 <= number < rows:
             raise InputError(
-                f"{data.dataset.name} has rows 0 to {rows - 1:,}; got {number}. Rows are "
-                "counted from 0, in the order in which the data hold them."
+                f"{data.dataset.name} has rows 0 to {rows - 1:,}; got {number}. Rows are counted "
+                "from 0, in the order of the data."
             )
         inputs, target = data.gather(torch.tensor([number]))
-        values, part = data.dataset.inputs[number], self.own.part_of(number)
-        return self._told(
-            inputs, values, target, source=data.dataset.name, number=number, part=part
-        )
+        explained = self._explain(inputs, data.dataset.inputs[number], target, exclude=number)
+        part, note = self.rows.find_part(number), self.rows.describe_counting()
+        source = data.dataset.name
+        return replace(explained, source=source, row=number, rows=rows, part=part, note=note)
 
-    def row_of_file(self, path: Path, number: int | None = None) -> ExplainedRow:
-        """Tell why one row of a file gets its answer.
+    def explain_file_row(self, path: Path, number: int | None = None) -> ExplainedRow:
+        """Explain the prediction of a row of a file.
 
         Args:
-            path: a table with the columns that the run learnt from, and others where it likes; the
-                right answer is read from it where it stands there. Of a run on pictures, a picture,
-                or a folder, an IDX file or an array of them.
-            number: of the row, from 0; None where the file is one picture.
+            path: a table with the columns of the training data; its target columns are read if
+                they exist. For images: an image, or a folder, IDX file or array of images.
+            number: index of the row, from 0; None if the file is one image.
 
         Raises:
-            InputError: there is no such row, it lacks a column or a value, or the file is of
+            InputError: there is no such row, a column or value is missing, or the file is of
                 another kind.
         """
-        if isinstance(self.encoder, ImageEncoder):
-            picture, file, place = read_image(self.encoder, path, number)
-            return self.raw_row(picture, source=str(file), number=place)
+        encoder = self.trained.encoder
+        if isinstance(encoder, ImageEncoder):
+            image, file, position = read_image(encoder, path, number)
+            return replace(self.explain_raw_row(image), source=str(file), row=position)
         if number is None:
-            open_table(path)  # which refuses what is no table, a picture say, in words of its own
-            raise InputError(f"which row of {path}? Say --row N (in Python, number), from 0.")
-        data = self.own.config.get("data") or {}
+            raise InputError(f"choose a row of {path}: --row N (in Python, number), from 0.")
+        options = self.trained.config.get("data") or {}
         rows = read_row(
             path,
             number,
-            self.encoder,
-            self.own.target_columns,
-            header=data.get("header"),
-            csv=data.get("csv"),
+            encoder,
+            self.rows.target_columns,
+            header=options.get("header"),
+            csv=options.get("csv"),
         )
         try:
-            return self.raw_row(rows, source=str(path), number=number)
+            explained = self.explain_raw_row(rows)
         except InputError as error:
-            raise InputError(f"{error} (--row counts from 0: this is --row {number}.)") from error
+            raise InputError(f"{error} (This is --row {number}, counted from 0.)") from error
+        return replace(explained, source=str(path), row=number)
 
-    def raw_row(
-        self,
-        rows: Any,
-        *,
-        source: str = "a row of yours",
-        number: int | None = None,
-    ) -> ExplainedRow:
-        """Tell why a raw row gets its answer.
+    def explain_raw_row(self, rows: Any) -> ExplainedRow:
+        """Explain the prediction of a raw row.
 
         Args:
-            rows: one row in any form that `Trained.inputs` takes; of several the first.
-            source: where it is from.
-            number: which row it is there, from 0.
+            rows: one row in any form that `TrainedModel.predict` takes; of several, the first.
 
         Raises:
-            InputError: it lacks a column or a value.
+            InputError: a column or a value is missing.
         """
-        found = encode_rows(rows, self.encoder)
-        inputs = self.scaling.apply(found)[:1]
-        target, untold = None, None
-        if isinstance(self.encoder, TableEncoder):
-            columns, decimal = self.own.target_columns, self.encoder.decimal
-            target, untold = right_answer(self.task, rows, columns, decimal=decimal)
-        return self._told(
-            inputs, found[0], target, source=source, number=number, part=None, untold=untold
-        )
+        encoder = self.trained.encoder
+        values = encode_rows(rows, encoder)
+        target, limitation = None, None
+        if isinstance(encoder, TableEncoder):
+            target, limitation = read_target(
+                self.task, rows, self.rows.target_columns, decimal=encoder.decimal
+            )
+        inputs = self.trained.scaling.apply(values)[:1]
+        return self._explain(inputs, values[0], target, limitation=limitation)
 
-    def _told(
+    def _explain(
         self,
         inputs: Tensor,
         values: Tensor,
         target: Tensor | None,
         *,
-        source: str,
-        number: int | None,
-        part: str | None,
-        untold: str | None = None,
+        exclude: int | None = None,
+        limitation: str | None = None,
     ) -> ExplainedRow:
-        like = next(self.network.parameters())
+        """Explain scaled inputs (1, inputs) with unscaled values (inputs,) and their target."""
+        network, encoder = self.trained.network, self.trained.encoder
+        like = next(network.parameters())
+        if target is not None:
+            target = target.to(like) if target.is_floating_point() else target.to(like.device)
+        limitations = [] if limitation is None else [limitation]
+        if self.rows.obstacle is not None:
+            limitations.append("The nearest training rows: the rows of the run are not available.")
         explanation = explain_row(
-            self.network,
+            network,
             inputs.to(like),
             self.task,
-            target=None if target is None else _like(target, like),
-            values=tuple(None if each != each else each for each in values.float().tolist()),
-            neighbors=self._neighbours(inputs[0], number if part is not None else None),
-            limitations=[
-                *([] if untold is None else [untold]),
-                *([] if self.own.missing is None else [NO_NEIGHBOURS]),
-            ],
+            target=target,
+            values=tuple(None if math.isnan(v) else v for v in values.float().tolist()),
+            neighbors=self._find_neighbors(inputs[0], exclude),
+            limitations=limitations,
         )
-        columns = self.encoder.columns if isinstance(self.encoder, TableEncoder) else ()
+        columns = encoder.columns if isinstance(encoder, TableEncoder) else ()
         return ExplainedRow(
             run=self.history.name,
-            source=source,
-            row=number,
-            rows=len(self.own.data.dataset) if part is not None else None,
-            part=part,
+            source="a given row",
+            row=None,
+            rows=None,
+            part=None,
             explanation=explanation,
-            note=self.own.note() if part is not None else None,
             columns=group_by_column(explanation.inputs, columns),
         )
 
-    def _neighbours(self, row: Tensor, own: int | None) -> list[Neighbor]:
-        """The training rows nearest to a row, where they are stored."""
-        if self.own.missing is not None:
+    def _find_neighbors(self, row: Tensor, exclude: int | None) -> list[Neighbor]:
+        """Return the nearest training rows, if the rows of the run are available."""
+        if self.rows.obstacle is not None:
             return []
-        codes = tuple(getattr(self.encoder, "embeddings", {}))
-        found = find_nearest_rows(row, self.own.training(), codes=codes, exclude=own)
-        targets = self.own.data.dataset.targets
-        return [Neighbor(number, apart, self._name(targets[number])) for number, apart in found]
+        nearest = find_nearest_rows(
+            row,
+            self.rows.iterate_training_rows(),
+            codes=tuple(self.trained.encoder.embeddings),
+            exclude=exclude,
+        )
+        targets = self.rows.data.dataset.targets
+        return [Neighbor(n, distance, self._name_target(targets[n])) for n, distance in nearest]
 
-    def _name(self, target: Tensor) -> str:
-        """A right answer in words: its class, or its numbers in their own units."""
-        if self.task.task != "regression":
-            return self.task.names.outputs[int(target)]
+    def _name_target(self, target: Tensor) -> str:
+        if self.trained.task != "regression":
+            return self.trained.class_names[int(target)]
         return ", ".join(format_number(value) for value in target.tolist())
-
-
-def _like(target: Tensor, like: Tensor) -> Tensor:
-    """A target where the network computes, in its numbers; classes stay whole."""
-    return target.to(like) if target.is_floating_point() else target.to(like.device)

@@ -1,7 +1,7 @@
 """TrainedModel: a finished run, loaded to make predictions."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,9 @@ from brainnet.config.instantiate import (
     read_allowed_roots,
 )
 from brainnet.data.dataset import ImageShape, InputEncoder, restore_encoder
-from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import TableEncoder, UnknownCategories
 from brainnet.data.scaling import Scaling
-from brainnet.data.validation import report_warning
+from brainnet.data.validation import format_count, report_warning
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.row_explanation import PredictionTask
@@ -57,96 +56,39 @@ if TYPE_CHECKING:
 
     from brainnet.inference.explain_row import RowExplainer
 
-
 _PIXEL = re.compile(r"row (\d+) column (\d+)")
-
-
-def describe_question(
-    task: Task,
-    loss: nn.Module,
-    *,
-    encoder: InputEncoder,
-    outputs: tuple[str, ...],
-    scaling: Scaling,
-    target_scaling: Scaling,
-    image_shape: ImageShape | None,
-) -> PredictionTask:
-    """What a network was asked, and how its outputs are to be read.
-
-    Args:
-        task: what it learnt.
-        loss: by which it learnt.
-        encoder: how raw rows become inputs as measured.
-        outputs: names of the classes, or of the numbers to predict.
-        scaling: of the inputs.
-        target_scaling: of the numbers to predict.
-        image_shape: of a row that is a picture.
-    """
-    words = {}
-    if isinstance(encoder, TableEncoder):
-        coded = [column for column in encoder.columns if column.is_embedded]
-        positions = sorted(encoder.embeddings)
-        words = {place: each.values for place, each in zip(positions, coded, strict=True)}
-    return PredictionTask(
-        task=task,
-        loss=loss,
-        names=SignalNames(_short(encoder), outputs, words),
-        decode=partial(decode_predictions, loss=loss, task=task),
-        probabilities=partial(compute_probabilities, loss=loss, task=task),
-        target_scaling=target_scaling if task == "regression" else None,
-        image_shape=None if image_shape is None else tuple(image_shape),
-        baseline=_zero(scaling, image_shape),
-    )
-
-
-def _short(encoder: InputEncoder) -> tuple[str, ...]:
-    """The names of the inputs; those of pixels so short that they fit beside a number."""
-    names = encoder.names
-    if isinstance(encoder, ImageEncoder):
-        short = (_PIXEL.sub(r"\1,\2", name) for name in names)
-        return tuple(name if name[0].isalpha() else f"pixel {name}" for name in short)
-    return names
-
-
-def _zero(scaling: Scaling, image_shape: ImageShape | None) -> str:
-    """What a row of zeros stands for, as the run scaled its inputs."""
-    if scaling.kind == "standard":
-        return "an average row"
-    if image_shape is not None:
-        return "an empty picture"
-    return "a row of the smallest values" if scaling.kind == "minmax" else "a row of zeros"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TrainedModel:
-    """A trained network that answers raw rows; several threads may ask at once.
+    """A trained network that predicts raw rows; several threads may use it at once.
 
-    Rows may be a DataFrame, a mapping of columns or a list of mappings, whose columns go by name
-    (more than needed do no harm), or an array, a tensor or nested lists, which go by position:
-    the columns that the run learnt from, as measured, neither scaled nor encoded.
+    Rows may be a DataFrame, a mapping of columns or a list of mappings, whose columns are matched
+    by name (others are ignored); or an array, a tensor or nested lists, whose columns are matched
+    by position. They contain the raw columns of the training data, neither scaled nor encoded.
 
     Shape:
         inputs:        (rows, inputs) float32
         outputs:       (rows, outputs)
         probabilities: (rows, classes)
 
-    The same rows in the same order are answered the same, to the bit. On their own or among others
-    they may differ in the last bit, as sums over other numbers of rows are taken in another order.
+    The same rows in the same order give the same predictions, bit for bit. Alone or among other
+    rows, the last bit may differ, because sums are computed in another order.
 
     Attributes:
-        run: where it came from.
-        checkpoint: the file of its weights.
-        config: of the run.
-        network: in evaluation mode.
-        loss: what it learnt by, which knows what outputs mean.
+        run: the run it was loaded from.
+        checkpoint: file of the weights.
+        config: configuration of the run.
+        network: the network, in evaluation mode.
+        loss: the loss it was trained with, which defines the meaning of the outputs.
         task: "multiclass", "binary" or "regression".
-        class_names: what each class is called; empty for a regression.
-        target_names: what each number to predict is called; empty for classes.
-        encoder: how raw rows become inputs as measured.
-        scaling: how these were scaled.
-        target_scaling: how the numbers to predict were scaled.
-        image_shape: where a row is a picture.
-        learnt: what the checkpoint tells of the data, these among it; see `DataModule.state_dict`.
+        class_names: one name per class; empty for regression.
+        target_names: one name per number to predict; empty for classes.
+        encoder: converts raw rows to inputs before scaling.
+        scaling: scaling of the inputs.
+        target_scaling: scaling of the numbers to predict.
+        image_shape: (height, width) or (channels, height, width) if a row is an image.
+        data_state: the stored `DataModule.state_dict`, from which the previous six were restored.
     """
 
     run: Run
@@ -161,55 +103,46 @@ class TrainedModel:
     scaling: Scaling
     target_scaling: Scaling
     image_shape: ImageShape | None = None
-    learnt: Mapping[str, Any] = field(default_factory=dict)
+    data_state: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """Return where it came from, the task, and how much goes in and comes out."""
+        """Return the checkpoint, the task, and the numbers of inputs and outputs."""
         inputs, classes = len(self.scaling.shift), len(self.class_names)
-        answers = f"{classes} classes" if classes else ", ".join(self.target_names)
-        return f"Trained({self.checkpoint}: {self.task}, {inputs} inputs, {answers})"
+        targets = f"{classes} classes" if classes else ", ".join(self.target_names)
+        return f"TrainedModel({self.checkpoint}: {self.task}, {inputs} inputs, {targets})"
 
-    def inputs(self, rows: Any, *, unknown: UnknownCategories = "ignore") -> Tensor:
-        """Return raw rows as the network reads them: encoded and scaled.
+    def compute_inputs(self, rows: Any, *, unknown: UnknownCategories = "ignore") -> Tensor:
+        """Encode and scale raw rows.
 
         Args:
-            rows: as above.
-            unknown: what to do with a category that training never saw: take it for none of those
-                it saw, or refuse the rows.
+            rows: raw rows.
+            unknown: what to do with categories not seen in training: encode them as unknown, or
+                raise an error.
 
         Raises:
             InputError: a column is missing, or a cell cannot be read.
         """
-        return self.scaling.apply(self.measured(rows, unknown=unknown))
+        return self.scaling.apply(encode_rows(rows, self.encoder, unknown=unknown))
 
-    def measured(self, rows: Any, *, unknown: UnknownCategories = "ignore") -> Tensor:
-        """Return raw rows as inputs before they are scaled; see `inputs`."""
-        return encode_rows(rows, self.encoder, unknown=unknown)
+    def compute_outputs(self, rows: Any) -> Tensor:
+        """Return the outputs of the network for raw rows, on the CPU."""
+        return compute_outputs(self.network, self.compute_inputs(rows))
 
-    def outputs(self, rows: Any) -> Tensor:
-        """Return what the network gives for raw rows, as its loss takes it, on the CPU."""
-        return compute_outputs(self.network, self.inputs(rows))
+    def compute_probabilities(self, rows: Any) -> Tensor | None:
+        """Return the probability of each class for raw rows, or None if there are none."""
+        return compute_probabilities(self.compute_outputs(rows), self.loss, self.task)
 
-    def probabilities(self, rows: Any) -> Tensor | None:
-        """Return the share that each class is given, or None where there are none."""
-        return compute_probabilities(self.outputs(rows), self.loss, self.task)
-
-    def predict(
-        self,
-        rows: Any,
-        *,
-        unknown: UnknownCategories = "ignore",
-    ) -> "pd.DataFrame":
-        """Return an answer for each row.
+    def predict(self, rows: Any, *, unknown: UnknownCategories = "ignore") -> "pd.DataFrame":
+        """Predict raw rows.
 
         Args:
-            rows: as above.
-            unknown: as for `inputs`.
+            rows: raw rows.
+            unknown: as for `compute_inputs`.
 
         Returns:
-            The column `prediction`: the name of the class, or the number in its own units (several:
-            `prediction NAME` each); and for classes `probability NAME` of each. A DataFrame's
-            index is kept.
+            A column `prediction` with the name of the class, or the number in its own unit
+            (several numbers: a column `prediction NAME` each); for classes also a column
+            `probability NAME` per class. The index of a DataFrame is kept.
 
         Raises:
             InputError: a column is missing, or a cell cannot be read.
@@ -225,102 +158,103 @@ class TrainedModel:
         """
         import pandas as pd
 
-        index = rows.index if isinstance(rows, pd.DataFrame) else None
-        found = self.measured(rows, unknown=unknown)
+        inputs = encode_rows(rows, self.encoder, unknown=unknown)
         if isinstance(self.encoder, TableEncoder):
-            warn_unknown_categories(count_unknown_categories(self.encoder, found))
-        outputs = compute_outputs(self.network, self.scaling.apply(found))
-        warn_dropped_rows(find_dropped_rows(outputs), len(outputs))
-        return pd.DataFrame(self.told(outputs), index=index)
+            warn_unknown_categories(count_unknown_categories(self.encoder, inputs))
+        outputs = compute_outputs(self.network, self.scaling.apply(inputs))
+        warn_missing_predictions(count_missing_predictions(outputs), len(outputs))
+        index = rows.index if isinstance(rows, pd.DataFrame) else None
+        return pd.DataFrame(self.decode_outputs(outputs), index=index)
 
-    def answer(
-        self,
-        rows: Any,
-        *,
-        unknown: UnknownCategories = "ignore",
-    ) -> dict[str, Any]:
-        """Return the same as `predict`, as arrays (rows,) by the name of the column."""
-        return self.told(compute_outputs(self.network, self.inputs(rows, unknown=unknown)))
-
-    def told(self, outputs: Tensor) -> dict[str, Any]:
-        """Return what outputs (rows, outputs) say, as named columns; see `predict`."""
-        if outputs.dtype in (torch.bfloat16, torch.float16):  # which NumPy or pandas do not know
+    def decode_outputs(self, outputs: Tensor) -> dict[str, Any]:
+        """Return outputs (rows, outputs) as named columns (rows,); see `predict`."""
+        # NumPy and pandas have no bfloat16.
+        if outputs.dtype in (torch.bfloat16, torch.float16):
             outputs = outputs.float()
-        found = decode_predictions(outputs, self.loss, self.task)
+        predictions = decode_predictions(outputs, self.loss, self.task)
         if self.task == "regression":
-            numbers = self.target_scaling.undo(found).numpy()
-            if numbers.shape[1] == 1:
-                return {PREDICTION_COLUMN: numbers[:, 0]}
-            return {
-                f"{PREDICTION_COLUMN} {name}": numbers[:, column]
-                for column, name in enumerate(self.target_names)
-            }
-        named = np.array(self.class_names, dtype=object)[found.numpy()]
-        named[~outputs.isfinite().all(dim=1).numpy()] = None
-        columns: dict[str, Any] = {PREDICTION_COLUMN: named}
-        shares = compute_probabilities(outputs, self.loss, self.task)
-        if shares is not None:
-            for column, name in enumerate(self.class_names):
-                columns[PROBABILITY_PREFIX + name] = shares[:, column].numpy()
+            numbers = self.target_scaling.undo(predictions).numpy()
+            names = [f"{PREDICTION_COLUMN} {name}" for name in self.target_names]
+            names = [PREDICTION_COLUMN] if numbers.shape[1] == 1 else names
+            return dict(zip(names, numbers.T, strict=True))
+        labels = np.array(self.class_names, dtype=object)[predictions.numpy()]
+        labels[~outputs.isfinite().all(dim=1).numpy()] = None
+        columns: dict[str, Any] = {PREDICTION_COLUMN: labels}
+        probabilities = compute_probabilities(outputs, self.loss, self.task)
+        if probabilities is not None:
+            for position, name in enumerate(self.class_names):
+                columns[PROBABILITY_PREFIX + name] = probabilities[:, position].numpy()
         return columns
 
-    def explanation(
-        self,
-        concept: Concept | str | None = None,
-        *,
-        row: Any = None,
-    ) -> Explanation:
-        """Tell of the run in words and its own numbers; see `brainnet.explain`.
+    def explain(self, concept: Concept | str | None = None, *, row: Any = None) -> Explanation:
+        """Explain the run in its own numbers; see `brainnet.explain`.
 
         Args:
-            concept: one of the eleven; a line of each where None.
-            row: a row of the run's data by its number, or a raw row: why it gets its answer.
+            concept: one of the eleven concepts; None summarizes all of them.
+            row: index of a row of the run's data, or a raw row, to explain its prediction.
 
         Raises:
             InputError: there is no such concept or row.
         """
-        return self.account().explanation(concept, row=row)
+        return self.build_explainer().explain(concept, row=row)
 
-    def account(self, consent: TargetAllowList | None = None) -> "RowExplainer":
-        """What the run has to say of itself: of each concept, and of why a row gets its answer.
+    def build_explainer(self, allow_list: TargetAllowList | None = None) -> "RowExplainer":
+        """Return an object that explains the run and the predictions of its rows.
 
         Args:
-            consent: which classes the run's data may name, beside the built-in ones; those of the
-                environment variable BRAINNET_ALLOW where None.
+            allow_list: further classes that the data of the run may name; None for those of the
+                environment variable BRAINNET_ALLOW.
         """
-        # Here, not above: a fifth of a second, and Lightning; whoever predicts asks for no reasons.
-        from brainnet.inference.explain_row import History, OwnRows, RowExplainer
+        # Imported here: Lightning takes two seconds, and `predict` does not need it.
+        from brainnet.inference.explain_row import RowExplainer, RunHistory, RunRows
 
-        question = describe_question(
-            self.task,
-            self.loss,
-            encoder=self.encoder,
-            outputs=self.target_names if self.task == "regression" else self.class_names,
-            scaling=self.scaling,
-            target_scaling=self.target_scaling,
+        history = RunHistory(self.run.folder, self.config, self.checkpoint)
+        return RowExplainer(self, RunRows(self, allow_list), history)
+
+    def build_prediction_task(self) -> PredictionTask:
+        """Return how to read inputs and outputs of the network, for explanations."""
+        names, categories = self.encoder.names, {}
+        if isinstance(self.encoder, TableEncoder):
+            embedded = [column for column in self.encoder.columns if column.is_embedded]
+            positions = sorted(self.encoder.embeddings)
+            categories = {p: c.values for p, c in zip(positions, embedded, strict=True)}
+        else:
+            # "row 3 column 5" is too long to stand next to a number.
+            pixels = (_PIXEL.sub(r"\1,\2", name) for name in names)
+            names = tuple(name if name[0].isalpha() else f"pixel {name}" for name in pixels)
+        is_regression = self.task == "regression"
+        outputs = self.target_names if is_regression else self.class_names
+        return PredictionTask(
+            task=self.task,
+            loss=self.loss,
+            names=SignalNames(names, outputs, categories),
+            decode=partial(decode_predictions, loss=self.loss, task=self.task),
+            probabilities=partial(compute_probabilities, loss=self.loss, task=self.task),
+            target_scaling=self.target_scaling if is_regression else None,
             image_shape=self.image_shape,
-        )
-        return RowExplainer(
-            network=self.network,
-            encoder=self.encoder,
-            scaling=self.scaling,
-            task=question,
-            own=OwnRows(self.config, self.learnt, self.scaling, self.target_scaling, consent),
-            history=History(self.run.folder, self.config, self.checkpoint),
+            baseline=self._describe_baseline(),
         )
 
+    def _describe_baseline(self) -> str:
+        """Return what a row of zeros after scaling stands for."""
+        if self.scaling.kind == "standard":
+            return "an average row"
+        if self.image_shape is not None:
+            return "an empty image"
+        return "a row of the smallest values" if self.scaling.kind == "minmax" else "a row of zeros"
 
-def find_dropped_rows(outputs: Tensor) -> int:
-    """How many rows a network has no finite answer to."""
+
+def count_missing_predictions(outputs: Tensor) -> int:
+    """Return the number of rows whose outputs are not finite."""
     return int((~outputs.isfinite().all(dim=1)).sum())
 
 
-def warn_dropped_rows(lost: int, rows: int) -> None:
-    """Tell of rows without an answer, if there are some."""
-    if lost:
+def warn_missing_predictions(missing: int, rows: int) -> None:
+    """Report rows without a prediction, if there are any."""
+    if missing:
         report_warning(
-            f"{lost:,} of {rows:,} rows have no answer: with their numbers those of the network "
-            "are no longer finite."
+            f"{missing:,} of {format_count(rows, 'row')} have no prediction: their inputs are so "
+            "large that the outputs of the network are not finite."
         )
 
 
@@ -331,19 +265,19 @@ def load(
     loss: nn.Module | None = None,
     checkpoint: Literal["best", "last"] = "best",
     device: torch.device | str = "cpu",
-    consent: TargetAllowList | None = None,
+    allow_list: TargetAllowList | None = None,
 ) -> TrainedModel:
-    """Load a trained network, ready to answer raw rows.
+    """Load a trained network, ready to predict raw rows.
 
     Args:
-        run: its folder, `latest`, or a checkpoint file.
-        network: where it is a class of your own: one as the run trained it. It is given the run's
-            weights.
-        loss: where it is a class of your own: one as the run was trained by.
+        run: its directory, `latest`, or a checkpoint file.
+        network: a network like the trained one, if it is a class of your own; it receives the
+            weights of the run.
+        loss: the loss of the run, if it is a class of your own.
         checkpoint: the best on the validation rows, or the last.
-        device: where the network computes; answers come back to the CPU.
-        consent: which classes beyond the built-in ones the run may name; those of the environment
-            variable BRAINNET_ALLOW where None.
+        device: on which the network computes; predictions are returned on the CPU.
+        allow_list: further classes that the run may name; None for those of the environment
+            variable BRAINNET_ALLOW.
 
     Raises:
         InputError: there is no such run, or it names a class that is not allowed.
@@ -357,133 +291,110 @@ def load(
         >>> trained.task
         'multiclass'
     """
-    found = run if isinstance(run, Run) else find_run(run)
+    run = run if isinstance(run, Run) else find_run(run)
     if checkpoint not in ("best", "last"):
         raise InputError(f"checkpoint must be best or last; got {checkpoint!r}.")
-    path = found.best if checkpoint == "best" else found.last
+    path = run.best if checkpoint == "best" else run.last
     stored = load_checkpoint(path)
-    config, state = _config(stored, path), _state(stored, path)
-    allow_list = consent or TargetAllowList(roots=read_allowed_roots())
-    scaling = Scaling.from_dict(state["scaling"])
-    encoder = _preparation(state, scaling)
-    judged = loss or _loss(config, state, allow_list)
-    shape = state.get("image_shape")
-    embedded = encoder.embeddings if _reads_codes(config, stored["state_dict"]) else {}
-    with torch.random.fork_rng(devices=[]):  # the random numbers of whoever loads stay as they are
-        made = network or _network(config, allow_list, len(scaling.shift), embedded, shape)
-    weights = [
-        value for key, value in stored["state_dict"].items() if key.startswith(NETWORK_PREFIX)
-    ]
-    numbers = next((value.dtype for value in weights if value.is_floating_point()), None)
-    made = made.to(numbers)  # as trained: float64 weights would lose bits
-    load_network(made, stored)
-    outputs = int(config["network"].get("outputs") or 0)
-    task = state.get("task") or _task(judged, outputs)
-    classes = () if task == "regression" else tuple(map(str, range(max(2, outputs))))
+    config, state = _read_config(stored, path), _read_data_state(stored, path)
+    allow_list = allow_list or TargetAllowList(roots=read_allowed_roots())
+    encoder, scaling = restore_encoder(state["encoder"]), Scaling.from_dict(state["scaling"])
+    loss = loss or _rebuild_loss(config, state["task"], allow_list)
+    # Building a network draws initial weights; the caller's random numbers must not change.
+    with torch.random.fork_rng(devices=[]):
+        network = network or _rebuild_network(config, stored, state, encoder, allow_list)
+    weights = (v for k, v in stored["state_dict"].items() if k.startswith(NETWORK_PREFIX))
+    # The dtype of training: converting float64 weights to float32 would lose digits.
+    network = network.to(next((w.dtype for w in weights if w.is_floating_point()), None))
+    load_network(network, stored)
+    shape = state["image_shape"]
     return TrainedModel(
-        run=found,
+        run=run,
         checkpoint=path,
         config=config,
-        network=made.to(device).eval(),
-        loss=judged.eval(),
-        task=task,
-        class_names=tuple(state.get("class_names", classes)),
-        target_names=tuple(state.get("target_names", ())),
+        network=network.to(device).eval(),
+        loss=loss.eval(),
+        task=state["task"],
+        class_names=tuple(state["class_names"]),
+        target_names=tuple(state["target_names"]),
         encoder=encoder,
         scaling=scaling,
         target_scaling=Scaling.from_dict(state["target_scaling"]),
-        image_shape=None if shape is None else cast(ImageShape, tuple(shape)),
-        learnt=state,
+        image_shape=shape and cast(ImageShape, tuple(shape)),
+        data_state=state,
     )
 
 
-def _reads_codes(config: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:
-    """Whether the network had vectors for codes; one that was handed over may have had none."""
-    own = (config.get("network") or {}).get("_target_") == f"{Network.__module__}.Network"
-    return not own or any(key.startswith(f"{NETWORK_PREFIX}embeddings.") for key in weights)
-
-
-def _config(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _read_config(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
     config: dict[str, Any] = stored[BRAINNET_KEY]["config"]
-    parts = {name: config.get(name) for name in ("network", "loss", "data", "activation")}
-    wrong = [name for name, part in parts.items() if not isinstance(part, Mapping | None)]
+    groups = {name: config.get(name) for name in ("network", "loss", "data", "activation")}
+    damaged = [name for name, group in groups.items() if not isinstance(group, Mapping | None)]
     if not isinstance(config.get("seed", 0), int):
-        wrong.append("seed")
-    if wrong:
+        damaged.append("seed")
+    if damaged:
         raise InputError(
-            f"the configuration in {path} is damaged: {wrong[0]} is {config[wrong[0]]!r}, which no "
-            "run has. Train the run anew, or take another checkpoint."
+            f"the configuration in {path} is damaged: {damaged[0]} is {config[damaged[0]]!r}. Use "
+            "another checkpoint, or train the run again."
         )
     return config
 
 
-def _state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _read_data_state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
     state = stored[BRAINNET_KEY].get(SCALING_KEY)
-    if not isinstance(state, dict) or not {"scaling", "target_scaling"} <= set(state):
+    required = {"scaling", "target_scaling", "encoder", "task", "class_names", "target_names"}
+    if not isinstance(state, dict) or not required | {"image_shape"} <= set(state):
         raise InputError(
-            f"{path} does not say how its data were scaled, and without that no row can be "
-            "answered. Train the run anew."
+            f"{path} does not contain the scaling and encoding of its data, without which no row "
+            "can be predicted. Train the run again with this version of brainnet."
         )
     return state
 
 
-def _preparation(state: Mapping[str, Any], scaling: Scaling) -> InputEncoder:
-    stored = state.get("encoder")
-    if stored is not None:
-        return restore_encoder(stored)
-    return TableEncoder.from_names([f"input_{column}" for column in range(len(scaling.shift))])
-
-
-def _task(loss: nn.Module, outputs: int) -> Task:
-    tasks = getattr(loss, "tasks", ("multiclass",))
-    if "regression" in tasks:
-        return "regression"
-    return "binary" if outputs in (1, 2) else "multiclass"
-
-
-def _loss(
-    config: Mapping[str, Any], state: Mapping[str, Any], allow_list: TargetAllowList
-) -> nn.Module:
+def _rebuild_loss(config: Mapping[str, Any], task: Task, allow_list: TargetAllowList) -> nn.Module:
     options = config.get("loss") or {}
     if options.get("_target_") is None:
-        return LOSSES[DEFAULT_LOSS[cast(Task, state["task"])]]()
-    _check_own("loss", options, allow_list)
+        return LOSSES[DEFAULT_LOSS[task]]()
+    _check_allowed("loss", options, allow_list)
     loss: nn.Module = instantiate(options, "loss", allow_list)
     return loss
 
 
-def _network(
+def _rebuild_network(
     config: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    state: Mapping[str, Any],
+    encoder: InputEncoder,
     allow_list: TargetAllowList,
-    inputs: int,
-    embedded: Mapping[int, int],
-    image_shape: Sequence[int] | None,
 ) -> nn.Module:
     options = config.get("network") or {}
-    _check_own("network", options, allow_list)
+    _check_allowed("network", options, allow_list)
     if "outputs" not in options:
         raise InputError(
-            f"the network of this run ({options.get('_target_')}) was handed over in Python, and "
-            "its configuration does not say how to make it again. Hand over one like it: "
+            f"the network of this run ({options.get('_target_')}) was passed in Python, and its "
+            "configuration does not say how to build it again. Pass one like it: "
             "brainnet.load(RUN, network=...)."
         )
+    # A Network passed to `fit` may have been built without embeddings for the category codes.
+    is_custom = options.get("_target_") != f"{Network.__module__}.Network"
+    prefix = f"{NETWORK_PREFIX}embeddings."
+    has_embeddings = is_custom or any(key.startswith(prefix) for key in stored["state_dict"])
     return build_network(
         config,
         allow_list,
-        inputs=inputs,
+        inputs=len(state["scaling"]["shift"]),
         outputs=options["outputs"],
-        embeddings=embedded,
-        image_shape=image_shape,
+        embeddings=encoder.embeddings if has_embeddings else {},
+        image_shape=state["image_shape"],
     )
 
 
-def _check_own(part: str, options: Mapping[str, Any], consent: TargetAllowList) -> None:
-    """Raise an InputError that says how to hand over a class of the user's, unless allowed."""
+def _check_allowed(part: str, options: Mapping[str, Any], allow_list: TargetAllowList) -> None:
+    """Raise an InputError that says how to pass a class of the user, unless it is allowed."""
     target = str(options.get("_target_"))
-    if target not in consent.typed and not is_under(target, ALLOWED_ROOTS + consent.roots):
+    if target not in allow_list.typed and not is_under(target, ALLOWED_ROOTS + allow_list.roots):
         raise InputError(
-            f"the {part} of this run is a class of its own, {target}. If you trust it, hand one "
-            f"over in Python, brainnet.load(RUN, {part}=...), or allow its module: "
+            f"the {part} of this run is a class of its own, {target}. If you trust it, pass one "
+            f"in Python, brainnet.load(RUN, {part}=...), or allow its module: "
             f"BRAINNET_ALLOW={target.rpartition('.')[0]} (on the command line also "
             f"{part}._target_={target})."
         )

@@ -626,12 +626,12 @@ def test_exported_network_treats_such_a_category_as_unknown(tmp_path, others):
     trained = load(fit(network, data, epochs=1, folder=tmp_path / "run", progress=False).folder)
     rows = pd.DataFrame({"size": [0.0, 0.5], "word": ["rare", "w0"]})
     never = rows.replace({"word": {"rare": "no such word"}})
-    assert torch.equal(trained.outputs(rows), trained.outputs(never))
+    assert torch.equal(trained.compute_outputs(rows), trained.compute_outputs(never))
     export(trained, "onnx", tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
     feed = {"size": rows["size"].to_numpy("float32"), "word": rows["word"].to_numpy(object)}
     shares = session.run(None, feed)[2]
-    np.testing.assert_allclose(shares, trained.probabilities(rows).numpy(), atol=1e-5)
+    np.testing.assert_allclose(shares, trained.compute_probabilities(rows).numpy(), atol=1e-5)
     export(trained, "json", tmp_path / "net.json")
     told = json.loads((tmp_path / "net.json").read_text())
     words = next(each["values"] for each in told["inputs"] if each["name"] == "word")

@@ -185,7 +185,7 @@ def test_half_precision_becomes_float32_and_double_stays(trained: Make, numbers:
         _, _, shares = session.run(None, {"rows": numbers(50)})
         assert shares.dtype == np.float32
         near = 1e-6 if kind == torch.float64 else 2e-2
-        np.testing.assert_allclose(shares, run.probabilities(numbers(50)).float(), atol=near)
+        np.testing.assert_allclose(shares, run.compute_probabilities(numbers(50)).float(), atol=near)
         weights = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 2}
         wanted = onnx.TensorProto.DOUBLE if kind == torch.float64 else onnx.TensorProto.FLOAT
         assert weights == {wanted}

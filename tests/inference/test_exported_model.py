@@ -126,12 +126,12 @@ def test_exported_networks_treat_categories_without_training_rows_as_unknown(
     trained = load(fit(network, data, epochs=1, folder=tmp_path / "run", progress=False).folder)
     rows = pd.DataFrame({"size": [0.0, 0.5], "word": ["rare", "w0"]})
     unknown = rows.replace({"word": {"rare": "no such word"}})
-    assert torch.equal(trained.outputs(rows), trained.outputs(unknown))
+    assert torch.equal(trained.compute_outputs(rows), trained.compute_outputs(unknown))
     export(trained, "onnx", tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
     feed = {"size": rows["size"].to_numpy("float32"), "word": rows["word"].to_numpy(object)}
     shares = session.run(None, feed)[2]
-    np.testing.assert_allclose(shares, trained.probabilities(rows).numpy(), atol=1e-5)
+    np.testing.assert_allclose(shares, trained.compute_probabilities(rows).numpy(), atol=1e-5)
     export(trained, "json", tmp_path / "net.json")
     inputs = json.loads((tmp_path / "net.json").read_text())["inputs"]
     words = next(column["values"] for column in inputs if column["name"] == "word")
