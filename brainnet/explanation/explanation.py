@@ -12,11 +12,7 @@ from brainnet.explanation.formatting import draw_bar, format_number
 from brainnet.explanation.worked_example import STORY, describe_concept
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from brainnet.structure.forward_pass import ForwardPass, LayerPass
     from brainnet.structure.layer import Layer
-    from brainnet.structure.network import Network
     from brainnet.structure.neuron import Neuron
 
 _WIDTH = 80
@@ -201,14 +197,11 @@ def _describe_object(thing: object, concept: Concept) -> tuple[str, Iterable[str
     if concept is concepts.NEURONS:
         neuron = cast("Neuron", thing)
         return f"neuron {neuron.index}", _describe_neuron(neuron)
-    if concept is concepts.LAYERS and hasattr(thing, "layers"):
-        return "network", _describe_network(cast("Network", thing))
     if concept is concepts.LAYERS:
-        layer = cast("Layer", thing)
-        return layer.name, _describe_layer(layer)
-    if concept is concepts.FORWARD_PASS:
-        return concept.name, _describe_forward_pass(cast("ForwardPass", thing))
-    return type(thing).__name__, [f"  {line}" for line in str(thing).splitlines()]
+        title = "network" if hasattr(thing, "layers") else cast("Layer", thing).name
+    else:
+        title = concept.name if concept is concepts.FORWARD_PASS else type(thing).__name__
+    return title, [f"  {line}" for line in str(thing).splitlines()]
 
 
 def _describe_neuron(neuron: "Neuron") -> Iterator[str]:
@@ -217,116 +210,14 @@ def _describe_neuron(neuron: "Neuron") -> Iterator[str]:
     # All weights may be zero.
     largest = abs(weights[strongest[0]].item()) or 1.0
     selection = f"; the {_MAX_INPUTS} strongest" if len(weights) > _MAX_INPUTS else ""
-    yield f"It has {_count(len(weights), 'input')}{selection}:"
+    yield f"It has {len(weights):,} input{'' if len(weights) == 1 else 's'}{selection}:"
     for i in strongest:
         weight = weights[i].item()
         bar = draw_bar(abs(weight) / largest)
         yield f"  input {i:<5} weight {format_number(weight, 3):>7}  {bar}"
-    bias_text = "none" if bias is None else _describe_bias(bias.item())
+    bias_text = "none"
+    if bias is not None:
+        effect = "jumpy" if bias > 0 else "calm" if bias < 0 else "neutral"
+        bias_text = f"{format_number(bias.item(), 3)}, {effect}"
     output = neuron(weights.new_zeros(1, len(weights))).item()
     yield f"Its bias: {bias_text}. If all inputs are 0, its output is {format_number(output, 3)}."
-
-
-def _describe_bias(bias: float) -> str:
-    effect = "jumpy" if bias > 0 else "calm" if bias < 0 else "neutral"
-    return f"{format_number(bias, 3)}, {effect}"
-
-
-def _describe_layer(layer: "Layer") -> Iterator[str]:
-    weights = layer.weights.value.detach()
-    yield (
-        f"It has {_count(layer.inputs, 'input')}, {_count(layer.neurons, 'neuron')} and "
-        f"{_count_parameters(layer)}."
-    )
-    neuron, source = divmod(int(weights.abs().argmax()), layer.inputs)
-    strongest = format_number(weights[neuron, source].item(), 3)
-    yield f"  strongest connection  input {source} → neuron {neuron}, weight {strongest}"
-    if layer.bias is None:
-        yield "  no biases"
-        return
-    biases = layer.bias.value.detach()
-    for title, index in (("highest bias", biases.argmax()), ("lowest bias", biases.argmin())):
-        yield f"  {title:20}  neuron {int(index)}, {_describe_bias(biases[index].item())}"
-
-
-def _describe_network(network: "Network") -> Iterator[str]:
-    sizes = " → ".join(map(str, network.sizes))
-    yield f"From the inputs to the outputs {sizes}, with {_count_parameters(network)}:"
-    for embedding in network.embeddings or ():
-        yield (
-            f"  {embedding.name:10} {_count(embedding.codes, 'code')} → "
-            f"{_count(embedding.neurons, 'output')}, {_count_parameters(embedding)}"
-        )
-    for layer in cast("list[Layer]", network.layers):
-        yield (
-            f"  {layer.name:10} {_count(layer.inputs, 'input')} → "
-            f"{_count(layer.neurons, 'neuron')}, {_count_parameters(layer)}"
-        )
-
-
-def _describe_forward_pass(forward_pass: "ForwardPass") -> Iterator[str]:
-    """Describe the outputs of each layer for the first row."""
-    rows = len(forward_pass.inputs) if forward_pass.inputs.ndim > 1 else 1
-    if rows == 0:
-        yield "The batch is empty."
-        return
-    if rows > 1:
-        yield f"The first of {rows} rows:"
-    for layer in forward_pass.layers:
-        yield from _describe_layer_pass(layer)
-    output = _get_first_row(forward_pass.output)
-    largest = int(output.argmax())
-    yield (
-        f"The output has {_count(len(output), 'number')}; the largest is number {largest}, "
-        f"{format_number(output[largest].item(), 3)}."
-    )
-
-
-def _describe_layer_pass(layer: "LayerPass") -> Iterator[str]:
-    output = _get_first_row(layer.output)
-    counts = ""
-    # An output layer without activation has no silent neurons.
-    if layer.output is not layer.pre_activation:
-        silent = int((output == 0).sum())
-        counts = f": {silent} silent, {len(output) - silent} active"
-        if getattr(layer.info.activation, "concept", None) is concepts.ACTIVATION_FUNCTION:
-            firing = int((output == 1).sum())
-            ramp = int(((output > 0) & (output < 1)).sum())
-            counts = f": {silent} silent, {ramp} on the ramp, {firing} fully firing"
-    yield f"  {layer.name}, {_count(len(output), 'neuron')}{counts}"
-    largest = int(output.argmax())
-    yield f"    largest output: neuron {largest}, {format_number(output[largest].item(), 3)}"
-    # Embeddings compute no sums, and a neuron of a convolution computes several.
-    is_embedding = getattr(layer.info.module, "concept", None) is concepts.WEIGHTS
-    is_dense = layer.info.weights.ndim == 2 and layer.inputs.ndim <= 2
-    if is_dense and not is_embedding:
-        yield f"      its sum: {_format_sum(layer, largest)}"
-
-
-def _format_sum(layer: "LayerPass", neuron: int) -> str:
-    """Format a weighted sum: its two largest products, all others together, and the bias."""
-    weights, bias = layer.info.weights.detach(), layer.info.bias
-    products = weights[neuron] * _get_first_row(layer.inputs)
-    largest = products.abs().argsort(descending=True, stable=True)[:2].tolist()
-    total = _get_first_row(layer.pre_activation)[neuron].item()
-    bias_value = 0.0 if bias is None else bias[neuron].item()
-    # By difference, so that the terms add up to the shown total.
-    others = total - bias_value - sum(products[i].item() for i in largest)
-    terms = [f"{format_number(products[i].item(), 2)} (input {i})" for i in largest]
-    terms += [f"{format_number(others, 2)} (others)"] if len(products) > len(largest) else []
-    terms += [] if bias is None else [f"{format_number(bias_value, 2)} (bias)"]
-    return f"{' + '.join(terms)} = {format_number(total, 2)}".replace("+ -", "- ")
-
-
-def _get_first_row(values: "Tensor") -> "Tensor":
-    # A batch may have one row without a batch dimension, or rows of several dimensions.
-    values = values.detach()
-    return values if values.ndim == 1 else values[0].flatten()
-
-
-def _count_parameters(module: "nn.Module") -> str:
-    return _count(sum(parameter.numel() for parameter in module.parameters()), "parameter")
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

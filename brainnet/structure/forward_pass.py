@@ -106,8 +106,7 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
     model = unwrap_compiled(model)
     passes: list[LayerPass] = []
     with ExitStack() as stack:
-        stack.enter_context(_disable_inplace(model))
-        stack.enter_context(_disable_compilation(model))
+        stack.enter_context(_run_uncompiled(model))
         # Layers first: PyTorch calls hooks in the order of registration.
         for layer in find_layers(model):
             _record(layer, passes, stack)
@@ -166,29 +165,26 @@ def _create_follower(
 
 
 @contextmanager
-def _disable_inplace(model: nn.Module) -> Iterator[None]:
-    """Keep modules such as `nn.ReLU(inplace=True)` from overwriting pre-activations."""
-    modules = [module for module in model.modules() if getattr(module, "inplace", False)]
-    for module in modules:
-        module.inplace = False  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.inplace = True  # type: ignore[assignment]
+def _run_uncompiled(model: nn.Module) -> Iterator[None]:
+    """Run the modules without compiled code, and without overwriting their inputs.
 
-
-@contextmanager
-def _disable_compilation(model: nn.Module) -> Iterator[None]:
-    """Run modules without their compiled code, which does not call newly registered hooks."""
-    compiled = [(module, module._compiled_call_impl) for module in model.modules()]
-    for module, _ in compiled:
+    Compiled code does not call new hooks; `nn.ReLU(inplace=True)` would overwrite pre-activations.
+    """
+    settings = [
+        (module, module._compiled_call_impl, getattr(module, "inplace", None))
+        for module in model.modules()
+    ]
+    for module, _, inplace in settings:
         module._compiled_call_impl = None
+        if inplace:
+            module.inplace = False  # type: ignore[assignment]
     try:
         yield
     finally:
-        for module, call in compiled:
-            module._compiled_call_impl = call
+        for module, compiled, inplace in settings:
+            module._compiled_call_impl = compiled
+            if inplace:
+                module.inplace = inplace
 
 
 def _format_row(values: Tensor) -> str:

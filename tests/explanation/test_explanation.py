@@ -13,7 +13,6 @@ from brainnet.explanation.explanation import IN_SHORT, explain, wrap_text
 from brainnet.explanation.worked_example import describe_concept
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import CrossEntropy
-from brainnet.structure.forward_pass import trace
 from brainnet.structure.layer import Layer
 from brainnet.structure.network import Network
 from brainnet.structure.neuron import Neuron
@@ -106,61 +105,18 @@ def test_neuron_without_bias_and_with_unusual_weights():
     assert "weight not finite" in describe(neuron)
 
 
-def test_layer():
-    layer = small_network().layers[0]
-    assert explain(layer).title == "hidden_1"
-    assert describe(layer).splitlines() == [
-        "It has 3 inputs, 2 neurons and 8 parameters.",
-        "  strongest connection  input 0 → neuron 1, weight 2.000",
-        "  highest bias          neuron 0, 0.100, jumpy",
-        "  lowest bias           neuron 1, -0.500, calm",
-    ]
-    assert "no biases" in describe(Layer(3, 1, bias=False))
-
-
-def test_network():
-    assert describe(small_network()).splitlines() == [
-        "From the inputs to the outputs 3 → 2 → 2, with 14 parameters:",
-        "  hidden_1   3 inputs → 2 neurons, 8 parameters",
-        "  output     2 inputs → 2 neurons, 6 parameters",
-    ]
-
-
-def test_network_with_embeddings():
-    lines = describe(Network([3, 2, 2], embeddings={1: 12})).splitlines()
-    assert lines[0].endswith("with 96 parameters:")
-    assert lines[1:3] == [
-        "  embedding_1 12 codes → 6 outputs, 72 parameters",
-        "  hidden_1   8 inputs → 2 neurons, 18 parameters",
-    ]
-
-
-def test_forward_pass():
+def test_network_layer_and_forward_pass_show_their_print_out():
     network = small_network()
-    forward_pass = network.trace(torch.tensor([[0.4, 0.8, 1.0], [0.0, 0.0, 0.0]]))
-    assert describe(forward_pass).splitlines() == [
-        "The first of 2 rows:",
-        "  hidden_1, 2 neurons: 0 silent, 1 on the ramp, 1 fully firing",
-        "    largest output: neuron 1, 1.000",
-        "      its sum: 1.00 (input 2) + 0.80 (input 0) + 0.00 (others) - 0.50 (bias) = 1.30",
-        "  output, 2 neurons",
-        "    largest output: neuron 1, 0.750",
-        "      its sum: 0.50 (input 1) + 0.00 (input 0) + 0.25 (bias) = 0.75",
-        "The output has 2 numbers; the largest is number 1, 0.750.",
-    ]
-
-
-@pytest.mark.parametrize("shape", [(1, 3), (3,), (0, 3), (2, 5, 3)])
-def test_forward_pass_of_any_batch_shape(shape):
-    forward_pass = small_network().trace(torch.rand(shape))
-    assert explain(forward_pass).lines
-
-
-def test_forward_pass_of_another_model():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
-    text = describe(trace(model, torch.rand(2, 1, 4, 4)))
-    assert "  0, 8 neurons: " in text
-    assert "The output has 3 numbers" in text
+    forward_pass = network.trace(torch.rand(1, 3))
+    for thing, title in (
+        (network, "network"),
+        (network.layers[0], "hidden_1"),
+        (forward_pass, "forward pass"),
+    ):
+        explanation = explain(thing)
+        assert explanation.title == title
+        assert explanation.text == (thing.concept.definition,)
+        assert explanation.lines == tuple(f"  {line}" for line in str(thing).splitlines())
 
 
 def test_other_objects_show_their_print_out():
