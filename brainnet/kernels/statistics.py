@@ -11,6 +11,7 @@ from torch import Tensor
 from brainnet.errors import InputError
 from brainnet.kernels import dispatch, statistics_reference, triton_statistics
 from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
+from brainnet.kernels.statistics_reference import create_table
 
 STATISTICS_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -84,39 +85,13 @@ def compute_statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None)
         device, tensors = torch.device("cpu"), [tensor.detach().cpu() for tensor in tensors]
     if into is not None:
         _check_table(into, len(tensors), device)
-    kernel = _find_kernel(device) if _have_memory(tensors) else None
+    kernel = _find_kernel(tensors, device) if _have_memory(tensors) else None
     if kernel is None:
         table = statistics_reference.compute_table(tensors, device)
         return table if into is None else statistics_reference.add_table(into, table)
     table = create_table(len(tensors), device=device) if into is None else into
     kernel(tensors, table)
     return table
-
-
-def create_table(rows: int, *, device: torch.device | str | None = None) -> Tensor:
-    """Create a table of empty rows, to which statistics can be added."""
-    return statistics_reference.create_rows(rows, torch.device("cpu" if device is None else device))
-
-
-def merge_tables(*tables: Tensor) -> Tensor:
-    """Add tables row by row, for example those of several processes or of parts of a data set.
-
-    Raises:
-        InputError: there is no table, or their sizes or devices differ.
-
-    Example:
-        >>> halves = [compute_statistics([half]) for half in torch.arange(8.0).split(4)]
-        >>> torch.equal(merge_tables(*halves), compute_statistics([torch.arange(8.0)]))
-        True
-    """
-    if not tables:
-        raise InputError("merge_tables needs at least one table; got none. Use create_table(rows).")
-    for table in tables:
-        _check_table(table, len(tables[0]), tables[0].device)
-    merged = tables[0].clone()
-    for table in tables[1:]:
-        statistics_reference.add_table(merged, table)
-    return merged
 
 
 def read_statistics(table: Tensor) -> list[TensorStatistics]:
@@ -133,14 +108,17 @@ def read_statistics(table: Tensor) -> list[TensorStatistics]:
     ]
 
 
-def _find_kernel(device: torch.device) -> Callable[[Sequence[Tensor], Tensor], None] | None:
-    """Return the kernel for a device, or None where the reference computes."""
+def _find_kernel(
+    tensors: Sequence[Tensor], device: torch.device
+) -> Callable[[Sequence[Tensor], Tensor], None] | None:
+    """Return the kernel for the tensors, or None where the reference computes."""
     if device.type == "cpu" and dispatch.find_cpu_kernel() is not None:
         # Both CPU kernels are in one library.
         kernel: Callable[[Sequence[Tensor], Tensor], None]
         kernel = torch.ops.brainnet.statistics_cpu.default
         return kernel
-    if device.type == "cuda" and dispatch.has_triton():
+    is_double = any(tensor.dtype == torch.float64 for tensor in tensors)
+    if device.type == "cuda" and dispatch.has_triton() and not is_double:
         return triton_statistics.add_statistics
     return None
 

@@ -17,11 +17,11 @@ _SUM_SIZE = 16384
 def compute_table(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
     """Compute one row of statistics per tensor; the tensors must be on `device`."""
     rows = [_compute_row(tensor) for tensor in tensors]
-    return torch.stack(rows) if rows else create_rows(0, device)
+    return torch.stack(rows) if rows else create_table(0, device=device)
 
 
-def create_rows(rows: int, device: torch.device) -> Tensor:
-    """Create rows for no elements, which change nothing that they are added to."""
+def create_table(rows: int, *, device: torch.device | str | None = None) -> Tensor:
+    """Create a table of rows for no elements, to which statistics can be added."""
     table = torch.zeros(rows, LAYOUT.width, dtype=torch.int64, device=device)
     floats = table.view(torch.float64)
     floats[:, LAYOUT.minimum] = torch.inf
@@ -48,7 +48,7 @@ def _compute_row(tensor: Tensor) -> Tensor:
     if values.dtype.itemsize < torch.float32.itemsize:
         values = values.float()
     if values.numel() == 0:
-        return create_rows(1, values.device)[0]
+        return create_table(1, device=values.device)[0]
     counts = _count_bins(values)
     sizes = torch.stack([counts.sum(), counts[-1]])
     # On other devices, reading the count would be a synchronization.

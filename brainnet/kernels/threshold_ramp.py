@@ -120,7 +120,9 @@ def threshold_ramp(
     if has_memory and input.is_cpu and (kernel := dispatch.find_cpu_kernel()) is not None:
         return _call_native(kernel, input, threshold, width, leak, dim, reuse_input, counters)
     low, wide = _check_arguments(input, threshold, width, leak, dim)
-    if has_memory and input.is_cuda and dispatch.has_triton():
+    # The Triton kernels have no float64, in which few networks are trained on a GPU.
+    is_double = input.dtype == torch.float64
+    if has_memory and input.is_cuda and not is_double and dispatch.has_triton():
         if counters is not None:
             check_counters(input, dim, counters)
         options = TritonOptions(dim, reuse_input, counters)

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from brainnet.kernels import reference
 from brainnet.kernels.reference import RampParameter
 
 # Triton is not installed on every machine, and without a GPU nothing here is called.
@@ -46,34 +45,35 @@ _jit = triton.jit if triton else lambda kernel: kernel
 
 
 @_jit
-def _load_parameter(pointer, neuron, known, implied, MODE: tl.constexpr):
-    if MODE == 2:
-        parameter = tl.load(pointer + neuron, mask=known, other=1.0)
-    elif MODE == 1:
-        parameter = tl.load(pointer)
-    else:
-        parameter = implied
-    return parameter
-
-
-@_jit
-def _widen(x):
-    return x if x.dtype == tl.float64 else x.to(tl.float32)
-
-
-@_jit
 def _clamp(x, low: tl.constexpr, high: tl.constexpr):
     x = tl.maximum(x, low, propagate_nan=tl.PropagateNan.ALL)
     return tl.minimum(x, high, propagate_nan=tl.PropagateNan.ALL)
 
 
 @_jit
-def _invert(width, MODE: tl.constexpr):
-    inverse = width
-    if MODE > 0:
-        # Rounded to nearest, unlike the division operator for float32.
-        inverse = tl.div_rn(1.0, width) if width.dtype == tl.float32 else 1.0 / width
-    return inverse
+def _find_columns(period, COLUMNS: tl.constexpr):
+    """The columns and the part of this program, and the number of parts."""
+    blocks = (period - 1) // COLUMNS + 1
+    program = tl.program_id(0)
+    start = (program % blocks).to(period.dtype) * COLUMNS
+    return start, start + tl.arange(0, COLUMNS), program // blocks, tl.num_programs(0) // blocks
+
+
+@_jit
+def _find_neurons(column, neurons, inner, FOLDED: tl.constexpr):
+    neuron = column // inner
+    return neuron % neurons if FOLDED else neuron
+
+
+@_jit
+def _load_parameter(pointer, neuron, known, MODE: tl.constexpr):
+    if MODE == 2:
+        parameter = tl.load(pointer + neuron, mask=known, other=1.0)
+    elif MODE == 1:
+        parameter = tl.load(pointer)
+    else:
+        parameter = 1.0
+    return parameter
 
 
 @_jit
@@ -86,23 +86,6 @@ def _ramp(x, t, minus_w, inverse, LOW: tl.constexpr, WIDE: tl.constexpr):
         quotient = _clamp(z * inverse, -1.0, 2.0)
         z = tl.fma(tl.fma(quotient, minus_w, z), inverse, quotient)
     return _clamp(z, 0.0, 1.0)
-
-
-@_jit
-def _find_block(period, COLUMNS: tl.constexpr):
-    """The first column and the part of this program, and the number of parts."""
-    blocks = (period - 1) // COLUMNS + 1
-    program = tl.program_id(0)
-    start = (program % blocks).to(period.dtype) * COLUMNS
-    return start, program // blocks, tl.num_programs(0) // blocks
-
-
-@_jit
-def _find_neurons(column, neurons, inner, FOLDED: tl.constexpr):
-    neuron = column // inner
-    if FOLDED:
-        neuron = neuron % neurons
-    return neuron
 
 
 @_jit
@@ -119,11 +102,11 @@ def _forward_line(
     x, y, column, mask, t, minus_w, inverse, packed, total, squares,
     LOW: tl.constexpr, WIDE: tl.constexpr, COUNT: tl.constexpr, TAIL: tl.constexpr,
 ):  # fmt: skip
-    value = _widen(tl.load(x + column, mask=mask))
+    value = tl.load(x + column, mask=mask).to(tl.float32)
     rounded = _ramp(value, t, minus_w, inverse, LOW, WIDE).to(y.dtype.element_ty)
     tl.store(y + column, rounded, mask=mask)
     if COUNT:
-        out = rounded.to(value.dtype)
+        out = rounded.to(tl.float32)
         is_finite = tl.abs(value) < float("inf")
         # Silent, firing and not finite in 10 bits each, which takes one addition.
         kind = tl.where(out == 1.0, 1 << 10, tl.where(out == 0.0, 1, 0))
@@ -148,15 +131,13 @@ def _forward_kernel(
 
     `rest` is the number of elements after the last whole line.
     """
-    start, part, parts = _find_block(period, COLUMNS)
-    column = start + tl.arange(0, COLUMNS)
+    start, column, part, parts = _find_columns(period, COLUMNS)
     known = column < period
     neuron = _find_neurons(column, neurons, inner, FOLDED)
-    t = _load_parameter(low, neuron, known, 0.0, LOW)
-    w = _load_parameter(wide, neuron, known, 1.0, WIDE)
-    inverse = _invert(w, WIDE)
+    t = _load_parameter(low, neuron, known, LOW)
+    w = _load_parameter(wide, neuron, known, WIDE)
+    inverse = tl.div_rn(1.0, w) if WIDE > 0 else 1.0
     minus_w = -w
-    real: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     packed = tl.zeros([COLUMNS], tl.int32)
     total = tl.zeros([COLUMNS], tl.float64)
     squares = tl.zeros([COLUMNS], tl.float64)
@@ -164,8 +145,8 @@ def _forward_kernel(
     stop = tl.minimum(line + share, lines)
     # Not a range, because Triton's interpreter makes none from tensors (NumPy 2.4).
     while line + LINES <= stop:
-        part_total = tl.zeros([COLUMNS], real)
-        part_squares = tl.zeros([COLUMNS], real)
+        part_total = tl.zeros([COLUMNS], tl.float32)
+        part_squares = tl.zeros([COLUMNS], tl.float32)
         for k in tl.static_range(LINES):
             offset = (line + k) * period
             packed, part_total, part_squares = _forward_line(
@@ -180,7 +161,7 @@ def _forward_kernel(
     while line < stop:
         offset = line * period
         inside = column < tl.where(line < lines, period, rest)
-        zeros = tl.zeros([COLUMNS], real)
+        zeros = tl.zeros([COLUMNS], tl.float32)
         packed, part_total, part_squares = _forward_line(
             x + offset, y + offset, column, inside, t, minus_w, inverse,
             packed, zeros, zeros, LOW, WIDE, COUNT, True,
@@ -207,9 +188,9 @@ def _backward_line(
     WIDE: tl.constexpr, LEAK: tl.constexpr, ONE_GRAD: tl.constexpr,
     SUM_LOW: tl.constexpr, SUM_WIDE: tl.constexpr, TAIL: tl.constexpr,
 ):  # fmt: skip
-    out = _widen(tl.load(y + column, mask=mask))
+    out = tl.load(y + column, mask=mask).to(tl.float32)
     if not ONE_GRAD:
-        grad = _widen(tl.load(g + column, mask=mask))
+        grad = tl.load(g + column, mask=mask).to(tl.float32)
     inside = grad
     if WIDE > 0:
         quotient = grad * inverse
@@ -230,33 +211,30 @@ def _backward_line(
 
 @_jit
 def _backward_kernel(
-    g, y, d, wide, leak, sums, period, lines, rest, share, neurons, inner,
+    g, y, d, wide, sums, period, lines, rest, share, neurons, inner,
     WIDE: tl.constexpr, LEAK: tl.constexpr, ONE_GRAD: tl.constexpr,
     SUM_LOW: tl.constexpr, SUM_WIDE: tl.constexpr, FOLDED: tl.constexpr,
-    GROUP: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
+    GROUP: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr, leak,
 ):  # fmt: skip
     """Compute the gradient of the input and partial sums for those of threshold and width."""
-    start, part, parts = _find_block(period, COLUMNS)
-    column = start + tl.arange(0, COLUMNS)
+    start, column, part, parts = _find_columns(period, COLUMNS)
     known = column < period
     neuron = _find_neurons(column, neurons, inner, FOLDED)
-    w = _load_parameter(wide, neuron, known, 1.0, WIDE)
-    inverse = _invert(w, WIDE)
+    w = _load_parameter(wide, neuron, known, WIDE)
+    inverse = tl.div_rn(1.0, w) if WIDE > 0 else 1.0
     minus_w = -w
-    slope = tl.load(leak) if LEAK else 0.0
-    grad = _widen(tl.load(g)) if ONE_GRAD else 0.0
-    real: tl.constexpr = tl.float64 if y.dtype.element_ty == tl.float64 else tl.float32
+    grad = tl.load(g).to(tl.float32) if ONE_GRAD else 0.0
     d_low = tl.zeros([COLUMNS], tl.float64)
     d_wide = tl.zeros([COLUMNS], tl.float64)
     line = part.to(tl.int64) * share
     stop = tl.minimum(line + share, lines)
     while line + LINES <= stop:
-        part_low = tl.zeros([COLUMNS], real)
-        part_wide = tl.zeros([COLUMNS], real)
+        part_low = tl.zeros([COLUMNS], tl.float32)
+        part_wide = tl.zeros([COLUMNS], tl.float32)
         for k in tl.static_range(LINES):
             offset = (line + k) * period
             part_low, part_wide = _backward_line(
-                g + offset, y + offset, d + offset, column, known, minus_w, inverse, grad, slope,
+                g + offset, y + offset, d + offset, column, known, minus_w, inverse, grad, leak,
                 part_low, part_wide, WIDE, LEAK, ONE_GRAD, SUM_LOW, SUM_WIDE, False,
             )  # fmt: skip
         d_low += part_low
@@ -266,9 +244,9 @@ def _backward_kernel(
     while line < stop:
         offset = line * period
         inside = column < tl.where(line < lines, period, rest)
-        zeros = tl.zeros([COLUMNS], real)
+        zeros = tl.zeros([COLUMNS], tl.float32)
         part_low, part_wide = _backward_line(
-            g + offset, y + offset, d + offset, column, inside, minus_w, inverse, grad, slope,
+            g + offset, y + offset, d + offset, column, inside, minus_w, inverse, grad, leak,
             zeros, zeros, WIDE, LEAK, ONE_GRAD, SUM_LOW, SUM_WIDE, True,
         )  # fmt: skip
         d_low += part_low
@@ -306,6 +284,11 @@ class _Plan(NamedTuple):
         """Number of programs; those of the same lines follow each other."""
         return (-(-self.period // self.columns) * self.parts,)
 
+    def create_parts(self, kinds: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Create memory for sums of each group of columns in each part."""
+        cells = -(-self.period // self.group)
+        return torch.empty(self.parts, kinds, cells, dtype=dtype, device=device)
+
     def sum_parts(self, partial: Tensor, dtype: torch.dtype) -> Tensor:
         """Reduce (parts, kinds, cells) to (kinds, neurons)."""
         kinds = partial.sum(0, dtype=dtype)
@@ -314,31 +297,28 @@ class _Plan(NamedTuple):
         return kinds.view(len(kinds), -1, self.neurons, self.inner // self.group).sum((1, 3))
 
 
-def _make_plan(total: int, neurons: int, inner: int, dtype: torch.dtype, *, sums: bool) -> _Plan:
+def _make_plan(total: int, neurons: int, inner: int, *, sums: bool) -> _Plan:
     """Choose lines of about `_PERIOD` elements that hold every neuron equally often.
 
     Args:
         total: number of elements, as many as (outer, neurons, inner).
         neurons: number of neurons; 1 if no parameter or counter depends on them.
         inner: number of adjacent elements of one neuron.
-        dtype: of the elements.
         sums: whether programs leave sums, of which there should be few.
     """
     if neurons == 1:
         inner = 1
-    # 16 bytes for each thread of four warps.
-    columns = _COLUMNS if dtype.itemsize < 8 else _COLUMNS // 4
     # Aligned, because Triton loads 128 bits only where it can prove that.
     step = math.lcm(neurons * inner, 16)
     period = step * max(1, min(total, _PERIOD) // step)
     lines, rest = divmod(total, period)
     # A program repays its start with many lines; without sums, more programs balance the load.
     programs = _PROGRAMS if sums else 4 * _PROGRAMS
-    share = -(-lines * -(-period // columns) // (programs * _LINES)) * _LINES
+    share = -(-lines * -(-period // _COLUMNS) // (programs * _LINES)) * _LINES
     share = min(max(share, 4 * _LINES if sums else _LINES), _MAX_SHARE)
-    group = columns if neurons == 1 else math.gcd(inner, columns)
+    group = _COLUMNS if neurons == 1 else math.gcd(inner, _COLUMNS)
     folded = period > neurons * inner
-    return _Plan(period, lines, rest, share, neurons, inner, folded, group, _LINES, columns)
+    return _Plan(period, lines, rest, share, neurons, inner, folded, group, _LINES, _COLUMNS)
 
 
 def _find_layout(dense: Tensor, dim: int, *, per_neuron: bool) -> tuple[int, int]:
@@ -354,17 +334,11 @@ def _prepare_parameter(
 ) -> tuple[Tensor, int]:
     """Return the parameter in memory, and how the kernels use it."""
     if isinstance(parameter, Tensor):
-        dtype = reference.compute_dtype(like.dtype)
-        values = parameter.detach().to(dtype).reshape(-1).contiguous()
+        values = parameter.detach().float().reshape(-1).contiguous()
         return values, _SHARED if values.numel() == 1 else _PER_NEURON
     if parameter == implied:
         return like, _IMPLIED
-    return _store_number(parameter, like), _SHARED
-
-
-def _store_number(number: float, like: Tensor) -> Tensor:
-    """Return a number in memory, because Triton passes numbers as float32 only."""
-    return torch.full((), number, dtype=reference.compute_dtype(like.dtype), device=like.device)
+    return torch.full((), parameter, dtype=torch.float32, device=like.device), _SHARED
 
 
 def run_forward(
@@ -376,43 +350,29 @@ def run_forward(
     counters: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """Compute the ramp, in the memory of the input where that is allowed and invisible."""
-    dense = input if _is_dense(input) else input.contiguous()
-    output = input if reuse_input and _can_overwrite(input) else torch.empty_like(dense)
-    if output.numel():
-        with torch.cuda.device_of(input):
-            _launch_forward(dense, output, threshold, width, dim, counters)
-    return output
-
-
-def _launch_forward(
-    input: Tensor,
-    output: Tensor,
-    threshold: RampParameter,
-    width: RampParameter,
-    dim: int,
-    counters: tuple[Tensor, Tensor] | None,
-) -> None:
+    input = input if _is_dense(input) else input.contiguous()
+    output = input if reuse_input and _can_overwrite(input) else torch.empty_like(input)
+    total = output.numel()
+    if not total:
+        return output
     low, low_mode = _prepare_parameter(threshold, 0.0, output)
     wide, wide_mode = _prepare_parameter(width, 1.0, output)
     per_neuron = _PER_NEURON in (low_mode, wide_mode)
     per_neuron = per_neuron or (counters is not None and counters[0].shape[1] > 1)
     neurons, inner = _find_layout(output, dim, per_neuron=per_neuron)
-    total = output.numel()
-    plan = _make_plan(total, neurons, inner, output.dtype, sums=counters is not None)
-    counts, sums = output, output
+    plan = _make_plan(total, neurons, inner, sums=counters is not None)
+    counts = sums = output
     if counters is not None:
-        cells = -(-plan.period // plan.group)
-        counts = torch.empty(plan.parts, 3, cells, dtype=torch.int32, device=output.device)
-        sums = _create_sums(plan, output)
-    _launch(
-        _forward_kernel, plan, (input, output, low, wide, counts, sums),
-        (low_mode, wide_mode, counters is not None),
-    )  # fmt: skip
+        counts = plan.create_parts(3, torch.int32, output.device)
+        sums = plan.create_parts(2, torch.float32, output.device)
+    tensors = input, output, low, wide, counts, sums
+    _launch(_forward_kernel, plan, tensors, (low_mode, wide_mode, counters is not None))
     if counters is not None:
         silent, firing, odd = plan.sum_parts(counts, torch.int64)
         rising = total // neurons - silent - firing - odd
         counters[0].add_(torch.stack([silent, rising, firing, odd]))
         counters[1].add_(plan.sum_parts(sums, torch.float64))
+    return output
 
 
 def run_backward(
@@ -434,41 +394,31 @@ def run_backward(
     learnable = [p for p, is_needed in zip((threshold, width), needed, strict=True) if is_needed]
     per_neuron = any(isinstance(p, Tensor) and p.numel() > 1 for p in (width, *learnable))
     neurons, inner = _find_layout(output, dim, per_neuron=per_neuron)
-    plan = _make_plan(output.numel(), neurons, inner, output.dtype, sums=any(needed))
-    sums = _create_sums(plan, output) if any(needed) else output
-    slope = _store_number(leak, output) if leak else output
-    with torch.cuda.device_of(output):
-        _launch(
-            _backward_kernel, plan, (grad, output, d_input, wide, slope, sums),
-            (wide_mode, leak != 0.0, is_one, *needed),
-        )  # fmt: skip
+    plan = _make_plan(output.numel(), neurons, inner, sums=any(needed))
+    sums = plan.create_parts(2, torch.float32, output.device) if any(needed) else output
+    tensors = grad, output, d_input, wide, sums
+    _launch(_backward_kernel, plan, tensors, (wide_mode, leak != 0.0, is_one, *needed), leak=leak)
     if not any(needed):
         return d_input, None, None
-    d_low, d_wide = plan.sum_parts(sums, torch.float64)
-    return (
-        d_input,
-        _shape_gradient(d_low, threshold) if needed[0] else None,
-        _shape_gradient(d_wide, width) if needed[1] else None,
+    d_low, d_wide = (
+        _shape_gradient(total, parameter) if is_needed and isinstance(parameter, Tensor) else None
+        for total, parameter, is_needed in zip(
+            plan.sum_parts(sums, torch.float64), (threshold, width), needed, strict=True
+        )
     )
+    return d_input, d_low, d_wide
 
 
-def _shape_gradient(gradient: Tensor, parameter: RampParameter) -> Tensor | None:
-    if not isinstance(parameter, Tensor):
-        return None
-    if parameter.numel() == 1:
-        gradient = gradient.sum()
+def _shape_gradient(gradient: Tensor, parameter: Tensor) -> Tensor:
+    gradient = gradient.sum() if parameter.numel() == 1 else gradient
     return gradient.reshape(parameter.shape).to(parameter.dtype)
 
 
-def _create_sums(plan: _Plan, like: Tensor) -> Tensor:
-    """Memory for two sums of each group of columns in each part."""
-    cells = -(-plan.period // plan.group)
-    dtype = reference.compute_dtype(like.dtype)
-    return torch.empty(plan.parts, 2, cells, dtype=dtype, device=like.device)
-
-
-def _launch(kernel: Any, plan: _Plan, tensors: tuple[Tensor, ...], modes: tuple[int, ...]) -> None:
-    kernel[plan.grid](*tensors, *plan[:6], *modes, *plan[6:])
+def _launch(
+    kernel: Any, plan: _Plan, tensors: tuple[Tensor, ...], modes: tuple[int, ...], **numbers: float
+) -> None:
+    with torch.cuda.device_of(tensors[0]):
+        kernel[plan.grid](*tensors, *plan[:6], *modes, *plan[6:], **numbers)
 
 
 def _is_dense(tensor: Tensor) -> bool:

@@ -34,13 +34,25 @@ _CHUNK = 131072
 _BLOCK = 2048
 # Chunks whose moments are added in parallel.
 _PARTIALS = 256
-# Keys of a float32: sign, exponent and two bits of the mantissa. Two more: zeros, and no element.
-_KEYS = 2048
-_COUNTERS = _KEYS + 2
 
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 _jit = triton.jit if triton else lambda kernel: kernel
+_constant = tl.constexpr if triton else int
+
+# A key is the sign, the exponent and two bits of the mantissa. Two more: zeros, and no element.
+_KEYS = _constant(2048)
+_COUNTERS = _constant(2050)
+_STEPS = _constant(LAYOUT.steps)
+_START = _constant((127 + LAYOUT.lowest) * LAYOUT.per_octave)
+_WIDTH = _constant(LAYOUT.width)
+_COUNT = _constant(LAYOUT.count)
+_NON_FINITE = _constant(LAYOUT.non_finite)
+_MINIMUM = _constant(LAYOUT.minimum)
+_MAXIMUM = _constant(LAYOUT.maximum)
+_SUM = _constant(LAYOUT.sum)
+_SQUARES = _constant(LAYOUT.sum_of_squares)
+_ZEROS = _constant(LAYOUT.zeros)
 
 
 def add_statistics(tensors: Sequence[Tensor], table: Tensor) -> None:
@@ -89,21 +101,17 @@ def _launch(
     partials = torch.empty(4, len(chunks), dtype=torch.float64, device=device)
     scratch = table
     if _INTERPRETED:
-        scratch = torch.zeros(len(chunks), _COUNTERS, dtype=torch.int32)
+        scratch = torch.zeros(len(chunks), 2050, dtype=torch.int32)
     with torch.cuda.device(device) if table.is_cuda else nullcontext():
         _chunk_kernel[(len(chunks),)](
-            numbers, partials, table, scratch, len(chunks),
-            KIND=getattr(tl, str(dtype)[6:]), ALIGNED=is_aligned,
-            DOUBLE=dtype == torch.float64 or _has_fast_double(device), SHARED=not _INTERPRETED,
-            KEYS=_KEYS, COUNTERS=_COUNTERS, BINS=LAYOUT.bins, STEPS=LAYOUT.steps,
-            LOWEST=LAYOUT.lowest, PER_OCTAVE=LAYOUT.per_octave, WIDTH=LAYOUT.width,
-            NON_FINITE=LAYOUT.non_finite, FIRST_BIN=LAYOUT.first_bin, BLOCK=_BLOCK, num_warps=8,
+            numbers, partials, table, scratch, len(chunks), KIND=getattr(tl, str(dtype)[6:]),
+            ALIGNED=is_aligned, DOUBLE=_has_fast_double(device), SHARED=not _INTERPRETED,
+            BLOCK=_BLOCK, num_warps=8,
         )  # fmt: skip
+        floats = table.view(torch.float64)
         _row_kernel[(len(spans),)](
-            numbers[3 * len(chunks) :], partials, table, table.view(torch.float64), len(chunks),
-            COUNT=LAYOUT.count, MINIMUM=LAYOUT.minimum, MAXIMUM=LAYOUT.maximum, SUM=LAYOUT.sum,
-            SQUARES=LAYOUT.sum_of_squares, WIDTH=LAYOUT.width, BLOCK=_PARTIALS,
-        )  # fmt: skip
+            numbers[3 * len(chunks) :], partials, table, floats, len(chunks), BLOCK=_PARTIALS
+        )
 
 
 def _has_fast_double(device: torch.device) -> bool:
@@ -112,16 +120,14 @@ def _has_fast_double(device: torch.device) -> bool:
 
 
 @_jit
-def _declare_counters(scratch, COUNTERS: tl.constexpr, SHARED: tl.constexpr):
-    """Address of the counters: in shared memory, or (interpreted) a pointer to `scratch`."""
+def _find_counters(scratch, SHARED: tl.constexpr):
+    """The address of the counters in shared memory or, interpreted, a pointer to `scratch`."""
+    counters = scratch + tl.program_id(0) * _COUNTERS
     if SHARED:
-        # COUNTERS words; the number is repeated because the text is a constant.
         counters = tl.inline_asm_elementwise(
             ".shared .align 16 .b32 brainnet_counters[2050]; mov.u32 $0, brainnet_counters;",
             "=r,r", [tl.program_id(0)], dtype=tl.int32, is_pure=False, pack=1,
         )  # fmt: skip
-    else:
-        counters = scratch + tl.program_id(0) * COUNTERS
     return counters
 
 
@@ -132,19 +138,6 @@ def _clear_counter(counters, key, SHARED: tl.constexpr):
             "st.shared.u32 [$1], 0; mov.u32 $0, 0;",
             "=r,r", [counters + 4 * key], dtype=tl.int32, is_pure=False, pack=1,
         )  # fmt: skip
-    else:
-        tl.store(counters + key, 0)
-
-
-@_jit
-def _increment_counter(counters, key, SHARED: tl.constexpr):
-    if SHARED:
-        tl.inline_asm_elementwise(
-            "red.shared.add.u32 [$1], 1; mov.u32 $0, 0;",
-            "=r,r", [counters + 4 * key], dtype=tl.int32, is_pure=False, pack=1,
-        )  # fmt: skip
-    else:
-        tl.atomic_add(counters + key, 1, sem="relaxed")
 
 
 @_jit
@@ -160,37 +153,30 @@ def _read_counter(counters, key, SHARED: tl.constexpr):
 
 
 @_jit
-def _find_keys(value, KEYS: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexpr,
-               START: tl.constexpr):  # fmt: skip
-    """The counter of each value: sign, exponent and two bits of a float32; the bin of a float64."""
-    if value.dtype == tl.float32:
-        key = (value.to(tl.int32, bitcast=True) >> 21) & (KEYS - 1)
-        key = tl.where(value == 0.0, KEYS, key)
+def _increment_counter(counters, key, SHARED: tl.constexpr):
+    if SHARED:
+        tl.inline_asm_elementwise(
+            "red.shared.add.u32 [$1], 1; mov.u32 $0, 0;",
+            "=r,r", [counters + 4 * key], dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
     else:
-        bits = value.to(tl.int64, bitcast=True)
-        magnitude = bits & 0x7FFFFFFFFFFFFFFF
-        step = (magnitude >> 50).to(tl.int32) - START
-        step = tl.minimum(tl.maximum(step, -1), STEPS) + 2
-        key = tl.where(bits < 0, -step, step) + (STEPS + 2)
-        key = tl.where(magnitude < 0x7FF0000000000000, key, BINS)
-        key = tl.where(magnitude == 0, KEYS, key)
-    return key
+        tl.atomic_add(counters + key, 1, sem="relaxed")
 
 
 @_jit
-def _find_columns(
-    key, IS_DOUBLE: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexpr, START: tl.constexpr,
-    NON_FINITE: tl.constexpr, FIRST_BIN: tl.constexpr,
-):  # fmt: skip
+def _find_keys(value):
+    """The counter of each value."""
+    key = (value.to(tl.int32, bitcast=True) >> 21) & (_KEYS - 1)
+    return tl.where(value == 0.0, _KEYS, key)
+
+
+@_jit
+def _find_columns(key):
     """The column of the table of each counter."""
-    if IS_DOUBLE:
-        column = tl.where(key < BINS, FIRST_BIN + key, NON_FINITE)
-    else:
-        magnitude = key & 1023
-        step = tl.minimum(tl.maximum(magnitude - START, -1), STEPS) + 2
-        column = FIRST_BIN + STEPS + 2 + tl.where(key < 1024, step, -step)
-        column = tl.where(magnitude < 1020, column, NON_FINITE)
-    return column
+    magnitude = key & 1023
+    step = tl.minimum(tl.maximum(magnitude - _START, -1), _STEPS) + 2
+    column = _ZEROS + tl.where(key < 1024, step, -step)
+    return tl.where(magnitude < 1020, column, _NON_FINITE)
 
 
 @_jit
@@ -227,18 +213,10 @@ def _add_moments(
 
 
 @_jit
-def _load_block(values, at, length, KIND: tl.constexpr, TAIL: tl.constexpr):
-    value = tl.load(values + at, mask=at < length, other=0.0) if TAIL else tl.load(values + at)
-    return value if KIND.is_fp64() else value.to(tl.float32)
-
-
-@_jit
 def _chunk_kernel(
     chunks, partials, table, scratch, number,
     KIND: tl.constexpr, ALIGNED: tl.constexpr, DOUBLE: tl.constexpr, SHARED: tl.constexpr,
-    KEYS: tl.constexpr, COUNTERS: tl.constexpr, BINS: tl.constexpr, STEPS: tl.constexpr,
-    LOWEST: tl.constexpr, PER_OCTAVE: tl.constexpr, WIDTH: tl.constexpr,
-    NON_FINITE: tl.constexpr, FIRST_BIN: tl.constexpr, BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Store the moments of one chunk and add its histogram to the table."""
     chunk = tl.program_id(0)
@@ -248,29 +226,26 @@ def _chunk_kernel(
     # An address from memory has no known alignment, without which loads have 32 bits.
     if ALIGNED:
         values = tl.multiple_of(values, 16)
-    is_double: tl.constexpr = KIND.is_fp64()
-    start: tl.constexpr = ((1023 if is_double else 127) + LOWEST) * PER_OCTAVE
-    real: tl.constexpr = tl.float64 if is_double else tl.float32
-    wide: tl.constexpr = tl.float64 if DOUBLE else tl.float32
-    counters = _declare_counters(scratch, COUNTERS, SHARED)
-    key = tl.arange(0, KEYS)
+    counters = _find_counters(scratch, SHARED)
+    key = tl.arange(0, _KEYS)
     _clear_counter(counters, key, SHARED)
-    _clear_counter(counters, KEYS + tl.arange(0, 2), SHARED)
+    _clear_counter(counters, _KEYS + tl.arange(0, 2), SHARED)
     tl.debug_barrier()
     # As many accumulators as 128-bit loads.
     lanes: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
     added: tl.constexpr = lanes if DOUBLE else BLOCK
+    wide: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     infinity = float("inf")
     total = tl.zeros([added], wide)
     squares = tl.zeros([added], wide)
     total_error = tl.zeros([added], wide)
     squares_error = tl.zeros([added], wide)
-    low = tl.full([lanes], infinity, real)
-    high = tl.full([lanes], -infinity, real)
+    low = tl.full([lanes], infinity, tl.float32)
+    high = tl.full([lanes], -infinity, tl.float32)
     begin = length * 0
     while begin + BLOCK <= length:
-        value = _load_block(values, begin + tl.arange(0, BLOCK), length, KIND, False)
-        _increment_counter(counters, _find_keys(value, KEYS, BINS, STEPS, start), SHARED)
+        value = tl.load(values + begin + tl.arange(0, BLOCK)).to(tl.float32)
+        _increment_counter(counters, _find_keys(value), SHARED)
         total, squares, total_error, squares_error, low, high = _add_moments(
             value, value, value, total, squares, total_error, squares_error, low, high, DOUBLE
         )
@@ -278,8 +253,8 @@ def _chunk_kernel(
     while begin < length:
         at = begin + tl.arange(0, BLOCK)
         known = at < length
-        value = _load_block(values, at, length, KIND, True)
-        key_or_none = tl.where(known, _find_keys(value, KEYS, BINS, STEPS, start), KEYS + 1)
+        value = tl.load(values + at, mask=known, other=0.0).to(tl.float32)
+        key_or_none = tl.where(known, _find_keys(value), _KEYS + 1)
         _increment_counter(counters, key_or_none, SHARED)
         total, squares, total_error, squares_error, low, high = _add_moments(
             value, tl.where(known, value, infinity), tl.where(known, value, -infinity),
@@ -287,17 +262,16 @@ def _chunk_kernel(
         )  # fmt: skip
         begin += BLOCK
     tl.debug_barrier()
+    table += row * _WIDTH
     count = _read_counter(counters, key, SHARED)
-    column = _find_columns(key, is_double, BINS, STEPS, start, NON_FINITE, FIRST_BIN)
-    table += row * WIDTH
+    column = _find_columns(key)
     tl.atomic_add(table + column, count.to(tl.int64), mask=count != 0, sem="relaxed")
-    zeros = _read_counter(counters, KEYS + tl.program_id(0) * 0, SHARED)
-    middle = FIRST_BIN + STEPS + 2
-    tl.atomic_add(table + middle, zeros.to(tl.int64), mask=zeros != 0, sem="relaxed")
+    zeros = _read_counter(counters, _KEYS + chunk * 0, SHARED)
+    tl.atomic_add(table + _ZEROS, zeros.to(tl.int64), mask=zeros != 0, sem="relaxed")
     smallest, largest = tl.min(low), tl.max(high)
     sums = tl.sum(total.to(tl.float64) + total_error.to(tl.float64))
     sums_of_squares = tl.sum(squares.to(tl.float64) + squares_error.to(tl.float64))
-    careful = tl.sum(tl.where(column == NON_FINITE, count, 0)) > 0
+    careful = tl.sum(tl.where(column == _NON_FINITE, count, 0)) > 0
     if not DOUBLE:
         # Where float32 overflows, or the errors of the squares underflow.
         magnitude = tl.maximum(-smallest, largest)
@@ -313,17 +287,16 @@ def _chunk_kernel(
 @_jit
 def _measure_carefully(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
     """Moments of the finite values alone, in float64: a second pass that few chunks need."""
-    real: tl.constexpr = tl.float64 if KIND.is_fp64() else tl.float32
     lanes: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
     infinity = float("inf")
     total = tl.zeros([lanes], tl.float64)
     squares = tl.zeros([lanes], tl.float64)
-    low = tl.full([lanes], infinity, real)
-    high = tl.full([lanes], -infinity, real)
+    low = tl.full([lanes], infinity, tl.float32)
+    high = tl.full([lanes], -infinity, tl.float32)
     begin = length * 0
     while begin < length:
         at = begin + tl.arange(0, BLOCK)
-        value = _load_block(values, at, length, KIND, True)
+        value = tl.load(values + at, mask=at < length, other=0.0).to(tl.float32)
         counted = (at < length) & (tl.abs(value) < infinity)
         total, squares, _, _, low, high = _add_moments(
             tl.where(counted, value, 0.0), tl.where(counted, value, infinity),
@@ -334,11 +307,7 @@ def _measure_carefully(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @_jit
-def _row_kernel(
-    rows, partials, table, floats, number,
-    COUNT: tl.constexpr, MINIMUM: tl.constexpr, MAXIMUM: tl.constexpr, SUM: tl.constexpr,
-    SQUARES: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _row_kernel(rows, partials, table, floats, number, BLOCK: tl.constexpr):
     """Add the moments of the chunks of one row, in their order, to those in the table."""
     line = rows + 4 * tl.program_id(0)
     row, first, last = tl.load(line), tl.load(line + 1), tl.load(line + 2)
@@ -356,11 +325,11 @@ def _row_kernel(
         low = tl.minimum(low, tl.load(partials + 2 * number + at, mask=known, other=infinity))
         high = tl.maximum(high, tl.load(partials + 3 * number + at, mask=known, other=-infinity))
         begin += BLOCK
-    table += row * WIDTH
-    floats += row * WIDTH
-    tl.store(table + COUNT, tl.load(table + COUNT) + tl.load(line + 3))
-    tl.store(floats + SUM, tl.load(floats + SUM) + tl.sum(total))
-    tl.store(floats + SQUARES, tl.load(floats + SQUARES) + tl.sum(squares))
+    table += row * _WIDTH
+    floats += row * _WIDTH
+    tl.store(table + _COUNT, tl.load(table + _COUNT) + tl.load(line + 3))
+    tl.store(floats + _SUM, tl.load(floats + _SUM) + tl.sum(total))
+    tl.store(floats + _SQUARES, tl.load(floats + _SQUARES) + tl.sum(squares))
     # Adding 0 turns -0 into +0.
-    tl.store(floats + MINIMUM, tl.minimum(tl.load(floats + MINIMUM), tl.min(low) + 0.0))
-    tl.store(floats + MAXIMUM, tl.maximum(tl.load(floats + MAXIMUM), tl.max(high) + 0.0))
+    tl.store(floats + _MINIMUM, tl.minimum(tl.load(floats + _MINIMUM), tl.min(low) + 0.0))
+    tl.store(floats + _MAXIMUM, tl.maximum(tl.load(floats + _MAXIMUM), tl.max(high) + 0.0))

@@ -10,8 +10,8 @@ by Triton and disassembled by the `cuobjdump` of the Triton package. An H200 iss
 the time to issue the instructions of an element divided by the time to move its bytes: above 1,
 issue slots limit the kernel, otherwise bandwidth. Instructions outside of loops count as executed
 once per program; the other loops handle the last elements or rare values. Not modeled: the lower
-rate of conversions, float64 and shared atomics. The variant "float32 pairs" of the statistics is
-for GPUs with slow float64, which have a quarter of the bandwidth and as many issue slots. The printed table is added to
+rate of conversions, float64 and shared atomics. The variant "float32 pairs" of the statistics runs
+only on GPUs with slow float64, and is judged by an RTX 4090. What is printed is added to
 scripts/benchmarks/results/cuda_codegen.csv with date, machine and commit.
 """
 
@@ -41,8 +41,11 @@ from brainnet.kernels import triton_ramp, triton_statistics
 from brainnet.kernels.counters import create_counters
 
 _ELEMENTS = 1 << 26
-_INSTRUCTIONS_PER_SECOND = 132 * 4 * 32 * 1.75e9
-_BYTES_PER_SECOND = 4.3e12
+# Instructions (of one element) and bytes per second.
+_GPUS = {
+    "H200": (132 * 4 * 32 * 1.75e9, 4.3e12),
+    "RTX 4090": (128 * 4 * 32 * 2.52e9, 1.008e12),
+}
 # Rows of a matrix, rows whose length is not a multiple of 16, and images with two sizes of maps.
 _SHAPES = {
     "rows": (_ELEMENTS >> 12, 4096),
@@ -94,17 +97,17 @@ class KernelCode:
     bytes_per_element: float
     narrow_accesses: int
     loop_calls: int
+    gpu: str
     issue: float
     limit: str
 
 
 def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield calls that launch every kernel with every option."""
-    real = torch.float64 if dtype == torch.float64 else torch.float32
 
     def forward(shape: str, mode: str, *, count: bool) -> None:
         x = torch.empty(_SHAPES[shape], dtype=dtype)
-        t, w = create_parameters(x, mode, real)
+        t, w = create_parameters(x, mode)
         counters = create_counters(x.shape[1]) if count else None
         triton_ramp.run_forward(x, t, w, 1, reuse_input=False, counters=counters)
 
@@ -112,7 +115,7 @@ def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object
         shape: str, mode: str, *, leak: float = 0.0, learn: bool = False, one: bool = False
     ) -> None:
         y = torch.empty(_SHAPES[shape], dtype=dtype)
-        t, w = create_parameters(y, mode, real)
+        t, w = create_parameters(y, mode)
         grad = y.new_empty(()).expand_as(y) if one else torch.empty_like(y)
         triton_ramp.run_backward(grad, y, t, w, leak, 1, (learn, learn))
 
@@ -131,7 +134,7 @@ def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object
         "rows, per neuron, learning, leak, one gradient",
         lambda: backward("rows", "per neuron", leak=0.1, learn=True, one=True),
     )
-    for is_fast in (True, False) if dtype != torch.float64 else (True,):
+    for is_fast in (True, False):
 
         def measure(is_fast: bool = is_fast) -> None:
             with mock.patch.object(triton_statistics, "_has_fast_double", return_value=is_fast):
@@ -141,16 +144,14 @@ def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object
         yield "statistics" + ("" if is_fast else ", float32 pairs"), measure
 
 
-def create_parameters(
-    x: Tensor, mode: str, dtype: torch.dtype
-) -> tuple[float | Tensor, float | Tensor]:
+def create_parameters(x: Tensor, mode: str) -> tuple[float | Tensor, float | Tensor]:
     """Create a threshold and a width that broadcast over dimension 1 of `x`."""
     if mode == "plain":
         return 0.0, 1.0
     if mode == "numbers":
         return 0.25, 0.5
     shape = () if mode == "scalars" else (x.shape[1], *[1] * (x.dim() - 2))
-    return torch.zeros(shape, dtype=dtype), torch.ones(shape, dtype=dtype)
+    return torch.zeros(shape), torch.ones(shape)
 
 
 def record_launches(dtype: torch.dtype) -> list[Launch]:
@@ -184,6 +185,9 @@ def compile_launch(launch: Launch, target: int) -> KernelCode:
         if parameter.is_constexpr or (isinstance(value, int) and value == 1):
             signature[parameter.name] = "constexpr"
             constants[parameter.name] = value
+            continue
+        if isinstance(value, float):
+            signature[parameter.name] = "fp32"
             continue
         is_tensor = isinstance(value, Tensor)
         integer = "i32" if not is_tensor and value < 1 << 31 else "i64"
@@ -232,7 +236,9 @@ def measure_code(
     per_element = len(main) / elements
     total = per_element + once / (elements * launch.steps)
     size = (loaded + stored) / elements
-    issue = total / _INSTRUCTIONS_PER_SECOND / (size / _BYTES_PER_SECOND) if size else 0.0
+    gpu = "RTX 4090" if "pairs" in launch.name else "H200"
+    instruction_rate, byte_rate = _GPUS[gpu]
+    issue = total / instruction_rate / (size / byte_rate)
     accesses = [entry for entry in main if entry[1].startswith(("LDG", "STG"))]
     return KernelCode(
         target=target,
@@ -247,6 +253,7 @@ def measure_code(
         bytes_per_element=size,
         narrow_accesses=sum(".128" not in name for _, name, _ in accesses),
         loop_calls=sum(name.startswith("CALL") for _, name, _ in main),
+        gpu=gpu,
         issue=round(issue, 2),
         limit="issue slots" if issue > 1 else "bandwidth",
     )
@@ -286,7 +293,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--targets", default="90", help="compute capabilities, such as 80,90,100")
-    parser.add_argument("--dtypes", default="float32,bfloat16,float16,float64")
+    parser.add_argument("--dtypes", default="float32,bfloat16,float16")
     parser.add_argument("--json", action="store_true", help="print JSON and keep no table")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables")
     choices = parser.parse_args()
@@ -298,7 +305,7 @@ def main() -> None:
     if choices.json:
         print(json.dumps([asdict(figure) for figure in figures]))
         return
-    print("instructions and bytes per element; issue: time to issue / time to move the bytes, H200")
+    print("instructions and bytes per element; issue: time to issue / time to move the bytes")
     print(
         f"{'':74}{'instructions':>13}{'registers':>10}{'shared':>8}{'bytes':>7}{'issue':>7}  limit"
     )

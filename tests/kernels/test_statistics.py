@@ -19,7 +19,6 @@ from brainnet.kernels.statistics import (
     TensorStatistics,
     compute_statistics,
     create_table,
-    merge_tables,
     read_statistics,
 )
 
@@ -167,7 +166,7 @@ def test_adding_to_a_table_equals_merging(path: str, dtype: torch.dtype) -> None
     first = [drawn(5000).to(dtype), torch.tensor([NAN, -0.0]).to(dtype), torch.empty(0).to(dtype)]
     second = [drawn(70_000).to(dtype), torch.tensor([1.0]).to(dtype), torch.ones(3).to(dtype)]
     table = compute_statistics(first)
-    merged = merge_tables(table, compute_statistics(second))
+    merged = statistics_reference.add_table(table.clone(), compute_statistics(second))
     assert compute_statistics(second, into=table) is table
     # One chunk after the other, where merging adds their sum.
     for found, wanted, one, other in zip(
@@ -177,13 +176,12 @@ def test_adding_to_a_table_equals_merging(path: str, dtype: torch.dtype) -> None
         assert_same(found, expected(torch.cat([one, other])))
 
 
-def test_merging_is_exact_and_keeps_its_parts(path: str) -> None:
+def test_adding_parts_of_integers_is_exact(path: str) -> None:
     whole = torch.arange(-4000.0, 4000.0)
-    parts = [compute_statistics([part]) for part in whole.split(1000)]
-    before = parts[0].clone()
-    assert read_statistics(merge_tables(*parts)) == read_statistics(compute_statistics([whole]))
-    assert torch.equal(parts[0], before)
-    assert torch.equal(merge_tables(*parts), merge_tables(*parts))
+    table = create_table(1)
+    for part in whole.split(1000):
+        statistics_reference.add_table(table, compute_statistics([part]))
+    assert read_statistics(table) == read_statistics(compute_statistics([whole]))
 
 
 def test_nothing_at_all(path: str) -> None:
@@ -281,13 +279,6 @@ def test_what_cannot_be_measured_is_told(tensors: list[Tensor], told: str) -> No
 def test_tables_that_do_not_fit_are_told(table: Tensor) -> None:
     with pytest.raises(InputError, match="statistics table"):
         compute_statistics([torch.ones(3)], into=table)
-
-
-def test_merging_nothing_or_unequal_tables_is_rejected() -> None:
-    with pytest.raises(InputError, match="at least one"):
-        merge_tables()
-    with pytest.raises(InputError, match="shape"):
-        merge_tables(create_table(1), create_table(2))
 
 
 def test_zeros_without_memory(path):

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd import gradgradcheck
 
 from brainnet.kernels import triton_ramp
 from brainnet.kernels.autograd import TritonOptions, apply_function
@@ -37,9 +36,8 @@ TOLERANCE = {
     torch.float16: 2e-3,
     torch.bfloat16: 2e-2 if CUTS else 8e-3,
     torch.float32: 1e-5,
-    torch.float64: 1e-10,
 }
-DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 
 @pytest.mark.slow
@@ -97,7 +95,7 @@ def test_lines_are_aligned_and_hold_every_neuron_equally_often(neurons, inner):
     for outer in (1, 7, 64, 4099):
         total = outer * neurons * inner
         for sums in (False, True):
-            plan = triton_ramp._make_plan(total, neurons, inner, torch.float32, sums=sums)
+            plan = triton_ramp._make_plan(total, neurons, inner, sums=sums)
             assert plan.period * plan.lines + plan.rest == total
             assert plan.period % 16 == 0
             if neurons > 1:
@@ -112,7 +110,7 @@ def test_lines_are_aligned_and_hold_every_neuron_equally_often(neurons, inner):
 
 def test_a_large_tensor_keeps_every_multiprocessor_busy():
     for neurons, inner in ((1, 1), (10, 1), (4096, 1), (64, 3136)):
-        plan = triton_ramp._make_plan(1 << 26, neurons, inner, torch.float32, sums=True)
+        plan = triton_ramp._make_plan(1 << 26, neurons, inner, sums=True)
         assert 500 <= plan.grid[0] <= 1200
 
 
@@ -187,9 +185,13 @@ class TestKernels:
             torch.testing.assert_close(counters[0][1], counters[1][1])
 
     def test_second_derivatives(self):
-        x = (torch.arange(12.0, device=DEVICE).double() * 0.37 % 1.6 - 0.31).view(3, 4)
-        t, w = (p.double().requires_grad_() for p in ramps(4)[3])
-        assert gradgradcheck(ramp_of_triton, (x.requires_grad_(), t, w))
+        x = (torch.arange(12.0, device=DEVICE) * 0.37 % 1.6 - 0.31).view(3, 4)
+        found = []
+        for op in (ramp_of_triton, threshold_ramp):
+            leaves = [p.clone().requires_grad_() for p in (x, *ramps(4)[3])]
+            first = torch.autograd.grad((op(*leaves) ** 3).sum(), leaves, create_graph=True)
+            found.append(torch.autograd.grad(sum(g.square().sum() for g in first), leaves))
+        torch.testing.assert_close(*found)
 
     def test_permission_to_reuse_the_input(self):
         leaf = awkward((7, 5), torch.float32).nan_to_num(0.5).requires_grad_()

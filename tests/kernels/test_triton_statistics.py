@@ -29,7 +29,7 @@ kernels = [
 # NumPy, which the interpreter uses, warns about infinity and NaN.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 SUMS = [LAYOUT.sum, LAYOUT.sum_of_squares]
-DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's process")

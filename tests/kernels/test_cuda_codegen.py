@@ -1,0 +1,41 @@
+"""Machine code of the CUDA kernels, compiled by Triton on machines without a GPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts/benchmarks/cuda_codegen.py"
+TARGETS = [
+    ("90", "float32"),
+    pytest.param("90", "bfloat16,float16", marks=pytest.mark.slow),
+    pytest.param("80", "float32,bfloat16", marks=pytest.mark.slow),
+    pytest.param("100", "float32,bfloat16", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton exists for Linux only")
+@pytest.mark.parametrize(("target", "dtypes"), TARGETS)
+def test_every_variant_is_limited_by_bandwidth(target: str, dtypes: str) -> None:
+    pytest.importorskip("triton", reason="triton is not installed")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    result = subprocess.run(
+        [sys.executable, SCRIPT, "--json", "--targets", target, "--dtypes", dtypes],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    variants = json.loads(result.stdout)
+    assert len(variants) == 28 * len(dtypes.split(","))
+    assert {variant["target"] for variant in variants} == {f"sm_{target}"}
+    for variant in variants:
+        assert variant["narrow_accesses"] == 0, variant  # loads and stores have 128 bits
+        assert variant["spills"] == 0, variant
+        assert variant["loop_calls"] == 0, variant  # such as 64-bit divisions
+        assert variant["limit"] == "bandwidth", variant
+        assert variant["bytes_per_element"] >= 2, variant
