@@ -35,6 +35,7 @@ def _build_kernels(*, force: bool) -> str:
         InputError: there is no compiler, or the kernels do not work here.
     """
     built = kernel_build.build_library(force=force, on_start=_report_start)
+    # The dispatcher remembers that there was no library.
     dispatch.reset_dispatch()
     status = dispatch.read_status()["cpu"]
     if status["path"] != "native" and dispatch.read_choice() != "reference":
@@ -44,6 +45,7 @@ def _build_kernels(*, force: bool) -> str:
 
 
 def _report_start() -> None:
+    # Half a minute without output would look like a hang.
     sys.stderr.write("brainnet: compiling the kernels; this takes about half a minute ...\n")
 
 

@@ -44,6 +44,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
             f"The commands are {', '.join(commands)}."
         )
     command = commands[words[0]]
+    # Reading all YAML files takes time that only the help needs.
     if words[0] == "train" and {"-h", "--help"} & set(words):
         command.epilog = "".join([*_describe_groups(), "\n", *_describe_keys()])
     options = [flag for action in command._actions for flag in action.option_strings]
@@ -66,6 +67,7 @@ def _explain_unknown_option(option: str, words: Sequence[str], options: Sequence
     """Return a message with the option, or the key of the configuration, that was meant."""
     flag, _, value = option.partition("=")
     name = flag.lstrip("-").replace("-", "_")
+    # Users of other tools type keys as options: --lr 0.1.
     hint = did_you_mean(flag, options)
     keys = find_intended(name, [*KEYS_BY_PATH, *list_groups()])
     keys = [key for key in keys if key.rpartition(".")[2] == name] or ([] if hint else keys)
@@ -103,6 +105,7 @@ def _add_command(commands: Any, usage: str, short: str, *texts: str) -> CommandP
         description=f"{short[0].upper()}{short[1:]}.{description}",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # An abbreviation could change its meaning when an option is added.
         allow_abbrev=False,
     )
     return command
@@ -187,6 +190,7 @@ def _add_kernels(commands: Any) -> None:
 
 def _add_run(parser: CommandParser) -> None:
     parser.add_argument("run", metavar="RUN", help=_RUN_HELP)
+    # Without a default, parse_known_intermixed_args reports the overrides as missing.
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="see below")
 
 
@@ -197,6 +201,7 @@ def _split_names(text: str) -> list[str]:
 def _describe_groups() -> Iterator[str]:
     yield "Groups (group=choice)\n"
     for group in list_groups():
+        # Hydra's own settings are no choice of the user.
         if group != "hydra":
             yield f"  {group}\n"
             choices = list_choices(group)
@@ -240,6 +245,7 @@ def load_named_run(run: str, overrides: Sequence[str], command: str) -> "Trained
     runs = Path(values.pop("paths.runs", "runs"))
     allow_list = TargetAllowList(typed=frozenset(values.values()), roots=read_allowed_roots())
     trained = load(find_run(run, runs), allow_list=allow_list)
+    # Allowing a class that the run does not use is a mistake of the user.
     for key, value in values.items():
         stored = trained.config.get(key.partition(".")[0], {}).get("_target_")
         if value != stored:
@@ -247,6 +253,7 @@ def load_named_run(run: str, overrides: Sequence[str], command: str) -> "Trained
     return trained
 
 
+# Texts of the help, at the end of the file to keep the declarations together.
 _MAIN_EPILOG = """\
 examples:
   brainnet train

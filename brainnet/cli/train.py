@@ -134,6 +134,7 @@ class Session:
         """
         overrides = parse_overrides(words, files)
         allow_list = build_allow_list(overrides)
+        # Values of a sweep are checked with the job that they belong to, in `create_jobs`.
         swept = [override for override in overrides if override.is_sweep_override()]
         config = compose_config([each for each in overrides if each not in swept], files)
         check_hydra(config, allow_list)
@@ -167,6 +168,7 @@ class Session:
             check_hidden_layers(config)
         check_targets(config, self.allow_list)
         config = drop_unused_keys(config, self.overrides, self.allow_list)
+        # Stored paths are absolute, so that the run can be used from any directory.
         config["data"] = resolve_paths(config["data"])
         if config.get("name") is None:
             config["name"] = name_run(config["data"], str(choices["data"]))
@@ -251,28 +253,16 @@ class Session:
     def _train(self, composed: DictConfig) -> int:
         config, resume = self.create_job(composed, HydraConfig.get().runtime.choices)
         self._folder = RunDirectory(self._folder.path, Path(config["paths"]["runs"]))
+        # Loggers and profilers receive the directory, so it is claimed before they are built.
         with _claim_directory(self._folder, resume) as self._folder:
             parts = build_components(config, self.allow_list, self._folder.path)
             check_process_count(parts.trainer)
             if _is_main_process() and resume is None and not self.results:
                 print(*describe_training_data(parts.data.dataset), sep="", end="", flush=True)
-            result = train(
-                parts.network,
-                parts.data,
-                loss=parts.loss,
-                optimizer=parts.optimizer,
-                schedule=parts.schedule,
-                folder=self._folder,
-                seed=config["seed"],
-                trainer=parts.trainer,
-                observe=parts.observe,
-                callbacks=parts.callbacks,
-                loggers=parts.loggers,
-                config=parts.config,
-                resume=resume,
-            )
+            result = train(**vars(parts), folder=self._folder, seed=config["seed"], resume=resume)
         self._metric = result.best
         if _is_main_process():
+            # Written by Lightning's profiler, if one was chosen.
             profiles = sorted(self._folder.path.glob("*profile*"))
             print(result.summary, *(f"profile  {file}" for file in profiles), sep="\n", flush=True)
             if result.signal is not None:
@@ -308,6 +298,7 @@ def run_train(arguments: Namespace) -> int:
     """
     files = ConfigFiles.select(arguments.config_name, arguments.config_dir)
     session = Session.start(arguments.overrides, files, multirun=arguments.multirun)
+    # Hydra only shows something here; the checks above came first, because it reads all files.
     if arguments.cfg or arguments.info or arguments.hydra_help:
         options = {"--cfg": arguments.cfg, "--info": arguments.info, "--package": arguments.package}
         flags = [word for flag, value in options.items() if value for word in (flag, value)]
@@ -333,8 +324,9 @@ def run_train(arguments: Namespace) -> int:
 def _claim_directory(folder: RunDirectory, resume: Run | None) -> Iterator[RunDirectory]:
     """Claim the directory of a new run; remove it again if no run begins in it."""
     if resume is not None and _is_main_process():
+        # Fails before the rows are read if another command trains this run.
         with lock_run(resume.folder.path):
-            pass  # fails before the rows are read if another command trains this run
+            pass
     if resume is not None or not _is_main_process():
         yield folder
         return
@@ -353,6 +345,7 @@ def call_hydra(task: Callable[[DictConfig], object], files: ConfigFiles, words: 
         version_base=VERSION_BASE, config_path=str(files.primary_directory), config_name=files.name
     )(task)
     with _isolate_process([*words, *files.build_search_path(words)]):
+        # Otherwise Hydra prints an error and exits with code 1.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         decorated()
 
@@ -393,6 +386,7 @@ def check_process_count(trainer: Mapping[str, object]) -> None:
 
 
 def _is_main_process() -> bool:
+    # Lightning numbers the processes of a distributed run; only the first one prints.
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
@@ -414,6 +408,7 @@ def print_sweep_table(results: Sequence[JobResult]) -> None:
     folded = [Column(name, overflow="fold") for name in ("overrides", "state", *tags, "folder")]
     table = Table(Column("job", no_wrap=True), *folded, box=None, pad_edge=False)
     losses = [math.nan if result.metric is None else result.metric for result in results]
+    # A diverged job cannot be the best.
     finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
     best = min(finite, key=losses.__getitem__) if finite and len(results) > 1 else None
     for number, (result, summary, values) in enumerate(
@@ -433,6 +428,7 @@ def print_sweep_table(results: Sequence[JobResult]) -> None:
     for name, words in (("all jobs", " ".join(common)), ("folder", str(parent))):
         if words:
             console.print(Text(f"{name}: {words}"), soft_wrap=True)
+    # rich pads the last column with blanks, which are removed.
     with console.capture() as capture:
         console.print(table)
     console.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())

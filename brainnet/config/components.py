@@ -41,9 +41,9 @@ from brainnet.training.trainer import build_profiler
 _BYTES_PER_WEIGHT = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Components:
-    """The parts of a run.
+    """The parts of a run: the keyword arguments of `training.fit.train`.
 
     Attributes:
         data: the rows, split and scaled.
@@ -81,6 +81,7 @@ def build_components(config: Config, allow_list: TargetAllowList, directory: Pat
     Raises:
         InputError: the parts do not fit together, or a class does not accept its keys.
     """
+    # Nulls are filled in below; the caller's configuration stays as it was typed.
     config = deepcopy(config)
     data = build_datamodule(config, allow_list)
     network, loss = build_network_and_loss(config, data, allow_list)
@@ -140,6 +141,7 @@ def build_network_and_loss(
     is_automatic = config["loss"].get("_target_") is None
     if is_automatic:
         config["loss"] = {"_target_": describe_class(choose_loss(data.task))}
+    # The loss comes first: it determines the number of outputs.
     loss: nn.Module = instantiate(config["loss"], "loss", allow_list)
     sizes = compute_network_sizes(loss, data)
     for key, required in sizes.items():
@@ -193,7 +195,8 @@ def build_network(
     """
     options = {k: v for k, v in config["network"].items() if k not in ("inputs", "outputs")}
     seed = config.get("seed", 0)
-    torch.manual_seed(seed)  # for classes that take no generator
+    # For classes that take no generator.
+    torch.manual_seed(seed)
     target = resolve_target(options.get("_target_"), "network", allow_list)
     offered: dict[str, Any] = {"inputs": inputs, "outputs": outputs}
     if target is Network:
@@ -267,6 +270,7 @@ def _build_callbacks(config: Config, data: DataModule, allow_list: TargetAllowLi
     curves = [f"{name}/{part}" for name in ("loss", score) for part in ("train", "validation")]
     callbacks: list[Any] = []
     for name, node in (config.get("callbacks") or {}).items():
+        # Lightning would report a missing curve only after the first epoch.
         curve = node.get("monitor", curves[0])
         if curve not in curves:
             raise InputError(

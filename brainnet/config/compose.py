@@ -29,7 +29,7 @@ from brainnet.config.instantiate import (
     explain_refusal,
     find_targets,
     join_key,
-    list_parameters,
+    list_arguments,
     read_allowed_roots,
     resolve_target,
 )
@@ -40,7 +40,7 @@ from brainnet.config.schema import (
     iterate_leaves,
     list_choices,
     list_groups,
-    read_choice,
+    read_choice_keys,
 )
 from brainnet.errors import InputError, did_you_mean, format_override, quote_value
 
@@ -85,6 +85,7 @@ class ConfigFiles:
     def primary_directory(self) -> Path:
         """The directory of the file to start from."""
         conf, extra, file = find_conf_directory(), self.extra_directory, f"{self.name}.yaml"
+        # Hydra looks for the file to start from before it reads the search path.
         if extra is None or (conf / file).is_file() or not (extra / file).is_file():
             return conf
         return extra
@@ -174,6 +175,7 @@ def _initialize_hydra(files: ConfigFiles) -> AbstractContextManager[None]:
 def _suggest_override(word: str, parser: OverridesParser) -> str:
     """Return what to type instead of a word that cannot be parsed."""
     key, equals, value = word.partition("=")
+    # Users type the name of data or of an experiment without its group.
     if not equals:
         matches = [f"{group}={word}" for group in list_groups() if word in list_choices(group)]
         suggestion = f" Did you mean {' or '.join(matches)}?" if matches else ""
@@ -182,7 +184,8 @@ def _suggest_override(word: str, parser: OverridesParser) -> str:
         try:
             parser.parse_override(f"{key}={quote_value(value)}")
         except HydraException:
-            pass  # the key is wrong
+            # The key is wrong, not the value.
+            pass
         else:
             return f"Hydra needs quotes around such a value; type {format_override(key, value)}"
     return (
@@ -227,6 +230,7 @@ def _explain_error(error: Exception, files: ConfigFiles) -> str:
             "folder of your own YAML files."
         )
     unknown = re.match(r"Could not override '([^'@]+)'", str(error))
+    # Hydra suggests to append the key, which is wrong for a typing error.
     if unknown:
         return _explain_unknown_key(unknown[1])
     # The lines after the message are about Hydra's own code.
@@ -239,7 +243,7 @@ def _explain_unknown_key(key: str) -> str:
     holders = [
         choice
         for choice in (list_choices(group) if name and group in list_groups() else [])
-        if name.partition(".")[0] in read_choice(group, choice)
+        if name.partition(".")[0] in read_choice_keys(group, choice)
     ]
     if holders:
         return (
@@ -286,6 +290,7 @@ def expand_sweep(
             if override.is_sweep_override()
             else [str(override.input_line)]
         )
+    # In the order in which Hydra numbers the jobs.
     return [list(job) for job in itertools.product(*values)]
 
 
@@ -295,6 +300,7 @@ def resolve_config(config: DictConfig) -> Config:
     Raises:
         InputError: a `${...}` cannot be resolved.
     """
+    # Hydra's node contains interpolations that only Hydra can resolve.
     groups = OmegaConf.masked_copy(config, [str(key) for key in config if key != _HYDRA])
     try:
         plain = OmegaConf.to_container(groups, resolve=True)
@@ -310,6 +316,7 @@ def build_allow_list(overrides: Iterable[Override]) -> TargetAllowList:
         if override.is_delete():
             continue
         values = override.sweep_iterator() if override.is_discrete_sweep() else [override.value()]
+        # A typed dictionary may contain targets too: +callbacks.mine={_target_: ...}.
         for value in values:
             if override.key_or_group.rpartition(".")[2] == "_target_":
                 typed.add(value)
@@ -339,7 +346,7 @@ def drop_unused_keys(
         target = config.get(group, {}).get("_target_")
         if target is None or join_key(group, "_target_") not in typed:
             continue
-        names = list_parameters(resolve_target(target, group, allow_list))
+        names = list_arguments(resolve_target(target, group, allow_list))
         if names is None:
             continue
         known = {"_target_", *names, *(DATAMODULE_KEYS if group == "data" else ())}

@@ -21,7 +21,7 @@ from brainnet.errors import InputError, did_you_mean
 ALLOWED_ROOTS = ("brainnet", "torch.nn", "torch.optim", "lightning.pytorch", "torchmetrics")
 # Environment variable with more allowed modules, separated by commas.
 ALLOW_VARIABLE = "BRAINNET_ALLOW"
-# Keys of `data` that belong to the data module, whatever the class of the data.
+# Keys of `data` that belong to the data module, for every class of data.
 DATAMODULE_KEYS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -276,7 +276,7 @@ def _instantiate_nested(node: object, path: str, allow_list: TargetAllowList) ->
     return node
 
 
-def list_parameters(target: type) -> list[str] | None:
+def list_arguments(target: type) -> list[str] | None:
     """Return the names of the constructor arguments of a class; None if it accepts any."""
     init = inspect.getattr_static(target, "__init__")
     if inspect.isfunction(init) and f"{init.__module__}.{init.__qualname__}" == _MODULE_INIT:
@@ -290,7 +290,7 @@ def list_parameters(target: type) -> list[str] | None:
 
 def has_parameter(target: type, name: str) -> bool:
     """Whether the constructor of a class has an argument with this name."""
-    return name in (list_parameters(target) or inspect.signature(target).parameters)
+    return name in (list_arguments(target) or inspect.signature(target).parameters)
 
 
 def check_parameters(
@@ -301,7 +301,7 @@ def check_parameters(
     Raises:
         InputError: a key is not an argument of the class.
     """
-    names = list_parameters(target)
+    names = list_arguments(target)
     if names is None:
         return
     known = [*names, *more]

@@ -11,7 +11,7 @@ from brainnet.config.schema import (
     check_config,
     iterate_leaves,
     list_choices,
-    read_choice,
+    read_choice_keys,
 )
 from brainnet.data.datasets import IMAGES_TARGET, TABLE_TARGET, resolve_paths
 from brainnet.errors import InputError
@@ -91,7 +91,7 @@ def select_data_choice(overrides: Sequence[Override], stored: Config) -> list[st
     if "data" in keys or target is None or not any(key.startswith("data.") for key in keys):
         return []
     choices = list_choices("data")
-    matches = [name for name in choices if read_choice("data", name).get("_target_") == target]
+    matches = [name for name in choices if read_choice_keys("data", name).get("_target_") == target]
     return [f"data={name}" for name in matches[:1]]
 
 
@@ -163,6 +163,7 @@ def _apply_override(
 def changes_nothing(override: Override, config: Config, stored: Config) -> bool:
     """Whether the value of an override equals the stored one."""
     key = override.key_or_group
+    # Global groups change several keys at once.
     if override.is_delete() or key in _GLOBAL_GROUPS:
         return False
     if key.partition(".")[0] == "data":
@@ -196,6 +197,7 @@ def _check_schedule_length(stored: Config, run: Run) -> None:
     Raises:
         InputError: the schedule depends on the length of the run, and that was changed.
     """
+    # `stored` contains the typed length already.
     planned = run.folder.read_config()["trainer"]
     changed = [
         key for key in ("max_epochs", "max_steps") if planned.get(key) != stored["trainer"].get(key)
@@ -220,6 +222,7 @@ def _check_paths_inside_run(stored: Config, run: Run, keys: Sequence[str]) -> No
     directory = run.folder.path.resolve()
     for group in (*_FREE_GROUPS, "trainer"):
         for path, value in iterate_leaves({group: stored.get(group) or {}}):
+            # What was typed is allowed.
             if path in keys or group in keys:
                 continue
             for item in value if isinstance(value, list) else [value]:

@@ -30,7 +30,7 @@ class ValueType:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class _Key:
     """One key of the configuration: its dotted path, its type, and its meaning in one line."""
 
     path: str
@@ -64,6 +64,7 @@ def _number(
     def accepts(value: object) -> bool:
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
+        # NaN and infinity would pass where a bound is infinite.
         return math.isfinite(value) and above < value < below and minimum <= value <= maximum
 
     bounds = ((">", above), (">=", minimum), ("<", below), ("<=", maximum))
@@ -96,6 +97,7 @@ def _list(kind: ValueType, *, length: int | None = None, empty: bool = False) ->
     return ValueType(f"{count}, each {kind.description}", accepts)
 
 
+# The name of one folder on every system; the file `latest` names the newest run.
 RUN_NAME = ValueType(
     "letters, digits, - _ . and spaces, starting with a letter or digit (not latest)",
     lambda value: (
@@ -109,13 +111,16 @@ _FLAG = ValueType("true or false", lambda value: isinstance(value, bool))
 _TEXT = ValueType("a text", lambda value: isinstance(value, str) and value.strip() != "")
 _POSITIVE = _number(above=0)
 _NOT_NEGATIVE = _number(minimum=0)
+# Decay rates and fractions that may be off (0) but never everything.
 _FRACTION = _number(minimum=0, below=1)
+# A part of the rows or steps: neither none nor all.
 _PART = _number(above=0, below=1)
 _COUNT = _integer(1)
 _COLUMN = _either(_TEXT, _integer(0))
 _COLUMNS = ValueType(
     "a column or a list of columns", _either(_COLUMN, _list(_COLUMN, empty=True)).accepts
 )
+# Null is replaced by `learning_rate.fill_run_settings` once the steps of the run are known.
 _STEPS = _nullable(_COUNT, "from the length of the run")
 _TASK = _option("classification", "multiclass", "binary", "regression")
 _TEXTS = _either(_TEXT, _list(_TEXT))
@@ -127,113 +132,114 @@ _EVERY = _either(_COUNT, _option("auto"))
 _FROM_DATA = "from the data"
 _DETECTED = "detected"
 
-KEYS: tuple[Key, ...] = (
-    Key("name", _nullable(RUN_NAME, "the name of the data"), "the run's folder is RUNS/NAME/TIME"),
-    Key("seed", _integer(0, 2**32 - 1), "of the split, the initial weights and the batch order"),
-    Key("resume", _nullable(_TEXT), "continue a run: its folder, latest, or a checkpoint"),
-    Key("data._target_", _TEXT, "class that loads the data"),
-    Key("data.batch_size", _COUNT, "rows per training step"),
-    Key("data.normalize", _option("standard", "minmax", "none"), "how inputs are scaled"),
-    Key("data.normalize_targets", _FLAG, "scale regression targets too"),
-    Key("data.validation", _PART, "fraction of the rows for validation"),
-    Key("data.test", _PART, "fraction of the rows for the test"),
-    Key("data.rows", _integer(4, 10**9), "number of generated rows"),
-    Key("data.noise", _NOT_NEGATIVE, "standard deviation of the noise in generated rows"),
-    Key("data.factor", _FRACTION, "radius of the inner circle; the outer radius is 1"),
-    Key("data.classes", _integer(2), "number of generated classes"),
-    Key("data.turns", _NOT_NEGATIVE, "turns of each spiral around the center"),
-    Key("data.inputs", _COUNT, "number of generated inputs"),
-    Key("data.path", _TEXT, "the table, or the folder or file of images"),
-    Key("data.target", _nullable(_COLUMNS, "must be given"), "target column"),
-    Key("data.columns", _nullable(_COLUMNS, "all others"), "input columns"),
-    Key("data.drop", _COLUMNS, "columns to ignore"),
-    Key("data.missing", _option("error", "drop", "impute"), "how missing values are handled"),
-    Key("data.task", _nullable(_TASK, _FROM_DATA), "whether the target is a class or a number"),
-    Key("data.categories", _COLUMNS, "columns to read as categories, even if they are numeric"),
-    Key("data.header", _nullable(_FLAG, _DETECTED), "whether the first line names the columns"),
-    Key("data.csv.sep", _nullable(_TEXT, _DETECTED), "column separator of a CSV file"),
-    Key("data.csv.decimal", _nullable(_TEXT, _DETECTED), "decimal separator of a CSV file"),
-    Key("data.csv.thousands", _nullable(_TEXT, "none"), "thousands separator of a CSV file"),
-    Key("data.csv.encoding", _nullable(_TEXT, _DETECTED), "text encoding of a CSV file"),
-    Key("data.csv.na_values", _nullable(_TEXTS), "further texts that mean a missing value"),
-    Key("data.validation_path", _nullable(_TEXT, "a fraction"), "file with the validation rows"),
-    Key("data.test_path", _nullable(_TEXT, "a fraction"), "file with the test rows"),
-    Key("data.size", _nullable(_SIZE, "unchanged"), "image side in pixels, or [height, width]"),
-    Key("data.colors", _option("auto", "gray", "rgb"), "color of images; auto: gray if all are"),
-    Key("data.broken", _option("error", "skip"), "how unreadable image files are handled"),
-    Key("data.labels", _nullable(_TEXT, "found by name"), "label file of an IDX image file"),
-    Key("network._target_", _TEXT, "class of the network"),
-    Key("network.hidden", _list(_COUNT, empty=True), "number of neurons in each hidden layer"),
-    Key("network.inputs", _nullable(_COUNT, _FROM_DATA), "number of inputs"),
-    Key("network.outputs", _nullable(_COUNT, _FROM_DATA), "number of outputs"),
-    Key("network.bias", _FLAG, "whether neurons have a bias"),
-    Key("activation._target_", _TEXT, "class of the activation function"),
-    Key("activation.threshold", _number(), "input below which a neuron is silent"),
-    Key("activation.width", _POSITIVE, "input range from the threshold to full output"),
-    Key("activation.leak", _NOT_NEGATIVE, "gradient outside the ramp"),
-    Key("activation.learn_threshold", _FLAG, "train the threshold"),
-    Key("activation.learn_width", _FLAG, "train the width"),
-    Key("activation.negative_slope", _number(), "slope below zero"),
-    Key("activation.approximate", _option("none", "tanh"), "exact curve, or a faster one"),
-    Key("activation.alpha", _POSITIVE, "the output below zero approaches minus this"),
-    Key("activation.beta", _POSITIVE, "sharpness of the bend"),
-    Key("activation.min_val", _number(), "output below the ramp"),
-    Key("activation.max_val", _number(), "output above the ramp"),
-    Key("loss._target_", _nullable(_TEXT, "chosen by the task"), "class of the loss"),
-    Key("loss.label_smoothing", _FRACTION, "probability moved from the true class to all others"),
-    Key("loss.delta", _POSITIVE, "error at which the loss changes from squared to linear"),
-    Key("optimizer._target_", _TEXT, "class of the optimizer"),
-    Key("optimizer.lr", _POSITIVE, "learning rate: the size of a step"),
-    Key("optimizer.momentum", _FRACTION, "fraction of the last step that is kept"),
-    Key("optimizer.dampening", _number(minimum=0, maximum=1), "dampening of the momentum"),
-    Key("optimizer.nesterov", _FLAG, "use Nesterov momentum"),
-    Key("optimizer.weight_decay", _NOT_NEGATIVE, "pull of every weight towards zero"),
-    Key("optimizer.betas", _list(_FRACTION, length=2), "decay of the gradient's running averages"),
-    Key("optimizer.eps", _POSITIVE, "added to the denominator for numerical stability"),
-    Key("optimizer.alpha", _FRACTION, "decay of the running mean square of the gradients"),
-    Key("optimizer.lr_decay", _NOT_NEGATIVE, "decay of the learning rate"),
-    Key("schedule._target_", _nullable(_TEXT, "a constant rate"), "class of the schedule"),
-    Key("schedule.T_max", _STEPS, "steps until eta_min is reached"),
-    Key("schedule.eta_min", _NOT_NEGATIVE, "final learning rate"),
-    Key("schedule.max_lr", _POSITIVE, "highest learning rate"),
-    Key("schedule.total_steps", _STEPS, "steps of the whole schedule"),
-    Key("schedule.pct_start", _PART, "fraction of the steps with a rising learning rate"),
-    Key("schedule.div_factor", _POSITIVE, "max_lr divided by the initial learning rate"),
-    Key("schedule.final_div_factor", _POSITIVE, "initial divided by the final learning rate"),
-    Key("schedule.warmup", _FRACTION, "fraction of the steps for the warm-up"),
-    Key("schedule.gamma", _nullable(_GAMMA, "from the length"), "factor on the learning rate"),
-    Key("schedule.step_size", _STEPS, "steps between two factors"),
-    Key("trainer.max_epochs", _COUNT, "passes over the training rows"),
-    Key("trainer.max_steps", _integer(1, special=-1), "steps after which to stop (-1: no limit)"),
-    Key("trainer.accelerator", _option("auto", "cpu", "gpu", "cuda", "mps"), "device type"),
-    Key("trainer.devices", _DEVICES, "number of devices, or their indices"),
-    Key("trainer.strategy", _option("auto", "ddp"), "how several devices share the work"),
-    Key("trainer.precision", _option(*PRECISIONS), "number format of the computation"),
-    Key("trainer.gradient_clip_val", _nullable(_POSITIVE), "largest norm of the gradient"),
-    Key("trainer.accumulate_grad_batches", _COUNT, "batches per optimizer step"),
-    Key("trainer.compile", _COMPILE, "fuse operations (slow first steps); graph: CUDA graphs"),
-    Key("trainer.deterministic", _FLAG, "reject operations that are not reproducible"),
-    Key("trainer.overfit_batches", _COUNT, "train on this many batches only"),
-    Key("trainer.limit_train_batches", _COUNT, "training batches per epoch"),
-    Key("trainer.limit_val_batches", _COUNT, "validation batches per epoch"),
-    Key("trainer.limit_test_batches", _COUNT, "test batches"),
-    Key("trainer.profiler", _option("simple", "advanced"), "Lightning profiler to use"),
-    Key("observe._target_", _nullable(_TEXT, "no observation"), "class of the observer"),
-    Key("observe.level", _option("light", "full"), "how much is recorded"),
-    Key("observe.every", _EVERY, "steps between observations; auto: at most 3% of the time"),
-    Key("logger.csv._target_", _TEXT, "class of the logger"),
-    Key("logger.csv.save_dir", _nullable(_TEXT, "the run's folder"), "folder to write to"),
-    Key("logger.csv.name", _either(_TEXT, _option("")), "subfolder"),
-    Key("logger.csv.version", _either(_TEXT, _option("")), "subfolder of the subfolder"),
-    Key("callbacks.early_stopping._target_", _TEXT, "class of the callback"),
-    Key("callbacks.early_stopping.monitor", _TEXT, "the curve to watch, such as loss/validation"),
-    Key("callbacks.early_stopping.mode", _option("min", "max"), "whether low or high is better"),
-    Key("callbacks.early_stopping.patience", _integer(0), "epochs without improvement to wait"),
-    Key("callbacks.early_stopping.min_delta", _NOT_NEGATIVE, "smallest improvement that counts"),
-    Key("paths.runs", _TEXT, "the folder that runs are written to"),
+# The help prints the keys in this order, which is that of the groups in train.yaml.
+KEYS: tuple[_Key, ...] = (
+    _Key("name", _nullable(RUN_NAME, "the name of the data"), "the run's folder is RUNS/NAME/TIME"),
+    _Key("seed", _integer(0, 2**32 - 1), "of the split, the initial weights and the batch order"),
+    _Key("resume", _nullable(_TEXT), "continue a run: its folder, latest, or a checkpoint"),
+    _Key("data._target_", _TEXT, "class that loads the data"),
+    _Key("data.batch_size", _COUNT, "rows per training step"),
+    _Key("data.normalize", _option("standard", "minmax", "none"), "how inputs are scaled"),
+    _Key("data.normalize_targets", _FLAG, "scale regression targets too"),
+    _Key("data.validation", _PART, "fraction of the rows for validation"),
+    _Key("data.test", _PART, "fraction of the rows for the test"),
+    _Key("data.rows", _integer(4, 10**9), "number of generated rows"),
+    _Key("data.noise", _NOT_NEGATIVE, "standard deviation of the noise in generated rows"),
+    _Key("data.factor", _FRACTION, "radius of the inner circle; the outer radius is 1"),
+    _Key("data.classes", _integer(2), "number of generated classes"),
+    _Key("data.turns", _NOT_NEGATIVE, "turns of each spiral around the center"),
+    _Key("data.inputs", _COUNT, "number of generated inputs"),
+    _Key("data.path", _TEXT, "the table, or the folder or file of images"),
+    _Key("data.target", _nullable(_COLUMNS, "must be given"), "target column"),
+    _Key("data.columns", _nullable(_COLUMNS, "all others"), "input columns"),
+    _Key("data.drop", _COLUMNS, "columns to ignore"),
+    _Key("data.missing", _option("error", "drop", "impute"), "how missing values are handled"),
+    _Key("data.task", _nullable(_TASK, _FROM_DATA), "whether the target is a class or a number"),
+    _Key("data.categories", _COLUMNS, "columns to read as categories, even if they are numeric"),
+    _Key("data.header", _nullable(_FLAG, _DETECTED), "whether the first line names the columns"),
+    _Key("data.csv.sep", _nullable(_TEXT, _DETECTED), "column separator of a CSV file"),
+    _Key("data.csv.decimal", _nullable(_TEXT, _DETECTED), "decimal separator of a CSV file"),
+    _Key("data.csv.thousands", _nullable(_TEXT, "none"), "thousands separator of a CSV file"),
+    _Key("data.csv.encoding", _nullable(_TEXT, _DETECTED), "text encoding of a CSV file"),
+    _Key("data.csv.na_values", _nullable(_TEXTS), "further texts that mean a missing value"),
+    _Key("data.validation_path", _nullable(_TEXT, "a fraction"), "file with the validation rows"),
+    _Key("data.test_path", _nullable(_TEXT, "a fraction"), "file with the test rows"),
+    _Key("data.size", _nullable(_SIZE, "unchanged"), "image side in pixels, or [height, width]"),
+    _Key("data.colors", _option("auto", "gray", "rgb"), "color of images; auto: gray if all are"),
+    _Key("data.broken", _option("error", "skip"), "how unreadable image files are handled"),
+    _Key("data.labels", _nullable(_TEXT, "found by name"), "label file of an IDX image file"),
+    _Key("network._target_", _TEXT, "class of the network"),
+    _Key("network.hidden", _list(_COUNT, empty=True), "number of neurons in each hidden layer"),
+    _Key("network.inputs", _nullable(_COUNT, _FROM_DATA), "number of inputs"),
+    _Key("network.outputs", _nullable(_COUNT, _FROM_DATA), "number of outputs"),
+    _Key("network.bias", _FLAG, "whether neurons have a bias"),
+    _Key("activation._target_", _TEXT, "class of the activation function"),
+    _Key("activation.threshold", _number(), "input below which a neuron is silent"),
+    _Key("activation.width", _POSITIVE, "input range from the threshold to full output"),
+    _Key("activation.leak", _NOT_NEGATIVE, "gradient outside the ramp"),
+    _Key("activation.learn_threshold", _FLAG, "train the threshold"),
+    _Key("activation.learn_width", _FLAG, "train the width"),
+    _Key("activation.negative_slope", _number(), "slope below zero"),
+    _Key("activation.approximate", _option("none", "tanh"), "exact curve, or a faster one"),
+    _Key("activation.alpha", _POSITIVE, "the output below zero approaches minus this"),
+    _Key("activation.beta", _POSITIVE, "sharpness of the bend"),
+    _Key("activation.min_val", _number(), "output below the ramp"),
+    _Key("activation.max_val", _number(), "output above the ramp"),
+    _Key("loss._target_", _nullable(_TEXT, "chosen by the task"), "class of the loss"),
+    _Key("loss.label_smoothing", _FRACTION, "probability moved from the true class to all others"),
+    _Key("loss.delta", _POSITIVE, "error at which the loss changes from squared to linear"),
+    _Key("optimizer._target_", _TEXT, "class of the optimizer"),
+    _Key("optimizer.lr", _POSITIVE, "learning rate: the size of a step"),
+    _Key("optimizer.momentum", _FRACTION, "fraction of the last step that is kept"),
+    _Key("optimizer.dampening", _number(minimum=0, maximum=1), "dampening of the momentum"),
+    _Key("optimizer.nesterov", _FLAG, "use Nesterov momentum"),
+    _Key("optimizer.weight_decay", _NOT_NEGATIVE, "pull of every weight towards zero"),
+    _Key("optimizer.betas", _list(_FRACTION, length=2), "decay of the gradient's running averages"),
+    _Key("optimizer.eps", _POSITIVE, "added to the denominator for numerical stability"),
+    _Key("optimizer.alpha", _FRACTION, "decay of the running mean square of the gradients"),
+    _Key("optimizer.lr_decay", _NOT_NEGATIVE, "decay of the learning rate"),
+    _Key("schedule._target_", _nullable(_TEXT, "a constant rate"), "class of the schedule"),
+    _Key("schedule.T_max", _STEPS, "steps until eta_min is reached"),
+    _Key("schedule.eta_min", _NOT_NEGATIVE, "final learning rate"),
+    _Key("schedule.max_lr", _POSITIVE, "highest learning rate"),
+    _Key("schedule.total_steps", _STEPS, "steps of the whole schedule"),
+    _Key("schedule.pct_start", _PART, "fraction of the steps with a rising learning rate"),
+    _Key("schedule.div_factor", _POSITIVE, "max_lr divided by the initial learning rate"),
+    _Key("schedule.final_div_factor", _POSITIVE, "initial divided by the final learning rate"),
+    _Key("schedule.warmup", _FRACTION, "fraction of the steps for the warm-up"),
+    _Key("schedule.gamma", _nullable(_GAMMA, "from the length"), "factor on the learning rate"),
+    _Key("schedule.step_size", _STEPS, "steps between two factors"),
+    _Key("trainer.max_epochs", _COUNT, "passes over the training rows"),
+    _Key("trainer.max_steps", _integer(1, special=-1), "steps after which to stop (-1: no limit)"),
+    _Key("trainer.accelerator", _option("auto", "cpu", "gpu", "cuda", "mps"), "device type"),
+    _Key("trainer.devices", _DEVICES, "number of devices, or their indices"),
+    _Key("trainer.strategy", _option("auto", "ddp"), "how several devices share the work"),
+    _Key("trainer.precision", _option(*PRECISIONS), "number format of the computation"),
+    _Key("trainer.gradient_clip_val", _nullable(_POSITIVE), "largest norm of the gradient"),
+    _Key("trainer.accumulate_grad_batches", _COUNT, "batches per optimizer step"),
+    _Key("trainer.compile", _COMPILE, "fuse operations (slow first steps); graph: CUDA graphs"),
+    _Key("trainer.deterministic", _FLAG, "reject operations that are not reproducible"),
+    _Key("trainer.overfit_batches", _COUNT, "train on this many batches only"),
+    _Key("trainer.limit_train_batches", _COUNT, "training batches per epoch"),
+    _Key("trainer.limit_val_batches", _COUNT, "validation batches per epoch"),
+    _Key("trainer.limit_test_batches", _COUNT, "test batches"),
+    _Key("trainer.profiler", _option("simple", "advanced"), "Lightning profiler to use"),
+    _Key("observe._target_", _nullable(_TEXT, "no observation"), "class of the observer"),
+    _Key("observe.level", _option("light", "full"), "how much is recorded"),
+    _Key("observe.every", _EVERY, "steps between observations; auto: at most 3% of the time"),
+    _Key("logger.csv._target_", _TEXT, "class of the logger"),
+    _Key("logger.csv.save_dir", _nullable(_TEXT, "the run's folder"), "folder to write to"),
+    _Key("logger.csv.name", _either(_TEXT, _option("")), "subfolder"),
+    _Key("logger.csv.version", _either(_TEXT, _option("")), "subfolder of the subfolder"),
+    _Key("callbacks.early_stopping._target_", _TEXT, "class of the callback"),
+    _Key("callbacks.early_stopping.monitor", _TEXT, "the curve to watch, such as loss/validation"),
+    _Key("callbacks.early_stopping.mode", _option("min", "max"), "whether low or high is better"),
+    _Key("callbacks.early_stopping.patience", _integer(0), "epochs without improvement to wait"),
+    _Key("callbacks.early_stopping.min_delta", _NOT_NEGATIVE, "smallest improvement that counts"),
+    _Key("paths.runs", _TEXT, "the folder that runs are written to"),
 )
 
-KEYS_BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}
+KEYS_BY_PATH: dict[str, _Key] = {key.path: key for key in KEYS}
 
 # Groups whose entries have names that the user chooses.
 _NAMED_GROUPS = ("callbacks", "logger")
@@ -269,9 +275,10 @@ def list_choices(group: str) -> dict[str, str]:
     return choices
 
 
-def read_choice(group: str, choice: str) -> dict[str, Any]:
+def read_choice_keys(group: str, choice: str) -> dict[str, Any]:
     """Return the keys that the YAML file of a choice sets."""
-    import yaml  # not needed for the help
+    # Imported here: `brainnet train --help` reads no YAML.
+    import yaml
 
     file = find_conf_directory() / group / f"{choice}.yaml"
     return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
@@ -289,6 +296,7 @@ def check_config(config: Config, required: Iterable[str] = _REQUIRED) -> None:
     """
     values = dict(iterate_leaves(config))
     for path in required:
+        # A missing key would be replaced by a default that the stored configuration does not show.
         if path in KEYS_BY_PATH and path not in values:
             raise InputError(f"{path} is missing: {path}=... ({KEYS_BY_PATH[path].describe()}).")
         if path not in KEYS_BY_PATH and not isinstance(config.get(path), Mapping):
@@ -325,13 +333,15 @@ def _check_key(path: str, value: object, config: Mapping[str, Any]) -> None:
     group, _, name = path.partition(".")
     if key is None:
         if name and group in _OPEN_GROUPS:
-            return  # the signature of the class decides
+            # The signature of the class decides, in `instantiate.check_parameters`.
+            return
         raise InputError(
             f"there is no key {path}.{did_you_mean(path, KEYS_BY_PATH)} "
             "brainnet train --help lists the keys."
         )
     if value == "???":
         raise InputError(f"{path} must be given: {path}=... ({key.describe()}).")
+    # The schema knows the types of built-in classes only.
     if _has_user_class(config.get(group)) and not path.endswith("._target_"):
         return
     if not key.type.accepts(value):

@@ -11,7 +11,7 @@ from brainnet.config.schema import (
     find_conf_directory,
     list_choices,
     list_groups,
-    read_choice,
+    read_choice_keys,
 )
 from brainnet.errors import InputError
 
@@ -75,7 +75,7 @@ def test_choices_exclude_files_that_are_parts_of_others():
     names = list_choices("data")
     assert "digits" in names
     assert "_module" not in names
-    assert read_choice("data", "moons")["noise"] == 0.1
+    assert read_choice_keys("data", "moons")["noise"] == 0.1
 
 
 def test_every_choice_has_a_meaning():
