@@ -28,11 +28,10 @@ _DELAY_SECONDS = 0.5
 class BackgroundWriter:
     """Resolves readings, records them and writes them to TensorBoard, in a background thread.
 
-    The thread processes the queued tasks of half a second at once, or immediately if `wait` is
-    called. If the queue is full, the training waits rather than losing readings. `close` and the
-    end of the program process all remaining tasks. Tasks submitted after `close` are dropped. So
-    are those submitted in a forked process, with a message. Errors are reported once, and the
-    readings are then kept in memory only.
+    The thread processes the tasks of half a second at once, or immediately if `wait` is called. If
+    the queue is full, the training waits. `close` and the end of the program process all remaining
+    tasks; later tasks are dropped, as are those of forked processes. After an error, which is
+    reported once, the readings are kept in memory only.
 
     Args:
         readings: list to which readings are appended, in order.

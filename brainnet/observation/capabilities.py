@@ -127,14 +127,6 @@ def _find_containers(model: nn.Module, layers: Collection[nn.Module]) -> list[nn
     return [module for module in callable_modules if contains_layer[id(module)]]
 
 
-def is_compiled(model: nn.Module) -> bool:
-    """Return whether `torch.compile` was applied to any part of a model."""
-    return any(
-        module._compiled_call_impl is not None or unwrap_compiled(module) is not module
-        for module in iterate_modules(model)
-    )
-
-
 def is_readable(tensor: Tensor) -> bool:
     """Return whether the values of a tensor can be measured: not sharded, lazy or quantized."""
     return (
@@ -167,15 +159,10 @@ def is_sharded(model: nn.Module) -> bool:
     return any(hasattr(parameter, "placements") for parameter in model.parameters())
 
 
-def is_flattened(model: nn.Module) -> bool:
-    """Return whether `FullyShardedDataParallel` has hidden the shapes of the parameters."""
-    # By name, because importing the class takes long.
-    return any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules())
-
-
 def find_obstacles(model: nn.Module) -> str | None:
     """Return why nothing of a model can be observed, or None if something can."""
-    if is_flattened(model):
+    # By name, because importing the class takes long.
+    if any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules()):
         return (
             "FullyShardedDataParallel concatenates parameters and hides their shapes, so nothing "
             "can be observed. Use torch.distributed.fsdp.fully_shard(model) instead."
@@ -189,7 +176,7 @@ def find_obstacles(model: nn.Module) -> str | None:
 def list_hidden_parts(model: nn.Module) -> list[str]:
     """Return what cannot be observed because of the model itself, one sentence each."""
     limitations = []
-    if is_compiled(model):
+    if ObservedModel(model).is_compiled():
         limitations.append(
             "the model is compiled: weights and gradients are observed; activations and the "
             "actual decrease of the loss are not."
@@ -215,13 +202,7 @@ def list_hidden_parts(model: nn.Module) -> list[str]:
 def list_missing_arguments(
     model: nn.Module, optimizers: Sequence[Optimizer], *, has_probe: bool
 ) -> list[str]:
-    """Return what is not observed because an argument is missing, one sentence each.
-
-    Args:
-        model: the model.
-        optimizers: the optimizers that were passed.
-        has_probe: whether criterion and sample were passed.
-    """
+    """Return what is not observed because an argument is missing, one sentence each."""
     if not optimizers:
         return [
             "no optimizer was passed: learning rate and actual decrease of the loss are not "

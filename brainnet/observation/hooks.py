@@ -101,11 +101,10 @@ class StepTimer:
     def start_forward(self, _module: nn.Module, _inputs: object) -> None:
         """Start of a forward call; a forward pre-hook."""
         # Evaluations between training steps run without gradients.
-        if not torch.is_grad_enabled():
-            return
-        if self._depth == 0:
-            self._forward_start = perf_counter() - self.excluded_seconds
-        self._depth += 1
+        if torch.is_grad_enabled():
+            if self._depth == 0:
+                self._forward_start = perf_counter() - self.excluded_seconds
+            self._depth += 1
 
     def stop_forward(self, _module: nn.Module, _inputs: object, output: object) -> None:
         """End of a forward call; a forward hook that is always called, also after an exception."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,15 +77,11 @@ def _bypass_saved_tensor_hooks() -> AbstractContextManager[object]:
     return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
 
+@dataclass(slots=True)
 class CurrentLayer:
-    """The layer of a model that was called last.
+    """The `LayerStatistics` of the layer of a model that was called last."""
 
-    Attributes:
-        statistics: its `LayerStatistics`.
-    """
-
-    def __init__(self) -> None:
-        self.statistics: object = None
+    statistics: object = None
 
 
 class LayerStatistics:

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -88,10 +88,7 @@ def build_histograms(stats: Sequence[TensorStats]) -> list[Histogram]:
 def _merge_bins(
     bins: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]]:
-    """Merge empty bins of all histograms at once, which is much faster than one by one.
-
-    Args:
-        bins: (histograms, bins); overwritten.
+    """Merge empty bins of all histograms (histograms, bins) at once, overwriting them.
 
     Returns:
         Upper ends and counts of the buckets of all histograms, one after the other, and the
@@ -198,32 +195,11 @@ _LAYER_HISTOGRAMS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """Properties of a step that are known without a device synchronization.
-
-    Attributes:
-        step: number of optimizer steps taken before this one.
-        epoch: number of completed epochs.
-        learning_rate: learning rate of the step.
-        forward_seconds: duration of the forward pass.
-        backward_seconds: time between the forward pass and the optimizer step.
-        update_seconds: duration of the optimizer step; on CUDA, launch time only.
-    """
-
-    step: int
-    epoch: int
-    learning_rate: float | None = None
-    forward_seconds: float | None = None
-    backward_seconds: float | None = None
-    update_seconds: float | None = None
-
-
 class PendingReading:
     """Tensors of one observed step, and how to turn them into a `Reading`.
 
     Args:
-        info: properties of the step that are already known.
+        reading: what is known without the tensors, such as the number of the step.
         tensors: the tensors on their device.
         stat_keys: the rows of all statistics tables, in order.
         changed: parameters whose changes were measured, in order.
@@ -232,13 +208,13 @@ class PendingReading:
 
     def __init__(
         self,
-        info: StepInfo,
+        reading: Reading,
         tensors: Mapping[TensorKey, Tensor],
         stat_keys: Sequence[StatKey],
         changed: Sequence[Tensor],
         layers: Sequence[LayerStatistics],
     ) -> None:
-        self._info = info
+        self._reading = reading
         self._transfer = AsyncTransfer(tensors)
         self._stat_keys, self._changed = tuple(stat_keys), tuple(changed)
         self._layers = tuple(layers)
@@ -257,14 +233,9 @@ class PendingReading:
                 layer_arrays[scope][str(quantity)] = array
         total_norm = _compute_norm(row for (kind, _), row in stats.items() if kind == "gradient")
         predicted = [float(part) for part in _select(arrays, "predicted")]
-        reading = Reading(
-            step=self._info.step,
-            epoch=self._info.epoch,
+        reading = replace(
+            self._reading,
             loss=_get_scalar(arrays, "scalar", "loss"),
-            learning_rate=self._info.learning_rate,
-            forward_seconds=self._info.forward_seconds,
-            backward_seconds=self._info.backward_seconds,
-            update_seconds=self._info.update_seconds,
             gradient_norm=total_norm,
             predicted_decrease=sum(predicted) if predicted else None,
             actual_decrease=_get_scalar(arrays, "scalar", "decrease"),

@@ -25,7 +25,6 @@ _CLASS_COLORS = (_BLUE, _ORANGE, _GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e4
 _TEXT, _GRAY, _GAP = "#1f2933", "#7b8794", "#cbd2d9"
 
 _MAX_NEURONS = 100
-_MAX_LEGEND = 12
 _MAX_NAME = 24
 
 _NEAR, _FAR = 3.0, 24.0  # how far the slice looks ahead, in lengths of the step
@@ -108,8 +107,19 @@ class LossSlice:
         reach = self.positions[-1]
         if max(self.losses) - min(self.losses) <= self.resolution:
             return f"Flat: even {reach:.0f} such steps change the loss by less than rounding error."
+        rise = (self.end - self.start) / max(abs(self.start), 1e-12)
         if self.end > self.start + self.resolution:
-            return self._describe_rise()
+            if rise <= 0.05:
+                return (
+                    f"Almost level: the step raises the loss of these rows by {100 * rise:.2g}%. "
+                    "Near a minimum, batches point in different directions."
+                )
+            if self.slope >= 0:
+                return (
+                    f"Uphill: the step raises the loss of these rows by {rise:.0%}. The gradient "
+                    "of the batch points elsewhere."
+                )
+            return f"Overshot: the step passes the lowest loss and ends {rise:.0%} higher."
         if self.lowest_position < 0.75:
             return "A little too long: the lowest loss on this line lies before its end."
         if self.lowest_position <= 2:
@@ -120,20 +130,6 @@ class LossSlice:
                 f"{self.lowest_position:.0f} such steps away."
             )
         return f"Short: the loss still falls after {reach:.0f} such steps."
-
-    def _describe_rise(self) -> str:
-        rise = (self.end - self.start) / max(abs(self.start), 1e-12)
-        if rise <= 0.05:
-            return (
-                f"Almost level: the step raises the loss of these rows by {100 * rise:.2g}%. "
-                "Near a minimum, batches point in different directions."
-            )
-        if self.slope >= 0:
-            return (
-                f"Uphill: the step raises the loss of these rows by {rise:.0%}. The gradient of "
-                "the batch points elsewhere."
-            )
-        return f"Overshot: the step passes the lowest loss and ends {rise:.0%} higher than before."
 
 
 @torch.no_grad()
@@ -149,7 +145,7 @@ def compute_loss_slice(
     The slice looks three lengths of the step ahead or, if the loss still falls there, up to 24.
 
     Args:
-        network: has parameters with the names in `start` and `end`; its mode is not changed.
+        network: the network; its mode is not changed.
         criterion: computes the loss from the outputs.
         inputs: rows to evaluate, (rows, inputs).
         start: parameters by name before the step.
@@ -190,13 +186,7 @@ def compute_loss_slice(
 
 
 def plot_loss_slice(loss_slice: LossSlice, step: int, caption: str) -> bytes:
-    """Plot the loss along a step with its start, its end and the slope at the start.
-
-    Args:
-        loss_slice: the slice, with finite losses.
-        step: number of the step, for the title.
-        caption: the sentence below the plot.
-    """
+    """Plot the loss along a step, which must be finite, with its start, end and initial slope."""
     figure, axes = _create_figure(f"Loss along step {step}", caption)
     low, high = min(loss_slice.losses), max(loss_slice.losses)
     # The floor keeps rounding errors from looking like hills.
@@ -241,9 +231,8 @@ def plot_boundary(
         plane.clip(0, 1), origin="lower", extent=extent, aspect="auto", interpolation="bilinear"
     )
     for index, (name, color) in enumerate(zip(class_names, colors, strict=True)):
-        label = _clean(name) if index < _MAX_LEGEND else None
         style = {"color": color, "edgecolors": "white", "linewidths": 0.6, "s": 26}
-        axes.scatter(*points[classes == index].T, label=label, **style)
+        axes.scatter(*points[classes == index].T, label=_clean(name), **style)
     axes.set_xlim(extent[:2])
     axes.set_ylim(extent[2:])
     axes.set_xlabel(_clean(input_names[0]))
@@ -353,15 +342,13 @@ def _to_png(figure: Any) -> bytes:
     return file.getvalue()
 
 
-def _to_rgb(color: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(color)
+def _to_rgb(color: str) -> _Floats:
+    return np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)]) / 255
 
 
 def _tint(strength: _Floats, color: str) -> _Floats:
     """Colors (…, 3) between white at strength 0 and the color at strength 1."""
-    tinted: _Floats = 1 - np.clip(strength, 0, 1)[..., None] * (1 - np.array(_to_rgb(color)))
+    tinted: _Floats = 1 - np.clip(strength, 0, 1)[..., None] * (1 - _to_rgb(color))
     return tinted
 
 

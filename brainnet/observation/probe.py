@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from brainnet.errors import InputError
 from brainnet.observation.capabilities import (
-    is_compiled,
+    ObservedModel,
     is_mode_invariant,
     is_sharded,
     iterate_modules,
@@ -44,13 +43,26 @@ def isolated_eval(*modules: nn.Module, parts: Sequence[nn.Module] | None = None)
         for parameter in part._parameters.values()
         if parameter is not None and parameter.is_cuda
     }
-    with torch.no_grad(), torch.random.fork_rng(devices), _pause_counting(parts), _no_cache():
+    counting = [
+        (part._buffers, {name: part._buffers[name] for name in ("counts", "sums")})
+        for part in parts
+        if isinstance(part, ThresholdRamp) and part._buffers["counts"] is not None
+    ]
+    # The autocast cache may contain weights of before the step.
+    uses_cache = torch.is_autocast_cache_enabled()
+    with torch.no_grad(), torch.random.fork_rng(devices):
         saved = [(tensor, tensor.clone()) for tensor in _list_changeable(modes)]
-        for module in modules if changes_mode else ():
-            module.eval()
         try:
+            torch.set_autocast_cache_enabled(False)
+            for buffers, counters in counting:
+                buffers.update(dict.fromkeys(counters))
+            for module in modules if changes_mode else ():
+                module.eval()
             yield
         finally:
+            torch.set_autocast_cache_enabled(uses_cache)
+            for buffers, counters in counting:
+                buffers.update(counters)
             for part, mode in modes:
                 if part.training == mode:
                     continue
@@ -77,34 +89,6 @@ def _list_changeable(modes: Iterable[tuple[nn.Module, bool]]) -> list[Tensor]:
         for tensor in (*module.parameters(), *module.buffers())
     )
     return [tensor for tensor in dict.fromkeys(tensors) if not is_lazy(tensor)]
-
-
-@contextmanager
-def _pause_counting(parts: Iterable[nn.Module]) -> Iterator[None]:
-    """Keep ramps that count for the user from counting the evaluation."""
-    paused = [
-        (part._buffers, {name: part._buffers[name] for name in ("counts", "sums")})
-        for part in parts
-        if isinstance(part, ThresholdRamp) and part._buffers["counts"] is not None
-    ]
-    for buffers, counters in paused:
-        buffers.update(dict.fromkeys(counters))
-    try:
-        yield
-    finally:
-        for buffers, counters in paused:
-            buffers.update(counters)
-
-
-@contextmanager
-def _no_cache() -> Iterator[None]:
-    """Disable the autocast cache, which may contain weights of before the step."""
-    enabled = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(enabled)
 
 
 class ProbeBatch:
@@ -168,7 +152,7 @@ def build_probe(
         sample: inputs and targets.
         report: called with the reason if the model cannot be evaluated.
     """
-    if is_compiled(model):
+    if ObservedModel(model).is_compiled():
         return None
     if is_sharded(model):
         report(
@@ -206,59 +190,3 @@ def limit_rows(rows: int, model: nn.Module) -> int:
     """
     weights = sum(0 if is_lazy(weight) else weight.numel() for weight in model.parameters())
     return min(rows, max(_MIN_ROWS, _MAX_WEIGHTS_TIMES_ROWS // max(weights, 1)))
-
-
-def check_sample(sample: object) -> None:
-    """Check that a sample is a pair of tensors.
-
-    Raises:
-        InputError: if it is not.
-    """
-    if sample is None:
-        return
-    if not (isinstance(sample, tuple | list) and len(sample) == 2):
-        raise InputError(
-            f"sample must be a pair (inputs, targets) of tensors; got {type(sample).__name__}."
-        )
-    for name, value in zip(("inputs", "targets"), sample, strict=True):
-        if not isinstance(value, Tensor):
-            raise InputError(
-                f"sample must be a pair (inputs, targets) of tensors; {name} is {_describe(value)}. "
-                "If the model does not accept tensors, omit sample."
-            )
-
-
-def parse_scalar(value: object, method: str) -> tuple[Tensor | float | None, str]:
-    """Return a value as a real number, or the message that it is none.
-
-    Args:
-        value: the value; None is no number, without a message.
-        method: name of the method that received it.
-
-    Example:
-        >>> parse_scalar(0.5, "step()")
-        (0.5, '')
-        >>> parse_scalar("oops", "step()")[1]
-        "step() needs a number or a tensor with one element; got the text 'oops', which is ignored."
-    """
-    if value is None:
-        return None, ""
-    if isinstance(value, Tensor):
-        if value.numel() == 1 and not value.is_complex():
-            scalar = value.detach()
-            return scalar if scalar.is_floating_point() else scalar.float(), ""
-    elif not isinstance(value, str | bytes):
-        try:
-            return float(value), ""  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            pass
-    expected = f"{method} needs a number or a tensor with one element"
-    return None, f"{expected}; got {_describe(value)}, which is ignored."
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, str):
-        return f"the text {value[:40]!r}"
-    if isinstance(value, Tensor):
-        return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
-    return f"an object of type {type(value).__name__}"

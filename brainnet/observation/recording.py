@@ -2,12 +2,8 @@
 
 The file starts with one line that identifies the format. Records follow: length and CRC-32 of the
 content (two unsigned 32-bit integers, little-endian), then the content. Readers stop at the first
-incomplete record, so that a killed process or a full disk costs at most one record.
-
-The first byte of a record is its kind. `S` is a schema as JSON: the names of the quantities of the
-network and of each layer, and the names of the layers. `R` is a reading: the values in the order
-of the schema as float64. A missing value is a NaN with its own bit pattern, so that a NaN that
-was measured remains a NaN.
+incomplete record, so that a killed process or a full disk costs at most one record. The content is
+a reading as JSON.
 """
 
 import contextlib
@@ -21,9 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from brainnet.errors import InputError
 from brainnet.files import acquire_lock, iterate_numbered, release_lock
 from brainnet.observation.reading import LayerReading, Reading
@@ -32,15 +25,8 @@ READINGS_FILE = "readings.bin"
 
 """Name of the file in the run directory."""
 
-_HEADER = b"brainnet records 1\n"
+_HEADER = b"brainnet records 2\n"
 _RECORD_HEADER = struct.Struct("<II")
-_MISSING = np.uint64(0x7FF8_0000_0000_07A2)
-_NETWORK_FIELDS = tuple(
-    field.name for field in dataclasses.fields(Reading) if field.name != "layers"
-)
-_LAYER_FIELDS = tuple(
-    field.name for field in dataclasses.fields(LayerReading) if field.name != "name"
-)
 
 
 class Recording:
@@ -71,7 +57,6 @@ class Recording:
     def __init__(self, folder: Path | str, *, length: float = 0) -> None:
         self.path = Path(folder) / READINGS_FILE
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._layer_names: tuple[str, ...] | None = None
         # Unbuffered, so that records survive the process.
         self._file = os.fdopen(
             os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0
@@ -93,12 +78,7 @@ class Recording:
         Raises:
             OSError: if it cannot be written; earlier records remain readable.
         """
-        layer_names = tuple(layer.name for layer in reading.layers)
-        if layer_names != self._layer_names:
-            schema = {"whole": _NETWORK_FIELDS, "layer": _LAYER_FIELDS, "places": layer_names}
-            self._add_record(b"S" + json.dumps(schema).encode())
-            self._layer_names = layer_names
-        self._add_record(b"R" + _encode_reading(reading))
+        self._add_record(json.dumps(dataclasses.asdict(reading)).encode())
 
     def close(self) -> None:
         """Close the file and release its lock."""
@@ -217,40 +197,16 @@ def _iterate_readings(folder: Path | str) -> Iterator[tuple[Reading, int]]:
             f"there is no recording in {folder}: {READINGS_FILE} is missing. Use the folder of a "
             "run that was observed."
         )
-    schema: dict[str, Any] = {}
-    for record, end in _iterate_records(path.read_bytes()):
-        if record[:1] == b"S":
-            schema = json.loads(record[1:])
-        elif record[:1] == b"R" and schema:
-            yield _decode_reading(schema, np.frombuffer(record, dtype="<f8", offset=1)), end
+    records = _iterate_records(path.read_bytes())
+    next(records, None)  # the header
+    for record, end in records:
+        values = json.loads(record)
+        layers = tuple(LayerReading(**_select_fields(LayerReading, v)) for v in values["layers"])
+        yield Reading(**_select_fields(Reading, values) | {"layers": layers}), end
 
 
-def _encode_reading(reading: Reading) -> bytes:
-    """All values of a reading in the order of the schema."""
-    values = [getattr(reading, name) for name in _NETWORK_FIELDS]
-    values += [getattr(layer, name) for layer in reading.layers for name in _LAYER_FIELDS]
-    array = np.array([np.nan if value is None else value for value in values], dtype="<f8")
-    array.view("<u8")[[value is None for value in values]] = _MISSING
-    return array.tobytes()
-
-
-def _decode_reading(schema: dict[str, Any], array: NDArray[np.float64]) -> Reading:
-    """A reading from its values; quantities of other versions of brainnet are ignored."""
-    is_missing = array.view("<u8") == _MISSING
-    values: Iterator[float | None] = (
-        None if missing else value
-        for value, missing in zip(array.tolist(), is_missing.tolist(), strict=True)
-    )
-    # `values` is consumed in the order in which it was written.
-    network: dict[str, Any] = {name: next(values) for name in schema["whole"]}
-    layers = []
-    for layer_name in schema["places"]:
-        fields = {name: next(values) for name in schema["layer"]}
-        layers.append(
-            LayerReading(
-                layer_name, **{name: fields[name] for name in fields.keys() & _LAYER_FIELDS}
-            )
-        )
-    known: dict[str, Any] = {name: network[name] for name in network.keys() & _NETWORK_FIELDS}
-    known |= {"step": int(network["step"]), "epoch": int(network["epoch"])}
-    return Reading(**known, layers=tuple(layers))
+def _select_fields(kind: type[Reading | LayerReading], values: dict[str, Any]) -> dict[str, Any]:
+    """Select the values that this version of brainnet knows."""
+    return {
+        field.name: values[field.name] for field in dataclasses.fields(kind) if field.name in values
+    }

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -13,7 +12,8 @@ from brainnet.kernels.statistics import compute_statistics
 from brainnet.observation.capabilities import ObservedModel, is_readable
 from brainnet.observation.hooks import Action, Hook, StepTimer
 from brainnet.observation.layer_statistics import CurrentLayer, LayerStatistics
-from brainnet.observation.pending_reading import PendingReading, StatKey, StepInfo, TensorKey
+from brainnet.observation.pending_reading import PendingReading, StatKey, TensorKey
+from brainnet.observation.reading import Reading
 from brainnet.observation.tags import Level
 
 _MAX_COORDINATES = 4096  # of a gradient, kept for the cosine with the next one
@@ -89,12 +89,7 @@ class StepObserver:
         """Return the observer, whose hooks are active since construction."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the hooks."""
         self.close()
 
@@ -148,11 +143,7 @@ class StepObserver:
 
     @torch.no_grad()
     def remember(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Copy the parameters early, if nothing announces the optimizer step.
-
-        Args:
-            parameters: parameters that may change.
-        """
+        """Copy parameters early, if nothing announces the optimizer step."""
         self._measure({})
         trained = [each for each in parameters if each.requires_grad and is_readable(each)]
         self._before |= {parameter: parameter.clone() for parameter in trained}
@@ -170,8 +161,7 @@ class StepObserver:
         """Measure weights and gradients and copy the weights, right before the optimizer step.
 
         Args:
-            parameters: parameters that the optimizer is about to update. With several optimizers,
-                call this once for each; parameters that were passed before are skipped.
+            parameters: those of the optimizer. Parameters that were passed before are skipped.
             scale: factor on the loss in the backward pass (automatic mixed precision), (). The
                 gradients are already divided by it, the deltas are not.
             keep_gradients: whether to copy the gradients, because clipping or the optimizer may
@@ -220,11 +210,10 @@ class StepObserver:
 
     @torch.no_grad()
     def after_update(self, probe_gradients: Mapping[Tensor, Tensor] | None = None) -> None:
-        """Measure the changes of the parameters and the decrease that the gradient predicts.
+        """Measure the changes of the parameters and the decrease that the gradients predict.
 
-        Args:
-            probe_gradients: gradients on the rows that the actual decrease is measured on, if
-                these are not the rows of the batch.
+        `probe_gradients` are those of the rows that the actual decrease is measured on, if these
+        are not the rows of the batch.
         """
         self._timer.stop_update()
         gradients = self._gradients if probe_gradients is None else probe_gradients
@@ -284,9 +273,9 @@ class StepObserver:
             step: number of optimizer steps taken before this one.
             epoch: number of completed epochs.
             learning_rate: learning rate of the step.
-            loss: loss of the batch, on the device.
-            before: loss of the probed rows before the step.
-            after: loss of the same rows after the step.
+            loss: loss of the batch, ().
+            before: loss of the probed rows before the step, ().
+            after: loss of the same rows after the step, ().
 
         Raises:
             Exception: the first exception in a hook.
@@ -310,7 +299,7 @@ class StepObserver:
         timer = self._timer
         seconds = timer.forward_seconds, timer.backward_seconds, timer.update_seconds
         return PendingReading(
-            StepInfo(step, epoch, learning_rate, *seconds),
+            Reading(step, epoch, None, learning_rate, *seconds),
             self._tensors,
             self._stat_keys,
             list(self._changed),
@@ -337,7 +326,9 @@ def _compute_dot(gradient: Tensor, change: Tensor) -> Tensor:
     if gradient.is_sparse:
         gradient = gradient.to_dense()
     dtype = _get_sum_dtype(change)
-    return torch.dot(gradient.reshape(-1).to(dtype), change.reshape(-1).to(dtype))
+    if not gradient.dtype == change.dtype == dtype:
+        gradient, change = gradient.to(dtype), change.to(dtype)
+    return torch.dot(gradient.reshape(-1), change.reshape(-1))
 
 
 def _stack(scalars: Sequence[Tensor]) -> Tensor:

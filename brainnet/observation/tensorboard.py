@@ -11,8 +11,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import google_crc32c
 from tensorboard.compat.proto.attr_value_pb2 import AttrValue
@@ -24,10 +23,11 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.compat.proto.versions_pb2 import VersionDef
 from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.custom_scalar import metadata as custom_scalar_metadata
+from tensorboard.plugins.custom_scalar import metadata as _LAYOUT
 from tensorboard.plugins.histogram import metadata as histogram_metadata
-from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
-from tensorboard.plugins.hparams import metadata as hparams_metadata
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams import metadata as _HPARAMS
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
@@ -49,19 +49,6 @@ Layout = dict[str, dict[str, tuple[str, ...]]]
 Setting = bool | int | float | str | None
 
 """A hyperparameter as TensorBoard can store it."""
-
-
-class EventSink(Protocol):
-    """A file of events: `EventFileWriter`, or the file writer of another logger."""
-
-    def add_event(self, event: Event) -> None:
-        """Write one event."""
-
-    def flush(self) -> None:
-        """Pass all events to the operating system."""
-
-    def close(self) -> None:
-        """Write all events to disk and close the file."""
 
 
 class EventFileWriter:
@@ -171,8 +158,8 @@ class TensorBoardWriter:
 
     Args:
         folder: the run directory; created if it is missing.
-        file: open event file of another logger of this run. TensorBoard follows only the newest
-            growing file of a folder, so two writers must share one.
+        file: open `EventFileWriter`, or event file of another logger, of this run. TensorBoard
+            follows only the newest growing file of a folder, so two writers must share one.
 
     Raises:
         OSError: if the folder cannot be created or written.
@@ -184,22 +171,17 @@ class TensorBoardWriter:
         ...     writer.add_text("note", "A **bold** start.")
     """
 
-    def __init__(self, folder: Path | str, *, file: EventSink | None = None) -> None:
+    def __init__(self, folder: Path | str, *, file: Any = None) -> None:
         self.folder = Path(folder)
         self._owns_file = file is None
-        self._file: EventSink = file or EventFileWriter(folder)
+        self._file = file or EventFileWriter(folder)
         self._described_tags: set[str] = set()
 
     def __enter__(self) -> Self:
         """Return the writer, which is open since construction."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self.close()
 
@@ -214,8 +196,8 @@ class TensorBoardWriter:
         values = [self._build_scalar(tag, value) for tag, value in scalars.items()]
         for tag, histogram in resolved.histograms.items():
             metadata = self._describe(histogram_metadata, tag)
-            proto = _build_histogram(histogram)
-            values.append(Summary.Value(tag=tag, histo=proto, metadata=metadata))
+            content = _build_histogram(histogram)
+            values.append(Summary.Value(tag=tag, histo=content, metadata=metadata))
         self._add(values, resolved.reading.step)
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
@@ -241,16 +223,15 @@ class TensorBoardWriter:
 
     def add_layout(self, layout: Layout) -> None:
         """Write the custom scalars page: charts with several curves, under headings."""
-        categories = [
-            layout_pb2.Category(
-                title=heading,
-                chart=[_build_chart(title, chart_tags) for title, chart_tags in charts.items()],
-            )
-            for heading, charts in layout.items()
-        ]
-        content = layout_pb2.Layout(category=categories).SerializeToString()
-        metadata = custom_scalar_metadata.create_summary_metadata()
-        self._add([_build_bytes(custom_scalar_metadata.CONFIG_SUMMARY_TAG, content, metadata)], 0)
+        message = layout_pb2.Layout()
+        for heading, charts in layout.items():
+            category = message.category.add(title=heading)
+            for title, chart_tags in charts.items():
+                # TensorBoard reads each tag as a regular expression.
+                patterns = [f"^{tag.replace('.', '[.]')}$" for tag in chart_tags]
+                category.chart.add(title=title).multiline.tag.extend(patterns)
+        tag, metadata = _LAYOUT.CONFIG_SUMMARY_TAG, _LAYOUT.create_summary_metadata()
+        self._add([_build_bytes(tag, message.SerializeToString(), metadata)], 0)
 
     def add_hyperparameters(
         self,
@@ -269,30 +250,24 @@ class TensorBoardWriter:
             first: names of the settings whose columns come first. The others follow by name, and
                 TensorBoard hides all but the first five columns.
         """
-        settings = {name: value for name, value in settings.items() if value is not None}
-        start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
-        infos = []
+        start, experiment, end = HParamsPluginData(), HParamsPluginData(), HParamsPluginData()
+        start.session_start_info.start_time_secs = time.time()
+        end.session_end_info.end_time_secs = time.time()
+        end.session_end_info.status = api_pb2.STATUS_SUCCESS
         for name, value in settings.items():
-            kind = _set_hyperparameter(start.hparams[name], value)
-            # TensorBoard sorts the columns by "differs".
-            infos.append(api_pb2.HParamInfo(name=name, type=kind, differs=name in first))
-        metric_infos = [
-            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=tag)
-            for tag in metrics
-        ]
-        experiment = api_pb2.Experiment(hparam_infos=infos, metric_infos=metric_infos)
-        end = plugin_data_pb2.SessionEndInfo(
-            status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time()
-        )
-        plugin_data = plugin_data_pb2.HParamsPluginData
+            if value is not None:
+                kind = _set_hyperparameter(start.session_start_info.hparams[name], value)
+                # TensorBoard sorts the columns by "differs".
+                experiment.experiment.hparam_infos.add(name=name, type=kind, differs=name in first)
+        for tag in metrics:
+            experiment.experiment.metric_infos.add(display_name=tag).name.tag = tag
         for tag, data in (
-            (hparams_metadata.EXPERIMENT_TAG, plugin_data(experiment=experiment)),
-            (hparams_metadata.SESSION_START_INFO_TAG, plugin_data(session_start_info=start)),
-            (hparams_metadata.SESSION_END_INFO_TAG, plugin_data(session_end_info=end)),
+            (_HPARAMS.EXPERIMENT_TAG, experiment),
+            (_HPARAMS.SESSION_START_INFO_TAG, start),
+            (_HPARAMS.SESSION_END_INFO_TAG, end),
         ):
-            metadata = hparams_metadata.create_summary_metadata(data)
-            tensor = hparams_metadata.NULL_TENSOR
-            self._add([Summary.Value(tag=tag, metadata=metadata, tensor=tensor)], 0)
+            metadata = _HPARAMS.create_summary_metadata(data)
+            self._add([Summary.Value(tag=tag, metadata=metadata, tensor=_HPARAMS.NULL_TENSOR)], 0)
         self.add_scalars(metrics, step)
 
     def close(self) -> None:
@@ -347,12 +322,6 @@ def _build_histogram(histogram: Histogram) -> HistogramProto:
     return HistogramProto.FromString(message)
 
 
-def _build_chart(title: str, chart_tags: Sequence[str]) -> layout_pb2.Chart:
-    # TensorBoard reads each tag as a regular expression.
-    patterns = [f"^{tag.replace('.', '[.]')}$" for tag in chart_tags]
-    return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
-
-
 def _set_hyperparameter(field: Any, value: Setting) -> Any:
     """Store a setting and return its data type."""
     if isinstance(value, bool):
@@ -384,7 +353,7 @@ def write_introduction(
         model: the model; its layers are drawn.
         loss: name of the loss function.
         optimizer: name of the optimizer.
-        task: "multiclass", "binary" or "regression"; None if another logger writes the loss.
+        task: "multiclass", "binary" or "regression"; None without charts of the loss.
     """
     layers = find_layers(model)
     # Lazy parameters have no shape yet.
@@ -402,11 +371,6 @@ def build_graph(
 
     Layers are connected in the order in which the model registers them. Embeddings are parallel.
 
-    Args:
-        layers: the layers of the model.
-        loss: name of the loss function.
-        optimizer: name of the optimizer.
-
     Example:
         >>> from brainnet.structure.inspection import find_layers
         >>> [node.name for node in build_graph(find_layers(nn.Linear(2, 1)))][:4]
@@ -419,22 +383,22 @@ def build_graph(
         nodes += _build_layer_nodes(layer, ["inputs"] if is_embedding else previous)
         previous = [*previous, nodes[-1].name] if is_embedding else [nodes[-1].name]
     # Each of these has a box of its own, because TensorBoard shortens names outside of boxes.
-    loss_node, update_node = f"loss_function/{loss}", f"gradient_descent/{optimizer}"
-    blame_node, gradient_node = "backpropagation/blame", "gradient/slope"
-    rate_node = "learning_rate/step_size"
-    return [
-        *nodes,
-        NodeDef(name="targets", op="targets"),
-        NodeDef(name=loss_node, op=concepts.LOSS_FUNCTION.name, input=[*previous, "targets"]),
-        NodeDef(name=blame_node, op=concepts.BACKPROPAGATION.name, input=[loss_node]),
-        NodeDef(name=gradient_node, op=concepts.GRADIENT.name, input=[blame_node]),
-        NodeDef(name=rate_node, op=concepts.LEARNING_RATE.name),
-        NodeDef(
-            name=update_node,
-            op=concepts.GRADIENT_DESCENT.name,
-            input=[gradient_node, rate_node],
-        ),
-    ]
+    loss_node, blame_node, slope_node = (
+        f"loss_function/{loss}",
+        "backpropagation/blame",
+        "gradient/slope",
+    )
+    rate_node, update_node = "learning_rate/step_size", f"gradient_descent/{optimizer}"
+    for name, op, inputs in (
+        ("targets", "targets", []),
+        (loss_node, concepts.LOSS_FUNCTION.name, [*previous, "targets"]),
+        (blame_node, concepts.BACKPROPAGATION.name, [loss_node]),
+        (slope_node, concepts.GRADIENT.name, [blame_node]),
+        (rate_node, concepts.LEARNING_RATE.name, []),
+        (update_node, concepts.GRADIENT_DESCENT.name, [slope_node, rate_node]),
+    ):
+        nodes.append(NodeDef(name=name, op=op, input=inputs))
+    return nodes
 
 
 def _build_layer_nodes(layer: LayerInfo, sources: Sequence[str]) -> list[NodeDef]:
@@ -458,10 +422,6 @@ def _build_layer_nodes(layer: LayerInfo, sources: Sequence[str]) -> list[NodeDef
 
 def build_layout(layers: Sequence[str], task: str | None = None) -> Layout:
     """Build the custom scalars page: charts under the heading of each concept.
-
-    Args:
-        layers: names of the layers.
-        task: "multiclass", "binary" or "regression"; None if another logger writes the loss.
 
     Example:
         >>> list(build_layout(["hidden_1", "output"]))[0]

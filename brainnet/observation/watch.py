@@ -4,15 +4,14 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from numbers import Real
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, Self, get_args
 from weakref import WeakMethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from brainnet.errors import InputError
@@ -32,9 +31,7 @@ from brainnet.observation.probe import (
     Criterion,
     ProbeBatch,
     build_probe,
-    check_sample,
     describe_probe_failure,
-    parse_scalar,
 )
 from brainnet.observation.reading import Reading, to_frame
 from brainnet.observation.recording import open_recording
@@ -46,26 +43,12 @@ from brainnet.structure.inspection import unwrap_compiled
 
 _log = logging.getLogger(__name__)
 
-_Result = TypeVar("_Result")
-
 # Calls of `step` without an optimizer step before a message. A GradScaler may skip the first few.
 _MAX_WAIT = 20
 
 
 class LoopObservation:
-    """One observed step in a user's loop: hooks on the model and on the optimizers.
-
-    Args:
-        observer: measures the step.
-        observed_model: what is known about the model.
-        optimizers: the optimizers; without any, the parameters are copied now.
-        probe: evaluates fixed rows before and after the step.
-        scaler: scales the loss for the backward pass.
-
-    Attributes:
-        observer: measures the step.
-        probe_failure: why the probe failed, if it did.
-    """
+    """One observed step in a user's loop: hooks on the model and on the optimizers."""
 
     def __init__(
         self,
@@ -85,12 +68,14 @@ class LoopObservation:
         self._loss_before: Tensor | None = None
         self._probe_gradients: dict[Tensor, Tensor] | None = None
         self._is_open = True
-        self._waited_calls = 0
+        self._calls = 0
         self._has_unreadable_update = False
         self._handles: list[Any] = []
         for optimizer in optimizers:
-            self._handles.append(optimizer.register_step_pre_hook(self._before_step))
-            self._handles.append(optimizer.register_step_post_hook(self._after_step))
+            self._handles += [
+                optimizer.register_step_pre_hook(self._before_step),
+                optimizer.register_step_post_hook(self._after_step),
+            ]
         if not optimizers:
             observer.remember(observed_model.model.parameters())
 
@@ -102,52 +87,41 @@ class LoopObservation:
         self.observer.close()
 
     def is_complete(self, loss: Tensor | float | None, report: Callable[[str], None]) -> bool:
-        """Record the loss and return whether an optimizer step was observed.
-
-        Raises:
-            Exception: the first exception in a hook of an optimizer.
-        """
+        """Record the loss and return whether an optimizer step was observed."""
         if self._failure is not None:
             raise self._failure
         if loss is not None:
             loss = loss.detach() if isinstance(loss, Tensor) else torch.tensor(float(loss))
             self._losses.append(loss.reshape(()))
-        if self._optimizers:
-            is_done = self.observer.has_update or self._has_unreadable_update
-        else:
-            is_done = self.observer.has_forward_pass
-        if is_done:
-            return True
-        self._waited_calls += 1
-        if self._optimizers and self._waited_calls == _MAX_WAIT:
+        if not self._optimizers:
+            return self.observer.has_forward_pass or self._observed_model.is_compiled()
+        self._calls += 1
+        is_done = self.observer.has_update or self._has_unreadable_update
+        if not is_done and self._calls == _MAX_WAIT:
             report(
                 f"none of the optimizers passed to watch() took a step in {_MAX_WAIT} calls of "
                 "step(). If you replaced the optimizer, call watch() again with the new one."
             )
-        if not self.observer.has_forward_pass and not self._observed_model.is_compiled():
-            report("step() was called before any forward pass; there is nothing to observe yet.")
-            return False
-        return not self._optimizers
+        return is_done
 
     def finish(self, step: int) -> PendingReading:
-        """Remove all hooks and start the transfer of the statistics.
-
-        Args:
-            step: number of optimizer steps taken before this one.
-        """
+        """Remove all hooks and start the transfer of the statistics."""
         if not self._optimizers:
             self._probe = None
             self.observer.before_update(self._observed_model.model.parameters())
             self.observer.after_update()
         self.close()
-        has_loss = self._loss_before is not None
+        loss_after = None
+        if self._probe is not None and self._loss_before is not None:
+            with self._keep_probe_failure():
+                loss_after = self._probe.compute_loss()
         return self.observer.finish(
             step,
             0,
             learning_rate=self._learning_rate,
             loss=torch.stack(self._losses).mean() if self._losses else None,
             before=self._loss_before,
-            after=self._run_probe(ProbeBatch.compute_loss) if has_loss else None,
+            after=loss_after,
         )
 
     def _before_step(
@@ -201,24 +175,23 @@ class LoopObservation:
         )
 
     def _probe_before_step(self) -> None:
-        if self._probe is None:
-            return
-        trained = [each for optimizer in self._optimizers for each in list_parameters(optimizer)]
-        self.observer.is_paused = True
-        result = self._run_probe(lambda probe: probe.compute_gradients(dict.fromkeys(trained)))
-        self.observer.is_paused = False
-        if result is not None:
-            self._loss_before, self._probe_gradients = result
+        if self._probe is not None:
+            trained = [
+                each for optimizer in self._optimizers for each in list_parameters(optimizer)
+            ]
+            self.observer.is_paused = True
+            with self._keep_probe_failure():
+                result = self._probe.compute_gradients(dict.fromkeys(trained))
+                self._loss_before, self._probe_gradients = result
+            self.observer.is_paused = False
 
-    def _run_probe(self, compute: Callable[[ProbeBatch], _Result]) -> _Result | None:
-        """Evaluate the probe; if it fails, the step is observed without it."""
-        if self._probe is None or self.probe_failure is not None:
-            return None
+    @contextmanager
+    def _keep_probe_failure(self) -> Iterator[None]:
+        """If the probe fails, the step is observed without it."""
         try:
-            return compute(self._probe)
+            yield
         except Exception as error:
             self.probe_failure = error
-            return None
 
 
 def get_gradient_scale(scaler: torch.amp.GradScaler | None, device: torch.device) -> Tensor | None:
@@ -262,7 +235,6 @@ class Watcher:
         self,
         model: nn.Module,
         folder: Path,
-        *,
         every: Every,
         optimizers: Sequence[Optimizer],
         criterion: Criterion | None,
@@ -281,7 +253,6 @@ class Watcher:
         self._observed_model: ObservedModel | None = None
         self._observation: LoopObservation | None = None
         self._directions: dict[str, Tensor] = {}
-        self._shapes: list[tuple[str, torch.Size]] | None = None
         self._probe: ProbeBatch | None = None
         self._is_active = True
         with self._stop_on_error():
@@ -296,12 +267,7 @@ class Watcher:
         """Return the watcher, which is active since construction."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the watcher."""
         self.close()
 
@@ -375,7 +341,6 @@ class Watcher:
             return
         if self._observed_model is None or not self._observed_model.is_current():
             self._observed_model = ObservedModel(self._model)
-        self._report_changed_layers(self._observed_model)
         observer = StepObserver(
             self._model,
             level=self._level,
@@ -427,10 +392,17 @@ class Watcher:
             _log.warning("watch: %s", message)
 
     def _parse_scalar(self, value: object, method: str) -> Tensor | float | None:
-        scalar, message = parse_scalar(value, method)
-        if message:
-            self._report(message)
-        return scalar
+        if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+            return value.detach() if value.is_floating_point() else value.detach().float()
+        if isinstance(value, Real):
+            return float(value)
+        if value is not None:
+            kind = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            self._report(
+                f"{method} needs a number or a tensor with one element; got {kind}, which is "
+                "ignored."
+            )
+        return None
 
     def _check_model(self, *, has_probe: bool) -> None:
         """Report what cannot be observed; inactive if that is everything."""
@@ -478,19 +450,6 @@ class Watcher:
             report=lambda message: report(message) if (report := weak_report()) else None,
             with_loss=True,
         )
-
-    def _report_changed_layers(self, observed_model: ObservedModel) -> None:
-        shapes = [
-            (layer.name, layer.weights.shape)
-            for layer in observed_model.inspection.layers
-            if not is_lazy(layer.weights)
-        ]
-        if self._shapes is not None and shapes != self._shapes:
-            self._report(
-                f"the layers of the model changed before step {self._step}; later readings are "
-                "those of the new layers."
-            )
-        self._shapes = shapes
 
 
 def watch(
@@ -568,7 +527,13 @@ def watch(
         raise InputError(f"first_step must be a non-negative integer; got {first_step!r}.")
     if not isinstance(folder, str | os.PathLike):
         raise InputError(f"watch needs a folder to write to; got {folder!r}.")
-    check_sample(sample)
+    values = sample if isinstance(sample, tuple | list) else (sample,)
+    if sample is not None and [isinstance(value, Tensor) for value in values] != [True, True]:
+        kinds = ", ".join(type(value).__name__ for value in values)
+        raise InputError(
+            f"sample must be a pair (inputs, targets) of tensors; got {kinds}. If the model does "
+            "not accept tensors, omit sample."
+        )
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     for each in optimizers:
         if not isinstance(each, Optimizer):
@@ -578,11 +543,11 @@ def watch(
     return Watcher(
         model,
         Path(folder),
-        every=check_interval(every, "every"),
-        optimizers=optimizers,
-        criterion=criterion,
-        sample=sample,
-        level=level,
-        first_step=first_step,
-        scaler=scaler,
+        check_interval(every, "every"),
+        optimizers,
+        criterion,
+        sample,
+        level,
+        first_step,
+        scaler,
     )

@@ -22,8 +22,6 @@ from brainnet.observation.capabilities import (
     ObservedModel,
     describe_missing_activations,
     find_obstacles,
-    is_compiled,
-    is_flattened,
     is_sharded,
     iterate_modules,
     list_parameters,
@@ -45,11 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Observation:
-    """One observed step: its observer, and what only the training loop knows.
-
-    `batches` are those whose gradients are accumulated. `is_exact` tells that the loss of the
-    step is that of the batch in evaluation mode, so that it need not be computed again.
-    """
+    """One observed step: its observer, and what only the training loop knows."""
 
     observer: StepObserver
     step: int
@@ -57,7 +51,7 @@ class _Observation:
     batches: list[Any] = field(default_factory=list)
     loss: Tensor | None = None
     loss_before: Tensor | None = None
-    is_exact: bool = False
+    is_exact: bool = False  # whether evaluation mode would give the same loss
     learning_rate: float | None = None
 
 
@@ -126,7 +120,8 @@ class Observe(Callback):
         self._has_reported_activations = False
         self._observation: _Observation | None = None
         self._observed_model: ObservedModel | None = None
-        self._probe_parts: list[nn.Module] = []
+        self._probed: list[nn.Module] = []  # what is evaluated again after an observed step
+        self._probe_parts: list[nn.Module] = []  # all their modules
 
     def settle(self) -> None:
         """Write all readings so far to disk."""
@@ -211,9 +206,11 @@ class Observe(Callback):
         if self._observed_model is None or not self._observed_model.is_current():
             self._observed_model = ObservedModel(module)
             if isinstance(module, LearningModule):
+                # The losses of brainnet do not depend on the mode.
+                is_own_loss = type(module.loss) in LOSSES.values()
+                self._probed = [module.network] if is_own_loss else [module.network, module.loss]
                 self._probe_parts = [
-                    *iterate_modules(module.network),
-                    *iterate_modules(module.loss),
+                    part for root in self._probed for part in iterate_modules(root)
                 ]
         return self._observed_model
 
@@ -231,7 +228,9 @@ class Observe(Callback):
                     pl_module, optimizer
                 )
                 # The outputs of a captured network would overwrite memory that gradients need.
-                if not observation.is_exact and not getattr(pl_module, "reuses_output_memory", False):
+                if not observation.is_exact and not getattr(
+                    pl_module, "reuses_output_memory", False
+                ):
                     observation.loss_before = self._compute_loss(trainer, pl_module)
             scaler = getattr(trainer.precision_plugin, "scaler", None)
             observation.observer.before_update(
@@ -301,7 +300,7 @@ class Observe(Callback):
             return None
         network, criterion = module.network, module.loss
         with (
-            isolated_eval(network, criterion, parts=self._probe_parts),
+            isolated_eval(*self._probed, parts=self._probe_parts),
             trainer.precision_plugin.forward_context(),
         ):
             losses = [
@@ -316,11 +315,7 @@ class Observe(Callback):
             type(module) is LearningModule
             and type(optimizer) in OPTIMIZERS.values()
             and type(module.loss) in LOSSES.values()
-            and all(
-                type(part) in MODE_INVARIANT_TYPES
-                for part in self._probe_parts
-                if part is not module.loss
-            )
+            and all(type(part) in MODE_INVARIANT_TYPES for part in self._probe_parts)
         )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -337,14 +332,14 @@ class Observe(Callback):
 
     def _check_model(self, trainer: Trainer, module: LightningModule) -> bool:
         """Report what cannot be observed, and return whether anything can."""
-        if is_sharded(module) or is_flattened(trainer.strategy.model or module):
+        if is_sharded(module):
             reason: str | None = "the parameters are sharded over devices; nothing is observed."
         else:
-            reason = find_obstacles(module)
+            reason = find_obstacles(trainer.strategy.model or module)
         if reason is not None:
             _report(reason)
             self._is_active = False
-        elif is_compiled(module):
+        elif self._inspect(module).is_compiled():
             _report("the model is compiled: weights and gradients are observed, outputs are not.")
         return self._is_active
 

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from brainnet.data.datamodule import DataModule
+from brainnet.learning.predictions import compute_probabilities
 from brainnet.observation import tags
 from brainnet.observation.background_writer import BackgroundWriter
 from brainnet.observation.plots import (
@@ -257,8 +259,11 @@ def _prepare_boundary(module: LearningModule, data: DataModule) -> Callable[[], 
     plane = torch.cartesian_prod(upward, across).flip(1)
     (inputs,) = _move(module, data.scaling.apply(plane))
     outputs = module.network(inputs)
-    probabilities = _compute_probabilities(module, outputs, len(data.class_names))
-    grid = probabilities.reshape(_GRID_POINTS, _GRID_POINTS, -1).cpu().numpy()
+    probabilities = compute_probabilities(outputs, module.loss, module.task)
+    # A loss without probabilities gives all to the predicted class.
+    if probabilities is None:
+        probabilities = one_hot(module.decode(outputs), len(data.class_names))
+    grid = probabilities.float().reshape(_GRID_POINTS, _GRID_POINTS, -1).cpu().numpy()
     return lambda: plot_boundary(
         grid,
         (left, right, bottom, top),
@@ -267,14 +272,3 @@ def _prepare_boundary(module: LearningModule, data: DataModule) -> Callable[[], 
         data.class_names,
         data.input_names,
     )
-
-
-def _compute_probabilities(module: LearningModule, outputs: Tensor, classes: int) -> Tensor:
-    """Probabilities (rows, classes); 1 for the prediction if the loss defines none."""
-    compute = getattr(module.loss, "compute_probabilities", None)
-    probabilities = None if compute is None else compute(outputs)
-    if probabilities is None:
-        return torch.nn.functional.one_hot(module.decode(outputs), classes).float()
-    if probabilities.shape[1] == 1:
-        probabilities = torch.cat([1 - probabilities, probabilities], dim=1)
-    return probabilities.float()

@@ -5,7 +5,6 @@ from torch.nn.utils import prune
 from brainnet.observation.capabilities import (
     MODE_INVARIANT_TYPES,
     ObservedModel,
-    is_compiled,
     is_readable,
     iterate_modules,
 )
@@ -60,7 +59,6 @@ def test_compiled_parts_are_detected_at_any_time():
     assert not observed_model.is_compiled()
     model[0].compile(backend="eager")
     assert observed_model.is_compiled()
-    assert is_compiled(model)
 
 
 def test_mode_invariant_modules_do_the_same_in_training_mode():

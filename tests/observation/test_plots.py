@@ -67,7 +67,7 @@ def test_loss_slice_follows_the_parabola():
         (0.9, "Short: the lowest loss on this line is about 10 such steps away."),
         (0.2, "About right"),
         (-0.6, "A little too long"),
-        (-1.5, "Overshot: the step passes the lowest loss and ends 125% higher"),
+        (-1.5, "Overshot: the step passes the lowest loss and ends 125% higher."),
         (1.1, "Uphill: the step raises the loss of these rows by 21%."),
         (1.001, "Almost level: the step raises the loss of these rows by 0.2%."),
         (1 - 1e-7, "Much too short: the step changes the weights by only 1e-07 of their norm."),

@@ -1,17 +1,13 @@
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from brainnet.errors import InputError
 from brainnet.observation.probe import (
     _MAX_WEIGHTS_TIMES_ROWS,
     _MIN_ROWS,
     ProbeBatch,
-    check_sample,
     isolated_eval,
     limit_rows,
-    parse_scalar,
 )
 from brainnet.structure.network import Network
 
@@ -187,45 +183,3 @@ def test_probe_gradients_equal_those_of_backward_and_leave_grad_alone():
     nn.functional.mse_loss(model(inputs), targets).backward()
     assert torch.equal(loss, probe.compute_loss())
     assert all(torch.equal(slopes[weight], weight.grad) for weight in model.parameters())
-
-
-@pytest.mark.parametrize(
-    "value", [0.5, np.float32(0.5), np.array([0.5]).item(), torch.tensor([[0.5]])]
-)
-def test_scalars_of_any_type_are_accepted(value):
-    number, message = parse_scalar(value, "step()")
-    assert (float(number), message) == (0.5, "")
-
-
-@pytest.mark.parametrize("value", [torch.tensor(3), torch.tensor([True])])
-def test_integer_tensors_become_floats(value):
-    number, _ = parse_scalar(value, "step()")
-    assert number.mean() == float(value)
-
-
-def test_none_is_no_scalar_and_no_error():
-    assert parse_scalar(None, "step()") == (None, "")
-
-
-@pytest.mark.parametrize(
-    ("value", "named"),
-    [
-        ("0.5", "the text '0.5'"),
-        (torch.tensor(1j), "a tensor of torch.complex64"),
-        (torch.zeros(0), "shape (0,)"),
-        (1j, "of type complex"),
-        (10**400, "of type int"),
-    ],
-)
-def test_invalid_scalars_are_described(value, named):
-    number, message = parse_scalar(value, "step()")
-    assert number is None
-    assert message.startswith("step() needs a number or a tensor with one element; got ")
-    assert named in message
-
-
-def test_sample_must_be_a_pair_of_tensors_or_none():
-    check_sample(None)
-    check_sample([torch.zeros(2), torch.zeros(2)])
-    with pytest.raises(InputError, match="targets is an object of type ndarray"):
-        check_sample((torch.zeros(2), np.zeros(2)))

@@ -7,7 +7,7 @@ from torch import nn
 
 from brainnet.learning.backpropagation import backpropagate
 from brainnet.learning.loss import MeanSquaredError
-from brainnet.observation.capabilities import is_compiled
+from brainnet.observation.capabilities import ObservedModel
 from brainnet.observation.step_observer import StepObserver
 from brainnet.structure.network import Network
 
@@ -263,9 +263,9 @@ def test_shared_activations_are_assigned_to_each_layer():
 
 def test_compiled_models_have_weights_and_gradients_only():
     model = make()
-    assert not is_compiled(model)
+    assert not ObservedModel(model).is_compiled()
     model.compile(backend="eager")
-    assert is_compiled(model)
+    assert ObservedModel(model).is_compiled()
     _, resolved = learn(model)
     first = resolved.reading.layers[0]
     assert first.firing_rate is None

@@ -419,14 +419,13 @@ def test_models_without_weights_are_reported_once(tmp_path, caplog):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_step_before_any_forward_pass_is_reported_once(tmp_path, caplog):
+def test_steps_before_any_forward_pass_are_not_observed(tmp_path):
     model = ours()
     optimizer = sgd(model)
     with watch(model, tmp_path, optimizer=optimizer) as watching:
         watching.step()
         watching.step(1.0)
         train(model, optimizer, 1, watching)
-    assert caplog.text.count("before any forward pass") == 1
     assert [reading.step for reading in watching.readings] == [2]
 
 
@@ -499,7 +498,7 @@ def test_a_second_training_uses_another_folder_or_continues(tmp_path, caplog):
     ]
 
 
-def test_changed_layers_are_reported_and_observed(tmp_path, caplog):
+def test_changed_layers_are_observed(tmp_path):
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     optimizer = sgd(model)
     with watch(model, tmp_path, every=1, optimizer=optimizer) as watching:
@@ -509,11 +508,6 @@ def test_changed_layers_are_reported_and_observed(tmp_path, caplog):
         train(model, optimizer, 2, watching)
     assert [len(reading.layers) for reading in watching.readings] == [2, 2, 2, 3]
     assert watching.readings[-1].layers[2].update_ratio > 0
-    assert (
-        caplog.text.count("layers of the model changed before step 3")
-        == len(list_messages(caplog))
-        == 1
-    )
     assert read_recording(tmp_path) == watching.readings
 
 
@@ -755,9 +749,9 @@ def test_an_optimizer_without_steps_is_reported(tmp_path, caplog):
         ({"sample": (torch.zeros(3, 4),)}, "a pair .* got tuple"),
         (
             {"sample": ({"x": torch.zeros(3, 4)}, torch.zeros(3))},
-            "inputs is an object of type dict",
+            "a pair .* got dict, Tensor",
         ),
-        ({"sample": (torch.zeros(3, 4), [1, 2, 3])}, "targets is an object of type list"),
+        ({"sample": (torch.zeros(3, 4), [1, 2, 3])}, "a pair .* got Tensor, list"),
     ],
 )
 def test_invalid_arguments_are_rejected(tmp_path, wrong, message):
@@ -955,9 +949,9 @@ def test_a_failing_sample_is_reported_and_observation_continues(tmp_path, caplog
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ("oops", "the text 'oops'"),
-        (torch.zeros(2), r"a tensor of torch.float32 and shape (2,)"),
-        ([0.5], "an object of type list"),
+        ("oops", "str"),
+        (torch.zeros(2), "(2,)"),
+        ([0.5], "list"),
     ],
 )
 def test_an_invalid_loss_is_reported_once_and_ignored(tmp_path, caplog, wrong, named):
@@ -970,7 +964,8 @@ def test_an_invalid_loss_is_reported_once_and_ignored(tmp_path, caplog, wrong, n
         watching.validation(loss=wrong, accuracy=0.75)
     assert [reading.loss for reading in watching.readings] == [0.5, None, None, 0.25]
     assert list_messages(caplog) == [
-        f"watch: {asker} needs a number or a tensor with one element; got {named}, which is ignored."
+        f"watch: {asker} needs a number or a tensor with one element; got {named}, which is "
+        "ignored."
         for asker in ("step()", "validation()")
     ]
     found = events(tmp_path)

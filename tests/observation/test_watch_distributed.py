@@ -206,7 +206,8 @@ def test_only_activations_of_sharded_models_are_observed(told):
     found, folder = told
     weights, sample = found[0]["sharded"]["limitations"]
     assert weights == (
-        "not measured, because sharded or not floating point: 0.weight, 0.bias, 1.weight and 3 more."
+        "not measured, because sharded or not floating point: 0.weight, 0.bias, 1.weight and 3 "
+        "more."
     )
     assert "the sample is not evaluated: the parameters are sharded" in sample
     for reading in read_recording(folder / "sharded"):
