@@ -184,7 +184,7 @@ def test_points_and_captions_are_where_the_values_say(figures):
     (x0, y0), (x1, y1) = points["slope at the start"]
     assert (y1 - y0) / (x1 - x0) == pytest.approx(-1.0, rel=1e-4)
     assert axes.get_title(loc="left") == "Loss along step 7"
-    assert figures[0].get_supxlabel() == "A caption."
+    assert figures[0].texts[0].get_text() == "A caption."
 
 
 def test_correct_predictions_are_blue_and_errors_orange():
@@ -199,7 +199,7 @@ def test_correct_predictions_are_blue_and_errors_orange():
 def test_confusion_caption_and_counts(figures):
     plot_confusion(np.array([[5, 1], [0, 4]]), ["no", "yes"], "validation")
     (figure,) = figures
-    assert figure.get_supxlabel() == "9 of 10 validation rows correct (90.0%)."
+    assert figure.texts[0].get_text() == "9 of 10 validation rows correct (90.0%)."
     assert {text.get_position(): text.get_text() for text in figure.axes[0].texts} == {
         (0, 0): "5", (1, 0): "1", (1, 1): "4"
     }  # fmt: skip

@@ -746,7 +746,7 @@ def test_an_optimizer_without_steps_is_reported(tmp_path, caplog):
     [
         ({"folder": None}, "a folder to write to; got None"),
         ({"sample": torch.zeros(3, 4)}, "a pair .* got Tensor"),
-        ({"sample": (torch.zeros(3, 4),)}, "a pair .* got tuple"),
+        ({"sample": (torch.zeros(3, 4),)}, "a pair .* got Tensor"),
         (
             {"sample": ({"x": torch.zeros(3, 4)}, torch.zeros(3))},
             "a pair .* got dict, Tensor",
