@@ -32,7 +32,8 @@ class TensorStats:
 
 def parse_stats(table: NDArray[Any]) -> list[TensorStats]:
     """Split a table of `compute_statistics`, copied to the CPU, into its rows."""
-    counts = table[:, : LAYOUT.minimum].tolist()
+    counts: list[tuple[int, int]] = table[:, : LAYOUT.minimum].tolist()
+    moments: list[tuple[float, float, float, float]]
     moments = table[:, LAYOUT.minimum : LAYOUT.first_bin].copy().view(np.float64).tolist()
     return [
         TensorStats(*row_counts, *row_moments, bins)

@@ -25,6 +25,7 @@ _BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
 _CLASS_COLORS = (_BLUE, _ORANGE, _GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#555555")
 _TEXT, _GRAY, _GAP = "#1f2933", "#7b8794", "#cbd2d9"
 
+_WIDTH, _DPI = 5.2, 120  # width in inches
 _MAX_NEURONS = 100
 _MAX_NAME = 24
 
@@ -71,7 +72,8 @@ class LossSlice:
     @property
     def lowest_position(self) -> float:
         """Position of the lowest loss."""
-        return self.positions[self.losses.index(min(self.losses))]
+        lowest: float = self.positions[int(np.argmin(self.losses))]
+        return lowest
 
     @property
     def is_finite(self) -> bool:
@@ -254,13 +256,11 @@ def plot_confusion(counts: _Integers, class_names: Sequence[str], data: str) -> 
     correct, total, classes = int(np.trace(counts)), int(counts.sum()), len(counts)
     caption = f"{correct} of {total} {data} rows correct ({correct / max(total, 1):.1%})."
     names = [_clean(name) for name in class_names]
-    longest = max(map(len, names))
-    rotation = 0 if longest * classes <= 50 else (35 if classes <= 12 else 90)
     size = 10 if classes <= 12 else 7
-    # Estimated from the mean width of a letter, relative to the figure.
-    width = 0.00145 * size * longest
+    width = max(_measure(name, size) for name in names)
+    rotation = 0 if width * classes <= 0.6 else (35 if classes <= 12 else 90)
     height = width * 1.2 * math.sin(math.radians(rotation))
-    figure, axes = _create_figure("Confusion matrix", caption, 0.1 + width, 0.17 + height)
+    figure, axes = _create_figure("Confusion matrix", caption, 0.09 + width, 0.17 + height)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     is_correct = np.eye(classes, dtype=bool)[..., None]
     # Errors are few, and the square root makes them visible.
@@ -332,7 +332,7 @@ def _create_figure(
     # Imported here because many runs draw nothing.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 4.4), dpi=120)
+    figure = Figure(figsize=(_WIDTH, 4.4), dpi=_DPI)
     axes = figure.add_axes((left, bottom, 0.97 - left, 0.91 - bottom))
     axes.set_title(title, loc="left", size=12, weight="bold")
     axes.spines[["top", "right"]].set_visible(False)
@@ -346,7 +346,8 @@ def _to_png(figure: Any) -> bytes:
 
     file = BytesIO()
     # Unlike `savefig`, this draws the figure only once.
-    FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 1})
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(file, pil_kwargs={"compress_level": 1})
     return file.getvalue()
 
 
@@ -360,11 +361,23 @@ def _tint(strength: _Floats, color: str) -> _Floats:
     return tinted
 
 
-def _clean(name: str) -> str:
-    """Shorten a name, and replace what Matplotlib cannot draw or would read as a formula."""
+def _get_font() -> Any:
     from matplotlib.font_manager import findfont, get_font
 
-    font = get_font(findfont("DejaVu Sans"))
+    return get_font(findfont("DejaVu Sans"))
+
+
+def _measure(text: str, size: float) -> float:
+    """Width of a text relative to the figure."""
+    font = _get_font()
+    font.set_size(size, _DPI)
+    font.set_text(text)
+    return float(font.get_width_height()[0] / 64 / _DPI / _WIDTH)
+
+
+def _clean(name: str) -> str:
+    """Shorten a name, and replace what Matplotlib cannot draw or would read as a formula."""
+    font = _get_font()
     short = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1].rstrip()}…"
     drawn = "".join(letter if font.get_char_index(ord(letter)) else "□" for letter in short)
     return drawn.replace("$", r"\$")

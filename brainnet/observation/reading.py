@@ -171,10 +171,7 @@ def to_frame(readings: Sequence[Reading]) -> Any:
         raise InputError(
             "a data frame of readings needs pandas, which is not installed. Run: pip install pandas"
         ) from error
+    rows = [{"step": each.step, "epoch": each.epoch, "loss": each.loss} for each in readings]
     return pandas.DataFrame(
-        [
-            {"step": reading.step, "epoch": reading.epoch, "loss": reading.loss}
-            | reading.to_scalars()
-            for reading in readings
-        ]
+        [{**row, **reading.to_scalars()} for row, reading in zip(rows, readings, strict=True)]
     )

@@ -431,7 +431,9 @@ def build_layout(layers: Sequence[str], task: str | None = None) -> Layout:
     def list_tags(tag: Tag) -> tuple[str, ...]:
         return tuple(tag.at(name) for name in layers)
 
-    learning = {"loss": (tags.LOSS_TRAIN.at(), tags.LOSS_VALIDATION.at())}
+    learning: dict[str, tuple[str, ...]] = {
+        "loss": (tags.LOSS_TRAIN.at(), tags.LOSS_VALIDATION.at())
+    }
     if task == "regression":
         learning["R²"] = (tags.R2_TRAIN.at(), tags.R2_VALIDATION.at())
     else:
