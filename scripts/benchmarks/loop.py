@@ -1,21 +1,22 @@
-"""What a training step costs beside a loop by hand and Lightning's: checked first, then measured.
+"""Cost of a training step, compared with hand-written loops and with Lightning.
 
     python scripts/benchmarks/loop.py                             # 6,570 and 5 million parameters
     python scripts/benchmarks/loop.py --sizes 4096-8192-8192-10   # 100 million: ten minutes
     python scripts/benchmarks/loop.py --device cuda
 
-All contenders train the same network on the same rows in the same order; unless their weights are
-then equal, and the tests of the loop green, nothing is printed. They take turns, so that a busy
-moment of the machine meets them all. Three figures each, in microseconds a step, medians of turns:
+All contenders train the same network on the same rows in the same order. If their weights then
+differ, or a test of the loop fails, nothing is printed. They take turns, so that a busy moment of
+the machine affects all of them. Three figures are printed, in microseconds per step, medians of
+the turns:
 
-    step     the median epoch, from its start to its last step; looks included, and the picture of
-             the hill in epochs 0, 1, 2, 5, 10 …: fewer than ten epochs show little else
-    epoch    the same to the start of the next; with validation and checkpoints, where there are any
-    run      the whole training over its steps; with pictures and the first, more frequent looks
+    step     the median epoch, from its start to its last step; includes observations, and the loss
+             slice in epochs 0, 1, 2, 5, 10 …, so use more than ten epochs
+    epoch    the same until the start of the next; with validation and checkpoints, if there are any
+    run      the whole training; with plots and the first, more frequent observations
 
-On the CPU they are processor time, of all threads, so that no work hides in another one and what
-else the machine does does not count; on a GPU they are time on the wall. What is printed is added
-to scripts/benchmarks/results/loop.csv and start_up.csv, with date, machine and commit.
+On the CPU this is processor time of all threads, which other programs do not affect; on a GPU it is
+wall time. The results are appended to scripts/benchmarks/results/loop.csv and start_up.csv, with
+date, machine and commit.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ BY_HAND, BARE = "by hand, DataLoader", "Lightning, in memory"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table."""
+    """One row of the table of loops."""
 
     lightning: str
     device: str
@@ -80,7 +81,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How long it takes to the first step, in seconds on the wall; one line of the other table."""
+    """Wall time to the first step, in seconds; one row of the start-up table."""
 
     bare_imports: float  # of the libraries alone
     imports: float  # of the command, libraries included
@@ -89,7 +90,7 @@ class Beginning:
 
 
 class Clock(pl.Callback):
-    """Reads the clock at the ends of epochs; told of no single step, it stands in nobody's way."""
+    """Reads the clock at the ends of epochs, without hooks for each step."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -98,14 +99,14 @@ class Clock(pl.Callback):
         self.end = 0.0
 
     def now(self) -> float:
-        """Seconds, once the device is done."""
+        """Seconds, after waiting for the device."""
         if self.device == "cpu":
             return time.process_time()
         measuring.wait_for(self.device)
         return time.perf_counter()
 
     def on_train_epoch_start(self, *_: object) -> None:
-        """An epoch begins; pictures are drawn before it."""
+        """An epoch begins, after its plots."""
         self.starts.append(self.now())
 
     def on_validation_start(self, trainer: pl.Trainer, *_: object) -> None:
@@ -114,16 +115,16 @@ class Clock(pl.Callback):
             self.stops.append(self.now())
 
     def on_train_epoch_end(self, *_: object) -> None:
-        """The last step is done, where there is no validation."""
+        """The last step is done, without validation."""
         if len(self.stops) < len(self.starts):
             self.stops.append(self.now())
 
     def on_train_end(self, *_: object) -> None:
-        """All is done."""
+        """The training is done."""
         self.end = self.now()
 
     def microseconds(self, steps: int) -> tuple[list[float], list[float], float]:
-        """Of each epoch's steps, of each whole epoch, and of the run, all for one step."""
+        """Microseconds per step of each epoch's steps, each epoch and the run."""
         share = 1e6 / steps
         ends = [*self.starts[1:], self.end]
         parts = [
@@ -134,7 +135,7 @@ class Clock(pl.Callback):
 
 
 class SameOrder(Sampler[int]):
-    """The order of the batches in memory, for a DataLoader."""
+    """Order of the in-memory batches, for a DataLoader."""
 
     def __init__(self, loader: InMemoryLoader) -> None:
         self.order = loader.sampler
@@ -153,7 +154,7 @@ class SameOrder(Sampler[int]):
 
 
 class Bare(pl.LightningModule):
-    """The least that Lightning can train."""
+    """A minimal LightningModule."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -171,7 +172,7 @@ class Bare(pl.LightningModule):
 
 
 class Usual(Bare):
-    """What people write: loss and accuracy logged at each step, both judged by validation rows."""
+    """A common LightningModule, which logs loss and accuracy at each step and in validation."""
 
     def __init__(self, network: nn.Module, classes: int) -> None:
         super().__init__(network)
@@ -197,19 +198,19 @@ class Usual(Bare):
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much training there is to measure; of large networks each step costs more."""
+    """How much training to measure."""
 
     rows: int
-    epochs: int  # more than ten, as pictures are drawn in epochs 0, 1, 2, 5 and 10
+    epochs: int  # more than ten, because of the plots in epochs 0, 1, 2, 5 and 10
     repeats: int
 
     @classmethod
     def for_network(cls, sizes: str, epochs: int, repeats: int) -> Effort:
-        """What can be waited for, and no more than was asked for."""
+        """Choose the amount by the size of the network, within the options."""
         widths = [int(size) for size in sizes.split("-")]
         weights = sum(a * b for a, b in itertools.pairwise(widths))
         if weights < 1_000_000:
-            return cls(1797, epochs, repeats)  # as many rows as the digits have
+            return cls(1797, epochs, repeats)  # the size of digits
         if weights < 20_000_000:
             return cls(640, min(epochs, 12), min(repeats, 2))
         return cls(92, min(epochs, 12), 1)
@@ -226,7 +227,7 @@ class Bench:
 
     @classmethod
     def of(cls, sizes: str, batch_size: int, effort: Effort, device: str) -> Bench:
-        """A network of these sizes on rows of noise: how fast it learns them is nobody's matter."""
+        """A network of these sizes on random rows."""
         counts = [int(size) for size in sizes.split("-")]
         drawn = torch.Generator().manual_seed(0)
         inputs = torch.randn(effort.rows, counts[0], generator=drawn)
@@ -258,7 +259,7 @@ class Bench:
         )
 
     def by_hand(self, loader: Any, clock: Clock) -> nn.Module:
-        """The loop that everybody can write."""
+        """The hand-written loop."""
         network = self.network().to(self.device)
         loss_of = nn.CrossEntropyLoss()
         optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
@@ -276,7 +277,7 @@ class Bench:
         return network
 
     def lightning(self, loader: Any, clock: Clock) -> nn.Module:
-        """Lightning with nothing in it."""
+        """Lightning without callbacks and loggers."""
         module = Bare(self.network())
         with quiet():
             trainer = self.trainer(
@@ -286,7 +287,7 @@ class Bench:
         return module.network
 
     def usual(self, clock: Clock) -> nn.Module:
-        """Lightning as people use it."""
+        """Lightning as commonly used."""
         module = Usual(self.network(), self.sizes[-1])
         validation = DataLoader(
             TensorDataset(*self.data.take("validation")), batch_size=self.data.batch_size
@@ -310,12 +311,12 @@ class Bench:
         )
 
     def ours(self, clock: Clock, *, observe: bool) -> nn.Module:
-        """What `brainnet train` does, its progress left out: a terminal is drawn by time."""
+        """What `brainnet train` does, without progress output."""
         network = self.network()
         last: list[Tensor] = []
 
         class Last(pl.Callback):
-            # The result has the best weights; the others have the last.
+            # The result has the best weights, the other contenders have the last.
             def on_train_end(self, *_: object) -> None:
                 last.extend(weight.detach().clone() for weight in network.parameters())
 
@@ -336,7 +337,7 @@ class Bench:
         return network
 
     def contenders(self) -> dict[str, Callable[[Clock], nn.Module]]:
-        """All of them, by name; each trains and returns its network."""
+        """All contenders by name; each trains and returns its network."""
         return {
             "by hand, in memory": lambda clock: self.by_hand(self.in_memory(), clock),
             BY_HAND: lambda clock: self.by_hand(self.loaded(), clock),
@@ -375,7 +376,7 @@ def measure(bench: Bench, turns: int) -> dict[str, tuple[float, float, float]]:
 
 
 def table(bench: Bench, measured: dict[str, tuple[float, float, float]]) -> list[Figure]:
-    """The figures, with what they were measured with."""
+    """Build the rows of the table."""
     return [
         Figure(
             lightning=version("lightning"),
@@ -413,7 +414,7 @@ sys.exit(main(["train", "trainer=cpu", f"paths.runs={sys.argv[1]}"]))
 
 
 def beginning(repeats: int) -> Beginning:
-    """Imports and work up to the first step of `brainnet train`, in processes of their own."""
+    """Measure imports and the first step of `brainnet train`, in separate processes."""
     timed = f"import time; start = time.perf_counter(); {LIBRARIES}; " + (
         "print('times', time.perf_counter() - start)"
     )
@@ -434,7 +435,7 @@ def beginning(repeats: int) -> Beginning:
 
 
 def times_of(words: list[str]) -> list[float]:
-    """What a program in a process of its own printed behind the word "times"."""
+    """Run a program and return the numbers that it prints after the word "times"."""
     result = subprocess.run(
         [sys.executable, "-c", *words],
         cwd=ROOT,
@@ -448,7 +449,7 @@ def times_of(words: list[str]) -> list[float]:
 
 
 def report(circumstances: Circumstances, figures: Sequence[Figure]) -> None:
-    """One network as a table for people."""
+    """Print the figures of one network."""
     first = figures[0]
     print(
         f"\n{first.network}, {first.parameters:,} parameters, batches of {first.batch_size}, "
@@ -464,14 +465,14 @@ def report(circumstances: Circumstances, figures: Sequence[Figure]) -> None:
 
 @contextmanager
 def calm() -> Iterator[None]:
-    """Lightning's advice to its users is not for a benchmark."""
+    """Suppress the messages of Lightning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def main() -> None:
-    """Check, measure, print, and add to the tables."""
+    """Run the tests, measure, print, and append to the tables."""
     parser = measuring.commands(__doc__, threads=1, repeats=5)
     parser.add_argument("--sizes", default=SIZES, help=f"of layers; default: {SIZES}")
     parser.add_argument("--batch-size", type=int, default=32)

@@ -1,20 +1,19 @@
-"""What looking at a network costs, beside what people use today: checked first, then side by side.
+"""Cost of observing a network, compared with what people use today.
 
-    python scripts/benchmarks/observation.py                    # this machine's CPU
-    python scripts/benchmarks/observation.py --what whole       # trainings that are watched, alone
+    python scripts/benchmarks/observation.py                    # the CPU of this machine
+    python scripts/benchmarks/observation.py --what whole       # only complete trainings
     python scripts/benchmarks/observation.py --device cuda      # a GPU
     python scripts/benchmarks/observation.py --sizes 64-64-32-10 --repeats 100
 
-A look takes statistics and histograms of all weights, biases and their gradients. The whole is a
-training in which `watch` looks at everything it can, until the last number is on disk; its share is
-what that adds at one look in 50 steps, in time of the processor, all threads together. The peers
-look at weights, biases and gradients alone, as often; what wandb's own process does with what it
-is sent, offline, is not counted. Where wandb is not installed (pip install -e ".[benchmarks]") it
-is left out, and said to be.
+An observation computes statistics and histograms of all weights, biases and gradients. "Whole" is
+a training that `watch` observes completely, until everything is on disk. Its share is what one
+observation in 50 steps adds, in processor time of all threads. The peers observe only weights,
+biases and gradients, equally often; the separate process of wandb is not counted. Without wandb
+(pip install -e ".[benchmarks]") it is skipped with a message.
 
-The tests run first; where one fails, no time is printed. The contenders take turns, so that a busy
-moment of the machine meets them all, and each figure is a median; large networks are measured less
-often, at least three times. What is printed is added to observation.csv and watching.csv in
+The tests run first; if one fails, no time is printed. The contenders take turns, so that a busy
+moment of the machine affects all of them, and each figure is a median. Large networks are measured
+less often, at least three times. The results are appended to observation.csv and watching.csv in
 scripts/benchmarks/results, with date, machine and commit.
 """
 
@@ -39,8 +38,11 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from brainnet.kernels import statistics_reference
-from brainnet.kernels.statistics import compute_statistics, read_statistics
+from brainnet.kernels.statistics import compute_statistics
+from brainnet.observation.pending_reading import build_histograms, parse_stats
+from brainnet.observation.reading import Reading, ReadingWithHistograms
 from brainnet.observation.tags import Level
+from brainnet.observation.tensorboard import TensorBoardWriter
 from brainnet.observation.watch import watch
 from brainnet.structure.network import Network
 
@@ -49,20 +51,20 @@ CHECKS = {
     "whole": ["tests/observation/test_watch.py", "tests/observation/test_step_observer.py"],
 }
 EVERY = 50
-"""Steps between two looks, as is the default."""
+"""Steps between two observations (the default)."""
 
 SIZES = "64-64-32-10,784-256-128-10,784-1600-2048-256-10,4096-8192-8192-10"
 """From 6,570 parameters to 100 million."""
 
 FIGURES = ("norm", "mean", "min", "max")
-"""What people read of a tensor, one by one."""
+"""What people read of each tensor, one value at a time."""
 
 PEERS = ("SummaryWriter.add_histogram", "torch.histc")
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table."""
+    """One row of the table of observations."""
 
     dtype: str
     network: str
@@ -75,19 +77,19 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One line of the table of the whole."""
+    """One row of the table of trainings."""
 
     network: str
     parameters: int
     contender: str
-    step_ms: float  # of a training that nobody looks at; of the processor, as the next
-    look_ms: float  # added by a look, until all is on disk
-    idle_us: float  # added to a step that is not looked at
-    percent: float  # of the training's time, at one look in 50 steps
+    step_ms: float  # processor time without observation
+    look_ms: float  # processor time that an observation adds
+    idle_us: float  # added to a step that is not observed
+    percent: float  # of the training's time, with one observation in 50 steps
 
 
 def network(sizes: str, dtype: torch.dtype, device: str) -> list[Tensor]:
-    """Weights and biases of a network, and gradients of theirs."""
+    """Weights and biases of a network, and their gradients."""
     torch.manual_seed(0)
     shapes: list[tuple[int, ...]] = []
     for inputs, neurons in itertools.pairwise(int(size) for size in sizes.split("-")):
@@ -96,8 +98,10 @@ def network(sizes: str, dtype: torch.dtype, device: str) -> list[Tensor]:
     return [tensor.to(device, dtype) for tensor in drawn]
 
 
-def contenders(tensors: list[Tensor], writer: SummaryWriter) -> dict[str, Callable[[], object]]:
-    """Ours and the peers', by name."""
+def contenders(
+    tensors: list[Tensor], writer: SummaryWriter, own_writer: TensorBoardWriter
+) -> dict[str, Callable[[], object]]:
+    """Implementations of brainnet and of the peers, by name."""
     names = [f"tensor/{place}" for place in range(len(tensors))]
 
     def add_histogram() -> None:
@@ -105,44 +109,47 @@ def contenders(tensors: list[Tensor], writer: SummaryWriter) -> dict[str, Callab
             writer.add_histogram(name, tensor)
 
     def to_tensorboard() -> None:
-        for name, found in zip(names, read_statistics(compute_statistics(tensors)), strict=True):
-            _, rights, counts = zip(*found.buckets, strict=True)
-            writer.add_histogram_raw(
-                name, found.minimum, found.maximum, found.finite, found.sum,
-                found.sum_of_squares, list(rights), list(counts),
-            )  # fmt: skip
+        table = compute_statistics(tensors).cpu().numpy()
+        histograms = dict(zip(names, build_histograms(parse_stats(table)), strict=True))
+        own_writer.add_reading(ReadingWithHistograms(Reading(0, 0), histograms))
 
     contenders: dict[str, Callable[[], object]] = {
         "SummaryWriter.add_histogram": add_histogram,
         "ours": lambda: compute_statistics(tensors),
         "ours, to TensorBoard": to_tensorboard,
-        "ours, the reference": lambda: statistics_reference.compute_table(tensors, tensors[0].device),
+        "ours, the reference": lambda: statistics_reference.compute_table(
+            tensors, tensors[0].device
+        ),
         "four .item() a tensor": lambda: [
             getattr(tensor, what)().item() for tensor in tensors for what in FIGURES
         ],
         "one pass over the bytes": lambda: [tensor.amax() for tensor in tensors],
     }
-    if tensors[0].dtype in (torch.float32, torch.float64):  # of the half types it knows nothing
+    if tensors[0].dtype in (torch.float32, torch.float64):  # it does not support half precision
         contenders["torch.histc"] = lambda: [tensor.histc(64) for tensor in tensors]
     if sum(tensor.numel() for tensor in tensors) > 50_000_000:
-        del contenders["ours, the reference"]  # for correctness, not for speed: it takes 20 s
+        del contenders["ours, the reference"]  # the reference is slow: 20 s
     return contenders
 
 
 def measure(sizes: str, dtype: torch.dtype, device: str, repeats: int) -> list[Figure]:
-    """Every contender on one network, taking turns."""
+    """Measure every contender on one network, in turns."""
     tensors = network(sizes, dtype, device)
-    # A queue so long that no look waits for the disk.
-    with tempfile.TemporaryDirectory() as folder, SummaryWriter(folder, max_queue=10**6) as writer:
+    # A queue so long that no contender waits for the disk.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        SummaryWriter(folder, max_queue=10**6) as writer,
+        TensorBoardWriter(folder) as own_writer,
+    ):
 
         def turn(look: Callable[[], object]) -> float:
             spent = measuring.spent(look, device).clock * 1e3
-            writer.flush()  # its thread would run on into the next one's time
+            writer.flush()  # otherwise its thread runs during the next measurement
             return spent
 
         looks = {
             name: functools.partial(turn, look)
-            for name, look in contenders(tensors, writer).items()
+            for name, look in contenders(tensors, writer, own_writer).items()
         }
         values = sum(tensor.numel() for tensor in tensors)
         turns = measuring.by_turns(looks, at_most(repeats, 200_000_000 // values))
@@ -163,12 +170,12 @@ def measure(sizes: str, dtype: torch.dtype, device: str, repeats: int) -> list[F
 
 
 def at_most(repeats: int, affordable: int) -> int:
-    """How often to measure what takes long: as often as can be waited for, and three times."""
+    """Number of repeats: few for long measurements, at least three."""
     return max(3, min(repeats, affordable))
 
 
 def threads_for(sizes: str, most: int) -> int:
-    """One for small networks: two that wait for each other take longer, most of all when busy."""
+    """One thread for small networks, for which synchronization costs more than it saves."""
     widths = [int(size) for size in sizes.split("-")]
     return 1 if sum(a * b for a, b in itertools.pairwise(widths)) < 1_000_000 else most
 
@@ -188,7 +195,7 @@ class Training:
         self.targets = torch.randint(widths[-1], (32,), device=device)
 
     def step(self, look: Look) -> None:
-        """One step, and what is looked at in it."""
+        """Take one step, observed by `look`."""
         self.optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(self.model(self.inputs), self.targets)
         loss.backward()
@@ -207,7 +214,7 @@ class Training:
 def watched(
     training: Training, folder: str, *, level: Level = "light", judged: bool = False
 ) -> Iterator[Look]:
-    """A watcher that looks at every step; each look returns when all is on disk."""
+    """`watch` at every step; each step returns when everything is on disk."""
     with watch(
         training.model,
         folder,
@@ -227,7 +234,7 @@ def watched(
 
 @contextmanager
 def add_histogram(training: Training, folder: str) -> Iterator[Look]:
-    """TensorBoard's own histograms."""
+    """Histograms by `SummaryWriter.add_histogram`."""
     with SummaryWriter(folder, max_queue=10**6) as writer:
 
         def look(_loss: Tensor) -> None:
@@ -240,7 +247,7 @@ def add_histogram(training: Training, folder: str) -> Iterator[Look]:
 
 @contextmanager
 def histc(training: Training, _folder: str) -> Iterator[Look]:
-    """PyTorch's own histograms, written nowhere."""
+    """Histograms by `torch.histc`, which are not written."""
 
     def look(_loss: Tensor) -> None:
         for tensor in training.tensors().values():
@@ -251,7 +258,7 @@ def histc(training: Training, _folder: str) -> Iterator[Look]:
 
 @contextmanager
 def hooks(training: Training, folder: str) -> Iterator[Look]:
-    """What many write themselves: hooks on layers and parameters that take number after number."""
+    """Hand-written hooks that read each value with `.item()`."""
     with SummaryWriter(folder, max_queue=10**6) as writer:
 
         def tell(name: str, tensor: Tensor) -> None:
@@ -280,7 +287,7 @@ def hooks(training: Training, folder: str) -> Iterator[Look]:
 
 @contextmanager
 def wandb_watch(run: Any, training: Training, _folder: str) -> Iterator[Look]:
-    """Weights and gradients, as histograms, in a run of Weights & Biases that is open."""
+    """Histograms of weights and gradients in an open run of Weights & Biases."""
     run.watch(training.model, log="all", log_freq=1)
     yield lambda loss: run.log({"loss": loss.item()})
     run.unwatch(training.model)
@@ -288,9 +295,9 @@ def wandb_watch(run: Any, training: Training, _folder: str) -> Iterator[Look]:
 
 @contextmanager
 def offline_run(folder: str) -> Iterator[Any]:
-    """A run of Weights & Biases that needs no network; None where it is not installed."""
+    """An offline run of Weights & Biases; None if it is not installed."""
     if importlib.util.find_spec("wandb") is None:
-        print('wandb is not installed, and left out: pip install -e ".[benchmarks]"')
+        print('wandb is not installed and skipped: pip install -e ".[benchmarks]"')
         yield None
         return
     os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when it is imported
@@ -308,7 +315,7 @@ Looking = Callable[[Training, str], AbstractContextManager[Look]]
 
 
 def watchers(run: Any) -> dict[str, Looking]:
-    """All who look at a training, by name."""
+    """All observers of a training, by name."""
     found: dict[str, Looking] = {
         ALONE: lambda _training, _folder: nullcontext(lambda _loss: None),
         "watch": watched,
@@ -324,21 +331,21 @@ def watchers(run: Any) -> dict[str, Looking]:
 
 
 def measure_whole(sizes: str, device: str, repeats: int) -> list[Share]:
-    """Every contender on the same training, taking turns."""
+    """Measure every observer on the same training, in turns."""
     training = Training(sizes, device)
     parameters = sum(each.numel() for each in training.model.parameters())
     steps = min(3, 1 + 20_000_000 // parameters)
 
     def turn(looking: Looking) -> list[float]:
         with tempfile.TemporaryDirectory() as folder, looking(training, folder) as look:
-            training.step(look)  # warms up, and gives the next look something to compare with
+            training.step(look)  # warms up
             return [work(lambda: training.step(look), device) for _ in range(steps)]
 
     with tempfile.TemporaryDirectory() as folder, offline_run(folder) as run:
         turns = measuring.by_turns(
             {name: functools.partial(turn, each) for name, each in watchers(run).items()},
             at_most(repeats, 100_000_000 // parameters),
-            warm_up=0,  # each turn begins with a step that does
+            warm_up=0,  # each turn starts with such a step
         )
         idle = idle_microseconds(training, f"{folder}/idle")
     times = {name: median(itertools.chain(*each)) for name, each in turns.items()}
@@ -362,7 +369,7 @@ def measure_whole(sizes: str, device: str, repeats: int) -> list[Share]:
 
 
 def work(step: Callable[[], object], device: str) -> float:
-    """Milliseconds that all threads together work at a step; on a GPU those until it is done.
+    """Processor time of a step in milliseconds, of all threads; on a GPU, time until it is done.
 
     Not by the clock on the CPU: a thread that hands over on a busy machine waits for others' work.
     """
@@ -371,7 +378,7 @@ def work(step: Callable[[], object], device: str) -> float:
 
 
 def idle_microseconds(training: Training, folder: str) -> float:
-    """What is asked of a watcher on a step that is not due."""
+    """Cost of a step that is not observed, in microseconds."""
     times = []
     with watch(training.model, folder, 10**9, training.optimizer, first_step=10**6 + 1) as watching:
         loss = torch.zeros(())
@@ -383,7 +390,7 @@ def idle_microseconds(training: Training, folder: str) -> float:
 
 
 def report(circumstances: Circumstances, figures: list[Figure]) -> None:
-    """One network as a table for people."""
+    """Print the figures of one network."""
     first = figures[0]
     print(f"\n{first.network} {first.dtype}, {first.values:,} values, {circumstances}")
     print(f"{'':30}{'ms':>10}{'add_histogram':>15}{'histc':>9}")
@@ -395,13 +402,13 @@ def report(circumstances: Circumstances, figures: list[Figure]) -> None:
 
 
 def report_whole(circumstances: Circumstances, shares: list[Share]) -> None:
-    """One network's trainings as a table for people."""
+    """Print the figures of the trainings of one network."""
     first = shares[0]
     print(
         f"\n{first.network}, {first.parameters:,} parameters, {circumstances}: a step takes "
         f"{first.step_ms} ms"
     )
-    print(f"{'':30}{'a look adds, ms':>16}{'between, us':>13}{'of training, %':>16}")
+    print(f"{'':30}{'observing, ms':>16}{'between, us':>13}{'of training, %':>16}")
     for share in shares[1:]:
         print(
             f"{share.contender:30}{share.look_ms:16.3f}{share.idle_us:13.2f}{share.percent:16.2f}"
@@ -409,7 +416,7 @@ def report_whole(circumstances: Circumstances, shares: list[Share]) -> None:
 
 
 def main() -> None:
-    """Check, measure, print, and add to the tables."""
+    """Run the tests, measure, print, and append to the tables."""
     measuring.bind_threads()
     parser = measuring.commands(__doc__, threads=2, repeats=15)
     parser.add_argument("--what", default="look,whole", help="look, whole or both, the default")
