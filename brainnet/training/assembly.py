@@ -53,6 +53,7 @@ def choose_loss(
     """
     if isinstance(name, nn.Module):
         return name
+    # One logit per class, or a single logit for two classes.
     if name == "auto":
         name = "cross_entropy" if task == "binary" and outputs == 2 else DEFAULT_LOSS[task]
     return _select("loss", name, LOSSES, "auto")()
@@ -72,6 +73,7 @@ def count_outputs(loss: nn.Module, data: DataModule) -> int | None:
         return None
     try:
         return int(count(data.targets))
+    # The loss raises if it does not support the number of classes.
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -102,11 +104,13 @@ def measure_outputs(network: nn.Module, data: DataModule) -> int:
         )
     if weight.is_meta:
         raise InputError("the network is on the meta device. Initialize its weights first.")
+    # Two rows, so that a network that drops the batch dimension is detected.
     rows, _ = data.take("train", 2)
     try:
         with isolated_eval(network):
             outputs = network(rows.to(weight))
-    except Exception as error:  # a user's network can raise anything
+    # A network of the user can raise anything.
+    except Exception as error:
         raise InputError(
             f"the network cannot process rows of {data.inputs} inputs "
             f"(data: {data.dataset.name}): {type(error).__name__}: {error}"
@@ -123,6 +127,7 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
     Raises:
         InputError: they do not; the message says what to change.
     """
+    # Losses of PyTorch declare no tasks, and are not checked.
     tasks = getattr(loss, "tasks", None)
     if tasks is not None and data.task not in tasks:
         raise InputError(
@@ -137,6 +142,7 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
             f"{type(loss).__name__} has reduction={reduction!r}. Leave reduction out."
         )
     required = count_outputs(loss, data)
+    # Checked here, as the forward pass would only report shapes of matrices.
     if isinstance(network, Network) and network.sizes[0] != data.inputs:
         raise InputError(
             f"the network expects {network.sizes[0]} inputs; got {data.inputs} "
@@ -146,37 +152,13 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
     outputs = measure_outputs(network, data)
     if required is not None and outputs != required:
         targets = f"{data.targets} {'classes' if data.class_names else 'targets'}"
+        needed = f"{required} output{'' if required == 1 else 's'}"
+        # Only brainnet's own network has a key for its outputs.
+        key = f"Set network.outputs={required}, or give" if isinstance(network, Network) else "Give"
         raise InputError(
-            f"{type(loss).__name__} on {data.dataset.name} ({targets}) needs "
-            f"{_count_noun(required)}; the network has {outputs}. "
-            f"{_suggest_fix(network, data, outputs, required)}."
+            f"{type(loss).__name__} on {data.dataset.name} ({targets}) needs {needed}; the network "
+            f'has {outputs}. {key} the network {needed}, or choose loss=auto (in Python: "auto").'
         )
-
-
-def _suggest_fix(network: nn.Module, data: DataModule, outputs: int, required: int) -> str:
-    """Say what to change; a user's network has no key for its number of outputs."""
-    loss = next((name for name in LOSSES if _loss_fits(name, data, outputs)), None)
-    choice = f'loss={loss} (in Python: loss="{loss}")'
-    if isinstance(network, Network):
-        size = (
-            f"Set network.outputs={required} (in Python: give the network {_count_noun(required)})"
-        )
-        return size if loss is None else f"{size}, or choose {choice}"
-    if loss is None:
-        return f"Give the {type(network).__name__} {_count_noun(required)}"
-    return f"Choose {choice}"
-
-
-def _loss_fits(name: str, data: DataModule, outputs: int) -> bool:
-    kind = LOSSES[name]
-    try:
-        return data.task in getattr(kind, "tasks", ()) and count_outputs(kind(), data) == outputs
-    except InputError:
-        return False
-
-
-def _count_noun(outputs: int) -> str:
-    return f"{outputs} output{'' if outputs == 1 else 's'}"
 
 
 def check_trainable(network: nn.Module, data: DataModule) -> None:
@@ -290,6 +272,7 @@ def describe_run(
 def describe_data(data: DataModule) -> dict[str, Any]:
     """Return the `data` group of a configuration."""
     source = find_source(data.source)() if isinstance(data.source, str) else data.source
+    # Without a class: arrays cannot be rebuilt from a configuration.
     config: dict[str, Any] = {"_target_": None, "name": data.dataset.name}
     if type(source) in DATA_SOURCES.values() and dataclasses.is_dataclass(source):
         config = resolve_paths({"_target_": describe_class(source), **dataclasses.asdict(source)})
@@ -332,6 +315,7 @@ def describe_module(module: nn.Module) -> dict[str, Any]:
     """
     config = {"_target_": describe_class(module)}
     for name in inspect.signature(type(module).__init__).parameters:
+        # A parameter that is learned differs from its initial value.
         value = getattr(module, f"initial_{name}", getattr(module, name, None))
         if name not in _OMITTED_ARGUMENTS and isinstance(value, bool | int | float | str):
             config[name] = to_plain(value)
@@ -347,15 +331,18 @@ def describe_class(value: object) -> str:
 def _describe_schedule(choice: object, learning_rate: float) -> dict[str, Any]:
     if not isinstance(choice, str):
         return _describe_function(choice)
-    if choice not in SCHEDULES:  # "constant"
+    # "constant" has no class.
+    if choice not in SCHEDULES:
         return {"_target_": None}
     kind = SCHEDULES[choice]
+    # The other settings follow from the number of steps, and are null in a configuration.
     known = {"max_lr": learning_rate}
     settings = {name: known.get(name) for name in find_run_settings(kind)}
     return {"_target_": describe_class(kind), **settings}
 
 
 def _describe_function(function: object) -> dict[str, Any]:
-    function = getattr(function, "func", function)  # of a functools.partial
+    # The function inside a functools.partial.
+    function = getattr(function, "func", function)
     name = getattr(function, "__qualname__", type(function).__qualname__)
     return {"_target_": None, "function": f"{getattr(function, '__module__', '')}.{name}"}

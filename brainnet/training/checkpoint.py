@@ -1,11 +1,11 @@
 """Checkpoints during training: atomic files, the checkpoint callback, and where a run resumes."""
 
+import contextlib
 import copy
-import logging
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,18 +32,14 @@ from brainnet.training.checkpoint_files import (
 )
 from brainnet.training.run_directory import Run, to_plain
 
-_log = logging.getLogger(__name__)
-
 # Storage option of checkpoints that may be written later: further paths of the same checkpoint.
 _DELAYED = "further_paths"
 
 # Share of the run time that delayed writing may take.
 _MAX_WRITE_SHARE = 0.02
 
-# Pending checkpoints are written at once if they take more memory than this.
-_MAX_PENDING_BYTES = 2**28
-
-_RETRY_SECONDS = 10.0
+# Larger checkpoints are written at once: a copy in memory would cost more than the time saved.
+_MAX_DELAYED_BYTES = 2**26
 
 
 class CheckpointWriteError(TrainingFailure):
@@ -54,9 +50,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints atomically, and those of `RunCheckpoint` with a delay.
 
     For a small network, an epoch takes less time than writing a file. A checkpoint of
-    `RunCheckpoint` is therefore copied to memory, and written when the time spent on writing is
-    below 2% of the run (`write_due`), or by `flush`. If it cannot be written, for example to a
-    full disk, it stays pending and is retried. Checkpoints of other callbacks are written at once.
+    `RunCheckpoint` is therefore copied to memory, and written as soon as the time spent on writing
+    is below 2% of the run, or by `flush`. Checkpoints of other callbacks are written at once.
 
     Attributes:
         before_write: called before a file is written, to complete the files that belong to it.
@@ -66,96 +61,62 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self.before_write: Callable[[], object] = lambda: None
         self._pending: dict[Path, dict[str, Any]] = {}
         self._next_write = 0.0
-        self._has_warned = False
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
         """Save a checkpoint; `RunCheckpoint` passes further paths in the storage options."""
-        if _DELAYED in (storage_options or {}):
-            self._save_delayed(checkpoint, [*(storage_options or {})[_DELAYED], Path(path)])
-        elif "://" in str(path):  # remote storage
+        options = storage_options or {}
+        # Remote storage.
+        if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
-        else:
-            self._pending.pop(Path(path), None)
-            self._write({Path(path): checkpoint})
-
-    def _save_delayed(self, checkpoint: dict[str, Any], paths: list[Path]) -> None:
+            return
+        paths = [*options.get(_DELAYED, ()), Path(path)]
+        if _DELAYED in options and time.monotonic() < self._next_write and _is_small(checkpoint):
+            # What `RunCheckpoint` adds never changes, and needs no copy.
+            copied = {
+                key: value if key == BRAINNET_KEY else _copy_state(value)
+                for key, value in checkpoint.items()
+            }
+            self._pending |= dict.fromkeys(paths, copied)
+            return
         self._pending |= dict.fromkeys(paths, checkpoint)
-        if self.is_due() or self._is_too_large():
-            self._next_write = 0.0
-            self.write_due()
-        # Training changes the tensors of a checkpoint that is still pending.
-        unwritten = [path for path, pending in self._pending.items() if pending is checkpoint]
-        if unwritten:
-            self._pending |= dict.fromkeys(unwritten, _copy_checkpoint(checkpoint))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove a checkpoint, written or pending."""
-        self._pending.pop(Path(path), None)
-        super().remove_checkpoint(path)
+        self.flush()
 
     def is_due(self) -> bool:
         """Whether a pending checkpoint should be written now; called at every step."""
         return bool(self._pending) and time.monotonic() >= self._next_write
 
-    def write_due(self) -> None:
-        """Write the pending checkpoints if they are due; if that fails, keep and retry them.
-
-        Raises:
-            CheckpointWriteError: they cannot be written and are too large to keep in memory.
-        """
-        if not self.is_due():
-            return
-        try:
-            self.flush()
-        except CheckpointWriteError as error:
-            if self._is_too_large():
-                raise
-            self._next_write = time.monotonic() + _RETRY_SECONDS
-            if not self._has_warned:
-                self._has_warned = True
-                # Logged, because a warning would raise where warnings are errors.
-                _log.warning("%s. It is kept in memory, and writing is retried.", error)
-
     def flush(self) -> None:
         """Write all pending checkpoints.
 
         Raises:
-            CheckpointWriteError: one cannot be written; it stays pending.
+            CheckpointWriteError: one cannot be written, for example because the disk is full.
         """
-        start = time.monotonic()
-        self._write(self._pending)
-        end = time.monotonic()
-        self._next_write = end + (end - start) / _MAX_WRITE_SHARE
-
-    def _write(self, pending: dict[Path, dict[str, Any]]) -> None:
-        """Write checkpoints and remove them from the dictionary."""
-        if not pending:
+        if not self._pending:
             return
+        start = time.monotonic()
         self.before_write()
         written: dict[int, Path] = {}
+        pending, self._pending = self._pending, {}
         try:
-            for path, checkpoint in list(pending.items()):
+            for path, checkpoint in pending.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with open_atomic(path) as file:
+                    # The best and the last checkpoint are often the same.
                     if (same := written.get(id(checkpoint))) is not None:
                         with same.open("rb") as source:
                             shutil.copyfileobj(source, file)
                     else:
                         _serialize(checkpoint, file)
                 written[id(checkpoint)] = path
-                del pending[path]
         except OSError as error:
             folder = f" in {Path(error.filename).parent}" if error.filename else ""
             raise CheckpointWriteError(
                 f"the checkpoint{folder} cannot be written: {error.strerror or error}"
             ) from error
-
-    def _is_too_large(self) -> bool:
-        distinct = {id(checkpoint): checkpoint for checkpoint in self._pending.values()}
-        tensors = _iterate_tensors(distinct.values())
-        return sum(tensor.nbytes for tensor in tensors) >= _MAX_PENDING_BYTES
+        end = time.monotonic()
+        self._next_write = end + (end - start) / _MAX_WRITE_SHARE
 
 
 def _serialize(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
@@ -173,22 +134,13 @@ def _serialize(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
         raise
 
 
-def _copy_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Copy a checkpoint, except for what `RunCheckpoint` adds, which never changes."""
-    added = checkpoint.get(BRAINNET_KEY, {})
-    constants = {id(added), id(added.get(SCALING_KEY))}
-    return {
-        key: value if id(value) in constants else _copy_state(value)
-        for key, value in checkpoint.items()
-    }
-
-
 def _copy_state(value: Any) -> Any:
     """Copy nested dicts and lists with their tensors to the CPU (10x faster than `tree_map`)."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        copied = copy.copy(value)  # keeps attributes such as the `_metadata` of a state dict
+        # Keeps attributes such as the `_metadata` of a state dict.
+        copied = copy.copy(value)
         copied.update({key: _copy_state(part) for key, part in value.items()})
         return copied
     if type(value) in (list, tuple):
@@ -196,14 +148,9 @@ def _copy_state(value: Any) -> Any:
     return value
 
 
-def _iterate_tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, dict):
-            yield from _iterate_tensors(value.values())
-        elif isinstance(value, list | tuple):
-            yield from _iterate_tensors(value)
+def _is_small(checkpoint: dict[str, Any]) -> bool:
+    tensors = [value for value in checkpoint["state_dict"].values() if isinstance(value, Tensor)]
+    return sum(tensor.nbytes for tensor in tensors) <= _MAX_DELAYED_BYTES
 
 
 class RunCheckpoint(Checkpoint):
@@ -278,13 +225,10 @@ class RunCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Write what is due, and save the best weights after a validation within an epoch."""
-        self._checkpoint_io.write_due()
+        if self._checkpoint_io.is_due():
+            self._checkpoint_io.flush()
         if self._is_validated and self._update_best(trainer):
             self._save(trainer, pl_module, "best")
-
-    def on_validation_batch_start(self, *_: object) -> None:
-        """Write what is due; a long validation must not delay it."""
-        self._checkpoint_io.write_due()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last weights, also as the best ones if they are."""
@@ -299,11 +243,9 @@ class RunCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Write pending checkpoints; they were valid when they were saved."""
-        try:
+        # An error here must not hide the exception that ends the run.
+        with contextlib.suppress(CheckpointWriteError):
             self._checkpoint_io.flush()
-        except CheckpointWriteError as error:
-            if not isinstance(exception, CheckpointWriteError):
-                _log.warning("%s.", error)
 
     def _update_best(self, trainer: Trainer) -> bool:
         """Return whether the current weights have the lowest loss so far, and remember it."""
@@ -311,6 +253,7 @@ class RunCheckpoint(Checkpoint):
         if stage == "train" and trainer.enable_validation:
             return False
         self._is_validated = False
+        # NaN compares as false, so a network without a loss is never the best one.
         loss = float(trainer.callback_metrics.get(f"loss/{stage}", float("nan")))
         is_best = loss < (float("inf") if self.best_loss is None else self.best_loss)
         if is_best:
@@ -327,7 +270,8 @@ class RunCheckpoint(Checkpoint):
         if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             trainer.save_checkpoint(paths[-1], storage_options={_DELAYED: paths[:-1]})
             return
-        for path in paths:  # other strategies do not accept storage options
+        # Other strategies do not accept storage options.
+        for path in paths:
             trainer.save_checkpoint(path)
 
 

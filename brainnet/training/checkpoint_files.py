@@ -71,6 +71,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     added = checkpoint.get(BRAINNET_KEY) if isinstance(checkpoint, dict) else None
     version = added.get("format") if isinstance(added, dict) else None
+    # Checked first: a newer format may have other parts.
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise InputError(f"{path} was written by a newer version of brainnet. Upgrade brainnet.")
     if version is None or not _is_complete(checkpoint):
@@ -97,6 +98,7 @@ def load_network(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:
         for key, value in checkpoint["state_dict"].items()
         if key.startswith(NETWORK_PREFIX)
     }
+    # A compiled network would expect names with the prefix `_orig_mod.`.
     network = unwrap_compiled(network)
     check_weights(network, weights)
     network.load_state_dict(weights)
@@ -148,6 +150,7 @@ def load_scaling(
         data.apply_scaling(state)
         if unchanged:
             data.check_unchanged(state)
+    # Written by another program, or by hand.
     except (LookupError, TypeError) as error:
         raise InputError(
             "the checkpoint has no scaling of its data, which the network needs. Train a new run."

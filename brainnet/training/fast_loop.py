@@ -79,6 +79,7 @@ class FastLoop:
         return (
             all(is_selective(callback) for callback in _get_callbacks(trainer))
             and hasattr(trainer.fit_loop.epoch_loop, _COUNTER)
+            # Exact types, because derived classes may do more in a step.
             and type(trainer.strategy) is SingleDeviceStrategy
             and type(trainer.precision_plugin) is Precision
             and type(getattr(trainer, "profiler", None)) is PassThroughProfiler
@@ -104,6 +105,7 @@ class FastLoop:
         step = self._trainer.global_step
         for _ in range(max_steps):
             callbacks = [callback for callback in self._callbacks if callback.needs_step(step)]
+            # A callback that needs Lightning's hooks gets its step from Lightning.
             if self._trainer.should_stop or not all(map(_works_in_fast_loop, callbacks)):
                 return
             self._take_step(callbacks)
@@ -123,6 +125,7 @@ class FastLoop:
         def compute_gradients() -> Any:
             loss = self._training_step(batch, index)
             progress = loop.automatic_optimization.optim_progress.optimizer.zero_grad
+            # Lightning clears the gradients after the forward pass as well.
             progress.increment_ready()
             progress.increment_started()
             self._zero_grad()
@@ -136,6 +139,7 @@ class FastLoop:
 
         progress = loop.automatic_optimization.optim_progress.optimizer.step
         progress.increment_ready()
+        # As a closure, because some optimizers evaluate a batch several times.
         self._optimizer.step(compute_gradients)
         progress.increment_completed()
         loop.batch_progress.increment_processed()
@@ -151,6 +155,7 @@ class FastLoop:
     def _clear_gradients(self) -> None:
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:
+                # Cheaper than zeros, and what Lightning does by default.
                 parameter.grad = None
 
 

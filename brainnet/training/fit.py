@@ -64,7 +64,6 @@ from brainnet.training.trainer import (
     compile_network,
     make_trainer,
     quiet,
-    restored_determinism,
 )
 
 State = Literal["finished", "interrupted"]
@@ -108,6 +107,7 @@ class RunResult:
     def summary(self) -> str:
         """The result in a few lines: metrics, run directory, and the TensorBoard command."""
         lines = [f"{self.state} after {self.steps:,} steps in {self.seconds:.1f} s"]
+        # Only an interrupted run has no test metrics to show.
         for tag, value in sorted(self.metrics.items()):
             if "/test" in tag or self.state != "finished":
                 lines.append(f"  {tag} {value:.4g}")
@@ -117,19 +117,22 @@ class RunResult:
                 f"the loss ended at {end:.3g} and started at {start:.3g}: try a smaller "
                 "optimizer.lr (in Python: learning_rate)"
             )
+        # Quoted, so that the command can be copied.
         folder = f'"{self.folder}"' if " " in str(self.folder) else self.folder
         return "\n".join(
-            [*lines, f"run      {self.folder}", f"look     {_find_tensorboard()} --logdir {folder}"]
+            [
+                *lines,
+                f"run          {self.folder}",
+                f"tensorboard  {_find_tensorboard()} --logdir {folder}",
+            ]
         )
 
 
 def _find_tensorboard() -> str:
     """Return the command that starts TensorBoard in this environment."""
-    if shutil.which("tensorboard"):
-        return "tensorboard"
     script = Path(sys.executable).with_name("tensorboard")
-    if not script.exists():
-        return f"{sys.executable} -m tensorboard.main"
+    if shutil.which("tensorboard") or not script.exists():
+        return "tensorboard"
     return str(script.relative_to(Path.cwd()) if Path.cwd() in script.parents else script)
 
 
@@ -159,6 +162,7 @@ class FitSession:
 
     def __post_init__(self) -> None:
         """Write the configuration and a first summary."""
+        # The duration includes the parts before the run was resumed.
         previous = self.folder.read_summary() if self.folder and self.resume else {}
         self._start = time.monotonic() - float(previous.get("seconds") or 0.0)
         self.signals.on_exit = lambda number: self._write_summary(
@@ -246,15 +250,18 @@ class FitSession:
         self.metrics = dict(self.module.curves)
 
     def _test(self) -> None:
+        # Only the first process reads the file; other processes may be on other machines.
         best = load_checkpoint(Run(self.folder).best) if self.folder else None
         if self.trainer.world_size > 1:
             best = self.trainer.strategy.broadcast(best)
         assert best is not None, "the first process always has a checkpoint"
         load_network(self.module.network, best)
         self.trainer.test(self.module, datamodule=self.data, verbose=False)
+        # The network of the result is used for predictions.
         self.module.network.eval()
 
     def _reject(self, error: Exception) -> NoReturn:
+        # A run that has not started leaves no directory behind.
         if self.resume is not None or self.trainer.global_step > 0:
             self._update()
             self._write_summary("failed", reason=str(error))
@@ -264,7 +271,8 @@ class FitSession:
 
     def _fail(self, error: TrainingFailure, advice: str) -> NoReturn:
         self._update()
-        with contextlib.suppress(OSError):  # a full disk is already reported
+        # A full disk is already reported by the error itself.
+        with contextlib.suppress(OSError):
             self._write_summary("failed", reason=str(error))
         checkpoint = ""
         if self.folder is not None and self.folder.last.exists():
@@ -289,9 +297,9 @@ def train(
     resume: Run | Path | str | None = None,
     progress: bool = True,
 ) -> RunResult:
-    """Train a network, and test its best weights.
+    """Train a network, and test its best weights; everything is checked before anything is written.
 
-    Everything is checked before anything is written.
+    The arguments are those of `fit`, already built. A `folder` that was claimed is used as it is.
 
     Args:
         network: any module from inputs to outputs; trained in place.
@@ -300,12 +308,11 @@ def train(
         optimizer: creates the optimizer from the parameters.
         schedule: creates the schedule from the optimizer and the total number of steps.
         folder: the run directory; a number is appended if it exists. Default: `runs/DATA/TIME`.
-        seed: seed of the global random generators (dropout, modules of the user).
-        trainer: arguments of `lightning.Trainer`, and `compile`: True, or "graph" to capture CUDA
-            graphs.
+        seed: seed of the global random generators.
+        trainer: arguments of `lightning.Trainer`, and `compile`.
         observe: the callback that observes steps; plots are drawn as well. None: only curves.
         callbacks: further Lightning callbacks.
-        loggers: further Lightning loggers, beside TensorBoard.
+        loggers: further Lightning loggers.
         config: the configuration to store.
         resume: a run to resume, in its directory.
         progress: whether to show progress.
@@ -323,7 +330,7 @@ def train(
     )
     run = resume if isinstance(resume, Run | None) else find_run(resume)
     with ExitStack() as stack:
-        for context in (quiet(), restored_determinism(), fork_random_state(seed)):
+        for context in (quiet(), fork_random_state(seed)):
             stack.enter_context(context)
         checkpoint_io, signals = AtomicCheckpointIO(), SignalHandler()
         checkpoints = RunCheckpoint(config, checkpoint_io)
@@ -348,6 +355,7 @@ def train(
         stack.enter_context(use_threads(choose_threads(network, data.batch_size, device)))
         if compile_mode:
             compile_network(module, data, lightning, compile_mode)
+        # Before the directory is created, because it can reject the choice of kernels.
         provenance = {"seed": seed, **collect_provenance()}
         claimed = None
         if lightning.is_global_zero:
@@ -359,6 +367,7 @@ def train(
         if claimed is not None:
             start_loggers(loggers, config, first_step)
             lightning.loggers = [stack.enter_context(RunLogger(claimed, first_step)), *loggers]
+        # Last, so that a signal during the preparation ends the process as usual.
         stack.enter_context(signals)
         session.run()
         return session.build_result(observe.readings if observe else [], checkpoints.best_loss)
@@ -428,6 +437,7 @@ def fit(
             f"a resumed run continues in its directory; got folder={folder} as well. "
             "Leave out folder, or leave out resume to train a new run there."
         )
+    # Before it is described: the wrapper of `torch.compile` has another class.
     network = compile_in_place(network)
     epochs = check_whole_number("epochs", epochs, least=1)
     learning_rate = check_number("learning_rate", learning_rate, least=0.0)

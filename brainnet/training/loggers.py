@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,6 +64,7 @@ class RunLogger(TensorBoardLogger):
     """
 
     def __init__(self, folder: RunDirectory, first_step: int | None = None) -> None:
+        # Lightning writes to save_dir/name/version; here this is the run directory itself.
         super().__init__(
             save_dir=folder.path.parent,
             name="",
@@ -71,8 +73,6 @@ class RunLogger(TensorBoardLogger):
         )
         self._folder = folder
         self._first_step = first_step
-        self._file: EventFileWriter | None = None
-        self._writer: TensorBoardWriter | None = None
         self._is_broken = False
 
     def __enter__(self) -> Self:
@@ -81,20 +81,25 @@ class RunLogger(TensorBoardLogger):
 
     def __exit__(self, *_: object) -> None:
         """Write everything to disk and close the file."""
-        if self._file is not None:
+        # Only if the cached property was used.
+        if "file" in vars(self):
             try:
-                self._file.close()
+                self.file.close()
             except OSError as error:
                 self._disable(error)
 
-    @property
+    @cached_property
     def file(self) -> EventFileWriter:
         """The only event file of the run; TensorBoard reads just the newest one of a folder."""
-        if self._file is None:
-            self._file = EventFileWriter(self._folder.path)
-            if self._first_step is not None:
-                TensorBoardWriter(self._folder.path, file=self._file).drop_from(self._first_step)
-        return self._file
+        file = EventFileWriter(self._folder.path)
+        if self._first_step is not None:
+            TensorBoardWriter(self._folder.path, file=file).drop_from(self._first_step)
+        return file
+
+    @cached_property
+    def writer(self) -> TensorBoardWriter:
+        """The writer of brainnet's own points, for the same file."""
+        return TensorBoardWriter(self._folder.path, file=self.file)
 
     @property
     @rank_zero_experiment
@@ -104,16 +109,10 @@ class RunLogger(TensorBoardLogger):
             self._experiment = create_summary_writer(self.file)
         return self._experiment
 
-    @property
-    def writer(self) -> TensorBoardWriter:
-        """The writer of brainnet's own points, for the same file."""
-        if self._writer is None:
-            self._writer = TensorBoardWriter(self._folder.path, file=self.file)
-        return self._writer
-
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a point to each curve; test metrics are logged with the hyperparameters."""
+        # The test has one value, at the last step, which is not a curve.
         points = {tag: float(value) for tag, value in metrics.items() if not _is_test_tag(tag)}
         self._write(lambda writer: writer.add_scalars(points, step or 0))
 
@@ -168,6 +167,7 @@ def _flatten_config(config: Mapping[str, Any], prefix: str = "") -> Iterable[tup
         name = f"{prefix}{key}"
         if name in _OMITTED_KEYS:
             continue
+        # The name of the class is more readable than its import path.
         if key == "_target_" and value is not None:
             yield prefix.removesuffix("."), value.rpartition(".")[2]
         elif isinstance(value, Mapping):
@@ -209,6 +209,7 @@ def _open_csv(logger: CSVLogger, first_step: int | None) -> None:
         if first_step is not None or not path.is_file():
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         experiment = logger.experiment
+    # Lightning writes the rows again, with the columns of both parts of the run.
     experiment.metrics += rows
     logger.save()
 
@@ -236,6 +237,7 @@ class Progress(Callback):
         """Start the clock, and the bar on a terminal."""
         self._start = self._last = time.monotonic()
         self._first_step = trainer.global_step
+        # Infinite or negative if the end of the training is unknown.
         total = trainer.estimated_stepping_batches
         self._total_steps = int(total) if math.isfinite(total) and total > 0 else None
         if self._console.is_terminal and trainer.is_global_zero:
@@ -245,6 +247,7 @@ class Progress(Callback):
                 *([BarColumn(bar_width=_BAR_WIDTH)] if has_bar else []),
                 TextColumn("{task.description}", table_column=Column(no_wrap=True)),
                 console=self._console,
+                # A refresh thread would compete with the training for a core.
                 auto_refresh=False,
                 transient=True,
             )
@@ -301,6 +304,7 @@ class Progress(Callback):
         """Format the progress; within a width, without its least important parts."""
         step, epoch = trainer.global_step, trainer.current_epoch + 1
         seconds = time.monotonic() - self._start
+        # Steps before a resume were taken in another process.
         speed = (step - self._first_step) / seconds if seconds > 0 else 0.0
         curves: dict[str, float] = getattr(module, "curves", {})
         parts = {
@@ -313,6 +317,7 @@ class Progress(Callback):
             if self._total_steps is not None:
                 remaining = max(0, self._total_steps - step) / speed
                 parts["remaining"] = f"{_format_duration(remaining)} left"
+        # The epoch, the step and the remaining time are kept as long as possible.
         for name in ("speed", "score", "validation", "train", "epoch", "step"):
             if width is not None and len("  ".join(parts.values())) > width:
                 parts.pop(name, None)

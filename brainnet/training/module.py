@@ -145,11 +145,13 @@ class LearningModule(LightningModule):
         """Log the metrics of the untrained network."""
         # In a distributed run, a process that stopped alone would leave the others waiting.
         self._checks_each_loss = self.trainer.world_size == 1
+        # Divide a long epoch evenly, so that its last point is the end of the epoch.
         self._log_interval = max(1, int(getattr(self.trainer, "log_every_n_steps", 50)))
         batches = self.trainer.num_training_batches
         if math.isfinite(batches):
             points = max(1, round(batches / self._log_interval))
             self._log_interval = math.ceil(batches / points)
+        # A resumed run has logged these points already.
         if self.trainer.global_step == 0:
             self._log_untrained("train", self.trainer.train_dataloader)
             self.untrained_loss = self.curves.get("loss/train")
@@ -169,11 +171,13 @@ class LearningModule(LightningModule):
         if done % self._log_interval == 0:
             self._log("train")
         if self._fast_loop is not None:
+            # The last step before each point is Lightning's, because its hook logs the point.
             next_point = min(done + self._log_interval - done % self._log_interval, batches)
             self._fast_loop.run(int(next_point) - 1 - done)
 
     def on_train_epoch_end(self) -> None:
         """Log the training metrics."""
+        # Trainer settings can change between epochs.
         self._fast_loop = None
         self._log("train", publish=True)
 
@@ -206,7 +210,8 @@ class LearningModule(LightningModule):
             outputs = outputs.clone()
         if rows is not None:
             outputs, targets = outputs[:rows], targets[:rows]
-            if rows == 0:  # the forward pass was needed, because processes may communicate in it
+            # The forward pass was still needed: processes may communicate in it.
+            if rows == 0:
                 return outputs.new_zeros(())
         loss: Tensor = self.loss(outputs, targets)
         self._select_metrics(stage).add(loss.detach(), outputs.detach(), targets)
@@ -237,6 +242,7 @@ class LearningModule(LightningModule):
         values = {f"{name}/{stage}": value for name, value in metrics.read().items()}
         metrics.reset()
         self.curves.update(values)
+        # Not by `self.log`, which has no step 0 and averages over epochs.
         for logger in self.loggers if values else ():
             logger.log_metrics(values, step=self.trainer.global_step)
         loss = values.get("loss/train", 0.0)

@@ -12,17 +12,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from brainnet.errors import InputError, did_you_mean
 from brainnet.files import (
-    acquire_lock,
     clear_folder,
     create_unique_folder,
     list_missing_parents,
-    release_lock,
     remove_empty_folders,
     write_atomic,
 )
@@ -42,14 +41,6 @@ _PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "ten
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """What `RunDirectory.claim` replaced and created, for `abandon`."""
-
-    previous_latest: str | None
-    created: tuple[Path, ...]  # deepest first
-
-
-@dataclass(frozen=True, slots=True)
 class RunDirectory:
     """The directory of one run: `config.yaml`, `summary.json`, `checkpoints/` and curves.
 
@@ -61,7 +52,9 @@ class RunDirectory:
 
     path: Path
     runs: Path | None = None
-    _claim: _Claim | None = field(default=None, compare=False, repr=False)
+    # What `claim` created (deepest first) and replaced, for `abandon`.
+    _created: tuple[Path, ...] | None = field(default=None, compare=False, repr=False)
+    _previous_latest: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def plan(cls, runs: Path, name: str, now: datetime | None = None) -> "RunDirectory":
@@ -97,22 +90,24 @@ class RunDirectory:
         Raises:
             InputError: it cannot be created; nothing is left behind.
         """
-        if self._claim is not None:
+        if self._created is not None:
             return self
         created = [] if self.runs is None else list_missing_parents(self.runs)
+        # Still this directory if the error occurs before the claim.
         claimed = self
         try:
             latest = None
             if self.runs is not None:
                 self.runs.mkdir(parents=True, exist_ok=True)
                 latest = _read_if_exists(self.runs / _LATEST)
+            # Creating the inner folder claims the directory among several processes.
             path, new_folders = create_unique_folder(self.path, _CHECKPOINTS)
             created = [*new_folders, *created]
-            claimed = RunDirectory(path, self.runs, _Claim(latest, tuple(created)))
+            claimed = RunDirectory(path, self.runs, tuple(created), latest)
             if self.runs is not None:
                 write_atomic(self.runs / _LATEST, claimed._format_latest())
         except OSError as error:
-            inner = [claimed.checkpoints] if claimed._claim else []
+            inner = [] if claimed._created is None else [claimed.checkpoints]
             remove_empty_folders([*inner, *created])
             path = error.filename2 or error.filename or self.path
             raise InputError(
@@ -123,20 +118,21 @@ class RunDirectory:
 
     def abandon(self) -> None:
         """Undo `claim`: remove the directory and restore `latest`."""
-        if self._claim is None:
+        if self._created is None:
             return
         clear_folder(self.path)
         latest = None if self.runs is None else self.runs / _LATEST
         # Another run may have set it since.
         if latest is not None and _read_if_exists(latest) == self._format_latest():
-            if self._claim.previous_latest is None:
+            if self._previous_latest is None:
                 latest.unlink(missing_ok=True)
             else:
-                write_atomic(latest, self._claim.previous_latest)
-        remove_empty_folders(self._claim.created)
+                write_atomic(latest, self._previous_latest)
+        remove_empty_folders(self._created)
 
     def _format_latest(self) -> str:
         """Return the content of `latest` that names this run."""
+        # Relative, so that the directory of all runs can be moved.
         name = os.path.relpath(self.path, self.runs).replace(os.sep, "/")
         return f"{name}\n"
 
@@ -205,12 +201,14 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
     Raises:
         InputError: there is no such run.
     """
+    # A directory named "latest" is a run like any other.
     if str(run) == _LATEST and not Path(run).is_dir():
         return Run(_find_latest(runs))
     path = Path(run).expanduser()
     if path.name == _LATEST and path.is_file():
         return Run(_find_latest(path.parent))
     if path.is_file() and path.suffix == ".ckpt":
+        # A copied checkpoint can lie directly in a directory with a configuration.
         is_inside = path.parent.name == _CHECKPOINTS
         return Run(RunDirectory(path.parent.parent if is_inside else path.parent), path)
     if not path.exists():
@@ -218,13 +216,9 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
         raise InputError(f"there is no run {path}.{suggestion} {_describe_choices(runs)}")
     folder = RunDirectory(path)
     if not folder.has_summary:
-        inner = list(path.glob(f"*/{SUMMARY_FILE}"))
-        hint = _describe_choices(runs)
-        if inner:
-            newest = max((file.parent for file in inner), key=lambda p: (p.stat().st_mtime, p.name))
-            count = "1 run" if len(inner) == 1 else f"{len(inner):,} runs"
-            hint = f"It contains {count}; the newest is {newest}."
-        raise InputError(f"{path} is not a run: it has no {SUMMARY_FILE}. {hint}")
+        raise InputError(
+            f"{path} is not a run: it has no {SUMMARY_FILE}. {_describe_choices(runs)}"
+        )
     return Run(folder)
 
 
@@ -308,9 +302,11 @@ def lock_run(folder: Path) -> Iterator[None]:
         InputError: another process trains the run.
     """
     path = folder / LOCK_FILE
+    # Not 0: a lock file that its previous owner has just removed is opened again.
+    lock = FileLock(path, timeout=0.2)
     try:
-        file = _open_locked(path)
-    except BlockingIOError as error:
+        lock.acquire()
+    except Timeout as error:
         owner = ""
         with suppress(OSError, UnicodeDecodeError):
             owner = path.read_text(encoding="utf-8").strip()
@@ -318,45 +314,19 @@ def lock_run(folder: Path) -> Iterator[None]:
             f"{folder} is being trained by another command{owner and f' ({owner})'}. Wait for it "
             "or stop it, then resume; or train a new run, without resume."
         ) from error
+    # A read-only directory: writing the run will fail with its own message.
     except OSError:
         yield
         return
     try:
+        with suppress(OSError):
+            path.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
         yield
     finally:
+        # Removed while locked, so that the lock of another process is never removed.
         with suppress(OSError):
-            # Removed while locked, so that the lock of another process is never removed.
             path.unlink()
-        release_lock(file)
-        file.close()
-        if os.name == "nt":  # Windows cannot remove an open file
-            with suppress(OSError):
-                path.unlink()
-
-
-def _open_locked(path: Path) -> BinaryIO:
-    """Open and lock a file, and write the owner into it.
-
-    Raises:
-        BlockingIOError: another process has locked it.
-        OSError: it cannot be opened.
-    """
-    while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
-        try:
-            acquire_lock(file)
-            # The previous owner may have removed the file after it was opened here.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    with suppress(OSError):  # on a full disk, the lock works without a name
-                        file.truncate(0)
-                        file.seek(0)
-                        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
-                    return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()
+        lock.release()
 
 
 def collect_provenance() -> dict[str, Any]:
@@ -394,6 +364,7 @@ def _run_git(folder: Path, *arguments: str) -> str:
     options = ["--no-optional-locks", "-c", "core.fsmonitor="]
     command = ["git", *options, "-C", str(folder), *arguments]
     try:
+        # Limited, because a repository on a network drive can be slow.
         result = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -1,6 +1,6 @@
 """Trainer: how Lightning's trainer is created, and what surrounds it during a run.
 
-Threads, compilation, precision, determinism, Lightning's messages, and signals.
+Threads, compilation, precision, Lightning's messages, and signals.
 """
 
 import inspect
@@ -57,8 +57,6 @@ _IRRELEVANT_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)` is deprecated.*",
 )
 
-_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # In a distributed run, asking the other processes costs a message.
@@ -85,27 +83,24 @@ def compile_network(
         InputError: the network cannot be compiled, or graphs cannot be captured.
     """
     network, device = module.network, trainer.strategy.root_device
-    if mode == "graph" and trainer.accumulate_grad_batches > 1:
+    batches = trainer.accumulate_grad_batches
+    # A captured graph overwrites the gradients of the previous batch.
+    if mode == "graph" and (device.type != "cuda" or batches > 1):
         raise InputError(
-            "trainer.compile=graph overwrites the gradients of the previous batch, so it cannot "
-            f"be used with trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}. Set "
-            "trainer.compile=true, or trainer.accumulate_grad_batches=1 and a larger "
-            "data.batch_size."
-        )
-    if mode == "graph" and device.type != "cuda":
-        raise InputError(
-            f"trainer.compile=graph needs a CUDA device; this run is on {device}. Set "
-            "trainer.compile=true, or trainer=gpu on a machine with a GPU."
+            "trainer.compile=graph needs a CUDA device and trainer.accumulate_grad_batches=1; got "
+            f"{device.type} and {batches}. Set trainer.compile=true."
         )
     module.reuses_output_memory = mode == "graph"
     network.to(device)
     network.compile(mode="reduce-overhead" if mode == "graph" else None)
+    # Run here, so that a missing compiler is reported before anything is written.
     rows = data.take("train", data.batch_size)[0].to(next(network.parameters()))
     try:
         with isolated_eval(network):
             network(rows)
-    except RuntimeError as error:  # base class of the errors of all compilers
-        # The first line names the compiler, the second the problem.
+    # The base class of the errors of all compilers.
+    except RuntimeError as error:
+        # The first line of the error names the compiler, the second the problem.
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise InputError(
             f"{type(network).__name__} cannot be compiled here: {reason} On a CPU, torch.compile "
@@ -114,17 +109,12 @@ def compile_network(
 
 
 def check_precision(trainer: Trainer, network: nn.Module, optimizer: OptimizerFactory) -> None:
-    """Check that the optimizer's `eps` does not become 0 in half precision.
+    """Raise an InputError if the optimizer's `eps` is 0 in half precision.
 
-    Adam and similar optimizers divide by the size of past gradients plus `eps`. The default 1e-8
-    is 0 in float16, whose smallest number is 6e-8, and weights without a gradient become NaN.
-
-    Raises:
-        InputError: it becomes 0.
+    Adam divides by the size of past gradients plus `eps`; its default 1e-8 is 0 in float16.
     """
-    if trainer.precision != "16-true":
-        return
-    for group in optimizer(network.parameters()).param_groups:
+    is_half = trainer.precision == "16-true"
+    for group in optimizer(network.parameters()).param_groups if is_half else ():
         eps = group.get("eps")
         if eps is not None and torch.tensor(float(eps), dtype=torch.float16) == 0:
             raise InputError(
@@ -158,6 +148,7 @@ def make_trainer(
         InputError: an option is unknown or not available on this machine.
     """
     known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
+    # Lightning would raise a TypeError without a suggestion.
     for name in options:
         if name in ("callbacks", "logger"):
             raise InputError(
@@ -167,7 +158,6 @@ def make_trainer(
         if name not in known:
             suggestion = did_you_mean(name, sorted(known))
             raise InputError(f"lightning.Trainer has no option {name!r}.{suggestion}")
-    _check_devices(options.get("accelerator"), options.get("devices"))
     options = {**_DEFAULT_OPTIONS, **options, "callbacks": [*callbacks]}
     plugins = options.pop("plugins", None) or []
     plugins = [*plugins] if isinstance(plugins, list | tuple) else [plugins]
@@ -183,30 +173,17 @@ def make_trainer(
             "precision 16-mixed needs a GPU. Set trainer.precision=bf16-mixed, or 32-true."
         ) from error
     except (MisconfigurationException, ValueError, TypeError) as error:
-        raise InputError(f"the trainer cannot be set up: {error}") from error
+        raise InputError(
+            f"the trainer cannot be set up: {error} Set trainer=auto (in Python: "
+            "accelerator='auto') to use the devices of this machine."
+        ) from error
+    # Lightning accepts 0 and returns without training.
     for limit in ("max_epochs", "max_steps"):
         if getattr(trainer, limit) == 0:
             raise InputError(
                 f"trainer.{limit} must be 1 or more; got 0. Set trainer.{limit}=-1 for no limit."
             )
     return trainer
-
-
-def _check_devices(accelerator: object, devices: object) -> None:
-    """Check that GPUs exist; Lightning's messages do not name the keys to change."""
-    cuda, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
-    available = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}
-    if not available.get(str(accelerator), True):
-        raise InputError(
-            f"accelerator {accelerator!r} needs such a device, and PyTorch finds none on this "
-            "machine. Set trainer=cpu or trainer=auto (in Python: accelerator='auto')."
-        )
-    last = max(devices) + 1 if isinstance(devices, list | tuple) and devices else devices
-    if accelerator in ("gpu", "cuda") and cuda and isinstance(last, int) and last > cuda:
-        raise InputError(
-            f"devices={devices} needs {last} GPUs; this machine has {cuda}. "
-            f"Set trainer.devices={cuda}."
-        )
 
 
 @contextmanager
@@ -224,24 +201,6 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-@contextmanager
-def restored_determinism() -> Iterator[None]:
-    """Restore the global settings that `deterministic=True` and `benchmark=True` change."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    workspace = os.environ.get(_CUBLAS_WORKSPACE)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = benchmark
-        if workspace is None:
-            os.environ.pop(_CUBLAS_WORKSPACE, None)
-        else:
-            os.environ[_CUBLAS_WORKSPACE] = workspace
 
 
 class Interrupted(Exception):
@@ -277,7 +236,8 @@ class SignalHandler(Callback):
     def __exit__(self, *_: object) -> None:
         """Restore the previous handlers."""
         for number, handler in self._previous.items():
-            if handler is not None:  # not installed from Python
+            # None: a handler that was not installed from Python cannot be restored.
+            if handler is not None:
                 signal.signal(number, handler)
         self._previous = {}
 
@@ -308,6 +268,7 @@ class SignalHandler(Callback):
             return
         if self.on_exit is not None:
             self.on_exit(number)
+        # Not sys.exit: the process may be stuck in a call that swallows exceptions.
         os._exit(128 + number)
 
     def _check(self, trainer: Trainer) -> None:

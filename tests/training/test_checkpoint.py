@@ -25,9 +25,7 @@ from brainnet.training.callbacks import Observe
 from brainnet.training.checkpoint import (
     _DELAYED,
     AtomicCheckpointIO,
-    CheckpointWriteError,
     RunCheckpoint,
-    _copy_checkpoint,
     _copy_state,
     fork_random_state,
     get_random_state,
@@ -79,11 +77,10 @@ def test_load_scaling_applies_the_scaling_of_the_run(start):
     assert other.scaling == data.scaling
 
 
-def test_the_state_of_the_data_is_stored_once_under_both_keys(start):
+def test_the_state_of_the_data_is_stored(start):
     data = DataModule(Moons(rows=100), seed=0)
     stored = load_checkpoint(start(data=data).folder / "checkpoints" / "last.ckpt")
-    assert stored["DataModule"] is stored["brainnet"]["scaling"]
-    assert stored["DataModule"] == data.state_dict()
+    assert stored["brainnet"]["scaling"] == data.state_dict()
 
 
 def test_load_scaling_works_for_a_derived_data_module(start):
@@ -156,17 +153,6 @@ def test_checkpoints_of_other_callbacks_are_written_at_once(tmp_path):
     store.save_checkpoint({"value": 1}, path)
     assert torch.load(path, weights_only=True) == {"value": 1}
     assert settled == [True]
-    store.remove_checkpoint(path)
-    assert not path.exists()
-
-
-def test_a_removed_pending_checkpoint_is_not_written(tmp_path):
-    store = AtomicCheckpointIO()
-    store._next_write = time.monotonic() + 60
-    store.save_checkpoint({"value": 1}, tmp_path / "a.ckpt", NO_FURTHER_PATHS)
-    store.remove_checkpoint(tmp_path / "a.ckpt")
-    store.flush()
-    assert not list(tmp_path.iterdir())
 
 
 def test_model_checkpoint_works_beside_the_run_checkpoint(start, tmp_path):
@@ -195,10 +181,10 @@ def test_readings_are_on_disk_before_their_checkpoint(start, tmp_path, monkeypat
 def test_delayed_checkpoints_are_copied_and_written_by_flush(tmp_path):
     store = AtomicCheckpointIO()
     path, value = tmp_path / "last.ckpt", torch.zeros(3)
-    store.save_checkpoint({"value": value}, path, NO_FURTHER_PATHS)
+    store.save_checkpoint({"state_dict": {}, "value": value}, path, NO_FURTHER_PATHS)
     store._next_write = time.monotonic() + 60  # as if writing had taken three seconds
     value.fill_(1)
-    store.save_checkpoint({"value": value}, path, NO_FURTHER_PATHS)
+    store.save_checkpoint({"state_dict": {}, "value": value}, path, NO_FURTHER_PATHS)
     value.fill_(2)
     assert torch.load(path, weights_only=True)["value"].tolist() == [0, 0, 0]
     store.flush()
@@ -220,16 +206,15 @@ def test_pending_checkpoints_are_written_when_they_are_due(tmp_path, monkeypatch
         now[0] += 3
 
     monkeypatch.setattr(checkpoint_module, "open_atomic", slowly)
-    store.save_checkpoint({"value": 0}, tmp_path / "last.ckpt", NO_FURTHER_PATHS)
-    store.save_checkpoint({"value": 1}, tmp_path / "best.ckpt", NO_FURTHER_PATHS)
+    store.save_checkpoint({"state_dict": {}, "value": 0}, tmp_path / "last.ckpt", NO_FURTHER_PATHS)
+    store.save_checkpoint({"state_dict": {}, "value": 1}, tmp_path / "best.ckpt", NO_FURTHER_PATHS)
     now[0] += 149  # 2% of the time for writing: 150 s after it took 3
     assert not callback.needs_step(0)
-    callback.on_validation_batch_start(None, None, None, 0, 0)
     assert not (tmp_path / "best.ckpt").exists()
     now[0] += 2
     assert callback.needs_step(1)
     callback.on_train_batch_start(None, None, None, 0)
-    assert torch.load(tmp_path / "best.ckpt", weights_only=True) == {"value": 1}
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["value"] == 1
     assert not callback.needs_step(2)
 
 
@@ -258,35 +243,6 @@ def test_the_best_checkpoint_is_written_during_a_long_epoch(start, tmp_path, mon
     start(callbacks=[watcher], trainer={"max_epochs": 2})
     assert watcher.seen[0] is False
     assert watcher.seen[-1] is True
-
-
-def test_large_pending_checkpoints_are_written_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_module, "_MAX_PENDING_BYTES", 1000)
-    store = AtomicCheckpointIO()
-    store._next_write = time.monotonic() + 60
-    values = [{"value": torch.full((100,), float(number))} for number in range(3)]
-    store.save_checkpoint(values[0], tmp_path / "a", {_DELAYED: [tmp_path / "b"]})
-    store.save_checkpoint(values[1], tmp_path / "c", NO_FURTHER_PATHS)
-    assert not list(tmp_path.iterdir())
-    store.save_checkpoint(values[2], tmp_path / "d", NO_FURTHER_PATHS)  # 1200 bytes would wait
-    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "d"}
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
-def test_a_failed_write_is_kept_unless_it_is_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_module, "_MAX_PENDING_BYTES", 1000)
-    disk = Disk(monkeypatch)
-    disk.full = True
-    store, value = AtomicCheckpointIO(), torch.zeros(200)
-    store.save_checkpoint({"value": value}, tmp_path / "a", {_DELAYED: [tmp_path / "b"]})
-    value.fill_(1)
-    disk.full = False
-    store.flush()
-    for name in ("a", "b"):
-        assert not torch.load(tmp_path / name, weights_only=True)["value"].any()
-    disk.full = True
-    with pytest.raises(CheckpointWriteError, match="No space left"):
-        store.save_checkpoint({"value": torch.zeros(300)}, tmp_path / "c", NO_FURTHER_PATHS)
 
 
 def test_writing_makes_no_copy_in_memory(tmp_path, monkeypatch):
@@ -332,7 +288,6 @@ class Disk:
         self._written = checkpoint_module.open_atomic
         monkeypatch.setattr(checkpoint_module, "open_atomic", self.written)
         monkeypatch.setattr(checkpoint_module, "_MAX_WRITE_SHARE", 1e9)  # each one is due
-        monkeypatch.setattr(checkpoint_module, "_RETRY_SECONDS", 0.0)
 
     @contextlib.contextmanager
     def written(self, path):
@@ -351,21 +306,6 @@ class FillsDisk(Callback):
 
     def on_train_epoch_start(self, trainer, *_):
         self.disk.full = self.first <= trainer.current_epoch < self.last
-
-
-def test_a_temporarily_full_disk_changes_nothing(start, monkeypatch, caplog):
-    expected = start(trainer={"max_epochs": 4})
-    disk = Disk(monkeypatch)
-    result = start(trainer={"max_epochs": 4}, callbacks=[FillsDisk(disk, 1, 3)])
-    assert result.state == "finished"
-    assert disk.asked > 5
-    assert caplog.text.count("No space left on device") == 1
-    one, other = (
-        load_checkpoint(each.folder / "checkpoints" / "last.ckpt") for each in (result, expected)
-    )
-    assert one["global_step"] == other["global_step"]
-    for name, value in other["state_dict"].items():
-        assert torch.equal(one["state_dict"][name], value)
 
 
 def test_a_full_disk_fails_the_run_with_a_message(start, monkeypatch, tmp_path):
@@ -419,16 +359,6 @@ def test_sparse_and_conjugate_tensors_are_copied():
     assert copied[1].tolist() == [1 - 2j]
 
 
-def test_what_the_run_checkpoint_adds_is_not_copied():
-    state = {"columns": [{"name": "a"}]}
-    added = {"config": {"name": "moons"}, "scaling": state}
-    checkpoint = {"brainnet": added, "DataModule": state, "weight": torch.zeros(2)}
-    copied = _copy_checkpoint(checkpoint)
-    assert copied["brainnet"] is added
-    assert copied["DataModule"] is state
-    assert copied["weight"] is not checkpoint["weight"]
-
-
 def draw():
     return random.random(), np.random.rand(), np.random.randn(), torch.rand(()).item()
 
@@ -458,3 +388,14 @@ def test_random_state_can_be_stored_and_restored(tmp_path):
     expected = draw()
     set_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
     assert draw() == expected
+
+
+def test_large_checkpoints_are_written_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "_MAX_DELAYED_BYTES", 1000)
+    store = AtomicCheckpointIO()
+    store._next_write = time.monotonic() + 60
+    for size, name in ((250, "small"), (251, "large")):
+        checkpoint = {"state_dict": {"weight": torch.zeros(size)}}
+        store.save_checkpoint(checkpoint, tmp_path / name, NO_FURTHER_PATHS)
+        assert (tmp_path / name).exists() is (name == "large")
+    assert (tmp_path / "small").exists()

@@ -289,7 +289,7 @@ def test_late_rejections_by_lightning_leave_nothing_behind(start, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
 def test_a_missing_gpu_is_rejected_before_anything_is_written(start, tmp_path, accelerator):
-    with pytest.raises(InputError, match="needs such a device"):
+    with pytest.raises(InputError, match=r"the trainer cannot be set up: .*trainer=auto"):
         start(trainer={"accelerator": accelerator})
     assert list(tmp_path.iterdir()) == []
 
@@ -451,7 +451,7 @@ def test_a_run_has_one_seed(tmp_path):
     [
         ({"data": "moon"}, "Did you mean moons"),
         ({"loss": "mean_squared_error"}, r'is a binary task.*loss="auto"'),
-        ({"loss": "cross_entropy"}, r'needs 2 outputs.*loss="binary_cross_entropy"'),
+        ({"loss": "cross_entropy"}, r"needs 2 outputs; the network has 1.*loss=auto"),
         ({"data": ([], [])}, "no rows"),
         ({"loss": "cross_entropi"}, "Did you mean cross_entropy"),
         ({"optimizer": "adan"}, "Did you mean adam"),
@@ -460,7 +460,7 @@ def test_a_run_has_one_seed(tmp_path):
         ({"learning_rate": 0}, "learning_rate must be above 0"),
         ({"learning_rate": -1.0}, "learning_rate must be a finite number"),
         ({"batch_size": 0}, "batch_size"),
-        ({"observe": "some"}, "observe needs a level"),
+        ({"observe": "some"}, "observe must be light, full or off"),
     ],
 )
 def test_fit_rejects_invalid_arguments(tmp_path, monkeypatch, options, message):

@@ -30,13 +30,11 @@ from brainnet.training.trainer import (
     _SIGNALS,
     Interrupted,
     SignalHandler,
-    _check_devices,
     build_profiler,
     choose_threads,
     compile_network,
     make_trainer,
     quiet,
-    restored_determinism,
 )
 
 
@@ -75,23 +73,13 @@ def test_options_are_passed_to_the_trainer():
     [
         ({"max_epoch": 1}, "no option 'max_epoch'. Did you mean max_epochs"),
         ({"callbacks": []}, "Pass callbacks="),
-        ({"devices": 0, "accelerator": "cpu"}, "cannot be set up"),
+        ({"devices": 0, "accelerator": "cpu"}, "cannot be set up.*trainer=auto"),
         ({"max_steps": 0}, "max_steps must be 1 or more"),
     ],
 )
 def test_invalid_options_are_rejected(options, message):
     with quiet(), pytest.raises(InputError, match=message):
         make_trainer(options, [], AtomicCheckpointIO())
-
-
-def test_too_many_gpus_are_rejected(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    _check_devices("gpu", 2)
-    _check_devices("gpu", "auto")
-    with pytest.raises(InputError, match=r"devices=4 needs 4 GPUs.*trainer\.devices=2"):
-        _check_devices("gpu", 4)
-    with pytest.raises(InputError, match="needs 3 GPUs"):
-        _check_devices("cuda", [2])
 
 
 def test_quiet_is_limited_to_its_context():
@@ -103,19 +91,6 @@ def test_quiet_is_limited_to_its_context():
     assert logger.level == level
     with pytest.raises(UserWarning):
         warnings.warn("The 'val_dataloader' does not have many workers", stacklevel=1)
-
-
-@pytest.mark.parametrize("before", [None, ":16:8"])
-def test_determinism_settings_are_restored(monkeypatch, before):
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    if before is not None:
-        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", before)
-    with quiet(), restored_determinism():
-        make_trainer({"deterministic": True}, [], AtomicCheckpointIO())
-        assert torch.are_deterministic_algorithms_enabled()
-        assert "CUBLAS_WORKSPACE_CONFIG" in os.environ
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == before
 
 
 CPU = torch.device("cpu")
@@ -315,13 +290,15 @@ def test_compiler_errors_are_reported_before_anything_is_written(start, tmp_path
 
 
 def test_graphs_need_cuda(start, tmp_path):
-    with pytest.raises(InputError, match=r"this run is on cpu\. Set trainer\.compile=true"):
+    with pytest.raises(
+        InputError, match=r"needs a CUDA device.*got cpu and 1\. Set trainer\.compile=true"
+    ):
         start(trainer={"compile": "graph"})
     assert not (tmp_path / "run").exists()
 
 
 def test_graphs_cannot_accumulate_gradients(start, tmp_path):
-    with pytest.raises(InputError, match=r"Set trainer\.compile=true, or trainer\.accumulate"):
+    with pytest.raises(InputError, match=r"accumulate_grad_batches=1; got cpu and 2\."):
         start(trainer={"compile": "graph", "accumulate_grad_batches": 2})
     assert not (tmp_path / "run").exists()
 
