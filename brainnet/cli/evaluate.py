@@ -34,6 +34,7 @@ from brainnet.config.schema import Config, check_config
 from brainnet.data.datasets import IMAGES_TARGET, PATH_KEYS, TABLE_TARGET, is_same_path
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.images import Images
+from brainnet.data.preprocessing import MissingPolicy
 from brainnet.data.table_files import open_table
 from brainnet.data.validation import format_count, parse_names, suppress_warnings
 from brainnet.errors import InputError
@@ -121,7 +122,6 @@ def format_confusion(confusion: Tensor, names: Sequence[str]) -> list[str]:
         names: of the classes.
     """
     if len(names) <= _MAX_TABLE_CLASSES:
-        # Imported here: a list of errors does not need pandas.
         import pandas as pd
 
         letters = _MAX_NAME_LETTERS
@@ -129,6 +129,7 @@ def format_confusion(confusion: Tensor, names: Sequence[str]) -> list[str]:
         table = pd.DataFrame(confusion.tolist(), index=labels, columns=labels)
         text = table.map(lambda count: f"{count:,}" if count else "·").to_string()
         return ["true class by row, predicted class by column", *text.splitlines()]
+    # A table of more classes does not fit on a screen.
     errors = confusion.clone()
     errors.fill_diagonal_(0)
     counts, positions = errors.flatten().sort(descending=True, stable=True)
@@ -169,20 +170,15 @@ def run_evaluate(arguments: Namespace) -> int:
 def _evaluate_run(
     run: Run, config: Config, stored: Config, allow_list: TargetAllowList
 ) -> EvaluationReport:
-    """Evaluate a run on its test rows, on the test rows of other data, or on all rows of a file.
-
-    Args:
-        run: the run.
-        config: its configuration with the chosen data.
-        stored: its configuration as it was trained.
-        allow_list: classes that the user allows.
-    """
+    """Evaluate a run on its test rows, on the test rows of other data, or on all rows of a file."""
+    # The network was trained on none of these rows, so that all of them can be used.
     if _is_other_file(config, stored):
         check_config({"data": config["data"]}, ("data",))
         return _evaluate_file(load(run, allow_list=allow_list), config["data"])
     check_rebuildable(config)
     check_config(config, _GROUPS)
     check_targets(config, allow_list)
+    # The warnings about the data were printed by the training.
     with suppress_warnings():
         data = build_datamodule(config, allow_list)
     network, loss = build_network_and_loss(config, data, allow_list)
@@ -209,7 +205,7 @@ def _evaluate_file(trained: TrainedModel, options: Mapping[str, Any]) -> Evaluat
         )
         evaluation = evaluate_images(trained, images.load(0))
         return EvaluationReport(evaluation, f"images of {path}", class_names)
-    missing = options.get("missing") or "error"
+    missing: MissingPolicy = options.get("missing") or "error"
     if missing == "impute" and not encoder.imputes:
         raise InputError(
             "data.missing=impute: this run was trained without imputation, and has no mean to fill "
@@ -228,6 +224,7 @@ def _order_targets(names: Sequence[str], trained: TrainedModel, path: object) ->
     count = 1 if trained.class_names else len(trained.target_scaling.shift)
     if not names:
         raise InputError(f"data.target must be given: which column of {path} is the target?")
+    # The order of the outputs is that of training, whatever the user typed.
     if sorted(names) == sorted(learned):
         return learned
     if len(names) == count == 1:
@@ -240,11 +237,7 @@ def _order_targets(names: Sequence[str], trained: TrainedModel, path: object) ->
 
 
 def _choose_data(stored: Config, composed: Config, overrides: Sequence[Override]) -> Config:
-    """Return the stored configuration with the data that the user typed.
-
-    Raises:
-        InputError: a key has no effect on an evaluation, or would move training rows into the test.
-    """
+    """Return the stored configuration with the data that the user typed."""
     config = {key: deepcopy(stored.get(key)) for key in ("seed", *_GROUPS)}
     typed = [override.key_or_group for override in overrides]
     for key, override in zip(typed, overrides, strict=True):

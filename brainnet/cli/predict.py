@@ -113,6 +113,7 @@ def open_source(name: str) -> Iterator[Path]:
         try:
             yield copy
         except InputError as error:
+            # The user does not know the temporary file.
             raise InputError(str(error).replace(str(copy), label)) from error
 
 
@@ -133,6 +134,7 @@ def _read_batches(
         return read_image_batches(encoder, source, skip=arguments.broken == "skip")
     if arguments.broken is not None:
         raise InputError("--broken is for images; this network was trained on a table.")
+    # All messages about a wrong input name the expected columns.
     columns = join_names(encoder.raw_names, _MAX_NAMES)
     if source.is_dir():
         raise InputError(
@@ -189,6 +191,7 @@ def _check_output(
 def _open_output(output: Path | None) -> Iterator[BinaryIO]:
     """Open the output: a file that appears when it is complete, or the standard output."""
     if output is None:
+        # Binary, because the writers encode text themselves.
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
@@ -223,6 +226,7 @@ def _show_progress(row_counts: Iterator[int]) -> int:
     is_terminal = sys.stderr.isatty()
     for rows in row_counts:
         seconds = time.monotonic() - start
+        # Printing each batch would slow down small ones.
         if is_terminal and seconds - shown > _PROGRESS_SECONDS:
             shown = seconds
             sys.stderr.write(f"\r{rows:,} rows, {rows / seconds:,.0f} per second ")

@@ -100,6 +100,7 @@ class DataModule(LightningDataModule):
         self.source = source
         self.fractions = (validation, test)
         self.normalize_targets = normalize_targets
+        # All options were checked: loading may take minutes.
         dataset = load_dataset(source, self.seed)
         self._split = split_dataset(dataset, validation=validation, test=test, seed=self.seed)
         self._has_private_rows = has_private_rows(source)
@@ -172,6 +173,7 @@ class DataModule(LightningDataModule):
 
     def iterate_batches(self, part: Part, rows: int) -> Iterator[Rows]:
         """Yield a part in order, scaled, with at most this number of rows and 64 MB at a time."""
+        # Images are large, so that the number of cells counts, not of rows.
         batch_rows = max(1, min(rows, MAX_BATCH_CELLS // self.inputs))
         return map(self.gather, self.row_indices(part).split(batch_rows))
 
@@ -261,7 +263,9 @@ class DataModule(LightningDataModule):
             self.dataset.inputs,
             kind,
             rows=self._split.train,
+            # A scale per pixel would amplify pixels that are almost never set.
             channels=encoder.channels if isinstance(encoder, ImageEncoder) else None,
+            # Codes are looked up by embeddings, which need the whole numbers.
             codes=() if encoder is None else encoder.embeddings,
             impute=encoder is not None and encoder.imputes,
         )
@@ -302,6 +306,7 @@ class DataModule(LightningDataModule):
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         self._scale_in_place()
+        # All loaders share the copy on the device.
         if self._device_rows is None or self._device_rows[0] != device:
             rows = self.dataset.inputs.to(device), self.dataset.targets.to(device)
             self._device_rows = (device, rows)
@@ -322,10 +327,7 @@ class DataModule(LightningDataModule):
 def _mark_untrained_categories(dataset: Dataset, train: Tensor, *, in_place: bool) -> Dataset:
     """Treat categories without a training row as unknown, because their weights are never trained.
 
-    Args:
-        dataset: unscaled rows.
-        train: indices of the training rows.
-        in_place: whether the inputs may be changed in place; otherwise they are copied if needed.
+    The inputs are changed in place, or in a copy.
     """
     encoder, inputs = dataset.encoder, dataset.inputs
     if not isinstance(encoder, TableEncoder):
@@ -336,6 +338,7 @@ def _mark_untrained_categories(dataset: Dataset, train: Tensor, *, in_place: boo
         if column.kind == "category":
             is_trained = _find_trained_categories(column, inputs[:, start:stop], train)
             if not is_trained.all():
+                # Rows of the caller are never changed.
                 if not in_place and inputs is dataset.inputs:
                     inputs = inputs.clone()
                 _clear_categories(column, inputs[:, start:stop], is_trained)
@@ -359,6 +362,7 @@ def _find_trained_categories(column: ColumnEncoder, cells: Tensor, train: Tensor
             is_trained[codes[codes > 0] - 1] = True
         else:
             is_trained |= (chunk > 0).any(dim=0)
+        # Usually the first chunk contains all categories.
         if is_trained.all():
             break
     return is_trained

@@ -22,8 +22,7 @@ from brainnet.learning.loss import Task
 
 InputEncoder = TableEncoder | ImageEncoder
 
-"""What was learned about the raw rows, as plain data: `names` of the inputs, columns that are
-`embedded`, whether missing numbers are imputed (`imputes`), `transform` of raw rows, and `to_dict`."""
+"""Converts raw rows to inputs: a fitted encoder that is stored with a run as plain data."""
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
@@ -124,6 +123,7 @@ class Dataset:
         columns = table.shape[-1] if table.ndim else 0
         names = _get_names(inputs, columns) or tuple(f"input_{i}" for i in range(columns))
         warn_merged_numbers(_to_rows(inputs), names, "column", "")
+        # For a regression, text labels are an error that `_to_tensor` reports.
         labels = None if task == "regression" else _encode_labels(targets)
         values, class_names = labels or (_to_tensor("targets", targets), ())
         if 0 in (*table.shape[:1], *values.shape[:1]):
@@ -159,6 +159,7 @@ class Dataset:
                 f"(uint8 for images); got {self.inputs.dtype} of shape {shape}. "
                 "Flatten images to one row each: inputs.reshape(len(inputs), -1)."
             )
+        # Splits and checksums use NumPy, which cannot read other devices.
         if self.inputs.device.type != "cpu" or self.targets.device.type != "cpu":
             raise InputError(
                 "a data set is stored on the CPU; training moves its parts to the device. "
@@ -242,6 +243,7 @@ def _to_tensor(name: str, values: Any, dtype: torch.dtype | None = None) -> Tens
         texts = [str(cell) for cell in array.ravel()[:_MAX_LISTED_CELLS] if isinstance(cell, str)]
         received = f"text ({', '.join(map(repr, texts))} ...)" if texts else str(array.dtype)
         raise InputError(f"{name} must be numbers; got {received}. {_CONVERSION_HINTS[name]}")
+    # Files may have the other byte order, which torch does not support.
     array_type = np.float32 if dtype == torch.float32 else array.dtype.newbyteorder("=")
     # An overflow becomes an infinity, which is reported with its row and column.
     with np.errstate(over="ignore"):
@@ -258,6 +260,7 @@ def _get_names(values: Any, columns: int) -> tuple[str, ...]:
     if not all(isinstance(name, str | int) for name in names):
         return ()
     texts = tuple(map(str, names))
+    # A DataFrame without names counts its columns, as `input_0` does already.
     is_counted = texts == tuple(map(str, range(columns)))
     return texts if len(set(texts)) == len(texts) == columns and not is_counted else ()
 
@@ -289,6 +292,7 @@ def _encode_labels(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:
             f"targets must be all text or all numbers; row {other[0]} is {labels[other[0]]!r}, and "
             f"others are text, such as {text!r}. Leave such rows out, or give them a text label."
         )
+    # Sorted, so that the codes do not depend on the order of the rows.
     names = sort_labels(set(labels))
     if len(names) < 2:
         raise InputError(
@@ -364,18 +368,19 @@ def describe_dataset(dataset: Dataset, target_names: Sequence[str]) -> dict[str,
     """
     encoder = dataset.encoder
     names = {"kind": _NUMBERS, "names": list(dataset.input_names)}
-    description = {
+    description: dict[str, Any] = {
         "encoder": names if encoder is None else encoder.to_dict(),
         "task": dataset.task,
         "class_names": list(dataset.class_names),
         "target_names": list(target_names),
         "image_shape": dataset.image_shape and list(dataset.image_shape),
     }
+    # CRC-32 detects accidental changes; deliberate ones are not the concern.
     if encoder is not None:
         checksum = 0
         for values in (dataset.inputs, dataset.targets):
             for _, rows in _iterate_chunks(values):
-                checksum = zlib.crc32(memoryview(rows.contiguous().numpy()).cast("B"), checksum)
+                checksum = zlib.crc32(rows.contiguous().numpy(), checksum)
         description |= {"rows": len(dataset), "checksum": checksum}
     return description
 
@@ -401,6 +406,7 @@ def check_same_meaning(stored: Mapping[str, Any], current: Mapping[str, Any], na
             names in ([str(i) for i in range(len(now))], [f"target_{i}" for i in range(len(now))])
             for names in (before, now)
         )
+        # The kind of data of an array says nothing, because it has no encoder.
         comparable = is_named or key in ("classes", "targets")
         if comparable and before and now and before != now and not is_counted:
             listed = [

@@ -175,6 +175,7 @@ class Spirals(_Generated):
         """Generate the arms."""
         random = np.random.default_rng(check_seed(seed))
         labels = np.arange(self.rows) % self.classes
+        # Not from 0: at the center, the arms would overlap.
         radius = random.uniform(0.1, 1, self.rows)
         angle = 2 * np.pi * (self.turns * radius + labels / self.classes)
         points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -203,6 +204,7 @@ class Xor(_Generated):
         random = np.random.default_rng(check_seed(seed))
         corner = np.arange(self.rows) % 4
         bits = np.stack([corner // 2, corner % 2], axis=1)
+        # The noise is added last, so that the bits define the targets exactly.
         points = bits + random.normal(0, self.noise, bits.shape)
         return _build_plane("xor", points, bits[:, 0] ^ bits[:, 1], ("same", "different"))
 
@@ -286,6 +288,7 @@ def find_source(name: str) -> type[Source]:
     """
     if name in BUILTIN_SOURCES:
         return BUILTIN_SOURCES[name]
+    # Users often pass the name of a file.
     if "." in name or "/" in name:
         raise InputError(
             f"{name!r} is not a built-in data set. For a file of your own, pass "
@@ -319,6 +322,7 @@ def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) ->
         return find_source(source)().load(seed)
     if isinstance(source, tuple | list) and len(source) == 2:
         return Dataset.from_arrays(*source)
+    # Recognized without importing pandas.
     if hasattr(source, "columns") and hasattr(source, "to_numpy"):
         raise InputError(
             "a DataFrame alone does not say which column to predict: pass "
@@ -342,6 +346,7 @@ def resolve_paths(data: Mapping[str, Any]) -> dict[str, Any]:
         >>> resolve_paths({"_target_": TABLE_TARGET, "path": "/data/../rows.csv"})["path"]
         '/rows.csv'
     """
+    # The keys of a user's class may have another meaning.
     if data.get("_target_") not in (TABLE_TARGET, IMAGES_TARGET):
         return dict(data)
     paths = {key: data[key] for key in PATH_KEYS if data.get(key)}
@@ -354,7 +359,8 @@ def is_same_path(one: object, other: object) -> bool:
         return one == other
     paths = _to_absolute(one), _to_absolute(other)
     try:
-        return paths[0] == paths[1] or os.path.samefile(*paths)
+        # The first comparison also holds for files that do not exist.
+        return paths[0] == paths[1] or Path(paths[0]).samefile(paths[1])
     # One of them does not exist.
     except (OSError, ValueError):
         return False
@@ -362,7 +368,7 @@ def is_same_path(one: object, other: object) -> bool:
 
 def _to_absolute(path: str | Path) -> str:
     # Not `Path.resolve`, which would replace a link by its current target.
-    return os.path.abspath(Path(path).expanduser())
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
 
 
 def _build_classification(

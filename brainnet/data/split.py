@@ -78,6 +78,7 @@ def split_dataset(dataset: Dataset, *, validation: float, test: float, seed: int
     check_fractions(validation, test)
     generator = create_generator(seed, RandomStream.SPLIT)
     rows, validation_rows, test_rows = dataset.part_sizes or (len(dataset), 0, 0)
+    # A fraction of 0 means that the part was given.
     fractions = (0.0 if validation_rows else validation, 0.0 if test_rows else test)
     groups = _group_rows(dataset, rows)
     _check_group_sizes([(name, len(members)) for name, members in groups], *fractions)
@@ -85,6 +86,7 @@ def split_dataset(dataset: Dataset, *, validation: float, test: float, seed: int
         _shuffle(members, generator).split(_compute_sizes(len(members), *fractions))
         for _, members in groups
     ]
+    # The chunks are ordered by class; training must see the classes mixed.
     train, *drawn = (_shuffle(torch.cat(part), generator) for part in zip(*chunks, strict=True))
     given = torch.arange(rows, len(dataset)).split([validation_rows, test_rows])
     parts = Split(
@@ -136,6 +138,7 @@ def _shuffle(rows: Tensor, generator: torch.Generator) -> Tensor:
 
 def _compute_sizes(rows: int, validation: float, test: float) -> list[int]:
     """Return the numbers of training, validation and test rows; none for a fraction of 0."""
+    # At least one row of each class, or its accuracy could not be measured.
     validation_rows = max(1, round(rows * validation)) if validation else 0
     test_rows = max(1, round(rows * test)) if test else 0
     return [rows - validation_rows - test_rows, validation_rows, test_rows]

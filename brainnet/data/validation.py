@@ -62,11 +62,7 @@ def check_number(name: str, value: object, *, least: float) -> float:
 
 
 def check_seed(seed: object) -> int:
-    """Return `seed` as an int if it is from 0 to 2**32 - 1.
-
-    Raises:
-        InputError: the seed has another type or is out of range.
-    """
+    """Return `seed` as an int, or raise an InputError unless it is from 0 to 2**32 - 1."""
     return check_whole_number("seed", seed, least=0, most=MAX_SEED)
 
 
@@ -117,13 +113,7 @@ def parse_names(names: object) -> list[str]:
 
 
 def check_columns_exist(names: Sequence[str], columns: Sequence[str], where: str = "") -> None:
-    """Raise an InputError for the first of `names` that is not among `columns`.
-
-    Args:
-        names: required column names.
-        columns: existing column names.
-        where: start of the message, such as "data.drop: in rows.csv ".
-    """
+    """Raise an InputError, beginning with `where`, for the first name that is not a column."""
     known = set(columns)
     for name in names:
         if name in known:
@@ -159,12 +149,8 @@ def reject_cells(
 ) -> None:
     """Raise an InputError that lists the first wrong cells of a column, if there are any.
 
-    Args:
-        column: name of the column.
-        cells: pandas Series (rows,) with the cells as read.
-        is_wrong: booleans (rows,).
-        wanted: what the column must contain, such as "numbers".
-        hint: what to do; None for the default advice.
+    `cells` is a pandas Series (rows,), `is_wrong` has booleans (rows,), and `wanted` says what the
+    column must contain, such as "numbers".
     """
     rows = np.flatnonzero(is_wrong)
     if not len(rows):

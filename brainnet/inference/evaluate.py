@@ -122,6 +122,7 @@ def evaluate_images(trained: TrainedModel, images: Dataset) -> Evaluation:
         InputError: a class is unknown.
     """
     codes = {name: code for code, name in enumerate(trained.class_names)}
+    # Folders of other images may be sorted differently: classes are matched by name.
     unknown = [name for name in images.class_names if name not in codes]
     if unknown:
         raise InputError(
@@ -154,6 +155,7 @@ def read_labeled_inputs(
     policy = "error" if missing == "impute" and not encoder.imputes else missing
     rows = choose_table_batch_rows(len(encoder.raw_names) + len(targets))
     for encoded, labels, _ in read_labeled_rows(file, encoder, target_encoder, policy, rows):
+        # All rows of a chunk may have been dropped.
         if len(encoded):
             inputs = trained.scaling.apply(torch.from_numpy(encoded))
             if class_names:
@@ -191,6 +193,7 @@ def _evaluate_batches(
 ) -> Evaluation:
     """Compute all results from batches of scaled inputs and their targets."""
     metrics = StageMetrics(task, class_count or len(target_scaling.shift), confusion=True)
+    # Outputs are few numbers per row; inputs are not kept.
     all_outputs, all_targets = [], []
     like = next(network.parameters())
     with isolated_eval(network):
@@ -202,6 +205,7 @@ def _evaluate_batches(
                 expected = targets.to(like.device)
                 expected = expected.to(like) if expected.is_floating_point() else expected
                 predictions = decode_predictions(outputs, loss, task)
+                # Metrics are computed on the CPU, because MPS has no float64 for R².
                 metrics.add(loss(outputs, expected).cpu(), predictions.cpu(), expected.cpu())
                 all_outputs.append(outputs.cpu())
                 all_targets.append(targets)
@@ -211,6 +215,7 @@ def _evaluate_batches(
     predictions = decode_predictions(outputs, loss, task)
     errors = {}
     if targets.is_floating_point():
+        # Predictions may be bfloat16, in which the differences would be rounded.
         differences = target_scaling.undo(predictions.to(targets)) - target_scaling.undo(targets)
         means = differences.abs().double().mean(dim=0).tolist()
         errors = dict(zip(target_names, means, strict=True))

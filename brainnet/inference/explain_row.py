@@ -74,6 +74,7 @@ class RunHistory:
 
     def read_facts(self) -> RunFacts:
         """Return what the configuration and the summary say about the training."""
+        # A run that was killed has no summary.
         summary = self.directory.read_summary() if self.directory.has_summary else {}
         metrics = summary.get("metrics") or {}
         optimizer = self.config.get("optimizer") or {}
@@ -149,6 +150,7 @@ class RunRows:
                 "in Python explain(trained, row=ROW)."
             )
         allow_list = self.allow_list or TargetAllowList(roots=read_allowed_roots())
+        # The warnings about the data were printed by the training.
         with suppress_warnings():
             data = build_datamodule(trained.config, allow_list)
         if data.inputs != len(trained.scaling.shift):
@@ -157,6 +159,7 @@ class RunRows:
                 f"{len(trained.scaling.shift)}: the data have changed since the run."
             )
         has_changed = not _is_close(data.scaling, trained.scaling)
+        # Even if the rows changed, the network needs the scaling of its training.
         data.apply_scaling(trained.data_state)
         try:
             data.check_unchanged(trained.data_state)
@@ -236,6 +239,7 @@ def read_target(
     except InputError:
         return None, None
     classes = () if task.task == "regression" else tuple(task.names.outputs)
+    # A wrong target does not prevent the explanation of the prediction.
     try:
         values = TargetEncoder(tuple(columns), classes, decimal).encode(frame)
     except InputError:
@@ -305,6 +309,7 @@ class RowExplainer:
         if self.rows.obstacle is not None:
             return ()
         data = self.rows.data
+        # As many rows as fit into memory with all their layers.
         count = count_inspected_rows(self.trained.network, data.gather(torch.tensor([0]))[0])
         parts = [(part, data.row_indices(part)[:count]) for part in PARTS]
         return tuple(
@@ -322,6 +327,7 @@ class RowExplainer:
         if row is not None:
             if concept is not None:
                 raise InputError("a row is explained as a whole: pass a row or a concept.")
+            # A tensor with one row also has `__index__`.
             if hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0:
                 return format_row(self.explain_row(index(row)))
             is_image = isinstance(self.trained.encoder, ImageEncoder)
@@ -372,6 +378,7 @@ class RowExplainer:
         if isinstance(encoder, ImageEncoder):
             image, file, position = read_image(encoder, path, number)
             return replace(self.explain_raw_row(image), source=str(file), row=position)
+        # A table always has several rows, an image file usually one.
         if number is None:
             raise InputError(f"choose a row of {path}: --row N (in Python, number), from 0.")
         options = self.trained.config.get("data") or {}
@@ -422,6 +429,7 @@ class RowExplainer:
         like = next(network.parameters())
         if target is not None:
             target = target.to(like) if target.is_floating_point() else target.to(like.device)
+        # What cannot be determined is listed, not omitted.
         limitations = [] if limitation is None else [limitation]
         if self.rows.obstacle is not None:
             limitations.append("The nearest training rows: the rows of the run are not available.")
@@ -452,6 +460,7 @@ class RowExplainer:
         nearest = find_nearest_rows(
             row,
             self.rows.iterate_training_rows(),
+            # Codes have no order: other categories are all equally distant.
             codes=tuple(self.trained.encoder.embeddings),
             exclude=exclude,
         )

@@ -174,8 +174,6 @@ def predict_batches(
 ) -> Iterator[dict[str, Any]]:
     """Yield the predictions of batches of rows, in order; the next batch is read meanwhile.
 
-    Memory does not grow with the number of rows.
-
     Args:
         trained: the model.
         batches: columns to put before the predictions, and raw rows.

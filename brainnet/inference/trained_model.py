@@ -162,6 +162,7 @@ class TrainedModel:
         if isinstance(self.encoder, TableEncoder):
             warn_unknown_categories(count_unknown_categories(self.encoder, inputs))
         outputs = compute_outputs(self.network, self.scaling.apply(inputs))
+        # After the prediction: a single warning for all rows.
         warn_missing_predictions(count_missing_predictions(outputs), len(outputs))
         index = rows.index if isinstance(rows, pd.DataFrame) else None
         return pd.DataFrame(self.decode_outputs(outputs), index=index)
@@ -178,6 +179,7 @@ class TrainedModel:
             names = [PREDICTION_COLUMN] if numbers.shape[1] == 1 else names
             return dict(zip(names, numbers.T, strict=True))
         labels = np.array(self.class_names, dtype=object)[predictions.numpy()]
+        # `argmax` of NaN is a class, too; no prediction is better than a wrong one.
         labels[~outputs.isfinite().all(dim=1).numpy()] = None
         columns: dict[str, Any] = {PREDICTION_COLUMN: labels}
         probabilities = compute_probabilities(outputs, self.loss, self.task)
@@ -297,6 +299,7 @@ def load(
     path = run.best if checkpoint == "best" else run.last
     stored = load_checkpoint(path)
     config, state = _read_config(stored, path), _read_data_state(stored, path)
+    # Checkpoints come from other users: they may name known classes only.
     allow_list = allow_list or TargetAllowList(roots=read_allowed_roots())
     encoder, scaling = restore_encoder(state["encoder"]), Scaling.from_dict(state["scaling"])
     loss = loss or _rebuild_loss(config, state["task"], allow_list)
@@ -327,6 +330,7 @@ def load(
 
 def _read_config(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
     config: dict[str, Any] = stored[BRAINNET_KEY]["config"]
+    # The file may be corrupted, or edited by hand.
     groups = {name: config.get(name) for name in ("network", "loss", "data", "activation")}
     damaged = [name for name, group in groups.items() if not isinstance(group, Mapping | None)]
     if not isinstance(config.get("seed", 0), int):
@@ -368,6 +372,7 @@ def _rebuild_network(
 ) -> nn.Module:
     options = config.get("network") or {}
     _check_allowed("network", options, allow_list)
+    # The command line stores the sizes of any class; `fit` knows only its own.
     if "outputs" not in options:
         raise InputError(
             f"the network of this run ({options.get('_target_')}) was passed in Python, and its "
