@@ -1,17 +1,16 @@
-"""How fast the activation op is, beside PyTorch's own: checked first, then timed side by side.
+"""Speed of the activation op relative to PyTorch's operations; its tests run first.
 
-    python scripts/benchmarks/activation.py                  # this machine's CPU
+    python scripts/benchmarks/activation.py                  # the CPU of this machine
     python scripts/benchmarks/activation.py --device cuda    # a GPU
     python scripts/benchmarks/activation.py --sizes 32x64 --repeats 200
 
-    BRAINNET_KERNELS=reference python scripts/benchmarks/activation.py    # as without a compiler
+    BRAINNET_KERNELS=reference python scripts/benchmarks/activation.py    # without a compiler
 
-The tests of the op run first; where one fails, no time is printed. The contenders take turns, so
-that a busy moment of the machine meets them all, and each figure is a median. Beside the time on
-the clock stands that of the processor, which other programs disturb less: its ratios are the ones
-to trust where the load exceeds the threads, and `--threads 1` then, as two threads lose whole
-slices of time in waiting for one another. Small inputs (several calls a turn) are leaves, so
-in-place forms, which never touch a leaf, are left out there. What is printed is added to
+Contenders take turns, so that a busy moment of the machine affects all of them, and each figure is
+a median. Processor time is given beside clock time. It is disturbed less by other programs: trust
+its ratios if the load exceeds the threads, and use `--threads 1` then, because two threads lose time
+waiting for one another. Small inputs (several calls per turn) are leaves, which in-place variants
+never overwrite, so these variants are left out. The printed figures are added to
 scripts/benchmarks/results/activation.csv with date, machine and commit.
 """
 
@@ -34,7 +33,7 @@ from brainnet.structure.network import Network
 
 CHECKS = [
     "tests/kernels/test_threshold_ramp.py",
-    "tests/kernels/test_paths.py",
+    "tests/kernels/test_dispatch.py",
     "tests/structure/test_layer.py",
 ]
 SIZES = {
@@ -63,21 +62,21 @@ class Figure:
 
 
 class Source(torch.autograd.Function):
-    """An input that is neither leaf nor view, as a layer's pre-activation, at no cost backward."""
+    """Make an input that is neither leaf nor view, like a pre-activation, free in backward."""
 
     @staticmethod
     def forward(ctx: object, input: Tensor) -> Tensor:
-        """A copy, made outside the timed part."""
+        """Copy the input, outside the timed part."""
         return input.clone()
 
     @staticmethod
     def backward(ctx: object, grad: Tensor) -> Tensor:
-        """Nothing to do."""
+        """Return the gradient unchanged."""
         return grad
 
 
-def contenders(neurons: int, device: str) -> dict[str, Contender]:
-    """Ours and PyTorch's, by name."""
+def create_contenders(neurons: int, device: str) -> dict[str, Contender]:
+    """Create the contenders: brainnet's and PyTorch's operations, by name."""
     low = torch.rand(neurons, device=device) - 0.5
     wide = torch.rand(neurons, device=device) + 0.5
     learning = low.clone().requires_grad_(), wide.clone().requires_grad_()
@@ -106,8 +105,8 @@ def contenders(neurons: int, device: str) -> dict[str, Contender]:
     }
 
 
-def seconds(act: Contender, x: Tensor, grad: Tensor | None, calls: int) -> Spent:
-    """Seconds for one call: forward, or forward and backward."""
+def measure_call(act: Contender, x: Tensor, grad: Tensor | None, calls: int) -> Spent:
+    """Measure one call: forward, or forward and backward."""
     # In place there is a new input to each call, and making it is not what is timed. Small inputs
     # are leaves, as the cost of `Source` would hide what is measured.
     source = x if calls > 1 else Source.apply(x)  # type: ignore[no-untyped-call]
@@ -117,14 +116,14 @@ def seconds(act: Contender, x: Tensor, grad: Tensor | None, calls: int) -> Spent
     return measuring.spent(lambda: torch.autograd.grad(act(source), x, grad), x.device.type, calls)
 
 
-def threads_for(size: str, most: int) -> int:
-    """One for small inputs: two that wait for each other take longer, most of all on a busy day."""
+def choose_threads(size: str, most: int) -> int:
+    """Return 1 for small inputs, for which two threads take longer than one."""
     rows, neurons = (int(part) for part in size.split("x"))
     return 1 if rows * neurons < 100_000 else most
 
 
-def copy_bandwidth(x: Tensor, repeats: int) -> float:
-    """Bytes per second, read and written, of a copy into memory that is there already."""
+def measure_copy_bandwidth(x: Tensor, repeats: int) -> float:
+    """Measure bytes per second, read and written, of a copy into allocated memory."""
     source, target = x.detach(), torch.empty_like(x)
 
     def copy() -> Spent:
@@ -135,22 +134,22 @@ def copy_bandwidth(x: Tensor, repeats: int) -> float:
 
 
 def measure(size: str, dtype: torch.dtype, device: str, repeats: int) -> list[Figure]:
-    """Every contender at one size and dtype, taking turns."""
+    """Measure every contender at one size and dtype."""
     torch.compiler.reset()  # or it gives up on what it was shown in too many sizes
     rows, neurons = (int(part) for part in size.split("x"))
     x = (torch.rand(rows, neurons, device=device) * 2 - 0.5).to(dtype).requires_grad_()
     grad = torch.randn_like(x)
     calls = max(1, min(300, 2_000_000 // x.numel()))
-    acts = contenders(neurons, device)
+    acts = create_contenders(neurons, device)
     if calls > 1:
         acts = {name: act for name, act in acts.items() if "in place" not in name}
-    bandwidth = copy_bandwidth(x, repeats)
+    bandwidth = measure_copy_bandwidth(x, repeats)
 
     def turn(act: Contender, given: Tensor | None) -> Spent:
         # As in a training it was called a moment ago: a virtual machine takes free memory back
         # within seconds, and gives it again page by page.
-        seconds(act, x, given, min(calls, 20))
-        return seconds(act, x, given, calls)
+        measure_call(act, x, given, min(calls, 20))
+        return measure_call(act, x, given, calls)
 
     figures = []
     for part, given, passes in (("forward", None, 2), ("both", grad, 5)):
@@ -181,8 +180,8 @@ def measure(size: str, dtype: torch.dtype, device: str, repeats: int) -> list[Fi
     return figures
 
 
-def kept_by_a_layer(activation: Callable[[Tensor], Tensor], device: str) -> float:
-    """Bytes kept for backward by two layers, or on CUDA the peak, in units of one activation."""
+def measure_saved_memory(activation: Callable[[Tensor], Tensor], device: str) -> float:
+    """Measure the memory that two layers save for backward (CUDA: the peak), in activations."""
     torch.manual_seed(0)
     first, second = (nn.Linear(1024, 1024, device=device) for _ in range(2))
     x = torch.randn(4096, 1024, device=device)
@@ -204,8 +203,8 @@ def kept_by_a_layer(activation: Callable[[Tensor], Tensor], device: str) -> floa
     return sum(size for place, size in kept.items() if place not in known) / x.nbytes
 
 
-def report(circumstances: Circumstances, figures: list[Figure]) -> None:
-    """One size and dtype as a table for people."""
+def print_table(circumstances: Circumstances, figures: list[Figure]) -> None:
+    """Print one size and dtype as a table."""
     print(f"\n{figures[0].size} {figures[0].dtype}, {circumstances}")
     print("to hardtanh: by the clock (by the processor's time); copy: share of its bandwidth")
     heads = ("forward µs", "to hardtanh", "both µs", "to hardtanh")
@@ -220,8 +219,8 @@ def report(circumstances: Circumstances, figures: list[Figure]) -> None:
         )
 
 
-def step_of(network: nn.Module, x: Tensor, targets: Tensor) -> Callable[[], None]:
-    """One training step, as a call."""
+def build_step(network: nn.Module, x: Tensor, targets: Tensor) -> Callable[[], None]:
+    """Create a function that runs one training step."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
 
     def step() -> None:
@@ -232,7 +231,7 @@ def step_of(network: nn.Module, x: Tensor, targets: Tensor) -> Callable[[], None
     return step
 
 
-def training_steps(rows: int, sizes: list[int], device: str, repeats: int) -> None:
+def measure_training_steps(rows: int, sizes: list[int], device: str, repeats: int) -> None:
     """Print a network's training step, eager and compiled, beside the same with `nn.Hardtanh`."""
     x = torch.randn(rows, sizes[0], device=device)
     targets = torch.randint(sizes[-1], (rows,), device=device)
@@ -242,7 +241,7 @@ def training_steps(rows: int, sizes: list[int], device: str, repeats: int) -> No
             network = Network(sizes, activation, device=device)
             if how == "compiled":
                 network.compile()
-            steps[f"{name}, {how}"] = step_of(network, x, targets)
+            steps[f"{name}, {how}"] = build_step(network, x, targets)
     calls = max(1, 4_000_000 // (rows * sum(a * b for a, b in itertools.pairwise(sizes))))
 
     def turn(step: Callable[[], None]) -> Spent:
@@ -268,20 +267,20 @@ def main() -> None:
     choices = parser.parse_args()
     measuring.check(CHECKS, choices.device)
     for size in (choices.sizes or SIZES[choices.device]).split(","):
-        measuring.pin_threads(threads_for(size, choices.threads))
+        measuring.pin_threads(choose_threads(size, choices.threads))
         for dtype in choices.dtypes.split(","):
             circumstances = Circumstances.now(choices.device)
             figures = measure(size, getattr(torch, dtype), choices.device, choices.repeats)
-            report(circumstances, figures)
+            print_table(circumstances, figures)
             measuring.add_to_table(choices.results / "activation.csv", circumstances, figures)
     measuring.pin_threads(1)
-    training_steps(32, [64, 64, 32, 10], choices.device, choices.repeats)
+    measure_training_steps(32, [64, 64, 32, 10], choices.device, choices.repeats)
     measuring.pin_threads(choices.threads)
-    training_steps(512, [512, 1024, 1024, 10], choices.device, choices.repeats)
+    measure_training_steps(512, [512, 1024, 1024, 10], choices.device, choices.repeats)
     print("\nkept for backward between two layers, in activations:")
-    for name, act in contenders(1024, choices.device).items():
+    for name, act in create_contenders(1024, choices.device).items():
         if "compiled" not in name:
-            print(f"{name:28}{kept_by_a_layer(act, choices.device):6.2f}")
+            print(f"{name:28}{measure_saved_memory(act, choices.device):6.2f}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from triton.compiler import ASTSource
 
 from brainnet.kernels import triton_ramp, triton_statistics
 from brainnet.kernels.counters import create_counters
+from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT
 
 _ELEMENTS = 1 << 26
 # Instructions (of one element) and bytes per second.
@@ -138,7 +139,7 @@ def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object
 
         def measure(is_fast: bool = is_fast) -> None:
             with mock.patch.object(triton_statistics, "_has_fast_double", return_value=is_fast):
-                table = torch.zeros(1, triton_statistics.LAYOUT.width, dtype=torch.int64)
+                table = torch.zeros(1, STATISTICS_LAYOUT.width, dtype=torch.int64)
                 triton_statistics.add_statistics([torch.empty(_ELEMENTS, dtype=dtype)], table)
 
         yield "statistics" + ("" if is_fast else ", float32 pairs"), measure

@@ -1,7 +1,4 @@
-"""What every benchmark does: check first, take turns, tell the circumstances, keep a table.
-
-A script of this folder adds what it measures, and with whom it compares.
-"""
+"""Shared code of the benchmarks: run tests first, alternate contenders, record circumstances."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ Measured = TypeVar("Measured")
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a figure was measured with: the first columns of each table."""
+    """The circumstances of a measurement: the first columns of each table."""
 
     date: str
     commit: str  # with a plus where files were changed since
@@ -43,7 +40,7 @@ class Circumstances:
 
     @classmethod
     def now(cls, device: str) -> Circumstances:
-        """As they are; asked for before measuring, which is a load itself."""
+        """Read the current circumstances; call it before measuring, which is a load itself."""
         return cls(
             date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
             commit=commit(),
@@ -55,19 +52,19 @@ class Circumstances:
         )
 
     def __str__(self) -> str:
-        """For the head of a printed table."""
+        """Format for the head of a printed table."""
         return f"{self.threads} threads, path {self.path}, load {self.load}"
 
 
 class Spent(NamedTuple):
-    """Seconds that something took."""
+    """Duration in seconds."""
 
     clock: float
     processor: float  # of all threads; other programs disturb it less, and no work hides from it
 
 
 def commands(documentation: str | None, *, threads: int, repeats: int) -> argparse.ArgumentParser:
-    """The options that all benchmarks share; their help is what the script says of itself."""
+    """Create a parser with the options of all benchmarks; its help is the module docstring."""
     parser = argparse.ArgumentParser(
         description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,11 +76,11 @@ def commands(documentation: str | None, *, threads: int, repeats: int) -> argpar
 
 
 def bind_threads() -> None:
-    """Let each of OpenMP's threads stay on a core of its own; called first of all.
+    """Bind each OpenMP thread to a core; call this first.
 
-    Where two of them meet on one core, both together take as long as one alone. OpenMP asks for it
-    when it is loaded, so the program starts anew. Not where Python's threads are timed by the
-    clock: they would all stay on the first core.
+    Two threads on one core take as long as one. OpenMP reads the setting when it is loaded, so the
+    program restarts itself. Do not use it if Python threads are timed by the clock: they would all
+    stay on the first core.
     """
     if "OMP_PROC_BIND" not in os.environ:
         os.environ["OMP_PROC_BIND"] = "true"
@@ -91,13 +88,13 @@ def bind_threads() -> None:
 
 
 def pin_threads(threads: int) -> None:
-    """Compute with so many threads, here and in what is started from here."""
+    """Compute with this number of threads, here and in child processes."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # brainnet too leaves such a choice alone
     torch.set_num_threads(threads)
 
 
 def check(tests: Iterable[str], device: str) -> None:
-    """Run the tests of what is timed; leave where one fails: a wrong result has no speed."""
+    """Run the tests of the timed code; exit if one fails, because wrong results have no speed."""
     tests = list(tests)
     print(f"checking: {' '.join(tests)}", flush=True)
     chosen = ["-m", "cuda or not slow"] if device == "cuda" else []
@@ -112,10 +109,10 @@ def check(tests: Iterable[str], device: str) -> None:
 def by_turns(
     contenders: Mapping[str, Callable[[], Measured]], turns: int, *, warm_up: int = 1
 ) -> dict[str, list[Measured]]:
-    """What each contender returns in each turn, those of warming up left out.
+    """Call all contenders in turns, and return the results of each without the warm-up.
 
-    They take turns, so that a busy moment of the machine meets them all; and each turn begins with
-    another, so that nobody always follows the same neighbour, who leaves the caches his way.
+    Alternating spreads a busy moment of the machine over all contenders. Every turn starts with
+    another contender, so that none always runs with the caches of the same predecessor.
     """
     found: dict[str, list[Measured]] = {name: [] for name in contenders}
     names = list(contenders)
@@ -129,7 +126,7 @@ def by_turns(
 
 
 def spent(work: Callable[[], object], device: str, calls: int = 1) -> Spent:
-    """What one of so many calls takes, until the device is done with them."""
+    """Measure the duration of one of `calls` calls, until the device has finished."""
     wait_for(device)
     start, worked = time.perf_counter(), time.process_time()
     for _ in range(calls):
@@ -139,13 +136,13 @@ def spent(work: Callable[[], object], device: str, calls: int = 1) -> Spent:
 
 
 def wait_for(device: str) -> None:
-    """Wait until the device has done what was asked of it."""
+    """Wait until the device has finished."""
     if device != "cpu":
         torch.cuda.synchronize()
 
 
 def medians(measured: Mapping[str, Sequence[Spent]]) -> dict[str, Spent]:
-    """Of each contender's turns."""
+    """Compute the median of the turns of each contender."""
     return {
         name: Spent(*(median(kind) for kind in zip(*each, strict=True)))
         for name, each in measured.items()
@@ -153,9 +150,9 @@ def medians(measured: Mapping[str, Sequence[Spent]]) -> dict[str, Spent]:
 
 
 def add_to_table(table: Path, circumstances: Circumstances, lines: Sequence[Any]) -> None:
-    """Append a line for each of these dataclasses to a table.
+    """Append one line per dataclass to a table.
 
-    A table that had other columns begins anew: git keeps the old one.
+    A table with other columns is replaced; git keeps the old one.
     """
     table.parent.mkdir(parents=True, exist_ok=True)
     head = [field.name for kind in (circumstances, lines[0]) for field in fields(kind)]
@@ -171,7 +168,7 @@ def add_to_table(table: Path, circumstances: Circumstances, lines: Sequence[Any]
 
 
 def commit() -> str:
-    """The version of the repository, where it is one."""
+    """Return the commit of the repository."""
     git = shutil.which("git")
     if git is None:
         return "unknown"
@@ -183,7 +180,7 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the name of the processor."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Building the kernel: on request alone, cached, and told in plain words where it can't be done."""
+"""Building the kernels: only on request, cached, with clear errors."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ def test_clean_removes_what_was_built(cache: Path, quick_compiler: Path) -> None
     assert (build.find_library(), build.clean_cache()) == (None, [])
 
 
-def test_a_damaged_library_is_told_and_passed_over(
+def test_a_damaged_library_is_reported_and_ignored(
     cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build.build_library()
     monkeypatch.setenv("BRAINNET_KERNELS", "auto")
     monkeypatch.setattr(dispatch, "_loaded_libraries", set())
     dispatch.reset_dispatch()
-    told = dispatch.read_status()["cpu"]
+    status = dispatch.read_status()["cpu"]
     dispatch.reset_dispatch()
-    assert told["path"] == "reference"
-    assert "cannot be loaded" in told["reason"]
+    assert status["path"] == "reference"
+    assert "cannot be loaded" in status["reason"]
 
 
-def test_no_compiler_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_reported(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cache))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
@@ -72,7 +72,7 @@ def test_no_compiler_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("chosen", ["false", "g+++", "/nowhere/g++", "false g++"])
-def test_a_compiler_that_is_named_and_does_not_work_is_told_not_replaced(
+def test_a_broken_compiler_in_cxx_is_reported_and_not_replaced(
     cache: Path, monkeypatch: pytest.MonkeyPatch, chosen: str
 ) -> None:
     monkeypatch.setenv("CXX", chosen)
@@ -83,14 +83,14 @@ def test_a_compiler_that_is_named_and_does_not_work_is_told_not_replaced(
     assert build.find_library() is None
 
 
-def test_a_compiler_may_be_named_with_words_before_it(
+def test_cxx_may_contain_a_wrapper(
     cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", f"env {os.environ['CXX']}")
     assert build.build_library().compiler == "quick 1.0"
 
 
-def test_that_it_begins_is_said_once_it_can(
+def test_on_start_is_called_once_all_requirements_are_met(
     cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -104,7 +104,7 @@ def test_that_it_begins_is_said_once_it_can(
     assert said == ["begins"]
 
 
-def test_a_compiler_that_refuses_is_told(
+def test_compiler_errors_are_reported(
     cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = Path(os.environ["CXX"])
@@ -116,7 +116,7 @@ def test_a_compiler_that_refuses_is_told(
     assert build.find_library() is None
 
 
-def test_a_cache_that_cannot_be_written_is_told(
+def test_an_unwritable_cache_is_reported(
     tmp_path: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -125,23 +125,23 @@ def test_a_cache_that_cannot_be_written_is_told(
         build.build_library()
 
 
-def test_a_build_of_other_sources_is_not_found(
+def test_builds_of_other_sources_are_ignored(
     cache: Path, quick_compiler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = build.build_library().library
+    original = build.build_library().library
     for name, files in (("SOURCES", build.SOURCES), ("HEADERS", build.HEADERS)):
         changed = tmp_path / files[-1].name
         changed.write_bytes(files[-1].read_bytes() + b"\n")
         with monkeypatch.context() as other_tree:
             other_tree.setattr(build, name, (*files[:-1], changed))
             assert build.find_library() is None
-            theirs = build.build_library().library
-            assert theirs != ours
-            assert build.find_library() == theirs
-    assert build.find_library() == ours  # and not the newest
+            other = build.build_library().library
+            assert other != original
+            assert build.find_library() == other
+    assert build.find_library() == original  # and not the newest
 
 
-def test_every_file_that_the_kernels_include_is_told_of() -> None:
+def test_headers_lists_every_included_file() -> None:
     included = {
         name
         for source in (*build.SOURCES, *build.HEADERS)

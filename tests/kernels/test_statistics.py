@@ -1,4 +1,4 @@
-"""Statistics on every path against float64 NumPy and Python's own arithmetic on the floats."""
+"""Statistics of every CPU implementation against NumPy in float64 and exact Python sums."""
 
 from __future__ import annotations
 
@@ -184,14 +184,14 @@ def test_adding_parts_of_integers_is_exact(path: str) -> None:
     assert read_statistics(table) == read_statistics(compute_statistics([whole]))
 
 
-def test_nothing_at_all(path: str) -> None:
+def test_empty_list(path: str) -> None:
     assert compute_statistics([]).shape == (0, LAYOUT.width)
     assert torch.equal(create_table(1), compute_statistics([torch.ones(0)]))
     nothing = read_statistics(create_table(1))[0]
     assert (nothing.count, nothing.minimum, nothing.maximum) == (0, INFINITY, -INFINITY)
 
 
-def test_threads_change_no_bit(path: str) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(path: str) -> None:
     tensors = [drawn(size).float() for size in (300_000, 17, 65_536, 250_001, 2048, 2049)]
     before = torch.get_num_threads()
     try:
@@ -204,7 +204,7 @@ def test_threads_change_no_bit(path: str) -> None:
     assert all(torch.equal(table, tables[0]) for table in tables)
 
 
-def test_repeats_change_no_bit_and_inputs_stay(path: str) -> None:
+def test_results_are_reproducible_and_inputs_unchanged(path: str) -> None:
     tensors = [torch.nn.Parameter(drawn(90_000).float()), drawn(100).half()]
     before = [tensor.detach().clone() for tensor in tensors]
     assert torch.equal(compute_statistics(tensors), compute_statistics(tensors))
@@ -212,7 +212,7 @@ def test_repeats_change_no_bit_and_inputs_stay(path: str) -> None:
     assert not compute_statistics(tensors).requires_grad
 
 
-def test_flushed_denormals_are_still_counted_where_they_stand(path: str) -> None:
+def test_denormals_are_counted_when_the_processor_flushes_them(path: str) -> None:
     tensor = torch.tensor([1e-40, -1e-40, 0.0, 1.0] * 700)
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor flushes no denormals")
@@ -224,7 +224,7 @@ def test_flushed_denormals_are_still_counted_where_they_stand(path: str) -> None
     assert found.histogram[middle - 1 : middle + 2] == (700, 700, 700)
 
 
-def test_paths_agree_to_the_last_bit_in_all_but_sums(path: str) -> None:
+def test_implementations_agree_exactly_except_for_sums(path: str) -> None:
     tensors = [tensor.float() for tensor in adversarial().values()]
     reference = statistics_reference.compute_table(tensors, torch.device("cpu"))
     sums = [LAYOUT.sum, LAYOUT.sum_of_squares]
@@ -233,7 +233,7 @@ def test_paths_agree_to_the_last_bit_in_all_but_sums(path: str) -> None:
     assert torch.equal(found, reference)
 
 
-def test_a_subclass_is_measured_too(path: str) -> None:
+def test_tensor_subclass(path: str) -> None:
     class Marked(Tensor):
         pass
 
@@ -253,7 +253,7 @@ def test_inside_a_compiled_region(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tensors", "told"),
+    ("tensors", "message"),
     [
         ([torch.ones(2), torch.ones(2, dtype=torch.int64)], "tensor 1 is .* torch.int64"),
         ([torch.ones(2, dtype=torch.complex64)], "complex64"),
@@ -261,8 +261,8 @@ def test_inside_a_compiled_region(path: str) -> None:
         ([torch.ones(2), torch.ones(2, device="meta")], "on one device; got cpu, meta"),
     ],
 )
-def test_what_cannot_be_measured_is_told(tensors: list[Tensor], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_unsupported_tensors_are_rejected(tensors: list[Tensor], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         compute_statistics(tensors)
 
 
@@ -276,7 +276,7 @@ def test_what_cannot_be_measured_is_told(tensors: list[Tensor], told: str) -> No
         create_table(2).t().contiguous().t()[:1],
     ],
 )
-def test_tables_that_do_not_fit_are_told(table: Tensor) -> None:
+def test_unfit_tables_are_rejected(table: Tensor) -> None:
     with pytest.raises(InputError, match="statistics table"):
         compute_statistics([torch.ones(3)], into=table)
 

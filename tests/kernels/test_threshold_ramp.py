@@ -27,7 +27,7 @@ KINDS = ["plain", "numbers", "scalars", "per_neuron"]
 
 @pytest.fixture(autouse=True)
 def poisoned_memory() -> Iterator[None]:
-    """Fresh memory holds NaN, so that a cell that nobody writes is seen."""
+    """Fill fresh memory with NaN, so that unwritten elements are noticed."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -125,7 +125,7 @@ def test_leak_never_changes_the_output() -> None:
     assert torch.equal(threshold_ramp(x, 0.1, 0.7, 0.3), threshold_ramp(x, 0.1, 0.7))
 
 
-def test_only_the_output_is_kept() -> None:
+def test_only_the_output_is_saved() -> None:
     kept: list[Tensor] = []
     x = inputs((8, 4), torch.float32).requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
@@ -295,7 +295,7 @@ def test_the_registered_op(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strict", [False, True])
-def test_an_exported_graph_needs_nothing_of_ours(strict: bool) -> None:
+def test_exported_graphs_contain_only_aten_operations(strict: bool) -> None:
     class Ramp(torch.nn.Module):
         def forward(self, x: Tensor, t: Tensor) -> Tensor:
             return threshold_ramp(x, t, 2.0, 0.25)
@@ -327,7 +327,7 @@ def test_meta_and_fake_tensors(kind: str) -> None:
         assert threshold_ramp(torch.empty(3, 4), t, w).shape == (3, 4)
 
 
-def test_a_tensor_subclass_stays_one() -> None:
+def test_tensor_subclasses_are_kept() -> None:
     class Labelled(Tensor):
         pass
 
@@ -350,7 +350,7 @@ def mesh() -> Iterator[distributed.device_mesh.DeviceMesh]:
 @pytest.mark.parametrize("leak", [0.0, 0.125])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_tensor_in_shards(
+def test_dtensor(
     mesh: distributed.device_mesh.DeviceMesh, kind: str, leak: float, compiled: bool
 ) -> None:
     from torch.distributed import tensor as shards
@@ -387,7 +387,7 @@ def test_a_tensor_in_shards(
 )
 # PyTorch warns of itself when it makes fakes of what backward keeps, `exp` alike.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_a_compiled_backward(backend: str, kind: str, leak: float) -> None:
+def test_compiled_autograd(backend: str, kind: str, leak: float) -> None:
     from torch._dynamo import compiled_autograd  # seconds to import, and for this test alone
 
     torch.compiler.reset()
@@ -405,7 +405,7 @@ def test_a_compiled_backward(backend: str, kind: str, leak: float) -> None:
             each.grad = None
 
 
-def test_a_copy_of_the_graph_is_not_needed_to_copy_the_output() -> None:
+def test_outputs_can_be_deep_copied() -> None:
     y = threshold_ramp(inputs((3, 4)))
     assert torch.equal(copy.deepcopy(y), y)
 
@@ -431,7 +431,7 @@ BAD: dict[str, tuple[tuple[object, ...], dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_arguments_are_told(name: str) -> None:
+def test_bad_arguments_are_rejected(name: str) -> None:
     arguments, keywords, message = BAD[name]
     with pytest.raises(InputError, match=message):
         threshold_ramp(*arguments, **keywords)  # type: ignore[arg-type]
@@ -445,7 +445,7 @@ def test_a_width_is_checked_again_when_it_changes() -> None:
         threshold_ramp(torch.ones(3), 0.0, width)
 
 
-def test_every_pair_of_kinds_mixes() -> None:
+def test_kinds_of_threshold_and_width_can_be_mixed() -> None:
     x = smooth((2, 4)).requires_grad_()
     for first, second in itertools.product(KINDS, KINDS):
         t, w = parameters(first, 4)[0], parameters(second, 4)[1]
@@ -455,7 +455,7 @@ def test_every_pair_of_kinds_mixes() -> None:
         assert_same(found, expected)
 
 
-def test_parameters_that_are_no_plain_memory():
+def test_parameters_without_plain_memory():
     x, width = torch.tensor([[0.5, 3.0], [-1.0, 1.0]]), torch.tensor([2.0, 4.0])
     zeros = torch._efficientzerotensor(2)
     right = threshold_ramp(x, torch.zeros(2), width)

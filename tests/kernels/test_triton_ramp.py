@@ -1,6 +1,6 @@
-"""Triton's kernels against the reference: by its interpreter on the CPU, or on a GPU itself.
+"""The Triton kernels of the ramp against the reference, in the interpreter or on a GPU.
 
-The interpreter is chosen before the kernels are defined, so it runs in a process of its own.
+The interpreter is chosen before the kernels are defined and therefore needs its own process.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ kernels = [
     ),
     *([] if INTERPRETED else [pytest.mark.cuda]),
 ]
-# NumPy, in which the interpreter computes, warns of infinity and NaN.
+# NumPy, which the interpreter uses, warns about infinity and NaN.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 SHAPES = [(1, 1), (3, 7), (33, 65), (130, 7), (0, 5), (5, 0), (2, 3, 5, 7), (300,), ()]
-CUTS = INTERPRETED  # the interpreter cuts float32 down to bfloat16 where a GPU rounds
+CUTS = INTERPRETED  # the interpreter truncates to bfloat16 where a GPU rounds
 TOLERANCE = {
     torch.float16: 2e-3,
     torch.bfloat16: 2e-2 if CUTS else 8e-3,
@@ -42,9 +42,9 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 @pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's process")
-def test_by_the_interpreter() -> None:
+def test_in_the_interpreter() -> None:
     pytest.importorskip("triton")
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
         env={**os.environ, "TRITON_INTERPRET": "1", "BRAINNET_KERNELS": "reference"},
         capture_output=True,
@@ -52,8 +52,8 @@ def test_by_the_interpreter() -> None:
         check=False,
         cwd=Path(__file__).parents[2],
     )
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-1000:]
-    assert " passed" in told.stdout
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]
+    assert " passed" in result.stdout
 
 
 def ramp_of_triton(x: Tensor, t: float | Tensor, w: float | Tensor, **options: object) -> Tensor:
@@ -169,7 +169,7 @@ class TestKernels:
             torch.testing.assert_close(found[1], expected[1])
 
     @pytest.mark.parametrize("shape", [(3000, 1), (700, 3), (2, 3, 1200)])
-    def test_sums_over_several_tiles_of_several_parts(self, shape, monkeypatch):
+    def test_sums_over_several_blocks_and_parts(self, shape, monkeypatch):
         monkeypatch.setattr(triton_ramp, "_PROGRAMS", 2)
         monkeypatch.setattr(triton_ramp, "_PERIOD", 64)
         monkeypatch.setattr(triton_ramp, "_COLUMNS", 128)
@@ -193,7 +193,7 @@ class TestKernels:
             found.append(torch.autograd.grad(sum(g.square().sum() for g in first), leaves))
         torch.testing.assert_close(*found)
 
-    def test_permission_to_reuse_the_input(self):
+    def test_reuse_input(self):
         leaf = awkward((7, 5), torch.float32).nan_to_num(0.5).requires_grad_()
         before, twin = leaf * 1.0, leaf * 1.0
         y = ramp_of_triton(before, 0.1, 2.0, reuse_input=True)

@@ -1,6 +1,6 @@
-"""Triton's statistics against the reference: by its interpreter on the CPU, or on a GPU itself.
+"""The Triton kernels of the statistics against the reference, in the interpreter or on a GPU.
 
-The interpreter is chosen before the kernels are defined, so it runs in a process of its own.
+The interpreter is chosen before the kernels are defined and therefore needs its own process.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter's process")
-def test_by_the_interpreter() -> None:
+def test_in_the_interpreter() -> None:
     pytest.importorskip("triton")
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
         env={**os.environ, "TRITON_INTERPRET": "1", "BRAINNET_KERNELS": "reference"},
         capture_output=True,
@@ -43,8 +43,8 @@ def test_by_the_interpreter() -> None:
         check=False,
         cwd=Path(__file__).parents[2],
     )
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-1000:]
-    assert " passed" in told.stdout
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]
+    assert " passed" in result.stdout
 
 
 def awkward(dtype: torch.dtype) -> list[Tensor]:
@@ -54,10 +54,11 @@ def awkward(dtype: torch.dtype) -> list[Tensor]:
     mixed[::7] = torch.tensor(odd, dtype=torch.float64).repeat(80)[: len(mixed[::7])]
     edges = torch.tensor(LAYOUT.edges, dtype=torch.float64)
     large = torch.randn(2 * 65_536 + 3, generator=generator) * 0.02
-    huge, tiny = large[:999] * 1e30, large[:999] * 1e-20
+    unaligned, huge, tiny = large[1:999], large[:999] * 1e30, large[:999] * 1e-20
     layouts = torch.randn(6, 5, 4, generator=generator)
     cases = [
-        mixed, edges, large, huge, tiny, torch.empty(0), torch.tensor(3.0), -torch.zeros(5),
+        mixed, edges, large, unaligned, huge, tiny, torch.empty(0), torch.tensor(3.0),
+        -torch.zeros(5),
         torch.full((7,), float("nan")), layouts.transpose(0, 2), layouts[:, ::2],
         layouts[:1].expand(6, 5, 4), torch._neg_view(layouts),
     ]  # fmt: skip
@@ -89,56 +90,56 @@ class TestKernels:
     @pytest.mark.parametrize("is_double_fast", [True, False])
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_equal_the_reference(self, dtype, is_double_fast, monkeypatch):
-        from brainnet.kernels import triton_statistics as statistics_triton
+        from brainnet.kernels import triton_statistics
 
-        monkeypatch.setattr(statistics_triton, "_has_fast_double", lambda device: is_double_fast)
+        monkeypatch.setattr(triton_statistics, "_has_fast_double", lambda device: is_double_fast)
         tensors = awkward(dtype)
         table = create_table(len(tensors), device=DEVICE)
-        statistics_triton.add_statistics(tensors, table)
+        triton_statistics.add_statistics(tensors, table)
         assert_equal(table, statistics_reference.compute_table(tensors, DEVICE))
         again = create_table(len(tensors), device=DEVICE)
-        statistics_triton.add_statistics(tensors, again)
+        triton_statistics.add_statistics(tensors, again)
         assert torch.equal(table, again)
 
-    def test_add_to_what_stands_there_and_mix_dtypes(self):
-        from brainnet.kernels import triton_statistics as statistics_triton
+    def test_add_to_a_table_and_mix_dtypes(self):
+        from brainnet.kernels import triton_statistics
 
         tensors = [awkward(dtype)[0][:300] for dtype in DTYPES]
         table = create_table(len(tensors), device=DEVICE)
-        statistics_triton.add_statistics(tensors, table)
-        statistics_triton.add_statistics(tensors, table)
+        triton_statistics.add_statistics(tensors, table)
+        triton_statistics.add_statistics(tensors, table)
         once = statistics_reference.compute_table(tensors, DEVICE)
         twice = once.clone()
         statistics_reference.add_table(twice, once)
         assert_equal(table, twice)
 
     def test_one_launch_of_each_kernel_for_a_list(self, monkeypatch):
-        from brainnet.kernels import triton_statistics as statistics_triton
+        from brainnet.kernels import triton_statistics
 
         launched = []
-        launch = statistics_triton._launch
+        launch = triton_statistics._launch
 
         def counted(*arguments, **keywords):
             launched.append(arguments)
             launch(*arguments, **keywords)
 
-        monkeypatch.setattr(statistics_triton, "_launch", counted)
+        monkeypatch.setattr(triton_statistics, "_launch", counted)
         tensors = [torch.ones(size, device=DEVICE) for size in range(30)]
-        statistics_triton.add_statistics(tensors, create_table(30, device=DEVICE))
+        triton_statistics.add_statistics(tensors, create_table(30, device=DEVICE))
         assert len(launched) == 1
-        statistics_triton.add_statistics([], create_table(0, device=DEVICE))
+        triton_statistics.add_statistics([], create_table(0, device=DEVICE))
         assert len(launched) == 1
 
     @pytest.mark.cuda
-    def test_no_synchronisation(self):
-        from brainnet.kernels import triton_statistics as statistics_triton
+    def test_no_synchronization(self):
+        from brainnet.kernels import triton_statistics
 
         tensors = awkward(torch.float32)
         table = create_table(len(tensors), device=DEVICE)
-        statistics_triton.add_statistics(tensors, table)  # compiles
+        triton_statistics.add_statistics(tensors, table)  # compiles
         torch.cuda.set_sync_debug_mode("error")
         try:
-            statistics_triton.add_statistics(tensors, table)
+            triton_statistics.add_statistics(tensors, table)
             statistics_reference.compute_table(tensors, DEVICE)
         finally:
             torch.cuda.set_sync_debug_mode("default")

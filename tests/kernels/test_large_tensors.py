@@ -1,4 +1,4 @@
-"""More than 2^31 elements: no place in memory is told in 32 bits."""
+"""Tensors of more than 2^31 elements, whose indices need 64 bits."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ LAST = [-1.0, 0.5, 2.0, float("nan")]
 
 
 def free_gigabytes() -> float:
-    """What the system could give, where it tells."""
-    told = Path("/proc/meminfo")
-    lines = told.read_text().splitlines() if told.exists() else []
+    """Available memory, where the system reports it."""
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
     found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
     return found[0] / 1e6 if found else 0.0
 
@@ -40,13 +40,13 @@ def inputs() -> torch.Tensor:
     return inputs
 
 
-def test_the_statistics_of_a_huge_tensor(inputs):
+def test_statistics_of_a_large_tensor(inputs):
     (found,) = read_statistics(compute_statistics([inputs]))
     assert (found.count, found.non_finite, found.zeros) == (ROWS * NEURONS, 1, ROWS * NEURONS - 4)
     assert (found.sum, found.minimum, found.maximum) == (1.5, -1.0, 2.0)
 
 
-def test_the_ramp_of_a_huge_tensor(inputs):
+def test_threshold_ramp_of_a_large_tensor(inputs):
     width = torch.full((NEURONS,), 4.0, requires_grad=True)
     counters = create_counters(NEURONS)
     inputs.requires_grad_()

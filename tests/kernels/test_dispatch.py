@@ -1,4 +1,4 @@
-"""The C++ kernel equals the reference to the last bit; each path is chosen and told in the open."""
+"""The C++ kernel equals the reference to the last bit, and the choice of kernels is visible."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class TestNative:
         assert all(torch.equal(a, b) for a, b in zip(counters_one, counters_two, strict=True))
 
     @pytest.mark.parametrize("dtype", DTYPES)
-    def test_what_one_neuron_is_given_changes_no_counter_of_another(self, on, dtype):
+    def test_counters_of_neurons_are_independent(self, on, dtype):
         on("auto")
         # More rows than belong together; neurons that fill lanes, and some that are left over.
         x, alone, beside = awkward((50, 67), dtype), create_counters(67), create_counters(67)
@@ -168,7 +168,7 @@ class TestNative:
             for one, other in zip(narrow, beside, strict=True):
                 assert torch.equal(one, other[:, place])
 
-    def test_a_gradient_that_somebody_holds_is_not_written_over(self, on):
+    def test_incoming_gradients_are_not_overwritten(self, on):
         on("auto")
         x = torch.tensor([-1.0, 0.5, 2.0], requires_grad=True)
         g = torch.tensor([2.0, 4.0, 8.0])
@@ -180,13 +180,13 @@ class TestNative:
         assert (y.grad.tolist(), seen[0].tolist()) == ([2, 4, 8], [2, 4, 8])
         assert (x.grad.tolist(), g.tolist()) == ([0, 2, 0], [2, 4, 8])
 
-    def test_the_input_is_left_alone_unless_permitted(self, on):
+    def test_the_input_is_not_overwritten_by_default(self, on):
         on("auto")
         x = torch.tensor([-1.0, 0.5, 2.0])
         threshold_ramp(x)
         assert x.tolist() == [-1.0, 0.5, 2.0]
 
-    def test_a_permitted_input_becomes_the_output(self, on):
+    def test_reuse_input_overwrites_the_input(self, on):
         on("auto")
         weights = torch.randn(5, 4, requires_grad=True)
         signals = awkward((7, 4), torch.float32).nan_to_num(0.1, 1, -1).requires_grad_()
@@ -203,7 +203,7 @@ class TestNative:
             assert torch.equal(one, other)
 
     @pytest.mark.parametrize("why", ["leaf", "view", "hook", "retain", "expanded", "inference"])
-    def test_permission_is_not_taken_where_it_would_show(self, on, why):
+    def test_reuse_input_is_ignored_where_the_input_is_visible(self, on, why):
         on("auto")
         base = torch.full((3, 4), -1.0, requires_grad=True)
         x = {"leaf": base, "view": (base * 1.0)[:2], "expanded": (base[:1] * 1).expand(3, 4)}.get(
@@ -224,7 +224,7 @@ class TestNative:
 
     @pytest.mark.parametrize("choice", ["reference", "auto"])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-    def test_what_stays_is_differentiable_again(self, on, choice, dtype):
+    def test_second_derivatives(self, on, choice, dtype):
         on(choice)
         x = torch.tensor([-1.0, 0.25, 0.5, 3.0], dtype=dtype, requires_grad=True)
         y = threshold_ramp(x, 0.0, torch.tensor([1.0, 2.0, 4.0, 8.0]))
@@ -233,13 +233,13 @@ class TestNative:
         assert once.tolist() == [0.0, 0.125, 0.0625, 0.09375]
         assert twice.tolist() == [0.0, 0.5, 0.125, 0.03125]
 
-    def test_permission_is_taken_in_inference_mode(self, on):
+    def test_reuse_input_works_in_inference_mode(self, on):
         on("auto")
         with torch.inference_mode():
             x = torch.full((3, 4), -1.0)
             assert threshold_ramp(x, reuse_input=True).data_ptr() == x.data_ptr()
 
-    def test_an_input_that_backward_keeps_is_left_alone(self, on):
+    def test_reuse_input_keeps_an_input_that_is_saved_for_backward(self, on):
         on("auto")
         x = torch.full((3, 4), -1.0, requires_grad=True)
         inside = x.exp()
@@ -249,7 +249,7 @@ class TestNative:
 
     @pytest.mark.parametrize("share", ["slice", "whole", "detached"])
     @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
-    def test_memory_that_another_tensor_shares_is_left_alone(self, on, mode, share):
+    def test_reuse_input_keeps_shared_memory(self, on, mode, share):
         on("auto")
         with mode():
             base = torch.full((3, 4), -1.0)
@@ -257,13 +257,13 @@ class TestNative:
             threshold_ramp(x, 0.1, reuse_input=True)
             assert (base == -1).all()
 
-    def test_a_leaf_that_learns_nothing_gives_way_as_any_other(self, on):
+    def test_reuse_input_overwrites_a_leaf_without_gradient(self, on):
         on("auto")
         x = torch.full((3, 4), -1.0)
         assert threshold_ramp(x, reuse_input=True).data_ptr() == x.data_ptr()
 
     @pytest.mark.parametrize("reuse", [False, True])
-    def test_the_graph_goes_with_its_output(self, on, reuse):
+    def test_the_graph_is_freed_with_its_output(self, on, reuse):
         on("auto")
         x, t = torch.ones(3, 4, requires_grad=True), torch.zeros(4, requires_grad=True)
         y = threshold_ramp(x * 1.0, t, reuse_input=reuse)
@@ -271,7 +271,7 @@ class TestNative:
         del y
         assert alive() is None
 
-    def test_bad_arguments_are_told_as_elsewhere(self, on):
+    def test_the_kernel_reports_bad_arguments(self, on):
         on("auto")
         with pytest.raises(InputError, match="above 0"):
             threshold_ramp(torch.ones(3), 0.0, torch.tensor([1.0, -1.0, 1.0]))
@@ -333,7 +333,7 @@ def test_counting_changes_no_output_in_place(on, dtype):
         assert all(torch.equal(a, b) for a, b in zip(fresh, inside, strict=True)), name
 
 
-def test_without_a_compiler_small_and_large_are_alike(on):
+def test_small_and_large_inputs_agree_without_a_compiler(on):
     on("reference")
     large, (t, w) = awkward((600, 65), torch.float32), ramps(65)["per_neuron"]
     of_all, of_some = run(large, t, w, 0.0, -1), run(large[:30], t, w, 0.0, -1)
@@ -346,7 +346,7 @@ def test_without_a_compiler_small_and_large_are_alike(on):
 
 @pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
 @pytest.mark.parametrize("odd", [float("inf"), -float("inf"), 1e38])
-def test_what_learns_learns_nothing_from_what_lies_far_beyond(on, choice, odd):
+def test_parameters_get_no_gradient_from_extreme_inputs(on, choice, odd):
     on(choice)
     x = torch.tensor([[0.25, odd], [odd, 0.5]], requires_grad=True)
     for low, wide in ((0.0, 0.5), ([0.0, 0.0], [0.5, 0.5])):
@@ -360,7 +360,7 @@ def test_what_learns_learns_nothing_from_what_lies_far_beyond(on, choice, odd):
 @pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
 @pytest.mark.parametrize("shape", [(1, 3), (3, 7), (33, 65), (600, 65), (1, 70_001)])
 @pytest.mark.parametrize("laid", ["contiguous", "turned"])
-def test_no_gradient_passes_where_nan_came_wherever_it_lies(on, choice, shape, laid):
+def test_nan_inputs_have_no_gradient_at_any_position(on, choice, shape, laid):
     on(choice)
     for name in ramps(1):
         t, w = ramps(shape[-1])[name]
@@ -379,7 +379,7 @@ def test_no_gradient_passes_where_nan_came_wherever_it_lies(on, choice, shape, l
 
 
 @pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
-def test_threads_that_share_counters_lose_no_count(on, choice):
+def test_counters_shared_by_threads_are_exact(on, choice):
     on(choice)
     # Many neurons and one row: most of each call is adding to what all share.
     neurons, calls = 16_384, 400
@@ -401,7 +401,7 @@ def test_threads_that_share_counters_lose_no_count(on, choice):
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_what_is_computed_again_is_counted_again(reentrant):
+def test_recomputed_calls_are_counted_again(reentrant):
     counters = create_counters(4)
     x = torch.full((5, 4), 0.5, requires_grad=True)
     ramp = functools.partial(threshold_ramp, counters=counters)
@@ -436,7 +436,7 @@ UNFIT: dict[str, Callable[[], tuple[object, object]]] = {
 
 @pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
 @pytest.mark.parametrize("name", UNFIT)
-def test_counters_that_do_not_fit_are_refused_before_anything_is_written(on, choice, name):
+def test_unfit_counters_are_rejected_before_anything_is_written(on, choice, name):
     on(choice)
     counters, x = UNFIT[name](), torch.full((5, 4), 0.25)
     before = [each.clone() if isinstance(each, Tensor) else each for each in counters]
@@ -450,7 +450,7 @@ def test_counters_that_do_not_fit_are_refused_before_anything_is_written(on, cho
 
 @pytest.mark.parametrize("choice", ["reference", pytest.param("auto", marks=needs_build)])
 @pytest.mark.parametrize("rows", [3, 40_000])
-def test_nan_reaches_a_learning_width_alone_as_in_pytorch(on, choice, rows):
+def test_nan_reaches_only_the_gradient_of_the_width(on, choice, rows):
     on(choice)
     x = torch.full((rows, 2), 0.5)
     x[1, 0] = float("nan")
@@ -463,7 +463,7 @@ def test_nan_reaches_a_learning_width_alone_as_in_pytorch(on, choice, rows):
     assert [p.grad.isnan().sum().item() for p in found] == [0, 0, 1]
 
 
-def test_counters_refuse_a_function_transform(on):
+def test_counters_reject_function_transforms(on):
     with pytest.raises(RuntimeError, match="function transform"):
         torch.func.vmap(lambda x: threshold_ramp(x, counters=create_counters(3)))(torch.ones(2, 3))
 
@@ -476,7 +476,7 @@ def test_counters_in_a_compiled_region(on, dtype):
     x = x.to(dtype)
     torch.compiler.reset()
     compiled = torch.compile(lambda x, c: threshold_ramp(x, 0.001, counters=c), fullgraph=True)
-    # Half types: as told in the docstring of threshold_ramp.
+    # Half types: see the docstring of threshold_ramp.
     with torch._inductor.config.patch(emulate_precision_casts=True):
         for _ in range(2):
             compiled(x, counters)
@@ -485,7 +485,7 @@ def test_counters_in_a_compiled_region(on, dtype):
     torch.testing.assert_close(counters[1], twin[1])
 
 
-def test_the_path_in_force_is_told(on, caplog):
+def test_the_choice_is_logged_once(on, caplog):
     on("reference")
     with caplog.at_level("INFO", logger="brainnet.kernels.dispatch"):
         threshold_ramp(torch.ones(3))
@@ -497,7 +497,7 @@ def test_the_path_in_force_is_told(on, caplog):
     }
 
 
-def test_an_unknown_choice_is_told(on):
+def test_an_unknown_choice_is_rejected(on):
     on("fastest")
     with pytest.raises(InputError, match="fastest"):
         threshold_ramp(torch.ones(3))
