@@ -82,7 +82,7 @@ def attribute_path(model: nn.Module, row: Tensor, score: ScoreFunction) -> PathA
     return path.result
 
 
-def compute_gradients(
+def compute_score_gradients(
     score: Tensor, tensors: Sequence[Tensor], *, retain_graph: bool = False
 ) -> list[Tensor]:
     """Gradients of a number with respect to tensors; zeros if the number does not depend on one."""
@@ -125,7 +125,7 @@ class _Path:
         for part in edges.split(max(1, rows // (edges.shape[1] - 1))):
             with torch.enable_grad():
                 middles, *tensors = self._run(_pair(part).mean(dim=1))
-                gradients = compute_gradients(self._score(middles.output).sum(), tensors)
+                gradients = compute_score_gradients(self._score(middles.output).sum(), tensors)
             with torch.no_grad():
                 ends, *values = self._run(part.flatten())
                 scores = self._score(ends.output).double().cpu().reshape(part.shape)
@@ -230,7 +230,9 @@ def compute_contributions(
     layers = forward_pass.layers
     embedded = [each.output for each in layers if isinstance(each.info.module, Embedding)]
     tensors = [forward_pass.inputs, *embedded]
-    gradients = compute_gradients(score(forward_pass.output).sum(), tensors, retain_graph=True)
+    gradients = compute_score_gradients(
+        score(forward_pass.output).sum(), tensors, retain_graph=True
+    )
     scaled, *products = (tensor.detach().double() for tensor in tensors)
     local = (scaled * gradients[0].double()).flatten()
     codes = _find_code_columns(forward_pass.model)

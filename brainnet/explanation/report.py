@@ -133,6 +133,7 @@ def _report_neurons(run: RunData) -> ConceptReport:
     passes = [each for each in run.forward_pass.layers if get_activation(each.info.activation)]
     layers: list[Row] = []
     neurons: list[Row] = []
+    # NaN is not above 0, so a network of NaN would look as if no neuron fired.
     notes = [] if passes else [_NO_ACTIVATION]
     for layer in passes:
         if not bool(layer.output.isfinite().all()):
@@ -193,13 +194,15 @@ def _report_weights(run: RunData) -> ConceptReport:
         if weights.ndim != 2:
             continue
         sources = known.get(layer.name, ())
-        sources = sources if len(sources) == count else [f"signal {n}" for n in range(count)]
+        if len(sources) != count:
+            sources = tuple(f"signal {number}" for number in range(count))
         targets = name_neurons(run.network, layer, names, is_last=layer is infos[-1])
         for position in find_largest(weights.flatten(), _TOP):
             neuron, source = divmod(position, count)
             connection = _connect(sources[source], targets[neuron])
             largest.append({"name": connection, "weight": float(weights[neuron, source])})
     top = max(largest, key=lambda each: abs(each["weight"]), default=None)
+    # Convolutions only: their weights have no single source to name.
     summary = "not listed" if top is None else f"{top['name']} {format_number(top['weight'])}"
     return ConceptReport(f"largest: {summary}", {}, {"layers": layers, "largest": largest})
 
@@ -210,7 +213,7 @@ def _report_biases(run: RunData) -> ConceptReport:
     }
     if not biases:
         return ConceptReport("none", notes=("No layer has a bias.",))
-    layers = [
+    layers: list[Row] = [
         {
             "name": name,
             "positive": int((bias > 0).sum()),
@@ -220,8 +223,8 @@ def _report_biases(run: RunData) -> ConceptReport:
         }
         for name, bias in biases.items()
     ]
-    low, high = min(each["lowest"] for each in layers), max(each["highest"] for each in layers)
-    return ConceptReport(f"{format_number(low)} to {format_number(high)}", {}, {"layers": layers})
+    low, high = (format_number(float(end)) for end in torch.cat([*biases.values()]).aminmax())
+    return ConceptReport(f"{low} to {high}", {}, {"layers": layers})
 
 
 def _report_activations(run: RunData) -> ConceptReport:
@@ -336,9 +339,12 @@ def compute_constant_loss(run: RunData, part: str) -> float | None:
     if "train" not in run.parts or part not in run.parts:
         return None
     known, true = run.parts["train"].targets, run.parts[part].targets
+    # The best constant: the mean for squared errors, the median for absolute ones, and the shares
+    # for a cross-entropy. For other losses it is a constant, but may not be the best one.
     if run.task.task == "regression":
         constants = [known.mean(dim=0), known.median(dim=0).values]
     else:
+        # A class that is missing in the training rows has a share of 0, and no logarithm.
         counts = torch.bincount(known, minlength=max(2, len(run.task.names.outputs)))
         logs = (counts.double() / counts.sum()).clamp(min=1e-12).float().log()
         is_single = run.forward_pass is not None and run.forward_pass.output.shape[-1] == 1
@@ -350,13 +356,19 @@ def compute_constant_loss(run: RunData, part: str) -> float | None:
 def _report_backpropagation(run: RunData) -> ConceptReport:
     shares = {} if run.gradients is None else sum_blame(run.gradients[0])
     report = _compare_gradients(run, "blame", lambda layer: layer.blame, shares)
-    blame = {row["name"]: row.get("blame_now", row.get("blame_last")) for row in report["layers"]}
-    most = max(blame, key=lambda name: blame[name], default="")
-    summary = f"{most} has {_percent(blame[most])} of the blame" if blame else "unknown"
-    if blame and not blame[most]:
-        summary = "the gradient is zero"
-    if not all(map(math.isfinite, blame.values())):
+    blame: dict[float, str] = {
+        float(row["blame_now" if "blame_now" in row else "blame_last"]): row["name"]
+        for row in report["layers"]
+    }
+    if not blame:
+        summary = "unknown"
+    elif not all(map(math.isfinite, blame)):
         summary = "not finite"
+    else:
+        # Without any gradient, all shares are 0 and no layer is to blame.
+        share = max(blame)
+        summary = f"{blame[share]} has {_percent(share)} of the blame"
+        summary = summary if share else "the gradient is zero"
     loss = None if run.gradients is None else run.gradients[0].loss
     note = "Blame is the share in the squared gradient of the network."
     return ConceptReport(summary, {"loss_now": loss}, report, (note, _describe_now(run)))
@@ -369,8 +381,8 @@ def _report_gradient(run: RunData) -> ConceptReport:
         norms[layer.name] = math.hypot(*(float(each.double().norm()) for each in parts))
     curve = run.get_curve(lambda reading: reading.gradient_norm)
     now = math.hypot(*norms.values()) if norms else None
-    ends = [format_number(each) for each in [*curve.values()] or [now] if each is not None]
-    summary = f"norm {' → '.join(dict.fromkeys([*ends[:1], *ends[-1:]])) or 'unknown'}"
+    ends = [format_number(each) for each in curve.values()] or [format_number(now)]
+    summary = f"norm {' → '.join(dict.fromkeys([ends[0], ends[-1]]))}"
     report = _compare_gradients(run, "norm", lambda layer: layer.gradient_norm, norms)
     note = "The loss falls if a weight moves against the sign of its gradient."
     numbers = {"observed_norms": curve, "norm_now": now}
@@ -454,6 +466,7 @@ def _judge_learning_rate(
         return divergence
     if higher is None or not losses:
         return "not observed", _NO_READINGS
+    # Dead or perfectly fitted networks: the steps are short as well, but not for the rate.
     if not any(run.get_curve(lambda reading: reading.gradient_norm).values()):
         return "no gradient", "The gradient was zero: no learning rate could lower the loss."
     first, last, ratio = losses[0], _get_final_loss(run).get("loss", losses[-1]), ratio or 0.0
@@ -465,8 +478,11 @@ def _judge_learning_rate(
             f"The loss hardly changed: a median step moved the weights by only {_percent(ratio)} "
             "of their length. The learning rate is far too small: try a larger one."
         )
+    # The steps at the start, when the loss is steep, say little about the others.
     if len(run.decreases) < 3 or kept is None:
         return "too few steps", "Too few steps were observed to judge the learning rate."
+    # On a straight slope a step keeps all of the predicted decrease. At half of it, the step ends
+    # at the bottom of a parabola; below that, it has crossed it.
     if higher > 0.25 or kept < 0.25:
         return "too large", "Many steps overshoot: try a smaller learning rate."
     if not last < first:
@@ -481,6 +497,7 @@ def _find_divergence(run: RunData) -> tuple[str, str] | None:
     failure = run.facts.failure or ""
     event = failure if failure.startswith(_FAILURES) else None
     for reading in run.readings:
+        # A step may lead from a finite loss to one that is not.
         numbers = (reading.loss, reading.actual_decrease)
         is_finite = [each is None or math.isfinite(each) for each in numbers]
         if reading.step == 0 and not is_finite[0]:
@@ -519,13 +536,12 @@ def _format_table(title: str, rows: Sequence[Row]) -> list[str]:
     cells = [["" if key == "name" else key.replace("_", " ") for key in keys]]
     cells += [[_format_cell(key, row.get(key)) for key in keys] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    barred = next((key for key in keys if key in _BAR_SCALES), None)
     lines = [f"{title.capitalize()}:"]
     for line, row in zip(cells, [{}, *rows], strict=True):
         padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        has_bar = bool(row) and barred is not None and isinstance(row.get(barred), float)
-        bar = draw_bar(row[barred] / _BAR_SCALES[barred], 10) if has_bar else ""
-        lines.append("  ".join(["", line[0].ljust(widths[0]), *padded[1:], bar]).rstrip())
+        # Fixed scales: a bar relative to the largest value would be full for tiny values, too.
+        bars = [draw_bar(row[key] / end, 10) for key, end in _BAR_SCALES.items() if key in row]
+        lines.append("  ".join(["", line[0].ljust(widths[0]), *padded[1:], *bars]).rstrip())
     return lines
 
 

@@ -102,8 +102,9 @@ def _format_classes(prediction: RowPrediction) -> Iterator[str]:
     ]
     for each in shown:
         share = each.probability or 0.0
+        percent = format_percent(share, 1)
         mark = "  ← true" if each.name == true_class else ""
-        yield f"  {clip_text(each.name, width):<{width}}  {format_percent(share, 1):>6}  {draw_bar(share)}{mark}"
+        yield f"  {clip_text(each.name, width):<{width}}  {percent:>6}  {draw_bar(share)}{mark}"
     rest = [each.probability or 0.0 for each in classes if each not in shown]
     if rest:
         yield f"  {f'{len(rest)} others':<{width}}  {format_percent(sum(rest), 1):>6}"
@@ -136,8 +137,8 @@ def _format_inputs(row: ExplainedRow) -> Iterator[str]:
     count = len(parts) if len(parts) == count + 1 else count
     shown, others = parts[:count], parts[count:]
     if others:
-        sums = (sum(part[place] for part in others) for place in (2, 3))
-        shown = [*shown, (f"and {len(others):,} more", "", *sums)]
+        total, local_total = sum(part[2] for part in others), sum(part[3] for part in others)
+        shown = [*shown, (f"and {len(others):,} more", "", total, local_total)]
     digits = count_decimals([score.value, score.baseline])
     largest = max((abs(part[2]) for part in parts), default=0.0)
     yield f"  {'':15}{'value':>10} {'contribution':>12}  {'':8}{'grad·input':>10}"
@@ -169,10 +170,10 @@ def _describe_score(score: Score) -> Iterator[str]:
         )
     yield (
         f"{unit} A contribution is what the value adds on the way from {score.baseline_name} to "
-        "this row (integrated gradients). `grad·input` is gradient times input: the effect of small "
-        "changes, 0 if the neurons that read the input are silent or fully firing. Below, 0.20 → "
-        f"0.70 is the output of a neuron for {score.baseline_name} and for this row, and its "
-        "contribution is the part of the score's change that passed through it."
+        "this row (integrated gradients). `grad·input` is gradient times input: the effect of a "
+        "small change, 0 if the neurons that read the input are silent or fully firing. Below, "
+        f"0.20 → 0.70 is the output of a neuron for {score.baseline_name} and for this row, and "
+        "its contribution is the part of the score's change that passed through it."
     )
 
 

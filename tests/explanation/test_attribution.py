@@ -8,7 +8,7 @@ from brainnet.explanation import attribution
 from brainnet.explanation.attribution import (
     attribute_path,
     compute_contributions,
-    compute_gradients,
+    compute_score_gradients,
 )
 from brainnet.explanation.signal_names import SignalNames
 from brainnet.structure.forward_pass import trace
@@ -106,9 +106,9 @@ def test_only_steps_over_a_sharp_ramp_are_refined(monkeypatch):
 def test_gradients_of_unreachable_tensors_are_zero():
     weight = torch.ones(2, requires_grad=True)
     aside = weight.detach() * 2
-    gradients = compute_gradients((weight * 3 + aside).sum(), [aside, weight])
+    gradients = compute_score_gradients((weight * 3 + aside).sum(), [aside, weight])
     assert [each.tolist() for each in gradients] == [[0.0, 0.0], [3.0, 3.0]]
-    assert compute_gradients(aside.sum(), [weight])[0].tolist() == [0.0, 0.0]
+    assert compute_score_gradients(aside.sum(), [weight])[0].tolist() == [0.0, 0.0]
 
 
 def test_a_row_with_nan_has_nan_contributions():
