@@ -148,7 +148,7 @@ class StageMetrics(Metric):
     def _compute_r2(self) -> Tensor:
         """Mean R² over the targets; for constant targets, 1 if predictions are exact, else 0.
 
-        torchmetrics treats a variance below 1e-4 as constant, whatever the unit of the targets;
+        torchmetrics treats a variance below 1e-4 as constant in any unit of the targets;
         here the limit is the rounding error.
         """
         squares = self.target_square_sum

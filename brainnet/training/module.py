@@ -27,7 +27,7 @@ _Batch = tuple[Tensor, Tensor]
 
 _Stage = Literal["train", "validation", "test"]
 
-# Enough for two digits of the first point of a curve, whatever the size of the data.
+# Enough for two digits of the first point of a curve, also for large data.
 _UNTRAINED_ROWS = 8192
 
 FOREACH_OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
