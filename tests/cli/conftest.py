@@ -1,4 +1,4 @@
-"""A folder of its own for every test of the command line, and a small run to go on from."""
+"""A temporary directory for every test of the command line, and a small trained run."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A small run, made once; tests work on copies."""
+    """A small run, trained once; tests work on copies."""
     folder = tmp_path_factory.mktemp("trained")
     here = Path.cwd()
     os.chdir(folder)
@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def run(trained, empty_folder):
-    """The folder of the small run, in the runs of this test."""
+    """The directory of a copy of the small run."""
     shutil.copytree(trained, empty_folder / "runs")
     name = (empty_folder / "runs" / "latest").read_text().strip()
     return Path("runs") / name
@@ -41,13 +41,13 @@ def run(trained, empty_folder):
 
 @pytest.fixture
 def summary():
-    """Reads what a run wrote of itself."""
+    """Reads the summary of a run."""
     return lambda folder: json.loads((Path(folder) / "summary.json").read_text())
 
 
 @pytest.fixture
 def experiment(empty_folder):
-    """Writes an experiment of somebody else's, for `--config-dir mine experiment=NAME`."""
+    """Writes an experiment of another person, for `--config-dir mine experiment=NAME`."""
 
     def write(content, name="evil", group="experiment"):
         folder = empty_folder / "mine" / group

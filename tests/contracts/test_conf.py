@@ -1,4 +1,4 @@
-"""The YAML files: short, told, complete in the table of keys, and every one of them builds."""
+"""YAML files: they are short and described, the schema lists their keys, and every one builds."""
 
 import inspect
 from pathlib import Path
@@ -33,12 +33,12 @@ FILES = sorted(find_conf_directory().rglob("*.yaml"))
 GLOBAL = ("experiment", "debug")
 
 
-def name_of(file: Path) -> str:
+def format_name(file: Path) -> str:
     return file.relative_to(find_conf_directory()).as_posix()
 
 
-def keys_of(file: Path) -> dict[str, object]:
-    """The keys that a file sets, by their dotted name in the whole configuration."""
+def read_keys(file: Path) -> dict[str, object]:
+    """Return the keys that a file sets, by their dotted path in the whole configuration."""
     content = {k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "defaults"}
     group = file.parent.name
     nested = (
@@ -47,8 +47,8 @@ def keys_of(file: Path) -> dict[str, object]:
     return dict(iterate_leaves(nested))
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_is_short_and_opens_with_a_sentence(file):
+@pytest.mark.parametrize("file", FILES, ids=format_name)
+def test_file_is_short_and_begins_with_a_sentence(file):
     lines = file.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 25
     sentence = lines[1] if lines[0] == "# @package _global_" else lines[0]
@@ -56,9 +56,9 @@ def test_is_short_and_opens_with_a_sentence(file):
     assert sentence.endswith(".")
 
 
-def test_the_table_covers_every_key_and_nothing_else():
+def test_schema_lists_exactly_the_keys_of_the_files():
     files = [file for file in FILES if file.parent.name != "hydra"]
-    assert {path for file in files for path in keys_of(file)} == {key.path for key in KEYS}
+    assert {path for file in files for path in read_keys(file)} == {key.path for key in KEYS}
     assert len(KEYS_BY_PATH) == len(KEYS)
 
 
@@ -72,7 +72,7 @@ def test_the_table_covers_every_key_and_nothing_else():
         ("loss", {"auto", *LOSSES}),
     ],
 )
-def test_the_choices_are_those_of_python(group, names):
+def test_choices_equal_the_registries_of_python(group, names):
     files = {file.stem for file in (find_conf_directory() / group).glob("[!_]*.yaml")}
     assert files == names
 
@@ -84,7 +84,7 @@ def test_the_choices_are_those_of_python(group, names):
         for f in FILES
         if f.parent != find_conf_directory() and f.stem != "custom" and f.stem[0] != "_"
     ],
-    ids=name_of,
+    ids=format_name,
 )
 def test_every_file_builds(file, tmp_path):
     choice = f"{file.parent.name}={file.stem}"
@@ -116,8 +116,8 @@ def test_every_file_builds(file, tmp_path):
         parts.schedule(optimizer, 10)
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_a_default_stated_twice_is_stated_alike(file):
+@pytest.mark.parametrize("file", FILES, ids=format_name)
+def test_defaults_of_files_and_classes_agree(file):
     content = yaml.safe_load(file.read_text())
     target = content.get("_target_")
     if target in (None, "???"):
@@ -134,10 +134,10 @@ def test_a_default_stated_twice_is_stated_alike(file):
             value = None  # a group of keys that are all null
         default = parameter.default
         same = list(default) == value if isinstance(default, tuple) else default == value
-        assert same, f"{key}: {value} in {name_of(file)}, {default} in {target}"
+        assert same, f"{key}: {value} in {format_name(file)}, {default} in {target}"
 
 
-def test_the_defaults_of_the_data_are_those_of_the_module():
+def test_defaults_of_the_data_module_agree():
     content = yaml.safe_load((find_conf_directory() / "data" / "_module.yaml").read_text())
     signature = inspect.signature(DataModule).parameters
     assert content == {key: signature[key].default for key in DATAMODULE_KEYS}
