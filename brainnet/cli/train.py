@@ -113,6 +113,7 @@ class Session:
         is_sweep: whether several jobs run.
         debug: whether tracebacks are shown.
         results: of every job so far.
+        planned: the overrides of every job of a sweep, also of those that did not start.
     """
 
     overrides: list[Override]
@@ -122,6 +123,7 @@ class Session:
     is_sweep: bool
     debug: bool = False
     results: list[JobResult] = field(default_factory=list)
+    planned: list[tuple[str, ...]] = field(default_factory=list)
     _folder: RunDirectory = field(init=False)
     _metric: float | None = field(init=False, default=None)
 
@@ -186,6 +188,7 @@ class Session:
         configs = [compose_config(parse_overrides(job, self.files), self.files) for job in jobs]
         for config in configs:
             check_hydra(config, self.allow_list)
+            self.planned.append(tuple(config.hydra.overrides.task))
         return [self.create_job(config, config.hydra.runtime.choices) for config in configs]
 
     def find_directory(self, jobs: Sequence[tuple[Config, Run | None]]) -> Path:
@@ -315,9 +318,14 @@ def run_train(arguments: Namespace) -> int:
             # Hydra writes this file even if no job began.
             if [path.name for path in directory.glob("*")] == ["multirun.yaml"]:
                 (directory / "multirun.yaml").unlink()
+    code = find_worst_code(session.results)
     if session.is_sweep:
-        print_sweep_table(session.results)
-    return find_worst_code(session.results)
+        # After an interruption, the table also lists the jobs that did not start.
+        skipped = list(enumerate(session.planned))[len(session.results) :]
+        folders = [RunDirectory(directory / str(number)) for number, _ in skipped]
+        rows = [JobResult(f, words, code) for f, (_, words) in zip(folders, skipped, strict=True)]
+        print_sweep_table([*session.results, *rows])
+    return code
 
 
 @contextmanager

@@ -299,7 +299,7 @@ def test_evaluate_on_other_rows(capsys):
     assert main(["train", *words]) == 0
     capsys.readouterr()
     assert main(["evaluate", "latest", "data=xor", "data.rows=1000", "seed=5"]) == 0
-    assert "200 rows of xor" in capsys.readouterr().out
+    assert "200 test rows of xor" in capsys.readouterr().out
 
 
 def test_sweep_table_shows_the_summaries(capsys):

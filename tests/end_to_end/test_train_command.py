@@ -64,7 +64,7 @@ def test_invalid_input_exits_with_2_and_writes_nothing():
     process = start("train", "optimizer.lr=-1")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert "optimizer.lr needs a number above 0" in err
+    assert "optimizer.lr must be a number > 0" in err
     assert "Traceback" not in err
     assert not list(Path.cwd().iterdir())
 
