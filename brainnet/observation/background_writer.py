@@ -62,7 +62,6 @@ class BackgroundWriter:
         self._is_closed = False
         self._seconds: deque[float] = deque(maxlen=_QUEUE_SIZE)
         self._process = os.getpid()
-        self._has_reported_fork = False
         # A daemon, so that a writer that was never closed does not block the interpreter's exit.
         self._thread = threading.Thread(target=self._run, name="brainnet-writer", daemon=True)
         self._thread.start()
@@ -112,13 +111,8 @@ class BackgroundWriter:
         return os.getpid() == self._process
 
     def _submit(self, task: Callable[[], None]) -> None:
-        if not self._is_original:
-            if not self._has_reported_fork and not self._is_closed:
-                self._has_reported_fork = True
-                self._report("observations in a forked process are not recorded.")
-            return
         with self._lock:
-            if not self._is_closed:
+            if self.is_open:
                 if self._tasks.qsize() > _QUEUE_SIZE // 2:
                     self._is_urgent.set()
                 self._tasks.put(task)

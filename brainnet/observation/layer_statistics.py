@@ -5,14 +5,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from brainnet.kernels.counters import COUNTER_NAMES, create_counters
 from brainnet.kernels.statistics import STATISTICS_DTYPES, compute_statistics
+from brainnet.kernels.threshold_ramp import threshold_ramp
 from brainnet.observation.hooks import Action
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.inspection import ACTIVATION_TYPES, LayerInfo
@@ -33,12 +32,7 @@ _LARGEST_SLOPES = {nn.Sigmoid: 1 / 4, nn.Hardsigmoid: 1 / 6}  # 1, or about 1, f
 
 
 def group_by_neuron(values: Tensor, module: nn.Module) -> Tensor:
-    """Reshape values of a layer to one column per neuron, or per channel of a convolution.
-
-    Example:
-        >>> group_by_neuron(torch.zeros(2, 5, 4, 4), nn.Conv2d(1, 5, 3)).shape
-        torch.Size([32, 5])
-    """
+    """Reshape values of a layer to one column per neuron, or per channel of a convolution."""
     channel = -1 - len(module.kernel_size) if isinstance(module, CONVOLUTION_TYPES) else -1
     return values.movedim(channel, -1).flatten(0, -2) if values.ndim > 1 else values[None]
 
@@ -59,12 +53,14 @@ def compute_slope(activation: nn.Module | None, sums: Tensor) -> Tensor | None:
         return None
     with torch.enable_grad(), _bypass_saved_tensor_hooks():
         inputs = sums.detach().requires_grad_()
-        # A clone, because the activation may work in place; `forward` skips the module's hooks.
-        outputs = activation.forward(inputs.clone())
+        if isinstance(activation, ThresholdRamp):
+            # Its function, because the module may count its calls. Its largest slope is 1 / width.
+            parameters = activation.threshold, activation.width, activation.leak
+            outputs = activation.width * threshold_ramp(inputs, *parameters)
+        else:
+            # A clone, because it may work in place; `forward` skips the module's hooks.
+            outputs = activation.forward(inputs.clone())
         (slopes,) = torch.autograd.grad(outputs.sum(), inputs)
-    if isinstance(activation, ThresholdRamp):
-        width = activation.width
-        return slopes.abs() * (width.detach() if isinstance(width, Tensor) else width)
     return slopes.abs() / _LARGEST_SLOPES.get(type(activation), 1.0)
 
 
@@ -87,19 +83,13 @@ class CurrentLayer:
 class LayerStatistics:
     """Statistics of one layer over all forward and backward passes of one step.
 
-    Only statistics are kept, on the device of the layer. A `ThresholdRamp` counts for itself
-    which neurons fire. If no activation module follows the layer, its outputs are its sums, and
-    firing rates are not measured.
+    Only statistics are kept, on the device of the layer. If no activation module follows the
+    layer, its outputs are its sums, and firing rates are not measured.
 
     The activation that a model registers after a PyTorch layer may be applied to something else.
     It belongs to this layer if its input is the output of the layer, possibly rescaled, or was
-    computed before another layer was called.
-
-    Args:
-        info: the layer.
-        full: whether to measure sums and deltas as well.
-        wrap: wraps each hook before it is registered.
-        current: shared by all layers of the model.
+    computed before another layer was called. `wrap` is applied to each hook, and `current` is
+    shared by all layers of the model.
 
     Attributes:
         tables: statistics of `outputs` and `sums` over all passes, one row each.
@@ -127,13 +117,10 @@ class LayerStatistics:
         # The layer's output before the activation, with the version that detects in-place changes.
         self._sums: tuple[Tensor, int] | None = None
         self._awaited = ""  # "sums" or "outputs" during a forward pass with gradients
-        is_countable = not isinstance(info.module, CONVOLUTION_TYPES)
-        ramp = info.activation
-        self._ramp = ramp if isinstance(ramp, ThresholdRamp) and is_countable else None
-        self._counters: tuple[Tensor, Tensor] | None = None
-        self._is_counting = False
-        self._counts_before: Tensor | None = None  # of a ramp that counts for the user as well
-        self._leak = 0.0
+        # The output of a ramp without leak tells its slope.
+        self._is_plain_ramp = (
+            isinstance(info.activation, ThresholdRamp) and not info.activation.leak
+        )
 
     def register(self) -> list[Any]:
         """Register the hooks and return their handles."""
@@ -152,43 +139,16 @@ class LayerStatistics:
         handles.append(activation.register_forward_hook(self._wrap(self._record_outputs)))
         return handles
 
-    def close(self) -> None:
-        """Stop counting; to be called after the hooks are removed."""
-        if self._ramp is not None and self._is_counting:
-            self._is_counting = False
-            self._set_counters(self._ramp, None, None)
-
     def collect(self) -> dict[str, Tensor]:
         """Return all statistics by quantity, on the device."""
         self._record_unactivated()
         collected = self.tables | self.totals
         if "delta" in collected:
             collected["delta"] = compute_statistics([collected["delta"]])
-        if self._counters is not None:
-            collected["counts"] = self._counters[0]
-        elif self._ramp is not None and self._counts_before is not None:
-            counts = self._ramp.counts
-            if counts is not None:
-                collected["counts"] = counts - self._counts_before
-        if self._ramp is not None and "counts" in collected:
-            # A copy, because the ramp may be trained further before the reading is resolved.
-            width = self._ramp.width
-            if isinstance(width, Tensor):
-                collected["width"] = width.detach().clone()
-            else:
-                counts = collected["counts"]
-                collected["width"] = counts.new_full((), width, dtype=torch.float32)
-            self._leak = self._ramp.leak
         return collected
 
     def compute_shares(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Compute firing rate, silent and saturated share.
-
-        Args:
-            arrays: the result of `collect`, copied to the CPU.
-        """
-        if "counts" in arrays:
-            return self._compute_ramp_shares(arrays["counts"], arrays["width"])
+        """Compute firing rate, silent and saturated share from a copy of `collect` on the CPU."""
         rows = max(self._rows, 1)
         shares = {}
         if "positive" in arrays:
@@ -197,17 +157,6 @@ class LayerStatistics:
         if "slopes" in arrays:
             shares["saturated"] = float((arrays["slopes"] / rows < SATURATED_SLOPE).mean())
         return shares
-
-    def _compute_ramp_shares(self, counts: NDArray[Any], width: NDArray[Any]) -> dict[str, float]:
-        rows = np.maximum(counts.sum(axis=0), 1)
-        silent, rising, firing = (counts[COUNTER_NAMES.index(name)] for name in COUNTER_NAMES[:3])
-        # The largest slope is 1 / width; outside of the ramp the slope is the leak.
-        slopes = (rising + self._leak * width * (silent + firing)) / rows
-        return {
-            "firing_rate": float(((rising + firing) / rows).mean()),
-            "silent": float((silent == rows).mean()),
-            "saturated": float((slopes < SATURATED_SLOPE).mean()),
-        }
 
     def _start(self, _module: nn.Module, _inputs: object) -> None:
         self._record_unactivated()
@@ -251,10 +200,7 @@ class LayerStatistics:
         sums = sums.detach()
         if self._full:
             self._add_statistics("sums", sums)
-        if self._ramp is not None:
-            self._start_counting(self._ramp, sums)
-            return
-        slopes = compute_slope(self.info.activation, sums)
+        slopes = None if self._is_plain_ramp else compute_slope(self.info.activation, sums)
         if slopes is not None:
             self._add_total("slopes", slopes)
 
@@ -266,11 +212,11 @@ class LayerStatistics:
         self._was_activated, self.is_activation_missing = True, False
         outputs = outputs.detach()
         self._add_statistics("outputs", outputs)
-        if self._ramp is not None:
-            self.close()
-        elif self._has_activation:
+        if self._has_activation:
             self._rows += self._add_total("positive", outputs > 0)
             self._add_total("nonzero", outputs != 0)
+        if self._is_plain_ramp:
+            self._add_total("slopes", (outputs > 0) & (outputs < 1))
 
     def _record_without_activation(self, module: nn.Module, inputs: object, output: object) -> None:
         self._record_sums(module, (output,))
@@ -279,22 +225,6 @@ class LayerStatistics:
     @torch.no_grad()
     def _record_delta(self, delta: Tensor) -> None:
         self._add_total("delta", delta.abs())
-
-    def _start_counting(self, ramp: ThresholdRamp, sums: Tensor) -> None:
-        """Let the ramp count during its next call."""
-        if self._counters is None:
-            if ramp.counts is not None:
-                if self._counts_before is None:
-                    self._counts_before = ramp.counts.clone()
-                return
-            self._counters = create_counters(sums.shape[-1], device=sums.device)
-        self._set_counters(ramp, *self._counters)
-        self._is_counting = True
-
-    @staticmethod
-    def _set_counters(ramp: ThresholdRamp, counts: Tensor | None, sums: Tensor | None) -> None:
-        # Setting buffers as attributes takes as long as the activation itself.
-        ramp._buffers["counts"], ramp._buffers["sums"] = counts, sums
 
     def _add_statistics(self, name: str, values: Tensor) -> None:
         if values.dtype in STATISTICS_DTYPES and values.layout == torch.strided:

@@ -92,21 +92,10 @@ def _list_changeable(modes: Iterable[tuple[nn.Module, bool]]) -> list[Tensor]:
 
 
 class ProbeBatch:
-    """Fixed rows on which a model is evaluated, in evaluation mode and without side effects.
-
-    Args:
-        model: the model.
-        criterion: computes the loss from outputs and targets.
-        inputs: the rows; moved to the device of the model.
-        targets: their targets; moved as well.
-    """
+    """Fixed rows on which a model is evaluated, in evaluation mode and without side effects."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        criterion: Criterion,
-        inputs: Tensor,
-        targets: Tensor,
+        self, model: nn.Module, criterion: Criterion, inputs: Tensor, targets: Tensor
     ) -> None:
         self._model, self._criterion = model, criterion
         device = next((parameter.device for parameter in model.parameters()), inputs.device)
@@ -146,11 +135,7 @@ def build_probe(
 ) -> ProbeBatch | None:
     """Build a probe of the first rows of a sample, or of all rows if the model requires that.
 
-    Args:
-        model: the model.
-        criterion: computes the loss from outputs and targets.
-        sample: inputs and targets.
-        report: called with the reason if the model cannot be evaluated.
+    `report` is called with the reason if the model cannot be evaluated.
     """
     if ObservedModel(model).is_compiled():
         return None

@@ -1,13 +1,10 @@
 """Reading: what was measured at one observed step, as plain numbers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainnet.errors import InputError
 from brainnet.observation import tags
 from brainnet.observation.tags import Tag
 
@@ -151,27 +148,3 @@ class ReadingWithHistograms:
 
     reading: Reading
     histograms: dict[str, Histogram]
-
-
-def to_frame(readings: Sequence[Reading]) -> Any:
-    """Convert readings to a data frame: one row per reading, one column per tag.
-
-    Raises:
-        InputError: if pandas is not installed.
-
-    Example:
-        >>> readings = [Reading(step=0, epoch=0, loss=2.3, learning_rate=0.1)]
-        >>> to_frame(readings).columns.tolist()
-        ['step', 'epoch', 'loss', 'learning_rate']
-    """
-    try:
-        # Imported here because it takes long and is rarely needed.
-        import pandas
-    except ImportError as error:
-        raise InputError(
-            "a data frame of readings needs pandas, which is not installed. Run: pip install pandas"
-        ) from error
-    rows = [{"step": each.step, "epoch": each.epoch, "loss": each.loss} for each in readings]
-    return pandas.DataFrame(
-        [{**row, **reading.to_scalars()} for row, reading in zip(rows, readings, strict=True)]
-    )

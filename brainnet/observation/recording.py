@@ -36,10 +36,6 @@ class Recording:
         folder: the run directory; created if it is missing.
         length: number of bytes to keep; later records are dropped, by default all of them.
 
-    Attributes:
-        path: path of the file.
-        length: number of bytes up to the end of the last complete record.
-
     Raises:
         InputError: if another process writes to the file, or the file has another format.
         OSError: if the file cannot be opened.
@@ -58,9 +54,7 @@ class Recording:
         self.path = Path(folder) / READINGS_FILE
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Unbuffered, so that records survive the process.
-        self._file = os.fdopen(
-            os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0
-        )
+        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", 0)
         try:
             self._lock()
             records = _iterate_records(self.path.read_bytes())
@@ -161,12 +155,7 @@ def read_recording(folder: Path | str) -> list[Reading]:
 
 
 def measure_length_before(folder: Path | str, step: int) -> int:
-    """Return the number of bytes that contain the readings before a step.
-
-    Args:
-        folder: the run directory; 0 bytes if it has no recording.
-        step: number of optimizer steps.
-    """
+    """Return the number of bytes that contain the readings before a step."""
     if not (Path(folder) / READINGS_FILE).exists():
         return 0
     ends = (end for reading, end in _iterate_readings(folder) if reading.step < step)

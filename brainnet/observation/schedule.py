@@ -85,13 +85,7 @@ class AdaptiveInterval:
         return is_due(step, self.interval)
 
     def record_step(self, *, observed: bool, background_seconds: Iterable[float] = ()) -> None:
-        """Record the end of a step.
-
-        Args:
-            observed: whether this step was observed.
-            background_seconds: processor time of earlier observations in the background thread,
-                as far as it is known by now.
-        """
+        """Record the end of a step, and the background time of earlier observations."""
         if self._is_fixed:
             return
         now = perf_counter()
@@ -112,15 +106,7 @@ class AdaptiveInterval:
 
 
 def check_interval(every: object, name: str) -> Every:
-    """Return the interval if it is valid.
-
-    Args:
-        every: value to check.
-        name: name of the parameter, for the message.
-
-    Raises:
-        InputError: if it is neither a positive integer nor "auto".
-    """
+    """Return the interval, or raise an `InputError` with the name of the parameter."""
     if every == "auto":
         return "auto"
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:

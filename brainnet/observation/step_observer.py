@@ -98,8 +98,6 @@ class StepObserver:
         self._is_closed = True
         while self._handles:
             self._handles.pop().remove()
-        for layer in self.layers:
-            layer.close()
 
     @property
     def has_forward_pass(self) -> bool:
@@ -269,16 +267,8 @@ class StepObserver:
     ) -> PendingReading:
         """Remove the hooks, measure the changes of the parameters and start the transfer.
 
-        Args:
-            step: number of optimizer steps taken before this one.
-            epoch: number of completed epochs.
-            learning_rate: learning rate of the step.
-            loss: loss of the batch, ().
-            before: loss of the probed rows before the step, ().
-            after: loss of the same rows after the step, ().
-
-        Raises:
-            Exception: the first exception in a hook.
+        `loss` is that of the batch. `before` and `after` are the losses of the same rows before
+        and after the step. The first exception in a hook is raised here.
         """
         self.close()
         if self._failure is not None:

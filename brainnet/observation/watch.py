@@ -33,7 +33,7 @@ from brainnet.observation.probe import (
     build_probe,
     describe_probe_failure,
 )
-from brainnet.observation.reading import Reading, to_frame
+from brainnet.observation.reading import Reading
 from brainnet.observation.recording import open_recording
 from brainnet.observation.schedule import AdaptiveInterval, Every, check_interval
 from brainnet.observation.step_observer import StepObserver
@@ -279,12 +279,16 @@ class Watcher:
         return list(self._readings)
 
     def frame(self) -> Any:
-        """Return the readings as a data frame: one row per reading, one column per tag.
+        """Return the readings as a data frame: one row per reading, one column per tag."""
+        # Imported here because it takes long and is rarely needed.
+        import pandas
 
-        Raises:
-            InputError: if pandas is not installed.
-        """
-        return to_frame(self.readings)
+        columns = ("step", "epoch", "loss")
+        rows = [
+            {name: getattr(reading, name) for name in columns} | reading.to_scalars()
+            for reading in self.readings
+        ]
+        return pandas.DataFrame(rows)
 
     def step(self, loss: Tensor | float | None = None) -> None:
         """Mark the end of a training step; call it after the optimizer step.

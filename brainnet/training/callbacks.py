@@ -379,12 +379,7 @@ def _introduce(writer: TensorBoardWriter, trainer: Trainer, module: LightningMod
 
 
 def find_writer(trainer: Trainer, folder: Path | None) -> TensorBoardWriter:
-    """Create a writer for the run that a trainer's logger writes to; it shares a TensorBoard file.
-
-    Args:
-        trainer: the trainer.
-        folder: where to write instead, in a separate file.
-    """
+    """Create a writer for `folder`, or for the run and the file of the trainer's logger."""
     if folder is not None:
         return TensorBoardWriter(folder)
     for logger in trainer.loggers:

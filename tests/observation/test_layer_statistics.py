@@ -63,7 +63,6 @@ def test_ramps_count_during_the_step_and_keep_the_counters_of_the_user():
         layer(torch.tensor([[-1.0], [0.5], [0.75], [3.0]]))
         for handle in handles:
             handle.remove()
-        signals.close()
         assert (layer.activation.counts is not None) == asked
         home = {name: each.numpy() for name, each in signals.collect().items()}
         found.append(signals.compute_shares(home))
