@@ -111,8 +111,11 @@ class BackgroundWriter:
         return os.getpid() == self._process
 
     def _submit(self, task: Callable[[], None]) -> None:
+        # A forked process may have inherited a lock that is held.
+        if not self._is_original:
+            return
         with self._lock:
-            if self.is_open:
+            if not self._is_closed:
                 if self._tasks.qsize() > _QUEUE_SIZE // 2:
                     self._is_urgent.set()
                 self._tasks.put(task)
