@@ -86,7 +86,7 @@ class LossSlice:
         # Third differences remove the smooth curve and leave the rounding error, with a standard
         # deviation that is larger by sqrt(20).
         noise = float(np.median(np.abs(np.diff(self.losses, 3)))) / math.sqrt(20)
-        return max(4 * noise, 4 * np.finfo(np.float32).eps * abs(self.start))
+        return 4 * max(noise, float(np.finfo(np.float32).eps) * abs(self.start))
 
     def describe(self, initial_loss: float | None = None) -> str:
         """Return whether the step had the right length, in one sentence.

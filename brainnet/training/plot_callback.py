@@ -59,6 +59,7 @@ class PlotCallback(Callback):
         self.folder = None if folder is None else Path(folder)
         self._writer: BackgroundWriter | None = None
         self._step = 0
+        self._task: _Task | None = None  # None while nothing is plotted
         self._before: dict[str, Tensor] | None = None
         self._initial_loss: float | None = None
 
@@ -77,7 +78,8 @@ class PlotCallback(Callback):
             self._initial_loss = None
         # `fast_dev_run` writes no files.
         is_dry_run = bool(getattr(trainer, "fast_dev_run", False))
-        if trainer.is_global_zero and not is_dry_run and _find_task(trainer) is not None:
+        self._task = None if is_dry_run else _find_task(trainer)
+        if self._task is not None:
             with self._stop_on_error():
                 writer = find_writer(trainer, self.folder)
                 self._writer = BackgroundWriter([], writer=writer, report=_report)
@@ -95,10 +97,8 @@ class PlotCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Copy the parameters before the first step of an epoch that is due."""
-        if self._writer is None or batch_idx or not is_round_step(trainer.current_epoch):
-            return
-        if (task := _find_task(trainer)) is not None:
-            self._step, self._before = trainer.global_step, _copy_parameters(task[0])
+        if self._task is not None and batch_idx == 0 and is_round_step(trainer.current_epoch):
+            self._step, self._before = trainer.global_step, _copy_parameters(self._task[0])
 
     def on_train_batch_end(
         self,
@@ -109,13 +109,11 @@ class PlotCallback(Callback):
         batch_idx: int,
     ) -> None:
         """Plot the loss slice after that step."""
-        if self._before is None or trainer.global_step == self._step:
+        if self._before is None or self._task is None or trainer.global_step == self._step:
             return
         before, self._before = self._before, None
-        if (task := _find_task(trainer)) is None:
-            return
-        with self._stop_on_error(), _isolate(trainer, task[0]):
-            loss_slice = _compute_loss_slice(*task, before)
+        with self._stop_on_error(), _isolate(trainer, self._task[0]):
+            loss_slice = _compute_loss_slice(*self._task, before)
             step = self._step
             if step == 0:
                 self._initial_loss = loss_slice.start
@@ -139,7 +137,7 @@ class PlotCallback(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plot the confusion matrix of the test."""
         task = _find_task(trainer)
-        if task is None or task[0].confusion is None or not trainer.is_global_zero:
+        if task is None or task[0].confusion is None:
             return
         counts, names = task[0].confusion.numpy(), task[1].class_names
         with self._stop_on_error():
@@ -150,10 +148,9 @@ class PlotCallback(Callback):
 
     def _plot_network(self, trainer: Trainer) -> None:
         """Submit all plots of the network in its current state."""
-        task = _find_task(trainer)
-        if task is None or self._writer is None:
+        if self._task is None:
             return
-        module, data = task
+        module, data = self._task
         with self._stop_on_error(), _isolate(trainer, module):
             # A run whose weights are not finite ends with a message.
             if not all(bool(value.isfinite().all()) for value in module.network.parameters()):
@@ -190,7 +187,7 @@ class PlotCallback(Callback):
             self._close()
 
     def _close(self) -> None:
-        writer, self._writer, self._before = self._writer, None, None
+        writer, self._writer, self._before, self._task = self._writer, None, None, None
         if writer is not None:
             writer.close()
 
@@ -201,10 +198,10 @@ def _report(message: str) -> None:
 
 
 def _find_task(trainer: Trainer) -> _Task | None:
-    """The module and its data, if they are brainnet's."""
+    """The module and its data, if they are brainnet's and this is the main process."""
     module, data = trainer.lightning_module, getattr(trainer, "datamodule", None)
-    if isinstance(module, LearningModule) and isinstance(data, DataModule) and find_layers(module):
-        return module, data
+    if isinstance(module, LearningModule) and isinstance(data, DataModule):
+        return (module, data) if trainer.is_global_zero and find_layers(module) else None
     return None
 
 
