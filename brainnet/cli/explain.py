@@ -34,20 +34,20 @@ _DATA_TARGET = "data._target_"
 TAGS: dict[Concept, tuple[Tag, ...]] = {
     concepts.LAYERS: (tags.WEIGHTS_NORM, tags.BLAME),
     concepts.NEURONS: (tags.SILENT, tags.WEIGHTS_PLOT),
-    concepts.WEIGHTS: (tags.WEIGHTS, tags.WEIGHTS_NORM, tags.WEIGHTS_PLOT),
+    concepts.WEIGHTS: (tags.WEIGHTS_HISTOGRAM, tags.WEIGHTS_NORM, tags.WEIGHTS_PLOT),
     concepts.BIASES: (tags.BIAS, tags.BIAS_NORM),
     concepts.ACTIVATION_FUNCTION: (tags.ACTIVATION, tags.FIRING_RATE, tags.SATURATED),
     concepts.FORWARD_PASS: (tags.PRE_ACTIVATION, tags.FORWARD_SECONDS, tags.BOUNDARY_PLOT),
     concepts.LOSS_FUNCTION: (tags.LOSS_TRAIN, tags.LOSS_VALIDATION, tags.LOSS_TEST),
     concepts.BACKPROPAGATION: (tags.BLAME, tags.DELTA),
-    concepts.GRADIENT: (tags.GRADIENT, tags.GRADIENT_NORM, tags.GRADIENT_TOTAL_NORM),
+    concepts.GRADIENT: (tags.GRADIENT_HISTOGRAM, tags.GRADIENT_NORM, tags.GRADIENT_TOTAL_NORM),
     concepts.GRADIENT_DESCENT: (
         tags.UPDATE_RATIO,
         tags.PREDICTED_DECREASE,
         tags.ACTUAL_DECREASE,
         tags.LOSS_SLICE_PLOT,
     ),
-    concepts.LEARNING_RATE: (tags.LEARNING_RATE,),
+    concepts.LEARNING_RATE: (tags.LEARNING_RATE_VALUE,),
 }
 
 OVERRIDES: dict[Concept, dict[str, str]] = {

@@ -117,7 +117,7 @@ class LayerStatistics:
         # The layer's output before the activation, with the version that detects in-place changes.
         self._sums: tuple[Tensor, int] | None = None
         self._awaited = ""  # "sums" or "outputs" during a forward pass with gradients
-        # The output of a ramp without leak tells its slope.
+        # The slope of a ramp without leak follows from its output.
         self._is_plain_ramp = (
             isinstance(info.activation, ThresholdRamp) and not info.activation.leak
         )

@@ -265,9 +265,9 @@ class PendingReading:
         for layer, arrays in zip(self._layers, layer_arrays, strict=True):
             info = layer.info
             keys: dict[tags.Tag, StatKey] = {
-                tags.WEIGHTS: ("value", info.weights),
+                tags.WEIGHTS_HISTOGRAM: ("value", info.weights),
                 tags.BIAS: ("value", info.bias),
-                tags.GRADIENT: ("gradient", info.weights),
+                tags.GRADIENT_HISTOGRAM: ("gradient", info.weights),
                 tags.BIAS_GRADIENT: ("gradient", info.bias if is_full else None),
                 tags.UPDATE: ("step", info.weights),
             }

@@ -125,7 +125,7 @@ _LAYER_TAGS = {
     "gradient_cosine": tags.GRADIENT_COSINE,
 }
 _NETWORK_TAGS = {
-    "learning_rate": tags.LEARNING_RATE,
+    "learning_rate": tags.LEARNING_RATE_VALUE,
     "forward_seconds": tags.FORWARD_SECONDS,
     "backward_seconds": tags.BACKWARD_SECONDS,
     "update_seconds": tags.UPDATE_SECONDS,

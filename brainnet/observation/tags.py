@@ -55,7 +55,9 @@ R2_TEST = Tag("r2/test", "Share of the targets' variance explained on rows never
 
 # Structural primitives
 WEIGHTS_NORM = Tag("weights/{name}/norm", "Length of all the layer's weights taken together.")
-WEIGHTS = Tag("weights/{name}", "How strong the connections are; it widens as the layer learns.")
+WEIGHTS_HISTOGRAM = Tag(
+    "weights/{name}", "How strong the connections are; it widens as the layer learns."
+)
 BIAS_NORM = Tag("bias/{name}/norm", "Length of all the layer's biases taken together.")
 BIAS = Tag("bias/{name}", "The tendencies: right of zero jumpy neurons, left of it calm ones.")
 FIRING_RATE = Tag(
@@ -100,7 +102,9 @@ GRADIENT_TOTAL_NORM = Tag(
 GRADIENT_NORM = Tag(
     "gradient/{name}/norm", "Steepness along the layer's weights and biases, before clipping."
 )
-GRADIENT = Tag("gradient/{name}/weights", "Slope for each weight: which way, and how steeply.")
+GRADIENT_HISTOGRAM = Tag(
+    "gradient/{name}/weights", "Slope for each weight: which way, and how steeply."
+)
 BIAS_GRADIENT = Tag("gradient/{name}/bias", "Slope for each bias.", "full")
 GRADIENT_COSINE = Tag(
     "gradient/{name}/cosine",
@@ -124,7 +128,7 @@ ACTUAL_DECREASE = Tag(
 UPDATE_SECONDS = Tag(
     "gradient_descent/seconds", "Time of the optimizer's turn; on a GPU of asking it to step."
 )
-LEARNING_RATE = Tag("learning_rate", "The size of the step: the factor on the gradient.")
+LEARNING_RATE_VALUE = Tag("learning_rate", "The size of the step: the factor on the gradient.")
 
 # Plots
 WEIGHTS_PLOT = Tag(

@@ -446,7 +446,7 @@ def build_layout(layers: Sequence[str], task: str | None = None) -> Layout:
                 tags.ACTUAL_DECREASE.at(),
             ),
             "update ratio by layer": list_tags(tags.UPDATE_RATIO),
-            "learning rate": (tags.LEARNING_RATE.at(),),
+            "learning rate": (tags.LEARNING_RATE_VALUE.at(),),
         },
         "activation function: which neurons fire?": {
             "firing rate by layer": list_tags(tags.FIRING_RATE),
