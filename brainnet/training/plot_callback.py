@@ -33,6 +33,8 @@ from brainnet.training.module import LearningModule
 _log = logging.getLogger(__name__)
 
 _MAX_ROWS = 1024
+# Drawing slows the steps of a small network down, and a short training is better drawn at its end.
+_DELAY_SECONDS = 10.0
 _GRID_POINTS = 120  # along each side of the decision boundary
 _MARGIN = 0.12  # around the outermost rows, relative to their range
 
@@ -82,7 +84,9 @@ class PlotCallback(Callback):
         if self._task is not None:
             with self._stop_on_error():
                 writer = find_writer(trainer, self.folder)
-                self._writer = BackgroundWriter([], writer=writer, report=_report)
+                self._writer = BackgroundWriter(
+                    [], writer=writer, report=_report, delay_seconds=_DELAY_SECONDS
+                )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plot the network before an epoch that is due."""
