@@ -72,7 +72,7 @@ def to_torch(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
 
 def export(
     trained: TrainedModel,
-    format: ExportFormat,  # noqa: A002
+    format: ExportFormat,
     path: Path | str | None = None,
     *,
     overwrite: bool = False,

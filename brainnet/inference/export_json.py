@@ -32,7 +32,7 @@ _OTHER_FORMATS = "Export it with --to onnx or --to torch."
 
 
 def to_json(trained: TrainedModel, model: ExportedModel, description: Mapping[str, Any]) -> bytes:
-    """Return a run as a JSON file: inputs, scaling, embeddings, layers, and how to read the outputs.
+    """Return a run as JSON: inputs, scaling, embeddings, layers, and how to read the outputs.
 
     Args:
         trained: the run.

@@ -81,7 +81,7 @@ def _check_possible(model: ExportedModel) -> None:
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if size > _MAX_BYTES:
         raise InputError(
-            f"an ONNX file holds at most 2 GB; the weights of this network take {size / 1e9:.1f} GB. "
+            f"an ONNX file holds at most 2 GB; the weights take {size / 1e9:.1f} GB. "
             "Export it with --to torch."
         )
 

@@ -66,12 +66,12 @@ def build_frame(rows: Any, names: Sequence[str]) -> "pd.DataFrame":
 
     if isinstance(rows, str | PurePath):
         raise InputError(
-            f"rows must be a table of {len(names)} columns; got {str(rows)!r}. Read the file first, "
+            f"rows must be a table of {len(names)} columns; got {str(rows)!r}. Read the file "
             f"with pandas.read_csv({str(rows)!r}), or run brainnet predict RUN --input {rows}."
         )
     if isinstance(rows, pd.Series):
         raise InputError(
-            "rows must be a table; got a Series, whose values have lost the types of their columns. "
+            "rows must be a table; got a Series, whose values have lost their column types. "
             "Take a table of one row: frame.iloc[[0]]."
         )
     try:
@@ -170,7 +170,7 @@ def _check_complete(inputs: NDArray[Any], encoder: TableEncoder, index: Any) -> 
     names = [column.name for column in encoder.columns for _ in column.inputs]
     raise InputError(
         f"column {names[position]!r} is empty in row {format_row_number(index, row)}, and "
-        f"{int(missing.any(axis=1).sum()):,} of {len(inputs):,} rows have empty cells. Fill them in "
+        f"{int(missing.any(axis=1).sum()):,} of {len(inputs):,} rows have empty cells. Fill them "
         "or leave the rows out; a network trained with data.missing=impute fills in the mean."
     )
 
@@ -235,7 +235,8 @@ def match_columns(file: TableFile, names: Sequence[str], keep: Sequence[str]) ->
         return known
     if not has_names and not is_same_length:
         raise InputError(
-            f"the rows have {len(known)} columns without names; the training data has {len(names)}: "
+            f"the rows have {len(known)} columns without names; "
+            f"the training data has {len(names)}: "
             f"{join_names(names)}. Give these alone, in this order, or name the columns."
         )
     _check_has_columns(known, names)
@@ -322,7 +323,11 @@ def as_single_row(row: Any) -> Any:
         return row.to_frame().T
     if not isinstance(row, list | tuple) or not row:
         return [row] if getattr(row, "ndim", None) == 1 else row
-    if isinstance(row[0], list | tuple | Mapping) or getattr(row[0], "ndim", 0):
+    if (
+        isinstance(row[0], list | tuple | Mapping)
+        or hasattr(row[0], "__len__")
+        and not isinstance(row[0], str)
+    ):
         return row
     has_texts = any(isinstance(cell, str) for cell in row)
     return [np.array(row, dtype=object)] if has_texts else [row]  # object keeps numbers numbers

@@ -8,7 +8,7 @@
 
 Contenders take turns, so that a busy moment of the machine affects all of them, and each figure is
 a median. Processor time is given beside clock time. It is disturbed less by other programs: trust
-its ratios if the load exceeds the threads, and use `--threads 1` then, because two threads lose time
+its ratios if the load exceeds the threads, and use `--threads 1` then: two threads lose time
 waiting for one another. Small inputs (several calls per turn) are leaves, which in-place variants
 never overwrite, so these variants are left out. The printed figures are added to
 scripts/benchmarks/results/activation.csv with date, machine and commit.

@@ -37,7 +37,10 @@ def run_rejected(capsys, *words):
         ("1.5,red,2,apple\n2.5,red,3,pear\n", "set data.header=false"),
         (GOOD.replace("kind", "sort"), "no column 'kind'"),
         (GOOD + "1,2,3,4,5\n", "Expected 4 fields in line 42, saw 5"),
-        (GOOD + "tall,red,1,pear\n", "column 'weight' contains numbers, but not in row 41 ('tall')"),
+        (
+            GOOD + "tall,red,1,pear\n",
+            "column 'weight' contains numbers, but not in row 41 ('tall')",
+        ),
         (GOOD + ",red,1,pear\n", "data.missing=impute"),
         (GOOD + "inf,red,1,pear\n", "finite numbers, but not in row 41 ('inf')"),
         (GOOD.replace("pear", "apple"), "rows.csv is apple in all 40 rows"),
@@ -61,14 +64,17 @@ def test_invalid_files_are_rejected(content, message, capsys):
         ("data.path=rows.csv data.target=knd", "Did you mean kind?"),
         ("data.path=rows.csv data.target=kind data.columns=[1.5]", "a column or a list of columns"),
         ("data.path=rows.csv data.target=kind data.missing=dorp", "error|drop|impute"),
-        ("data.path=rows.csv data.target=kind data.task=regresion", "data.task must be classification"),
+        (
+            "data.path=rows.csv data.target=kind data.task=regresion",
+            "data.task must be classification",
+        ),
         ("data.path=rows.csv data.target=kind data.test_path=no.csv", "no.csv."),
         (
             "data.path=rows.csv data.target=kind data.header=maybe",
             "data.header must be true or false",
         ),
         ("data.path=rows.csv data.target=kind data.pth=x", "Did you mean data.path?"),
-        ("data.path=rows.csv data.target=kind data.csv.sep=\"|\"", "no column 'kind'"),
+        ('data.path=rows.csv data.target=kind data.csv.sep="|"', "no column 'kind'"),
         ("data.path=rows.csv data.target=kind data.csv.encoding=utf-9", "not a known encoding"),
     ],
 )

@@ -94,7 +94,7 @@ def test_package_inits_are_empty() -> None:
 
 def test_importing_brainnet_imports_no_torch() -> None:
     program = (
-        "import sys, brainnet, brainnet.concepts, brainnet.explanation.explanation, brainnet.cli.main\n"
+        "import sys, brainnet.concepts, brainnet.explanation.explanation, brainnet.cli.main\n"
         "heavy = {'torch', 'numpy', 'lightning', 'hydra', 'sklearn', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -113,9 +113,7 @@ def test_categories_and_missing_cells_are_predicted_column_by_column(
 @pytest.mark.slow
 def test_columns_can_have_the_names_of_outputs(trained: Make) -> None:
     names = ("prediction", "class_name", "Größe in m²")
-    encoder = TableEncoder(
-        tuple(ColumnEncoder(name, "boolean", ("no", "yes")) for name in names)
-    )
+    encoder = TableEncoder(tuple(ColumnEncoder(name, "boolean", ("no", "yes")) for name in names))
     run = trained(encoder=encoder)
     _, session = exported(run)
     assert [each.name for each in session.get_inputs()] == [
@@ -185,7 +183,9 @@ def test_half_precision_becomes_float32_and_double_stays(trained: Make, numbers:
         _, _, shares = session.run(None, {"rows": numbers(50)})
         assert shares.dtype == np.float32
         near = 1e-6 if kind == torch.float64 else 2e-2
-        np.testing.assert_allclose(shares, run.compute_probabilities(numbers(50)).float(), atol=near)
+        np.testing.assert_allclose(
+            shares, run.compute_probabilities(numbers(50)).float(), atol=near
+        )
         weights = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 2}
         wanted = onnx.TensorProto.DOUBLE if kind == torch.float64 else onnx.TensorProto.FLOAT
         assert weights == {wanted}
