@@ -380,7 +380,7 @@ def describe_dataset(dataset: Dataset, target_names: Sequence[str]) -> dict[str,
         checksum = 0
         for values in (dataset.inputs, dataset.targets):
             for _, rows in _iterate_chunks(values):
-                checksum = zlib.crc32(memoryview(rows.contiguous().numpy()), checksum)
+                checksum = zlib.crc32(rows.contiguous().numpy().data, checksum)
         description |= {"rows": len(dataset), "checksum": checksum}
     return description
 

@@ -323,11 +323,7 @@ def as_single_row(row: Any) -> Any:
         return row.to_frame().T
     if not isinstance(row, list | tuple) or not row:
         return [row] if getattr(row, "ndim", None) == 1 else row
-    if (
-        isinstance(row[0], list | tuple | Mapping)
-        or hasattr(row[0], "__len__")
-        and not isinstance(row[0], str)
-    ):
+    if isinstance(row[0], list | tuple | Mapping) or getattr(row[0], "ndim", 0) != 0:
         return row
     has_texts = any(isinstance(cell, str) for cell in row)
     return [np.array(row, dtype=object)] if has_texts else [row]  # object keeps numbers numbers
