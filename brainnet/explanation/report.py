@@ -12,6 +12,7 @@ from torch import nn
 
 from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept
+from brainnet.data.validation import format_count
 from brainnet.explanation.explanation import Explanation, Section
 from brainnet.explanation.formatting import clip_text, draw_bar, draw_sparkline, format_number
 from brainnet.explanation.layer_steps import count_states, find_largest, get_activation
@@ -36,6 +37,7 @@ _SHARES = ("firing_rate", "silent", "ramp", "full", "flat", "blame", "update_rat
 _BAR_SCALES = {"firing_rate": 1.0, "blame_now": 1.0, "update_ratio": 0.01}
 _FAILURES = ("the loss became ", "a weight stopped being a finite number")
 _NO_ROWS = "The rows of the run are not available: passed in Python, or their file is gone."
+_NOW = "First and last: observed steps. Now: the stored weights on the training rows."
 _NO_READINGS = "No observed steps are stored: observe=off, or the run ended before its first step."
 _NO_ACTIVATION = (
     "No layer is followed by an activation module. A function such as torch.relu that is called "
@@ -371,7 +373,9 @@ def _report_backpropagation(run: RunData) -> ConceptReport:
         summary = summary if share else "the gradient is zero"
     loss = None if run.gradients is None else run.gradients[0].loss
     note = "Blame is the share in the squared gradient of the network."
-    return ConceptReport(summary, {"loss_now": loss}, report, (note, _describe_now(run)))
+    return ConceptReport(
+        summary, {"loss_now": loss}, report, (note, _NOW if run.gradients else _NO_ROWS)
+    )
 
 
 def _report_gradient(run: RunData) -> ConceptReport:
@@ -386,7 +390,7 @@ def _report_gradient(run: RunData) -> ConceptReport:
     report = _compare_gradients(run, "norm", lambda layer: layer.gradient_norm, norms)
     note = "The loss falls if a weight moves against the sign of its gradient."
     numbers = {"observed_norms": curve, "norm_now": now}
-    return ConceptReport(summary, numbers, report, (note, _describe_now(run)))
+    return ConceptReport(summary, numbers, report, (note, _NOW if run.gradients else _NO_ROWS))
 
 
 def _compare_gradients(
@@ -408,13 +412,6 @@ def _compare_gradients(
     return {"layers": layers, "largest gradients": largest}
 
 
-def _describe_now(run: RunData) -> str:
-    if run.gradients is None:
-        return _NO_ROWS
-    rows = _count(len(run.parts["train"].inputs), "training row")
-    return f"First and last: observed steps. Now: the stored weights on {rows}."
-
-
 def _report_descent(run: RunData) -> ConceptReport:
     facts, decreases = run.facts, run.decreases
     layers = [{"name": name, "update_ratio": each} for name, each in run.update_ratios.items()]
@@ -432,7 +429,7 @@ def _report_descent(run: RunData) -> ConceptReport:
         numbers |= {"share_of_steps_to_a_lower_loss": lower}
         numbers |= {"predicted_decrease": predicted, "actual_decrease": actual}
         notes.append("Decreases are sums over the observed steps, each on its own rows.")
-    steps = "unknown" if facts.steps is None else _count(facts.steps, "step")
+    steps = "unknown" if facts.steps is None else format_count(facts.steps, "step")
     summary = f"{steps} by {facts.optimizer}" if facts.optimizer else steps
     return ConceptReport(summary, numbers, {"layers": layers}, tuple(notes))
 
@@ -565,10 +562,6 @@ def _percent(share: float) -> str:
     """A share in percent, with enough digits to tell a small one from zero."""
     digits = 2 if abs(share) < 0.1 else 3
     return f"{100 * share:.{digits}g}%" if math.isfinite(share) else "not finite"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _connect(source: str, target: str) -> str:

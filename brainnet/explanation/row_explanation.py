@@ -37,15 +37,9 @@ Cell = str | float | None
 class PredictionTask:
     """How to read the outputs of a network.
 
-    Attributes:
-        task: "binary", "multiclass" or "regression".
-        loss: from outputs and targets to one number.
-        names: names of inputs and of classes or numbers to predict.
-        decode: from outputs (rows, outputs) to classes (rows,) or numbers (rows, targets).
-        probabilities: from outputs to probabilities (rows, classes); None if the loss has none.
-        target_scaling: how the numbers of a regression were scaled.
-        image_shape: (height, width) or (channels, height, width) if a row is an image.
-        baseline: what a row of scaled zeros stands for, as in "an average row".
+    `decode` turns outputs (rows, outputs) into classes (rows,) or numbers (rows, targets), and
+    `probabilities` into those of the classes (rows, classes), or None if the loss defines none.
+    `baseline` says what a row of scaled zeros stands for, as in "an average row".
     """
 
     task: Task

@@ -55,14 +55,9 @@ class RunFacts:
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """A trained network with rows of its data and the readings of its training.
+    """A trained network, which is not changed, with rows of its data and observed steps.
 
-    Attributes:
-        network: any module from inputs to outputs; it is not changed.
-        task: how to read its outputs.
-        facts: about the run.
-        rows: some rows of each part; empty if they are not available.
-        readings: the observed steps.
+    `rows` are some rows of each part, or empty if they are not available.
     """
 
     network: nn.Module
