@@ -175,6 +175,7 @@ def _load_explainer(arguments: Namespace) -> "RowExplainer":
     """Load the run, with the classes that the user allows."""
     from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
 
+    # Classes of the data are allowed here, and not a setting of the trained network.
     overrides = [word for word in arguments.words if "=" in word]
     others = [word for word in overrides if not word.startswith(f"{_DATA_TARGET}=")]
     typed = frozenset(word.partition("=")[2] for word in overrides)
@@ -189,6 +190,7 @@ def _explain_row(explainer: "RowExplainer", arguments: Namespace) -> "ExplainedR
         return None if arguments.row is None else explainer.explain_row(arguments.row)
     with open_source(arguments.input) as path:
         row = explainer.explain_file_row(path, arguments.row)
+    # Standard input is copied to a file, whose name means nothing to the user.
     is_piped = arguments.input == STANDARD_INPUT and row.source == str(path)
     return replace(row, source="the standard input") if is_piped else row
 
@@ -208,6 +210,7 @@ def _open_console() -> Console:
     # A terminal with an old encoding shows "?" instead of failing.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
+    # Names and numbers may contain brackets, which rich would take for markup.
     console = Console(highlight=False, markup=False, emoji=False)
     console.width = min(max(console.width, _MIN_WIDTH), _MAX_WIDTH)
     return console

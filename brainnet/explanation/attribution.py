@@ -144,6 +144,7 @@ class _Path:
                     conductance = sign * _multiply(value, gradient, part).sum(dim=0)
                     total = self.result.layers.get(layer.name, 0.0)
                     self.result.layers[layer.name] = total + conductance
+            # What the midpoint rule missed, step by step.
             changes = scores.diff(dim=1).flatten()
             errors.append(changes - contributions.sum(dim=1))
             change += float(changes.sum())
@@ -158,6 +159,7 @@ class _Path:
         shares = shares.to(self._row.device)
         column_shape = (-1, *[1] * (self._row.ndim - 1))
         rows = (self._row.double() * shares.reshape(column_shape)).to(self._row.dtype)
+        # Codes cannot be scaled; their embedded values are.
         rows[:, self._codes] = self._row[:, self._codes]
         with _scale_embeddings(self._model, shares.to(self._row.dtype)) as embedded:
             traced = trace(self._model, rows.requires_grad_(torch.is_grad_enabled()))
@@ -166,6 +168,7 @@ class _Path:
 
 def _multiply(values: Tensor, gradient: Tensor, edges: Tensor) -> Tensor:
     """Change of values over each step times the gradient in its middle, float64 on the CPU."""
+    # In float64, because the changes of many small steps are added up.
     shaped = values.detach().double().reshape(*edges.shape, *values.shape[1:])
     return (shaped.diff(dim=1).flatten(0, 1) * gradient.double()).cpu()
 

@@ -113,6 +113,7 @@ def describe_sum(
     """Split the weighted sum of one neuron into its largest products, the others and the bias."""
     info, signals = layer.info, layer.inputs.detach()[0].double()
     weights = info.weights.detach()[neuron].double()
+    # In float64, so that the terms add up to the total as printed.
     products = signals * weights
     bias = None if info.bias is None else float(info.bias.detach()[neuron])
     # One product beyond the limit is listed as well, because "and 1 more" takes the same space.
@@ -162,6 +163,7 @@ def count_states(layer: LayerPass) -> tuple[int | None, int | None]:
     None without an activation or limit, or if an output is not finite.
     """
     activation, output = get_activation(layer.info.activation), layer.output
+    # NaN is neither 0 nor a limit, so that counts would look healthy.
     if activation is None or not bool(output.isfinite().all()):
         return None, None
     limit = get_upper_limit(activation)

@@ -100,6 +100,7 @@ def build_prediction(
         values = tuple(PredictedValue(*each) for each in named)
         return RowPrediction(plain, (), values, None, None, cost)
     predicted, probabilities = int(task.decode(outputs)), task.probabilities(outputs)
+    # A binary network may have a single output for its two classes.
     names = task.names.name_classes(max(2, len(plain)))
     classes = [ClassProbability(names[predicted], None)]
     if probabilities is not None:
@@ -200,6 +201,7 @@ def find_most_blamed(
     sources = name_layer_inputs(forward_pass, names)
     for depth, (blame, layer) in enumerate(zip(result.layers, forward_pass.layers, strict=True)):
         info = layer.info
+        # A weight of a convolution has no single source to name.
         if info.weights.ndim != 2 or layer.inputs.ndim > 2:
             continue
         is_last = depth == len(forward_pass.layers) - 1
@@ -250,6 +252,7 @@ def find_nearest_rows(
     """
     best: list[tuple[float, int]] = []
     for numbers, inputs in training:
+        # In float64, because differences of nearly equal rows would lose digits.
         differences = inputs.double() - row.double()
         if codes:
             columns = list(codes)
@@ -362,6 +365,7 @@ def explain_row(
     Raises:
         ValueError: no layer with weights took part.
     """
+    # A copy, because gradients and hooks would change a network that others may be using.
     model = deepcopy(network).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
@@ -374,6 +378,7 @@ def explain_row(
         prediction = build_prediction(forward_pass.output, task, target, loss)
         blamed: tuple[BlamedWeight, ...] = ()
         layer_blame: dict[str, float] = {}
+        # A correct class has no blame; numbers are never exactly correct.
         if loss is not None and prediction.is_correct is not True and loss.requires_grad:
             result = backpropagate(loss, forward_pass)
             blamed = find_most_blamed(result, forward_pass, task.names)
@@ -442,6 +447,7 @@ def _choose_goal(outputs: Tensor, task: PredictionTask, target: Tensor | None) -
     names = task.names.name_outputs(len(values))
     order = sorted(range(len(values)), key=lambda each: -values[each])
     second = next(each for each in order if each != predicted)
+    # A wrong prediction is compared with the true class: that is the question to answer.
     other = second if target is None or int(target) == predicted else int(target)
     factors[predicted], factors[other] = 1.0, -1.0
     return _Goal(names[predicted], names[other], factors, [predicted, other])
@@ -457,6 +463,7 @@ def _describe_layers(
     sources = name_layer_inputs(forward_pass, names)
     steps = []
     for depth, (layer, zero) in enumerate(zip(forward_pass.layers, baseline.layers, strict=True)):
+        # A last layer that is followed by other operations does not have the names of the outputs.
         is_last = (
             depth == len(forward_pass.layers) - 1
             and layer.output.shape == forward_pass.output.shape

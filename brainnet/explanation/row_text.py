@@ -49,6 +49,7 @@ def format_row(row: ExplainedRow) -> Explanation:
         Section("Nearest training rows", tuple(_format_neighbors(explanation))),
         Section("Limitations", explanation.limitations),
     ]
+    # A correct prediction has no blame, and most rows have no limitations.
     shown = tuple(section for section in sections if section.lines)
     return Explanation(_format_title(row), None, (_format_source(row),), (), shown)
 
@@ -95,6 +96,7 @@ def _format_classes(prediction: RowPrediction) -> Iterator[str]:
             yield f"The true class is {true_class}."
         return
     width = min(24, max(len(each.name) for each in classes))
+    # The true class is always shown, even if it is one of the least probable.
     shown = [
         each
         for place, each in enumerate(classes)
@@ -139,6 +141,7 @@ def _format_inputs(row: ExplainedRow) -> Iterator[str]:
     if others:
         total, local_total = sum(part[2] for part in others), sum(part[3] for part in others)
         shown = [*shown, (f"and {len(others):,} more", "", total, local_total)]
+    # The decimals of the score, so that the printed numbers add up to it.
     digits = count_decimals([score.value, score.baseline])
     largest = max((abs(part[2]) for part in parts), default=0.0)
     yield f"  {'':15}{'value':>10} {'contribution':>12}  {'':8}{'grad·input':>10}"
@@ -182,6 +185,7 @@ def _draw_images(explanation: RowExplanation) -> Iterator[str]:
     shape, score = explanation.image_shape or (), explanation.score
     values = [each.value for each in explanation.inputs]
     known = [float(each) for each in values if isinstance(each, int | float)]
+    # Raw pixels are easier to recognize than scaled ones, but may be missing.
     pixels = known if len(known) == len(values) else [each.scaled for each in explanation.inputs]
     contributions = [each.contribution for each in explanation.inputs]
     against = "against it" if score.alternative is None else f"for {score.alternative}"
@@ -227,6 +231,7 @@ def _format_layer(layer: LayerSteps, explanation: RowExplanation) -> Iterator[st
             name = clip_text(f"{neuron.name}  {before} → {after}", 32)
             yield f"  {name:<32}contribution {contribution:>9}"
         yield from _format_neuron(neuron)
+        # The output of a regression is scaled; the last line leads to the predicted number.
         if is_last and score.scale not in (None, 1.0):
             scaled = f"· {format_number(score.scale)} + {format_number(score.shift)}"
             equation = f"{scaled} = {format_number(score.value)}".replace("+ -", "- ")
@@ -237,6 +242,7 @@ def _describe_role(name: str, explanation: RowExplanation) -> str:
     score, true_class = explanation.score, explanation.prediction.true_class
     if score.alternative is None:
         return ""
+    # A single output stands for both classes.
     if len(explanation.prediction.outputs) == 1:
         other = score.alternative if name == score.prediction else score.prediction
         return f"if positive; if negative, {clip_text(other, 16)}"
@@ -246,6 +252,7 @@ def _describe_role(name: str, explanation: RowExplanation) -> str:
 
 
 def _format_neuron(neuron: NeuronSum) -> Iterator[str]:
+    # The decimals of the products, because these may be far larger than the score.
     digits = count_decimals([*(term.product for term in neuron.terms), neuron.total])
     for term in neuron.terms:
         product = format_number(term.product, digits, sign=True)
@@ -285,6 +292,7 @@ def _format_neighbors(explanation: RowExplanation) -> Iterator[str]:
         yield f"  {name}  {bar}  distance {format_number(each.distance, 2)}"
     yield "Distances are between scaled inputs."
     if prediction.classes:
+        # One name if the prediction is correct, two otherwise.
         names = dict.fromkeys([prediction.classes[0].name, prediction.true_class])
         counts = (
             f"{sum(each.target == name for each in neighbors)} of {len(neighbors)} are {name}"

@@ -85,6 +85,7 @@ def name_layer_inputs(forward_pass: ForwardPass, names: SignalNames) -> list[tup
         source = next((each for each in reversed(earlier) if _is_read_by(each, layer)), None)
         if source is not None:
             named.append(number_neurons(source.name, count))
+        # Only the first layer certainly reads the inputs; others may read anything.
         elif not earlier:
             named.append(names.name_first_signals(forward_pass.model, count))
         else:
