@@ -470,10 +470,14 @@ def _judge_learning_rate(
     change = f"the loss went from {format_number(first)} to {format_number(last)}"
     # Measured on the same rows before and after a step: batches differ by more than this.
     fall = mean(fell for _, fell in run.decreases) * (run.facts.steps or len(run.decreases))
-    if ratio < _TINY_RATIO and fall < _MARGIN * abs(first):
+    # The longest step: after a step that was far too long, others hardly move the huge weights.
+    steps = run.get_layer_curves(lambda layer: layer.update_ratio).values()
+    longest = max(chain(*steps), default=0.0)
+    if longest < _TINY_RATIO and fall < _MARGIN * abs(first):
         return "far too small", (
-            f"The loss hardly changed: a median step moved the weights by only {_percent(ratio)} "
-            "of their length. The learning rate is far too small: try a larger one."
+            "The loss hardly changed: no observed step moved the weights of a layer by more than "
+            f"{_percent(longest)} of their length. The learning rate is far too small: try a "
+            "larger one."
         )
     # The steps at the start, when the loss is steep, say little about the others.
     if len(run.decreases) < 3 or kept is None:

@@ -393,6 +393,15 @@ def test_a_gradient_of_zero_is_not_blamed_on_the_learning_rate(class_run):
     assert "larger" not in result.notes[0]
 
 
+def test_one_huge_step_is_not_called_too_small(class_run):
+    """The weights are so large after the first step that the others hardly move them."""
+    first, *rest = change_ratios(decrease(class_run, -1e20), 0.0).readings
+    layers = tuple(replace(each, update_ratio=1e30) for each in first.layers)
+    run = replace(class_run, readings=(replace(first, layers=layers), *rest))
+    assert report(run, "learning rate").values["update_ratio"] == 0.0
+    assert report(run, "learning rate").values["verdict"] == "too large"
+
+
 def test_a_single_step_is_not_judged(class_run):
     run = replace(decrease(class_run, 0.07), readings=decrease(class_run, 0.07).readings[:1])
     assert report(run, "learning rate").values["verdict"] == "too few steps"
