@@ -224,7 +224,7 @@ def _order_targets(names: Sequence[str], trained: TrainedModel, path: object) ->
     count = 1 if trained.class_names else len(trained.target_scaling.shift)
     if not names:
         raise InputError(f"data.target must be given: which column of {path} is the target?")
-    # The order of the outputs is that of training, whatever the user typed.
+    # The order of the outputs is that of training, not the order that the user typed.
     if sorted(names) == sorted(learned):
         return learned
     if len(names) == count == 1:

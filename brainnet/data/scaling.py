@@ -16,7 +16,7 @@ ScalingKind = Literal["standard", "minmax", "none"]
 
 SCALING_KINDS: tuple[ScalingKind, ...] = get_args(ScalingKind)
 
-# Chunks are converted to float64: 4 MB at a time, whatever the size of the table.
+# Chunks are converted to float64: 4 MB at a time, independent of the size of the table.
 _CHUNK_CELLS = 1 << 19
 
 

@@ -344,7 +344,7 @@ class RowExplainer:
         """Explain the prediction of a row of the run's data.
 
         Args:
-            number: index of the row in the data, from 0, whatever its part.
+            number: index of the row in the data, from 0, in any part.
 
         Raises:
             InputError: there is no such row, or the rows are not available.

@@ -189,7 +189,7 @@ def _restore(ctx: Any) -> tuple[Tensor, RampParameter, RampParameter]:
 
 
 def _is_plain_backward(grad: Tensor, output: Tensor) -> bool:
-    """Whether a kernel may compute the gradients: nobody differentiates them again."""
+    """Whether a kernel may compute the gradients: no second derivative is recorded."""
     return not torch.is_grad_enabled() and type(grad) is Tensor and output.numel() > 0
 
 

@@ -64,7 +64,8 @@ def run_trained_model() -> Values:
         scaling=Scaling.fit(TABLE, "standard"),
         target_scaling=Scaling("none", (0.0,), (1.0,)),
     )
-    return {name: getattr(trained, name)(TABLE) for name in ("inputs", "outputs", "probabilities")}
+    names = ("inputs", "outputs", "probabilities")
+    return {name: getattr(trained, f"compute_{name}")(TABLE) for name in names}
 
 
 SIGNALS = torch.randn(5, 3)
@@ -98,7 +99,7 @@ RUNS: dict[str, Callable[[], Values]] = {
     ),
     "structure/network.py:Network": lambda: call(Network([3, 4, 2]), inputs=SIGNALS),
     "structure/network.py:Network.trace": lambda: {"inputs": Network([3, 2]).trace(SIGNALS).inputs},
-    "answering/trained.py:Trained": run_trained_model,
+    "inference/trained_model.py:TrainedModel": run_trained_model,
     "learning/loss.py:CrossEntropy": lambda: call(loss.CrossEntropy(), **make_classes()),
     "learning/loss.py:BinaryCrossEntropy": lambda: call(
         loss.BinaryCrossEntropy(), outputs=torch.randn(5, 1), targets=torch.tensor([0, 1, 1, 0, 1])
