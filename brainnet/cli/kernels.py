@@ -40,7 +40,7 @@ def _build_kernels(*, force: bool) -> str:
     status = dispatch.read_status()["cpu"]
     if status["path"] != "native" and dispatch.read_choice() != "reference":
         raise InputError(f"the kernels were built but cannot be used here: {status['reason']}.")
-    how = f"built in {built.seconds:.0f} s" if built.is_new else "already built"
+    how = "already built" if built.seconds is None else f"built in {built.seconds:.0f} s"
     return f"{how}: {built.library}\ncompiler: {built.compiler}\n"
 
 

@@ -72,13 +72,9 @@ class ThresholdRampFunction(torch.autograd.Function):
             gradients = triton_ramp.run_backward(
                 grad, output, threshold, width, ctx.leak, ctx.triton.dim, needed
             )
-        # DTensor cannot shard `hardtanh_backward`, and it has no forward-mode derivative.
-        elif ctx.leak or type(output) is not Tensor or is_transformed():
-            gradients = reference.compute_gradients(
-                grad, output, threshold, width, ctx.leak, needed
-            )
         else:
-            gradients = _compute_gradients(grad, output, threshold, width, needed)
+            d_input = _multiply_by_slope(grad, output, width, ctx.leak)
+            gradients = reference.sum_gradients(d_input, output, threshold, width, needed)
         return *gradients, None, None
 
     @staticmethod
@@ -162,8 +158,8 @@ def _compose_small(input: Tensor, threshold: RampParameter, width: RampParameter
     if reference.is_plain_clamp(threshold, width):
         return None
     dtype = input.dtype
-    distance = input - reference.cast_parameter(threshold, dtype)
-    line = distance / reference.cast_parameter(width, dtype)
+    distance = input - reference.cast(threshold, dtype)
+    line = distance / reference.cast(width, dtype)
     output: Tensor = torch.nn.functional.hardtanh(line, 0.0, 1.0)
     if not output.requires_grad:
         return output
@@ -193,27 +189,16 @@ def _is_plain_backward(grad: Tensor, output: Tensor) -> bool:
     return not torch.is_grad_enabled() and type(grad) is Tensor and output.numel() > 0
 
 
-def _compute_gradients(
-    grad: Tensor,
-    output: Tensor,
-    threshold: RampParameter,
-    width: RampParameter,
-    needed: tuple[bool, bool],
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """`reference.compute_gradients` without a leak, with ATen's one kernel; the same bits."""
-    d_input: Tensor = _hardtanh_backward(grad, _replace_nan(output), 0.0, 1.0)
-    if not isinstance(width, Tensor) and width == 1.0 and not any(needed):
-        return d_input, None, None
+def _multiply_by_slope(grad: Tensor, output: Tensor, width: RampParameter, leak: float) -> Tensor:
+    """`reference.multiply_by_slope`, with ATen's one kernel where possible; the same bits."""
+    # DTensor cannot shard `hardtanh_backward`, and it has no forward-mode derivative.
+    if leak or type(output) is not Tensor or is_transformed():
+        return reference.multiply_by_slope(grad, output, width, leak)
+    inside: Tensor = _hardtanh_backward(grad, _replace_nan(output), 0.0, 1.0)
     dtype = reference.compute_dtype(output.dtype)
-    exact = _cast(d_input, dtype)
-    if isinstance(width, Tensor) or width != 1.0:
-        exact = exact.div_(reference.cast_parameter(width, dtype))
-    d_threshold = d_width = None
-    if needed[0] and isinstance(threshold, Tensor):
-        d_threshold = reference.sum_gradient(exact, threshold.shape, threshold.dtype)
-    if needed[1] and isinstance(width, Tensor):
-        d_width = reference.sum_gradient(output * exact, width.shape, width.dtype)
-    return _cast(exact, output.dtype), d_threshold, d_width
+    inside = reference.cast(inside, dtype)
+    is_divided = isinstance(width, Tensor) or width != 1.0
+    return inside.div_(reference.cast(width, dtype)) if is_divided else inside
 
 
 def _replace_nan(output: Tensor) -> Tensor:
@@ -227,10 +212,6 @@ def _replace_nan(output: Tensor) -> Tensor:
         has_nan = output.detach().sum().isnan().item()
         return output.nan_to_num(0.0) if has_nan else output
     return output.nan_to_num(0.0)
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
 def _move_batch_first(parameter: RampParameter, batch: int | None, dims: int) -> RampParameter:

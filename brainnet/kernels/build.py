@@ -7,7 +7,6 @@ user, and importing it takes longer than loading the finished library may take.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -54,14 +53,12 @@ class BuildResult:
     Attributes:
         library: path of the library.
         compiler: first line of the compiler's `--version`.
-        seconds: duration of the compilation.
-        is_new: False if the cache already held the library.
+        seconds: duration of the compilation; None if the cache already held the library.
     """
 
     library: Path
     compiler: str
-    seconds: float
-    is_new: bool
+    seconds: float | None
 
 
 def find_cache_folder() -> Path:
@@ -106,23 +103,19 @@ def build_library(
 
     compiler, version = _find_compiler()
     folder = find_cache_folder() / f"{_build_key()}-{_hash(version)}"
-    library, record = folder / _LIBRARY_NAME, folder / "about.json"
+    library, seconds = folder / _LIBRARY_NAME, None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
-            if library.exists() and not force:
-                seconds = json.loads(record.read_text())["seconds"] if record.exists() else 0.0
-                return BuildResult(library, version, seconds, is_new=False)
-            on_start()
-            seconds = _compile(compiler, library)
-            about = {"compiler": version, "torch": torch.__version__, "seconds": seconds}
-            record.write_text(json.dumps(about, indent=2) + "\n")
+            if force or not library.exists():
+                on_start()
+                seconds = _compile(compiler, library)
     except OSError as error:
         raise InputError(
             f"the kernel cache {folder} cannot be written: {error}. Set BRAINNET_CACHE to a "
             "writable folder."
         ) from error
-    return BuildResult(library, version, seconds, is_new=True)
+    return BuildResult(library, version, seconds)
 
 
 def clean_cache() -> list[Path]:
@@ -143,8 +136,8 @@ def clean_cache() -> list[Path]:
 
 def _build_key() -> str:
     """Identify PyTorch's version, the processor, the sources and the flags."""
-    sources = b"".join(path.read_bytes() for path in (*SOURCES, *HEADERS))
-    key = _hash(sources + " ".join(_FLAGS).encode())
+    sources = "".join(path.read_bytes().decode() for path in (*SOURCES, *HEADERS))
+    key = _hash(sources + " ".join(_FLAGS))
     return f"torch-{torch.__version__}-{_hash(_describe_processor())}-{key}"
 
 
@@ -158,9 +151,8 @@ def _describe_processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def _hash(text: str | bytes) -> str:
-    raw = text.encode() if isinstance(text, str) else text
-    return hashlib.sha256(raw).hexdigest()[:12]
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _find_compiler() -> tuple[list[str], str]:

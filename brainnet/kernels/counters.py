@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 from brainnet.errors import InputError
 
 COUNTER_NAMES = ("silent", "ramp", "firing", "not_finite")
-_SUM_NAMES = ("sum", "sum_of_squares")
 
 # Threads may share counters, and PyTorch releases Python's lock during an operation.
 _lock = threading.Lock()
@@ -63,26 +63,19 @@ def create_counters(
         sums:   (2, neurons)
     """
     counts = torch.zeros(len(COUNTER_NAMES), neurons, dtype=torch.int64, device=device)
-    sums = torch.zeros(len(_SUM_NAMES), neurons, dtype=_sum_dtype(counts.device), device=device)
+    sums = torch.zeros(2, neurons, dtype=_sum_dtype(counts.device), device=device)
     return counts, sums
 
 
 def read_counters(counters: tuple[Tensor, Tensor]) -> NeuronCounts:
-    """Copy both counters to the CPU in one transfer.
+    """Return the counters as plain numbers.
 
     Example:
         >>> counts, sums = create_counters(2)
         >>> read_counters((counts.add_(3), sums)).silent
         (3, 3)
     """
-    counts, sums = counters
-    # MPS lacks float64, and needs a second transfer.
-    exact = sums if sums.dtype == torch.float64 else sums.cpu().double()
-    # As bits, because a float64 does not hold every int64.
-    table = torch.cat([counts.to(exact.device), exact.view(torch.int64)]).cpu()
-    integers = table[: len(COUNTER_NAMES)].tolist()
-    floats = table[len(COUNTER_NAMES) :].view(torch.float64).tolist()
-    return NeuronCounts(*map(tuple, integers), *map(tuple, floats))
+    return NeuronCounts(*(tuple(row) for counter in counters for row in counter.tolist()))
 
 
 @torch.no_grad()
@@ -99,11 +92,7 @@ def update_counters(
     new_counts = _sum_per_neuron(kinds, dim, input.dim())
     new_sums = _sum_per_neuron(torch.stack([values, values.square()]), dim, input.dim())
     # Compilers cannot trace a lock.
-    if torch.compiler.is_compiling():
-        counts.add_(new_counts)
-        sums.add_(new_sums)
-        return
-    with _lock:
+    with nullcontext() if torch.compiler.is_compiling() else _lock:
         counts.add_(new_counts)
         sums.add_(new_sums)
 

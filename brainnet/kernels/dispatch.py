@@ -15,6 +15,7 @@ from brainnet.errors import InputError
 from brainnet.kernels import build
 
 _CHOICES = ("auto", "reference")
+_KERNEL_NAMES = {"cpu": "native", "cuda": "triton"}
 _log = logging.getLogger(__name__)
 
 
@@ -33,20 +34,23 @@ def read_choice() -> str:
     return choice
 
 
-@functools.cache
 def find_cpu_kernel() -> Callable[..., Any] | None:
     """Return the C++ kernel, or None where the reference computes on the CPU."""
-    kernel, reason = _load_cpu_kernel()
-    _log.info("threshold_ramp on the CPU: %s (%s)", "native" if kernel else "reference", reason)
-    return kernel
+    return _find_kernel("cpu")[0]
+
+
+def has_triton() -> bool:
+    """Whether Triton kernels compute on CUDA."""
+    return bool(_find_kernel("cuda")[0])
 
 
 @functools.cache
-def has_triton() -> bool:
-    """Whether Triton kernels compute on CUDA."""
-    is_available, reason = _find_triton()
-    _log.info("threshold_ramp on CUDA: %s (%s)", "triton" if is_available else "reference", reason)
-    return is_available
+def _find_kernel(device: str) -> tuple[Any, str]:
+    """Choose once per device, and log the choice."""
+    kernel, reason = (_load_cpu_kernel if device == "cpu" else _find_triton)()
+    name = _KERNEL_NAMES[device] if kernel else "reference"
+    _log.info("kernels on %s: %s (%s)", device, name, reason)
+    return kernel, reason
 
 
 def read_status() -> dict[str, dict[str, str]]:
@@ -58,22 +62,18 @@ def read_status() -> dict[str, dict[str, str]]:
         >>> read_status()["cpu"]["path"] in ("native", "reference")
         True
     """
-    kernel, cpu_reason = _load_cpu_kernel()
-    is_triton, cuda_reason = _find_triton()
-    return {
-        "cpu": {"path": "native" if kernel else "reference", "reason": cpu_reason},
-        "cuda": {"path": "triton" if is_triton else "reference", "reason": cuda_reason},
-    }
+    status = {}
+    for device, name in _KERNEL_NAMES.items():
+        kernel, reason = _find_kernel(device)
+        status[device] = {"path": name if kernel else "reference", "reason": reason}
+    return status
 
 
 def reset_dispatch() -> None:
     """Choose again at the next call: after a build, or a change of `BRAINNET_KERNELS`."""
-    find_cpu_kernel.cache_clear()
-    has_triton.cache_clear()
-    _load_cpu_kernel.cache_clear()
+    _find_kernel.cache_clear()
 
 
-@functools.cache
 def _load_cpu_kernel() -> tuple[Callable[..., Any] | None, str]:
     if read_choice() == "reference":
         return None, "BRAINNET_KERNELS=reference"

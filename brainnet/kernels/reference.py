@@ -6,12 +6,16 @@ output of exactly 0 or 1 counts as outside the ramp.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 RampParameter = Tensor | float
 """A number, or a tensor that broadcasts against the input without enlarging it."""
+
+_Value = TypeVar("_Value", Tensor, RampParameter)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -29,12 +33,11 @@ def is_plain_clamp(threshold: RampParameter, width: RampParameter) -> bool:
     )
 
 
-def cast_parameter(parameter: RampParameter, dtype: torch.dtype) -> RampParameter:
+def cast(value: _Value, dtype: torch.dtype) -> _Value:
     """Convert a tensor to `dtype`; numbers are returned unchanged."""
     # `Tensor.to` with the same dtype takes as long as a small kernel.
-    if isinstance(parameter, Tensor) and parameter.dtype is not dtype:
-        return parameter.to(dtype)
-    return parameter
+    is_other = isinstance(value, Tensor) and value.dtype is not dtype
+    return value.to(dtype) if is_other else value  # type: ignore[union-attr]
 
 
 def compute_ramp(input: Tensor, threshold: RampParameter, width: RampParameter) -> Tensor:
@@ -42,11 +45,8 @@ def compute_ramp(input: Tensor, threshold: RampParameter, width: RampParameter) 
     if is_plain_clamp(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)
     dtype = compute_dtype(input.dtype)
-    if dtype is input.dtype:
-        distance = input - cast_parameter(threshold, dtype)
-        return distance.div_(cast_parameter(width, dtype)).clamp_(0.0, 1.0)
-    distance = input.to(dtype) - cast_parameter(threshold, dtype)
-    return distance.div_(cast_parameter(width, dtype)).clamp_(0.0, 1.0).to(input.dtype)
+    distance = cast(input, dtype) - cast(threshold, dtype)
+    return cast(distance.div_(cast(width, dtype)).clamp_(0.0, 1.0), input.dtype)
 
 
 def is_on_ramp(output: Tensor) -> Tensor:
@@ -62,46 +62,43 @@ def multiply_by_slope(values: Tensor, output: Tensor, width: RampParameter, leak
     dtype = compute_dtype(output.dtype)
     values = values.to(dtype)
     # A division, not a product with 1 / width, so that all implementations round alike.
-    inside = values / cast_parameter(width, dtype)
+    inside = values / cast(width, dtype)
     outside: Tensor | float = values * leak if leak else 0.0
     return torch.where(is_on_ramp(output), inside, outside)
 
 
-def sum_gradient(values: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """Return minus the sum of `values` over the dimensions that a parameter lacks."""
-    # The usual case, (batch, neurons): `sum_to_size` takes twice as long for small tensors.
-    is_matrix = values.dim() == 2 and len(shape) == 1
-    total = (values.sum(0) if is_matrix else values.sum_to_size(shape)).neg()
-    return total if total.dtype is dtype else total.to(dtype)
-
-
-def compute_gradients(
-    grad: Tensor,
+def sum_gradients(
+    d_input: Tensor,
     output: Tensor,
     threshold: RampParameter,
     width: RampParameter,
-    leak: float,
     needed: tuple[bool, bool],
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of input, threshold and width; all can be differentiated again.
 
-    With `s` the slope: `s * grad`, `-sum(s * grad)` and `-sum(s * output * grad)`.
+    They are `d_input`, `-sum(d_input)` and `-sum(output * d_input)`.
 
     Args:
-        grad: gradient of the output.
+        d_input: gradient of the output times the slope, in the compute dtype.
         output: the output of :func:`compute_ramp`.
         threshold: as passed to :func:`compute_ramp`.
         width: as passed to :func:`compute_ramp`.
-        leak: slope outside the ramp.
         needed: whether the gradients of threshold and of width are needed; others are None.
     """
-    d_input = multiply_by_slope(grad, output, width, leak)
     d_threshold = d_width = None
     if needed[0] and isinstance(threshold, Tensor):
-        d_threshold = sum_gradient(d_input, threshold.shape, threshold.dtype)
+        d_threshold = _sum_to(d_input, threshold)
     if needed[1] and isinstance(width, Tensor):
-        d_width = sum_gradient(output * d_input, width.shape, width.dtype)
-    return d_input.to(output.dtype), d_threshold, d_width
+        d_width = _sum_to(output * d_input, width)
+    return cast(d_input, output.dtype), d_threshold, d_width
+
+
+def _sum_to(values: Tensor, parameter: Tensor) -> Tensor:
+    """Return minus the sum over the dimensions that the parameter lacks."""
+    # The usual case, (batch, neurons): `sum_to_size` takes twice as long for small tensors.
+    is_matrix = values.dim() == 2 and parameter.dim() == 1
+    total = values.sum(0) if is_matrix else values.sum_to_size(parameter.shape)
+    return cast(total.neg(), parameter.dtype)
 
 
 def compose_ramp(
@@ -117,7 +114,7 @@ def compose_ramp(
     if not leak and is_plain_clamp(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)
     dtype = compute_dtype(input.dtype)
-    threshold, width = cast_parameter(threshold, dtype), cast_parameter(width, dtype)
+    threshold, width = cast(threshold, dtype), cast(width, dtype)
     distance = input.to(dtype) - threshold
     line = distance / width
     # Without rounding, the kinks of the line and of the output are at the same inputs.
