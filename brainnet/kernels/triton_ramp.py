@@ -72,8 +72,15 @@ def _load_parameter(pointer, neuron, known, MODE: tl.constexpr):
     elif MODE == 1:
         parameter = tl.load(pointer)
     else:
-        parameter = 1.0
+        parameter = tl.full([], 1.0, tl.float32)
     return parameter
+
+
+@_jit
+def _invert(w):
+    """The inverse, which a step of Newton's method rounds correctly without a subroutine."""
+    inverse = 1.0 / w
+    return tl.fma(tl.fma(inverse, -w, 1.0), inverse, inverse)
 
 
 @_jit
@@ -136,7 +143,7 @@ def _forward_kernel(
     neuron = _find_neurons(column, neurons, inner, FOLDED)
     t = _load_parameter(low, neuron, known, LOW)
     w = _load_parameter(wide, neuron, known, WIDE)
-    inverse = tl.div_rn(1.0, w) if WIDE > 0 else 1.0
+    inverse = _invert(w)
     minus_w = -w
     packed = tl.zeros([COLUMNS], tl.int32)
     total = tl.zeros([COLUMNS], tl.float64)
@@ -221,7 +228,7 @@ def _backward_kernel(
     known = column < period
     neuron = _find_neurons(column, neurons, inner, FOLDED)
     w = _load_parameter(wide, neuron, known, WIDE)
-    inverse = tl.div_rn(1.0, w) if WIDE > 0 else 1.0
+    inverse = _invert(w)
     minus_w = -w
     grad = tl.load(g).to(tl.float32) if ONE_GRAD else 0.0
     d_low = tl.zeros([COLUMNS], tl.float64)

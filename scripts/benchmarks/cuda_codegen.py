@@ -11,8 +11,8 @@ the time to issue the instructions of an element divided by the time to move its
 issue slots limit the kernel, otherwise bandwidth. Instructions outside of loops count as executed
 once per program; the other loops handle the last elements or rare values. Not modeled: the lower
 rate of conversions, float64 and shared atomics. The variant "float32 pairs" of the statistics runs
-only on GPUs with slow float64, and is judged by an RTX 4090. What is printed is added to
-scripts/benchmarks/results/cuda_codegen.csv with date, machine and commit.
+only on GPUs with slow float64: it is compiled for sm_89 and judged by an RTX 4090. What is printed
+is added to scripts/benchmarks/results/cuda_codegen.csv with date, machine and commit.
 """
 
 from __future__ import annotations
@@ -84,7 +84,12 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class KernelCode:
-    """Properties of the machine code of one variant: a line of the table."""
+    """Properties of the machine code of one variant: a line of the table.
+
+    Accesses to global memory of less than 128 bits, spills (accesses to local memory) and calls are
+    counted in the main loop. For sm_80, the compiler keeps one or two scalars for the last elements
+    in local memory.
+    """
 
     target: str
     kernel: str
@@ -240,6 +245,8 @@ def measure_code(
     gpu = "RTX 4090" if "pairs" in launch.name else "H200"
     instruction_rate, byte_rate = _GPUS[gpu]
     issue = total / instruction_rate / (size / byte_rate)
+    # On sm_80, a loop may be left by a "call" of the instruction after it.
+    end = f"0x{main[-1][0] + 16:x}" if main else ""
     accesses = [entry for entry in main if entry[1].startswith(("LDG", "STG"))]
     return KernelCode(
         target=target,
@@ -250,10 +257,10 @@ def measure_code(
         loop_instructions_per_element=round(per_element, 1),
         registers=registers,
         shared_bytes=shared_bytes,
-        spills=sum(name.startswith(("LDL", "STL")) for _, name, _ in code),
+        spills=sum(name.startswith(("LDL", "STL")) for _, name, _ in main),
         bytes_per_element=size,
         narrow_accesses=sum(".128" not in name for _, name, _ in accesses),
-        loop_calls=sum(name.startswith("CALL") for _, name, _ in main),
+        loop_calls=sum(name.startswith("CALL") and end not in rest for _, name, rest in main),
         gpu=gpu,
         issue=round(issue, 2),
         limit="issue slots" if issue > 1 else "bandwidth",
@@ -272,7 +279,12 @@ def _count_bytes(code: list[tuple[int, str, str]], opcode: str) -> int:
 
 def compile_all(launches: list[Launch], targets: list[int]) -> list[KernelCode]:
     """Compile in as many processes as there are processors."""
-    jobs = [(index, target) for target in targets for index in range(len(launches))]
+    # Float32 pairs are for GPUs such as sm_89.
+    jobs = [
+        (index, 89 if "pairs" in launch.name else target)
+        for target in targets
+        for index, launch in enumerate(launches)
+    ]
     # Forked, because tensors and kernels cannot be sent to another process.
     context = multiprocessing.get_context("fork")
     global _launches
