@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from brainnet.config.schema import KEYS, KEYS_BY_PATH, list_choices, list_groups
-from brainnet.errors import InputError, did_you_mean, find_intended
+from brainnet.errors import InputError, did_you_mean, find_intended, find_nearest
 
 if TYPE_CHECKING:
     from brainnet.inference.trained_model import TrainedModel
@@ -65,12 +65,11 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def _explain_unknown_option(option: str, command: str, options: Sequence[str]) -> str:
     """Return a message with the option, or the key of the configuration, that was meant."""
+    name = option.partition("=")[0]
+    flag = find_nearest(name, options)
     # Users of other tools type keys as options: --lr 0.1.
-    words = {flag.lstrip("-"): flag for flag in options} | {
-        key: f"{key}=..." for key in KEYS_BY_PATH
-    }
-    name = option.partition("=")[0].lstrip("-").replace("-", "_")
-    meant = [words[word] for word in find_intended(name, words)]
+    keys = find_intended(name.lstrip("-").replace("-", "_"), KEYS_BY_PATH)
+    meant = [flag] if flag else [f"{key}=..." for key in keys]
     hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
     return f"{command} has no option {option}.{hint} brainnet {command} --help lists the options."
 
