@@ -36,7 +36,8 @@ def read_choice() -> str:
 
 def find_cpu_kernel() -> Callable[..., Any] | None:
     """Return the C++ kernel, or None where the reference computes on the CPU."""
-    return _find_kernel("cpu")[0]
+    kernel: Callable[..., Any] | None = _find_kernel("cpu")[0]
+    return kernel
 
 
 def has_triton() -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from brainnet.errors import InputError
-from brainnet.kernels import dispatch, statistics_reference, triton_statistics
+from brainnet.kernels import dispatch, statistics_reference
 from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 from brainnet.kernels.statistics_reference import create_table
 
@@ -119,7 +119,10 @@ def _find_kernel(
         return kernel
     is_double = any(tensor.dtype == torch.float64 for tensor in tensors)
     if device.type == "cuda" and dispatch.has_triton() and not is_double:
-        return triton_statistics.add_statistics
+        # Triton takes long to import, which a program on the CPU should not pay.
+        from brainnet.kernels.triton_statistics import add_statistics
+
+        return add_statistics
     return None
 
 
