@@ -140,11 +140,11 @@ def test_other_file_is_rejected(reject):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("data.size=0", "data.size needs a whole number, 1 or more"),
-        ("data.size=[1,2,3]", "data.size needs"),
+        ("data.size=0", "data.size must be an integer >= 1"),
+        ("data.size=[1,2,3]", "data.size must be"),
         ("data.size=99999", "data.size must be a whole number from 1 to 16384"),
-        ("data.colors=grey", "data.colors needs auto|gray|rgb"),
-        ("data.broken=ignore", "data.broken needs error|skip"),
+        ("data.colors=grey", "data.colors must be auto|gray|rgb"),
+        ("data.broken=ignore", "data.broken must be error|skip"),
     ],
 )
 def test_invalid_options_are_rejected(pets, reject, words, message):

@@ -189,7 +189,7 @@ def test_missing_gpu_is_reported(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert "trainer=cpu" in run_rejected(capsys, "train", "trainer=gpu")
+    assert "trainer=auto" in run_rejected(capsys, "train", "trainer=gpu")
 
 
 def test_unwritable_folder_is_reported(capsys, tmp_path):

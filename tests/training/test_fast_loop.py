@@ -175,8 +175,10 @@ def test_observed_steps_are_taken_by_the_fast_loop(run):
     result, taken = run("fast", observe=Observe(every=9))
     observed = [reading["step"] for reading in result["readings"]]
     assert observed == [0, 1, 2, 5, *range(9, 80, 9)]
-    # Lightning takes the first and the last step of an epoch.
-    assert taken == [step for step in range(80) if step not in {0, 39, 40, 79}]
+    # Lightning takes the first and the last step of an epoch, and a step in which a delayed
+    # checkpoint is written, which depends on the time.
+    assert set(observed) - {0, 39, 40, 79} <= set(taken) <= set(range(80)) - {0, 39, 40, 79}
+    assert len(taken) >= 74
 
 
 def test_resumed_runs_are_bit_identical_with_and_without_the_fast_loop(run, start, tmp_path):
