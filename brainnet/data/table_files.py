@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import lzma
+import mmap
 import re
 import zlib
 from collections import Counter
@@ -46,7 +47,7 @@ _MIN_CHUNK_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A file of rows with named columns, which is never in memory as a whole.
+    """A file of rows with named columns, read in chunks.
 
     Attributes:
         path: location of the file.
@@ -83,7 +84,7 @@ class TableFile:
         return self.reader(self, rows or choose_chunk_rows(len(self.columns)), text, chosen)
 
     def with_signs(self, decimal: str, thousands: str | None) -> "TableFile":
-        """Return the file with these signs in numbers, unless its own cells prove others."""
+        """Return the file with these number separators, unless its own cells prove others."""
         if self.csv is None or self.csv.is_certain:
             return self
         return replace(self, csv=replace(self.csv, decimal=decimal, thousands=thousands))
@@ -195,10 +196,11 @@ def _split_rows(text: str, sep: str) -> list[list[str]]:
         rows: Iterable[list[str]] = (line.split() for line in lines)
     else:
         rows = csv.reader(lines, delimiter=sep)
-    found: list[list[str]] = []
-    with suppress(csv.Error):  # an unclosed quote makes one enormous cell; pandas reports it
-        found.extend(islice((row for row in rows if "".join(row).strip()), _SAMPLE_ROWS))
-    return [[cell.strip() for cell in row] for row in found]
+    sample: list[list[str]] = []
+    # An unclosed quote makes one enormous cell; pandas reports it.
+    with suppress(csv.Error):
+        sample.extend(islice((row for row in rows if "".join(row).strip()), _SAMPLE_ROWS))
+    return [[cell.strip() for cell in row] for row in sample]
 
 
 def _detect_delimiter(text: str) -> str:
@@ -243,7 +245,7 @@ def _read_csv(
             encoding=file.csv.encoding,
             names=list(file.columns),
             header=0 if file.csv.has_header else None,
-            # Without `usecols`, with which pandas accepts lines with too many cells.
+            # No `usecols`: with it, pandas accepts lines with too many cells.
             index_col=False,
             dtype={name: str for name in file.columns if name in texts},
             keep_default_na=False,
@@ -273,6 +275,10 @@ def _open_csv(
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
         check_one_of("data.csv", key, ("sep", "decimal", "thousands", "encoding", "na_values"))
+    for key in ("sep", "decimal", "thousands"):
+        value = str(given.get(key, ",")).replace("\\t", "\t")
+        if len(value) != 1 and value != _BLANKS:
+            raise InputError(f"data.csv.{key} must be one character; got {value!r}.")
     encoding = str(given.get("encoding") or _detect_encoding(path, sample))
     try:
         text = sample.decode(encoding, errors="ignore").lstrip("\ufeff")
@@ -289,6 +295,10 @@ def _open_csv(
     decimal = str(given.get("decimal", decimal))
     is_grouped = any(map(_GROUPED.get(decimal, _NUMBER).fullmatch, cells))
     thousands = given.get("thousands", {".": ",", ",": "."}.get(decimal) if is_grouped else None)
+    if thousands == decimal:
+        raise InputError(
+            f"data.csv.decimal and data.csv.thousands must differ; both are {decimal!r}."
+        )
     csv_format = CsvFormat(
         sep,
         decimal,
@@ -393,7 +403,7 @@ def load_arrays(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """
     try:
         if path.suffix.lower() == ".npz":
-            # Opened here, because NumPy leaves a file open that is no archive.
+            # Opened here, because np.load does not close a file that is not an archive.
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
                 return {name: np.asarray(stored[name]) for name in stored.files}
         # Mapped, so that an .npy file larger than the memory can be read in chunks.
@@ -435,6 +445,11 @@ def _open_arrays(path: Path) -> TableFile:
             part = pandas.concat(parts, axis=1).set_axis(columns, axis=1)
             part.index += start
             yield part[chosen]
+            for array in arrays.values():
+                mapped = getattr(array, "_mmap", None)
+                # Without this, the pages that were read count as memory of the process.
+                if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+                    mapped.madvise(mmap.MADV_DONTNEED)
 
     return TableFile(path, tuple(columns), read_arrays)
 

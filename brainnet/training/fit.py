@@ -64,6 +64,7 @@ from brainnet.training.trainer import (
     compile_network,
     make_trainer,
     quiet,
+    restore_determinism,
 )
 
 State = Literal["finished", "interrupted"]
@@ -330,7 +331,7 @@ def train(
     )
     run = resume if isinstance(resume, Run | None) else find_run(resume)
     with ExitStack() as stack:
-        for context in (quiet(), fork_random_state(seed)):
+        for context in (quiet(), restore_determinism(), fork_random_state(seed)):
             stack.enter_context(context)
         checkpoint_io, signals = AtomicCheckpointIO(), SignalHandler()
         checkpoints = RunCheckpoint(config, checkpoint_io)

@@ -27,6 +27,9 @@ from brainnet.observation.probe import isolated_eval
 from brainnet.training.checkpoint import AtomicCheckpointIO
 from brainnet.training.module import LearningModule, OptimizerFactory
 
+# Lightning sets this variable of cuBLAS for deterministic training.
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
 Compile = bool | Literal["graph"]
 
 """Whether to compile a network; "graph" captures CUDA graphs as well."""
@@ -184,6 +187,23 @@ def make_trainer(
                 f"trainer.{limit} must be 1 or more; got 0. Set trainer.{limit}=-1 for no limit."
             )
     return trainer
+
+
+@contextmanager
+def restore_determinism() -> Iterator[None]:
+    """Restore at the end what `deterministic=True` and `benchmark=True` change for the process."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    workspace = os.environ.get(_WORKSPACE)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+        os.environ.pop(_WORKSPACE, None)
+        if workspace is not None:
+            os.environ[_WORKSPACE] = workspace
 
 
 @contextmanager

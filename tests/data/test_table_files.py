@@ -324,3 +324,18 @@ def test_mixed_encodings_are_rejected(tmp_path):
 def test_chunks_of_wide_tables_have_fewer_rows():
     sizes = [choose_chunk_rows(columns) for columns in (1, 8, 100, 512, 4096, 10**7)]
     assert sizes == [65_536, 65_536, 5242, 1024, 256, 256]
+
+
+@pytest.mark.parametrize(
+    ("csv", "message"),
+    [
+        ({"sep": "::"}, "data.csv.sep must be one character; got '::'"),
+        ({"decimal": ""}, "data.csv.decimal must be one character; got ''"),
+        ({"decimal": ",", "thousands": ","}, "data.csv.decimal and data.csv.thousands must differ"),
+    ],
+)
+def test_invalid_csv_options_are_rejected(tmp_path, csv, message):
+    path = tmp_path / "rows.csv"
+    path.write_text("size;kind\n1,5;big\n")
+    with pytest.raises(InputError, match=message):
+        open_table(path, csv=csv)

@@ -35,7 +35,18 @@ from brainnet.training.trainer import (
     compile_network,
     make_trainer,
     quiet,
+    restore_determinism,
 )
+
+
+def test_deterministic_settings_are_restored():
+    before = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    with quiet(), restore_determinism():
+        make_trainer({"deterministic": True}, [], AtomicCheckpointIO())
+        assert torch.are_deterministic_algorithms_enabled()
+        assert "CUBLAS_WORKSPACE_CONFIG" in os.environ
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == before
 
 
 def test_creating_a_trainer_writes_and_logs_nothing(tmp_path, monkeypatch, caplog):
