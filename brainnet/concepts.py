@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from brainnet.errors import InputError, find_nearest
 
 STRUCTURAL_PRIMITIVES = "structural primitives"
-
 LEARNING_MECHANICS = "learning mechanics"
-
 GROUPS = (STRUCTURAL_PRIMITIVES, LEARNING_MECHANICS)
 
 

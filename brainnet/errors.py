@@ -16,7 +16,6 @@ class TrainingFailure(RuntimeError):
 
 # Hydra accepts these characters without quotes; of the letters, only those of ASCII.
 _BARE_VALUE = re.compile(r"[\w./+-](?:[\w ./+-]*[\w./+-])?", re.ASCII)
-
 _BARE_WORD = re.compile(r"[\w./+=,\[\]-]+")
 
 

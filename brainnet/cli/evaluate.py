@@ -44,9 +44,7 @@ from brainnet.inference.trained_model import TrainedModel, load
 from brainnet.training.run_directory import Run, find_run
 
 _MAX_TABLE_CLASSES = 12
-
 _MAX_ERRORS = 10
-
 _MAX_NAME_LETTERS = 16
 
 # Groups of the configuration that an evaluation needs.

@@ -15,7 +15,6 @@ WRONG_INPUT = 2
 TRAINING_FAILED = 3
 INTERRUPTED = 130
 TERMINATED = 143
-
 _CODES = (DONE, BUG, WRONG_INPUT, TRAINING_FAILED, INTERRUPTED, TERMINATED)
 # The user can correct these: a full disk, a quota, a size limit, a read-only file system, a name.
 _FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG)

@@ -41,9 +41,7 @@ from brainnet.inference.trained_model import TrainedModel
 from brainnet.learning.predictions import use_threads
 
 STANDARD_INPUT = "-"
-
 _MAX_NAMES = 5
-
 _PROGRESS_SECONDS = 0.2
 
 

@@ -58,7 +58,8 @@ from brainnet.files import iterate_numbered, remove_empty_folders, remove_if_unu
 from brainnet.training.fit import train
 from brainnet.training.run_directory import Run, RunDirectory, lock_run
 
-# From harmless to grave. A bug outweighs a failed training; an interruption outweighs all.
+# Exit codes in increasing severity. A bug outweighs a failed training, and an interruption
+# outweighs everything.
 _SEVERITY = (DONE, WRONG_INPUT, TRAINING_FAILED, BUG, INTERRUPTED, TERMINATED)
 _SCORES = ("accuracy/test", "r2/test", "loss/test")
 _RUN_DIR = "hydra.run.dir"
@@ -103,10 +104,10 @@ class SweepStopped(BaseException):
 
 @dataclass(slots=True)
 class Session:
-    """What was typed, and the jobs that follow from it.
+    """The overrides of a command line, and the jobs that they define.
 
     Attributes:
-        overrides: what was typed, parsed.
+        overrides: the parsed overrides.
         files: where YAML files are read from.
         allow_list: classes that the user allows.
         config: the configuration with Hydra's own node, without the values of a sweep.
@@ -129,16 +130,18 @@ class Session:
 
     @classmethod
     def start(cls, words: Sequence[str], files: ConfigFiles, *, multirun: bool) -> "Session":
-        """Compose what was typed, and check what Hydra would instantiate.
+        """Compose the configuration, and check what Hydra would instantiate.
 
         Raises:
-            InputError: it cannot be composed, or names a class that is not allowed.
+            InputError: the configuration cannot be composed, or names a class that is not allowed.
         """
         overrides = parse_overrides(words, files)
         allow_list = build_allow_list(overrides)
         # Values of a sweep are checked with the job that they belong to, in `create_jobs`.
         swept = [override for override in overrides if override.is_sweep_override()]
-        config = compose_config([each for each in overrides if each not in swept], files)
+        config = compose_config(
+            [override for override in overrides if override not in swept], files
+        )
         check_hydra(config, allow_list)
         is_sweep = multirun or config.hydra.mode == RunMode.MULTIRUN
         if swept and not is_sweep:

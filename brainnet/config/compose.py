@@ -51,7 +51,7 @@ _MULTIPLE_CHOICE = ("callbacks", "logger", "experiment", "debug")
 _HYDRA = "hydra"
 _PLUGINS = ("launcher", "sweeper")
 _LOGGING = ("job_logging", "hydra_logging")
-# What is left of a logging configuration that does nothing.
+# Keys of a logging configuration that does nothing.
 _LOGGING_DEFAULTS = ("version", "disable_existing_loggers")
 
 

@@ -23,7 +23,6 @@ ALLOWED_ROOTS = ("brainnet", "torch.nn", "torch.optim", "lightning.pytorch", "to
 ALLOW_VARIABLE = "BRAINNET_ALLOW"
 # Keys of `data` that belong to the data module, for every class of data.
 DATAMODULE_KEYS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
-
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 # Base classes are named, not imported: checking an activation must not import torchmetrics.
 _MODULE = "torch.nn.modules.module.Module"

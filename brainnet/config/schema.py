@@ -106,7 +106,6 @@ RUN_NAME = ValueType(
     ),
 )
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-
 _FLAG = ValueType("true or false", lambda value: isinstance(value, bool))
 _TEXT = ValueType("a text", lambda value: isinstance(value, str) and value.strip() != "")
 _POSITIVE = _number(above=0)

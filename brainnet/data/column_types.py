@@ -31,9 +31,7 @@ from brainnet.errors import InputError, format_override
 
 # A column with fewer strays than one in five is a column of numbers with mistakes in it.
 _MIN_SHARE = 0.8
-
 _MAX_CATEGORIES = 100_000
-
 _BOOLEAN_WORDS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"))
 
 # Where day and month could be either, the month comes first between slashes, as in 12/24/2025.

@@ -29,18 +29,14 @@ from brainnet.learning.loss import Task
 from brainnet.learning.predictions import MAX_BATCH_CELLS
 
 _SAMPLE_ROWS = 256
-
 _CHUNK_ROWS = 65536
-
 Part = Literal["train", "validation", "test"]
-
 Rows = tuple[Tensor, Tensor]
-
 """Inputs (rows, inputs) and targets (rows,) or (rows, targets)."""
 
 
 class DataModule(LightningDataModule):
-    """A data set that is split by seed, scaled as its training rows require, and kept in memory.
+    """A data set split by seed, scaled with statistics of the training rows, and kept in memory.
 
     The module is complete after construction. There is one copy of the rows, and each part is a
     list of row indices. `take`, `gather` and `iterate_batches` return scaled copies on the CPU.
@@ -57,7 +53,7 @@ class DataModule(LightningDataModule):
         normalize: scaling of the inputs: "standard", "minmax" or "none".
         normalize_targets: whether the targets of a regression are scaled to mean 0 and standard
             deviation 1; `target_scaling.undo` reverses this. Classes are never scaled.
-        validation: fraction of the rows that select the best checkpoint.
+        validation: fraction of the rows for validation, which selects the best checkpoint.
         test: fraction of the rows for the final evaluation.
         seed: of generated rows, the split and the order of the rows.
         scaling: scaling of another run instead of `normalize`, to evaluate a trained network on

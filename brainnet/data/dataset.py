@@ -21,20 +21,15 @@ from brainnet.errors import InputError
 from brainnet.learning.loss import Task
 
 InputEncoder = TableEncoder | ImageEncoder
-
 """Converts raw rows to inputs: a fitted encoder that is stored with a run as plain data."""
 
 TASKS: tuple[Task, ...] = get_args(Task)
-
 ImageShape = tuple[int, int] | tuple[int, int, int]
-
 """(height, width) of a grayscale image, or (channels, height, width)."""
 
 # Stored instead of an encoder for inputs that were numbers already: names are all there is to know.
 _NUMBERS = "numbers"
-
 _MAX_LISTED_CELLS = 3
-
 _MAX_LISTED_NAMES = 6
 
 # Checks and checksums work on chunks, because a table may fill half of the memory.

@@ -19,9 +19,7 @@ from brainnet.errors import InputError, did_you_mean
 # to check a configuration long before any rows are.
 
 TABLE_TARGET, IMAGES_TARGET = "brainnet.data.table.Table", "brainnet.data.images.Images"
-
 PATH_KEYS = ("path", "validation_path", "test_path", "labels")
-
 """Keys of the `data` group that name files or directories."""
 
 

@@ -32,7 +32,6 @@ _PART_NAMES = {
 }
 
 _IMAGE_NAMES = ("images", "image", "x", "pictures", "data", "inputs", "arr_0")
-
 _LABEL_NAMES = ("labels", "label", "y", "targets", "target", "classes", "arr_1")
 
 # Files that operating systems create; names that begin with a dot are hidden, too.
@@ -40,9 +39,7 @@ _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 # Deflate compresses by at most this factor.
 _MAX_COMPRESSION = 1032
-
 _FILES_PER_TASK = 32
-
 _EXIF_ORIENTATION = 0x0112
 
 

@@ -36,11 +36,8 @@ from brainnet.data.validation import (
 from brainnet.errors import InputError, did_you_mean
 
 Colors = Literal["auto", "gray", "rgb"]
-
 BrokenPolicy = Literal["error", "skip"]
-
 _MAX_SIDE = 16_384
-
 _MAX_NAMED = 3
 
 

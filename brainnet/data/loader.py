@@ -13,7 +13,6 @@ from brainnet.errors import InputError
 # Rows of this many batches are gathered at once: 2.6 us per batch of 32 x 64 on a CPU, against
 # 7.5 us one batch at a time, and still no second copy of a large data set.
 _BATCHES_PER_GATHER = 64
-
 _CELLS_PER_GATHER = 1 << 20
 
 

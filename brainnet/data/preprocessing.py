@@ -20,30 +20,23 @@ from brainnet.data.validation import (
 # pandas is imported inside the functions: it costs 0.2 s, and most commands read no table.
 
 ColumnKind = Literal["number", "boolean", "category", "date"]
-
 UnknownCategories = Literal["ignore", "error"]
-
 MissingPolicy = Literal["error", "drop", "impute"]
-
 MISSING_POLICIES: tuple[MissingPolicy, ...] = get_args(MissingPolicy)
-
 MAX_HEAD_ROWS = 10_000
 """Rows from which the types of the columns are inferred."""
 
 # A category with more values becomes one code, which an embedding turns into a vector: one input
 # for each of 5,000 towns would be nearly all zeros.
 MAX_ONE_HOT_VALUES = 32
-
 TIME_FORMAT = "%H:%M"
 """The format of a column of times of day, which become hours since midnight."""
 
 _TIME_FORMATS = (TIME_FORMAT, "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M%p")
-
 _WHOLE = re.compile(r"^([-+]?\d+)\.0+$")
 
 # Currency, percent, and the blanks or apostrophes between groups of three digits.
 _DECORATION = re.compile(r"[$€£¥%]|(?<=\d)['\u2019\u00a0\u202f ](?=\d{3}(?!\d))")
-
 _ISO_DATE = re.compile(r"\d{4}-\d\d(-\d\d([ T]\d\d:\d\d.*)?)?")
 
 

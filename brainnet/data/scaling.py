@@ -13,7 +13,6 @@ from brainnet.data.validation import check_one_of
 from brainnet.errors import InputError
 
 ScalingKind = Literal["standard", "minmax", "none"]
-
 SCALING_KINDS: tuple[ScalingKind, ...] = get_args(ScalingKind)
 
 # Chunks are converted to float64: 4 MB at a time, independent of the size of the table.
@@ -149,7 +148,6 @@ class Scaling:
 
 
 ScalingTensors = tuple[Tensor, Tensor, Tensor | None]
-
 """Shift, scale and fill as `Scaling.to_tensors` returns them."""
 
 

@@ -13,7 +13,6 @@ from brainnet.data.validation import check_seed, format_count, join_names, repor
 from brainnet.errors import InputError
 
 _ALL_ROWS = "the data"
-
 _MAX_LISTED_GROUPS = 5
 
 # With fewer test rows, a single prediction changes the accuracy by a quarter or more.

@@ -32,11 +32,8 @@ from brainnet.data.validation import (
 from brainnet.errors import InputError, format_override
 
 TABLE_TASKS = ("classification", *TASKS)
-
 Names = str | int | Sequence[str | int]
-
 _MAX_HEAD_CELLS = 1 << 21
-
 _COPY_ROWS = 65_536
 
 

@@ -141,7 +141,7 @@ class CsvFormat:
     """How a text file writes its table; every field can be set with `data.csv.<field>`.
 
     Attributes:
-        sep: delimiter of the cells; a regular expression for runs of blanks.
+        sep: delimiter of the cells; a regular expression for whitespace.
         decimal: decimal sign, "." or ",".
         thousands: sign between groups of three digits, or None.
         encoding: name of the text encoding.

@@ -16,16 +16,12 @@ from numpy.typing import NDArray
 from brainnet.errors import InputError, did_you_mean, format_override
 
 Cells = Any  # a pandas Series
-
 Numbers = NDArray[Any]
 
 # scikit-learn's generators take 32-bit seeds, so every seed of brainnet has this bound.
 MAX_SEED = 2**32 - 1
-
 _MAX_LISTED_CELLS = 3
-
 _logger = logging.getLogger("brainnet")
-
 _is_suppressed = ContextVar("_is_suppressed", default=False)
 
 

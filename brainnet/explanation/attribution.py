@@ -29,7 +29,6 @@ _PIECES = 16
 # Share of the change of the score that may be missing before steps are refined.
 _TOLERANCE = 1e-3
 _MAX_BATCH_ROWS, _MAX_BATCH_VALUES = 256, 2**22
-
 ScoreFunction = Callable[[Tensor], Tensor]
 """From outputs (rows, outputs) to scores (rows,)."""
 

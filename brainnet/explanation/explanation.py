@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from brainnet.structure.neuron import Neuron
 
 _WIDTH = 80
-
 _MAX_INPUTS = 5
 
 IN_SHORT: dict[Concept, str] = {
@@ -32,7 +31,6 @@ IN_SHORT: dict[Concept, str] = {
     concepts.GRADIENT_DESCENT: "stepping downhill, again and again",
     concepts.LEARNING_RATE: "the size of the step",
 }
-
 """Each concept in a few words."""
 
 

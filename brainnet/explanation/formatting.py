@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 _SHADES = " ░▒▓█"
-
 _CURVE_HEIGHTS = "▁▂▃▄▅▆▇█"
 
 # Images with more pixels per line are reduced.

@@ -463,12 +463,14 @@ def _judge_learning_rate(
         return divergence
     if higher is None or not losses:
         return "not observed", _NO_READINGS
-    # Dead or perfectly fitted networks: the steps are short as well, but not for the rate.
+    # The steps of dead or perfectly fitted networks are short as well, but not because of the
+    # learning rate.
     if not any(run.get_curve(lambda reading: reading.gradient_norm).values()):
         return "no gradient", "The gradient was zero: no learning rate could lower the loss."
     first, last, ratio = losses[0], _get_final_loss(run).get("loss", losses[-1]), ratio or 0.0
     change = f"the loss went from {format_number(first)} to {format_number(last)}"
-    # Measured on the same rows before and after a step: batches differ by more than this.
+    # Measured on the same rows before and after a step, because losses of different batches differ
+    # by more than this.
     fall = mean(fell for _, fell in run.decreases) * (run.facts.steps or len(run.decreases))
     # The longest step: after a step that was far too long, others hardly move the huge weights.
     steps = run.get_layer_curves(lambda layer: layer.update_ratio).values()

@@ -18,7 +18,6 @@ Vector = tuple[float, ...]
 
 # (neurons, inputs), one row per neuron, as in `Weights.value`
 Matrix = tuple[Vector, ...]
-
 Lines = tuple[str, ...]
 
 STORY = (
@@ -28,17 +27,11 @@ STORY = (
 )
 
 SIGNALS = ("smoke", "heat", "sizzle", "music")
-
 HIDDEN = ("fire", "food", "fun", "fear")
-
 OUTPUTS = ("relax", "check the burner")
-
 STEP_SIZE = 0.1
-
 _FIRE, _FOOD, _FUN, _FEAR = range(len(HIDDEN))
-
 _SMOKE, _MUSIC = SIGNALS.index("smoke"), SIGNALS.index("music")
-
 _NUDGE = 0.01
 
 
@@ -52,7 +45,6 @@ class Scene:
 
 
 SMOKY_EVENING = Scene("smoke in the kitchen", (0.6, 0.5, 0.8, 0.9), target=1)
-
 MERRY_EVENING = Scene("a merry dinner", (0.1, 0.4, 0.8, 0.9), target=0)
 
 

@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     from brainnet.inference.trained_model import TrainedModel
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-
 _CHUNK_ROWS = 16_384
-
 _MAX_LISTED_CELLS = 6
 
 
@@ -246,7 +244,11 @@ def read_target(
         wanted = f"one of the classes {join_names(classes, 6)}" if classes else "a number"
         cells = [f"{name} {frame[name].iloc[0]}" for name in columns]
         listed = join_names(cells, _MAX_LISTED_CELLS)
-        return None, f"Whether the prediction is correct: the target {listed} is not {wanted}."
+        return (
+            None,
+            "It is not known whether the prediction is correct: "
+            f"the target {listed} is not {wanted}.",
+        )
     if np.isnan(values).any():
         return None, None
     if classes:

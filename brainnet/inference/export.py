@@ -23,9 +23,7 @@ from brainnet.inference.exported_model import (
 from brainnet.inference.trained_model import TrainedModel
 
 ExportFormat = Literal["onnx", "torch", "json"]
-
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
-
 DESCRIPTION_FILE = "brainnet.json"
 """Name of the description inside a `.pt2` file."""
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # The most that one protocol buffers file can hold, less the space of the graph itself.
 _MAX_BYTES = 2**31 - 2**20
-
 _PREFIX = "network/"
 
 

@@ -25,9 +25,7 @@ from brainnet.learning.predictions import (
 )
 
 CLASS_NAME = "class_name"
-
 _PROBABILITIES = "probabilities"
-
 _EXAMPLE_ROWS = 2  # more than one, because a tracer takes 1 for a constant
 
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 # pandas is imported inside the functions: it costs 0.2 s, and training on arrays needs none of it.
 
 _MAX_SHOWN = 5
-
 PredictionBatch = tuple[dict[str, Any], Any]
 """Columns to write before the predictions, by name, and the raw rows."""
 
@@ -330,9 +329,7 @@ def as_single_row(row: Any) -> Any:
 
 
 _FILE_COLUMN = "file"
-
 _FILES_AT_ONCE = 1024
-
 _ARRAY_ENDINGS = (".npy", ".npz")
 
 

@@ -28,7 +28,6 @@ from brainnet.inference.trained_model import (
 from brainnet.learning.predictions import PREDICTION_COLUMN, PROBABILITY_PREFIX, compute_outputs
 
 PredictionFormat = Literal["csv", "jsonl", "parquet"]
-
 _FORMATS: tuple[PredictionFormat, ...] = get_args(PredictionFormat)
 
 _SUFFIXES: dict[str, PredictionFormat] = {

@@ -40,7 +40,6 @@ _PROGRAMS = 1024
 
 # How a kernel gets a threshold or width: not at all (0 or 1), as one value, or one per neuron.
 _IMPLIED, _SHARED, _PER_NEURON = 0, 1, 2
-
 _jit = triton.jit if triton else lambda kernel: kernel
 
 

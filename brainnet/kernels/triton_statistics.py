@@ -34,9 +34,7 @@ _CHUNK = 131072
 _BLOCK = 2048
 # Chunks whose moments are added in parallel.
 _PARTIALS = 256
-
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-
 _jit = triton.jit if triton else lambda kernel: kernel
 _constant = tl.constexpr if triton else int
 

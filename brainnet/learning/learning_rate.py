@@ -69,7 +69,6 @@ SCHEDULES: dict[str, type[LRScheduler]] = {
     "exponential": ExponentialLR,
     "step": StepLR,
 }
-
 """Schedules by name, each stepped once per optimizer step; a constant rate needs none."""
 
 

@@ -242,5 +242,4 @@ DEFAULT_LOSS: dict[Task, str] = {
     "binary": "binary_cross_entropy",
     "regression": "mean_squared_error",
 }
-
 """The loss that `auto` selects for each task."""

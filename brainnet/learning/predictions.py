@@ -10,17 +10,13 @@ from torch import Tensor, nn
 from brainnet.learning.loss import Task
 
 BATCH_ROWS = 8192
-
 """Rows of one forward pass; a fixed number, as the last bits of a row may depend on it."""
 
 MAX_BATCH_CELLS = 1 << 24
-
 """Input values of one batch when rows are encoded or predicted: 64 MB as float32."""
 
 PREDICTION_COLUMN = "prediction"
-
 PROBABILITY_PREFIX = "probability "
-
 """Prefix of the columns of probabilities: the column of class A is `probability A`."""
 
 

@@ -17,7 +17,6 @@ from brainnet.observation.tags import LOSS_TRAIN
 from brainnet.observation.tensorboard import TensorBoardWriter
 
 _log = logging.getLogger(__name__)
-
 _QUEUE_SIZE = 64
 
 # A dozen observations at once take as long as three or four one by one, because each of those

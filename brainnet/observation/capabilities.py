@@ -27,7 +27,6 @@ MODE_INVARIANT_TYPES = {
     *WEIGHTED_TYPES,
     *(kind for kind in ACTIVATION_TYPES if kind is not nn.RReLU),
 }
-
 """Modules that do the same in training and evaluation mode and draw no random numbers."""
 
 

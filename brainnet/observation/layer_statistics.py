@@ -18,7 +18,6 @@ from brainnet.structure.inspection import ACTIVATION_TYPES, LayerInfo
 from brainnet.structure.layer import Layer
 
 SATURATED_SLOPE = 0.1
-
 """A neuron is saturated if its mean slope is below this share of the largest possible slope."""
 
 CONVOLUTION_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -180,13 +180,10 @@ def _to_int64(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 Quantity = Literal["value", "gradient", "step"]
-
 StatKey = tuple[Quantity, Tensor | None]
-
 """A row of the statistics tables: the quantity and the parameter."""
 
 TensorKey = tuple[str | int, str | int]
-
 """A tensor of an observed step: (quantity, number or name), or (index of the layer, quantity)."""
 
 _LAYER_HISTOGRAMS = {

@@ -24,11 +24,9 @@ _Integers = NDArray[np.integer[Any]]
 _BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
 _CLASS_COLORS = (_BLUE, _ORANGE, _GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#555555")
 _TEXT, _GRAY, _GAP = "#1f2933", "#7b8794", "#cbd2d9"
-
 _WIDTH, _DPI = 5.2, 120  # width in inches
 _MAX_NEURONS = 100
 _MAX_NAME = 24
-
 _NEAR, _FAR = 3.0, 24.0  # how far the slice looks ahead, in lengths of the step
 _POINTS_AHEAD, _POINTS_BEHIND = 36, 12
 _LARGE, _STRIDE = 2**20, 3  # with more parameters than this, only every third point is measured

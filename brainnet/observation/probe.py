@@ -16,7 +16,6 @@ from brainnet.observation.capabilities import (
 from brainnet.structure.activation import ThresholdRamp
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
-
 _MAX_WEIGHTS_TIMES_ROWS = 2**24  # cost of one evaluation
 _MIN_ROWS = 16
 

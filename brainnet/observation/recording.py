@@ -22,7 +22,6 @@ from brainnet.files import acquire_lock, iterate_numbered, release_lock
 from brainnet.observation.reading import LayerReading, Reading
 
 READINGS_FILE = "readings.bin"
-
 """Name of the file in the run directory."""
 
 _HEADER = b"brainnet records 2\n"

@@ -10,7 +10,6 @@ from typing import Literal
 from brainnet.errors import InputError
 
 Every = int | Literal["auto"]
-
 """Steps between two observations; "auto" derives the interval from their measured cost."""
 
 _BUDGET = 0.03  # largest share of the training time at "auto"

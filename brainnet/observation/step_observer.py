@@ -141,7 +141,7 @@ class StepObserver:
 
     @torch.no_grad()
     def remember(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Copy parameters early, if nothing announces the optimizer step."""
+        """Copy the parameters now, for loops without optimizer hooks."""
         self._measure({})
         trained = [each for each in parameters if each.requires_grad and is_readable(each)]
         self._before |= {parameter: parameter.clone() for parameter in trained}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["light", "full"]
-
 """How much is recorded: `light` is the default, `full` adds further histograms."""
 
 

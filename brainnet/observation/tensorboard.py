@@ -43,11 +43,9 @@ from brainnet.structure.embedding import Embedding
 from brainnet.structure.inspection import LayerInfo, find_layers
 
 Layout = dict[str, dict[str, tuple[str, ...]]]
-
 """Custom scalars page: heading -> title of a chart -> tags of its curves."""
 
 Setting = bool | int | float | str | None
-
 """A hyperparameter as TensorBoard can store it."""
 
 

@@ -482,7 +482,7 @@ def watch(
     In distributed training, process 0 observes its own rows and the reduced gradients. Of sharded
     parameters (`fully_shard`) only activations are observed.
 
-    Use it in a `with` block, or call `close`: then everything is on disk, also after an exception
+    Use it in a `with` block, or call `close`: this writes all pending data, also after an exception
     or Ctrl-C.
 
     Args:

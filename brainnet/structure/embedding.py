@@ -14,7 +14,6 @@ from brainnet.errors import InputError
 
 # Categories not seen in training have code 0, and the vector 0.
 _UNKNOWN_CODE = 0
-
 _MAX_WIDTH = 600
 
 

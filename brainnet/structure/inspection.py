@@ -13,7 +13,6 @@ from brainnet.structure.embedding import Embedding
 from brainnet.structure.layer import Layer
 
 WEIGHTED_TYPES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
 """PyTorch modules whose `weight` and `bias` are the weights and biases of a layer."""
 
 ACTIVATION_TYPES: tuple[type[nn.Module], ...] = (
@@ -25,7 +24,6 @@ ACTIVATION_TYPES: tuple[type[nn.Module], ...] = (
         if name != "MultiheadAttention"
     ),
 )
-
 """Modules that are activation functions."""
 
 RESCALING_TYPES = (
@@ -36,7 +34,6 @@ RESCALING_TYPES = (
     nn.modules.instancenorm._InstanceNorm,
     nn.Dropout,
 )
-
 """Modules that may be placed between a layer and its activation, because they only rescale."""
 
 

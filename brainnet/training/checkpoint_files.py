@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     from brainnet.data.datamodule import DataModule
 
 BRAINNET_KEY = "brainnet"
-
 """Key of a checkpoint that holds what brainnet adds to Lightning's content."""
 
 FORMAT_VERSION = 1
-
 NETWORK_PREFIX = "network."
-
 """Prefix of the network's weights in the state dict of the `LearningModule`."""
 
 SCALING_KEY = "scaling"

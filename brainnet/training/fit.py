@@ -177,7 +177,7 @@ class FitSession:
         """Train, test the best weights, and write the summary in every case.
 
         Raises:
-            InputError: Lightning rejects the options after it has seen the data.
+            InputError: Lightning rejects an option.
             TrainingFailure: the loss is not finite, or a checkpoint cannot be written.
         """
         path = str(self.resume.last) if self.resume else None

@@ -39,9 +39,7 @@ _OMITTED_KEYS = ("name", "resume", "observe", "logger", "callbacks", "paths")
 
 # Drawing costs as much as ten steps of a small network.
 _DRAW_SECONDS = 0.25
-
 _LINE_SECONDS = 10.0
-
 _BAR_WIDTH, _MIN_WIDTH_WITH_BAR = 20, 80
 
 _CURVES = (

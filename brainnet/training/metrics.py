@@ -12,7 +12,6 @@ from brainnet.learning.loss import Task
 # Batches are collected and counted together: an update costs as much as half a training step of a
 # small network, for one batch or for many.
 _MAX_BATCHES = 64
-
 _MAX_VALUES = 2**18  # R² copies them to float64
 
 

@@ -20,22 +20,16 @@ from brainnet.training.fast_loop import FastLoop
 from brainnet.training.metrics import StageMetrics
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
-
 ScheduleFactory = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
-
 _Batch = tuple[Tensor, Tensor]
-
 _Stage = Literal["train", "validation", "test"]
 
 # Enough for two digits of the first point of a curve, also for large data.
 _UNTRAINED_ROWS = 8192
-
 FOREACH_OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
-
 """Optimizers that call many functions per tensor."""
 
 MAX_FOREACH_WEIGHTS = 2**18
-
 """Number of weights up to which the function calls cost more than the computation."""
 
 

@@ -31,13 +31,11 @@ from brainnet.training.callbacks import find_writer
 from brainnet.training.module import LearningModule
 
 _log = logging.getLogger(__name__)
-
 _MAX_ROWS = 1024
 # Drawing slows the steps of a small network down, and a short training is better drawn at its end.
 _DELAY_SECONDS = 10.0
 _GRID_POINTS = 120  # along each side of the decision boundary
 _MARGIN = 0.12  # around the outermost rows, relative to their range
-
 _Task = tuple[LearningModule, DataModule]
 
 

@@ -28,15 +28,10 @@ from brainnet.files import (
 from brainnet.kernels.dispatch import read_status
 
 SUMMARY_FILE = "summary.json"
-
 LOCK_FILE = "training.lock"
-
 _CONFIG_FILE = "config.yaml"
-
 _CHECKPOINTS = "checkpoints"
-
 _LATEST = "latest"
-
 _PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "tensorboard")
 
 

@@ -29,9 +29,7 @@ from brainnet.training.module import LearningModule, OptimizerFactory
 
 # Lightning sets this variable of cuBLAS for deterministic training.
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-
 Compile = bool | Literal["graph"]
-
 """Whether to compile a network; "graph" captures CUDA graphs as well."""
 
 # Multiplications per batch below which a step takes about a millisecond. On a busy machine with two
