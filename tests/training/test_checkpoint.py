@@ -175,7 +175,8 @@ def test_readings_are_on_disk_before_their_checkpoint(start, tmp_path, monkeypat
     monkeypatch.setattr(checkpoint_module, "_serialize", record)
     start(observe=Observe(every=1), trainer={"max_epochs": 3})
     assert max(step for step, _ in seen) == 21
-    assert all(last == step - 1 for step, last in seen)
+    # A delayed checkpoint may be written after later readings.
+    assert all(last >= step - 1 for step, last in seen)
 
 
 def test_delayed_checkpoints_are_copied_and_written_by_flush(tmp_path):
