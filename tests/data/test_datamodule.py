@@ -569,7 +569,7 @@ def test_peak_memory_of_a_large_table(tmp_path):
 
 
 def write_rare_rows(folder, others):
-    """A table with a word that falls to the test alone, whatever the seed makes of the rest."""
+    """Write a table with a category that only a test row has."""
     random = np.random.default_rng(0)
     words = np.resize([f"w{number}" for number in range(others)], 200).astype(object)
     words[::2] = "w0"

@@ -1,4 +1,4 @@
-"""Raw cells become the same inputs, whatever their type and the order of their columns."""
+"""Raw cells become the same inputs for every type and order of columns."""
 
 import json
 import re

@@ -231,7 +231,7 @@ def test_custom_loss_is_passed_to_load(tmp_path, rows):
     with pytest.raises(InputError, match=r"the loss of this run is a class of its own.*loss="):
         load(result.folder)
     trained = load(result.folder, loss=OwnLoss())
-    assert trained.compute_probabilities(rows) is None  # nobody says what its outputs mean
+    assert trained.compute_probabilities(rows) is None  # the meaning of its outputs is unknown
     assert list(trained.predict(rows).columns) == ["prediction"]
 
 

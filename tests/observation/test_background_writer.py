@@ -113,7 +113,7 @@ def test_a_full_disk_is_reported_once_per_file_and_readings_are_kept(tmp_path, m
     assert "TensorBoard" in messages[0]
     assert "readings.bin stopped" in messages[1]
     assert "No space left" in messages[1]
-    Recording(tmp_path).close()  # nobody holds it
+    Recording(tmp_path).close()  # it is not locked
 
 
 def test_a_reading_that_fails_is_reported_and_the_next_one_is_kept():
@@ -136,7 +136,7 @@ def test_a_failing_report_does_not_block_the_thread(tmp_path):
     background.wait()
     background.close()
     assert [reading.step for reading in read_recording(tmp_path)] == [1]
-    Recording(tmp_path).close()  # nobody holds it
+    Recording(tmp_path).close()  # it is not locked
 
 
 def test_readings_added_during_close_never_block():

@@ -28,7 +28,7 @@ def hooks_of(model):
 
 
 def firing(observed, model):
-    """What a look tells of the first layer after a pass of the model's own."""
+    """Return the statistics of the first layer after one pass of the model."""
     model(INPUTS).square().mean().backward()
     observed.before_update(model.parameters())
     return observed.finish(step=0, epoch=0).resolve().reading.layers[0].firing_rate

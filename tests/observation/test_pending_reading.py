@@ -134,7 +134,7 @@ def test_sparse_gradients_are_measured_by_their_stored_values():
     table = nn.Embedding(10, 2, sparse=True)
     model = nn.Sequential(table, nn.Linear(2, 1))
     for weights in model.parameters():
-        nn.init.constant_(weights, 0.5)  # a steep slope, whatever was drawn
+        nn.init.constant_(weights, 0.5)  # a steep slope for every seed
     before = model(torch.tensor([1, 1, 4])).square().mean()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     observed = StepObserver(model)
@@ -152,7 +152,7 @@ def test_sparse_gradients_are_measured_by_their_stored_values():
 def test_tied_weights_are_read_for_both_layers_and_counted_once():
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
     model[2].weight = model[0].weight
-    nn.init.constant_(model[0].bias, 2.0)  # so that no neuron is silent, whatever was drawn
+    nn.init.constant_(model[0].bias, 2.0)  # so that no neuron is silent
     resolved = observe(model, torch.ones(2, 3))
     first, second = resolved.reading.layers
     assert first.weights_norm == second.weights_norm

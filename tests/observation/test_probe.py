@@ -96,7 +96,7 @@ class Merging(nn.Linear):
 
 
 class Frozen(nn.Sequential):
-    """Keeps its first part in evaluation, whatever it is expected."""
+    """Keeps its first part in evaluation mode at all times."""
 
     def train(self, mode=True):
         super().train(mode)
