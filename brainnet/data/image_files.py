@@ -4,7 +4,7 @@ import gzip
 import math
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,30 +17,30 @@ from numpy.typing import NDArray
 from brainnet.data.preprocessing import sort_labels
 from brainnet.data.table_files import load_arrays
 from brainnet.data.validation import join_names
-from brainnet.errors import InputError, did_you_mean, format_override
+from brainnet.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Bytes = NDArray[np.uint8]
 
-# Names of the folders and files of each part; MNIST's test files begin with "t10k".
-_PART_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "t10k"),
+# Part of the data in each of these folders.
+_PART_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+# How the names of MNIST's files begin.
+_IDX_PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
+# Keras' names of the arrays of images and labels; `images` and `labels` are not split yet.
+_ARRAY_NAMES = {
+    "train": ("x_train", "y_train"),
+    "validation": ("x_validation", "y_validation"),
+    "test": ("x_test", "y_test"),
 }
-
-_IMAGE_NAMES = ("images", "image", "x", "pictures", "data", "inputs", "arr_0")
-_LABEL_NAMES = ("labels", "label", "y", "targets", "target", "classes", "arr_1")
-
 # Files that operating systems create; names that begin with a dot are hidden, too.
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
-
-# Deflate compresses by at most this factor.
-_MAX_COMPRESSION = 1032
+_GRAY_MODES = ("1", "L", "LA")
 _FILES_PER_TASK = 32
 _EXIF_ORIENTATION = 0x0112
+# Formats of photos. Pillow itself turns TIFF files, and would decode a PNG file to find the value.
+_ORIENTED_FORMATS = ("JPEG", "MPO", "WEBP")
 
 
 class BrokenImageError(Exception):
@@ -56,25 +56,6 @@ class LabeledFile:
     part: str
 
 
-@dataclass(frozen=True, slots=True)
-class LabeledArrays:
-    """Images and labels of one part as stored, with their names for messages."""
-
-    images: NDArray[Any]
-    labels: NDArray[Any]
-    image_name: str
-    label_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImageHeader:
-    """Size of an image after rotation by its EXIF orientation, and whether it has colors."""
-
-    height: int
-    width: int
-    has_colors: bool
-
-
 def find_labeled_files(folder: Path) -> tuple[tuple[str, ...], list[LabeledFile]]:
     """Find the classes and the files of a folder that contains a folder for each class.
 
@@ -82,112 +63,89 @@ def find_labeled_files(folder: Path) -> tuple[tuple[str, ...], list[LabeledFile]
     folder for each class in each of them.
 
     Returns:
-        The class names, and the files: those of the training part first, then validation and test.
+        The class names, and the files by part and class.
 
     Raises:
         InputError: fewer than two class folders, an empty one, or a class that is not trained on.
     """
-    parts = _find_part_folders(folder)
-    names = tuple(sort_labels(path.name for path in _list_subfolders(parts["train"])))
+    parts = {_PART_FOLDERS.get(path.name.lower()): path for path in _list_folders(folder)}
+    # A class may be named "train", too.
+    if "train" not in parts or None in parts:
+        parts = {"train": folder}
+    names = tuple(sort_labels(path.name for path in _list_folders(parts["train"])))
     if len(names) < 2:
-        count = sum(path.is_file() for path in _list_visible(parts["train"]))
+        count = len(_list_visible(parts["train"]))
         content = f"only one class folder, {names[0]}" if names else f"{count} files and no folder"
         raise InputError(
-            f"{folder} must contain two or more class folders with images; it contains {content}. "
-            "Move the images of each class into a folder with the name of the class."
+            f"{parts['train']} must contain two or more class folders with images; it contains "
+            f"{content}. Move the images of each class into a folder with the name of the class."
         )
     files = []
-    for part, part_folder in parts.items():
-        class_folders = {path.name: path for path in _list_subfolders(part_folder)}
-        for name in class_folders:
+    for part in ("train", "validation", "test"):
+        folders = {path.name: path for path in _list_folders(parts[part])} if part in parts else {}
+        for name in folders:
             if name not in names:
                 raise InputError(
-                    f"{part_folder} has a class {name!r} without training images. The classes are "
+                    f"{parts[part]} has a class {name!r} without training images. The classes are "
                     f"{join_names(names)}.{did_you_mean(name, names)}"
                 )
-        # By class, as rows are stored; a validation part may lack a class.
+        # A validation part may lack a class.
         for label, name in enumerate(names):
-            paths = list(list_image_files(class_folders[name])) if name in class_folders else []
-            if name in class_folders and not paths:
-                raise InputError(f"the class folder {class_folders[name]} is empty. Remove it.")
+            paths = list_image_files(folders[name]) if name in folders else []
+            if name in folders and not paths:
+                raise InputError(f"the class folder {folders[name]} is empty. Remove it.")
             files += [LabeledFile(path, label, part) for path in paths]
     return names, files
 
 
-def _find_part_folders(folder: Path) -> dict[str, Path]:
-    """Return the folder of each part; without such folders, all files are for training."""
-    folders = {path.name.lower(): path for path in _list_subfolders(folder)}
-    parts = {
-        part: folders[name]
-        for part, names in _PART_NAMES.items()
-        for name in names
-        if name in folders
-    }
-    # A class may be named "train", too; then the folder contains images and no folders.
-    is_split = "train" in parts and bool(_list_subfolders(parts["train"]))
-    return parts if is_split and len(parts) == len(folders) else {"train": folder}
-
-
 def _list_visible(folder: Path) -> list[Path]:
-    """List the content of a folder by name, without hidden files."""
     try:
-        paths = sorted(folder.iterdir())
+        return [path for path in sorted(folder.iterdir()) if _is_visible(path.name)]
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror or error}.") from error
-    return [
-        path for path in paths if path.name[0] != "." and path.name.lower() not in _SYSTEM_FILES
-    ]
 
 
-def _list_subfolders(folder: Path) -> list[Path]:
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _SYSTEM_FILES
+
+
+def _list_folders(folder: Path) -> list[Path]:
     return [path for path in _list_visible(folder) if path.is_dir()]
 
 
-def list_image_files(folder: Path, parents: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Yield all files in a folder and its subfolders, by name.
-
-    Args:
-        folder: the folder; links are followed.
-        parents: the resolved folders above it, to detect links that form a cycle.
-    """
-    parents = (*parents, folder.resolve())
-    for path in _list_visible(folder):
-        if path.is_dir():
-            target = path.resolve()
-            if not any(parent.is_relative_to(target) for parent in parents):
-                yield from list_image_files(path, parents)
-        # Broken links are listed and reported; pipes and devices are not listed.
-        elif path.is_file() or path.is_symlink():
-            yield path
+def list_image_files(folder: Path) -> list[Path]:
+    """Return all files in a folder and its subfolders, by name; links to folders are skipped."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if all(map(_is_visible, path.relative_to(folder).parts))
+        # Broken links are listed, and reported as broken images; pipes and devices are not.
+        and (path.is_file() or (path.is_symlink() and not path.is_dir()))
+    ]
 
 
-def read_header(path: Path) -> ImageHeader:
-    """Read size and colors of an image file without decoding it.
+def read_header(path: Path) -> tuple[tuple[int, int], bool]:
+    """Return (height, width) of an image file, and whether it has colors, without decoding it.
 
     Raises:
         BrokenImageError: the file is not a readable image.
     """
     with _open_image(path) as image:
         width, height = image.size
-        if _read_orientation(image) >= 5:  # rotated by 90 degrees
+        # From 5, the image is turned by 90 degrees.
+        if image.format in _ORIENTED_FORMATS and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
             width, height = height, width
-        # A palette of grays, as in many GIF files, is no color image.
-        if image.mode == "P":
-            palette = np.array(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
-            has_colors = bool((palette != palette[:, :1]).any())
-        else:
-            has_colors = image.mode not in ("1", "L", "LA", "La") and image.mode[:2] != "I;"
-        return ImageHeader(height, width, has_colors)
+        return (height, width), image.mode not in _GRAY_MODES
 
 
 def decode_image(path: Path, height: int, width: int, channels: int) -> Bytes:
     """Decode an image file and resize it, (channels, height, width).
 
-    The EXIF orientation is applied, transparent pixels become white, and 16-bit values keep their
-    upper 8 bits. Resizing may change the aspect ratio.
+    The EXIF orientation of a photo is applied, and transparent pixels become white. Resizing may
+    change the aspect ratio.
 
     Raises:
-        BrokenImageError: the file is damaged or has an unsupported pixel format.
+        BrokenImageError: the file is damaged, or has more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 
@@ -195,13 +153,14 @@ def decode_image(path: Path, height: int, width: int, channels: int) -> Bytes:
         # JPEG files are decoded at a fraction of their size if that is large enough.
         image.draft(None, (2 * max(height, width), 2 * max(height, width)))
         image.load()
-        if _read_orientation(image) > 1:
-            image = ImageOps.exif_transpose(image)
-        if image.mode in ("I", "F"):
-            raise BrokenImageError("32-bit pixels are not supported; save 8 or 16 bits per channel")
-        if image.mode.startswith("I;"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        if image.format in _ORIENTED_FORMATS:
+            ImageOps.exif_transpose(image, in_place=True)
+        if image.mode[0] in "IF":
+            raise BrokenImageError(
+                f"its pixels have more than 8 bits per channel (Pillow's mode {image.mode}); save "
+                "it with 8"
+            )
+        if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, (255, 255, 255, 255))
             image = Image.alpha_composite(white, image)
@@ -216,18 +175,6 @@ def _resize(image: "Image.Image", height: int, width: int, channels: int) -> Byt
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-def _read_orientation(image: "Image.Image") -> int:
-    """Return the EXIF orientation; 1 (upright) if there is none."""
-    # For a PNG without EXIF data before its pixels, Pillow would decode all pixels to find some.
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1
-    try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    # Damaged metadata of a valid image raises one of many classes.
-    except Exception:
-        return 1
 
 
 @contextmanager
@@ -263,48 +210,45 @@ def read_idx(path: Path) -> Bytes:
     """
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            head = file.read(4)
-            if len(head) < 4 or head[:3] != b"\0\0\x08" or not 1 <= head[3] <= 4:
-                raise InputError(
-                    f"{path} must be an IDX file of bytes, which begins with 00 00 08 and the "
-                    f"number of dimensions; it begins with {head.hex(' ') or 'nothing'}."
-                )
-            sizes = np.frombuffer(file.read(4 * head[3]), ">u4").tolist()
-            count = math.prod(sizes)
-            # Never more than the file can contain: memory is allocated before anything is read.
-            content = file.read(min(count + 1, _MAX_COMPRESSION * path.stat().st_size))
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        if isinstance(error, InputError):
-            raise
+            # Not `bytes`, because PyTorch needs a writable array.
+            content = bytearray(file.read())
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {error}. Download or copy it again.") from error
-    if len(content) != count:
+    start = 4 + 4 * content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    if not 4 < start <= len(content):
+        raise InputError(
+            f"{path} must be an IDX file of bytes, which begins with 00 00 08 and the number of "
+            f"dimensions; it begins with {content[:4].hex(' ') or 'nothing'}."
+        )
+    sizes = np.frombuffer(content[4:start], ">u4").tolist()
+    if len(content) - start != math.prod(sizes):
         raise InputError(
             f"{path} must contain {' x '.join(map(str, sizes))} bytes; it contains "
-            f"{'more' if len(content) > count else f'{len(content):,}'}. Download it again."
+            f"{len(content) - start:,}. Download it again."
         )
-    # A copy, because PyTorch needs a writable array.
-    return np.frombuffer(bytearray(content), np.uint8).reshape(sizes)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 
 
-def find_arrays(path: Path, labels: Path | None) -> dict[str, LabeledArrays] | None:
-    """Read the arrays of IDX files or of an `.npz` file, by part.
+def find_arrays(
+    path: Path, labels: Path | None
+) -> dict[str, tuple[NDArray[Any], NDArray[Any]]] | None:
+    """Read images and labels from IDX files or from an `.npz` file.
 
     Args:
         path: a folder, or a file of images.
         labels: the IDX file of labels; by default, found by its name.
 
     Returns:
-        The arrays of `train` and, if they exist, of `validation` and `test`; None for a folder
-        without IDX files.
+        Images and labels of `train` and, if they exist, of `validation` and `test`; None for a
+        folder without IDX files.
 
     Raises:
         InputError: the file has another format or is damaged, or labels are missing.
     """
     if path.is_dir():
-        files = [file for file in _list_visible(path) if file.is_file() and is_idx(file)]
-        return _read_idx_folder(files, path) if files else None
+        return _read_idx_folder(path)
     if is_idx(path):
-        return {"train": _read_idx_pair(path, labels or _find_labels(path))}
+        return {"train": (read_idx(path), read_idx(labels or _find_labels(path)))}
     if path.suffix.lower() != ".npz":
         raise InputError(
             f"data.path={path} must be a folder of class folders, an IDX file (…-ubyte or "
@@ -312,72 +256,46 @@ def find_arrays(path: Path, labels: Path | None) -> dict[str, LabeledArrays] | N
         )
     arrays = load_arrays(path)
     assert isinstance(arrays, dict), "an .npz file contains arrays by name"
-    parts = {part: _find_pair(arrays, names) for part, names in _PART_NAMES.items()}
-    if parts["train"] is None:
-        parts = {"train": _find_pair(arrays, ())}
-    if parts["train"] is None:
-        raise InputError(
-            f"{path} must contain the arrays images and labels, or x_train, y_train, x_test and "
-            f"y_test; it contains {join_names(list(arrays)) or 'none'}."
-        )
-    return {
-        part: LabeledArrays(arrays[x], arrays[y], f"{x} of {path}", f"{y} of {path}")
-        for part, (x, y) in ((part, pair) for part, pair in parts.items() if pair is not None)
-    }
+    for names in ({"train": ("images", "labels")}, _ARRAY_NAMES):
+        parts = {part: pair for part, pair in names.items() if arrays.keys() >= set(pair)}
+        if "train" in parts:
+            return {part: (arrays[x], arrays[y]) for part, (x, y) in parts.items()}
+    raise InputError(
+        f"{path} must contain the arrays images and labels, or x_train, y_train, x_test and "
+        f"y_test; it contains {join_names(list(arrays)) or 'none'}."
+    )
 
 
-def _find_pair(names: Iterable[str], prefixes: Sequence[str]) -> tuple[str, str] | None:
-    images, labels = (_find_name(names, words, prefixes) for words in (_IMAGE_NAMES, _LABEL_NAMES))
-    return None if images is None or labels is None else (images, labels)
-
-
-def _find_name(names: Iterable[str], words: Sequence[str], prefixes: Sequence[str]) -> str | None:
-    """Find the array named as one of the words, with one of the prefixes before or after it."""
-    by_lower_case = {name.lower(): name for name in names}
-    wanted = [name for p in prefixes for w in words for name in (f"{p}_{w}", f"{w}_{p}")]
-    return next((by_lower_case[w] for w in wanted or words if w in by_lower_case), None)
-
-
-def find_image_array(names: Sequence[str]) -> str | None:
-    """Choose the array of an `.npz` file that contains the images to predict.
+def choose_image_array(names: Sequence[str]) -> str | None:
+    """Return which array of an `.npz` file contains the images to predict.
 
     Example:
-        >>> find_image_array(["y_test", "x_test", "x_train"])
+        >>> choose_image_array(["y_test", "x_test", "x_train"])
         'x_test'
     """
-    for prefixes in ((), _PART_NAMES["test"], _PART_NAMES["train"]):
-        name = _find_name(names, _IMAGE_NAMES, prefixes)
-        if name is not None:
-            return name
-    return None
+    return next((name for name in ("images", "x_test", "x_train") if name in names), None)
 
 
-def _read_idx_folder(files: Sequence[Path], folder: Path) -> dict[str, LabeledArrays]:
-    images = [file for file in files if "labels" not in file.name.lower()]
+def _read_idx_folder(folder: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]] | None:
+    files = [file for file in _list_visible(folder) if file.is_file() and is_idx(file)]
     parts = {}
-    for part, prefixes in _PART_NAMES.items():
-        matches = [file for file in images if file.name.lower().startswith(prefixes)]
-        if len(matches) > 1:
-            raise InputError(
-                f"{folder} contains several files of {part} images: "
-                f"{join_names([file.name for file in matches])}. Remove all but one, or choose a "
-                f"file: {format_override('data.path', str(matches[0]))}."
-            )
-        if matches:
-            parts[part] = _read_idx_pair(matches[0], _find_labels(matches[0]))
-    if "train" not in parts:
+    for part, prefixes in _IDX_PREFIXES.items():
+        for file in files:
+            # The first of several: a file is often next to its compressed original.
+            if "images" in file.name and file.name.startswith(prefixes) and part not in parts:
+                parts[part] = read_idx(file), read_idx(_find_labels(file))
+    if files and "train" not in parts:
         raise InputError(
             f"{folder} must contain IDX files whose names begin with train-images and "
             f"train-labels; it contains {join_names([file.name for file in files])}."
         )
-    return parts
+    return parts or None
 
 
 def _find_labels(images: Path) -> Path:
     """Find the file of labels next to a file of images, by MNIST's naming."""
-    name = images.name.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
-    stem = name.removesuffix(".gz")
-    for candidate in (name, stem, f"{stem}.gz"):
+    name = images.name.replace("images", "labels").replace("idx3", "idx1")
+    for candidate in (name, name.removesuffix(".gz"), f"{name}.gz"):
         if candidate != images.name and images.with_name(candidate).is_file():
             return images.with_name(candidate)
     raise InputError(
@@ -386,50 +304,26 @@ def _find_labels(images: Path) -> Path:
     )
 
 
-def _read_idx_pair(images: Path, labels: Path) -> LabeledArrays:
-    arrays = LabeledArrays(read_idx(images), read_idx(labels), str(images), str(labels))
-    if arrays.images.ndim not in (3, 4) or arrays.labels.ndim != 1:
-        raise InputError(
-            f"{images} must have 3 or 4 dimensions and {labels} 1; they have "
-            f"{arrays.images.ndim} and {arrays.labels.ndim}. Are the files exchanged?"
-        )
-    return arrays
-
-
-def to_bytes(values: NDArray[Any], name: str, *, has_fractions: bool | None = None) -> Bytes:
-    """Convert images to bytes: bytes stay, fractions from 0 to 1 become 0 to 255.
-
-    Args:
-        values: the images.
-        name: their name in messages.
-        has_fractions: whether the values are fractions; by default, see `are_fractions`.
+def to_bytes(values: NDArray[Any], name: str) -> Bytes:
+    """Convert images to bytes: whole numbers stay, fractions from 0 to 1 become 0 to 255.
 
     Raises:
-        InputError: the values are not numbers, or out of range.
+        InputError: the values are not numbers, or out of range; `name` is theirs in messages.
     """
     if values.dtype == np.uint8:
         return values
-    if values.dtype.kind not in "biuf":
+    if values.dtype.kind not in "iuf":
         raise InputError(f"{name} must be numbers from 0 to 255; got {values.dtype}.")
-    # Masks: True is white.
-    if values.dtype.kind == "b":
-        return values.astype(np.uint8) * np.uint8(255)
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    most = 1 if values.dtype.kind == "f" else 255
     # Also true for NaN.
-    if not (low >= 0 and high <= 255):
+    if values.size and not (values.min() >= 0 and values.max() <= most):
         raise InputError(
-            f"{name} must be bytes from 0 to 255, or fractions from 0 to 1; got numbers from "
-            f"{low:g} to {high:g}. Use unscaled images: brainnet scales its inputs itself."
+            f"{name} must be whole numbers from 0 to 255, or fractions from 0 to 1; got "
+            f"{values.dtype} from {values.min():g} to {values.max():g}. Use unscaled images, and "
+            'convert pixels from 0 to 255 with .astype("uint8").'
         )
-    if has_fractions is None:
-        has_fractions = are_fractions(values)
-    scaled: Bytes = np.rint(values * 255 if has_fractions else values).astype(np.uint8)
+    scaled: Bytes = np.rint(values * 255 if most == 1 else values).astype(np.uint8)
     return scaled
-
-
-def are_fractions(values: NDArray[Any]) -> bool:
-    """Whether images are fractions from 0 to 1: floating-point numbers of at most 1."""
-    return values.dtype.kind == "f" and (not values.size or bool(values.max() <= 1))
 
 
 def to_channels_last(values: NDArray[Any], name: str) -> NDArray[Any]:
@@ -438,17 +332,16 @@ def to_channels_last(values: NDArray[Any], name: str) -> NDArray[Any]:
     Raises:
         InputError: the shape is not one of images.
     """
-    shape = values.shape
-    if len(shape) == 3:
+    if values.ndim == 3:
         return values[..., None]
-    if len(shape) == 4 and shape[3] in (1, 3):
+    if values.ndim == 4 and values.shape[3] in (1, 3):
         return values
     # PyTorch's order.
-    if len(shape) == 4 and shape[1] in (1, 3):
+    if values.ndim == 4 and values.shape[1] == 3:
         return values.transpose(0, 2, 3, 1)
     raise InputError(
         f"{name} must have the shape (images, height, width), or (images, height, width, 3) for "
-        f"colors; got {shape}. Other channels, such as transparency, are not supported."
+        f"colors; got {values.shape}. Other channels, such as transparency, are not supported."
     )
 
 
@@ -521,8 +414,8 @@ class ImageEncoder:
 
         Args:
             rows: one path or several, of image files; or an array or a tensor: (images, height,
-                width), (images, height, width, channels), (images, channels, height, width), a
-                single image, or encoded rows (images, inputs).
+                width), (images, height, width, 3), (images, 3, height, width), one image of the
+                training size, or encoded rows (images, inputs).
 
         Raises:
             InputError: a file cannot be read, or an array does not contain images.
@@ -531,25 +424,29 @@ class ImageEncoder:
             rows = [rows]
         if isinstance(rows, Sequence) and rows and all(isinstance(row, str | Path) for row in rows):
             images, broken = self.read_files([Path(row) for row in rows])
-            if broken:
-                index, reason = next(iter(broken.items()))
+            for index, reason in broken.items():
                 raise InputError(f"{rows[index]} cannot be read as an image: {reason}.")
             return images
-        values = _to_array(rows)
-        if values.ndim == 2 and values.shape[1] == self.inputs and values.shape != self.shape:
-            return to_bytes(values, "images")
+        try:
+            values = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows)
+        except ValueError as error:
+            raise InputError(f"images must have the same size: {error}.") from error
         size = (self.height, self.width)
-        # One image, unless its shape is that of gray images or of encoded rows.
-        color_shapes = ((3, *size), (*size, 3)) if self.channels == 3 else ()
-        if values.shape in (size, *color_shapes):
+        # One image.
+        if values.shape == size or (
+            self.channels == 3 and values.shape in ((3, *size), (*size, 3))
+        ):
             values = values[None]
-        if values.ndim == 2:
+        images = to_bytes(values, "images")
+        if images.ndim != 2:
+            images = to_channels_last(images, "images")
+            return resize_images(images, self.height, self.width, self.channels)
+        if images.shape[1] != self.inputs:
             raise InputError(
                 f"the network was trained on images of {self.height} x {self.width} (height x "
-                f"width), so a row must have {self.inputs} numbers; got {values.shape[1]}."
+                f"width), so a row must have {self.inputs} numbers; got {images.shape[1]}."
             )
-        images = to_channels_last(to_bytes(values, "images"), "images")
-        return resize_images(images, self.height, self.width, self.channels)
+        return images
 
     def read_files(self, paths: Sequence[Path]) -> tuple[Bytes, dict[int, str]]:
         """Decode image files in several threads.
@@ -582,15 +479,3 @@ class ImageEncoder:
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Restore an encoder from the result of `to_dict`."""
         return cls(stored["height"], stored["width"], stored["channels"])
-
-
-def _to_array(rows: Any) -> NDArray[Any]:
-    try:
-        values = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows)
-    except ValueError as error:
-        raise InputError(
-            f"images must be files, or an array of images of one size: {error}."
-        ) from error
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"images must be files, or arrays of numbers; got {type(rows).__name__}.")
-    return values

@@ -5,18 +5,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from brainnet.data.dataset import Dataset, classification_task
 from brainnet.data.image_files import (
     BrokenImageError,
     Bytes,
     ImageEncoder,
-    ImageHeader,
-    LabeledArrays,
     LabeledFile,
     find_arrays,
     find_labeled_files,
@@ -93,25 +92,26 @@ class Images:
     def _load_files(self, folder: Path) -> Dataset:
         """Read class folders: first all headers, to choose the size, then all images."""
         class_names, files = find_labeled_files(folder)
-        headers: dict[Path, ImageHeader] = {}
+        sizes: dict[Path, tuple[int, int]] = {}
         broken: dict[Path, str] = {}
+        has_colors = False
         # Pillow warns of large images and damaged metadata.
         with warnings.catch_warnings(action="ignore"):
             for file in files:
                 try:
-                    headers[file.path] = read_header(file.path)
+                    sizes[file.path], is_colored = read_header(file.path)
                 except BrokenImageError as error:
                     broken[file.path] = str(error)
-        if not headers:
+                else:
+                    has_colors |= is_colored
+        if not sizes:
             raise InputError(
                 f"none of the files in {folder} can be read as an image (PNG, JPEG, …)."
             )
-        sizes = Counter((header.height, header.width) for header in headers.values())
-        if self.size is None and len(sizes) > 1:
-            raise InputError(_describe_sizes(headers, sizes, folder))
-        has_colors = any(header.has_colors for header in headers.values())
+        if self.size is None and len(set(sizes.values())) > 1:
+            raise InputError(_describe_sizes(sizes, folder))
         # All headers are read before an image is decoded, as errors shall be reported at once.
-        encoder = self._build_encoder(next(iter(sizes)), has_colors)
+        encoder = self._build_encoder(next(iter(sizes.values())), has_colors)
         files = self._remove_broken(files, broken, class_names)
         _check_memory(len(files), encoder)
         rows, unreadable = encoder.read_files([file.path for file in files])
@@ -145,37 +145,39 @@ class Images:
                 "data.broken=skip to skip them."
             )
         report_warning(f"skipped {format_count(len(broken), 'unreadable image')}: {names}")
-        kept = [file for file in files if file.path not in broken]
+        readable = [file for file in files if file.path not in broken]
         # A class without training images would never be predicted.
-        lost = {file.label for file in files if file.part == "train"} - {
-            file.label for file in kept if file.part == "train"
-        }
-        if lost:
+        trained, readable_classes = (
+            {file.label for file in group if file.part == "train"} for group in (files, readable)
+        )
+        if trained > readable_classes:
+            name = class_names[min(trained - readable_classes)]
             raise InputError(
-                f"no training image of the class {class_names[min(lost)]!r} can be read: {names}. "
-                "Replace the files, or remove the class."
+                f"no training image of the class {name!r} can be read: {names}. Replace the files, "
+                "or remove the class."
             )
-        return kept
+        return readable
 
-    def _load_arrays(self, arrays: Mapping[str, LabeledArrays], path: Path) -> Dataset:
+    def _load_arrays(
+        self, arrays: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], path: Path
+    ) -> Dataset:
         images, labels = {}, {}
-        for part, stored in arrays.items():
-            values = to_bytes(stored.images, stored.image_name)
-            images[part] = to_channels_last(values, stored.image_name)
-            labels[part] = _check_labels(stored, len(values))
-        train = images["train"]
-        if not len(train):
-            raise InputError(f"{path} contains no training images: {arrays['train'].image_name}.")
-        class_names, classes = _encode_labels(labels, arrays["train"].label_name)
-        sizes = Counter(part.shape[1:3] for part in images.values() if len(part))
-        if self.size is None and len(sizes) > 1:
+        for part, (values, part_labels) in arrays.items():
+            name = f"the {part} images of {path}"
+            images[part] = to_channels_last(to_bytes(values, name), name)
+            labels[part] = _check_labels(part_labels, len(values), f"the {part} labels of {path}")
+        if not len(images["train"]):
+            raise InputError(f"{path} contains no training images.")
+        class_names, classes = _encode_labels(labels, path)
+        sizes = {part.shape[1:3]: None for part in images.values() if len(part)}
+        size, *others = sizes
+        if self.size is None and others:
             raise InputError(
-                f"the images in {path} have the sizes "
-                f"{' and '.join(f'{height} x {width}' for height, width in sizes)} (height x width)"
-                f"; they must have the same. Set data.size={_format_size(next(iter(sizes)))}."
+                f"the images in {path} must have the same size; they have {size[0]} x {size[1]} "
+                f"and {others[0][0]} x {others[0][1]} (height x width). Set "
+                f"data.size={_format_size(size)}."
             )
-        has_colors = any(part.shape[3] == 3 for part in images.values())
-        encoder = self._build_encoder(train.shape[1:3], has_colors)
+        encoder = self._build_encoder(size, any(part.shape[3] == 3 for part in images.values()))
         counts = {part: len(values) for part, values in images.items()}
         _check_memory(sum(counts.values()), encoder)
         rows = [
@@ -187,40 +189,37 @@ class Images:
         return _build_dataset(path, encoder, stacked, classes, class_names, counts)
 
 
-def _check_labels(stored: LabeledArrays, count: int) -> np.ndarray:
+def _check_labels(labels: NDArray[Any], count: int, name: str) -> NDArray[Any]:
     """Return one label per image, (images,)."""
-    labels, name = stored.labels, stored.label_name
-    # CIFAR's labels, for example, have the shape (images, 1).
+    # Keras' labels of CIFAR have the shape (images, 1).
     labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
     is_whole = labels.dtype.kind in "biuU" or (labels.dtype.kind == "f" and not (labels % 1).any())
     if labels.ndim != 1 or not is_whole:
         raise InputError(
-            f"{name} must contain one whole number or text for each image, (images,); got "
-            f"{labels.dtype} of shape {stored.labels.shape}."
+            f"{name} must be one whole number or text for each image, (images,); got "
+            f"{labels.dtype} of shape {labels.shape}."
         )
     if len(labels) != count:
-        raise InputError(f"there are {count:,} images but {len(labels):,} labels in {name}.")
+        raise InputError(f"there are {count:,} images but {len(labels):,} labels: {name}.")
     return labels.astype(np.int64) if labels.dtype.kind in "bf" else labels
 
 
 def _encode_labels(
-    labels: Mapping[str, np.ndarray], name: str
-) -> tuple[tuple[str, ...], np.ndarray]:
+    labels: Mapping[str, NDArray[Any]], path: Path
+) -> tuple[tuple[str, ...], NDArray[Any]]:
     """Return the class names, and the class of every image as an index."""
     # Labels may be any numbers or texts, such as 1, 6, 11.
     known, classes = np.unique(np.concatenate(list(labels.values())), return_inverse=True)
-    trained = np.unique(classes[: len(labels["train"])])
+    names = tuple(map(str, known.tolist()))
+    trained = set(classes[: len(labels["train"])].tolist())
     if len(trained) < 2:
         raise InputError(
-            f"{name} must contain two or more classes; all labels are {known[trained[0]].item()!r}."
+            f"{path} must contain two or more classes; all labels are {names[min(trained)]}."
         )
-    if len(trained) < len(known):
-        unknown = next(index for index in range(len(known)) if index not in trained)
-        raise InputError(
-            f"the validation or test images have the class {known[unknown].item()!r} without "
-            f"training images. The classes are {join_names(list(map(str, known[trained])))}."
-        )
-    return tuple(map(str, known.tolist())), classes.astype(np.int64)
+    for index, name in enumerate(names):
+        if index not in trained:
+            raise InputError(f"{path} has the class {name!r} without training images.")
+    return names, classes.astype(np.int64)
 
 
 def _build_dataset(
@@ -245,16 +244,14 @@ def _build_dataset(
     )
 
 
-def _describe_sizes(
-    headers: Mapping[Path, ImageHeader], sizes: Counter[tuple[int, int]], folder: Path
-) -> str:
+def _describe_sizes(sizes: Mapping[Path, tuple[int, int]], folder: Path) -> str:
     """Describe that the images have different sizes, with a size to set."""
-    (usual, count), (other, _), *_ = sizes.most_common()
-    example = next(path for path, each in headers.items() if (each.height, each.width) == other)
+    (usual, count), (other, _), *_ = Counter(sizes.values()).most_common()
+    example = next(path for path, size in sizes.items() if size == other)
     # Without a common small size, suggest one that trains fast.
-    is_common = count > len(headers) / 2 and max(usual) <= 128
+    is_common = count > len(sizes) / 2 and max(usual) <= 128
     return (
-        f"the {len(headers):,} images in {folder} must have the same size; {count:,} have "
+        f"the {len(sizes):,} images in {folder} must have the same size; {count:,} have "
         f"{usual[0]} x {usual[1]} (height x width), but {example} has {other[0]} x {other[1]}. Set "
         f"data.size={_format_size(usual if is_common else (32, 32))}, or [height,width], to resize "
         "them."

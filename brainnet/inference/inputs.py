@@ -14,12 +14,10 @@ from brainnet.data.dataset import InputEncoder
 from brainnet.data.image_files import (
     Bytes,
     ImageEncoder,
-    are_fractions,
-    find_image_array,
+    choose_image_array,
     is_idx,
     list_image_files,
     read_idx,
-    to_bytes,
 )
 from brainnet.data.preprocessing import (
     TIME_FORMAT,
@@ -397,7 +395,7 @@ def read_image(
 
 
 def _list_files(folder: Path) -> list[Path]:
-    files = list(list_image_files(folder))
+    files = list_image_files(folder)
     if not files:
         raise InputError(f"{folder} contains no files. Name a folder of images, or an image.")
     return files
@@ -428,18 +426,15 @@ def _read_image_array(encoder: ImageEncoder, values: NDArray[Any]) -> Iterator[P
     if not len(values):
         raise InputError("the array contains no images.")
     size = choose_batch_rows(values[0].size)
-    # Decided for all images: a dark part of 0 to 255 may look like fractions.
-    fractions = are_fractions(values)
     for start in range(0, len(values), size):
-        part = to_bytes(values[start : start + size], "images", has_fractions=fractions)
-        yield {}, encoder.apply(part)
+        yield {}, encoder.apply(values[start : start + size])
 
 
 def _load_images(path: Path) -> NDArray[Any]:
     arrays = load_arrays(path)
     if isinstance(arrays, np.ndarray):
         return arrays
-    name = find_image_array(list(arrays))
+    name = choose_image_array(list(arrays))
     if name is None:
         raise InputError(
             f"{path} contains {join_names(list(arrays))}, and none of them is known as images. "

@@ -247,7 +247,7 @@ def test_arrays_of_images_are_read(tmp_path):
     images = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
     np.save(tmp_path / "a.npy", images)
     np.savez(tmp_path / "a.npz", other=np.zeros(3), images=images)
-    np.savez(tmp_path / "b.npz", labels=np.zeros(3), Image=images)
+    np.savez(tmp_path / "b.npz", y_test=np.zeros(3), x_test=images)
     head = b"\0\0\x08\x03" + np.array([3, 2, 2], ">u4").tobytes()
     with gzip.open(tmp_path / "t10k-images-idx3-ubyte.gz", "wb") as file:
         file.write(head + images.tobytes())
@@ -314,13 +314,14 @@ def test_files_that_are_no_images_are_rejected(folder, tmp_path):
         read_images_of(tmp_path / "none.npy")
 
 
-def test_fractions_are_detected_in_the_whole_array(tmp_path, monkeypatch):
+def test_fractions_become_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr("brainnet.inference.inputs.choose_batch_rows", lambda cells: 1)
     images = np.array([[[0, 1], [1, 0]], [[0, 200], [7, 255]]], np.float32)
-    np.save(tmp_path / "a.npy", images)
-    assert read_images_of(tmp_path / "a.npy")[1] == [[0, 1, 1, 0], [0, 200, 7, 255]]
     np.save(tmp_path / "a.npy", images / 255)
     assert read_images_of(tmp_path / "a.npy")[1] == [[0, 1, 1, 0], [0, 200, 7, 255]]
+    np.save(tmp_path / "a.npy", images)
+    with pytest.raises(InputError, match=r"from 0 to 255\. .* with \.astype\(\"uint8\"\)"):
+        read_images_of(tmp_path / "a.npy")
 
 
 def test_damaged_images_can_be_skipped(folder, caplog):
