@@ -1,13 +1,11 @@
 """Components of a run, built from its checked configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -16,16 +14,14 @@ from brainnet.config.instantiate import (
     DATAMODULE_KEYS,
     TargetAllowList,
     check_parameters,
-    has_parameter,
     instantiate,
     resolve_target,
 )
+from brainnet.config.network import build_network
 from brainnet.config.schema import Config
 from brainnet.data.datamodule import DataModule
-from brainnet.data.validation import get_total_memory
 from brainnet.errors import InputError, did_you_mean
 from brainnet.learning.learning_rate import fill_run_settings
-from brainnet.structure.embedding import choose_width
 from brainnet.structure.network import Network
 from brainnet.training.assembly import (
     choose_loss,
@@ -36,9 +32,6 @@ from brainnet.training.assembly import (
 from brainnet.training.callbacks import Observe
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.trainer import build_profiler
-
-# Each weight and its gradient, 4 bytes each; optimizer state comes on top.
-_BYTES_PER_WEIGHT = 8
 
 
 @dataclass(frozen=True)
@@ -166,71 +159,6 @@ def build_network_and_loss(
         config["loss"] = {"_target_": describe_class(loss)}
         config["network"] = config["network"] | {"outputs": outputs}
     return network, loss
-
-
-def build_network(
-    config: Mapping[str, Any],
-    allow_list: TargetAllowList,
-    *,
-    inputs: int,
-    outputs: int,
-    embeddings: Mapping[int, int] | None = None,
-    image_shape: Sequence[int] | None = None,
-) -> nn.Module:
-    """Build the network; the same seed gives the same initial weights.
-
-    Args:
-        config: the groups `network` and `activation`, and `seed`.
-        allow_list: classes that the user allows.
-        inputs: number of inputs of a row.
-        outputs: number of outputs.
-        embeddings: number of codes of each input that is a category code, by its position.
-        image_shape: (height, width) or (channels, height, width) of a row that is an image. A
-            class with an argument `image_shape` receives (channels, height, width); its rows are
-            flat.
-
-    Raises:
-        InputError: the class is not allowed or does not accept its keys, or the network does not
-            fit into memory.
-    """
-    options = {k: v for k, v in config["network"].items() if k not in ("inputs", "outputs")}
-    seed = config.get("seed", 0)
-    # For classes that take no generator.
-    torch.manual_seed(seed)
-    target = resolve_target(options.get("_target_"), "network", allow_list)
-    offered: dict[str, Any] = {"inputs": inputs, "outputs": outputs}
-    if target is Network:
-        offered = {"sizes": [inputs, *options.pop("hidden", []), outputs]}
-        _check_memory(offered["sizes"], embeddings or {})
-    offered["generator"] = torch.Generator().manual_seed(seed)
-    offered["activation"] = config["activation"]
-    if image_shape:
-        offered["image_shape"] = (1, *image_shape)[-3:]
-    if embeddings:
-        offered["embeddings"] = dict(embeddings)
-    # A class receives only what its constructor has an argument for.
-    accepted = {key: value for key, value in offered.items() if has_parameter(target, key)}
-    network: nn.Module = instantiate(accepted | options, "network", allow_list)
-    return network
-
-
-def _check_memory(sizes: Sequence[int], embeddings: Mapping[int, int]) -> None:
-    """Check that weights and gradients of a dense network fit into this machine's memory.
-
-    Raises:
-        InputError: they need more memory than the machine has.
-    """
-    tables = [(codes, choose_width(codes)) for codes in embeddings.values()]
-    inputs = sizes[0] + sum(width - 1 for _, width in tables)
-    weights = sum((fan_in + 1) * neurons for fan_in, neurons in pairwise([inputs, *sizes[1:]]))
-    weights += sum(codes * width for codes, width in tables)
-    required, available = _BYTES_PER_WEIGHT * weights, get_total_memory()
-    if available is not None and required > available:
-        raise InputError(
-            f"that network needs {required / 1e9:,.3g} GB of memory for its weights and their "
-            f"gradients; this machine has {available / 1e9:,.3g} GB. Set network.hidden to fewer "
-            "neurons."
-        )
 
 
 def _build_optimizer_factory(config: Config, allow_list: TargetAllowList) -> OptimizerFactory:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from brainnet.concepts import Concept
-from brainnet.config.components import build_network
 from brainnet.config.instantiate import (
     ALLOWED_ROOTS,
     TargetAllowList,
@@ -20,6 +19,7 @@ from brainnet.config.instantiate import (
     is_under,
     read_allowed_roots,
 )
+from brainnet.config.network import build_network
 from brainnet.data.dataset import ImageShape, InputEncoder, restore_encoder
 from brainnet.data.preprocessing import TableEncoder, UnknownCategories
 from brainnet.data.scaling import Scaling

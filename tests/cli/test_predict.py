@@ -41,6 +41,14 @@ def predicted(capsys, *words):
     return capsys.readouterr().out
 
 
+def test_lightning_is_not_imported():
+    program = "import sys, brainnet.cli.predict; print('lightning' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
 def test_predictions_equal_those_of_python(capsys, run, rows):
     found = pd.read_csv(io.StringIO(predicted(capsys, "--input", "rows.csv")))
     expected = load(run).predict(rows)

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from brainnet.config import components
-from brainnet.config.components import build_datamodule, build_network, build_network_and_loss
+from brainnet.config.components import build_datamodule, build_network_and_loss
 from brainnet.config.instantiate import TargetAllowList
 from brainnet.data.datamodule import DataModule
 from brainnet.data.datasets import Moons
@@ -13,33 +12,6 @@ from brainnet.errors import InputError
 from brainnet.training.assembly import describe_data
 
 NONE = TargetAllowList()
-NETWORK = "brainnet.structure.network.Network"
-MODULE = """
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, image_shape, outputs):
-        super().__init__()
-        self.image_shape = image_shape
-        self.convolution = nn.Conv2d(image_shape[0], outputs, image_shape[1:])
-
-    def forward(self, inputs):
-        return self.convolution(inputs.view(-1, *self.image_shape)).flatten(1)
-"""
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"), [((4, 5), (1, 4, 5)), ((3, 4, 5), (3, 4, 5)), ([3, 4, 5], (3, 4, 5))]
-)
-def test_network_with_an_argument_image_shape_receives_it(shape, expected, tmp_path, monkeypatch):
-    (tmp_path / "convolving.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(tmp_path)
-    config = {"network": {"_target_": "convolving.Net"}, "activation": {}, "seed": 0}
-    allow_list = TargetAllowList(roots=("convolving",))
-    inputs = expected[0] * 20
-    network = build_network(config, allow_list, inputs=inputs, outputs=2, image_shape=shape)
-    assert network.image_shape == expected
-    assert network(torch.zeros(7, inputs)).shape == (7, 2)
 
 
 def test_described_data_are_rebuilt_exactly():
@@ -55,37 +27,6 @@ def test_unknown_key_of_the_data_is_rejected():
     options = {"_target_": "brainnet.data.datasets.Moons", "nosie": 0.1}
     with pytest.raises(InputError, match="Did you mean noise"):
         build_datamodule({"data": options, "seed": 0}, NONE)
-
-
-def build_dense(config, **sizes):
-    network = {"_target_": NETWORK, "hidden": [5]}
-    activation = {"_target_": "torch.nn.ReLU"}
-    config = {"network": network, "activation": activation, "seed": 0} | config
-    return build_network(config, NONE, **sizes)
-
-
-def test_memory_of_weights_and_gradients_is_checked(monkeypatch):
-    # (3 + 1) * 5 + (5 + 1) * 2 weights and as many gradients, 4 bytes each
-    monkeypatch.setattr(components, "get_total_memory", lambda: 256)
-    assert build_dense({}, inputs=3, outputs=2).sizes == (3, 5, 2)
-    monkeypatch.setattr(components, "get_total_memory", lambda: 255)
-    with pytest.raises(InputError, match=r"needs 2.56e-07 GB .* this machine has 2.55e-07 GB"):
-        build_dense({}, inputs=3, outputs=2)
-
-
-def test_memory_of_embeddings_is_checked(monkeypatch):
-    # 12 codes of 6 numbers; the first layer has 2 inputs and those 6: (8 + 1) * 5 + (5 + 1) * 2
-    needed = 8 * (72 + 57)
-    monkeypatch.setattr(components, "get_total_memory", lambda: needed)
-    build_dense({}, inputs=3, outputs=2, embeddings={1: 12})
-    monkeypatch.setattr(components, "get_total_memory", lambda: needed - 1)
-    with pytest.raises(InputError, match="GB of memory"):
-        build_dense({}, inputs=3, outputs=2, embeddings={1: 12})
-
-
-def test_memory_is_not_checked_where_the_system_does_not_report_it(monkeypatch):
-    monkeypatch.setattr(components, "get_total_memory", lambda: None)
-    components._check_memory([10**12, 10**12], {})
 
 
 @pytest.mark.parametrize(("outputs", "loss"), [(1, "BinaryCrossEntropy"), (2, "CrossEntropy")])

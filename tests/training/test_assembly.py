@@ -3,8 +3,8 @@ import torch
 import yaml
 from torch import nn
 
-from brainnet.config.components import build_network
 from brainnet.config.instantiate import TargetAllowList
+from brainnet.config.network import build_network
 from brainnet.data.datamodule import DataModule
 from brainnet.data.datasets import Spirals
 from brainnet.errors import InputError
