@@ -13,21 +13,13 @@ from hydra.core.override_parser.types import Override
 from torch import Tensor
 
 from brainnet.config.components import build_datamodule, build_network_and_loss
-from brainnet.config.compose import (
-    build_allow_list,
-    compose_config,
-    parse_overrides,
-    resolve_config,
-)
+from brainnet.config.compose import ConfigFiles, build_allow_list, parse_overrides
 from brainnet.config.instantiate import DATAMODULE_KEYS, TargetAllowList, check_targets
 from brainnet.config.resume import (
     changes_nothing,
-    check_no_deletions,
     check_rebuildable,
-    find_runs_directory,
     get_value,
-    read_stored_config,
-    select_data_choice,
+    open_run,
     set_value,
 )
 from brainnet.config.schema import Config, check_config
@@ -41,7 +33,7 @@ from brainnet.errors import InputError
 from brainnet.explanation.formatting import format_number
 from brainnet.inference.evaluate import Evaluation, evaluate, evaluate_images, evaluate_table_file
 from brainnet.inference.trained_model import TrainedModel, load
-from brainnet.training.run_directory import Run, find_run
+from brainnet.training.run_directory import Run
 
 _MAX_TABLE_CLASSES = 12
 _MAX_ERRORS = 10
@@ -154,11 +146,7 @@ def run_evaluate(arguments: Namespace) -> int:
             f"evaluate latest; got {arguments.run}."
         )
     overrides = parse_overrides(arguments.overrides)
-    check_no_deletions(overrides, "evaluate")
-    run = find_run(arguments.run, find_runs_directory(overrides))
-    stored = read_stored_config(run)
-    choice = parse_overrides(select_data_choice(overrides, stored))
-    composed = resolve_config(compose_config([*choice, *overrides]))
+    run, stored, composed = open_run(arguments.run, overrides, "evaluate", ConfigFiles())
     config = _choose_data(stored, composed, overrides)
     report = _evaluate_run(run, config, stored, build_allow_list(overrides))
     sys.stdout.write(report.to_json() if arguments.json else report.to_text())

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _LAYER = "hidden_1"
 _MIN_WIDTH, _MAX_WIDTH = 40, 100
-_DATA_TARGET = "data._target_"
 
 TAGS: dict[Concept, tuple[Tag, ...]] = {
     concepts.LAYERS: (tags.WEIGHTS_NORM, tags.BLAME),
@@ -173,14 +172,9 @@ def _explain_run(arguments: Namespace, concept: Concept | None) -> int:
 
 def _load_explainer(arguments: Namespace) -> "RowExplainer":
     """Load the run, with the classes that the user allows."""
-    from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
-
-    # Classes of the data are allowed here, and not a setting of the trained network.
     overrides = [word for word in arguments.words if "=" in word]
-    others = [word for word in overrides if not word.startswith(f"{_DATA_TARGET}=")]
-    typed = frozenset(word.partition("=")[2] for word in overrides)
-    trained = load_named_run(arguments.run, others, "explain")
-    return trained.build_explainer(TargetAllowList(typed=typed, roots=read_allowed_roots()))
+    trained, allow_list = load_named_run(arguments.run, overrides, "explain")
+    return trained.build_explainer(allow_list)
 
 
 def _explain_row(explainer: "RowExplainer", arguments: Namespace) -> "ExplainedRow | None":

@@ -14,7 +14,7 @@ def run_export(arguments: Namespace) -> int:
     Raises:
         InputError: there is no such run, or it cannot be exported; nothing is written.
     """
-    trained = load_named_run(arguments.run, arguments.overrides, "export")
+    trained, _ = load_named_run(arguments.run, arguments.overrides, "export")
     output = None if arguments.output is None else Path(arguments.output)
     file = export(trained, arguments.to, output, overwrite=arguments.overwrite)
     print_message(f"exported to {file} ({file.stat().st_size:,} bytes)")

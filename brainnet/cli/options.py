@@ -1,6 +1,7 @@
 """Options and help of every command, declared with argparse; imports no torch."""
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -9,22 +10,19 @@ from brainnet.config.schema import KEYS, KEYS_BY_PATH, list_choices, list_groups
 from brainnet.errors import InputError, did_you_mean, find_intended, find_nearest
 
 if TYPE_CHECKING:
+    from brainnet.config.instantiate import TargetAllowList
     from brainnet.inference.trained_model import TrainedModel
 
 _RUN_HELP = "folder of a run, latest, or a checkpoint file"
 # Keys of commands that load a trained network: its own classes must be typed again.
-_RUN_KEYS = ("paths.runs", "network._target_", "activation._target_", "loss._target_")
+_RUN_KEYS = ("paths.runs", *(f"{g}._target_" for g in ("network", "activation", "loss", "data")))
 
 
 class CommandParser(argparse.ArgumentParser):
     """An argument parser that raises `InputError` instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise a message with the usage of the command.
-
-        Raises:
-            InputError: always.
-        """
+        """Raise a message with the usage of the command."""
         raise InputError(f"{message}.\nUsage: {self.usage} (--help lists the options)")
 
 
@@ -50,28 +48,25 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     options = [flag for action in command._actions for flag in action.option_strings]
     # Before parsing: a misspelled option is reported rather than the one that is missing then.
     for word in words[1:]:
-        if word.startswith("--") and word.partition("=")[0] not in options:
-            raise InputError(_explain_unknown_option(word, words[0], options))
+        name = word.partition("=")[0]
+        if re.match("--?[a-zA-Z]", name) and name not in options:
+            _reject_option(name, words[0], options)
     # Intermixed: options may stand between overrides.
-    arguments, rest = command.parse_known_intermixed_args(list(words[1:]))
-    for word in rest:
-        if word.startswith("-"):
-            raise InputError(_explain_unknown_option(word, words[0], options))
-    if rest:
-        command.error(f"unexpected argument {rest[0]}")
+    arguments = command.parse_intermixed_args(list(words[1:]))
     arguments.command = words[0]
     return arguments
 
 
-def _explain_unknown_option(option: str, command: str, options: Sequence[str]) -> str:
-    """Return a message with the option, or the key of the configuration, that was meant."""
-    name = option.partition("=")[0]
+def _reject_option(name: str, command: str, options: Sequence[str]) -> NoReturn:
+    """Raise a message with the option, or the key of the configuration, that was meant."""
     flag = find_nearest(name, options)
     # Users of other tools type keys as options: --lr 0.1.
     keys = find_intended(name.lstrip("-").replace("-", "_"), KEYS_BY_PATH)
     meant = [flag] if flag else [f"{key}=..." for key in keys]
     hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
-    return f"{command} has no option {option}.{hint} brainnet {command} --help lists the options."
+    raise InputError(
+        f"{command} has no option {name}.{hint} brainnet {command} --help lists the options."
+    )
 
 
 def _build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
@@ -115,12 +110,10 @@ def _add_train(commands: Any) -> None:
     add = _add_command(commands, usage, short, _TRAIN_TEXT).add_argument
     add("overrides", nargs="*", default=[], metavar="key=value", help="see Groups and Keys below")
     add("-m", "--multirun", action="store_true", help="run every combination of values a,b,c")
-    add("-c", "--cfg", choices=("job", "hydra", "all"), help="show the configuration, do not run")
-    add("-p", "--package", help="the part of the configuration to show")
+    add("-c", "--cfg", choices=("job",), help="show the configuration, do not run")
+    add("-p", "--package", metavar="KEY", help="the part of the configuration to show")
     add("-cd", "--config-dir", metavar="FOLDER", help="folder of your own groups and choices")
     add("-cn", "--config-name", metavar="NAME", help="file to start from instead of train.yaml")
-    add("-i", "--info", nargs="?", const="all", metavar="TOPIC", help="where values come from")
-    add("--hydra-help", action="store_true", help="help of Hydra (https://hydra.cc)")
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -213,13 +206,18 @@ def _describe_keys() -> Iterator[str]:
             yield f"  {key.path}\n      {key.meaning}: {key.type.description}\n"
 
 
-def load_named_run(run: str, overrides: Sequence[str], command: str) -> "TrainedModel":
+def load_named_run(
+    run: str, words: Sequence[str], command: str
+) -> "tuple[TrainedModel, TargetAllowList]":
     """Load the run that a command names.
 
     Args:
         run: a folder, latest, or a checkpoint file.
-        overrides: `paths.runs`, and the classes of the run that the user allows.
+        words: overrides: `paths.runs`, and the classes of the run that the user allows.
         command: name of the command, for messages.
+
+    Returns:
+        The trained model, and the classes that are allowed.
 
     Raises:
         InputError: there is no such run, or another key was typed.
@@ -229,15 +227,7 @@ def load_named_run(run: str, overrides: Sequence[str], command: str) -> "Trained
     from brainnet.inference.trained_model import load
     from brainnet.training.run_directory import find_run
 
-    values = {}
-    for word in overrides:
-        key, _, value = word.partition("=")
-        if key not in _RUN_KEYS:
-            raise InputError(
-                f"{command} uses the network as it was trained: {key} cannot be set here."
-                f"{did_you_mean(key, _RUN_KEYS)}"
-            )
-        values[key] = value.strip("'\"")
+    values = _read_run_keys(words, command) if words else {}
     runs = Path(values.pop("paths.runs", "runs"))
     allow_list = TargetAllowList(typed=frozenset(values.values()), roots=read_allowed_roots())
     trained = load(find_run(run, runs), allow_list=allow_list)
@@ -246,7 +236,21 @@ def load_named_run(run: str, overrides: Sequence[str], command: str) -> "Trained
         stored = trained.config.get(key.partition(".")[0], {}).get("_target_")
         if value != stored:
             raise InputError(f"{key}={value}: the run was trained with {stored}. Leave it out.")
-    return trained
+    return trained, allow_list
+
+
+def _read_run_keys(words: Sequence[str], command: str) -> dict[str, str]:
+    # Imported here: a prediction without overrides needs no Hydra.
+    from brainnet.config.compose import parse_overrides
+
+    values = {item.key_or_group: str(item.value()) for item in parse_overrides(words)}
+    for key in values:
+        if key not in _RUN_KEYS:
+            raise InputError(
+                f"{command} uses the network as it was trained: {key} cannot be set here."
+                f"{did_you_mean(key, _RUN_KEYS)}"
+            )
+    return values
 
 
 # Texts of the help, at the end of the file to keep the declarations together.

@@ -51,7 +51,7 @@ def run_predict(arguments: Namespace) -> int:
     Raises:
         InputError: there is no such run, or the rows cannot be predicted; no output file is left.
     """
-    trained = load_named_run(arguments.run, arguments.overrides, "predict")
+    trained, _ = load_named_run(arguments.run, arguments.overrides, "predict")
     output = None if arguments.output is None else Path(arguments.output).expanduser()
     format = infer_format(output, arguments.to)
     unknown_counts: Counter[str] = Counter()

@@ -6,18 +6,16 @@ import re
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -34,15 +32,15 @@ from brainnet.cli.exit_codes import (
 )
 from brainnet.config.components import build_components
 from brainnet.config.compose import (
-    VERSION_BASE,
+    RUN_DIR,
     ConfigFiles,
     build_allow_list,
-    check_hydra,
     compose_config,
     drop_unused_keys,
     expand_sweep,
     parse_overrides,
     resolve_config,
+    select_groups,
 )
 from brainnet.config.instantiate import TargetAllowList, check_targets
 from brainnet.config.resume import compose_resumed
@@ -54,15 +52,14 @@ from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.validation import join_names
 from brainnet.errors import InputError, quote_value
 from brainnet.explanation.formatting import format_number
-from brainnet.files import iterate_numbered, remove_empty_folders, remove_if_unused
+from brainnet.files import iterate_numbered, remove_if_unused
 from brainnet.training.fit import train
-from brainnet.training.run_directory import Run, RunDirectory, lock_run
+from brainnet.training.run_directory import Run, RunDirectory, claim_run, lock_run
 
 # Exit codes in increasing severity. A bug outweighs a failed training, and an interruption
 # outweighs everything.
 _SEVERITY = (DONE, WRONG_INPUT, TRAINING_FAILED, BUG, INTERRUPTED, TERMINATED)
 _SCORES = ("accuracy/test", "r2/test", "loss/test")
-_RUN_DIR = "hydra.run.dir"
 _MAX_PROCESSES_PER_CORE = 4
 # The longest list of columns that is printed.
 _MAX_COLUMNS = 12
@@ -74,20 +71,24 @@ _COLUMN_KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class JobResult:
-    """The result of one job.
+@dataclass(slots=True)
+class Job:
+    """One run of the command, and its result.
 
     Attributes:
         folder: its directory.
         words: its overrides.
+        config: its checked configuration.
+        resume: the run that it resumes, if any.
         code: its exit code.
         metric: its lowest validation loss, by which a sweep is judged; None if there is none.
     """
 
     folder: RunDirectory
-    words: tuple[str, ...]
-    code: int
+    words: Sequence[str]
+    config: Config = field(default_factory=dict)
+    resume: Run | None = None
+    code: int = DONE
     metric: float | None = None
 
     def read_summary(self) -> dict[str, Any]:
@@ -98,186 +99,140 @@ class JobResult:
             return {"state": "not started"}
 
 
-class SweepStopped(BaseException):
-    """Ends a sweep when one of its jobs was interrupted; Hydra continues after an Exception."""
+def run_train(arguments: Namespace) -> int:
+    """Train as typed; returns the exit code.
 
-
-@dataclass(slots=True)
-class Session:
-    """The overrides of a command line, and the jobs that they define.
-
-    Attributes:
-        overrides: the parsed overrides.
-        files: where YAML files are read from.
-        allow_list: classes that the user allows.
-        config: the configuration with Hydra's own node, without the values of a sweep.
-        is_sweep: whether several jobs run.
-        debug: whether tracebacks are shown.
-        results: of every job so far.
-        planned: the overrides of every job of a sweep, also of those that did not start.
+    Raises:
+        InputError: something typed is wrong; nothing was written.
     """
+    files = ConfigFiles.select(arguments.config_name, arguments.config_dir)
+    overrides = parse_overrides(arguments.overrides, files)
+    if arguments.cfg:
+        sys.stdout.write(format_config(compose_config(overrides, files), arguments.package))
+        return DONE
+    _check_sweep(overrides, is_sweep=arguments.multirun)
+    allow_list = build_allow_list(overrides)
+    # All jobs are checked before the first one begins.
+    jobs = [plan_job(words, files, allow_list) for words in expand_sweep(overrides)]
+    directory = choose_directory(overrides, jobs)
+    for number, job in enumerate(jobs):
+        path = directory / str(number) if arguments.multirun else directory
+        job.folder = RunDirectory(path, Path(job.config["paths"]["runs"]))
+    with remove_if_unused(directory):
+        for number, job in enumerate(jobs):
+            if arguments.multirun:
+                print(f"\njob {number}: {' '.join(job.words)}", flush=True)
+            # Lightning starts the other processes of a distributed run from `sys.argv`, which must
+            # not start the whole sweep again.
+            run_dir = f"{RUN_DIR}={quote_value(str(job.folder.path))}"
+            with _isolate_process(["train", *files.to_flags(), *job.words, run_dir]):
+                action = partial(run_job, job, allow_list, is_first=number == 0)
+                job.code = report_errors(action, debug=arguments.debug)
+            if job.code in (INTERRUPTED, TERMINATED):
+                break
+    if arguments.multirun:
+        print_sweep_table(jobs)
+    return find_worst_code(jobs)
 
-    overrides: list[Override]
-    files: ConfigFiles
-    allow_list: TargetAllowList
-    config: DictConfig
-    is_sweep: bool
-    debug: bool = False
-    results: list[JobResult] = field(default_factory=list)
-    planned: list[tuple[str, ...]] = field(default_factory=list)
-    _folder: RunDirectory = field(init=False)
-    _metric: float | None = field(init=False, default=None)
 
-    @classmethod
-    def start(cls, words: Sequence[str], files: ConfigFiles, *, multirun: bool) -> "Session":
-        """Compose the configuration, and check what Hydra would instantiate.
+def format_config(config: DictConfig, package: str | None) -> str:
+    """Return a composed configuration, or the part at a dotted path, as YAML."""
+    groups = select_groups(config)
+    part = OmegaConf.select(groups, package) if package else groups
+    if part is None:
+        raise InputError(f"the configuration has no part {package}. Leave --package out.")
+    return OmegaConf.to_yaml(part) if OmegaConf.is_config(part) else f"{part}\n"
 
-        Raises:
-            InputError: the configuration cannot be composed, or names a class that is not allowed.
-        """
-        overrides = parse_overrides(words, files)
-        allow_list = build_allow_list(overrides)
-        # Values of a sweep are checked with the job that they belong to, in `create_jobs`.
-        swept = [override for override in overrides if override.is_sweep_override()]
-        config = compose_config(
-            [override for override in overrides if override not in swept], files
-        )
-        check_hydra(config, allow_list)
-        is_sweep = multirun or config.hydra.mode == RunMode.MULTIRUN
-        if swept and not is_sweep:
+
+def _check_sweep(overrides: Sequence[Override], *, is_sweep: bool) -> None:
+    for override in overrides:
+        if override.is_sweep_override() and not is_sweep:
             raise InputError(
-                f"{swept[0].input_line} has several values: add -m to run each of them, or write "
-                f"a list as {swept[0].key_or_group}=[...]."
+                f"{override.input_line} has several values: add -m to run each of them, or write "
+                f"a list as {override.key_or_group}=[...]."
             )
-        return cls(overrides, files, allow_list, config, is_sweep)
+        if override.key_or_group == "resume" and is_sweep:
+            raise InputError("resume continues one run: leave -m out.")
 
-    def create_job(
-        self, composed: DictConfig, choices: Mapping[str, object]
-    ) -> tuple[Config, Run | None]:
-        """Check one composed configuration; returns it, and the run that it resumes, if any.
 
-        Args:
-            composed: with or without Hydra's own node.
-            choices: the choice of each group.
+def plan_job(words: Sequence[str], files: ConfigFiles, allow_list: TargetAllowList) -> Job:
+    """Compose and check the configuration of one job; its folder is chosen later.
 
-        Raises:
-            InputError: a check failed.
-        """
-        config, run = resolve_config(composed), None
+    Raises:
+        InputError: a check failed.
+    """
+    overrides = parse_overrides(words, files)
+    resumed = [item.value() for item in overrides if item.key_or_group == "resume"][-1:]
+    run, choice = None, ""
+    if resumed and resumed[0] is not None:
+        config, run = compose_resumed(str(resumed[0]), overrides, files)
+    else:
+        composed = compose_config(overrides, files)
+        config, choice = resolve_config(composed), str(composed.hydra.runtime.choices["data"])
         if config.get("resume") is not None:
-            if self.is_sweep:
-                raise InputError("resume continues one run: leave -m out.")
-            config, run = compose_resumed(config, self.overrides)
-        check_config(config)
-        if run is None:
-            check_hidden_layers(config)
-        check_targets(config, self.allow_list)
-        config = drop_unused_keys(config, self.overrides, self.allow_list)
-        # Stored paths are absolute, so that the run can be used from any directory.
-        config["data"] = resolve_paths(config["data"])
-        if config.get("name") is None:
-            config["name"] = name_run(config["data"], str(choices["data"]))
-        return config, run
+            raise InputError(f"resume={config['resume']} must be typed, not set in a YAML file.")
+    check_config(config)
+    if run is None:
+        check_hidden_layers(config)
+    check_targets(config, allow_list)
+    config = drop_unused_keys(config, overrides, allow_list)
+    # Stored paths are absolute, so that the run can be used from any directory.
+    config["data"] = resolve_paths(config["data"])
+    if config.get("name") is None:
+        config["name"] = name_run(config["data"], choice)
+    # The directory is added where a process of a distributed run needs it.
+    words = [word for word in words if not word.startswith(f"{RUN_DIR}=")]
+    return Job(RunDirectory(Path()), words, config, run)
 
-    def create_jobs(self) -> list[tuple[Config, Run | None]]:
-        """Check and return every job; for another sweeper than Hydra's, only the base job.
 
-        Raises:
-            InputError: a job failed a check.
-        """
-        jobs = expand_sweep(self.config, self.overrides, self.files) if self.is_sweep else None
-        if jobs is None:
-            return [self.create_job(self.config, self.config.hydra.runtime.choices)]
-        configs = [compose_config(parse_overrides(job, self.files), self.files) for job in jobs]
-        for config in configs:
-            check_hydra(config, self.allow_list)
-            self.planned.append(tuple(config.hydra.overrides.task))
-        return [self.create_job(config, config.hydra.runtime.choices) for config in configs]
+def choose_directory(overrides: Sequence[Override], jobs: Sequence[Job]) -> Path:
+    """Return the directory of the run or, in a sweep, of its jobs."""
+    typed = [str(item.value()) for item in overrides if item.key_or_group == RUN_DIR]
+    if typed:
+        return Path(typed[-1])
+    first = jobs[0]
+    if first.resume is not None:
+        return first.resume.folder.path
+    names = {job.config["name"] for job in jobs}
+    name = names.pop() if len(names) == 1 else "sweep"
+    path = RunDirectory.plan(Path(first.config["paths"]["runs"]), name).path
+    return next(candidate for candidate in iterate_numbered(path) if not candidate.exists())
 
-    def find_directory(self, jobs: Sequence[tuple[Config, Run | None]]) -> Path:
-        """Return the directory of the run or, in a sweep, of its jobs."""
-        if any(override.key_or_group == _RUN_DIR for override in self.overrides):
-            # Lightning passes the directory of the run to the processes that join it.
-            return Path(str(self.config.hydra.run.dir))
-        config, run = jobs[0]
-        if run is not None:
-            return run.folder.path
-        names = {job["name"] for job, _ in jobs}
-        name = names.pop() if len(names) == 1 else "sweep"
-        path = RunDirectory.plan(Path(config["paths"]["runs"]), name).path
-        return next(candidate for candidate in iterate_numbered(path) if not candidate.exists())
 
-    def run_jobs(self, directory: Path) -> None:
-        """Train all jobs in the directory of the run or the sweep."""
-        config = self.config
-        if not (self.is_sweep or config.hydra.callbacks or config.hydra.job.chdir):
-            # Hydra would compose the configuration twice more to call the same function.
-            config.hydra.run.dir = str(directory)
-            config.hydra.runtime.output_dir = str(directory.absolute())
-            HydraConfig.instance().set_config(config)
-            try:
-                self.run_job(config)
-            finally:
-                HydraConfig.instance().cfg = None
-            return
-        words = [str(override.input_line) for override in self.overrides]
-        words = [word for word in words if not word.startswith(f"{_RUN_DIR}=")]
-        job_directory = str(directory)
-        if self.is_sweep:
-            job_directory = "${hydra.sweep.dir}/${hydra.sweep.subdir}"
-            # Hydra's parser accepts no option between two overrides.
-            words = ["--multirun", *words, f"hydra.sweep.dir={quote_value(str(directory))}"]
-        call_hydra(self.run_job, self.files, [*words, f"{_RUN_DIR}={quote_value(job_directory)}"])
+def run_job(job: Job, allow_list: TargetAllowList, *, is_first: bool) -> int:
+    """Train one job and print its result; returns the exit code.
 
-    def run_job(self, config: DictConfig) -> float | None:
-        """Train one job; errors are reported here, so that the jobs after it still run.
-
-        Returns:
-            The lowest validation loss, which sweepers minimize.
-        """
-        running = HydraConfig.get()
-        words = tuple(running.overrides.task)
-        if self.is_sweep:
-            print(f"\njob {running.job.num}: {' '.join(words)}", flush=True)
-        path = Path(running.runtime.output_dir)
-        if path.is_relative_to(Path.cwd()):
-            path = path.relative_to(Path.cwd())
-        self._folder, self._metric = RunDirectory(path), None
-        # Lightning starts the other processes of a distributed run from `sys.argv`, which must
-        # not start the whole sweep again.
-        hydra_words = [] if self.files.extra_directory else list(running.overrides.hydra)
-        search_path = [word for word in hydra_words if word.startswith("hydra.searchpath=")]
-        arguments = ["train", *self.files.to_flags(), *search_path, *words]
-        with _isolate_process(arguments):
-            code = report_errors(lambda: self._train(config), debug=self.debug)
-        remove_empty_folders([path])
-        self.results.append(JobResult(self._folder, words, code, self._metric))
-        if self.is_sweep and code in (INTERRUPTED, TERMINATED):
-            raise SweepStopped
-        return self._metric
-
-    def _train(self, composed: DictConfig) -> int:
-        config, resume = self.create_job(composed, HydraConfig.get().runtime.choices)
-        self._folder = RunDirectory(self._folder.path, Path(config["paths"]["runs"]))
-        # Loggers and profilers receive the directory, so it is claimed before they are built.
-        with _claim_directory(self._folder, resume) as self._folder:
-            parts = build_components(config, self.allow_list, self._folder.path)
-            check_process_count(parts.trainer)
-            if _is_main_process() and resume is None and not self.results:
-                print(*describe_training_data(parts.data.dataset), sep="", end="", flush=True)
-            result = train(**vars(parts), folder=self._folder, seed=config["seed"], resume=resume)
-        self._metric = result.best
-        if _is_main_process():
-            # Written by Lightning's profiler, if one was chosen.
-            profiles = sorted(self._folder.path.glob("*profile*"))
-            print(result.summary, *(f"profile  {file}" for file in profiles), sep="\n", flush=True)
-            if result.signal is not None:
-                # Allowed classes must be typed again.
-                words = [str(override.input_line) for override in self.overrides]
-                targets = [word for word in words if "_target_" in word]
-                command = shlex.join([f"resume={result.folder}", *targets])
-                print(f"continue with    brainnet train {command}", flush=True)
-        return DONE if result.signal is None else 128 + result.signal
+    Raises:
+        InputError: the parts of the run do not fit together; nothing was written.
+        TrainingFailure: the training failed.
+    """
+    # Lightning numbers the processes of a distributed run; only the first one writes.
+    is_main = os.environ.get("LOCAL_RANK", "0") == "0"
+    with ExitStack() as stack:
+        if is_main and job.resume is None:
+            # Loggers and profilers receive the directory, so it is claimed before they are built.
+            job.folder = stack.enter_context(claim_run(job.folder))
+        elif is_main and job.resume is not None:
+            # Fails before the rows are read if another command trains this run.
+            with lock_run(job.resume.folder.path):
+                pass
+        parts = build_components(job.config, allow_list, job.folder.path)
+        check_process_count(parts.trainer)
+        if is_main and is_first and job.resume is None:
+            print(*describe_training_data(parts.data.dataset), sep="", end="", flush=True)
+        seed = job.config["seed"]
+        result = train(**vars(parts), folder=job.folder, seed=seed, resume=job.resume)
+    job.metric = result.best
+    if is_main:
+        # Written by Lightning's profiler, if one was chosen.
+        profiles = sorted(job.folder.path.glob("*profile*"))
+        print(result.summary, *(f"profile  {file}" for file in profiles), sep="\n", flush=True)
+        if result.signal is not None:
+            # Allowed classes must be typed again.
+            targets = [word for word in job.words if "_target_" in word]
+            command = shlex.join([f"resume={result.folder}", *targets])
+            print(f"continue with    brainnet train {command}", flush=True)
+    return DONE if result.signal is None else 128 + result.signal
 
 
 def name_run(data: Mapping[str, Any], choice: str) -> str:
@@ -294,71 +249,6 @@ def name_run(data: Mapping[str, Any], choice: str) -> str:
     if not RUN_NAME.accepts(stem):
         stem = " ".join(re.sub(r"[^\w .,=+-]|^\W+", " ", stem)[:100].split())
     return stem if RUN_NAME.accepts(stem) else choice
-
-
-def run_train(arguments: Namespace) -> int:
-    """Train as typed; returns the exit code.
-
-    Raises:
-        InputError: something typed is wrong; nothing was written.
-    """
-    files = ConfigFiles.select(arguments.config_name, arguments.config_dir)
-    session = Session.start(arguments.overrides, files, multirun=arguments.multirun)
-    # Hydra only shows something here; the checks above came first, because it reads all files.
-    if arguments.cfg or arguments.info or arguments.hydra_help:
-        options = {"--cfg": arguments.cfg, "--info": arguments.info, "--package": arguments.package}
-        flags = [word for flag, value in options.items() if value for word in (flag, value)]
-        flags += ["--hydra-help"] if arguments.hydra_help else []
-        call_hydra(lambda config: None, files, [*flags, *arguments.overrides])
-        return DONE
-    session.debug = arguments.debug
-    directory = session.find_directory(session.create_jobs())
-    with remove_if_unused(directory):
-        try:
-            with suppress(SweepStopped):
-                session.run_jobs(directory)
-        finally:
-            # Hydra writes this file even if no job began.
-            if [path.name for path in directory.glob("*")] == ["multirun.yaml"]:
-                (directory / "multirun.yaml").unlink()
-    code = find_worst_code(session.results)
-    if session.is_sweep:
-        # After an interruption, the table also lists the jobs that did not start.
-        skipped = list(enumerate(session.planned))[len(session.results) :]
-        folders = [RunDirectory(directory / str(number)) for number, _ in skipped]
-        rows = [JobResult(f, words, code) for f, (_, words) in zip(folders, skipped, strict=True)]
-        print_sweep_table([*session.results, *rows])
-    return code
-
-
-@contextmanager
-def _claim_directory(folder: RunDirectory, resume: Run | None) -> Iterator[RunDirectory]:
-    """Claim the directory of a new run; remove it again if no run begins in it."""
-    if resume is not None and _is_main_process():
-        # Fails before the rows are read if another command trains this run.
-        with lock_run(resume.folder.path):
-            pass
-    if resume is not None or not _is_main_process():
-        yield folder
-        return
-    claimed = folder.claim()
-    try:
-        yield claimed
-    except BaseException:
-        if not claimed.has_summary:
-            claimed.abandon()
-        raise
-
-
-def call_hydra(task: Callable[[DictConfig], object], files: ConfigFiles, words: list[str]) -> None:
-    """Call `hydra.main` with the given command line; errors are raised, not printed."""
-    decorated = hydra.main(
-        version_base=VERSION_BASE, config_path=str(files.primary_directory), config_name=files.name
-    )(task)
-    with _isolate_process([*words, *files.build_search_path(words)]):
-        # Otherwise Hydra prints an error and exits with code 1.
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-        decorated()
 
 
 @contextmanager
@@ -380,11 +270,7 @@ def _isolate_process(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def check_process_count(trainer: Mapping[str, object]) -> None:
-    """Check that processes on the CPU do not share cores excessively.
-
-    Raises:
-        InputError: there are more than four processes per core.
-    """
+    """Reject more than four processes per core on the CPU."""
     devices, accelerator = trainer.get("devices"), trainer.get("accelerator", "auto")
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
@@ -396,55 +282,46 @@ def check_process_count(trainer: Mapping[str, object]) -> None:
         )
 
 
-def _is_main_process() -> bool:
-    # Lightning numbers the processes of a distributed run; only the first one prints.
-    return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-def find_worst_code(results: Sequence[JobResult]) -> int:
+def find_worst_code(jobs: Sequence[Job]) -> int:
     """Return the most severe exit code; an unknown code counts as a bug."""
-    codes = (result.code if result.code in _SEVERITY else BUG for result in results)
+    codes = (job.code if job.code in _SEVERITY else BUG for job in jobs)
     return max(codes, key=_SEVERITY.index, default=DONE)
 
 
-def print_sweep_table(results: Sequence[JobResult]) -> None:
+def print_sweep_table(jobs: Sequence[Job]) -> None:
     """Print what all jobs have in common, one line per job with what differs, and the best job."""
-    if not results:
-        return
-    common = [word for word in results[0].words if all(word in each.words for each in results)]
-    parent = Path(os.path.commonpath([result.folder.path.parent for result in results]))
-    summaries = [result.read_summary() for result in results]
+    common = [word for word in jobs[0].words if all(word in job.words for job in jobs)]
+    parent = Path(os.path.commonpath([job.folder.path.parent for job in jobs]))
+    losses = [math.nan if job.metric is None else job.metric for job in jobs]
+    # A diverged job cannot be the best.
+    finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
+    best = min(finite, key=losses.__getitem__) if finite and len(jobs) > 1 else None
+    summaries = [job.read_summary() for job in jobs]
     scores = [summary.get("metrics") or {} for summary in summaries]
     tags = [tag for tag in _SCORES if any(tag in values for values in scores)]
     folded = [Column(name, overflow="fold") for name in ("overrides", "state", *tags, "folder")]
     table = Table(Column("job", no_wrap=True), *folded, box=None, pad_edge=False)
-    losses = [math.nan if result.metric is None else result.metric for result in results]
-    # A diverged job cannot be the best.
-    finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
-    best = min(finite, key=losses.__getitem__) if finite and len(results) > 1 else None
-    for number, (result, summary, values) in enumerate(
-        zip(results, summaries, scores, strict=True)
-    ):
+    for number, (job, values) in enumerate(zip(jobs, scores, strict=True)):
         cells = [
             f"{number} *" if number == best else number,
-            " ".join(word for word in result.words if word not in common),
-            summary["state"],
+            " ".join(word for word in job.words if word not in common),
+            summaries[number]["state"],
             *(f"{values[tag]:.4g}" if values.get(tag) is not None else "" for tag in tags),
-            result.folder.path.relative_to(parent),
+            job.folder.path.relative_to(parent),
         ]
         # As `Text`, brackets in overrides are not read as markup.
         table.add_row(*(Text(str(cell)) for cell in cells))
     console = Console(highlight=False)
     console.print()
-    for name, words in (("all jobs", " ".join(common)), ("folder", str(parent))):
-        if words:
-            console.print(Text(f"{name}: {words}"), soft_wrap=True)
+    for name, text in (("all jobs", " ".join(common)), ("folder", str(parent))):
+        if text:
+            console.print(Text(f"{name}: {text}"), soft_wrap=True)
     # rich pads the last column with blanks, which are removed.
     with console.capture() as capture:
         console.print(table)
     console.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
     if best is not None:
-        loss = format_number(results[best].metric)
+        loss = format_number(jobs[best].metric)
         console.print(Text(f"* best: job {best}, with the lowest validation loss, {loss}"))
 
 

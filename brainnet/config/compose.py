@@ -1,13 +1,8 @@
-"""Compose a configuration with Hydra, and check what Hydra itself would instantiate.
-
-Hydra instantiates its callbacks, launcher and sweeper, and passes its logging settings to
-`logging.config`. All of these can come from another person's YAML file, so they are checked before
-Hydra runs.
-"""
+"""Compose a configuration with Hydra, which only reads YAML files here and instantiates nothing."""
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +21,6 @@ from brainnet.config.instantiate import (
     DATAMODULE_KEYS,
     GROUP_BASE_CLASSES,
     TargetAllowList,
-    explain_refusal,
     find_targets,
     join_key,
     list_arguments,
@@ -37,22 +31,17 @@ from brainnet.config.schema import (
     KEYS_BY_PATH,
     Config,
     find_conf_directory,
-    iterate_leaves,
     list_choices,
     list_groups,
     read_choice_keys,
 )
 from brainnet.errors import InputError, did_you_mean, format_override, quote_value
 
-VERSION_BASE = "1.3"
-
 # Groups of which several choices can be combined.
 _MULTIPLE_CHOICE = ("callbacks", "logger", "experiment", "debug")
-_HYDRA = "hydra"
-_PLUGINS = ("launcher", "sweeper")
-_LOGGING = ("job_logging", "hydra_logging")
-# Keys of a logging configuration that does nothing.
-_LOGGING_DEFAULTS = ("version", "disable_existing_loggers")
+RUN_DIR = "hydra.run.dir"
+# Hydra does not run, so its other settings would have no effect.
+_HYDRA_KEYS = (RUN_DIR, "hydra.searchpath")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +58,7 @@ class ConfigFiles:
 
     @classmethod
     def select(cls, name: str | None, directory: str | None) -> "ConfigFiles":
-        """Return the files for `--config-name` and `--config-dir`.
-
-        Raises:
-            InputError: there is no such directory.
-        """
+        """Return the files for `--config-name` and `--config-dir`."""
         extra = Path(directory).expanduser().resolve() if directory else None
         if extra is not None and not extra.is_dir():
             raise InputError(
@@ -91,11 +76,7 @@ class ConfigFiles:
         return extra
 
     def build_search_path(self, overrides: Sequence[str]) -> list[str]:
-        """Return the override with the other directory, if there is one.
-
-        Raises:
-            InputError: a search path was typed as well.
-        """
+        """Return the override with the other directory, if there is one."""
         if self.extra_directory is None:
             return []
         if any(word.startswith("hydra.searchpath=") for word in overrides):
@@ -111,42 +92,8 @@ class ConfigFiles:
         return [*flags, *(["--config-dir", str(extra)] if extra else [])]
 
 
-def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFiles()) -> DictConfig:
-    """Compose one configuration, including Hydra's own node.
-
-    Args:
-        overrides: `key=value` and `group=choice`, parsed.
-        files: where YAML files are read from; brainnet's own by default.
-
-    Raises:
-        InputError: an override or a file cannot be read, or they do not fit together.
-    """
-    for override in overrides:
-        _check_choice(override)
-    words = [str(override.input_line) for override in overrides]
-    words += files.build_search_path(words)
-    with _initialize_hydra(files):
-        try:
-            return hydra.compose(files.name, overrides=words, return_hydra_config=True)
-        except yaml.YAMLError as error:
-            raise InputError(f"cannot read a YAML file: {' '.join(str(error).split())}") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"a YAML file is not UTF-8 text: {error}. Save it as such.") from error
-        except (HydraException, OmegaConfBaseException) as error:
-            raise InputError(_explain_error(error)) from error
-        except ValueError as error:  # a list of defaults that Hydra cannot read
-            raise InputError(
-                f"the configuration cannot be composed: {error}. In a YAML file, quote words such "
-                'as off and no: observe: "off".'
-            ) from error
-
-
 def parse_overrides(words: Sequence[str], files: ConfigFiles = ConfigFiles()) -> list[Override]:
-    """Parse overrides in Hydra's grammar.
-
-    Raises:
-        InputError: an override cannot be parsed; the message says how to write it.
-    """
+    """Parse overrides in Hydra's grammar; an error says how to write them."""
     overrides = []
     with _initialize_hydra(files):
         parser = OverridesParser.create()
@@ -159,17 +106,16 @@ def parse_overrides(words: Sequence[str], files: ConfigFiles = ConfigFiles()) ->
                 raise InputError(
                     f"cannot read {word!r}: {reason}.\n{_suggest_override(word, parser)}"
                 ) from error
-            if not override.key_or_group:
-                raise InputError(f"cannot read {word!r}: there is no key.")
             # `glob(*)` lists the choices of a group through the loader.
             override.config_loader = GlobalHydra.instance().config_loader()
+            _check_override(override)
             overrides.append(override)
     return overrides
 
 
 def _initialize_hydra(files: ConfigFiles) -> AbstractContextManager[None]:
     directory = str(files.primary_directory)
-    return hydra.initialize_config_dir(directory, job_name="train", version_base=VERSION_BASE)
+    return hydra.initialize_config_dir(directory, job_name="train", version_base="1.3")
 
 
 def _suggest_override(word: str, parser: OverridesParser) -> str:
@@ -194,22 +140,68 @@ def _suggest_override(word: str, parser: OverridesParser) -> str:
     )
 
 
-def _check_choice(override: Override) -> None:
-    """Reject choices that Hydra accepts, but that do not give a configuration."""
-    group, value = override.key_or_group, override.value() if not override.is_delete() else None
-    if override.is_sweep_override():
-        return
-    if group.partition("/")[0] == _HYDRA and value is None:
+def _check_override(override: Override) -> None:
+    """Reject overrides that Hydra accepts, but that have no meaning here."""
+    group = override.key_or_group
+    if not group:
+        raise InputError(f"cannot read {override.input_line!r}: there is no key.")
+    if re.match(r"hydra\b", group) and group not in _HYDRA_KEYS:
         raise InputError(
-            f"{override.input_line} removes settings that Hydra needs to start a run. Leave it out."
+            f"{override.input_line} is not allowed: of Hydra's settings, only "
+            f"{' and '.join(_HYDRA_KEYS)} can be set. Leave it out."
         )
-    if group in list_groups() and isinstance(value, list) and group not in _MULTIPLE_CHOICE:
+    is_list = not override.is_delete() and isinstance(override.value(), list)
+    if is_list and group in list_groups() and group not in _MULTIPLE_CHOICE:
         # Hydra would merge the files into a mixture of both.
         values = override.get_value_string()
         raise InputError(
             f"{group} takes one choice; got {values}. To run each of them: "
             f"-m {group}={values.strip('[]')}"
         )
+
+
+def expand_sweep(overrides: Sequence[Override]) -> list[list[str]]:
+    """Return the overrides of every combination of values; a single one without a sweep."""
+    values = []
+    for override in overrides:
+        word = str(override.input_line)
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise InputError(f"{word} is no list of values: type them, as in seed=0,1,2.")
+        key = override.get_key_element()
+        values.append(
+            [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if override.is_sweep_override()
+            else [word]
+        )
+    return [list(job) for job in itertools.product(*values)]
+
+
+def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFiles()) -> DictConfig:
+    """Compose one configuration, including Hydra's own node.
+
+    Args:
+        overrides: `key=value` and `group=choice`, parsed.
+        files: where YAML files are read from; brainnet's own by default.
+
+    Raises:
+        InputError: a file cannot be read, or the overrides do not fit together.
+    """
+    words = [str(override.input_line) for override in overrides]
+    words += files.build_search_path(words)
+    with _initialize_hydra(files):
+        try:
+            return hydra.compose(files.name, overrides=words, return_hydra_config=True)
+        except yaml.YAMLError as error:
+            raise InputError(f"cannot read a YAML file: {' '.join(str(error).split())}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"a YAML file is not UTF-8 text: {error}. Save it as such.") from error
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(_explain_error(error)) from error
+        except ValueError as error:  # a list of defaults that Hydra cannot read
+            raise InputError(
+                f"the configuration cannot be composed: {error}. In a YAML file, quote words such "
+                'as off and no: observe: "off".'
+            ) from error
 
 
 def _explain_error(error: Exception) -> str:
@@ -237,11 +229,9 @@ def _explain_error(error: Exception) -> str:
 
 def _explain_unknown_key(key: str) -> str:
     group, _, name = key.partition(".")
-    holders = [
-        choice
-        for choice in (list_choices(group) if name and group in list_groups() else [])
-        if name.partition(".")[0] in read_choice_keys(group, choice)
-    ]
+    choices = list_choices(group) if name and group in list_groups() else []
+    field = name.partition(".")[0]
+    holders = [choice for choice in choices if field in read_choice_keys(group, choice)]
     if holders:
         return (
             f"the chosen {group} has no key {name}. {name} belongs to {group}={'|'.join(holders)}."
@@ -257,50 +247,15 @@ def _explain_unknown_key(key: str) -> str:
     )
 
 
-def expand_sweep(
-    config: DictConfig, overrides: Sequence[Override], files: ConfigFiles
-) -> list[list[str]] | None:
-    """Return the overrides of every job of a sweep; None if the sweeper is not Hydra's basic one.
-
-    Args:
-        config: the configuration without the values of the sweep.
-        overrides: what was typed.
-        files: where YAML files are read from.
-
-    Raises:
-        InputError: the sweep needs another sweeper.
-    """
-    sweeper = config.hydra.sweeper
-    if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):
-        return None
-    params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-    values = []
-    for override in [*parse_overrides(params, files), *overrides]:
-        if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise InputError(
-                f"{override.input_line} needs another sweeper than Hydra's basic one, for example "
-                "hydra/sweeper=optuna."
-            )
-        key = override.get_key_element()
-        values.append(
-            [f"{key}={value}" for value in override.sweep_string_iterator()]
-            if override.is_sweep_override()
-            else [str(override.input_line)]
-        )
-    # In the order in which Hydra numbers the jobs.
-    return [list(job) for job in itertools.product(*values)]
+def select_groups(config: DictConfig) -> DictConfig:
+    """Return the configuration without Hydra's own node."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def resolve_config(config: DictConfig) -> Config:
-    """Return the configuration as dicts, lists and primitives, without Hydra's own node.
-
-    Raises:
-        InputError: a `${...}` cannot be resolved.
-    """
-    # Hydra's node contains interpolations that only Hydra can resolve.
-    groups = OmegaConf.masked_copy(config, [str(key) for key in config if key != _HYDRA])
+    """Return the configuration as dicts, lists and primitives, without Hydra's own node."""
     try:
-        plain = OmegaConf.to_container(groups, resolve=True)
+        plain = OmegaConf.to_container(select_groups(config), resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(f"the configuration cannot be resolved: {error}") from error
     return {str(key): value for key, value in cast(dict[str, object], plain).items()}
@@ -327,15 +282,10 @@ def build_allow_list(overrides: Iterable[Override]) -> TargetAllowList:
 def drop_unused_keys(
     config: Config, overrides: Iterable[Override], allow_list: TargetAllowList
 ) -> Config:
-    """Return the configuration without the keys that a typed `_target_` does not accept.
+    """Return a checked configuration without the keys that a typed `_target_` does not accept.
 
     `activation._target_=torch.nn.SELU` replaces the class of a YAML file, whose threshold means
     nothing to SELU. Keys that were typed stay, and are rejected later if the class has none.
-
-    Args:
-        config: checked, with every `_target_` allowed.
-        overrides: what was typed.
-        allow_list: classes that the user allows.
     """
     typed = {override.key_or_group for override in overrides}
     result = dict(config)
@@ -353,57 +303,3 @@ def drop_unused_keys(
             if key in known or any(f"{word}.".startswith(f"{group}.{key}.") for word in typed)
         }
     return result
-
-
-def check_hydra(config: DictConfig, allow_list: TargetAllowList) -> None:
-    """Check Hydra's own node before Hydra instantiates anything from it.
-
-    An interpolation (`${...}`) is rejected wherever it could become a class: its value is known
-    only after Hydra has resolved it.
-
-    Raises:
-        InputError: a class was neither typed nor allowed, or a file sets up logging or environment
-            variables.
-    """
-    node = cast(Mapping[str, object], OmegaConf.to_container(config.hydra, resolve=False))
-    _check_instantiated(node.get("callbacks"), "hydra.callbacks", allow_list)
-    for key in _PLUGINS:
-        plugin = node.get(key)
-        if isinstance(plugin, Mapping):
-            # Hydra checks the class of a plugin itself, but not what its keys instantiate.
-            plugin = {name: value for name, value in plugin.items() if name != "_target_"}
-        _check_instantiated(plugin, f"hydra.{key}", allow_list)
-    for key in _LOGGING:
-        settings = node.get(key) or {}
-        # `logging.config` calls any name and opens any file, so no settings are accepted.
-        if not isinstance(settings, Mapping) or any(
-            value for name, value in settings.items() if name not in _LOGGING_DEFAULTS
-        ):
-            raise InputError(f"hydra.{key} is not allowed: brainnet does not use Hydra's logging.")
-    if cast(Mapping[str, object], node.get("job") or {}).get("env_set"):
-        raise InputError(
-            "hydra.job.env_set is not allowed: the environment decides which programs are run. "
-            "Set the variables in your shell."
-        )
-
-
-def _check_instantiated(node: object, path: str, allow_list: TargetAllowList) -> None:
-    for text_path, text in _iterate_texts(node, path):
-        if text.startswith("${") and text.endswith("}"):
-            raise InputError(
-                f"{text_path}={text} is not allowed: write out what Hydra instantiates, so that it "
-                "can be checked before."
-            )
-    for target_path, target in find_targets(node, path):
-        if not allow_list.is_user_target(str(target)):
-            raise InputError(explain_refusal(str(target), target_path))
-
-
-def _iterate_texts(node: object, path: str) -> Iterator[tuple[str, str]]:
-    """Yield every text of nested mappings and lists with its dotted path."""
-    for leaf_path, value in iterate_leaves(node, path):
-        if isinstance(value, list):
-            for index, item in enumerate(value):
-                yield from _iterate_texts(item, join_key(leaf_path, str(index)))
-        elif isinstance(value, str):
-            yield leaf_path, value

@@ -1,11 +1,12 @@
-"""Configuration of a resumed run: the stored one, with the few keys that may change."""
+"""Configuration of an existing run: the stored one, with what the user typed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from brainnet.config.compose import ConfigFiles, compose_config, parse_overrides, resolve_config
 from brainnet.config.schema import (
     Config,
     check_config,
@@ -13,18 +14,19 @@ from brainnet.config.schema import (
     list_choices,
     read_choice_keys,
 )
-from brainnet.data.datasets import IMAGES_TARGET, TABLE_TARGET, resolve_paths
+from brainnet.data.datasets import IMAGES_TARGET, PATH_KEYS, TABLE_TARGET, is_same_path
 from brainnet.errors import InputError
 from brainnet.training.run_directory import Run, find_run
 
 _DEVICE_KEYS = ("accelerator", "devices", "strategy")
-_FREE_GROUPS = ("observe", "logger", "callbacks")
+_FREE_GROUPS = ("observe", "logger", "callbacks", "trainer")
 _IGNORED_GROUPS = ("resume", "paths", "hydra")
 _GLOBAL_GROUPS = ("debug", "experiment")
+_DATA_PATHS = [f"data.{key}" for key in PATH_KEYS]
 # Keys of a schedule that are computed from the number of steps when they are null.
 _LENGTH_KEYS = ("T_max", "total_steps", "step_size", "gamma")
 # Keys of Lightning's callbacks, loggers and Trainer that name a directory.
-_PATH_KEYS = (
+_DIRECTORY_KEYS = (
     "dirpath",
     "save_dir",
     "folder",
@@ -35,37 +37,41 @@ _PATH_KEYS = (
 )
 
 
-def compose_resumed(config: Config, overrides: Sequence[Override]) -> tuple[Config, Run]:
-    """Return the configuration of a resumed run, and the run.
+def open_run(
+    name: str, overrides: Sequence[Override], command: str, files: ConfigFiles
+) -> tuple[Run, Config, Config]:
+    """Find a run, and compose what was typed for it.
 
     Args:
-        config: composed from what was typed, including `resume`.
+        name: the run, as for `find_run`.
         overrides: what was typed.
+        command: name of the command, for messages.
+        files: where YAML files are read from.
+
+    Returns:
+        The run, its stored configuration, and the one composed from the overrides. Keys of the data
+        can be typed without `data=CHOICE`, which is that of the run.
 
     Raises:
-        InputError: there is no such run, or an override would change what it is trained on.
+        InputError: there is no such run, or an override deletes a key or does not fit.
     """
-    check_no_deletions(overrides, "resume")
-    runs = str(get_value(config, "paths.runs") or "runs")
-    run = find_run(str(config["resume"]), Path(runs))
-    stored = read_stored_config(run)
-    stored.setdefault("paths", {"runs": runs})  # not stored by a run started from Python
-    check_rebuildable(stored)
-    check_config(stored)
-    keys = [override.key_or_group for override in overrides]
+    runs = Path("runs")
     for override in overrides:
-        _apply_override(override, config, stored, keys)
-    _check_schedule_length(stored, run)
-    _check_paths_inside_run(stored, run, keys)
-    return stored, run
+        if override.is_delete():
+            raise InputError(
+                f"{command} removes nothing from a run: leave {override.input_line} out."
+            )
+        if override.key_or_group == "paths.runs":
+            runs = Path(str(override.value()))
+    run = find_run(name, runs)
+    stored = _read_stored_config(run)
+    stored.setdefault("paths", {"runs": str(runs)})  # not stored by a run started from Python
+    choice = parse_overrides(_select_data_choice(overrides, stored), files)
+    return run, stored, resolve_config(compose_config([*choice, *overrides], files))
 
 
-def read_stored_config(run: Run) -> Config:
-    """Return the configuration that a run was started with.
-
-    Raises:
-        InputError: it is damaged, or contains a `${...}`, which brainnet never stores.
-    """
+def _read_stored_config(run: Run) -> Config:
+    """Read the configuration of a run; one with a `${...}` was not written by brainnet."""
     config = run.folder.read_config()
     for path, value in iterate_leaves(config):
         if isinstance(value, str) and "${" in value:
@@ -78,13 +84,7 @@ def read_stored_config(run: Run) -> Config:
     return config
 
 
-def find_runs_directory(overrides: Sequence[Override]) -> Path:
-    """Return the directory of all runs before anything is composed."""
-    typed = [override for override in overrides if override.key_or_group == "paths.runs"]
-    return Path(str(typed[-1].value())) if typed else Path("runs")
-
-
-def select_data_choice(overrides: Sequence[Override], stored: Config) -> list[str]:
+def _select_data_choice(overrides: Sequence[Override], stored: Config) -> list[str]:
     """Return `data=CHOICE` of a run if keys of its data were typed without it."""
     keys = [override.key_or_group for override in overrides]
     target = get_value(stored, "data._target_")
@@ -96,11 +96,7 @@ def select_data_choice(overrides: Sequence[Override], stored: Config) -> list[st
 
 
 def check_rebuildable(stored: Config) -> None:
-    """Check that a run can be rebuilt from its configuration.
-
-    Raises:
-        InputError: the run was started from Python with an object that is not stored.
-    """
+    """Reject a run that was started from Python with an object that is not stored."""
     for group in ("data", "network", "optimizer", "schedule"):
         part = stored.get(group)
         if not isinstance(part, Mapping):
@@ -119,40 +115,36 @@ def check_rebuildable(stored: Config) -> None:
             )
 
 
-def check_no_deletions(overrides: Iterable[Override], command: str) -> None:
-    """Reject `~key`: nothing can be removed from a trained run.
+def compose_resumed(
+    name: str, overrides: Sequence[Override], files: ConfigFiles
+) -> tuple[Config, Run]:
+    """Return the configuration of a resumed run, and the run.
 
     Raises:
-        InputError: an override deletes a key.
+        InputError: there is no such run, or an override would change what it is trained on.
     """
+    run, stored, composed = open_run(name, overrides, "resume", files)
+    check_rebuildable(stored)
+    check_config(stored)
+    planned = dict(stored["trainer"])
     for override in overrides:
-        if override.is_delete():
-            raise InputError(
-                f"{command} removes nothing from a run: leave {override.input_line} out."
-            )
+        _apply_override(override, composed, stored)
+    _check_schedule_length(stored, planned)
+    _check_paths_inside_run(stored, run, [override.key_or_group for override in overrides])
+    return stored, run
 
 
-def _apply_override(
-    override: Override, config: Config, stored: Config, keys: Sequence[str]
-) -> None:
-    """Copy the value of one override into the stored configuration.
-
-    Raises:
-        InputError: it would change the network or what it was trained on.
-    """
+def _apply_override(override: Override, composed: Config, stored: Config) -> None:
+    """Copy the value of one override into the stored configuration, if it may change."""
     key = override.key_or_group
-    group, _, rest = key.partition(".")
-    if group in _IGNORED_GROUPS:
-        return
-    if group == "trainer" and not rest:
+    group = key.partition(".")[0]
+    if key == "trainer":
         # Another trainer means another device; the length of the run stays.
-        chosen = config["trainer"]
+        chosen = composed["trainer"]
         stored["trainer"] |= {name: chosen[name] for name in _DEVICE_KEYS if name in chosen}
-    elif group in _FREE_GROUPS or group == "trainer":
-        set_value(stored, key, get_value(config, key))
-    elif not (
-        changes_nothing(override, config, stored) or _is_same_choice(key, config, stored, keys)
-    ):
+    elif group in _FREE_GROUPS:
+        set_value(stored, key, get_value(composed, key))
+    elif group not in _IGNORED_GROUPS and not changes_nothing(override, composed, stored):
         raise InputError(
             "resume continues with the same network on the same data: "
             f"{override.input_line} would change that. trainer.*, observe, logger and callbacks "
@@ -160,28 +152,21 @@ def _apply_override(
         )
 
 
-def changes_nothing(override: Override, config: Config, stored: Config) -> bool:
+def changes_nothing(override: Override, composed: Config, stored: Config) -> bool:
     """Whether the value of an override equals the stored one."""
     key = override.key_or_group
+    typed, previous = get_value(composed, key), get_value(stored, key)
     # Global groups change several keys at once.
-    if override.is_delete() or key in _GLOBAL_GROUPS:
+    if key in _GLOBAL_GROUPS:
         return False
-    if key.partition(".")[0] == "data":
+    if key in _DATA_PATHS:
         # The same file can be typed in several ways.
-        config = {"data": resolve_paths(config.get("data") or {})}
-        stored = {"data": resolve_paths(stored.get("data") or {})}
-    return _agrees(get_value(config, key), get_value(stored, key))
-
-
-def _is_same_choice(group: str, config: Config, stored: Config, keys: Sequence[str]) -> bool:
-    """Whether a choice is that of the run; keys of the group that were typed are compared apart."""
-    chosen, previous = get_value(config, group), get_value(stored, group)
-    if not isinstance(chosen, Mapping) or not isinstance(previous, Mapping):
-        return False
-    if chosen.get("_target_") in (TABLE_TARGET, IMAGES_TARGET):  # data.path is compared apart
-        return bool(chosen["_target_"] == previous.get("_target_"))
-    rest = {name: value for name, value in chosen.items() if f"{group}.{name}" not in keys}
-    return _agrees(rest, previous)
+        return is_same_path(typed, previous)
+    target = get_value(composed, "data._target_")
+    if key == "data" and target in (TABLE_TARGET, IMAGES_TARGET):
+        # Which file it is, is compared with `data.path`.
+        return bool(target == get_value(stored, "data._target_"))
+    return _agrees(typed, previous)
 
 
 def _agrees(typed: object, stored: object) -> bool:
@@ -191,17 +176,10 @@ def _agrees(typed: object, stored: object) -> bool:
     return typed is None or typed == stored
 
 
-def _check_schedule_length(stored: Config, run: Run) -> None:
-    """Check that a schedule which was planned to the last step keeps its length.
-
-    Raises:
-        InputError: the schedule depends on the length of the run, and that was changed.
-    """
-    # `stored` contains the typed length already.
-    planned = run.folder.read_config()["trainer"]
-    changed = [
-        key for key in ("max_epochs", "max_steps") if planned.get(key) != stored["trainer"].get(key)
-    ]
+def _check_schedule_length(stored: Config, planned: Mapping[str, Any]) -> None:
+    """Reject another length of the run if the learning rate was planned to the last step."""
+    limits = ("max_epochs", "max_steps")
+    changed = [key for key in limits if planned.get(key) != stored["trainer"].get(key)]
     schedule = stored["schedule"]
     is_planned = any(schedule.get(key, "") is None for key in _LENGTH_KEYS)
     target = str(schedule.get("_target_"))
@@ -213,17 +191,12 @@ def _check_schedule_length(stored: Config, run: Run) -> None:
         )
 
 
-def _check_paths_inside_run(stored: Config, run: Run, keys: Sequence[str]) -> None:
-    """Check that a run, which another person may have made, only writes to its own directory.
-
-    Raises:
-        InputError: a callback, a logger or the trainer has a path outside, and it was not typed.
-    """
+def _check_paths_inside_run(stored: Config, run: Run, typed: Sequence[str]) -> None:
+    """Check that a run, which another person may have made, only writes to its own directory."""
     directory = run.folder.path.resolve()
-    for group in (*_FREE_GROUPS, "trainer"):
+    for group in _FREE_GROUPS:
         for path, value in iterate_leaves({group: stored.get(group) or {}}):
-            # What was typed is allowed.
-            if path in keys or group in keys:
+            if path in typed or group in typed:
                 continue
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, str) and _is_outside(path, item, directory):
@@ -236,7 +209,7 @@ def _check_paths_inside_run(stored: Config, run: Run, keys: Sequence[str]) -> No
 def _is_outside(key: str, value: str, directory: Path) -> bool:
     """Whether the value of a key is a path, and outside of a directory."""
     path = Path(value.removeprefix("file://")).expanduser()
-    is_path = key.rpartition(".")[2] in _PATH_KEYS or path.is_absolute() or ".." in path.parts
+    is_path = key.rpartition(".")[2] in _DIRECTORY_KEYS or path.is_absolute() or ".." in path.parts
     return (is_path or "://" in value) and not path.resolve().is_relative_to(directory)
 
 

@@ -159,6 +159,18 @@ class RunDirectory:
         return _read_mapping(self.path / SUMMARY_FILE, json.loads)
 
 
+@contextmanager
+def claim_run(folder: RunDirectory) -> Iterator[RunDirectory]:
+    """Claim a directory; if no run starts in it, an error leaves nothing behind."""
+    claimed = folder.claim()
+    try:
+        yield claimed
+    except BaseException:
+        if not claimed.has_summary:
+            claimed.abandon()
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """An existing run, and one of its checkpoints if the user named one."""

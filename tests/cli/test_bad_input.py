@@ -130,7 +130,7 @@ def run_rejected(capsys, *words):
         ("train activation._target_=torch.optim.Adam", "Adam is not a Module"),
         ("train +network._partial_=true", "network._partial_ is not allowed"),
         ("train +network._args_=[1]", "network._args_ is not allowed"),
-        ("train +hydra.callbacks.x._target_=torch.nn.ReLU +hydra.callbacks.x._args_=[]", "_args_"),
+        ("train +hydra.callbacks.x._target_=torch.nn.ReLU", "of Hydra's settings, only"),
         ("evaluate nowhere", "there is no run nowhere"),
         ("evaluate .", "is not a run"),
         ("evaluate latest", "there is no latest run"),
@@ -213,24 +213,6 @@ def test_target_in_a_file_is_not_allowed(capsys, tmp_path):
     assert "network._target_=os.system is not allowed" in said
     assert "os is part of the standard library" in said
     assert "type it" not in said
-
-
-@pytest.mark.parametrize(
-    "hydra",
-    [
-        "callbacks:\n    evil:\n      _target_: os.system\n      command: touch caught\n",
-        "job_logging:\n    root: {handlers: [evil]}\n    handlers:\n"
-        "      evil: {class: subprocess.Popen, args: [touch, caught]}\n",
-        "hydra_logging:\n    root: {handlers: [evil]}\n    handlers:\n"
-        "      evil: {'()': os.system, command: touch caught}\n",
-    ],
-)
-def test_file_cannot_make_hydra_instantiate_anything(capsys, tmp_path, hydra):
-    group = tmp_path / "mine" / "experiment"
-    group.mkdir(parents=True)
-    (group / "evil.yaml").write_text(f"# @package _global_\nhydra:\n  {hydra}")
-    said = run_rejected(capsys, "train", "--config-dir", "mine", "experiment=evil")
-    assert "is not allowed" in said
 
 
 @pytest.mark.parametrize(
@@ -356,26 +338,15 @@ def test_evaluate_rejects_data_of_another_shape(capsys, run, data, message):
     assert message in run_rejected(capsys, "evaluate", "latest", f"data={data}")
 
 
-REFERRED = """
-trainer:
-  note: {_target_: torch.load}
+EVIL = """
 hydra:
+  mode: MULTIRUN
   callbacks:
-    x: ${hydra.job.env_set}
+    x: {_target_: subprocess.getoutput, cmd: touch caught}
+  sweeper:
+    params: {_target_: subprocess.getoutput, cmd: touch caught}
   job:
-    env_set: {_target_: torch.load, f: caught.pkl, weights_only: ""}
-"""
-LOGGED = """
-trainer:
-  x: {"()": subprocess.getoutput, cmd: touch caught}
-hydra:
-  job_logging:
-    version: 1
-    formatters: ${trainer}
-    root: {level: INFO}
-"""
-NAMED = """
-hydra:
+    env_set: {CAUGHT: "1"}
   job_logging:
     version: 1
     formatters:
@@ -384,37 +355,10 @@ hydra:
 """
 
 
-@pytest.mark.parametrize("content", [REFERRED, LOGGED, NAMED])
-@pytest.mark.parametrize(
-    "words",
-    [
-        "experiment=evil",
-        "-m experiment=evil seed=0,1",
-        "-m experiment=evil,spirals",
-        "-m experiment=spirals,evil",
-        "--hydra-help experiment=evil",
-    ],
-)
-def test_hydra_node_of_a_file_runs_nothing(capsys, experiment, empty_folder, content, words):
-    experiment(content)
-    before = set(empty_folder.rglob("*"))
-    assert main(["train", "--config-dir", "mine", *words.split()]) == 2
-    out, err = capsys.readouterr()
-    assert "is not allowed" in err
-    assert out == ""
-    assert set(empty_folder.rglob("*")) == before
-
-
-def test_sweeper_of_a_file_instantiates_nothing(capsys, experiment, empty_folder):
-    experiment(
-        "defaults:\n  - override /hydra/sweeper: theirs\nhydra:\n  mode: MULTIRUN\n",
-    )
-    folder = empty_folder / "mine" / "hydra" / "sweeper"
-    folder.mkdir(parents=True)
-    (folder / "theirs.yaml").write_text(
-        "_target_: hydra_plugins.Sweeper\nparams: null\n"
-        "max_batch_size: {_target_: subprocess.getoutput, cmd: touch caught}\n"
-    )
-    assert main(["train", "--config-dir", "mine", "experiment=evil"]) == 2
-    assert "hydra.sweeper.max_batch_size._target_" in capsys.readouterr().err
+@pytest.mark.parametrize("words", ["experiment=evil", "-m experiment=evil seed=0,1", "--cfg job"])
+def test_hydra_node_of_a_file_runs_nothing(experiment, empty_folder, monkeypatch, words):
+    experiment(EVIL)
+    monkeypatch.setattr("brainnet.cli.train.run_job", lambda *_, **__: 0)
+    assert main(["train", "--config-dir", "mine", *words.split()]) == 0
     assert not (empty_folder / "caught").exists()
+    assert "CAUGHT" not in os.environ

@@ -38,7 +38,7 @@ def test_train_accepts_options_between_overrides():
         ("evaluate --batch-size 4 latest", r"Did you mean data\.batch_size="),
         ("kernels", r"required: action\.\nUsage: brainnet kernels build\|status\|clean"),
         ("kernels bulid", "invalid choice: 'bulid'"),
-        ("kernels build clean", "unexpected argument clean"),
+        ("kernels build clean", "unrecognized arguments: clean"),
         ("explain --row x", "invalid int value: 'x'"),
         ("train --cfg", "expected one argument"),
         ("train --epochs 5", r"Did you mean trainer\.max_epochs="),

@@ -25,6 +25,7 @@ def table_run():
     [
         [*TABLE, *NET, "optimizer=sgd"],
         ["data=table"],
+        ["data.path=rows.csv"],
         ["data=table", "data.path=./rows.csv", "data.missing=impute"],
         ["optimizer=sgd", "optimizer.lr=0.1"],
     ],
@@ -36,8 +37,9 @@ def test_overrides_of_the_run_may_be_repeated(table_run, words, summary):
 
 
 @pytest.mark.parametrize("word", ["data.target=cook", "data.missing=drop", "data.path=cooks.csv"])
-def test_other_data_are_rejected(table_run, capsys, word):
-    assert main(["train", "resume=latest", "trainer.max_epochs=2", "data=table", word]) == 2
+@pytest.mark.parametrize("choice", [["data=table"], []])
+def test_other_data_are_rejected(table_run, capsys, choice, word):
+    assert main(["train", "resume=latest", "trainer.max_epochs=2", *choice, word]) == 2
     message = capsys.readouterr().err
     assert "resume continues with the same network on the same data" in message
     assert word in message

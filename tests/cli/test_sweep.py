@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from brainnet.cli.train import JobResult, find_worst_code, print_sweep_table
+from brainnet.cli.train import Job, find_worst_code, print_sweep_table
 from brainnet.training.run_directory import RunDirectory
 
 
@@ -23,14 +23,14 @@ from brainnet.training.run_directory import RunDirectory
     ],
 )
 def test_most_severe_exit_code_is_returned(codes, worst):
-    assert find_worst_code([JobResult(RunDirectory(Path()), (), code) for code in codes]) == worst
+    assert find_worst_code([Job(RunDirectory(Path()), (), code=code) for code in codes]) == worst
 
 
 def test_table_shows_differing_overrides_completely(capsys):
     common = ("data=table", "data.path=a/long/path/to/some/file/of/prices.csv", "data.drop=[id]")
     print_sweep_table(
         [
-            JobResult(RunDirectory(Path(f"runs/[b]/x/{number}")), (*common, word), 2)
+            Job(RunDirectory(Path(f"runs/[b]/x/{number}")), (*common, word), code=2)
             for number, word in enumerate(["data.columns=[date]", "data.columns=[/bold,red]"])
         ]
     )
@@ -43,8 +43,8 @@ def test_table_shows_differing_overrides_completely(capsys):
     assert "data.columns=[/bold,red]notstarted1" in flat
 
 
-def build_result(number, metric, code=0):
-    return JobResult(RunDirectory(Path(f"runs/x/{number}")), (f"seed={number}",), code, metric)
+def build_result(number, metric):
+    return Job(RunDirectory(Path(f"runs/x/{number}")), (f"seed={number}",), metric=metric)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,7 @@ def test_lines_have_no_trailing_blanks(capsys):
 def test_table_folds_on_a_narrow_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     words = [f"optimizer.lr=0.{number}0000000000000000000000000000001" for number in (1, 2)]
-    print_sweep_table(
-        [JobResult(RunDirectory(Path(f"runs/x/{word[-3:]}")), (word,), 0) for word in words]
-    )
+    print_sweep_table([Job(RunDirectory(Path(f"runs/x/{word[-3:]}")), (word,)) for word in words])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 60
     assert "…" not in "".join(lines)
