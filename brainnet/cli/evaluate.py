@@ -170,7 +170,9 @@ def _evaluate_run(
     network, loss = build_network_and_loss(config, data, allow_list)
     unchanged = get_value(config, "data._target_") == get_value(stored, "data._target_")
     evaluation = evaluate(run, network, data, loss, unchanged=unchanged)
-    return EvaluationReport(evaluation, f"test rows of {data.dataset.name}", data.class_names)
+    return EvaluationReport(
+        evaluation, f"test rows of {data.dataset.name}", data.dataset.class_names
+    )
 
 
 def _evaluate_file(trained: TrainedModel, options: Mapping[str, Any]) -> EvaluationReport:

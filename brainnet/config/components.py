@@ -133,7 +133,7 @@ def build_network_and_loss(
     """
     is_automatic = config["loss"].get("_target_") is None
     if is_automatic:
-        config["loss"] = {"_target_": describe_class(choose_loss(data.task))}
+        config["loss"] = {"_target_": describe_class(choose_loss(data.dataset.task))}
     # The loss comes first: it determines the number of outputs.
     loss: nn.Module = instantiate(config["loss"], "loss", allow_list)
     sizes = compute_network_sizes(loss, data)
@@ -148,14 +148,14 @@ def build_network_and_loss(
     config["network"] = config["network"] | sizes
     embeddings = data.encoder.embeddings
     network = build_network(
-        config, allow_list, **sizes, embeddings=embeddings, image_shape=data.image_shape
+        config, allow_list, **sizes, embeddings=embeddings, image_shape=data.dataset.image_shape
     )
     if isinstance(network, Network) and network.embeddings is not None:
         config["network"]["embeddings"] = network.embeddings.codes
     if is_automatic:
         # A user's network determines its outputs itself, for example two for a binary task.
         outputs = measure_outputs(network, data)
-        loss = choose_loss(data.task, outputs=outputs)
+        loss = choose_loss(data.dataset.task, outputs=outputs)
         config["loss"] = {"_target_": describe_class(loss)}
         config["network"] = config["network"] | {"outputs": outputs}
     return network, loss
@@ -194,7 +194,7 @@ def _build_callbacks(config: Config, data: DataModule, allow_list: TargetAllowLi
     Raises:
         InputError: a callback monitors a curve that this task does not have.
     """
-    score = "r2" if data.task == "regression" else "accuracy"
+    score = "r2" if data.dataset.task == "regression" else "accuracy"
     curves = [f"{name}/{part}" for name in ("loss", score) for part in ("train", "validation")]
     callbacks: list[Any] = []
     for name, node in (config.get("callbacks") or {}).items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -11,28 +11,33 @@ from torch import Tensor
 
 from brainnet.data.dataset import (
     Dataset,
-    ImageShape,
     InputEncoder,
     check_same_meaning,
     check_same_rows,
     describe_dataset,
 )
-from brainnet.data.datasets import Source, has_private_rows, load_dataset
+from brainnet.data.datasets import Source, can_modify_rows, load_dataset
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.loader import InMemoryLoader
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
-from brainnet.data.scaling import SCALING_KINDS, Scaler, Scaling, ScalingKind
+from brainnet.data.scaling import (
+    SCALING_KINDS,
+    Scaling,
+    ScalingKind,
+    ScalingTensors,
+    scale_in_place,
+)
 from brainnet.data.split import check_fractions, split_dataset
 from brainnet.data.validation import check_one_of, check_seed, check_whole_number
 from brainnet.errors import InputError
-from brainnet.learning.loss import Task
-from brainnet.learning.predictions import MAX_BATCH_CELLS
+from brainnet.learning.predictions import choose_batch_rows
 
 _SAMPLE_ROWS = 256
 _CHUNK_ROWS = 65536
-Part = Literal["train", "validation", "test"]
+PartName = Literal["train", "validation", "test"]
 Rows = tuple[Tensor, Tensor]
 """Inputs (rows, inputs) and targets (rows,) or (rows, targets)."""
+_RowScaling = tuple[ScalingTensors, ScalingTensors | None]
 
 
 class DataModule(LightningDataModule):
@@ -99,63 +104,28 @@ class DataModule(LightningDataModule):
         # All options were checked: loading may take minutes.
         dataset = load_dataset(source, self.seed)
         self._split = split_dataset(dataset, validation=validation, test=test, seed=self.seed)
-        self._has_private_rows = has_private_rows(source)
+        self._can_modify_rows = can_modify_rows(source)
         self.dataset = _mark_untrained_categories(
-            dataset, self._split.train, in_place=self._has_private_rows
+            dataset, self._split.train, in_place=self._can_modify_rows
         )
         self._is_scaled = False
         self._device_rows: tuple[torch.device, Rows] | None = None
-        self._set_scaling(
-            scaling or self._fit_scaling(normalize),
-            target_scaling or self._fit_target_scaling("standard" if normalize_targets else "none"),
-        )
-
-    @property
-    def task(self) -> Task:
-        """The task: "multiclass", "binary" or "regression"."""
-        return self.dataset.task
-
-    @property
-    def inputs(self) -> int:
-        """Number of inputs of the network."""
-        return self.dataset.inputs.shape[1]
-
-    @property
-    def targets(self) -> int:
-        """Number of classes, or of numbers to predict."""
-        return self.dataset.target_columns
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """One name per input."""
-        return self.dataset.input_names
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name per class; empty for regression."""
-        return self.dataset.class_names
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """One name per number to predict; empty for classes."""
-        if self.class_names or self.dataset.target_names:
-            return self.dataset.target_names
-        return tuple(f"target_{column}" for column in range(self.targets))
-
-    @property
-    def image_shape(self) -> ImageShape | None:
-        """(height, width) or (channels, height, width) if a row of inputs is an image."""
-        return self.dataset.image_shape
+        if target_scaling is None:
+            target_scaling = Scaling("none", (0.0,), (1.0,))
+            if dataset.task == "regression":
+                kind: ScalingKind = "standard" if normalize_targets else "none"
+                target_scaling = Scaling.fit(dataset.targets, kind, rows=self._split.train)
+        self._set_scaling(scaling or self._fit_scaling(normalize), target_scaling)
 
     @property
     def encoder(self) -> InputEncoder:
         """Converts raw rows to inputs; numbers are unchanged."""
-        return self.dataset.encoder or TableEncoder.from_names(self.input_names)
+        return self.dataset.encoder or TableEncoder.from_names(self.dataset.input_names)
 
     @cached_property
     def description(self) -> dict[str, Any]:
         """The meaning of inputs and targets as plain data; see `describe_dataset`."""
-        return describe_dataset(self.dataset, self.target_names)
+        return describe_dataset(self.dataset)
 
     @property
     def sample(self) -> Rows:
@@ -163,17 +133,17 @@ class DataModule(LightningDataModule):
         # The first rows are a random sample, because the split shuffled them.
         return self.take("train", _SAMPLE_ROWS)
 
-    def take(self, part: Part, rows: int | None = None) -> Rows:
+    def take(self, part: PartName, rows: int | None = None) -> Rows:
         """Return the first rows of a part (None: all of them), scaled: (inputs, targets)."""
         return self.gather(self.row_indices(part)[:rows])
 
-    def iterate_batches(self, part: Part, rows: int) -> Iterator[Rows]:
+    def iterate_batches(self, part: PartName, rows: int) -> Iterator[Rows]:
         """Yield a part in order, scaled, with at most this number of rows and 64 MB at a time."""
         # Images are large, so that the number of cells counts, not of rows.
-        batch_rows = max(1, min(rows, MAX_BATCH_CELLS // self.inputs))
+        batch_rows = min(rows, choose_batch_rows(self.dataset.input_count))
         return map(self.gather, self.row_indices(part).split(batch_rows))
 
-    def row_indices(self, part: Part) -> Tensor:
+    def row_indices(self, part: PartName) -> Tensor:
         """Return the indices (rows,) of a part in the data set."""
         indices: Tensor = getattr(self._split, part)
         return indices
@@ -182,7 +152,7 @@ class DataModule(LightningDataModule):
         """Return the rows with these indices in the data set, scaled: (inputs, targets)."""
         inputs = self.dataset.inputs.index_select(0, indices)
         targets = self.dataset.targets.index_select(0, indices)
-        return (inputs, targets) if self._is_scaled else self._scaler(inputs, targets)
+        return (inputs, targets) if self._is_scaled else _scale_rows(self._tensors, inputs, targets)
 
     def train_dataloader(self) -> InMemoryLoader:
         """Return a loader of the training rows, in a new random order each epoch.
@@ -232,7 +202,7 @@ class DataModule(LightningDataModule):
         """
         scaling = Scaling.from_dict(state["scaling"])
         # With another number of inputs, the error of the scaling is clearer.
-        if len(scaling.shift) == self.inputs:
+        if len(scaling.shift) == self.dataset.input_count:
             check_same_meaning(state, self.description, self.dataset.name)
         self._set_scaling(scaling, Scaling.from_dict(state["target_scaling"]))
 
@@ -242,11 +212,12 @@ class DataModule(LightningDataModule):
 
     def __repr__(self) -> str:
         """Return the data, the task, and the number of rows of each part."""
-        answers = "classes" if self.class_names else "targets"
+        data, rows = self.dataset, self._split
+        kind = "classes" if data.class_names else "targets"
         return (
-            f"DataModule({self.dataset.name}: {self.task}, {self.inputs} inputs, "
-            f"{self.targets} {answers}; rows {len(self._split.train)} train, "
-            f"{len(self._split.validation)} validation, {len(self._split.test)} test)"
+            f"DataModule({data.name}: {data.task}, {data.input_count} inputs, {data.target_count} "
+            f"{kind}; rows {len(rows.train)} train, {len(rows.validation)} validation, "
+            f"{len(rows.test)} test)"
         )
 
     def __str__(self) -> str:
@@ -266,11 +237,6 @@ class DataModule(LightningDataModule):
             impute=encoder is not None and encoder.imputes,
         )
 
-    def _fit_target_scaling(self, kind: ScalingKind) -> Scaling:
-        if self.task != "regression":
-            return Scaling("none", (0.0,), (1.0,))
-        return Scaling.fit(self.dataset.targets, kind, rows=self._split.train)
-
     def _set_scaling(self, scaling: Scaling, target_scaling: Scaling) -> None:
         if self._is_scaled:
             if (scaling, target_scaling) != (self.scaling, self.target_scaling):
@@ -279,29 +245,38 @@ class DataModule(LightningDataModule):
                     "them differently. Create a new DataModule for it."
                 )
             return
-        inputs, targets = self.dataset.inputs[:0].float(), self.dataset.targets[:0]
-        has_numbers = self.task == "regression"
-        self._scaler = Scaler(
-            scaling.to_tensors(inputs), target_scaling.to_tensors(targets) if has_numbers else None
-        )
+        # Raises an error, before anything changes, if the numbers of columns differ.
+        self._tensors = self._convert_scaling(scaling, target_scaling, torch.device("cpu"))
         self.scaling: Scaling = scaling
         self.target_scaling: Scaling = target_scaling
+
+    def _convert_scaling(
+        self, scaling: Scaling, target_scaling: Scaling, device: torch.device
+    ) -> _RowScaling:
+        inputs = self.dataset.inputs[:0].to(device, torch.float32)
+        if self.dataset.task != "regression":
+            return scaling.to_tensors(inputs), None
+        targets = self.dataset.targets[:0].to(device)
+        return scaling.to_tensors(inputs), target_scaling.to_tensors(targets)
 
     def _scale_in_place(self) -> None:
         """Scale the rows in place if they belong to the module and are floats."""
         inputs, targets = self.dataset.inputs, self.dataset.targets
-        if self._is_scaled or not self._has_private_rows or not inputs.is_floating_point():
+        if self._is_scaled or not self._can_modify_rows or not inputs.is_floating_point():
             return
         # Compute the checksum first: it refers to the unscaled rows.
         _ = self.description
         for chunk in zip(inputs.split(_CHUNK_ROWS), targets.split(_CHUNK_ROWS), strict=True):
-            self._scaler(*chunk)
+            _scale_rows(self._tensors, *chunk)
         self._is_scaled = True
 
-    def _build_loader(self, part: Part, *, shuffle: bool = False) -> InMemoryLoader:
-        trainer = self.trainer
+    def _build_loader(self, part: PartName, *, shuffle: bool = False) -> InMemoryLoader:
+        trainer, transform = self.trainer, None
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         self._scale_in_place()
+        if not self._is_scaled:
+            tensors = self._convert_scaling(self.scaling, self.target_scaling, device)
+            transform = partial(_scale_rows, tensors)
         # All loaders share the copy on the device.
         if self._device_rows is None or self._device_rows[0] != device:
             rows = self.dataset.inputs.to(device), self.dataset.targets.to(device)
@@ -312,12 +287,20 @@ class DataModule(LightningDataModule):
             targets,
             batch_size=self.batch_size,
             rows=self.row_indices(part).to(device),
-            transform=None if self._is_scaled else self._scaler.to(device),
+            transform=transform,
             shuffle=shuffle,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
+
+
+def _scale_rows(scaling: _RowScaling, inputs: Tensor, targets: Tensor) -> Rows:
+    """Scale rows in place; classes are unchanged."""
+    inputs_scaling, targets_scaling = scaling
+    if targets_scaling is not None:
+        targets = scale_in_place(targets, targets_scaling)
+    return scale_in_place(inputs, inputs_scaling), targets
 
 
 def _mark_untrained_categories(dataset: Dataset, train: Tensor, *, in_place: bool) -> Dataset:
@@ -328,11 +311,13 @@ def _mark_untrained_categories(dataset: Dataset, train: Tensor, *, in_place: boo
     encoder, inputs = dataset.encoder, dataset.inputs
     if not isinstance(encoder, TableEncoder):
         return dataset
+    is_train = torch.zeros(len(inputs))
+    is_train[train] = 1
     columns, start = list(encoder.columns), 0
     for position, column in enumerate(encoder.columns):
         stop = start + len(column.inputs)
         if column.kind == "category":
-            is_trained = _find_trained_categories(column, inputs[:, start:stop], train)
+            is_trained = _find_trained_categories(column, inputs[:, start:stop], is_train)
             if not is_trained.all():
                 # Rows of the caller are never changed.
                 if not in_place and inputs is dataset.inputs:
@@ -347,25 +332,17 @@ def _mark_untrained_categories(dataset: Dataset, train: Tensor, *, in_place: boo
     return replace(dataset, inputs=inputs, encoder=replace(encoder, columns=tuple(columns)))
 
 
-def _find_trained_categories(column: ColumnEncoder, cells: Tensor, train: Tensor) -> Tensor:
+def _find_trained_categories(column: ColumnEncoder, cells: Tensor, is_train: Tensor) -> Tensor:
     """Return which categories have a training row, booleans (categories,)."""
-    is_trained = torch.zeros(len(column.values), dtype=torch.bool)
-    for rows in train.split(_CHUNK_ROWS):
-        chunk = cells.index_select(0, rows)
-        if column.is_embedded:
-            codes = chunk.long().unique()
-            # Code 0 is the unknown category.
-            is_trained[codes[codes > 0] - 1] = True
-        else:
-            is_trained |= (chunk > 0).any(dim=0)
-        # Usually the first chunk contains all categories.
-        if is_trained.all():
-            break
-    return is_trained
+    if not column.is_embedded:
+        # A product, because selecting the training rows would copy them.
+        return is_train @ cells > 0
+    codes = cells.flatten().long()
+    # Code 0 is the unknown category.
+    return torch.bincount(codes, is_train, len(column.values) + 1)[1:] > 0
 
 
 def _clear_categories(column: ColumnEncoder, cells: Tensor, is_trained: Tensor) -> None:
     """Set the cells of untrained categories to 0 (one-hot inputs), or to code 0, in place."""
-    is_kept = torch.cat([torch.tensor([False]), is_trained])
-    for chunk in cells.split(_CHUNK_ROWS):
-        chunk *= is_kept[chunk.long()] if column.is_embedded else is_trained
+    is_unchanged = torch.cat([torch.tensor([False]), is_trained])
+    cells *= is_unchanged[cells.long()] if column.is_embedded else is_trained

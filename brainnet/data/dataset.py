@@ -6,7 +6,7 @@ a run, and compared with the data before the network is used on them again.
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, get_args
 
@@ -58,7 +58,8 @@ class Dataset:
         class_names: one name per class; empty for regression.
         image_shape: (height, width) or (channels, height, width) if a row is an image.
         encoder: converts raw rows to inputs; None if the inputs were numbers already.
-        target_names: one name per number to predict; empty if unknown.
+        target_names: one name per number to predict, by default `target_0`, `target_1`, ...; empty
+            for classes.
         part_sizes: numbers of training, validation and test rows if the parts were given
             separately, stacked in this order; 0 for a part to be drawn from the training rows.
         dropped_rows: number of rows of the files that were left out for an empty cell.
@@ -82,13 +83,20 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check everything once, so that later code does not have to."""
-        if self.task not in TASKS:
-            raise InputError(f"task must be one of {', '.join(TASKS)}; got {self.task!r}.")
-        self._check_inputs()
+        _require(self.task in TASKS, f"task must be one of {', '.join(TASKS)}; got {self.task!r}.")
+        self._check_tensors()
+        self._check_names()
+        rows = len(self)
+        sizes = self.part_sizes or (rows, 0, 0)
+        _require(
+            sum(sizes) == rows and sizes[0] > 0 and min(sizes) >= 0,
+            f"part_sizes must be the numbers of training, validation and test rows, {rows} "
+            f"together; got {self.part_sizes}.",
+        )
+        allow_nan = self.encoder is not None and self.encoder.imputes
+        _check_finite("inputs", self.inputs, self.input_names, allow_nan=allow_nan)
         if self.task == "regression":
-            self._check_numeric_targets()
-        else:
-            self._check_class_targets()
+            _check_finite("targets", self.targets, self.target_names)
 
     @classmethod
     def from_arrays(
@@ -116,22 +124,21 @@ class Dataset:
         """
         table = _to_tensor("inputs", inputs, torch.float32)
         columns = table.shape[-1] if table.ndim else 0
-        names = _get_names(inputs, columns) or tuple(f"input_{i}" for i in range(columns))
+        names = _get_names(inputs, "input", columns)
         warn_merged_numbers(_to_rows(inputs), names, "column", "")
         # For a regression, text labels are an error that `_to_tensor` reports.
         labels = None if task == "regression" else _encode_labels(targets)
         values, class_names = labels or (_to_tensor("targets", targets), ())
-        if 0 in (*table.shape[:1], *values.shape[:1]):
-            raise InputError(
-                f"there are no rows: inputs have shape {tuple(table.shape)}, targets "
-                f"{tuple(values.shape)}. Pass at least a few rows, (rows, inputs), and one target "
-                "per row."
-            )
+        _require(
+            0 not in (*table.shape[:1], *values.shape[:1]),
+            f"there are no rows: inputs have shape {tuple(table.shape)}, targets "
+            f"{tuple(values.shape)}. Pass at least a few rows, (rows, inputs), and one target per "
+            "row.",
+        )
         if task == "regression" or (task is None and values.is_floating_point()):
             values = values.unsqueeze(1) if values.ndim == 1 else values
-            target_names = _get_names(targets, values.shape[-1])
-            numbered = [f"target_{i}" for i in range(values.shape[-1])]
-            warn_merged_numbers(_to_rows(targets), target_names or numbered, "the target", "")
+            target_names = _get_names(targets, "target", values.shape[-1])
+            warn_merged_numbers(_to_rows(targets), target_names, "the target", "")
             return cls(name, "regression", table, values.float(), names, target_names=target_names)
         class_names = class_names or tuple(map(str, range(_count_classes(values))))
         task = task or classification_task(len(class_names))
@@ -142,77 +149,80 @@ class Dataset:
         return len(self.inputs)
 
     @property
-    def target_columns(self) -> int:
+    def input_count(self) -> int:
+        """Number of inputs of the network."""
+        return self.inputs.shape[1]
+
+    @property
+    def target_count(self) -> int:
         """Number of classes, or of numbers to predict."""
         return len(self.class_names) or self.targets.shape[1]
 
-    def _check_inputs(self) -> None:
-        shape, names = tuple(self.inputs.shape), self.input_names
-        if len(shape) != 2 or 0 in shape or self.inputs.dtype not in (torch.float32, torch.uint8):
-            raise InputError(
-                "inputs must be a float32 table of shape (rows, inputs), with at least one of each "
-                f"(uint8 for images); got {self.inputs.dtype} of shape {shape}. "
-                "Flatten images to one row each: inputs.reshape(len(inputs), -1)."
-            )
+    def _check_tensors(self) -> None:
+        inputs, targets = self.inputs, self.targets
+        _require(
+            inputs.ndim == 2
+            and inputs.numel() > 0
+            and inputs.dtype in (torch.float32, torch.uint8),
+            "inputs must be a float32 table of shape (rows, inputs), with at least one of each "
+            f"(uint8 for images); got {inputs.dtype} of shape {tuple(inputs.shape)}. "
+            "Flatten images to one row each: inputs.reshape(len(inputs), -1).",
+        )
+        _require(
+            len(targets) == len(inputs),
+            f"each row of inputs needs one target; got {len(inputs)} rows of inputs and "
+            f"{len(targets)} of targets.",
+        )
+        dtype, dimensions, shape = torch.int64, 1, "(rows,)"
+        if self.task == "regression":
+            dtype, dimensions, shape = torch.float32, 2, "(rows, targets)"
+        _require(
+            (targets.dtype, targets.ndim) == (dtype, dimensions),
+            f"the targets of a {self.task} task must be {dtype} of shape {shape}; got "
+            f"{targets.dtype} of shape {tuple(targets.shape)}.",
+        )
         # Splits and checksums use NumPy, which cannot read other devices.
-        if self.inputs.device.type != "cpu" or self.targets.device.type != "cpu":
-            raise InputError(
-                "a data set is stored on the CPU; training moves its parts to the device. "
-                "Pass inputs.cpu() and targets.cpu()."
-            )
-        if len(names) != shape[1]:
-            raise InputError(f"{shape[1]} inputs need as many input_names; got {len(names)}.")
-        if self.image_shape is not None and math.prod(self.image_shape) != shape[1]:
-            sides = " x ".join(map(str, self.image_shape))
-            raise InputError(
-                f"image_shape {sides} has {math.prod(self.image_shape)} pixels, but a row has "
-                f"{shape[1]}. Pass (height, width), (channels, height, width) or None."
-            )
-        if len(self.targets) != len(self.inputs):
-            raise InputError(
-                f"each row of inputs needs one target; got {len(self.inputs)} rows of inputs and "
-                f"{len(self.targets)} of targets."
-            )
-        sizes = self.part_sizes or (len(self), 0, 0)
-        if sum(sizes) != len(self) or sizes[0] < 1 or min(sizes) < 0:
-            raise InputError(
-                "part_sizes must be the numbers of training, validation and test rows, "
-                f"{len(self)} together; got {self.part_sizes}."
-            )
-        allow_nan = self.encoder is not None and self.encoder.imputes
-        _check_finite("inputs", self.inputs, names, allow_nan=allow_nan)
+        _require(
+            inputs.device.type == targets.device.type == "cpu",
+            "a data set is stored on the CPU; training moves its parts to the device. Pass "
+            "inputs.cpu() and targets.cpu().",
+        )
 
-    def _check_numeric_targets(self) -> None:
-        shape = tuple(self.targets.shape)
-        if len(shape) != 2 or shape[1] == 0 or self.targets.dtype != torch.float32:
-            raise InputError(
-                "the targets of a regression must be float32 of shape (rows, targets); "
-                f"got {self.targets.dtype} of shape {shape}."
+    def _check_names(self) -> None:
+        columns, classes = self.inputs.shape[1], len(self.class_names)
+        targets = self.targets.shape[1] if self.task == "regression" else 0
+        if targets and not self.target_names:
+            object.__setattr__(self, "target_names", _number_names("target", targets))
+        for names, count in (("input_names", columns), ("target_names", targets)):
+            given = len(getattr(self, names))
+            _require(given == count, f"this data set needs {count} {names}; got {given}.")
+        wanted = {"regression": "no", "binary": "two"}.get(self.task, "two or more")
+        _require(
+            {"regression": classes == 0, "binary": classes == 2}.get(self.task, classes >= 2),
+            f"a {self.task} task has {wanted} classes; got {classes} class_names.",
+        )
+        if classes:
+            low, high = int(self.targets.min()), int(self.targets.max())
+            _require(
+                low >= 0 and high < classes,
+                f"with {classes} classes, targets must be from 0 to {classes - 1}; got {low} to "
+                f"{high}.",
             )
-        if self.class_names:
-            raise InputError("a regression has no classes: leave class_names empty.")
-        if len(self.target_names) not in (0, shape[1]):
-            raise InputError(
-                f"{shape[1]} targets need as many target_names; got {len(self.target_names)}."
-            )
-        _check_finite("targets", self.targets, tuple(map(str, range(shape[1]))))
+        pixels = math.prod(self.image_shape or (columns,))
+        _require(
+            pixels == columns,
+            f"image_shape {self.image_shape} has {pixels} pixels, but a row has {columns}. Pass "
+            "(height, width), (channels, height, width) or None.",
+        )
 
-    def _check_class_targets(self) -> None:
-        if self.targets.ndim != 1 or self.targets.dtype != torch.int64:
-            raise InputError(
-                "the targets of a classification must be int64 of shape (rows,), the class of each "
-                f"row; got {self.targets.dtype} of shape {tuple(self.targets.shape)}."
-            )
-        classes = len(self.class_names)
-        if classes < 2 or (self.task == "binary" and classes != 2):
-            wanted = "exactly two" if self.task == "binary" else "at least two"
-            raise InputError(f"a {self.task} task needs {wanted} class_names; got {classes}.")
-        low, high = int(self.targets.min()), int(self.targets.max())
-        if low < 0 or high >= classes:
-            raise InputError(
-                f"with {classes} classes, targets must be from 0 to {classes - 1}; "
-                f"got {low} to {high}."
-            )
+
+def _require(is_valid: bool, message: str) -> None:
+    if not is_valid:
+        raise InputError(message)
+
+
+def _number_names(kind: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{kind}_{position}" for position in range(count))
 
 
 def classification_task(classes: int) -> Task:
@@ -245,54 +255,42 @@ def _to_tensor(name: str, values: Any, dtype: torch.dtype | None = None) -> Tens
         return torch.from_numpy(array.astype(array_type, order="C"))
 
 
-def _get_names(values: Any, columns: int) -> tuple[str, ...]:
-    """Return the column names of a DataFrame or Series, or () if they are missing or numbers."""
-    names = getattr(values, "columns", None)
-    if names is None:
-        # A Series has a `name`, which may be None as that of a tensor is.
-        name = getattr(values, "name", None)
-        names = [] if name is None else [name]
-    if not all(isinstance(name, str | int) for name in names):
-        return ()
-    texts = tuple(map(str, names))
-    # A DataFrame without names counts its columns, as `input_0` does already.
-    is_counted = texts == tuple(map(str, range(columns)))
-    return texts if len(set(texts)) == len(texts) == columns and not is_counted else ()
+def _get_names(values: Any, kind: str, columns: int) -> tuple[str, ...]:
+    """Return the column names of a DataFrame or Series, or numbered names if it has none."""
+    # The name of a Series may be None, as that of a tensor is.
+    names = list(getattr(values, "columns", [getattr(values, "name", None)]))
+    has_names = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    return tuple(names) if has_names and len(names) == columns else _number_names(kind, columns)
 
 
 def _to_rows(values: Any) -> np.ndarray[Any, Any]:
-    """Return values of any dtype as an array (rows, columns)."""
+    """Return values of any dtype as an array (rows, columns); other shapes have no columns."""
     array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
-    return (
-        array.reshape(len(array), -1)
-        if array.ndim in (1, 2) and array.size
-        else np.zeros((1, 0), np.int8)
-    )
+    is_table = array.ndim in (1, 2) and array.size
+    return array.reshape(len(array), -1) if is_table else np.zeros((1, 0), np.int8)
 
 
 def _encode_labels(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:
     """Return text labels as classes (rows,) with their names, or None if they are not text."""
-    if isinstance(values, Tensor):
-        return None
-    array = _read_array("targets", values)
-    if array.dtype.kind not in "OU" or array.ndim != 1:
+    array = None if isinstance(values, Tensor) else _read_array("targets", values)
+    if array is None or array.dtype.kind not in "OU" or array.ndim != 1:
         return None
     labels = array.tolist()
-    other = [row for row, label in enumerate(labels) if not isinstance(label, str)]
-    if len(other) == len(labels):
+    is_text = [isinstance(label, str) for label in labels]
+    if not any(is_text):
         return None
-    if other:
-        text = next(label for label in labels if isinstance(label, str))
+    if not all(is_text):
+        row = is_text.index(False)
         raise InputError(
-            f"targets must be all text or all numbers; row {other[0]} is {labels[other[0]]!r}, and "
-            f"others are text, such as {text!r}. Leave such rows out, or give them a text label."
+            f"targets must be all text or all numbers; row {row} is {labels[row]!r}, and others "
+            "are text. Leave such rows out, or give them a text label."
         )
     # Sorted, so that the codes do not depend on the order of the rows.
     names = sort_labels(set(labels))
-    if len(names) < 2:
-        raise InputError(
-            f"targets must contain at least two classes; all {len(labels)} are {names[0]!r}."
-        )
+    _require(
+        len(names) > 1,
+        f"targets must contain at least two classes; all {len(labels)} are {names[0]!r}.",
+    )
     codes = {name: code for code, name in enumerate(names)}
     return torch.tensor([codes[label] for label in labels]), tuple(names)
 
@@ -309,34 +307,28 @@ def _count_classes(targets: Tensor) -> int:
     return len(labels)
 
 
-def _iterate_chunks(values: Tensor) -> Iterator[tuple[int, Tensor]]:
-    for start in range(0, len(values), _CHUNK_ROWS):
-        yield start, values[start : start + _CHUNK_ROWS].detach()
-
-
 def _check_finite(
-    name: str, values: Tensor, columns: tuple[str, ...], *, allow_nan: bool = False
+    name: str, values: Tensor, columns: Sequence[str], *, allow_nan: bool = False
 ) -> None:
     """Raise an InputError that lists the first cells that are infinite or (unless allowed) NaN."""
     if not values.is_floating_point():
         return
-    wrong = []
-    for start, rows in _iterate_chunks(values):
+    wrong = [torch.empty(0, 2, dtype=torch.int64)]
+    for chunk, rows in enumerate(values.detach().split(_CHUNK_ROWS)):
         # A finite sum proves that all cells are finite, and needs no copy of the rows.
         if not math.isfinite(rows.sum()):
             is_wrong = rows.isinf() if allow_nan else ~rows.isfinite()
-            wrong.append(is_wrong.nonzero() + torch.tensor([start, 0]))
-    cells = torch.cat(wrong) if wrong else torch.empty(0, 2, dtype=torch.int64)
-    if not len(cells):
-        return
-    listed = ", ".join(
+            wrong.append(is_wrong.nonzero() + torch.tensor([chunk * _CHUNK_ROWS, 0]))
+    cells = torch.cat(wrong)
+    listed = [
         f"row {row} column {columns[column]!r} ({values[row, column].item()})"
         for row, column in cells[:_MAX_LISTED_CELLS].tolist()
-    )
-    more = ", ..." if len(cells) > _MAX_LISTED_CELLS else ""
-    raise InputError(
+    ]
+    more = ", ..." if len(cells) > len(listed) else ""
+    _require(
+        not listed,
         f"{name} must be finite float32 numbers; {len(cells)} of {values.numel()} cells are not: "
-        f"{listed}{more}. Fill in those cells or leave out their rows."
+        f"{', '.join(listed)}{more}. Fill in those cells or leave out their rows.",
     )
 
 
@@ -355,7 +347,7 @@ def restore_encoder(stored: Mapping[str, Any]) -> InputEncoder:
     return encoder.from_dict(stored)
 
 
-def describe_dataset(dataset: Dataset, target_names: Sequence[str]) -> dict[str, Any]:
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Return what inputs and targets mean, and a checksum of rows from files, as plain data.
 
     Built-in data are generated again for each run, with last bits that depend on the machine, and
@@ -367,95 +359,84 @@ def describe_dataset(dataset: Dataset, target_names: Sequence[str]) -> dict[str,
         "encoder": names if encoder is None else encoder.to_dict(),
         "task": dataset.task,
         "class_names": list(dataset.class_names),
-        "target_names": list(target_names),
+        "target_names": list(dataset.target_names),
         "image_shape": dataset.image_shape and list(dataset.image_shape),
     }
     # CRC-32 detects accidental changes; deliberate ones are not the concern.
     if encoder is not None:
         checksum = 0
         for values in (dataset.inputs, dataset.targets):
-            for _, rows in _iterate_chunks(values):
+            for rows in values.detach().split(_CHUNK_ROWS):
                 checksum = zlib.crc32(rows.contiguous().numpy().data, checksum)
         description |= {"rows": len(dataset), "checksum": checksum}
     return description
 
 
 def check_same_meaning(stored: Mapping[str, Any], current: Mapping[str, Any], name: str) -> None:
-    """Compare the meaning of inputs and targets with that of the training data.
+    """Raise an InputError if inputs or targets of the data `name` have another meaning than stored.
 
-    Args:
-        stored: `describe_dataset` of the training data.
-        current: `describe_dataset` of the data to use.
-        name: of the data to use.
-
-    Raises:
-        InputError: they differ.
+    Both arguments are results of `describe_dataset`: of the training data, and of the data to use.
     """
-    learned, found = _summarize_meaning(stored), _summarize_meaning(current)
-    # Arrays are used by position, because their columns have no reliable names.
-    is_named = _NUMBERS not in (stored["encoder"]["kind"], current["encoder"]["kind"])
-    for key, before in learned.items():
-        now = found.get(key, before)
-        # Counted names mean that the names are unknown, as for arrays.
-        is_counted = not is_named and any(
-            names in ([str(i) for i in range(len(now))], [f"target_{i}" for i in range(len(now))])
-            for names in (before, now)
-        )
-        # The kind of data of an array says nothing, because it has no encoder.
-        comparable = is_named or key in ("classes", "targets")
-        if comparable and before and now and before != now and not is_counted:
-            listed = [
-                join_names(each, _MAX_LISTED_NAMES) if isinstance(each, list) else each
-                for each in (before, now)
-            ]
+    before, now = _summarize_meaning(stored), _summarize_meaning(current)
+    if ["numbers"] in (before["kind of data"], now["kind of data"]):
+        # Arrays are used by position, as their columns have no reliable names; neither have classes
+        # and targets that were only counted.
+        keys = ["classes", "targets"]
+        keys = [key for key in keys if not _are_counted(before[key]) and not _are_counted(now[key])]
+    else:
+        keys = [key for key in before if key in now]
+    for key in keys:
+        if before[key] != now[key]:
+            old, new = (join_names(values, _MAX_LISTED_NAMES) for values in (before[key], now[key]))
             raise InputError(
-                f"{name}: {key} changed from {listed[0]} to {listed[1]} since the run, or the data "
-                "are read differently. Use data like the training data."
+                f"{name}: {key} changed from {old} to {new} since the run, or the data are read "
+                "differently. Use data like the training data."
             )
 
 
-def _summarize_meaning(description: Mapping[str, Any]) -> dict[str, Any]:
+def _are_counted(names: list[str]) -> bool:
+    numbers = [str(position) for position in range(len(names))]
+    return names in (numbers, [f"target_{number}" for number in numbers])
+
+
+def _summarize_meaning(description: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return everything that gives inputs and targets a meaning, with labels for messages."""
     encoder = description["encoder"]
-    summary: dict[str, Any] = {"kind of data": encoder["kind"]}
-    if encoder["kind"] == "pixels":
-        summary["image size"] = f"{encoder['height']} x {encoder['width']}"
-        summary["number of channels"] = str(encoder["channels"])
-    elif encoder["kind"] == "columns":
-        summary["columns"] = [column["name"] for column in encoder["columns"]]
-        for column in encoder["columns"]:
-            for key, value in column.items():
-                # Which categories have no training row is a property of the split.
-                if key != "unseen":
-                    label = (
-                        f"{'categories' if key == 'values' else key} of column {column['name']!r}"
-                    )
-                    is_list = isinstance(value, list | tuple)
-                    summary[label] = [*map(str, value)] if is_list else str(value)
-    return summary | {
-        "classes": list(description["class_names"]),
-        "targets": list(description["target_names"]),
+    summary = {
+        "kind of data": encoder["kind"],
+        "columns": [column["name"] for column in encoder.get("columns", ())],
+        "height": encoder.get("height"),
+        "width": encoder.get("width"),
+        "number of channels": encoder.get("channels"),
+        "classes": description["class_names"],
+        "targets": description["target_names"],
         "task": description["task"],
+    }
+    for column in encoder.get("columns", ()):
+        for key, value in column.items():
+            # Which categories have no training row is a property of the split.
+            if key != "unseen":
+                summary[f"{key} of column {column['name']!r}"] = value
+    return {
+        label: [*map(str, value)] if isinstance(value, list | tuple) else [str(value)]
+        for label, value in summary.items()
     }
 
 
 def check_same_rows(stored: Mapping[str, Any], current: Mapping[str, Any], name: str) -> None:
-    """Compare the rows of a run's own data with those it was trained on.
+    """Raise an InputError if the rows of the data `name` differ from those that were trained on.
 
-    Raises:
-        InputError: the rows changed. Data without a checksum pass.
+    The arguments are as for `check_same_meaning`. Data without a checksum pass.
     """
     if "checksum" not in stored or "checksum" not in current:
         return
     rows, trained_rows = current["rows"], stored["rows"]
+    change = "as many rows as in training, but their values or their order changed"
     if rows != trained_rows:
         change = f"{rows:,} rows now, and {trained_rows:,} when the network was trained"
-    elif stored["checksum"] != current["checksum"]:
-        change = "as many rows as in training, but their values or their order changed"
-    else:
-        return
-    raise InputError(
-        f"{name} has {change}: training rows could be used for the test. Restore the data, or "
-        "evaluate on all rows of a file that the network was not trained on: "
-        "brainnet evaluate RUN data.path=FILE."
-    )
+    if rows != trained_rows or stored["checksum"] != current["checksum"]:
+        raise InputError(
+            f"{name} has {change}: training rows could be used for the test. Restore the data, or "
+            "evaluate on all rows of a file that the network was not trained on: "
+            "brainnet evaluate RUN data.path=FILE."
+        )

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -21,6 +21,10 @@ from brainnet.errors import InputError, did_you_mean
 TABLE_TARGET, IMAGES_TARGET = "brainnet.data.table.Table", "brainnet.data.images.Images"
 PATH_KEYS = ("path", "validation_path", "test_path", "labels")
 """Keys of the `data` group that name files or directories."""
+
+_PLANE = ("x", "y")
+# The least value of each option that is a whole number; all others are numbers of at least 0.
+_LEAST_COUNTS = {"rows": 1, "classes": 2, "inputs": 1}
 
 
 class Source(Protocol):
@@ -42,9 +46,14 @@ class _Measured:
         import sklearn.datasets
 
         bunch = getattr(sklearn.datasets, f"load_{self.name}")()
-        names, classes = tuple(map(str, bunch.feature_names)), tuple(map(str, bunch.target_names))
-        dataset = _build_classification(self.name, bunch.data, bunch.target, names, classes)
-        return replace(dataset, image_shape=self.image_shape)
+        return _build_dataset(
+            self.name,
+            bunch.data,
+            bunch.target,
+            tuple(map(str, bunch.feature_names)),
+            tuple(map(str, bunch.target_names)),
+            image_shape=self.image_shape,
+        )
 
 
 @dataclass(frozen=True)
@@ -95,8 +104,9 @@ class Diabetes:
 
         # Unscaled: scikit-learn's own scaling is fitted on all rows, including test rows.
         bunch = load_diabetes(scaled=False)
-        return _build_regression(
-            "diabetes", bunch.data, bunch.target, tuple(bunch.feature_names), ("progression",)
+        names = tuple(bunch.feature_names)
+        return _build_dataset(
+            "diabetes", bunch.data, bunch.target, names, target_names=("progression",)
         )
 
 
@@ -108,9 +118,13 @@ class _Generated:
     noise: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the options."""
-        check_whole_number("rows", self.rows, least=1)
-        check_number("noise", self.noise, least=0)
+        """Check the options, also those of a subclass."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in _LEAST_COUNTS:
+                check_whole_number(field.name, value, least=_LEAST_COUNTS[field.name])
+            else:
+                check_number(field.name, value, least=0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,7 @@ class Moons(_Generated):
         from sklearn.datasets import make_moons
 
         points, labels = make_moons(self.rows, noise=self.noise, random_state=check_seed(seed))
-        return _build_plane("moons", points, labels, ("upper moon", "lower moon"))
+        return _build_dataset("moons", points, labels, _PLANE, ("upper moon", "lower moon"))
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,7 @@ class Circles(_Generated):
     def __post_init__(self) -> None:
         """Check the options."""
         super().__post_init__()
-        if check_number("factor", self.factor, least=0) >= 1:
+        if self.factor >= 1:
             raise InputError(f"factor must be less than 1, the outer radius; got {self.factor}.")
 
     def load(self, seed: int) -> Dataset:
@@ -144,7 +158,7 @@ class Circles(_Generated):
         points, labels = make_circles(
             self.rows, noise=self.noise, factor=self.factor, random_state=check_seed(seed)
         )
-        return _build_plane("circles", points, labels, ("outer circle", "inner circle"))
+        return _build_dataset("circles", points, labels, _PLANE, ("outer circle", "inner circle"))
 
 
 @dataclass(frozen=True)
@@ -163,12 +177,6 @@ class Spirals(_Generated):
     classes: int = 2
     turns: float = 1.5
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        super().__post_init__()
-        check_whole_number("classes", self.classes, least=2)
-        check_number("turns", self.turns, least=0)
-
     def load(self, seed: int) -> Dataset:
         """Generate the arms."""
         random = np.random.default_rng(check_seed(seed))
@@ -179,7 +187,7 @@ class Spirals(_Generated):
         points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         points += random.normal(0, self.noise, points.shape)
         names = tuple(f"arm {arm}" for arm in range(1, self.classes + 1))
-        return _build_plane("spirals", points, labels, names)
+        return _build_dataset("spirals", points, labels, _PLANE, names)
 
 
 @dataclass(frozen=True)
@@ -204,7 +212,8 @@ class Xor(_Generated):
         bits = np.stack([corner // 2, corner % 2], axis=1)
         # The noise is added last, so that the bits define the targets exactly.
         points = bits + random.normal(0, self.noise, bits.shape)
-        return _build_plane("xor", points, bits[:, 0] ^ bits[:, 1], ("same", "different"))
+        labels = bits[:, 0] ^ bits[:, 1]
+        return _build_dataset("xor", points, labels, _PLANE, ("same", "different"))
 
 
 @dataclass(frozen=True)
@@ -214,12 +223,6 @@ class Blobs(_Generated):
     noise: float = 1.0
     classes: int = 3
     inputs: int = 2
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        super().__post_init__()
-        check_whole_number("classes", self.classes, least=2)
-        check_whole_number("inputs", self.inputs, least=1)
 
     def load(self, seed: int) -> Dataset:
         """Generate the clusters with scikit-learn's `make_blobs`."""
@@ -234,7 +237,7 @@ class Blobs(_Generated):
         )
         inputs = tuple(f"input_{i}" for i in range(self.inputs))
         classes = tuple(f"blob {blob}" for blob in range(1, self.classes + 1))
-        return _build_classification("blobs", points, labels, inputs, classes)
+        return _build_dataset("blobs", points, labels, inputs, classes)
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,28 @@ class NoisyRegression(_Generated):
 
         inputs, targets = make_friedman1(self.rows, noise=self.noise, random_state=check_seed(seed))
         names = tuple(f"x{i}" for i in range(inputs.shape[1]))
-        return _build_regression("noisy_regression", inputs, targets, names)
+        return _build_dataset("noisy_regression", inputs, targets, names)
+
+
+def _build_dataset(
+    name: str,
+    inputs: Any,
+    targets: Any,
+    input_names: tuple[str, ...],
+    class_names: tuple[str, ...] = (),
+    **options: Any,
+) -> Dataset:
+    """Build a data set from NumPy arrays; without classes, a regression."""
+    numbers = torch.from_numpy(targets)
+    return Dataset(
+        name,
+        classification_task(len(class_names)) if class_names else "regression",
+        torch.from_numpy(inputs).float(),
+        numbers.long() if class_names else numbers.float().unsqueeze(1),
+        input_names,
+        class_names,
+        **options,
+    )
 
 
 BUILTIN_SOURCES: dict[str, type[Source]] = {
@@ -286,21 +310,15 @@ def find_source(name: str) -> type[Source]:
     """
     if name in BUILTIN_SOURCES:
         return BUILTIN_SOURCES[name]
-    # Users often pass the name of a file.
-    if "." in name or "/" in name:
-        raise InputError(
-            f"{name!r} is not a built-in data set. For a file of your own, pass "
-            f"brainnet.data.table.Table({name!r}, TARGET), where TARGET is the name of the target "
-            "column; for images, pass brainnet.data.images.Images(FOLDER)."
-        )
     raise InputError(
-        f"there is no built-in data set {name!r}.{did_you_mean(name, BUILTIN_SOURCES)} "
-        f"The built-in data sets are {', '.join(BUILTIN_SOURCES)}."
+        f"there is no built-in data set {name!r}.{did_you_mean(name, BUILTIN_SOURCES)} The "
+        f"built-in data sets are {', '.join(BUILTIN_SOURCES)}. For files of your own, pass "
+        f"brainnet.data.table.Table({name!r}, TARGET) or brainnet.data.images.Images(FOLDER)."
     )
 
 
-def has_private_rows(source: object) -> bool:
-    """Whether loading creates rows that no other object holds, so that they may be changed."""
+def can_modify_rows(source: object) -> bool:
+    """Whether the rows that a source loads belong to no other object, and may be changed."""
     return isinstance(source, str | tuple | list) or type(source) in DATA_SOURCES.values()
 
 
@@ -320,18 +338,13 @@ def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) ->
         return find_source(source)().load(seed)
     if isinstance(source, tuple | list) and len(source) == 2:
         return Dataset.from_arrays(*source)
-    # Recognized without importing pandas.
-    if hasattr(source, "columns") and hasattr(source, "to_numpy"):
-        raise InputError(
-            "a DataFrame alone does not say which column to predict: pass "
-            "(frame[INPUTS], frame[TARGET]), where INPUTS are names of numeric columns; or write "
-            "it to a file if it contains text or dates: brainnet.data.table.Table(FILE, TARGET)."
-        )
     if hasattr(source, "load"):
         return source.load(seed)
     raise InputError(
         "data must be a built-in data set or its name, a Table or Images, a Dataset, or a pair "
-        f"(inputs, targets); got {type(source).__name__}."
+        f"(inputs, targets); got {type(source).__name__}. Of a DataFrame, pass "
+        "(frame[INPUTS], frame[TARGET]) with numeric INPUTS; if it contains text or dates, write "
+        "it to a file: brainnet.data.table.Table(FILE, TARGET)."
     )
 
 
@@ -347,8 +360,8 @@ def resolve_paths(data: Mapping[str, Any]) -> dict[str, Any]:
     # The keys of a user's class may have another meaning.
     if data.get("_target_") not in (TABLE_TARGET, IMAGES_TARGET):
         return dict(data)
-    paths = {key: data[key] for key in PATH_KEYS if data.get(key)}
-    return {**data, **{k: _to_absolute(v) for k, v in paths.items() if isinstance(v, str | Path)}}
+    paths = {key: data[key] for key in PATH_KEYS if isinstance(data.get(key), str | Path)}
+    return {**data, **{key: _to_absolute(path) for key, path in paths.items() if path}}
 
 
 def is_same_path(one: object, other: object) -> bool:
@@ -367,41 +380,3 @@ def is_same_path(one: object, other: object) -> bool:
 def _to_absolute(path: str | Path) -> str:
     # Not `Path.resolve`, which would replace a link by its current target.
     return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
-
-
-def _build_classification(
-    name: str,
-    inputs: Any,
-    labels: Any,
-    input_names: tuple[str, ...],
-    class_names: tuple[str, ...],
-) -> Dataset:
-    return Dataset(
-        name,
-        classification_task(len(class_names)),
-        torch.from_numpy(inputs).float(),
-        torch.from_numpy(labels).long(),
-        input_names,
-        class_names,
-    )
-
-
-def _build_plane(name: str, points: Any, labels: Any, class_names: tuple[str, ...]) -> Dataset:
-    return _build_classification(name, points, labels, ("x", "y"), class_names)
-
-
-def _build_regression(
-    name: str,
-    inputs: Any,
-    targets: Any,
-    input_names: tuple[str, ...],
-    target_names: tuple[str, ...] = (),
-) -> Dataset:
-    return Dataset(
-        name,
-        "regression",
-        torch.from_numpy(inputs).float(),
-        torch.from_numpy(targets).float().unsqueeze(1),
-        input_names,
-        target_names=target_names,
-    )

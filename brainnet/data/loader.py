@@ -16,15 +16,20 @@ _BATCHES_PER_GATHER = 64
 _CELLS_PER_GATHER = 1 << 20
 
 
-class ShuffledSampler:
-    """Row order of a shuffled epoch: a pure function of seed and epoch.
+class RowSampler(SequentialSampler):
+    """Order of the rows of one rank in an epoch; all ranks get equally many rows.
 
-    All ranks get equally many rows without overlap; the few remaining rows are not used in this
-    epoch. The order is drawn on the CPU, so that it is the same for every device.
+    A shuffled order is a pure function of seed and epoch, and the same for every device; the few
+    rows that remain after the division are not used in this epoch. In stored order no row is
+    missing: shares are filled up with rows from the start, as in
+    `torch.utils.data.DistributedSampler`.
     """
 
-    def __init__(self, rows: int, *, seed: int, rank: int, world_size: int) -> None:
+    def __init__(self, rows: int, *, shuffle: bool, seed: int, rank: int, world_size: int) -> None:
+        # Lightning replaces the sampler with `overfit_batches`, except for a SequentialSampler.
+        super().__init__(range(rows))
         self.rows = rows
+        self.shuffle = shuffle
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -36,53 +41,27 @@ class ShuffledSampler:
 
     def __len__(self) -> int:
         """Return the number of rows of each rank in an epoch."""
-        return self.rows // self.world_size
-
-    @property
-    def unique_rows(self) -> int:
-        """Number of this rank's rows that no other rank has."""
-        return len(self)
-
-    def draw_order(self) -> Tensor:
-        """Return this rank's row indices for the chosen epoch."""
-        generator = create_generator(self.seed, RandomStream.ORDER, self.epoch)
-        order = torch.randperm(self.rows, generator=generator)
-        # Strided, so that the batches of all ranks together are the batch of a single rank.
-        return order[: len(self) * self.world_size][self.rank :: self.world_size]
-
-
-class OrderedSampler(SequentialSampler):
-    """Rows in stored order; Lightning recognizes it by its base class.
-
-    All ranks get equally many rows: shares are filled up with rows from the start, as in
-    `torch.utils.data.DistributedSampler`, so that no row is missing.
-    """
-
-    def __init__(self, rows: int, *, rank: int, world_size: int) -> None:
-        super().__init__(range(rows))
-        self.rows = rows
-        self.rank = rank
-        self.world_size = world_size
-
-    def set_epoch(self, epoch: int) -> None:
-        """Do nothing: all epochs have the same order."""
-
-    def __len__(self) -> int:
-        """Return the number of rows of each rank in an epoch."""
-        return -(-self.rows // self.world_size)
+        return self.rows // self.world_size if self.shuffle else -(-self.rows // self.world_size)
 
     @property
     def unique_rows(self) -> int:
         """Number of this rank's first rows that no other rank has."""
-        return len(range(self.rank, self.rows, self.world_size))
+        return min(len(self), len(range(self.rank, self.rows, self.world_size)))
 
     def __iter__(self) -> Iterator[int]:
         """Yield this rank's row indices."""
         return iter(self.draw_order().tolist())
 
     def draw_order(self) -> Tensor:
-        """Return this rank's row indices."""
-        return torch.arange(self.rank, len(self) * self.world_size, self.world_size) % self.rows
+        """Return this rank's row indices for the chosen epoch."""
+        total = len(self) * self.world_size
+        if self.shuffle:
+            generator = create_generator(self.seed, RandomStream.ORDER, self.epoch)
+            order = torch.randperm(self.rows, generator=generator)[:total]
+        else:
+            order = torch.arange(total) % self.rows
+        # Strided, so that the batches of all ranks together are the batch of a single rank.
+        return order[self.rank :: self.world_size]
 
 
 class InMemoryLoader:
@@ -146,20 +125,14 @@ class InMemoryLoader:
         self.rows = rows
         self.transform = transform
         self.batch_size = check_whole_number("batch_size", batch_size, least=1)
-        self.sampler = (
-            ShuffledSampler(count, seed=seed, rank=rank, world_size=world_size)
-            if shuffle
-            else OrderedSampler(count, rank=rank, world_size=world_size)
+        self.sampler = RowSampler(
+            count, shuffle=shuffle, seed=seed, rank=rank, world_size=world_size
         )
         # Lightning expects this attribute on every loader that has a sampler.
         self.batch_sampler = None
 
     def count_unique_rows(self, batch: int) -> int:
-        """Return how many of the first rows of a batch no other rank has.
-
-        Args:
-            batch: its index in the epoch, from 0.
-        """
+        """Return how many of the first rows of a batch, by index, no other rank has."""
         return max(0, min(self.batch_size, self.sampler.unique_rows - batch * self.batch_size))
 
     def __len__(self) -> int:

@@ -66,35 +66,37 @@ class Scaling:
 
         Args:
             values: numbers of any dtype.
-            kind: of scaling.
+            kind: "standard", "minmax" or "none".
             rows: indices of the rows to fit on, without duplicates; None for all rows.
             channels: number of groups of adjacent columns that are scaled as one, as for the
                 channels of an image; None for one group per column.
             codes: indices of columns to leave unchanged: codes of embedded categories.
             impute: whether numbers may be missing (NaN); they are ignored.
-
-        Raises:
-            InputError: the kind is unknown.
         """
         check_one_of("normalize", kind, SCALING_KINDS)
+        # Imported here: it takes a third of a second, and a stored scaling does not need it.
+        from sklearn.preprocessing import StandardScaler
+
         columns = values.shape[1]
         groups = columns if channels is None else channels
+        low, high = np.full(groups, np.nan), np.full(groups, np.nan)
         shift, scale, fill = np.zeros(groups), np.ones(groups), np.zeros(groups)
-        chunks = _iterate_chunks(values, rows, groups)
-        if kind == "minmax":
-            low, high = np.full(groups, np.nan), np.full(groups, np.nan)
-            for chunk in chunks:
+        scaler = StandardScaler()
+        for chunk in _iterate_chunks(values, rows, groups):
+            if kind == "minmax":
                 # Not MinMaxScaler, which keeps NaN once all numbers of a chunk are missing.
-                low, high = (
-                    np.fmin(low, np.fmin.reduce(chunk)),
-                    np.fmax(high, np.fmax.reduce(chunk)),
-                )
+                low = np.fmin(low, np.fmin.reduce(chunk))
+                high = np.fmax(high, np.fmax.reduce(chunk))
+            if kind == "standard" or impute:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    scaler.partial_fit(chunk)
+                # The mean of a column without numbers so far is NaN, which later chunks would keep.
+                np.nan_to_num(scaler.mean_, copy=False)
+                fill = scaler.mean_
+        if kind == "minmax":
             shift, scale = low, np.where(high > low, high - low, 1.0)
-            chunks = _iterate_chunks(values, rows, groups)
-        if kind == "standard" or impute:
-            fill, deviation = _fit_standard(chunks)
-            if kind == "standard":
-                shift, scale = fill, deviation
+        elif kind == "standard":
+            shift, scale = fill, np.nan_to_num(scaler.scale_, nan=1.0)
         arrays = [np.nan_to_num(a).repeat(columns // groups) for a in (shift, scale, fill)]
         for array, unchanged in zip(arrays, (0.0, 1.0, 0.0), strict=True):
             array[list(codes)] = unchanged
@@ -114,11 +116,7 @@ class Scaling:
         return (values - shift) / scale
 
     def undo(self, values: Tensor) -> Tensor:
-        """Convert scaled `values` to the original units.
-
-        Raises:
-            InputError: the number of columns differs from that of `fit`.
-        """
+        """Convert scaled `values` to the original units; the inverse of `apply`."""
         shift, scale, _ = self.to_tensors(values)
         return values * scale + shift
 
@@ -133,11 +131,7 @@ class Scaling:
         return cls(stored["kind"], *(tuple(stored[key]) for key in ("shift", "scale", "fill")))
 
     def to_tensors(self, values: Tensor) -> "ScalingTensors":
-        """Return shift, scale and fill (columns,) with the dtype and device of `values`.
-
-        Raises:
-            InputError: the number of columns of `values` differs from that of `fit`.
-        """
+        """Return shift, scale and fill (columns,) with the dtype and device of `values`."""
         if values.shape[-1:] != (len(self.shift),):
             raise InputError(
                 f"this scaling was fitted on {len(self.shift)} columns; got values of shape "
@@ -151,51 +145,13 @@ ScalingTensors = tuple[Tensor, Tensor, Tensor | None]
 """Shift, scale and fill as `Scaling.to_tensors` returns them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scaler:
-    """Scales batches of inputs and targets in place, on one device.
-
-    Attributes:
-        inputs: scaling of the inputs.
-        targets: scaling of the targets; None for classes.
-    """
-
-    inputs: ScalingTensors
-    targets: ScalingTensors | None
-
-    def to(self, device: torch.device) -> Self:
-        """Return the same scaler on another device."""
-
-        def move(tensors: ScalingTensors) -> ScalingTensors:
-            shift, scale, fill = tensors
-            return shift.to(device), scale.to(device), None if fill is None else fill.to(device)
-
-        return type(self)(move(self.inputs), self.targets and move(self.targets))
-
-    def __call__(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale floats in place; bytes are converted to floats first, classes are unchanged."""
-        inputs = inputs if inputs.is_floating_point() else inputs.float()
-        for values, tensors in ((inputs, self.inputs), (targets, self.targets)):
-            if tensors is not None:
-                shift, scale, fill = tensors
-                if fill is not None:
-                    torch.where(values.isnan(), fill, values, out=values)
-                values.sub_(shift).div_(scale)
-        return inputs, targets
-
-
-def _fit_standard(chunks: Iterator[NDArray[np.float64]]) -> tuple[Any, Any]:
-    """Return the mean and the standard deviation of each column; NaN are ignored."""
-    # Imported here: it takes a third of a second, and loading a stored scaling does not need it.
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for chunk in chunks:
-            scaler.partial_fit(chunk)
-            # The mean of a column without numbers so far is NaN, which later chunks would keep.
-            np.nan_to_num(scaler.mean_, copy=False)
-    return scaler.mean_, np.nan_to_num(scaler.scale_, nan=1.0)
+def scale_in_place(values: Tensor, tensors: ScalingTensors) -> Tensor:
+    """Scale floats in place, with the bits of `Scaling.apply`; bytes become floats first."""
+    values = values if values.is_floating_point() else values.float()
+    shift, scale, fill = tensors
+    if fill is not None:
+        torch.where(values.isnan(), fill, values, out=values)
+    return values.sub_(shift).div_(scale)
 
 
 def _iterate_chunks(

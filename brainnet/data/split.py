@@ -12,7 +12,6 @@ from brainnet.data.dataset import Dataset
 from brainnet.data.validation import check_seed, format_count, join_names, report_warning
 from brainnet.errors import InputError
 
-_ALL_ROWS = "the data"
 _MAX_LISTED_GROUPS = 5
 
 # With fewer test rows, a single prediction changes the accuracy by a quarter or more.
@@ -29,11 +28,7 @@ class RandomStream(IntEnum):
 def create_generator(seed: int, stream: RandomStream, epoch: int = 0) -> torch.Generator:
     """Return a CPU generator that depends only on these three values.
 
-    NumPy's `SeedSequence` hashes them. A sum would repeat numbers: with `seed + epoch`, the second
-    epoch of seed 0 would equal the first epoch of seed 1.
-
-    Raises:
-        InputError: the seed is not a whole number from 0 to 2**32 - 1.
+    They are hashed: with `seed + epoch`, epoch 1 of seed 0 would equal epoch 0 of seed 1.
 
     Example:
         >>> first = torch.randperm(5, generator=create_generator(0, RandomStream.ORDER, epoch=3))
@@ -80,7 +75,7 @@ def split_dataset(dataset: Dataset, *, validation: float, test: float, seed: int
     # A fraction of 0 means that the part was given.
     fractions = (0.0 if validation_rows else validation, 0.0 if test_rows else test)
     groups = _group_rows(dataset, rows)
-    _check_group_sizes([(name, len(members)) for name, members in groups], *fractions)
+    _check_group_sizes(groups, *fractions)
     chunks: list[tuple[Tensor, ...]] = [
         _shuffle(members, generator).split(_compute_sizes(len(members), *fractions))
         for _, members in groups
@@ -88,11 +83,10 @@ def split_dataset(dataset: Dataset, *, validation: float, test: float, seed: int
     # The chunks are ordered by class; training must see the classes mixed.
     train, *drawn = (_shuffle(torch.cat(part), generator) for part in zip(*chunks, strict=True))
     given = torch.arange(rows, len(dataset)).split([validation_rows, test_rows])
-    parts = Split(
-        train,
-        given[0] if validation_rows else drawn[0],
-        given[1] if test_rows else drawn[1],
+    validation_part, test_part = (
+        rows if len(rows) else drawn_rows for rows, drawn_rows in zip(given, drawn, strict=True)
     )
+    parts = Split(train, validation_part, test_part)
     if len(parts.test) < _MIN_TEST_ROWS:
         report_warning(
             f"the test has only {format_count(len(parts.test), 'row')}, of {len(dataset):,} in "
@@ -121,7 +115,7 @@ def check_fractions(validation: float, test: float) -> None:
 def _group_rows(dataset: Dataset, rows: int) -> list[tuple[str, Tensor]]:
     """Return the groups that are divided separately: each class, or all rows of a regression."""
     if dataset.task == "regression":
-        return [(_ALL_ROWS, torch.arange(rows))]
+        return [("the data", torch.arange(rows))]
     labels, classes = dataset.targets[:rows].numpy(), len(dataset.class_names)
     # NumPy sorts 16-bit numbers by radix sort, in linear time.
     labels = labels.astype(np.uint16 if classes <= 1 << 16 else np.int64)
@@ -143,25 +137,21 @@ def _compute_sizes(rows: int, validation: float, test: float) -> list[int]:
     return [rows - validation_rows - test_rows, validation_rows, test_rows]
 
 
-def _check_group_sizes(groups: Sequence[tuple[str, int]], validation: float, test: float) -> None:
-    """Raise an InputError if a group has too few rows for all parts."""
-    small = [group for group in groups if _compute_sizes(group[1], validation, test)[0] < 1]
-    if not small:
-        return
-    parts = ["training"]
-    parts += [f"validation (fraction {validation:g})"] * bool(validation)
-    parts += [f"test (fraction {test:g})"] * bool(test)
-    (name, rows), *others = small
-    advice = "add rows, or use smaller fractions"
-    if rows < len(parts):
-        add = "add rows" if name == _ALL_ROWS else "add rows of it, leave it out"
-        advice = (
-            f"{add}, or pass validation and test rows separately (data.validation_path and "
-            "data.test_path)"
+def _check_group_sizes(
+    groups: Sequence[tuple[str, Tensor]], validation: float, test: float
+) -> None:
+    """Raise an InputError that lists the groups with too few rows for all parts."""
+    small = [
+        f"{name} ({format_count(len(rows), 'row')})"
+        for name, rows in groups
+        if _compute_sizes(len(rows), validation, test)[0] < 1
+    ]
+    parts = ["training", *["validation"] * bool(validation), *["test"] * bool(test)]
+    if small:
+        raise InputError(
+            f"too few rows for {', '.join(parts[:-1])} and {parts[-1]}: "
+            f"{join_names(small, _MAX_LISTED_GROUPS)}. At least {len(parts)} are needed, one per "
+            f"part, with the fractions {validation:g} for validation and {test:g} for test. Add "
+            "rows, leave the class out, use smaller fractions, or pass validation and test rows "
+            "separately (data.validation_path and data.test_path)."
         )
-    listed = [f"{other} ({format_count(count, 'row')})" for other, count in others]
-    more = f" The same applies to {join_names(listed, _MAX_LISTED_GROUPS)}." if listed else ""
-    raise InputError(
-        f"{name} has {format_count(rows, 'row')}: too few for {', '.join(parts[:-1])} and "
-        f"{parts[-1]}. At least {len(parts)} are needed, one per part: {advice}.{more}"
-    )

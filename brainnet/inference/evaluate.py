@@ -85,9 +85,9 @@ def evaluate(
         network,
         loss,
         data.iterate_batches("test", BATCH_ROWS),
-        task=data.task,
-        class_count=len(data.class_names),
-        target_names=data.target_names,
+        task=data.dataset.task,
+        class_count=len(data.dataset.class_names),
+        target_names=data.dataset.target_names,
         target_scaling=data.target_scaling,
         checkpoint=run.best,
     )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from brainnet.concepts import Concept, find_concept
 from brainnet.config.components import build_datamodule
 from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
-from brainnet.data.datamodule import DataModule, Part
+from brainnet.data.datamodule import DataModule, PartName
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.scaling import Scaling
@@ -46,7 +46,7 @@ from brainnet.training.run_directory import RunDirectory
 if TYPE_CHECKING:
     from brainnet.inference.trained_model import TrainedModel
 
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 _CHUNK_ROWS = 16_384
 _MAX_LISTED_CELLS = 6
 
@@ -151,10 +151,11 @@ class RunRows:
         # The warnings about the data were printed by the training.
         with suppress_warnings():
             data = build_datamodule(trained.config, allow_list)
-        if data.inputs != len(trained.scaling.shift):
+        if data.dataset.input_count != len(trained.scaling.shift):
             raise InputError(
-                f"{data.dataset.name} has {data.inputs} inputs now, and the network was trained on "
-                f"{len(trained.scaling.shift)}: the data have changed since the run."
+                f"{data.dataset.name} has {data.dataset.input_count} inputs now, and "
+                f"{len(trained.scaling.shift)} when the network was trained: the data have changed "
+                "since the run."
             )
         has_changed = not _is_close(data.scaling, trained.scaling)
         # Even if the rows changed, the network needs the scaling of its training.
@@ -183,7 +184,7 @@ class RunRows:
     def _options(self) -> Mapping[str, Any]:
         return self.trained.config.get("data") or {}
 
-    def find_part(self, number: int) -> Part:
+    def find_part(self, number: int) -> PartName:
         """Return the part that contains the row with this index."""
         return next(p for p in PARTS if bool((self.data.row_indices(p) == number).any()))
 

@@ -72,7 +72,7 @@ def count_outputs(loss: nn.Module, data: DataModule) -> int | None:
     if count is None:
         return None
     try:
-        return int(count(data.targets))
+        return int(count(data.dataset.target_count))
     # The loss raises if it does not support the number of classes.
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -84,7 +84,10 @@ def compute_network_sizes(loss: nn.Module, data: DataModule) -> dict[str, int]:
     Raises:
         InputError: the loss does not support that number of classes.
     """
-    return {"inputs": data.inputs, "outputs": count_outputs(loss, data) or data.targets}
+    return {
+        "inputs": data.dataset.input_count,
+        "outputs": count_outputs(loss, data) or data.dataset.target_count,
+    }
 
 
 def measure_outputs(network: nn.Module, data: DataModule) -> int:
@@ -112,7 +115,7 @@ def measure_outputs(network: nn.Module, data: DataModule) -> int:
     # A network of the user can raise anything.
     except Exception as error:
         raise InputError(
-            f"the network cannot process rows of {data.inputs} inputs "
+            f"the network cannot process rows of {data.dataset.input_count} inputs "
             f"(data: {data.dataset.name}): {type(error).__name__}: {error}"
         ) from error
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
@@ -128,12 +131,11 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
         InputError: they do not; the message says what to change.
     """
     # Losses of PyTorch declare no tasks, and are not checked.
-    tasks = getattr(loss, "tasks", None)
-    if tasks is not None and data.task not in tasks:
+    tasks, task = getattr(loss, "tasks", None), data.dataset.task
+    if tasks is not None and task not in tasks:
         raise InputError(
             f"{type(loss).__name__} is for {' or '.join(tasks)} tasks; {data.dataset.name} is "
-            f'a {data.task} task. Set loss=auto (in Python: loss="auto") to choose the loss by '
-            "the data."
+            f'a {task} task. Set loss=auto (in Python: loss="auto") to choose the loss by the data.'
         )
     reduction = getattr(loss, "reduction", "mean")
     if reduction != "mean":
@@ -143,15 +145,18 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
         )
     required = count_outputs(loss, data)
     # Checked here, as the forward pass would only report shapes of matrices.
-    if isinstance(network, Network) and network.sizes[0] != data.inputs:
+    inputs = data.dataset.input_count
+    if isinstance(network, Network) and network.sizes[0] != inputs:
         raise InputError(
-            f"the network expects {network.sizes[0]} inputs; got {data.inputs} "
-            f"(data: {data.dataset.name}). Set network.inputs={data.inputs}, or leave it out to "
-            f"use the size of the data. (In Python: Network([{data.inputs}, ...]).)"
+            f"the network expects {network.sizes[0]} inputs; got {inputs} "
+            f"(data: {data.dataset.name}). Set network.inputs={inputs}, or leave it out to "
+            f"use the size of the data. (In Python: Network([{inputs}, ...]).)"
         )
     outputs = measure_outputs(network, data)
     if required is not None and outputs != required:
-        targets = f"{data.targets} {'classes' if data.class_names else 'targets'}"
+        targets = (
+            f"{data.dataset.target_count} {'classes' if data.dataset.class_names else 'targets'}"
+        )
         needed = f"{required} output{'' if required == 1 else 's'}"
         # Only brainnet's own network has a key for its outputs.
         key = f"Set network.outputs={required}, or give" if isinstance(network, Network) else "Give"
@@ -175,7 +180,7 @@ def check_trainable(network: nn.Module, data: DataModule) -> None:
     embedded = data.encoder.embeddings
     kinds = (Embeddings, nn.Embedding, nn.EmbeddingBag)
     if embedded and not any(isinstance(part, kinds) for part in network.modules()):
-        names = join_names([data.input_names[index] for index in embedded], 6)
+        names = join_names([data.dataset.input_names[index] for index in embedded], 6)
         report_warning(
             f"{names}: each category of these columns is one code, and this "
             f"{type(network).__name__} has no embeddings, so it reads the codes as numbers. Use "

@@ -327,7 +327,12 @@ def train(
     check_sizes(network, data, loss)
     check_trainable(network, data)
     module = LearningModule(
-        network, loss, task=data.task, targets=data.targets, optimizer=optimizer, schedule=schedule
+        network,
+        loss,
+        task=data.dataset.task,
+        targets=data.dataset.target_count,
+        optimizer=optimizer,
+        schedule=schedule,
     )
     run = resume if isinstance(resume, Run | None) else find_run(resume)
     with ExitStack() as stack:
@@ -451,7 +456,7 @@ def fit(
             f"a run has one seed, and this DataModule was split with seed {data.seed}; got "
             f"seed={seed}. Leave seed out, or use DataModule(..., seed={seed})."
         )
-    criterion = choose_loss(data.task, loss, measure_outputs(network, data))
+    criterion = choose_loss(data.dataset.task, loss, measure_outputs(network, data))
     observer = None
     if observe != "off":
         observer = observe if isinstance(observe, Observe) else Observe(level=observe)

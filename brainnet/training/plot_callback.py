@@ -141,7 +141,7 @@ class PlotCallback(Callback):
         task = _find_task(trainer)
         if task is None or task[0].confusion is None:
             return
-        counts, names = task[0].confusion.numpy(), task[1].class_names
+        counts, names = task[0].confusion.numpy(), task[1].dataset.class_names
         with self._stop_on_error():
             writer = find_writer(trainer, self.folder)
             png = plot_confusion(counts, names, "test")
@@ -158,18 +158,18 @@ class PlotCallback(Callback):
             if not all(bool(value.isfinite().all()) for value in module.network.parameters()):
                 return
             step, layer = trainer.global_step, find_layers(module)[0]
-            shape = data.image_shape
-            if shape is not None and layer.weights.shape[1] == data.inputs:
+            shape = data.dataset.image_shape
+            if shape is not None and layer.weights.shape[1] == data.dataset.input_count:
                 weights = layer.weights.detach().float().cpu().clone().numpy()
                 tag = tags.WEIGHTS_PLOT.at(layer.name)
                 self._submit(tag, step, lambda: plot_weights(weights, shape, layer.name))
-            if data.class_names:
+            if data.dataset.class_names:
                 counts = _count_confusion(module, data)
-                names = data.class_names
+                names = data.dataset.class_names
                 tag = tags.CONFUSION_PLOT.at("validation")
                 self._submit(tag, step, lambda: plot_confusion(counts, names, "validation"))
                 # The codes of an embedded column have no order.
-                if data.inputs == 2 and not data.encoder.embeddings:
+                if data.dataset.input_count == 2 and not data.encoder.embeddings:
                     plot = _prepare_boundary(module, data)
                     self._submit(tags.BOUNDARY_PLOT.at(), step, plot)
 
@@ -242,7 +242,7 @@ def _compute_loss_slice(
 def _count_confusion(module: LearningModule, data: DataModule) -> Any:
     inputs, targets = _move(module, *next(data.iterate_batches("validation", _MAX_ROWS)))
     predictions = module.decode(module.network(inputs))
-    counts = multiclass_confusion_matrix(predictions, targets, len(data.class_names))
+    counts = multiclass_confusion_matrix(predictions, targets, len(data.dataset.class_names))
     return counts.cpu().numpy()
 
 
@@ -261,13 +261,13 @@ def _prepare_boundary(module: LearningModule, data: DataModule) -> Callable[[], 
     probabilities = compute_probabilities(outputs, module.loss, module.task)
     # A loss without probabilities gives all to the predicted class.
     if probabilities is None:
-        probabilities = one_hot(module.decode(outputs), len(data.class_names))
+        probabilities = one_hot(module.decode(outputs), len(data.dataset.class_names))
     grid = probabilities.float().reshape(_GRID_POINTS, _GRID_POINTS, -1).cpu().numpy()
     return lambda: plot_boundary(
         grid,
         (left, right, bottom, top),
         points.numpy(),
         classes.numpy(),
-        data.class_names,
-        data.input_names,
+        data.dataset.class_names,
+        data.dataset.input_names,
     )

@@ -109,7 +109,7 @@ def load_first_batch(file: Path) -> None:
 def train_one_epoch(file: Path) -> None:
     """Train one epoch."""
     data = DataModule(Table(file, "y"), batch_size=8192)
-    network = Network([data.inputs, 32, 1])
+    network = Network([data.dataset.input_count, 32, 1])
     with tempfile.TemporaryDirectory() as folder:
         fit(network, data, folder=f"{folder}/run", epochs=1, progress=False)
 

@@ -44,7 +44,7 @@ def run_rejected(capsys, *words):
         (GOOD + ",red,1,pear\n", "data.missing=impute"),
         (GOOD + "inf,red,1,pear\n", "finite numbers, but not in row 41 ('inf')"),
         (GOOD.replace("pear", "apple"), "rows.csv is apple in all 40 rows"),
-        (GOOD + "1,red,1,plum\n", "class 'plum' has 1 row: too few"),
+        (GOOD + "1,red,1,plum\n", "class 'plum' (1 row)"),
         ("a,kind\n" + "".join(f"{row}.5,sort {row}\n" for row in range(40)), "40 different values"),
     ],
 )

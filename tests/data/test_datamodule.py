@@ -43,13 +43,13 @@ def regression(**options):
 
 
 def test_sizes_and_names_are_known_after_construction():
-    digits = DataModule("digits")
-    assert (digits.task, digits.inputs, digits.targets) == ("multiclass", 64, 10)
+    digits = DataModule("digits").dataset
+    assert (digits.task, digits.input_count, digits.target_count) == ("multiclass", 64, 10)
     assert digits.image_shape == (8, 8)
     assert digits.class_names == tuple("0123456789")
     assert len(digits.input_names) == 64
-    assert regression().targets == 1
-    assert regression().class_names == ()
+    assert regression().dataset.target_count == 1
+    assert regression().dataset.class_names == ()
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ def test_images_are_stored_as_bytes_and_loaded_as_floats():
     numbers = data.row_indices("train")
     expected = data.scaling.apply(dataset.inputs[numbers].float())
     assert torch.equal(data.take("train")[0], expected)
-    assert data.image_shape == (3, 2, 2)
+    assert data.dataset.image_shape == (3, 2, 2)
 
 
 def test_pixels_of_a_channel_share_a_scale():
@@ -518,7 +518,7 @@ def test_separate_parts_are_kept():
 
 def test_state_describes_the_data():
     state = DataModule("iris").state_dict()
-    assert restore_encoder(state["encoder"]).names == DataModule("iris").input_names
+    assert restore_encoder(state["encoder"]).names == DataModule("iris").dataset.input_names
     assert state["task"] == "multiclass"
     assert state["class_names"] == ["setosa", "versicolor", "virginica"]
     assert (state["target_names"], state["image_shape"]) == ([], None)
@@ -587,7 +587,7 @@ def test_category_without_training_row_is_unknown(tmp_path, others):
     source, number = write_rare_rows(tmp_path, others)
     plain = source.load(0)
     data = DataModule(source)
-    assert data.inputs == plain.inputs.shape[1]
+    assert data.dataset.input_count == plain.inputs.shape[1]
     word = slice(1, None)
     assert plain.inputs[number, word].any()
     assert not data.dataset.inputs[number, word].any()
@@ -622,7 +622,7 @@ def test_exported_network_treats_such_a_category_as_unknown(tmp_path, others):
     onnxruntime = pytest.importorskip("onnxruntime")
     source, _ = write_rare_rows(tmp_path, others)
     data = DataModule(source)
-    network = Network([data.inputs, 4, 2], embeddings=data.encoder.embeddings or None)
+    network = Network([data.dataset.input_count, 4, 2], embeddings=data.encoder.embeddings or None)
     trained = load(fit(network, data, epochs=1, folder=tmp_path / "run", progress=False).folder)
     rows = pd.DataFrame({"size": [0.0, 0.5], "word": ["rare", "w0"]})
     never = rows.replace({"word": {"rare": "no such word"}})

@@ -33,9 +33,10 @@ def dataset(**changes):
 
 def test_sizes_follow_from_the_tensors():
     assert len(dataset()) == 2
-    assert dataset().target_columns == 2
+    assert (dataset().input_count, dataset().target_count) == (3, 2)
     numbers = {"task": "regression", "targets": torch.zeros(2, 5), "class_names": ()}
-    assert dataset(**numbers).target_columns == 5
+    assert dataset(**numbers).target_count == 5
+    assert dataset(**numbers).target_names == tuple(f"target_{i}" for i in range(5))
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,9 @@ def test_sizes_follow_from_the_tensors():
         ({"inputs": torch.zeros(0, 3)}, "at least one of each"),
         ({"inputs": torch.zeros(2, 3).double()}, "float64"),
         ({"inputs": torch.zeros(2, 3, device="meta")}, "stored on the CPU"),
-        ({"input_names": ("a",)}, "3 inputs need as many input_names; got 1"),
-        ({"image_shape": (2, 2)}, "2 x 2 has 4 pixels, but a row has 3"),
-        ({"image_shape": (3, 2, 2)}, "3 x 2 x 2 has 12 pixels, but a row has 3"),
+        ({"input_names": ("a",)}, "needs 3 input_names; got 1"),
+        ({"image_shape": (2, 2)}, r"\(2, 2\) has 4 pixels, but a row has 3"),
+        ({"image_shape": (3, 2, 2)}, r"\(3, 2, 2\) has 12 pixels, but a row has 3"),
         ({"part_sizes": (1, 1, 1)}, r"2 together; got \(1, 1, 1\)"),
         ({"part_sizes": (0, 1, 1)}, r"got \(0, 1, 1\)"),
         (
@@ -58,16 +59,20 @@ def test_sizes_follow_from_the_tensors():
                 "class_names": (),
                 "target_names": ("a", "b"),
             },
-            "1 targets need as many target_names; got 2",
+            "needs 1 target_names; got 2",
         ),
         ({"targets": torch.tensor([0, 1, 1])}, "2 rows of inputs and 3 of targets"),
-        ({"targets": torch.tensor([0.0, 1.0])}, "must be int64"),
+        ({"target_names": ("a",)}, "needs 0 target_names; got 1"),
+        ({"targets": torch.tensor([0.0, 1.0])}, r"int64 of shape \(rows,\)"),
         ({"targets": torch.tensor([0, 2])}, "from 0 to 1; got 0 to 2"),
         ({"targets": torch.tensor([-1, 1])}, "got -1 to 1"),
-        ({"class_names": ("a", "b", "c")}, "exactly two class_names; got 3"),
-        ({"task": "multiclass", "class_names": ("a",)}, "at least two class_names; got 1"),
+        ({"class_names": ("a", "b", "c")}, "a binary task has two classes; got 3"),
+        ({"task": "multiclass", "class_names": ("a",)}, "two or more classes; got 1"),
         ({"task": "regression"}, r"float32 of shape \(rows, targets\)"),
-        ({"task": "regression", "targets": torch.zeros(2, 1)}, "leave class_names empty"),
+        (
+            {"task": "regression", "targets": torch.zeros(2, 1)},
+            "a regression task has no classes; got 2",
+        ),
         (
             {"task": "regression", "targets": torch.zeros(3, 1), "class_names": ()},
             "2 rows of inputs and 3 of targets",
@@ -96,7 +101,7 @@ def test_at_most_three_cells_are_listed():
 
 def test_numeric_targets_must_be_finite():
     targets = torch.tensor([[1.0], [torch.nan]])
-    with pytest.raises(InputError, match=r"targets must be finite .* row 1 column '0'"):
+    with pytest.raises(InputError, match=r"targets must be finite .* row 1 column 'target_0'"):
         dataset(task="regression", targets=targets, class_names=())
 
 
@@ -205,7 +210,7 @@ def test_predict_matches_columns_of_a_frame_by_name(tmp_path):
     [
         (["a", "b"], ("a", "b")),
         ([0, 1], ("input_0", "input_1")),
-        ([2020, 2021], ("2020", "2021")),
+        ([2020, 2021], ("input_0", "input_1")),
         (["a", "a"], ("input_0", "input_1")),
         (pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]), ("input_0", "input_1")),
     ],
@@ -219,7 +224,10 @@ def test_column_names_of_a_frame_are_kept(names, expected):
 def test_target_names_of_a_frame_are_kept():
     assert Dataset.from_arrays(numeric_frame(), numeric_frame()["a"]).target_names == ("a",)
     assert Dataset.from_arrays(numeric_frame(), numeric_frame()).target_names == ("a", "b")
-    assert Dataset.from_arrays(numeric_frame(), numeric_frame().to_numpy()).target_names == ()
+    assert Dataset.from_arrays(numeric_frame(), numeric_frame().to_numpy()).target_names == (
+        "target_0",
+        "target_1",
+    )
 
 
 @pytest.mark.parametrize("kind", [list, np.array, pd.Series, pd.Categorical])
@@ -245,7 +253,7 @@ def test_class_names_are_kept_until_predict(tmp_path):
     [
         (["a", "a"], None, "at least two classes; all 2 are 'a'"),
         (["a", None], None, "all text or all numbers; row 1 is None"),
-        (np.array([1, "a"], dtype=object), None, "row 0 is 1, and others are text, such as 'a'"),
+        (np.array([1, "a"], dtype=object), None, "row 0 is 1, and others are text"),
         (["a", "b"], "regression", r"got text \('a', 'b' \.\.\.\)\. Omit `task`"),
         ([["a"], ["b"]], None, "targets must be numbers; got text"),
     ],
@@ -322,7 +330,7 @@ def test_the_same_data_are_accepted(tmp_path, frame):
         (lambda rows: rows.replace({"age": {rows["age"][3]: 19}}), "values or their order changed"),
         (
             lambda rows: rows.replace({"colour": {"red": "zreen"}}),
-            "categories of column 'colour' changed from blue, red to blue, zreen",
+            "values of column 'colour' changed from blue, red to blue, zreen",
         ),
         (
             lambda rows: rows.replace({"kind": {"old": "abc"}}),
@@ -396,6 +404,6 @@ def test_encoders_are_restored():
 
 
 def test_numbers_are_stored_by_name():
-    description = describe_dataset(dataset(), ())
+    description = describe_dataset(dataset())
     assert description["encoder"] == {"kind": "numbers", "names": ["a", "b", "c"]}
     assert restore_encoder(description["encoder"]) == TableEncoder.from_names(["a", "b", "c"])

@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 
-from brainnet.data.scaling import Scaler, Scaling
+from brainnet.data.scaling import Scaling, scale_in_place
 from brainnet.errors import InputError
 
 COLUMNS = torch.tensor([[1.0, 5.0, -2.0], [3.0, 5.0, 2.0], [5.0, 5.0, 6.0]])
@@ -129,23 +129,16 @@ def test_channels_share_a_scale_and_codes_are_unchanged():
     assert torch.equal(codes.apply(COLUMNS)[:, 1:], COLUMNS[:, 1:])
 
 
-def test_scaler_works_in_place():
+def test_scaling_in_place_equals_apply():
     scaling = Scaling.fit(COLUMNS, "standard", impute=True)
-    scaler = Scaler(scaling.to_tensors(COLUMNS), None)
-    values, targets = COLUMNS.clone(), torch.tensor([0, 1, 2])
+    tensors = scaling.to_tensors(COLUMNS)
+    values = COLUMNS.clone()
     values[0, 0] = torch.nan
     expected = scaling.apply(values)
-    found, same = scaler.to(torch.device("cpu"))(values, targets)
-    assert found is values
-    assert same is targets
-    assert torch.equal(found, expected)
+    assert scale_in_place(values, tensors) is values
+    assert torch.equal(values, expected)
     as_bytes = torch.tensor([[1, 5, 2]], dtype=torch.uint8)
-    assert torch.equal(scaler(as_bytes, targets)[0], scaling.apply(as_bytes))
-    numbers = Scaler(
-        scaling.to_tensors(COLUMNS),
-        Scaling("minmax", (1.0,), (2.0,)).to_tensors(torch.zeros(1, 1)),
-    )
-    assert numbers(COLUMNS.clone(), torch.tensor([[5.0]]))[1].tolist() == [[2]]
+    assert torch.equal(scale_in_place(as_bytes, tensors), scaling.apply(as_bytes))
 
 
 @pytest.mark.parametrize("kind", ["standard", "minmax"])

@@ -275,7 +275,7 @@ def test_categories_without_a_training_row_are_unknown(tmp_path, others):
     source, row = write_rare(tmp_path, others)
     plain = source.load(0)
     data = DataModule(source)
-    assert data.inputs == plain.inputs.shape[1]
+    assert data.dataset.input_count == plain.inputs.shape[1]
     word = slice(1, None)
     assert plain.inputs[row, word].any()
     assert not data.dataset.inputs[row, word].any()

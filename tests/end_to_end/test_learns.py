@@ -35,7 +35,7 @@ def fit_linear_models(name: str) -> list[float]:
     scores = []
     for seed in SEEDS:
         data = DataModule(name, seed=seed)
-        classes = data.task != "regression"
+        classes = data.dataset.task != "regression"
         model = LogisticRegression(max_iter=5000) if classes else LinearRegression()
         (inputs, targets), (test_inputs, test_targets) = data.take("train"), data.take("test")
         model.fit(inputs.numpy(), targets.numpy())

@@ -103,7 +103,7 @@ def test_mean_absolute_error_is_in_the_unit_of_the_target(tmp_path):
     rows, measured = data.row_indices("test"), Diabetes().load(0)  # of the module's own are scaled
     said = trained.predict(measured.inputs[rows])["prediction"]
     right = measured.targets[rows, 0].numpy()
-    assert list(found.errors) == list(data.target_names)
+    assert list(found.errors) == list(data.dataset.target_names)
     assert next(iter(found.errors.values())) == pytest.approx(abs(said - right).mean(), rel=1e-4)
 
 

@@ -122,7 +122,7 @@ def test_exported_networks_treat_categories_without_training_rows_as_unknown(
     frame.loc[DataModule(table).row_indices("test")[0].item(), "word"] = "rare"
     frame.to_csv(tmp_path / "rows.csv", index=False)
     data = DataModule(table)
-    network = Network([data.inputs, 4, 2], embeddings=data.encoder.embeddings or None)
+    network = Network([data.dataset.input_count, 4, 2], embeddings=data.encoder.embeddings or None)
     trained = load(fit(network, data, epochs=1, folder=tmp_path / "run", progress=False).folder)
     rows = pd.DataFrame({"size": [0.0, 0.5], "word": ["rare", "w0"]})
     unknown = rows.replace({"word": {"rare": "no such word"}})

@@ -197,7 +197,9 @@ def test_a_test_counts_the_confusion_matrix(moons, network, tmp_path):
 def test_regression_is_scored_by_r2(tmp_path):
     data = DataModule(Diabetes())
     network = Network([10, 8, 1], generator=torch.Generator().manual_seed(0))
-    module = LearningModule(network, MeanSquaredError(), task="regression", targets=data.targets)
+    module = LearningModule(
+        network, MeanSquaredError(), task="regression", targets=data.dataset.target_count
+    )
     points, trainer = fit(module, data, tmp_path, max_epochs=20)
     judge(trainer, module, data)
     assert module.curves["r2/test"] > 0.3

@@ -26,12 +26,15 @@ QUIET = {
 
 
 def run(data, folder, pictures, **options):
-    regression = data.task == "regression"
+    regression = data.dataset.task == "regression"
     module = LearningModule(
-        Network([data.inputs, 8, data.targets], generator=torch.Generator().manual_seed(0)),
+        Network(
+            [data.dataset.input_count, 8, data.dataset.target_count],
+            generator=torch.Generator().manual_seed(0),
+        ),
         MeanSquaredError() if regression else CrossEntropy(),
-        task=data.task,
-        targets=data.targets,
+        task=data.dataset.task,
+        targets=data.dataset.target_count,
         optimizer=torch.optim.Adam,
     )
     callbacks = [pictures] if pictures else []
@@ -79,10 +82,12 @@ def test_non_finite_runs_are_not_plotted_and_not_reported(tmp_path, caplog):
 
     data = DataModule("diabetes")
     module = LearningModule(
-        Network([data.inputs, 4, 1], "relu", generator=torch.Generator().manual_seed(0)),
+        Network(
+            [data.dataset.input_count, 4, 1], "relu", generator=torch.Generator().manual_seed(0)
+        ),
         MeanSquaredError(),
-        task=data.task,
-        targets=data.targets,
+        task=data.dataset.task,
+        targets=data.dataset.target_count,
         optimizer=huge,
     )
     pictures = PlotCallback(tmp_path / "run")
