@@ -308,7 +308,7 @@ def to_bytes(values: NDArray[Any], name: str) -> Bytes:
     """Convert images to bytes: whole numbers stay, fractions from 0 to 1 become 0 to 255.
 
     Raises:
-        InputError: the values are not numbers, or out of range; `name` is theirs in messages.
+        InputError: the values are not numbers, or out of range; messages contain `name`.
     """
     if values.dtype == np.uint8:
         return values
