@@ -39,7 +39,6 @@ class BackgroundWriter:
         report: called with error messages; the default writes them to the log.
         with_loss: whether to write the loss of each reading to TensorBoard; set it if no other
             logger does.
-        delay_seconds: how long to collect tasks; half a second by default.
     """
 
     def __init__(
@@ -50,14 +49,12 @@ class BackgroundWriter:
         *,
         report: Callable[[str], None] | None = None,
         with_loss: bool = False,
-        delay_seconds: float | None = None,
     ) -> None:
         self._readings = readings
         self._recording = recording
         self._writer = writer
         self._report = report or _log.warning
         self._with_loss = with_loss
-        self._delay_seconds = _DELAY_SECONDS if delay_seconds is None else delay_seconds
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_SIZE)
         self._is_urgent = threading.Event()
         self._lock = threading.Lock()  # no task may follow the one that ends the thread
@@ -126,7 +123,7 @@ class BackgroundWriter:
         is_running = True
         while is_running:
             task = self._tasks.get()
-            self._is_urgent.wait(self._delay_seconds)
+            self._is_urgent.wait(_DELAY_SECONDS)
             self._is_urgent.clear()
             is_running = self._process_task(task)
             while is_running and not self._tasks.empty():

@@ -1,10 +1,11 @@
 """Plots for TensorBoard: first-layer weights, decision boundary, confusion matrix, loss slice.
 
-Matplotlib is imported when the first plot is drawn. The functions use no global state of it, so
-that they can run in a background thread, and each returns the content of a PNG file.
+Matplotlib is imported when the first plot is drawn. Each function returns the content of a PNG
+file.
 """
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,12 +25,14 @@ _Integers = NDArray[np.integer[Any]]
 _BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
 _CLASS_COLORS = (_BLUE, _ORANGE, _GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#555555")
 _TEXT, _GRAY, _GAP = "#1f2933", "#7b8794", "#cbd2d9"
-_WIDTH, _DPI = 5.2, 120  # width in inches
+_WIDTH, _HEIGHT, _DPI = 5.2, 4.4, 100  # inches, and pixels per inch
 _MAX_NEURONS = 100
 _MAX_NAME = 24
 _NEAR, _FAR = 3.0, 24.0  # how far the slice looks ahead, in lengths of the step
 _POINTS_AHEAD, _POINTS_BEHIND = 36, 12
 _LARGE, _STRIDE = 2**20, 3  # with more parameters than this, only every third point is measured
+
+_thread = threading.local()
 
 # Below this ratio of the step to the weights, a step does not change what the network computes.
 _NEGLIGIBLE_STEP = 1e-5
@@ -95,42 +98,35 @@ class LossSlice:
         if not self.is_finite:
             return "The loss is not finite on a part of this line."
         if initial_loss is not None and 0 < 1.5 * initial_loss < self.start:
-            ratio = self.start / initial_loss
-            return (
-                f"Diverging: the loss is {ratio:.3g} times its initial value. "
-                "Reduce the learning rate."
-            )
+            ratio = f"{self.start / initial_loss:.3g} times its initial value"
+            return f"Diverging: the loss is {ratio}. Reduce the learning rate."
         if self.step_ratio < _NEGLIGIBLE_STEP:
-            return (
-                "Much too short: the step changes the weights by only "
-                f"{self.step_ratio:.1g} of their norm."
-            )
-        reach = self.positions[-1]
+            change = f"{self.step_ratio:.1g} of their norm"
+            return f"Much too short: the step changes the weights by only {change}."
+        reach, lowest = self.positions[-1], self.lowest_position
         if max(self.losses) - min(self.losses) <= self.resolution:
             return f"Flat: even {reach:.0f} such steps change the loss by less than rounding error."
-        rise = (self.end - self.start) / max(abs(self.start), 1e-12)
         if self.end > self.start + self.resolution:
-            if rise <= 0.05:
-                return (
-                    f"Almost level: the step raises the loss of these rows by {100 * rise:.2g}%. "
-                    "Near a minimum, batches point in different directions."
-                )
-            if self.slope >= 0:
-                return (
-                    f"Uphill: the step raises the loss of these rows by {rise:.0%}. The gradient "
-                    "of the batch points elsewhere."
-                )
-            return f"Overshot: the step passes the lowest loss and ends {rise:.0%} higher."
-        if self.lowest_position < 0.75:
+            return self._describe_rise((self.end - self.start) / max(abs(self.start), 1e-12))
+        if lowest < 0.75:
             return "A little too long: the lowest loss on this line lies before its end."
-        if self.lowest_position <= 2:
+        if lowest <= 2:
             return "About right: the step ends near the lowest loss on this line."
-        if self.lowest_position < reach:
-            return (
-                "Short: the lowest loss on this line is about "
-                f"{self.lowest_position:.0f} such steps away."
-            )
+        if lowest < reach:
+            return f"Short: the lowest loss on this line is about {lowest:.0f} such steps away."
         return f"Short: the loss still falls after {reach:.0f} such steps."
+
+    def _describe_rise(self, rise: float) -> str:
+        """Describe a step that raises the loss by this share."""
+        text = "the step raises the loss of these rows by"
+        if rise <= 0.05:
+            return (
+                f"Almost level: {text} {100 * rise:.2g}%. Near a minimum, batches point in "
+                "different directions."
+            )
+        if self.slope >= 0:
+            return f"Uphill: {text} {rise:.0%}. The gradient of the batch points elsewhere."
+        return f"Overshot: the step passes the lowest loss and ends {rise:.0%} higher."
 
 
 @torch.no_grad()
@@ -187,7 +183,7 @@ def compute_loss_slice(
 
 
 def plot_loss_slice(loss_slice: LossSlice, step: int, caption: str) -> bytes:
-    """Plot the loss along a step, which must be finite, with its start, end and initial slope."""
+    """Plot the loss along a step, which must be finite."""
     figure, axes = _create_figure(f"Loss along step {step}", caption)
     low, high = min(loss_slice.losses), max(loss_slice.losses)
     # The floor keeps rounding errors from looking like hills.
@@ -323,29 +319,35 @@ def _tile(images: _Floats) -> _Floats:
 def _create_figure(
     title: str, caption: str = "", left: float = 0.14, bottom: float = 0.2
 ) -> tuple[Any, Any]:
-    """Create a figure with one pair of axes, without the global state of pyplot.
-
-    Fixed margins, because automatic layouts need a third of the time of a plot.
-    """
+    """Empty the figure of this thread and add one pair of axes with fixed margins."""
     # Imported here because many runs draw nothing.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH, 4.4), dpi=_DPI)
+    # Without pyplot, whose state belongs to the user. A figure that is used again knows the sizes
+    # of most texts, and automatic layouts would take a third of the time of a plot.
+    if not hasattr(_thread, "figure"):
+        _thread.figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI)
+        FigureCanvasAgg(_thread.figure)
+    figure = _thread.figure
+    # `clear` would also create new ticks for the old axes.
+    for artist in (*figure.axes, *figure.texts):
+        artist.remove()
     axes = figure.add_axes((left, bottom, 0.97 - left, 0.91 - bottom))
-    axes.set_title(title, loc="left", size=12, weight="bold")
+    # With a position, Matplotlib does not search for one.
+    axes.set_title(title, loc="left", size=12, weight="bold", y=1.01)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9, colors=_TEXT)
+    # Texts take most of the time of a plot.
+    axes.locator_params(nbins=5)
     figure.text(0.03, 0.02, fill(caption, 76), size=9.5, va="bottom")
     return figure, axes
 
 
 def _to_png(figure: Any) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     file = BytesIO()
     # Unlike `savefig`, this draws the figure only once.
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_png(file, pil_kwargs={"compress_level": 1})
+    figure.canvas.print_png(file, pil_kwargs={"compress_level": 1})
     return file.getvalue()
 
 

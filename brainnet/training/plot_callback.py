@@ -1,8 +1,8 @@
 """Plot callback: plots of weights, decision boundary, confusion matrix and loss slice."""
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from brainnet.data.datamodule import DataModule
 from brainnet.learning.predictions import compute_probabilities
 from brainnet.observation import tags
-from brainnet.observation.background_writer import BackgroundWriter
 from brainnet.observation.plots import (
     LossSlice,
     compute_loss_slice,
@@ -25,15 +24,14 @@ from brainnet.observation.plots import (
     plot_weights,
 )
 from brainnet.observation.probe import isolated_eval, limit_rows
-from brainnet.observation.schedule import is_round_step
+from brainnet.observation.session import stop_on_error
+from brainnet.observation.tensorboard import TensorBoardWriter
 from brainnet.structure.inspection import find_layers
 from brainnet.training.callbacks import find_writer
 from brainnet.training.module import LearningModule
 
-_log = logging.getLogger(__name__)
+_EPOCHS = (0, 1, 10, 100, 1000, 10_000)
 _MAX_ROWS = 1024
-# Drawing slows the steps of a small network down, and a short training is better drawn at its end.
-_DELAY_SECONDS = 10.0
 _GRID_POINTS = 120  # along each side of the decision boundary
 _MARGIN = 0.12  # around the outermost rows, relative to their range
 _Task = tuple[LearningModule, DataModule]
@@ -44,12 +42,11 @@ class PlotCallback(Callback):
 
     These are the first layer's weights if the inputs are images, the decision boundary if there
     are two inputs, the confusion matrix of a classification, and the loss slice: the loss along
-    the first step of the epoch. They are computed before the epochs 0, 1, 2, 5, 10, 20, 50 …
-    and at the end, and drawn in a background thread. A test adds its confusion matrix. Other
-    modules and data are not plotted.
+    the first step of the epoch. They show the network before the epochs 0, 1, 10, 100 … and at
+    the end. A test adds its confusion matrix. Other modules and data are not plotted.
 
     The results of the training do not change, and no random numbers are drawn. If a plot fails,
-    this is logged once, and training continues.
+    this is logged once, no more plots are drawn, and training continues.
 
     Args:
         folder: where to write; by default as in `Observe`.
@@ -57,11 +54,12 @@ class PlotCallback(Callback):
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
-        self._writer: BackgroundWriter | None = None
-        self._step = 0
+        self._writer: TensorBoardWriter | None = None
         self._task: _Task | None = None  # None while nothing is plotted
         self._before: dict[str, Tensor] | None = None
         self._initial_loss: float | None = None
+        self._step = 0
+        self._plots: list[tuple[str, int, Callable[[], bytes]]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return the loss of the untrained network, which captions compare with."""
@@ -73,7 +71,6 @@ class PlotCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file if there is anything to plot."""
-        self._before = None
         if trainer.global_step == 0:
             self._initial_loss = None
         # `fast_dev_run` writes no files.
@@ -81,15 +78,12 @@ class PlotCallback(Callback):
         self._task = None if is_dry_run else _find_task(trainer)
         if self._task is not None:
             with self._stop_on_error():
-                writer = find_writer(trainer, self.folder)
-                self._writer = BackgroundWriter(
-                    [], writer=writer, report=_report, delay_seconds=_DELAY_SECONDS
-                )
+                self._writer = find_writer(trainer, self.folder)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Plot the network before an epoch that is due."""
-        if is_round_step(trainer.current_epoch):
-            self._plot_network(trainer)
+        """Compute the plots of the network before an epoch that is due."""
+        if trainer.current_epoch in _EPOCHS:
+            self._add_plots(trainer)
 
     def needs_step(self, step: int) -> bool:
         """Return whether the step of the loss slice is being taken."""
@@ -99,8 +93,9 @@ class PlotCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Copy the parameters before the first step of an epoch that is due."""
-        if self._task is not None and batch_idx == 0 and is_round_step(trainer.current_epoch):
-            self._step, self._before = trainer.global_step, _copy_parameters(self._task[0])
+        if self._task is not None and batch_idx == 0 and trainer.current_epoch in _EPOCHS:
+            with self._stop_on_error():
+                self._step, self._before = trainer.global_step, _copy_parameters(self._task[0])
 
     def on_train_batch_end(
         self,
@@ -110,30 +105,34 @@ class PlotCallback(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
-        """Plot the loss slice after that step."""
+        """Plot the loss slice after that step, and draw all plots of the epoch."""
         if self._before is None or self._task is None or trainer.global_step == self._step:
             return
         before, self._before = self._before, None
-        with self._stop_on_error(), _isolate(trainer, self._task[0]):
-            loss_slice = _compute_loss_slice(*self._task, before)
+        with self._stop_on_error():
+            with _isolate(trainer, self._task[0]):
+                loss_slice = _compute_loss_slice(*self._task, before)
             step = self._step
             if step == 0:
                 self._initial_loss = loss_slice.start
             # A loss that is not finite cannot be plotted, and ends the run with a message.
             if loss_slice.is_finite:
                 caption = loss_slice.describe(self._initial_loss)
-                tag = tags.LOSS_SLICE_PLOT.at()
-                self._submit(tag, step, lambda: plot_loss_slice(loss_slice, step, caption))
+                plot = partial(plot_loss_slice, loss_slice, step, caption)
+                self._plots.append((tags.LOSS_SLICE_PLOT.at(), step, plot))
+            self._draw()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plot the trained network."""
-        self._plot_network(trainer)
+        self._add_plots(trainer)
+        with self._stop_on_error():
+            self._draw()
         self._close()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Write the remaining plots."""
+        """Close the file."""
         self._close()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -141,15 +140,14 @@ class PlotCallback(Callback):
         task = _find_task(trainer)
         if task is None or task[0].confusion is None:
             return
-        counts, names = task[0].confusion.numpy(), task[1].dataset.class_names
         with self._stop_on_error():
-            writer = find_writer(trainer, self.folder)
+            counts, names = task[0].confusion.numpy(), task[1].dataset.class_names
             png = plot_confusion(counts, names, "test")
-            writer.add_image(tags.CONFUSION_PLOT.at("test"), png, trainer.global_step)
-            writer.close()
+            with find_writer(trainer, self.folder) as writer:
+                writer.add_image(tags.CONFUSION_PLOT.at("test"), png, trainer.global_step)
 
-    def _plot_network(self, trainer: Trainer) -> None:
-        """Submit all plots of the network in its current state."""
+    def _add_plots(self, trainer: Trainer) -> None:
+        """Compute what the plots of the network in its current state show."""
         if self._task is None:
             return
         module, data = self._task
@@ -157,46 +155,39 @@ class PlotCallback(Callback):
             # A run whose weights are not finite ends with a message.
             if not all(bool(value.isfinite().all()) for value in module.network.parameters()):
                 return
-            step, layer = trainer.global_step, find_layers(module)[0]
-            shape = data.dataset.image_shape
-            if shape is not None and layer.weights.shape[1] == data.dataset.input_count:
+            plots: dict[str, Callable[[], bytes]] = {}
+            layer, dataset = find_layers(module)[0], data.dataset
+            shape, names = dataset.image_shape, dataset.class_names
+            if shape is not None and layer.weights.shape[1] == dataset.input_count:
                 weights = layer.weights.detach().float().cpu().clone().numpy()
                 tag = tags.WEIGHTS_PLOT.at(layer.name)
-                self._submit(tag, step, lambda: plot_weights(weights, shape, layer.name))
-            if data.dataset.class_names:
+                plots[tag] = partial(plot_weights, weights, shape, layer.name)
+            if names:
                 counts = _count_confusion(module, data)
-                names = data.dataset.class_names
                 tag = tags.CONFUSION_PLOT.at("validation")
-                self._submit(tag, step, lambda: plot_confusion(counts, names, "validation"))
+                plots[tag] = partial(plot_confusion, counts, names, "validation")
                 # The codes of an embedded column have no order.
-                if data.dataset.input_count == 2 and not data.encoder.embeddings:
-                    plot = _prepare_boundary(module, data)
-                    self._submit(tags.BOUNDARY_PLOT.at(), step, plot)
+                if dataset.input_count == 2 and not data.encoder.embeddings:
+                    plots[tags.BOUNDARY_PLOT.at()] = _prepare_boundary(module, data)
+            self._plots += [(tag, trainer.global_step, plot) for tag, plot in plots.items()]
 
-    def _submit(self, tag: str, step: int, plot: Callable[[], bytes]) -> None:
-        """Draw and write a plot in the background."""
-        assert self._writer is not None, "opened before anything is plotted"
-        self._writer.write(lambda writer: writer.add_image(tag, plot(), step))
+    def _draw(self) -> None:
+        """Draw and write all plots, after a step, so that the first does not wait for them."""
+        for tag, step, plot in self._plots:
+            assert self._writer is not None, "opened before anything is plotted"
+            self._writer.add_image(tag, plot(), step)
+        self._plots.clear()
 
-    @contextmanager
-    def _stop_on_error(self) -> Iterator[None]:
-        """Stop plotting after an exception instead of ending the training."""
-        try:
-            yield
-        except Exception as error:
-            _report(f"plots stopped: {type(error).__name__}: {error}")
-            _log.debug("PlotCallback: plots stopped", exc_info=True)
-            self._close()
+    def _stop_on_error(self) -> AbstractContextManager[None]:
+        return stop_on_error("PlotCallback: plots", self._close)
 
     def _close(self) -> None:
         writer, self._writer, self._before, self._task = self._writer, None, None, None
+        self._plots.clear()
         if writer is not None:
-            writer.close()
-
-
-def _report(message: str) -> None:
-    # Not a Python warning, which would raise if warnings are errors.
-    _log.warning("PlotCallback: %s", message)
+            # Closing writes to disk, which may be full.
+            with self._stop_on_error():
+                writer.close()
 
 
 def _find_task(trainer: Trainer) -> _Task | None:
@@ -247,7 +238,7 @@ def _count_confusion(module: LearningModule, data: DataModule) -> Any:
 
 
 def _prepare_boundary(module: LearningModule, data: DataModule) -> Callable[[], bytes]:
-    """Compute the predictions on a plane, and return the function that plots them."""
+    """Compute the predictions on a plane; the function that plots them."""
     rows, classes = data.take("train", _MAX_ROWS)
     points = data.scaling.undo(rows)
     low, high = points.amin(dim=0), points.amax(dim=0)
@@ -263,11 +254,6 @@ def _prepare_boundary(module: LearningModule, data: DataModule) -> Callable[[], 
     if probabilities is None:
         probabilities = one_hot(module.decode(outputs), len(data.dataset.class_names))
     grid = probabilities.float().reshape(_GRID_POINTS, _GRID_POINTS, -1).cpu().numpy()
-    return lambda: plot_boundary(
-        grid,
-        (left, right, bottom, top),
-        points.numpy(),
-        classes.numpy(),
-        data.dataset.class_names,
-        data.dataset.input_names,
-    )
+    extent = left, right, bottom, top
+    names = data.dataset.class_names, data.dataset.input_names
+    return partial(plot_boundary, grid, extent, points.numpy(), classes.numpy(), *names)

@@ -5,13 +5,16 @@ from io import BytesIO
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from brainnet.data.datamodule import DataModule
 from brainnet.errors import TrainingFailure
 from brainnet.learning.loss import CrossEntropy, MeanSquaredError
+from brainnet.observation import plots
 from brainnet.structure.network import Network
+from brainnet.training.callbacks import Observe
 from brainnet.training.module import LearningModule
 from brainnet.training.plot_callback import PlotCallback
 from brainnet.training.trainer import quiet
@@ -25,7 +28,7 @@ QUIET = {
 }
 
 
-def run(data, folder, pictures, **options):
+def run(data, folder, *callbacks, **options):
     regression = data.dataset.task == "regression"
     module = LearningModule(
         Network(
@@ -37,10 +40,9 @@ def run(data, folder, pictures, **options):
         targets=data.dataset.target_count,
         optimizer=torch.optim.Adam,
     )
-    callbacks = [pictures] if pictures else []
     given = {**QUIET, "max_epochs": 3, "default_root_dir": folder, **options}
     with quiet():
-        trainer = Trainer(callbacks=callbacks, **given)
+        trainer = Trainer(callbacks=list(callbacks), **given)
         trainer.fit(module, datamodule=data)
     return trainer, module
 
@@ -52,11 +54,11 @@ def seen(folder):
 
 def test_two_inputs_are_plotted_with_boundary_confusion_and_loss_slice(tmp_path, moons):
     run(moons, tmp_path, PlotCallback(tmp_path / "run"))
-    whole = [0, 7, 14, 21]  # before epochs 0, 1 and 2, and at the end
+    whole = [0, 7, 21]  # before epochs 0 and 1, and at the end
     assert seen(tmp_path / "run") == {
         "accuracy/validation/confusion": whole,
         "forward_pass/decision_boundary": whole,
-        "gradient_descent/loss_slice": [0, 7, 14],
+        "gradient_descent/loss_slice": [0, 7],
     }
 
 
@@ -108,9 +110,9 @@ def test_a_test_plots_its_confusion_matrix(tmp_path, moons):
 
 def test_plots_do_not_change_the_training(tmp_path, moons):
     states = []
-    for pictures in (None, PlotCallback(tmp_path / "run")):
+    for callbacks in ([], [PlotCallback(tmp_path / "run")]):
         torch.manual_seed(0)
-        _, module = run(moons, tmp_path, pictures)
+        _, module = run(moons, tmp_path, *callbacks)
         states.append((module.state_dict(), torch.get_rng_state()))
     (alone, its_draws), (drawn, their_draws) = states
     assert torch.equal(its_draws, their_draws)
@@ -118,15 +120,33 @@ def test_plots_do_not_change_the_training(tmp_path, moons):
         assert torch.equal(value, drawn[name])
 
 
-def test_errors_are_reported_once_and_training_continues(tmp_path, moons, monkeypatch, caplog):
+@pytest.mark.parametrize("name", ["plot_confusion", "_copy_parameters"])
+def test_a_failure_stops_only_the_plots(tmp_path, moons, monkeypatch, caplog, name):
     def fail(*_):
         raise ArithmeticError("out of paint")
 
-    monkeypatch.setattr("brainnet.training.plot_callback.plot_confusion", fail)
+    monkeypatch.setattr(f"brainnet.training.plot_callback.{name}", fail)
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    observe = Observe()
     with caplog.at_level(logging.WARNING, "brainnet"):
-        trainer, _ = run(moons, tmp_path, PlotCallback(tmp_path / "run"))
+        trainer, _ = run(moons, tmp_path, PlotCallback(), observe, logger=logger)
     assert trainer.global_step == 21
-    assert caplog.text.count("ArithmeticError: out of paint") == 1
+    messages = [record.message for record in caplog.records if record.name.startswith("brainnet")]
+    assert messages == ["PlotCallback: plots stopped: ArithmeticError: out of paint"]
+    points = EventAccumulator(str(tmp_path / "run")).Reload().Scalars("gradient/total_norm")
+    assert [point.step for point in points] == [reading.step for reading in observe.readings]
+    assert points[-1].step == 20
+
+
+def test_a_run_of_digits_draws_at_most_twelve_plots(tmp_path, monkeypatch):
+    drawn = []
+    to_png = plots._to_png
+    monkeypatch.setattr(plots, "_to_png", lambda figure: drawn.append(1) or to_png(figure))
+    data = DataModule("digits", batch_size=500)
+    trainer, module = run(data, tmp_path, PlotCallback(tmp_path / "run"), max_epochs=30)
+    with quiet():
+        trainer.test(module, datamodule=data, verbose=False)
+    assert len(drawn) == 12
 
 
 @pytest.mark.parametrize("tag", ["forward_pass/decision_boundary", "gradient_descent/loss_slice"])
