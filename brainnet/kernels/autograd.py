@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from brainnet.kernels import reference
+from brainnet.kernels.dispatch import is_transformed
 from brainnet.kernels.reference import RampParameter
 
 # The overload, because resolving it at each call takes as long as a small kernel.
@@ -127,52 +128,38 @@ def apply_function(
     leak: float,
     triton: TritonOptions | None = None,
 ) -> Tensor:
-    """Call :class:`ThresholdRampFunction`, or PyTorch's own nodes where they are faster."""
-    if torch._C._are_functorch_transforms_active():
-        output: Tensor = ThresholdRampFunction.apply(input, threshold, width, leak, triton)
-        return output
-    if triton is None and not leak and _is_small(input):
-        composed = _compose_small(input, threshold, width)
-        if composed is not None:
-            return composed
-    result: Tensor = _apply_untransformed(input, threshold, width, leak, triton)
-    return result
+    """Call :class:`ThresholdRampFunction`."""
+    is_transformed = torch._C._are_functorch_transforms_active()
+    apply = ThresholdRampFunction.apply if is_transformed else _apply_untransformed
+    output: Tensor = apply(input, threshold, width, leak, triton)
+    return output
 
 
-def _is_small(input: Tensor) -> bool:
-    """Whether a Python backward would take longer than all kernels together."""
-    return (
-        input.numel() < _SMALL_SIZE
-        and input.is_cpu
-        # Half types are rounded, which moves the kinks of the composition.
-        and input.dtype in (torch.float32, torch.float64)
-        and type(input) in (Tensor, torch.nn.Parameter)
-        and forward_ad._current_level < 0
-        # Reading a value would break a trace.
-        and not torch._C._len_torch_dispatch_stack()
-    )
+def is_small(input: Tensor, leak: float) -> bool:
+    """Whether a Python backward takes longer than all kernels of :func:`compose_small`."""
+    # Half types are rounded, which moves the kinks of the composition.
+    is_exact = input.dtype in (torch.float32, torch.float64)
+    return is_exact and not leak and input.is_cpu and input.numel() < _SMALL_SIZE
 
 
-def _compose_small(input: Tensor, threshold: RampParameter, width: RampParameter) -> Tensor | None:
-    """Compose the ramp of ATen operations; None where their derivatives are not ours."""
-    if reference.is_plain_clamp(threshold, width):
-        return None
-    dtype = input.dtype
-    distance = input - reference.cast(threshold, dtype)
-    line = distance / reference.cast(width, dtype)
+def compose_small(
+    input: Tensor, threshold: RampParameter, width: RampParameter, leak: float
+) -> Tensor:
+    """Compose a small ramp of ATen operations, unless their derivatives are not ours."""
+    line = input
+    if not reference.is_plain_clamp(threshold, width):
+        distance = input - reference.cast(threshold, input.dtype)
+        line = distance / reference.cast(width, input.dtype)
     output: Tensor = torch.nn.functional.hardtanh(line, 0.0, 1.0)
     if not output.requires_grad:
         return output
     # At NaN their slope depends on the position of the element, and where the line is infinite, the
     # gradient of the width is NaN. A sum is finite only if all its terms are.
-    learns_width = isinstance(width, Tensor) and width.requires_grad
-    is_safe = line.detach().sum().isfinite().item() if learns_width else output.equal(output)
-    return output if is_safe else None
-
-
-def is_transformed() -> bool:
-    """Whether a function transform (vmap, grad, jvp ...) or a forward-mode level is active."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    if isinstance(width, Tensor) and width.requires_grad:
+        is_safe = math.isfinite(line.detach().sum().item())
+    else:
+        is_safe = output.equal(output)
+    return output if is_safe else apply_function(input, threshold, width, leak)
 
 
 def _restore(ctx: Any) -> tuple[Tensor, RampParameter, RampParameter]:
@@ -194,24 +181,16 @@ def _multiply_by_slope(grad: Tensor, output: Tensor, width: RampParameter, leak:
     # DTensor cannot shard `hardtanh_backward`, and it has no forward-mode derivative.
     if leak or type(output) is not Tensor or is_transformed():
         return reference.multiply_by_slope(grad, output, width, leak)
-    inside: Tensor = _hardtanh_backward(grad, _replace_nan(output), 0.0, 1.0)
+    # ATen's kernel treats NaN as outside the ramp in its vectorized loop and as on the ramp in the
+    # remaining elements. In large outputs, a sum finds NaN faster than `nan_to_num` replaces it.
+    is_large = output.numel() >= _SMALL_SIZE and output.is_cpu
+    if not is_large or output.detach().sum().isnan().item():
+        output = output.nan_to_num(0.0)
+    inside: Tensor = _hardtanh_backward(grad, output, 0.0, 1.0)
     dtype = reference.compute_dtype(output.dtype)
     inside = reference.cast(inside, dtype)
     is_divided = isinstance(width, Tensor) or width != 1.0
     return inside.div_(reference.cast(width, dtype)) if is_divided else inside
-
-
-def _replace_nan(output: Tensor) -> Tensor:
-    """Replace NaN with 0, which counts as outside.
-
-    ATen's kernel treats NaN as outside the ramp in its vectorized loop and as on the ramp in the
-    remaining elements, so a gradient would depend on the position of the element.
-    """
-    if output.numel() >= _SMALL_SIZE and output.is_cpu:
-        # Values lie between 0 and 1, so that their sum is NaN only if one of them is.
-        has_nan = output.detach().sum().isnan().item()
-        return output.nan_to_num(0.0) if has_nan else output
-    return output.nan_to_num(0.0)
 
 
 def _move_batch_first(parameter: RampParameter, batch: int | None, dims: int) -> RampParameter:
@@ -231,43 +210,27 @@ _library.define(
 )
 
 
-def _compute_op(
-    input: Tensor,
-    threshold: Tensor | None,
-    width: Tensor | None,
-    threshold_number: float,
-    width_number: float,
-    _leak: float,
-) -> Tensor:
-    return reference.compute_ramp(
-        input,
-        threshold_number if threshold is None else threshold,
-        width_number if width is None else width,
-    )
-
-
-def _differentiate_op(
-    input: Tensor,
-    threshold: Tensor | None,
-    width: Tensor | None,
-    threshold_number: float,
-    width_number: float,
-    leak: float,
-) -> Tensor:
-    return apply_function(
-        input,
-        threshold_number if threshold is None else threshold,
-        width_number if width is None else width,
-        leak,
-    )
+def _pick(tensor: Tensor | None, number: float) -> RampParameter:
+    return number if tensor is None else tensor
 
 
 # Composite, so that a compiler decomposes the op below autograd and fuses it with its neighbors.
-_library.impl("threshold_ramp", _compute_op, "CompositeImplicitAutograd")
-
+_library.impl(
+    "threshold_ramp",
+    lambda input, threshold, width, low, wide, _leak: reference.compute_ramp(
+        input, _pick(threshold, low), _pick(width, wide)
+    ),
+    "CompositeImplicitAutograd",
+)
 # Per device, because the dispatcher prefers a composite kernel to one for all autograd keys.
 for _device in ("CPU", "CUDA", "MPS", "XPU", "HPU", "XLA", "IPU", "PrivateUse1", "Meta", "Other"):
-    _library.impl("threshold_ramp", _differentiate_op, f"Autograd{_device}")
+    _library.impl(
+        "threshold_ramp",
+        lambda input, threshold, width, low, wide, leak: apply_function(
+            input, _pick(threshold, low), _pick(width, wide), leak
+        ),
+        f"Autograd{_device}",
+    )
 
 
 def call_op(input: Tensor, threshold: RampParameter, width: RampParameter, leak: float) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,17 +10,12 @@ import torch
 from torch import Tensor
 
 from brainnet.errors import InputError
+from brainnet.kernels.dispatch import is_transformed
 
 COUNTER_NAMES = ("silent", "ramp", "firing", "not_finite")
 
 # Threads may share counters, and PyTorch releases Python's lock during an operation.
 _lock = threading.Lock()
-
-# A forked child would otherwise inherit the lock as held by a thread that it does not have.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,38 +91,30 @@ def update_counters(
         sums.add_(new_sums)
 
 
-def check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, Tensor | None]) -> None:
-    """Check that `counters` fit the neurons along `dim`.
-
-    Raises:
-        InputError: their kind, shape, dtype or device differs from that of `create_counters`.
-    """
-    if counters[0] is None and counters[1] is None:
-        return
+def check_counters(input: Tensor, dim: int, counters: tuple[Tensor | None, ...]) -> None:
+    """Check that `counters` fit the neurons along `dim`, and that there is one call to count."""
+    if is_transformed():
+        raise RuntimeError(
+            "counters of threshold_ramp cannot be used inside a function transform (vmap, grad, "
+            "jvp ...), which has no single call to count. Pass counters=None, or call "
+            "stop_counting() of the ThresholdRamp."
+        )
     neurons = input.shape[dim] if input.dim() else 1
     sum_dtype = _sum_dtype(input.device)
-    needed = ((4, neurons), torch.int64), ((2, neurons), sum_dtype)
-    if not all(
-        isinstance(counter, Tensor)
-        and (tuple(counter.shape), counter.dtype) == expected
-        and counter.device == input.device
-        and counter.is_contiguous()
-        for counter, expected in zip(counters, needed, strict=True)
-    ):
-        received = " and ".join(_describe(counter) for counter in counters)
+    needed = [((4, neurons), torch.int64, input.device), ((2, neurons), sum_dtype, input.device)]
+    received = [
+        (tuple(counter.shape), counter.dtype, counter.device)
+        if isinstance(counter, Tensor) and counter.is_contiguous()
+        else "no contiguous tensor"
+        for counter in counters
+    ]
+    if received != needed:
         raise InputError(
             f"for {neurons} neurons along dim={dim}, counters must be int64 of shape "
-            f"(4, {neurons}) and {str(sum_dtype)[6:]} of shape (2, {neurons}), contiguous and on "
+            f"(4, {neurons}) and {sum_dtype} of shape (2, {neurons}), contiguous and on "
             f"{input.device}; got {received}. Create them with create_counters({neurons}, "
             f'device="{input.device}").'
         )
-
-
-def _describe(counter: object) -> str:
-    if not isinstance(counter, Tensor):
-        return type(counter).__name__
-    note = "" if counter.is_contiguous() else ", not contiguous"
-    return f"{str(counter.dtype)[6:]} of shape {tuple(counter.shape)} on {counter.device}{note}"
 
 
 def _sum_dtype(device: torch.device) -> torch.dtype:

@@ -10,21 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.autograd import forward_ad
 
 from brainnet.errors import InputError
 from brainnet.kernels import build
 
 _CHOICES = ("auto", "reference")
 _KERNEL_NAMES = {"cpu": "native", "cuda": "triton"}
+# Kernels read the memory of tensors of these types. A subclass may keep its values elsewhere.
+_PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter, float, int})
 _log = logging.getLogger(__name__)
 
 
 def read_choice() -> str:
-    """Read `BRAINNET_KERNELS`: auto (the fastest available kernels) or reference.
-
-    Raises:
-        InputError: it has another value.
-    """
+    """Read `BRAINNET_KERNELS`: auto (the fastest available kernels) or reference."""
     choice = os.environ.get("BRAINNET_KERNELS", "") or "auto"
     if choice not in _CHOICES:
         raise InputError(
@@ -34,8 +34,24 @@ def read_choice() -> str:
     return choice
 
 
+def is_transformed() -> bool:
+    """Whether a function transform (vmap, grad, jvp ...) or a forward-mode level is active."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def has_plain_memory(*values: object) -> bool:
+    """Whether kernels may read the values: no subclass, transform, mode or compiler sees them."""
+    return (
+        _PLAIN_TYPES.issuperset(map(type, values))
+        and not torch.compiler.is_compiling()
+        and not is_transformed()
+        # Dispatch modes, such as fake tensors or a FLOP counter, see each operation.
+        and not torch._C._len_torch_dispatch_stack()
+    )
+
+
 def find_cpu_kernel() -> Callable[..., Any] | None:
-    """Return the C++ kernel, or None where the reference computes on the CPU."""
+    """Return the C++ kernel of the ramp, or None where the reference computes on the CPU."""
     kernel: Callable[..., Any] | None = _find_kernel("cpu")[0]
     return kernel
 
@@ -48,7 +64,11 @@ def has_triton() -> bool:
 @functools.cache
 def _find_kernel(device: str) -> tuple[Any, str]:
     """Choose once per device, and log the choice."""
-    kernel, reason = (_load_cpu_kernel if device == "cpu" else _find_triton)()
+    kernel: Any = None
+    if read_choice() == "reference":
+        reason = "BRAINNET_KERNELS=reference"
+    else:
+        kernel, reason = _load_cpu_kernel() if device == "cpu" else _find_triton()
     name = _KERNEL_NAMES[device] if kernel else "reference"
     _log.info("kernels on %s: %s (%s)", device, name, reason)
     return kernel, reason
@@ -75,9 +95,10 @@ def reset_dispatch() -> None:
     _find_kernel.cache_clear()
 
 
+_loaded_libraries: set[str] = set()
+
+
 def _load_cpu_kernel() -> tuple[Callable[..., Any] | None, str]:
-    if read_choice() == "reference":
-        return None, "BRAINNET_KERNELS=reference"
     library = build.find_library()
     if library is None:
         return None, "not built for this PyTorch and processor; run brainnet kernels build"
@@ -92,12 +113,7 @@ def _load_cpu_kernel() -> tuple[Callable[..., Any] | None, str]:
         return None, f"{library} cannot be loaded: {error}"
 
 
-_loaded_libraries: set[str] = set()
-
-
 def _find_triton() -> tuple[bool, str]:
-    if read_choice() == "reference":
-        return False, "BRAINNET_KERNELS=reference"
     if importlib.util.find_spec("triton") is None:
         return False, "triton is not installed"
     if not torch.cuda.is_available():

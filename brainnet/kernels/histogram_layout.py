@@ -1,18 +1,16 @@
 """Layout of a statistics table: the meaning of its columns and the bins of its histogram."""
 
-from __future__ import annotations
-
-import functools
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StatisticsLayout:
     """Columns of a statistics table: int64, one row per tensor.
 
     Counts are plain integers. Minimum, maximum and the two sums are the bits of a float64, so that
-    one tensor holds both.
+    one tensor holds both. All columns except the first two describe finite values only.
 
     The histogram is symmetric around a bin for exact zeros. On each side, from the center outwards:
     one bin below `2**lowest`; four bins per octave, which begin at 1, 1.25, 1.5 and 1.75 times a
@@ -20,12 +18,6 @@ class StatisticsLayout:
     its edge closer to zero. The bins are the same for all dtypes.
 
     Attributes:
-        count: number of elements.
-        non_finite: number of NaN and infinite elements, which the histogram excludes.
-        minimum: smallest finite value (float64); infinity if there is none.
-        maximum: largest finite value (float64); minus infinity if there is none.
-        sum: sum of the finite values (float64).
-        sum_of_squares: sum of the squared finite values (float64).
         first_bin: column of the first bin, which holds the most negative values.
         lowest: exponent of the smallest edge.
         highest: exponent of the largest edge.
@@ -69,19 +61,15 @@ class StatisticsLayout:
         """Column of the bin for exact zeros of either sign."""
         return self.first_bin + self.steps + 2
 
-    @property
+    @cached_property
     def edges(self) -> tuple[float, ...]:
         """Upper edge of each bin but the last, ascending; the bin of zeros has no width."""
-        return _compute_edges(self)
-
-
-@functools.cache
-def _compute_edges(layout: StatisticsLayout) -> tuple[float, ...]:
-    quarters = [1 + step / layout.per_octave for step in range(layout.per_octave)]
-    exponents = range(layout.lowest, layout.highest)
-    positive = [math.ldexp(quarter, exponent) for exponent in exponents for quarter in quarters]
-    positive.append(math.ldexp(1.0, layout.highest))
-    return (*(-edge for edge in reversed(positive)), 0.0, 0.0, *positive)
+        octaves = range(self.lowest * self.per_octave, self.highest * self.per_octave + 1)
+        positive = [
+            math.ldexp(1 + step % self.per_octave / self.per_octave, step // self.per_octave)
+            for step in octaves
+        ]
+        return (*(-edge for edge in reversed(positive)), 0.0, 0.0, *positive)
 
 
 STATISTICS_LAYOUT = StatisticsLayout()

@@ -46,7 +46,9 @@ def compute_ramp(input: Tensor, threshold: RampParameter, width: RampParameter) 
         return functional.hardtanh(input, 0.0, 1.0)
     dtype = compute_dtype(input.dtype)
     distance = cast(input, dtype) - cast(threshold, dtype)
-    return cast(distance.div_(cast(width, dtype)).clamp_(0.0, 1.0), input.dtype)
+    # A subclass may divide several times, and must not do so in place.
+    divide = distance.div_ if type(width) in (float, Tensor, torch.nn.Parameter) else distance.div
+    return cast(divide(cast(width, dtype)).clamp_(0.0, 1.0), input.dtype)
 
 
 def is_on_ramp(output: Tensor) -> Tensor:
@@ -76,14 +78,8 @@ def sum_gradients(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of input, threshold and width; all can be differentiated again.
 
-    They are `d_input`, `-sum(d_input)` and `-sum(output * d_input)`.
-
-    Args:
-        d_input: gradient of the output times the slope, in the compute dtype.
-        output: the output of :func:`compute_ramp`.
-        threshold: as passed to :func:`compute_ramp`.
-        width: as passed to :func:`compute_ramp`.
-        needed: whether the gradients of threshold and of width are needed; others are None.
+    They are `d_input`, `-sum(d_input)` and `-sum(output * d_input)`; those not needed are None.
+    `d_input` is the gradient of the output times the slope, in the compute dtype.
     """
     d_threshold = d_width = None
     if needed[0] and isinstance(threshold, Tensor):

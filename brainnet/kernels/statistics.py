@@ -10,6 +10,7 @@ from torch import Tensor
 
 from brainnet.errors import InputError
 from brainnet.kernels import dispatch, statistics_reference
+from brainnet.kernels.dispatch import has_plain_memory
 from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 from brainnet.kernels.statistics_reference import create_table
 
@@ -85,7 +86,7 @@ def compute_statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None)
         device, tensors = torch.device("cpu"), [tensor.detach().cpu() for tensor in tensors]
     if into is not None:
         _check_table(into, len(tensors), device)
-    kernel = _find_kernel(tensors, device) if _have_memory(tensors) else None
+    kernel = _find_kernel(tensors, device)
     if kernel is None:
         table = statistics_reference.compute_table(tensors, device)
         return table if into is None else statistics_reference.add_table(into, table)
@@ -112,6 +113,8 @@ def _find_kernel(
     tensors: Sequence[Tensor], device: torch.device
 ) -> Callable[[Sequence[Tensor], Tensor], None] | None:
     """Return the kernel for the tensors, or None where the reference computes."""
+    if not has_plain_memory(*tensors):
+        return None
     if device.type == "cpu" and dispatch.find_cpu_kernel() is not None:
         # Both CPU kernels are in one library.
         kernel: Callable[[Sequence[Tensor], Tensor], None]
@@ -126,16 +129,6 @@ def _find_kernel(
     return None
 
 
-def _have_memory(tensors: Sequence[Tensor]) -> bool:
-    """Whether a kernel may read the memory: no subclass, no tracing, no function transform."""
-    return (
-        not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
-        and not torch._C._len_torch_dispatch_stack()
-        and all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
-    )
-
-
 def _check_tensors(tensors: Sequence[Tensor], into: Tensor | None) -> torch.device:
     """Check the tensors and return their device; that of the table if there is no tensor."""
     for index, tensor in enumerate(tensors):
@@ -147,9 +140,10 @@ def _check_tensors(tensors: Sequence[Tensor], into: Tensor | None) -> torch.devi
             )
     devices = {tensor.device for tensor in tensors}
     if len(devices) > 1:
+        names = ", ".join(sorted(map(str, devices)))
         raise InputError(
-            "statistics need tensors on one device; got "
-            f"{', '.join(sorted(map(str, devices)))}. Call compute_statistics once per device."
+            f"statistics need tensors on one device; got {names}. Call compute_statistics once per "
+            "device."
         )
     if devices:
         return devices.pop()
@@ -158,13 +152,10 @@ def _check_tensors(tensors: Sequence[Tensor], into: Tensor | None) -> torch.devi
 
 def _check_table(table: Tensor, rows: int, device: torch.device) -> None:
     shape = (rows, LAYOUT.width)
-    if table.dtype != torch.int64 or tuple(table.shape) != shape or table.device != device:
+    is_fit = table.dtype == torch.int64 and tuple(table.shape) == shape and table.device == device
+    if not is_fit or not table.is_contiguous():
         raise InputError(
-            f"the statistics table must be int64 of shape {shape} on {device}; got {table.dtype} "
-            f"of shape {tuple(table.shape)} on {table.device}. Use the result of "
+            f"the statistics table must be contiguous int64 of shape {shape} on {device}; got "
+            f"{table.dtype} of shape {tuple(table.shape)} on {table.device}. Use the result of "
             "compute_statistics() or create_table() for as many tensors."
-        )
-    if not table.is_contiguous():
-        raise InputError(
-            "the statistics table must be contiguous; got a view. Use table.contiguous()."
         )

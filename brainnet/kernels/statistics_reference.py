@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from brainnet.kernels.dispatch import has_plain_memory
 from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 
 # Below the size from which PyTorch splits one sum among threads.
@@ -32,12 +33,11 @@ def create_table(rows: int, *, device: torch.device | str | None = None) -> Tens
 def add_table(table: Tensor, other: Tensor) -> Tensor:
     """Add the rows of `other` to those of `table`, in place."""
     floats, other_floats = table.view(torch.float64), other.view(torch.float64)
-    low, high = (
-        function(floats[:, column], other_floats[:, column])
-        for function, column in ((torch.minimum, LAYOUT.minimum), (torch.maximum, LAYOUT.maximum))
-    )
+    low = torch.minimum(floats[:, LAYOUT.minimum], other_floats[:, LAYOUT.minimum])
+    high = torch.maximum(floats[:, LAYOUT.maximum], other_floats[:, LAYOUT.maximum])
     columns = slice(LAYOUT.sum, LAYOUT.sum_of_squares + 1)
     sums = floats[:, columns] + other_floats[:, columns]
+    # Adds the bits of the floats too, which are then replaced.
     table += other
     floats[:, LAYOUT.minimum], floats[:, LAYOUT.maximum], floats[:, columns] = low, high, sums
     return table
@@ -52,42 +52,32 @@ def _compute_row(tensor: Tensor) -> Tensor:
     counts = _count_bins(values)
     sizes = torch.stack([counts.sum(), counts[-1]])
     # On other devices, reading the count would be a synchronization.
-    finite = None if _can_read(values) and not counts[-1] else values.isfinite()
+    is_all_finite = values.is_cpu and has_plain_memory(values) and not counts[-1]
+    finite = None if is_all_finite else values.isfinite()
     return torch.cat([sizes, _compute_moments(values, finite), counts[:-1]])
-
-
-def _can_read(values: Tensor) -> bool:
-    """Whether a value may decide what is computed: on the CPU, and not while tracing."""
-    return (
-        values.device.type == "cpu"
-        and type(values) is Tensor
-        and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
-        and not torch._C._len_torch_dispatch_stack()
-    )
 
 
 def _count_bins(values: Tensor) -> Tensor:
     """Count the elements of all bins and, at the end, the non-finite elements.
 
-    Sign, exponent and the top two bits of the mantissa, read as one integer, are counted first. The
-    bin is then looked up for these few thousand integers, not for each element.
+    Elements are counted by key: sign, exponent and the top two bits of the mantissa, read as one
+    integer. The bin is then computed for these few thousand keys, not for each element.
     """
     is_double = values.dtype == torch.float64
     bits = values.view(torch.int64 if is_double else torch.int32)
-    half = 2**13 if is_double else 2**10
-    keys = (bits >> (50 if is_double else 21)) + half
-    if keys.device.type == "cpu":
-        key_counts = torch.bincount(keys, minlength=2 * half)
-    # On other devices, `bincount` is a synchronization.
+    shift, bias, half = (50, 1023, 2**13) if is_double else (21, 127, 2**10)
+    indices = (bits >> shift) + half
+    if indices.is_cpu:
+        key_counts = torch.bincount(indices, minlength=2 * half)
     else:
-        keys = keys.long()
-        key_counts = torch.zeros(2 * half, dtype=torch.int64, device=keys.device)
-        key_counts = key_counts.scatter_add_(0, keys, torch.ones_like(keys))
-    counts = torch.zeros(LAYOUT.bins + 1, dtype=torch.int64, device=key_counts.device)
+        # On other devices, `bincount` is a synchronization.
+        indices = indices.long()
+        key_counts = torch.zeros(2 * half, dtype=torch.int64, device=indices.device)
+        key_counts = key_counts.scatter_add_(0, indices, torch.ones_like(indices))
     # A tensor that is created while tracing must not be cached.
-    map_keys = _map_keys_cached if _can_read(values) else _map_keys_to_bins
-    counts = counts.index_add_(0, map_keys(key_counts.device, is_double), key_counts)
+    find_bins = _find_key_bins if has_plain_memory(values) else _find_key_bins.__wrapped__
+    counts = torch.zeros(LAYOUT.bins + 1, dtype=torch.int64, device=bits.device)
+    counts = counts.index_add_(0, find_bins(bits.device, half, bias), key_counts)
     # Zeros share their keys with the smallest denormals. They are compared as integers, because a
     # processor may treat denormals as zeros.
     positive = bits.numel() - torch.count_nonzero(bits)
@@ -97,31 +87,21 @@ def _count_bins(values: Tensor) -> Tensor:
     return counts
 
 
-def _map_keys_to_bins(device: torch.device, is_double: bool) -> Tensor:
-    """Return the bin of each key (sign, exponent, quarter); non-finite keys have the last index."""
-    bias, exponents = (1023, 2**11) if is_double else (127, 2**8)
-    half = exponents * LAYOUT.per_octave
-    magnitude = torch.arange(half, device=device)
+@functools.cache
+def _find_key_bins(device: torch.device, half: int, bias: int) -> Tensor:
+    """Return the bin of each key, negative ones first; non-finite keys have the last index."""
+    key = torch.arange(-half, half, device=device)
+    # In two's complement, the lower bits of a negative key are its magnitude, too.
+    magnitude = key & (half - 1)
     step = magnitude - (bias + LAYOUT.lowest) * LAYOUT.per_octave
     distance = step.clamp(-1, LAYOUT.steps) + 2
-    finite = magnitude < half - LAYOUT.per_octave
-    middle = LAYOUT.steps + 2
-    positive = torch.where(finite, middle + distance, LAYOUT.bins)
-    # As integers in two's complement, negative floats come first, the smallest magnitude foremost.
-    negative = torch.where(finite, middle - distance, LAYOUT.bins)
-    return torch.cat([negative, positive])
-
-
-_map_keys_cached = functools.cache(_map_keys_to_bins)
+    middle = LAYOUT.zeros - LAYOUT.first_bin
+    bins = torch.where(key < 0, middle - distance, middle + distance)
+    return torch.where(magnitude < half - LAYOUT.per_octave, bins, LAYOUT.bins)
 
 
 def _compute_moments(values: Tensor, finite: Tensor | None) -> Tensor:
-    """Return minimum, maximum, sum and sum of squares of the finite values as bits of float64.
-
-    Args:
-        values: float32 or float64.
-        finite: mask of the finite values; None if all are finite.
-    """
+    """Return minimum, maximum, sum and sum of squares of the finite values as bits of float64."""
     if finite is None:
         low, high = values.aminmax()
         exact = values.double()

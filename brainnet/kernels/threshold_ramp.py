@@ -17,7 +17,6 @@ Three implementations compute it, and :func:`threshold_ramp` chooses one per cal
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -25,15 +24,20 @@ import torch
 from torch import Tensor
 from torch.jit._trace import is_tracing
 from torch.overrides import handle_torch_function, has_torch_function
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from brainnet.errors import InputError
 from brainnet.kernels import dispatch, reference
-from brainnet.kernels.autograd import TritonOptions, apply_function, call_op, is_transformed
+from brainnet.kernels.autograd import (
+    TritonOptions,
+    apply_function,
+    call_op,
+    compose_small,
+    is_small,
+)
 from brainnet.kernels.counters import check_counters, update_counters
+from brainnet.kernels.dispatch import has_plain_memory, is_transformed
 from brainnet.kernels.reference import RampParameter
-
-# Kernels read the memory of these types. A subclass may keep its values elsewhere.
-_PLAIN_TYPES = (Tensor, torch.nn.Parameter)
 
 
 def threshold_ramp(
@@ -56,15 +60,11 @@ def threshold_ramp(
     NaN (through y), as with `((x - t) / w).clamp(0, 1)`. The output has the dtype of the input;
     float16 and bfloat16 are computed in float32 and rounded once.
 
-    Inductor does not round within fused operations. In compiled regions, gradients and counters of
-    half types therefore treat an output that would round to 1 as on the ramp, unless
-    `torch._inductor.config.emulate_precision_casts = True`.
-
-    With a leak, compiled transforms and exported graphs have the same values and first derivatives,
-    but second derivatives of 0 outside the ramp, and slope 0 at inputs that are not finite.
-
-    A learnable threshold is redundant with the bias, and a learnable width with the scale of the
-    neuron's weights. They exist so that you can inspect them.
+    In compiled regions, Inductor does not round within fused operations: gradients and counters of
+    half types treat an output that would round to 1 as on the ramp, unless
+    `torch._inductor.config.emulate_precision_casts = True`. With a leak, compiled transforms and
+    exported graphs have second derivatives of 0 outside the ramp, and slope 0 at inputs that are
+    not finite.
 
     Args:
         input: floating-point tensor of any shape: the pre-activations of the neurons.
@@ -73,12 +73,10 @@ def threshold_ramp(
         leak: slope of the gradient outside the ramp, at least 0; the output does not change.
         dim: dimension of the neurons; 1 for the channels of an image.
         reuse_input: allow the output to overwrite the memory of the input, for a pre-activation
-            that is not used again. The input is not overwritten if it shares its memory with
-            another tensor (a view, or an output that is saved for backward), if it is a leaf that
-            requires a gradient, has hooks or retains its gradient, under transforms, modes and
-            compilers, or without a compiled kernel. If another operation saved the input, its
-            backward raises an error, as after PyTorch's in-place operations. A tensor that does not
-            require a gradient is overwritten like any other.
+            that is not used again. Memory that PyTorch knows to be in use is never overwritten: of
+            views, of tensors saved for backward, of leaves that require a gradient, of inputs with
+            hooks. If another operation saved the input, its backward raises an error, as after
+            PyTorch's in-place operations.
         counters: result of :func:`brainnet.kernels.counters.create_counters`, to which the
             activity of each neuron in this call is added.
 
@@ -101,35 +99,31 @@ def threshold_ramp(
         >>> threshold_ramp(torch.tensor([-1.0, 0.25, 3.0]), threshold=-1.0, width=2.0)
         tensor([0.0000, 0.6250, 1.0000])
     """
-    if torch.compiler.is_compiling() or is_tracing():
-        return _trace_ramp(input, threshold, width, leak, dim, counters)
-    tensors = (input, threshold, width)
-    if has_torch_function(tensors):
+    is_traced = torch.compiler.is_compiling() or is_tracing()
+    if not is_traced and has_torch_function((input, threshold, width)):
         # Without reuse_input: a subclass or mode that observes the call may keep the input.
         result: Tensor = handle_torch_function(
-            threshold_ramp, tensors, input, threshold, width, leak, dim=dim, counters=counters
-        )
+            threshold_ramp, (input, threshold, width), input, threshold, width, leak,
+            dim=dim, counters=counters,
+        )  # fmt: skip
         return result
-    has_memory = (
-        type(input) in _PLAIN_TYPES
-        and _is_number_or_plain(threshold)
-        and _is_number_or_plain(width)
-        and not is_transformed()
-        and not _is_dispatch_mode_active()
-    )
+    has_memory = not is_traced and has_plain_memory(input, threshold, width)
+    has_memory = has_memory and isinstance(input, Tensor)
     if has_memory and input.is_cpu and (kernel := dispatch.find_cpu_kernel()) is not None:
         return _call_native(kernel, input, threshold, width, leak, dim, reuse_input, counters)
     low, wide = _check_arguments(input, threshold, width, leak, dim)
+    if counters is not None:
+        check_counters(input, dim, counters)
     # The Triton kernels have no float64, in which few networks are trained on a GPU.
-    is_double = input.dtype == torch.float64
-    if has_memory and input.is_cuda and not is_double and dispatch.has_triton():
-        if counters is not None:
-            check_counters(input, dim, counters)
+    if has_memory and input.is_cuda and input.dtype != torch.float64 and dispatch.has_triton():
         options = TritonOptions(dim, reuse_input, counters)
         return apply_function(input, low, wide, float(leak), options)
-    output = apply_function(input, low, wide, float(leak))
+    compute = _trace_ramp if is_traced else apply_function
+    if has_memory and is_small(input, leak):
+        compute = compose_small
+    output = compute(input, low, wide, float(leak))
     if counters is not None:
-        _count_activity(input, output, dim, counters)
+        update_counters(input, output, dim, counters)
     return output
 
 
@@ -141,111 +135,73 @@ def _call_native(
     leak: float,
     dim: int,
     reuse_input: bool,
-    counters: tuple[Tensor | None, Tensor | None] | None,
+    counters: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """Call the C++ kernel, which checks its arguments; explain what it rejects."""
-    counters = counters or (None, None)
-    is_low_tensor, is_wide_tensor = isinstance(threshold, Tensor), isinstance(width, Tensor)
+    low, low_number = (threshold, 0.0) if isinstance(threshold, Tensor) else (None, threshold)
+    wide, wide_number = (width, 1.0) if isinstance(width, Tensor) else (None, width)
+    counts, sums = counters or (None, None)
     try:
         output: Tensor = kernel(
-            input,
-            threshold if is_low_tensor else None,
-            width if is_wide_tensor else None,
-            0.0 if is_low_tensor else threshold,
-            1.0 if is_wide_tensor else width,
-            leak,
-            dim,
-            reuse_input,
-            *counters,
+            input, low, wide, low_number, wide_number, leak, dim, reuse_input, counts, sums
         )
     except RuntimeError:
         _check_arguments(input, threshold, width, leak, dim)
-        check_counters(input, dim, counters)
+        if counters is not None:
+            check_counters(input, dim, counters)
         raise
     return output
 
 
 def _trace_ramp(
-    input: Tensor,
-    threshold: float | Tensor,
-    width: float | Tensor,
-    leak: float,
-    dim: int,
-    counters: tuple[Tensor, Tensor] | None,
+    input: Tensor, threshold: RampParameter, width: RampParameter, leak: float
 ) -> Tensor:
     """Return what a compiler or exporter traces."""
-    low, wide = _check_arguments(input, threshold, width, leak, dim)
     is_exporting = torch.compiler.is_exporting()
     if is_exporting and not torch.is_grad_enabled() and not is_transformed():
-        output = reference.compute_ramp(input, low, wide)
+        return reference.compute_ramp(input, threshold, width)
     # Inside a compiled region, a function transform would take the op's tangents to be 0.
-    elif is_exporting or is_tracing() or is_transformed():
-        output = reference.compose_ramp(input, low, wide, float(leak))
-    else:
-        output = call_op(input, low, wide, float(leak))
-    if counters is not None:
-        _count_activity(input, output, dim, counters)
-    return output
-
-
-def _count_activity(
-    input: Tensor, output: Tensor, dim: int, counters: tuple[Tensor, Tensor]
-) -> None:
-    if is_transformed():
-        raise RuntimeError(
-            "counters of threshold_ramp cannot be used inside a function transform (vmap, grad, "
-            "jvp ...), which has no single call to count. Pass counters=None, or call "
-            "stop_counting() of the ThresholdRamp."
-        )
-    check_counters(input, dim, counters)
-    update_counters(input, output, dim, counters)
+    if is_exporting or is_tracing() or is_transformed():
+        return reference.compose_ramp(input, threshold, width, leak)
+    return call_op(input, threshold, width, leak)
 
 
 def _check_arguments(
     input: Tensor, threshold: float | Tensor, width: float | Tensor, leak: float, dim: int
 ) -> tuple[RampParameter, RampParameter]:
     """Check all arguments, and reshape the parameters to broadcast along `dim`."""
-    if not isinstance(input, Tensor) or not input.is_floating_point():
-        received = input.dtype if isinstance(input, Tensor) else type(input).__name__
+    is_tensor = isinstance(input, Tensor)
+    if not is_tensor or not input.is_floating_point() or input.layout != torch.strided:
+        received = f"{input.layout} of {input.dtype}" if is_tensor else type(input).__name__
         raise InputError(
-            f"threshold_ramp needs a floating-point tensor; got {received}. Convert it: "
-            "input.float()."
+            f"threshold_ramp needs a dense floating-point tensor; got {received}. Convert it: "
+            "input.to_dense() or input.float()."
         )
-    if input.layout != torch.strided:
-        raise InputError(
-            f"threshold_ramp needs a dense tensor; got layout {input.layout}. Convert it: "
-            "input.to_dense()."
-        )
-    if not (0.0 <= leak < math.inf):
+    if not 0.0 <= leak < math.inf:
         raise InputError(f"leak must be finite and at least 0; got {leak}. Use leak=0.0.")
     if input.dim() and not -input.dim() <= dim < input.dim():
         raise InputError(
             f"dim={dim} is out of range for an input of shape {tuple(input.shape)}. Use dim=-1 for "
             "the last dimension."
         )
-    return (
-        _check_parameter("threshold", threshold, input, dim),
-        _check_parameter("width", width, input, dim),
-    )
+    low = _align_parameter("threshold", threshold, input, dim)
+    return low, _align_parameter("width", width, input, dim)
 
 
-def _check_parameter(name: str, value: object, input: Tensor, dim: int) -> RampParameter:
+def _align_parameter(name: str, value: object, input: Tensor, dim: int) -> RampParameter:
+    is_width = name == "width"
     if not isinstance(value, Tensor):
         number = float(value)  # type: ignore[arg-type]
-        if not math.isfinite(number) or (name == "width" and number <= 0.0):
-            needed = "a finite number above 0" if name == "width" else "a finite number"
+        if not math.isfinite(number) or (is_width and number <= 0.0):
+            needed = "a finite number above 0" if is_width else "a finite number"
             raise InputError(f"{name} must be {needed}; got {value}. Use {name}=1.0, for example.")
         return number
-    if not value.is_floating_point():
+    if not value.is_floating_point() or value.device != input.device:
         raise InputError(
-            f"{name} must be a floating-point tensor; got {value.dtype}. Use {name}.float()."
+            f"{name} must be a floating-point tensor on {input.device}; got {value.dtype} on "
+            f"{value.device}. Convert it: {name}.float().to(input.device)."
         )
-    if value.device != input.device:
-        raise InputError(
-            f"{name} is on {value.device} but the input is on {input.device}. "
-            f"Move it: {name}.to(input.device)."
-        )
-    if name == "width" and _can_read(value) and not _is_positive(value):
+    if is_width and value.is_cpu and has_plain_memory(value) and not _is_positive(value):
         raise InputError(
             f"width must be above 0 everywhere; its smallest value is {value.min().item()}. "
             "To learn a width that stays above 0, learn its logarithm: log_width.exp()."
@@ -254,7 +210,7 @@ def _check_parameter(name: str, value: object, input: Tensor, dim: int) -> RampP
         return value
     if value.shape == (1,):
         return value.reshape(())
-    if not -input.dim() <= dim < input.dim() or value.shape != (input.shape[dim],):
+    if not input.dim() or value.shape != (input.shape[dim],):
         raise InputError(
             f"{name} must hold one value, or one per neuron along dim={dim} of the input; got "
             f"shape {tuple(value.shape)} for an input of shape {tuple(input.shape)}. Pass a "
@@ -264,40 +220,18 @@ def _check_parameter(name: str, value: object, input: Tensor, dim: int) -> RampP
     return value.reshape(-1, *[1] * trailing) if trailing else value
 
 
-# By id of a width: the tensor, and the version at which all its values were above 0.
-_positive_widths: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+# The version of each width at which all its values were above 0.
+_positive_versions = WeakTensorKeyDictionary()
 
 
 def _is_positive(width: Tensor) -> bool:
     """Whether all values are above 0; reads the same values only once."""
     # Reading them takes as long as a small ramp.
-    key = id(width)
     version = -1 if width.is_inference() else width._version
-    entry = _positive_widths.get(key)
-    if entry is not None and entry[0]() is width and entry[1] == version >= 0:
+    if version >= 0 and _positive_versions.get(width) == version:
         return True
     # Negated, because NaN is not above 0 either.
     if width.numel() and not width.min().item() > 0:
         return False
-    _positive_widths[key] = weakref.ref(width, lambda _: _positive_widths.pop(key, None)), version
+    _positive_versions[width] = version
     return True
-
-
-def _can_read(tensor: Tensor) -> bool:
-    """Whether reading values waits for no device and breaks no trace or transform."""
-    return (
-        not torch.compiler.is_compiling()
-        and tensor.device.type == "cpu"
-        and type(tensor) in _PLAIN_TYPES
-        and not torch._C._are_functorch_transforms_active()
-        and not _is_dispatch_mode_active()
-    )
-
-
-def _is_number_or_plain(parameter: float | Tensor) -> bool:
-    return not isinstance(parameter, Tensor) or type(parameter) in _PLAIN_TYPES
-
-
-def _is_dispatch_mode_active() -> bool:
-    """Whether a dispatch mode, such as fake tensors or a FLOP counter, sees each operation."""
-    return torch._C._len_torch_dispatch_stack() > 0
