@@ -5,7 +5,7 @@ import math
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,9 +81,12 @@ def run_explain(arguments: Namespace) -> int:
     Raises:
         InputError: there is no such concept, run, row or file.
     """
+    overrides = [word for word in arguments.words if "=" in word]
     name = " ".join(word for word in arguments.words if "=" not in word)
     if arguments.run is not None:
-        return _explain_run(arguments, find_concept(name) if name else None)
+        return _explain_run(arguments, find_concept(name) if name else None, overrides)
+    if overrides:
+        raise InputError(f"explain needs a run for {overrides[0]}: add --run RUN, or leave it out.")
     for option in ("row", "input"):
         if (value := getattr(arguments, option)) is not None:
             raise InputError(
@@ -134,21 +137,21 @@ def _describe_level(tag: Tag) -> str:
     return "" if tag.level == "light" else f" (observe={tag.level})"
 
 
-def _explain_run(arguments: Namespace, concept: Concept | None) -> int:
+def _explain_run(arguments: Namespace, concept: Concept | None, overrides: Sequence[str]) -> int:
     # These import torch, which the page of a concept does not need.
     from brainnet.explanation.report import build_report, report_concept, summarize_run
     from brainnet.explanation.row_text import format_row
 
     if concept is not None and (arguments.row is not None or arguments.input is not None):
         raise InputError(f"a row is explained as a whole: leave out {concept.slug}, or the row.")
-    explainer = _load_explainer(arguments)
-    row = _explain_row(explainer, arguments)
-    run = explainer.history.name
+    trained, allow_list = load_named_run(arguments.run, overrides, "explain")
+    explainer = trained.build_explainer(allow_list)
+    row, data = _explain_row(explainer, arguments), explainer.run_data
+    run = data.facts.name
     if arguments.json:
         values: Any = row
         if row is None:
-            data = explainer.select_run_data(concept)
-            values = {"run": run, "checkpoint": str(explainer.history.checkpoint)}
+            values = {"run": run, "checkpoint": str(trained.checkpoint)}
             values |= (
                 {"concept": concept.name, "report": build_report(data, concept).values}
                 if concept is not None
@@ -160,21 +163,14 @@ def _explain_run(arguments: Namespace, concept: Concept | None) -> int:
     if row is not None:
         print_explanation(format_row(row), console)
     elif concept is not None:
-        print_explanation(report_concept(explainer.select_run_data(concept), concept), console)
+        print_explanation(report_concept(data, concept), console)
         console.print(f"\nWhat it means: brainnet explain {concept.slug}")
     else:
-        print_explanation(summarize_run(explainer.select_run_data(None)), console)
+        print_explanation(summarize_run(data), console)
         for command in (f"CONCEPT --run {run}", f"--run {run} --row 0"):
             console.print(f"\nbrainnet explain {command}", end="", soft_wrap=True)
         console.print()
     return 0
-
-
-def _load_explainer(arguments: Namespace) -> "RowExplainer":
-    """Load the run, with the classes that the user allows."""
-    overrides = [word for word in arguments.words if "=" in word]
-    trained, allow_list = load_named_run(arguments.run, overrides, "explain")
-    return trained.build_explainer(allow_list)
 
 
 def _explain_row(explainer: "RowExplainer", arguments: Namespace) -> "ExplainedRow | None":

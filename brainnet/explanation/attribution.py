@@ -12,13 +12,12 @@ of its neurons (Dhamdhere, Sundararajan & Yan, 2019), which adds up to the same 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from brainnet.explanation.signal_names import SignalNames
-from brainnet.structure.embedding import Embedding, Embeddings
+from brainnet.explanation.signal_names import SignalNames, find_embeddings
+from brainnet.structure.embedding import Embedding
 from brainnet.structure.forward_pass import ForwardPass, trace
 
 _STEPS = 1024
@@ -46,38 +45,32 @@ class PathAttribution:
 
 
 def attribute_path(model: nn.Module, row: Tensor, score: ScoreFunction) -> PathAttribution:
-    """Integrate the gradient of a score along the path from a row of zeros to a row.
+    """Integrate the gradient of a score along the path from zeros to a scaled row, (1, inputs).
 
     If the contributions miss the change of the score by more than 0.1%, the steps that miss most
     are cut into 16 pieces, up to three times. Embedded values of category codes grow from zero as
-    the inputs do.
-
-    Args:
-        model: in evaluation mode.
-        row: scaled, (1, inputs).
-        score: from outputs (rows, outputs) to scores (rows,).
+    the inputs do. The model is in evaluation mode.
     """
     path = _Path(model, row, score)
-    steps = _STEPS if row.numel() <= _WIDE_ROW else _STEPS_OF_WIDE_ROWS
-    pieces = max(2, min(_PIECES, _MAX_BATCH_VALUES // max(1, row.numel())))
-    cuts = torch.linspace(0, 1, pieces + 1, dtype=torch.float64)
-    edges = torch.linspace(0, 1, steps + 1, dtype=torch.float64).unfold(0, pieces + 1, pieces)
-    errors, change = path.integrate(edges)
-    intervals = _pair(edges)
+    count = _STEPS if row.numel() <= _WIDE_ROW else _STEPS_OF_WIDE_ROWS
+    steps = torch.linspace(0, 1, count + 1, dtype=torch.float64).unfold(0, 2, 1)
+    cuts = torch.linspace(0, 1, _PIECES + 1, dtype=torch.float64)
+    errors, change = path.integrate(steps)
     for _ in range(_REFINEMENTS):
         size = float(path.result.inputs.abs().sum())
         allowed = _TOLERANCE * max(abs(change), _TOLERANCE * size)
         # The comparison is false for NaN as well, which no refinement removes.
         if not abs(float(errors.sum())) > allowed:
             break
-        coarse = errors.abs().topk(min(len(errors), steps // 4)).indices
+        coarse = errors.abs().topk(min(len(errors), count // 4)).indices
         coarse = coarse[errors[coarse].abs() > allowed / len(errors)]
-        path.integrate(intervals[coarse], sign=-1.0)
-        fine = torch.lerp(intervals[coarse, :1], intervals[coarse, 1:], cuts)
+        path.integrate(steps[coarse], sign=-1.0)
+        edges = torch.lerp(steps[coarse, :1], steps[coarse, 1:], cuts)
+        fine = edges.unfold(1, 2, 1).flatten(0, 1)
         kept = torch.ones(len(errors), dtype=torch.bool)
         kept[coarse] = False
         errors = torch.cat([errors[kept], path.integrate(fine)[0]])
-        intervals = torch.cat([intervals[kept], _pair(fine)])
+        steps = torch.cat([steps[kept], fine])
     return path.result
 
 
@@ -85,7 +78,7 @@ def compute_score_gradients(
     score: Tensor, tensors: Sequence[Tensor], *, retain_graph: bool = False
 ) -> list[Tensor]:
     """Gradients of a number with respect to tensors; zeros if the number does not depend on one."""
-    # Tensors computed under `torch.no_grad` have no gradient that could be asked for.
+    # Tensors computed under `torch.no_grad` have no gradient.
     sources = [tensor for tensor in tensors if tensor.requires_grad]
     if not score.requires_grad or not sources:
         return [torch.zeros_like(tensor) for tensor in tensors]
@@ -95,66 +88,54 @@ def compute_score_gradients(
     return [next(gradients) if each.requires_grad else torch.zeros_like(each) for each in tensors]
 
 
-def _pair(edges: Tensor) -> Tensor:
-    """Start and end of each step, (steps, 2), from edges (stretches, pieces + 1)."""
-    return torch.stack([edges[:, :-1].flatten(), edges[:, 1:].flatten()], dim=1)
-
-
 class _Path:
-    """Accumulates contributions over stretches of the path."""
+    """Accumulates contributions over steps of the path."""
 
     def __init__(self, model: nn.Module, row: Tensor, score: ScoreFunction) -> None:
         self._model, self._row, self._score = model, row, score
-        self._codes = _find_code_columns(model)
+        embeddings = find_embeddings(model)
+        self._codes = [] if embeddings is None else list(embeddings.codes)
         self.result = PathAttribution(torch.zeros(row[0].numel(), dtype=torch.float64))
 
-    def integrate(self, edges: Tensor, sign: float = 1.0) -> tuple[Tensor, float]:
-        """Add (or with `sign=-1` subtract) the contributions of stretches of the path.
-
-        Args:
-            edges: (stretches, pieces + 1); neighboring steps of a stretch share an edge.
-            sign: factor on the contributions.
+    def integrate(self, steps: Tensor, sign: float = 1.0) -> tuple[Tensor, float]:
+        """Add (or with `sign=-1` subtract) the contributions of steps, (steps, 2): start and end.
 
         Returns:
-            The error of each step, (stretches * pieces,): the change of the score over it minus
-            its contributions; and the change of the score over all stretches.
+            The error of each step, (steps,): the change of the score over it minus its
+            contributions; and the change of the score over all steps.
         """
         rows = min(_MAX_BATCH_ROWS, _MAX_BATCH_VALUES // max(1, self._row.numel()))
         errors, change = [], 0.0
-        for part in edges.split(max(1, rows // (edges.shape[1] - 1))):
+        for part in steps.split(max(1, rows // 2)):
             with torch.enable_grad():
-                middles, *tensors = self._run(_pair(part).mean(dim=1))
+                middles, tensors = self._run(part.mean(dim=1))
                 gradients = compute_score_gradients(self._score(middles.output).sum(), tensors)
+            # Neighboring steps share an edge.
+            edges, places = part.unique(return_inverse=True)
             with torch.no_grad():
-                ends, *values = self._run(part.flatten())
-                scores = self._score(ends.output).double().cpu().reshape(part.shape)
-            contributions = _multiply(values[0], gradients[0], part).flatten(1)
+                ends, values = self._run(edges)
+                changes = _subtract(self._score(ends.output), places)
+            contributions = (_subtract(values[0], places) * _to_double(gradients[0])).flatten(1)
             for column, value, gradient in zip(
                 self._codes, values[1:], gradients[1:], strict=False
             ):
-                contributions[:, column] = _multiply(value, gradient, part).flatten(1).sum(dim=1)
+                product = _subtract(value, places) * _to_double(gradient)
+                contributions[:, column] = product.sum(dim=1)
             self.result.inputs += sign * contributions.sum(dim=0)
             first = len(values) - len(ends.layers)
-            for layer, value, gradient in zip(
-                ends.layers, values[first:], gradients[first:], strict=True
-            ):
+            for layer, gradient in zip(ends.layers, gradients[first:], strict=True):
                 # A layer whose first dimension is not the rows has no conductance per row.
-                if len(value) == part.numel() and len(gradient) == len(contributions):
-                    conductance = sign * _multiply(value, gradient, part).sum(dim=0)
+                if len(layer.output) == len(edges) and len(gradient) == len(part):
+                    product = _subtract(layer.output, places) * _to_double(gradient)
                     total = self.result.layers.get(layer.name, 0.0)
-                    self.result.layers[layer.name] = total + conductance
+                    self.result.layers[layer.name] = total + sign * product.sum(dim=0)
             # What the midpoint rule missed, step by step.
-            changes = scores.diff(dim=1).flatten()
             errors.append(changes - contributions.sum(dim=1))
             change += float(changes.sum())
         return torch.cat(errors), change
 
-    def _run(self, shares: Tensor) -> tuple[Any, ...]:
-        """Trace the rows at shares of the path.
-
-        Returns:
-            The forward pass, its inputs, the embedded values, and the output of each layer.
-        """
+    def _run(self, shares: Tensor) -> tuple[ForwardPass, list[Tensor]]:
+        """Trace shares of the row; return inputs, embedded values and layer outputs as well."""
         shares = shares.to(self._row.device)
         column_shape = (-1, *[1] * (self._row.ndim - 1))
         rows = (self._row.double() * shares.reshape(column_shape)).to(self._row.dtype)
@@ -162,19 +143,18 @@ class _Path:
         rows[:, self._codes] = self._row[:, self._codes]
         with _scale_embeddings(self._model, shares.to(self._row.dtype)) as embedded:
             traced = trace(self._model, rows.requires_grad_(torch.is_grad_enabled()))
-        return traced, traced.inputs, *embedded, *(layer.output for layer in traced.layers)
+        return traced, [traced.inputs, *embedded, *(layer.output for layer in traced.layers)]
 
 
-def _multiply(values: Tensor, gradient: Tensor, edges: Tensor) -> Tensor:
-    """Change of values over each step times the gradient in its middle, float64 on the CPU."""
+def _to_double(tensor: Tensor) -> Tensor:
     # In float64, because the changes of many small steps are added up.
-    shaped = values.detach().double().reshape(*edges.shape, *values.shape[1:])
-    return (shaped.diff(dim=1).flatten(0, 1) * gradient.double()).cpu()
+    return tensor.detach().double().cpu()
 
 
-def _find_code_columns(model: nn.Module) -> list[int]:
-    embeddings = next((part for part in model.modules() if isinstance(part, Embeddings)), None)
-    return [] if embeddings is None else list(embeddings.codes)
+def _subtract(values: Tensor, places: Tensor) -> Tensor:
+    """Change of values over each step, whose start and end are at places, (steps, 2)."""
+    values = _to_double(values)
+    return values[places[:, 1]] - values[places[:, 0]]
 
 
 @contextmanager
@@ -218,16 +198,10 @@ def compute_contributions(
     names: SignalNames,
     values: Sequence[float | str | None] = (),
 ) -> tuple[InputContribution, ...]:
-    """Collect the contribution of each input.
+    """Collect the contribution of each input of a row, whose `values` are in units of the data.
 
-    A category code has gradient 0; its other numbers are those of its embedded values.
-
-    Args:
-        forward_pass: of one row, (1, inputs), whose inputs require gradients.
-        score: from outputs (rows, outputs) to scores (rows,).
-        path: result of `attribute_path` for the same row and score.
-        names: names of the inputs.
-        values: the row in units of the data, one value per input.
+    The inputs of the forward pass require gradients. A category code has gradient 0; its other
+    numbers are those of its embedded values.
     """
     layers = forward_pass.layers
     embedded = [each.output for each in layers if isinstance(each.info.module, Embedding)]
@@ -235,14 +209,16 @@ def compute_contributions(
     gradients = compute_score_gradients(
         score(forward_pass.output).sum(), tensors, retain_graph=True
     )
-    scaled, *products = (tensor.detach().double() for tensor in tensors)
-    local = (scaled * gradients[0].double()).flatten()
-    codes = _find_code_columns(forward_pass.model)
-    for column, signals, gradient in zip(codes, products, gradients[1:], strict=False):
-        local[column] = (signals * gradient.double()).sum()
-    numbers = (scaled.flatten(), gradients[0].double().flatten(), local, path.inputs)
+    products = [
+        tensor.detach().double() * gradient.double()
+        for tensor, gradient in zip(tensors, gradients, strict=True)
+    ]
+    local = products[0].flatten()
+    embeddings = find_embeddings(forward_pass.model)
+    for column, product in zip(embeddings.codes if embeddings else (), products[1:], strict=False):
+        local[column] = product.sum()
+    numbers = (forward_pass.inputs.detach().flatten(), gradients[0].flatten(), local, path.inputs)
     known = values if len(values) == len(local) else (None,) * len(local)
-    columns = zip(
-        names.name_inputs(len(local)), known, *(each.tolist() for each in numbers), strict=True
-    )
-    return tuple(InputContribution(*column) for column in columns)
+    columns = (each.double().tolist() for each in numbers)
+    rows = zip(names.name_inputs(len(local)), known, *columns, strict=True)
+    return tuple(InputContribution(*row) for row in rows)

@@ -2,14 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from itertools import zip_longest
 
-_SHADES = " ░▒▓█"
 _CURVE_HEIGHTS = "▁▂▃▄▅▆▇█"
-
-# Images with more pixels per line are reduced.
-_MAX_PIXELS = 32
-
 # Larger numbers are written with an exponent, as float32 has about seven digits.
 _SCIENTIFIC = 1e7
 
@@ -41,17 +35,17 @@ def format_number(
     return f"{value:{plus},.0f}" if abs(value) >= 1000 else f"{value:{plus}.4g}"
 
 
-def format_percent(share: float, digits: int = 0) -> str:
-    """Format a share as a percentage.
+def format_percent(share: float, decimals: int | None = None) -> str:
+    """Format a share in percent; by default with enough digits to tell a small one from zero.
 
     Example:
-        >>> format_percent(0.5), format_percent(0.0125, 2), format_percent(math.nan)
-        ('50%', '1.25%', 'not finite')
+        >>> format_percent(0.5, 1), format_percent(0.000015), format_percent(math.nan)
+        ('50.0%', '0.0015%', 'not finite')
     """
     if not math.isfinite(share):
         return "not finite"
-    is_huge = abs(share) * 100 >= _SCIENTIFIC
-    return f"{format_number(100 * share)}%" if is_huge else f"{share:.{digits}%}"
+    digits = 2 if abs(share) < 0.1 else 3
+    return f"{100 * share:.{digits}g}%" if decimals is None else f"{share:.{decimals}%}"
 
 
 def count_decimals(values: Sequence[float]) -> int:
@@ -67,26 +61,15 @@ def count_decimals(values: Sequence[float]) -> int:
     return 2 if largest < 100 else 1 if largest < 1000 else 0
 
 
-def draw_bar(share: float, width: int = 20) -> str:
-    """Draw a share from 0 to 1 as a bar; empty for NaN.
+def draw_bar(share: float, width: int = 20, marks: str = "█░") -> str:
+    """Draw a share from 0 to 1 as a bar of two marks; empty for NaN.
 
     Example:
-        >>> draw_bar(0.5, width=4)
-        '██░░'
+        >>> draw_bar(0.5, width=4), draw_bar(0.5, width=4, marks="░ ")
+        ('██░░', '░░  ')
     """
     filled = 0 if math.isnan(share) else round(min(max(share, 0.0), 1.0) * width)
-    return "█" * filled + "░" * (width - filled)
-
-
-def draw_signed_bar(value: float, largest: float, width: int) -> str:
-    """Draw the size of a number as a bar: dark if it is positive, light if it is negative.
-
-    Example:
-        >>> draw_signed_bar(1.0, 2.0, 4), draw_signed_bar(-2.0, 2.0, 4), draw_signed_bar(0, 0, 4)
-        ('██  ', '░░░░', '    ')
-    """
-    filled = round(min(abs(value) / largest, 1.0) * width) if largest > 0 else 0
-    return (("█" if value > 0 else "░") * filled).ljust(width)
+    return marks[0] * filled + marks[1] * (width - filled)
 
 
 def draw_sparkline(values: Sequence[float], width: int = 40) -> str:
@@ -103,69 +86,6 @@ def draw_sparkline(values: Sequence[float], width: int = 40) -> str:
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     spread = (high - low) or 1.0
     return "".join(_CURVE_HEIGHTS[int((value - low) / spread * 7.999)] for value in finite)
-
-
-def draw_image(pixels: Sequence[float], shape: Sequence[int], *, dark: float = 0.0) -> list[str]:
-    """Draw an image as lines of characters, with two characters per pixel of small images.
-
-    Args:
-        pixels: values row by row; several channels one after the other.
-        shape: (height, width), or (channels, height, width); channels are averaged.
-        dark: value that is drawn empty; the largest value is drawn full.
-
-    Example:
-        >>> draw_image([0, 1, 2, 4], (2, 2))
-        ['  ░░', '▒▒██']
-    """
-    height, width = shape[-2:]
-    size = height * width
-    channels = [pixels[start : start + size] for start in range(0, len(pixels), size)]
-    mean = [sum(values) / len(channels) for values in zip(*channels, strict=True)]
-    is_small = width * 2 <= _MAX_PIXELS + 8
-    columns = 1 if is_small else max(1, math.ceil(width / _MAX_PIXELS))
-    # A character is about twice as high as wide.
-    rows = 1 if is_small else 2 * columns
-    largest = max(mean) - dark
-    lines = []
-    for top in range(0, height, rows):
-        line = ""
-        for left in range(0, width, columns):
-            block = [
-                mean[y * width + x]
-                for y in range(top, min(top + rows, height))
-                for x in range(left, min(left + columns, width))
-            ]
-            share = (sum(block) / len(block) - dark) / largest if largest > 0 else 0.0
-            line += _SHADES[round(min(max(share, 0.0), 1.0) * 4)] * (2 if is_small else 1)
-        lines.append(line)
-    return lines
-
-
-def join_side_by_side(pictures: Sequence[tuple[str, Sequence[str]]], width: int) -> list[str]:
-    """Arrange titled drawings in rows, as many next to each other as fit.
-
-    Example:
-        >>> join_side_by_side([("a", ["##", "##"]), ("b", ["..", ".."])], 10)
-        ['a   b', '##  ..', '##  ..']
-    """
-    rows: list[list[list[str]]] = []
-    used = 0
-    for title, drawing in pictures:
-        column = [title, *drawing]
-        needed = max(map(len, column))
-        if rows and used + 2 + needed <= width:
-            rows[-1].append(column)
-            used += 2 + needed
-        else:
-            rows.append([column])
-            used = needed
-    lines = []
-    for row in rows:
-        widths = [max(map(len, column)) for column in row]
-        for cells in zip_longest(*row, fillvalue=""):
-            padded = [cell.ljust(size) for cell, size in zip(cells, widths, strict=True)]
-            lines.append("  ".join(padded).rstrip())
-    return lines
 
 
 def clip_text(text: str, width: int) -> str:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from statistics import mean, median
 from typing import Any
 
@@ -14,18 +13,23 @@ from brainnet import concepts
 from brainnet.concepts import CONCEPTS, GROUPS, Concept
 from brainnet.data.validation import format_count
 from brainnet.explanation.explanation import Explanation, Section
-from brainnet.explanation.formatting import clip_text, draw_bar, draw_sparkline, format_number
+from brainnet.explanation.formatting import (
+    clip_text,
+    draw_bar,
+    draw_sparkline,
+    format_number,
+    format_percent,
+)
 from brainnet.explanation.layer_steps import count_states, find_largest, get_activation
 from brainnet.explanation.row_explanation import build_prediction, find_most_blamed, sum_blame
 from brainnet.explanation.row_text import format_prediction
 from brainnet.explanation.run_data import RunData
 from brainnet.explanation.signal_names import name_layer_inputs, name_neurons
 from brainnet.observation.layer_statistics import SATURATED_SLOPE, compute_slope, group_by_neuron
-from brainnet.observation.reading import LayerReading
+from brainnet.observation.reading import LayerReading, Reading
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.forward_pass import LayerPass
 from brainnet.structure.inspection import LayerInfo, find_layers
-from brainnet.structure.network import Network
 
 _TOP, _MAX_WIDTH = 5, 57
 # A loss counts as lower than another one if it is lower by this share.
@@ -34,6 +38,7 @@ _MARGIN = 0.01
 _USUAL_RATIO, _TINY_RATIO = 1e-3, 1e-4
 # Columns shown in percent; those with a scale get a bar, which is full at that value.
 _SHARES = ("firing_rate", "silent", "ramp", "full", "flat", "blame", "update_ratio", "share")
+# Fixed scales: a bar relative to the largest value would be full for tiny values, too.
 _BAR_SCALES = {"firing_rate": 1.0, "blame_now": 1.0, "update_ratio": 0.01}
 _FAILURES = ("the loss became ", "a weight stopped being a finite number")
 _NO_ROWS = "The rows of the run are not available: passed in Python, or their file is gone."
@@ -57,7 +62,7 @@ class ConceptReport:
     summary: str
     numbers: Row = field(default_factory=dict)
     tables: dict[str, list[Row]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
     @property
     def values(self) -> Row:
@@ -81,14 +86,6 @@ class ConceptReport:
 _MISSING_ROWS = ConceptReport("unknown without the rows of the run", notes=(_NO_ROWS,))
 
 
-def needs_rows(concept: Concept | None, network: nn.Module) -> bool:
-    """Whether the report of a concept (None: of all) needs rows, which may take long to read."""
-    if concept == concepts.WEIGHTS:
-        # Random inputs show which layer reads which, unless a model accepts only its own rows.
-        return not isinstance(network, Network)
-    return concept not in (concepts.BIASES, concepts.GRADIENT_DESCENT, concepts.LEARNING_RATE)
-
-
 def build_report(run: RunData, concept: Concept) -> ConceptReport:
     """Report a concept with the numbers of a run."""
     return _BUILDERS[concept](run)
@@ -102,30 +99,26 @@ def report_concept(run: RunData, concept: Concept) -> Explanation:
 
 def summarize_run(run: RunData) -> Explanation:
     """Summarize each concept of a run in one line."""
-    lines: dict[str, list[str]] = {group: [] for group in GROUPS}
-    for concept in CONCEPTS:
-        summary = clip_text(build_report(run, concept).summary, _MAX_WIDTH)
-        lines[concept.group].append(f"  {concept.name:20} {summary}")
-    sections = tuple(Section(f"The {group}", tuple(each)) for group, each in lines.items())
+    sections = []
+    for group in GROUPS:
+        members = [concept for concept in CONCEPTS if concept.group == group]
+        summaries = [clip_text(build_report(run, each).summary, _MAX_WIDTH) for each in members]
+        lines = (f"  {c.name:20} {text}" for c, text in zip(members, summaries, strict=True))
+        sections.append(Section(f"The {group}", tuple(lines)))
     weights = f" with the weights of {run.facts.checkpoint}" if run.facts.checkpoint else ""
-    return Explanation(run.facts.name, None, (f"Report of the run{weights}.",), (), sections)
+    return Explanation(run.facts.name, None, (f"Report of the run{weights}.",), (), tuple(sections))
 
 
 def _report_layers(run: RunData) -> ConceptReport:
-    layers: list[Row] = [
-        {
-            "name": layer.name,
-            "kind": type(layer.module).__name__,
-            "inputs": _count_inputs(layer),
-            "neurons": len(layer.weights),
-            "parameters": _count_parameters(layer.module),
-        }
-        for layer in find_layers(run.network)
-    ]
-    sizes = [len(run.task.names.inputs)]
-    sizes += [layer["neurons"] for layer in layers if layer["kind"] != "Embedding"]
+    layers: list[Row] = []
+    for layer in find_layers(run.network):
+        sizes = {"inputs": _count_inputs(layer), "neurons": len(layer.weights)}
+        layers.append({"name": layer.name, "kind": type(layer.module).__name__, **sizes})
+        layers[-1]["parameters"] = _count_parameters(layer.module)
+    widths = [len(run.task.names.inputs)]
+    widths += [layer["neurons"] for layer in layers if layer["kind"] != "Embedding"]
     total = _count_parameters(run.network)
-    summary = f"{' → '.join(map(str, sizes))}, {total:,} trainable parameters"
+    summary = f"{' → '.join(map(str, widths))}, {total:,} trainable parameters"
     return ConceptReport(summary, {"trainable_parameters": total}, {"layers": layers})
 
 
@@ -135,9 +128,9 @@ def _report_neurons(run: RunData) -> ConceptReport:
     passes = [each for each in run.forward_pass.layers if get_activation(each.info.activation)]
     layers: list[Row] = []
     neurons: list[Row] = []
-    # NaN is not above 0, so a network of NaN would look as if no neuron fired.
     notes = [] if passes else [_NO_ACTIVATION]
     for layer in passes:
+        # NaN is not above 0, so a network of NaN would look as if no neuron fired.
         if not bool(layer.output.isfinite().all()):
             notes.append(f"{layer.name}: not all outputs are finite.")
             continue
@@ -148,14 +141,14 @@ def _report_neurons(run: RunData) -> ConceptReport:
         layers[-1] |= {"never_fire": never, "always_fire": always}
         neurons += members
     if not neurons:
-        return ConceptReport("not finite" if passes else "unknown", notes=tuple(notes))
+        return ConceptReport("not finite" if passes else "unknown", notes=notes)
     firing = [neuron for neuron in neurons if neuron["firing_rate"] > 0]
     firing.sort(key=lambda neuron: (-neuron["firing_rate"], -neuron["mean"]))
     silent, rate = len(neurons) - len(firing), mean(each["firing_rate"] for each in neurons)
     tables = {"layers": layers, "most active": firing[:3], "least active": firing[:-4:-1]}
     notes.append("The firing rate is the share of outputs above 0 on these training rows.")
     summary = f"firing rate {rate:.0%}; {silent:,} of {len(neurons):,} never fire"
-    return ConceptReport(summary, {"rows": len(run.forward_pass.inputs)}, tables, tuple(notes))
+    return ConceptReport(summary, {"rows": len(run.forward_pass.inputs)}, tables, notes)
 
 
 def _describe_neurons(layer: LayerPass, run: RunData) -> list[Row]:
@@ -169,22 +162,21 @@ def _describe_neurons(layer: LayerPass, run: RunData) -> list[Row]:
         {"name": f"{layer.name} #{number}", "firing_rate": rate, "mean": value}
         for number, (rate, value) in enumerate(zip(*numbers, strict=True))
     ]
-    if run.task.task == "regression":
-        return neurons
-    labels = targets.unique()
-    known = names.name_classes(max(len(names.outputs), int(labels.max()) + 1))
-    means = torch.stack([outputs[targets == label].mean((0, 1)) for label in labels])
-    for key, places in (("highest_for", means.argmax(0)), ("lowest_for", means.argmin(0))):
-        for neuron, label in zip(neurons, labels[places].tolist(), strict=True):
-            neuron[key] = known[label]
+    if run.task.task != "regression":
+        labels = targets.unique()
+        known = names.name_classes(max(len(names.outputs), int(labels.max()) + 1))
+        means = torch.stack([outputs[targets == label].mean((0, 1)) for label in labels])
+        for key, places in (("highest_for", means.argmax(0)), ("lowest_for", means.argmin(0))):
+            for neuron, label in zip(neurons, labels[places].tolist(), strict=True):
+                neuron[key] = known[label]
     return neurons
 
 
 def _report_weights(run: RunData) -> ConceptReport:
-    names, sketch = run.task.names, run.sketch
-    inputs = [] if sketch is None else name_layer_inputs(sketch, names)
-    passes = () if sketch is None else sketch.layers
-    known = {layer.name: each for layer, each in zip(passes, inputs, strict=True)}
+    names, known = run.task.names, {}
+    if run.sketch is not None:
+        inputs = name_layer_inputs(run.sketch, names)
+        known = {layer.name: each for layer, each in zip(run.sketch.layers, inputs, strict=True)}
     layers: list[Row] = []
     largest: list[Row] = []
     infos = find_layers(run.network)
@@ -204,29 +196,22 @@ def _report_weights(run: RunData) -> ConceptReport:
             connection = _connect(sources[source], targets[neuron])
             largest.append({"name": connection, "weight": float(weights[neuron, source])})
     top = max(largest, key=lambda each: abs(each["weight"]), default=None)
-    # Convolutions only: their weights have no single source to name.
     summary = "not listed" if top is None else f"{top['name']} {format_number(top['weight'])}"
     return ConceptReport(f"largest: {summary}", {}, {"layers": layers, "largest": largest})
 
 
 def _report_biases(run: RunData) -> ConceptReport:
-    biases = {
-        each.name: each.bias.detach() for each in find_layers(run.network) if each.bias is not None
-    }
-    if not biases:
+    layers: list[Row] = []
+    for layer in find_layers(run.network):
+        if layer.bias is not None:
+            bias = layer.bias.detach()
+            layers.append({"name": layer.name, "positive": int((bias > 0).sum())})
+            layers[-1] |= {"negative": int((bias < 0).sum())}
+            layers[-1] |= {"lowest": float(bias.min()), "highest": float(bias.max())}
+    if not layers:
         return ConceptReport("none", notes=("No layer has a bias.",))
-    layers: list[Row] = [
-        {
-            "name": name,
-            "positive": int((bias > 0).sum()),
-            "negative": int((bias < 0).sum()),
-            "lowest": float(bias.min()),
-            "highest": float(bias.max()),
-        }
-        for name, bias in biases.items()
-    ]
-    low, high = (format_number(float(end)) for end in torch.cat([*biases.values()]).aminmax())
-    return ConceptReport(f"{low} to {high}", {}, {"layers": layers})
+    low, high = min(each["lowest"] for each in layers), max(each["highest"] for each in layers)
+    return ConceptReport(f"{format_number(low)} to {format_number(high)}", {}, {"layers": layers})
 
 
 def _report_activations(run: RunData) -> ConceptReport:
@@ -262,7 +247,7 @@ def _report_activations(run: RunData) -> ConceptReport:
     shares = [layer["silent"] for layer in layers if "silent" in layer]
     kinds = " and ".join(dict.fromkeys(layer["activation"] for layer in layers))
     summary = f"{kinds}, {mean(shares):.0%} silent" if shares else f"{kinds}, not finite"
-    return ConceptReport(summary, {}, {"layers": layers}, tuple(notes))
+    return ConceptReport(summary, {}, {"layers": layers}, notes)
 
 
 def _report_forward_pass(run: RunData) -> ConceptReport:
@@ -284,30 +269,40 @@ def _report_forward_pass(run: RunData) -> ConceptReport:
     else:
         verdict = "correct" if prediction.is_correct else "wrong"
         summary = f"row {row}: {prediction.classes[0].name}, {verdict}"
-    seconds = run.get_curve(lambda each: each.forward_seconds).values()
+    seconds = run.get_curve(lambda reading: reading.forward_seconds).values()
     numbers = {"row": row, "part": rows.part, "outputs": list(prediction.outputs)}
     numbers |= {"loss": prediction.loss, "seconds_per_batch": median(seconds) if seconds else None}
     more = f"All sums: brainnet explain --run {run.facts.name} --row {row}"
-    notes = (*format_prediction(prediction), more)
-    return ConceptReport(summary, numbers, {"layers": layers}, notes)
+    return ConceptReport(
+        summary, numbers, {"layers": layers}, (*format_prediction(prediction), more)
+    )
 
 
 def _report_loss(run: RunData) -> ConceptReport:
-    curve, end, worst = run.losses, _get_final_loss(run), _find_worst_rows(run)
+    curve, worst, notes = run.get_curve(_get_loss), _find_worst_rows(run), []
+    part, loss = _find_final_loss(run)
+    constant = None if part is None else compute_constant_loss(run, part)
     numbers: Row = {"loss": type(run.task.loss).__name__, "observed_batches": curve}
     numbers |= sorted(run.facts.metrics.items())
-    numbers["constant_prediction"] = end.get("constant")
-    values, notes = [*curve.values()], [] if run.rows else [_NO_ROWS]
-    values = [*values[:1], *([end["loss"]] if end else values[-1:])]
-    summary = " → ".join(map(format_number, values)) or "unknown"
-    if end.get("constant") is not None:
-        comparison = f"{'lower' if end['is_lower'] else 'not lower'} than a constant prediction's"
-        summary += f" ({end['part']}), {comparison}"
+    numbers["constant_prediction"] = constant
+    observed = [*curve.values()]
+    ends = [*observed[:1], *(observed[-1:] if loss is None else [loss])]
+    summary = " → ".join(map(format_number, ends)) or "unknown"
+    if loss is not None and constant is not None:
+        # The comparison is false if the loss is NaN.
+        is_lower = loss < constant - _MARGIN * abs(constant)
+        comparison = f"{'lower' if is_lower else 'not lower'} than a constant prediction's"
+        summary += f" ({part}), {comparison}"
         notes.append(f"The final loss is {comparison}, which does not depend on the inputs.")
     if worst:
         command = f"brainnet explain --run {run.facts.name} --row {worst[0]['row']}"
         notes.append(f"Of {len(worst):,} inspected rows not trained on. Why: {command}")
-    return ConceptReport(summary, numbers, {"highest losses": worst[:3]}, tuple(notes))
+    notes += [] if run.parts else [_NO_ROWS]
+    return ConceptReport(summary, numbers, {"highest losses": worst[:3]}, notes)
+
+
+def _get_loss(reading: Reading) -> float | None:
+    return reading.loss
 
 
 def _find_worst_rows(run: RunData) -> list[Row]:
@@ -322,27 +317,21 @@ def _find_worst_rows(run: RunData) -> list[Row]:
     return sorted(rows, key=lambda each: (not math.isnan(each["loss"]), -each["loss"]))
 
 
-def _get_final_loss(run: RunData) -> Row:
-    """The final loss on the validation rows, else the training rows, beside a constant's."""
-    for part in ("validation", "train"):
-        if (loss := run.facts.metrics.get(f"loss/{part}")) is not None:
-            constant = compute_constant_loss(run, part)
-            # The comparison is false if the loss is NaN.
-            is_lower = constant is not None and loss < constant - _MARGIN * abs(constant)
-            return {"part": part, "loss": loss, "constant": constant, "is_lower": is_lower}
-    return {}
+def _find_final_loss(run: RunData) -> tuple[str | None, float | None]:
+    """The part whose final loss is known, validation before training rows, and that loss."""
+    losses = ((part, run.facts.metrics.get(f"loss/{part}")) for part in ("validation", "train"))
+    return next((pair for pair in losses if pair[1] is not None), (None, None))
 
 
 def compute_constant_loss(run: RunData, part: str) -> float | None:
     """Return the loss of predicting the same for each row of a part; None without rows.
 
     The constant is the class shares of the training rows, or the better one of mean and median.
+    These are the best ones for cross-entropies, squared and absolute errors.
     """
     if "train" not in run.parts or part not in run.parts:
         return None
     known, true = run.parts["train"].targets, run.parts[part].targets
-    # The best constant: the mean for squared errors, the median for absolute ones, and the shares
-    # for a cross-entropy. For other losses it is a constant, but may not be the best one.
     if run.task.task == "regression":
         constants = [known.mean(dim=0), known.median(dim=0).values]
     else:
@@ -357,25 +346,23 @@ def compute_constant_loss(run: RunData, part: str) -> float | None:
 
 def _report_backpropagation(run: RunData) -> ConceptReport:
     shares = {} if run.gradients is None else sum_blame(run.gradients[0])
-    report = _compare_gradients(run, "blame", lambda layer: layer.blame, shares)
+    tables = _compare_gradients(run, "blame", lambda layer: layer.blame, shares)
     blame: dict[float, str] = {
         float(row["blame_now" if "blame_now" in row else "blame_last"]): row["name"]
-        for row in report["layers"]
+        for row in tables["layers"]
     }
     if not blame:
         summary = "unknown"
     elif not all(map(math.isfinite, blame)):
         summary = "not finite"
-    else:
+    elif not any(blame):
         # Without any gradient, all shares are 0 and no layer is to blame.
-        share = max(blame)
-        summary = f"{blame[share]} has {_percent(share)} of the blame"
-        summary = summary if share else "the gradient is zero"
-    loss = None if run.gradients is None else run.gradients[0].loss
+        summary = "the gradient is zero"
+    else:
+        summary = f"{blame[max(blame)]} has {format_percent(max(blame))} of the blame"
+    numbers = {"loss_now": None if run.gradients is None else run.gradients[0].loss}
     note = "Blame is the share in the squared gradient of the network."
-    return ConceptReport(
-        summary, {"loss_now": loss}, report, (note, _NOW if run.gradients else _NO_ROWS)
-    )
+    return ConceptReport(summary, numbers, tables, (note, _NOW if run.gradients else _NO_ROWS))
 
 
 def _report_gradient(run: RunData) -> ConceptReport:
@@ -387,10 +374,10 @@ def _report_gradient(run: RunData) -> ConceptReport:
     now = math.hypot(*norms.values()) if norms else None
     ends = [format_number(each) for each in curve.values()] or [format_number(now)]
     summary = f"norm {' → '.join(dict.fromkeys([ends[0], ends[-1]]))}"
-    report = _compare_gradients(run, "norm", lambda layer: layer.gradient_norm, norms)
+    tables = _compare_gradients(run, "norm", lambda layer: layer.gradient_norm, norms)
     note = "The loss falls if a weight moves against the sign of its gradient."
     numbers = {"observed_norms": curve, "norm_now": now}
-    return ConceptReport(summary, numbers, report, (note, _NOW if run.gradients else _NO_ROWS))
+    return ConceptReport(summary, numbers, tables, (note, _NOW if run.gradients else _NO_ROWS))
 
 
 def _compare_gradients(
@@ -404,10 +391,10 @@ def _compare_gradients(
         if name in curves:
             layers[-1] |= {f"{key}_first": curves[name][0], f"{key}_last": curves[name][-1]}
         layers[-1] |= {f"{key}_now": now[name]} if name in now else {}
-    found = [] if run.gradients is None else find_most_blamed(*run.gradients, run.task.names)
+    weights = [] if run.gradients is None else find_most_blamed(*run.gradients, run.task.names)
     largest: list[Row] = [
         {"name": _connect(each.source, each.target), "gradient": each.gradient, "blame": each.blame}
-        for each in found
+        for each in weights
     ]
     return {"layers": layers, "largest gradients": largest}
 
@@ -421,7 +408,7 @@ def _report_descent(run: RunData) -> ConceptReport:
     if layers:
         notes.append(
             "The update ratio is the length of a median step relative to that of the weights (full "
-            f"bar: 1%). A rule of thumb is {_percent(_USUAL_RATIO)}."
+            f"bar: 1%). A rule of thumb is {format_percent(_USUAL_RATIO)}."
         )
     if decreases:
         lower = sum(0 < fell < math.inf for _, fell in decreases) / len(decreases)
@@ -431,7 +418,7 @@ def _report_descent(run: RunData) -> ConceptReport:
         notes.append("Decreases are sums over the observed steps, each on its own rows.")
     steps = "unknown" if facts.steps is None else format_count(facts.steps, "step")
     summary = f"{steps} by {facts.optimizer}" if facts.optimizer else steps
-    return ConceptReport(summary, numbers, {"layers": layers}, tuple(notes))
+    return ConceptReport(summary, numbers, {"layers": layers}, notes)
 
 
 def _report_learning_rate(run: RunData) -> ConceptReport:
@@ -458,7 +445,7 @@ def _judge_learning_rate(
     run: RunData, ratio: float | None, kept: float | None, higher: float | None
 ) -> tuple[str, str]:
     """Judge the learning rate, in a few words and in a sentence."""
-    losses = [*run.losses.values()]
+    losses = [*run.get_curve(_get_loss).values()]
     if (divergence := _find_divergence(run)) is not None:
         return divergence
     if higher is None or not losses:
@@ -467,18 +454,19 @@ def _judge_learning_rate(
     # learning rate.
     if not any(run.get_curve(lambda reading: reading.gradient_norm).values()):
         return "no gradient", "The gradient was zero: no learning rate could lower the loss."
-    first, last, ratio = losses[0], _get_final_loss(run).get("loss", losses[-1]), ratio or 0.0
+    first, final = losses[0], _find_final_loss(run)[1]
+    last = losses[-1] if final is None else final
     change = f"the loss went from {format_number(first)} to {format_number(last)}"
     # Measured on the same rows before and after a step, because losses of different batches differ
     # by more than this.
     fall = mean(fell for _, fell in run.decreases) * (run.facts.steps or len(run.decreases))
     # The longest step: after a step that was far too long, others hardly move the huge weights.
     steps = run.get_layer_curves(lambda layer: layer.update_ratio).values()
-    longest = max(chain(*steps), default=0.0)
+    longest = max((step for curve in steps for step in curve), default=0.0)
     if longest < _TINY_RATIO and fall < _MARGIN * abs(first):
         return "far too small", (
             "The loss hardly changed: no observed step moved the weights of a layer by more than "
-            f"{_percent(longest)} of their length. The learning rate is far too small: try a "
+            f"{format_percent(longest)} of their length. The learning rate is far too small: try a "
             "larger one."
         )
     # The steps at the start, when the loss is steep, say little about the others.
@@ -490,7 +478,7 @@ def _judge_learning_rate(
         return "too large", "Many steps overshoot: try a smaller learning rate."
     if not last < first:
         return "no progress", f"Steps lower the loss of their own rows, but {change}."
-    if kept > 0.9 and higher < 0.1 and ratio < _USUAL_RATIO:
+    if kept > 0.9 and higher < 0.1 and (ratio or 0.0) < _USUAL_RATIO:
         return "small", f"Steps are short: a larger one may train faster. Now {change}."
     return "suitable", f"The learning rate suits the loss surface: {change}."
 
@@ -500,15 +488,14 @@ def _find_divergence(run: RunData) -> tuple[str, str] | None:
     failure = run.facts.failure or ""
     event = failure if failure.startswith(_FAILURES) else None
     for reading in run.readings:
-        # A step may lead from a finite loss to one that is not.
-        numbers = (reading.loss, reading.actual_decrease)
-        is_finite = [each is None or math.isfinite(each) for each in numbers]
-        if reading.step == 0 and not is_finite[0]:
+        if reading.step == 0 and reading.loss is not None and not math.isfinite(reading.loss):
             return "not finite", (
                 "The loss was not finite before the first step, so the learning rate is not the "
                 "cause: check the data and the initial weights."
             )
-        if event is None and not all(is_finite):
+        # A step may lead from a finite loss to one that is not.
+        numbers = [each for each in (reading.loss, reading.actual_decrease) if each is not None]
+        if event is None and not all(map(math.isfinite, numbers)):
             event = f"the loss was not finite at step {reading.step:,}"
     if event is None:
         return None
@@ -531,10 +518,10 @@ _BUILDERS: dict[Concept, Callable[[RunData], ConceptReport]] = {
 
 
 def _format_table(title: str, rows: Sequence[Row]) -> list[str]:
-    """Format rows under a title, without columns that are empty; bars have absolute scales."""
+    """Format rows under a title, without columns that are empty."""
     if not rows:
         return []
-    names = dict.fromkeys(chain(*rows))
+    names = dict.fromkeys(name for row in rows for name in row)
     keys = [key for key in names if any(row.get(key) not in (None, []) for row in rows)]
     cells = [["" if key == "name" else key.replace("_", " ") for key in keys]]
     cells += [[_format_cell(key, row.get(key)) for key in keys] for row in rows]
@@ -542,7 +529,6 @@ def _format_table(title: str, rows: Sequence[Row]) -> list[str]:
     lines = [f"{title.capitalize()}:"]
     for line, row in zip(cells, [{}, *rows], strict=True):
         padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        # Fixed scales: a bar relative to the largest value would be full for tiny values, too.
         bars = [draw_bar(row[key] / end, 10) for key, end in _BAR_SCALES.items() if key in row]
         lines.append("  ".join(["", line[0].ljust(widths[0]), *padded[1:], *bars]).rstrip())
     return lines
@@ -560,14 +546,8 @@ def _format_cell(key: str, value: Any) -> str:
     if isinstance(value, tuple):
         return " to ".join(dict.fromkeys(map(format_number, value)))
     if isinstance(value, float):
-        return _percent(value) if key.startswith(_SHARES) else format_number(value)
+        return format_percent(value) if key.startswith(_SHARES) else format_number(value)
     return clip_text(f"{value:,}" if isinstance(value, int) else value or "", 40)
-
-
-def _percent(share: float) -> str:
-    """A share in percent, with enough digits to tell a small one from zero."""
-    digits = 2 if abs(share) < 0.1 else 3
-    return f"{100 * share:.{digits}g}%" if math.isfinite(share) else "not finite"
 
 
 def _connect(source: str, target: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -126,20 +127,10 @@ class ColumnContribution:
 def group_by_column(
     inputs: Sequence[InputContribution], columns: Sequence[ColumnEncoder]
 ) -> tuple[ColumnContribution, ...]:
-    """Add up the contributions of the inputs of each column.
-
-    Example:
-        >>> color = ColumnEncoder("color", "category", ("blue", "red"))
-        >>> inputs = [InputContribution("color=blue", 0.0, -1.0, 0.5, -0.5, 0.0)]
-        >>> inputs += [InputContribution("color=red", 1.0, 1.0, 2.0, 2.0, 3.0)]
-        >>> group = group_by_column(inputs, [color])[0]
-        >>> group.value, group.gradient_times_input, group.contribution, group.inputs
-        ('red', 1.5, 3.0, 2)
-    """
-    grouped, position = [], 0
+    """Add up the contributions of the inputs of each column."""
+    grouped, remaining = [], iter(inputs)
     for column in columns:
-        part = inputs[position : position + len(column.inputs)]
-        position += len(part)
+        part = list(islice(remaining, len(column.inputs)))
         value = decode_cell(column, [each.value for each in part])
         local = sum(each.gradient_times_input for each in part)
         contribution = sum(each.contribution for each in part)
@@ -160,9 +151,10 @@ def decode_cell(column: ColumnEncoder, values: Sequence[Cell]) -> Cell:
     if len(numbers) < len(values) or not numbers:
         return None
     if column.kind == "category":
-        hot = next((place for place, each in enumerate(numbers) if each > 0.5), -1)
         # An embedded category is a code, and code 0 stands for categories not seen in training.
-        place = int(numbers[0]) - 1 if column.is_embedded else hot
+        place = int(numbers[0]) - 1
+        if not column.is_embedded:
+            place = next((place for place, each in enumerate(numbers) if each > 0.5), -1)
         known = 0 <= place < len(column.values)
         return (column.values[place] or "nothing") if known else "not seen in training"
     if column.kind == "boolean" and column.values:
@@ -190,11 +182,7 @@ class BlamedWeight:
 
 
 def find_most_blamed(
-    result: Backpropagation,
-    forward_pass: ForwardPass,
-    names: SignalNames,
-    *,
-    count: int = _MAX_WEIGHTS,
+    result: Backpropagation, forward_pass: ForwardPass, names: SignalNames
 ) -> tuple[BlamedWeight, ...]:
     """Find the weights with the largest gradients, the largest first; without convolutions."""
     weights: list[BlamedWeight] = []
@@ -207,19 +195,13 @@ def find_most_blamed(
         is_last = depth == len(forward_pass.layers) - 1
         targets = name_neurons(forward_pass.model, info, names, is_last=is_last)
         gradient = blame.weights_gradient
-        for position in find_largest(gradient.flatten(), count):
+        for position in find_largest(gradient.flatten(), _MAX_WEIGHTS):
             neuron, source = divmod(position, gradient.shape[1])
-            weights.append(
-                BlamedWeight(
-                    layer=info.name,
-                    source=sources[depth][source],
-                    target=targets[neuron],
-                    weight=float(info.weights.detach()[neuron, source]),
-                    gradient=float(gradient[neuron, source]),
-                    blame=float(blame.weights_blame[neuron, source]),
-                )
-            )
-    return tuple(sorted(weights, key=lambda each: -abs(each.gradient))[:count])
+            tensors = (info.weights.detach(), gradient, blame.weights_blame)
+            numbers = (float(tensor[neuron, source]) for tensor in tensors)
+            weight = BlamedWeight(info.name, sources[depth][source], targets[neuron], *numbers)
+            weights.append(weight)
+    return tuple(sorted(weights, key=lambda each: -abs(each.gradient))[:_MAX_WEIGHTS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +223,9 @@ def find_nearest_rows(
 ) -> list[tuple[int, float]]:
     """Find the training rows nearest to a row: numbers and distances, the nearest first.
 
-    The distance is Euclidean, between scaled inputs; different category codes count 1.
-
-    Args:
-        row: scaled, (inputs,).
-        training: parts of the training rows: their numbers (rows,) and inputs (rows, inputs).
-        codes: columns that are category codes.
-        exclude: number of a row to skip.
-        count: how many rows to find.
+    The distance is Euclidean, between scaled inputs; different category codes count 1. The training
+    rows come in chunks: numbers (rows,) and inputs (rows, inputs). `codes` are the columns of
+    category codes, and `exclude` is the number of a row to skip.
     """
     best: list[tuple[float, int]] = []
     for numbers, inputs in training:
@@ -331,10 +308,10 @@ class ExplainedRow:
 
     run: str
     source: str
-    row: int | None
-    rows: int | None
-    part: str | None
     explanation: RowExplanation
+    row: int | None = None
+    rows: int | None = None
+    part: str | None = None
     note: str | None = None
     columns: tuple[ColumnContribution, ...] = ()
 
@@ -349,26 +326,12 @@ def explain_row(
     neighbors: Sequence[Neighbor] = (),
     limitations: Sequence[str] = (),
 ) -> RowExplanation:
-    """Explain the prediction for one row.
+    """Explain the prediction for one scaled row, (1, inputs). The network is not changed.
 
-    The network is not changed: a copy in evaluation mode is used.
-
-    Args:
-        network: any module from (1, inputs) to (1, outputs).
-        row: scaled, (1, inputs).
-        task: how to read the outputs.
-        target: as the loss takes it, (1,) or (1, targets), if it is known.
-        values: the row in units of the data.
-        neighbors: the nearest training rows.
-        limitations: what the caller could not determine, in sentences.
-
-    Raises:
-        ValueError: no layer with weights took part.
+    `values` are the row in units of the data, and `limitations` what the caller could not
+    determine, in sentences.
     """
-    # A copy, because gradients and hooks would change a network that others may be using.
-    model = deepcopy(network).eval()
-    for parameter in model.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
+    model = copy_for_gradients(network)
     with torch.enable_grad():
         forward_pass = trace(model, row.detach().clone().requires_grad_(True))
         goal = _choose_goal(forward_pass.output.detach(), task, target)
@@ -376,15 +339,13 @@ def explain_row(
         inputs = compute_contributions(forward_pass, goal.score, path, task.names, values)
         loss = None if target is None else task.loss(forward_pass.output, target)
         prediction = build_prediction(forward_pass.output, task, target, loss)
-        blamed: tuple[BlamedWeight, ...] = ()
-        layer_blame: dict[str, float] = {}
+        result = None
         # A correct class has no blame; numbers are never exactly correct.
         if loss is not None and prediction.is_correct is not True and loss.requires_grad:
             result = backpropagate(loss, forward_pass)
-            blamed = find_most_blamed(result, forward_pass, task.names)
-            layer_blame = sum_blame(result)
     with torch.no_grad():
-        baseline = trace(model, torch.zeros_like(row))  # code 0 is embedded as zeros
+        # Code 0 is embedded as zeros.
+        baseline = trace(model, torch.zeros_like(row))
     score = Score(
         prediction=goal.prediction,
         alternative=goal.alternative,
@@ -400,12 +361,20 @@ def explain_row(
         score=score,
         inputs=inputs,
         layers=_describe_layers(forward_pass, baseline, task.names, goal, path),
-        blamed_weights=blamed,
-        layer_blame=layer_blame,
+        blamed_weights=find_most_blamed(result, forward_pass, task.names) if result else (),
+        layer_blame=sum_blame(result) if result else {},
         neighbors=tuple(neighbors),
         image_shape=task.image_shape,
         limitations=(*limitations, *([_INEXACT] if score.unexplained else [])),
     )
+
+
+def copy_for_gradients(network: nn.Module) -> nn.Module:
+    """Copy a network to evaluation mode with gradients; others may be using the original."""
+    model = deepcopy(network).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return model
 
 
 @dataclass(frozen=True, slots=True)

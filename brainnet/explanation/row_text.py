@@ -1,20 +1,24 @@
 """Row explanations as text."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from brainnet.explanation.attribution import InputContribution
 from brainnet.explanation.explanation import Explanation, Section
 from brainnet.explanation.formatting import (
     clip_text,
     count_decimals,
     draw_bar,
-    draw_image,
-    draw_signed_bar,
     format_number,
     format_percent,
-    join_side_by_side,
 )
 from brainnet.explanation.layer_steps import LayerSteps, NeuronSum
 from brainnet.explanation.row_explanation import (
+    ColumnContribution,
     ExplainedRow,
     RowExplanation,
     RowPrediction,
@@ -22,6 +26,9 @@ from brainnet.explanation.row_explanation import (
 )
 
 _MAX_COLUMNS, _MAX_CLASSES, _WIDTH = 8, 4, 58
+_SHADES = " ░▒▓█"
+# Images with more pixels per line are reduced.
+_MAX_PIXELS = 32
 _PARTS = {
     "train": "It is a training row.",
     "validation": "It is a validation row: not trained on, but used to choose the checkpoint.",
@@ -30,13 +37,8 @@ _PARTS = {
 
 
 def format_row(row: ExplainedRow) -> Explanation:
-    """Format the explanation of a row.
-
-    Lines that begin with a space are tables and drawings, at most 60 characters wide; the others
-    are prose, to be wrapped to any width.
-    """
-    explanation = row.explanation
-    score = explanation.score
+    """Format the explanation of a row; tables and drawings are at most 60 characters wide."""
+    explanation, score = row.explanation, row.explanation.score
     versus = "" if score.alternative is None else f" rather than {score.alternative}"
     sections = [
         Section("Prediction", tuple(format_prediction(explanation.prediction))),
@@ -55,17 +57,15 @@ def format_row(row: ExplainedRow) -> Explanation:
 
 
 def _format_title(row: ExplainedRow) -> str:
-    prediction = row.explanation.prediction
+    prediction, texts = row.explanation.prediction, []
     name = row.source if row.row is None else f"row {row.row} of {row.source}"
-    if prediction.values:
-        values = (
-            f"{each.name} {format_number(each.value)}"
-            + ("" if each.true_value is None else f" (true: {format_number(each.true_value)})")
-            for each in prediction.values
-        )
-        return f"{name}: {', '.join(values)}"
-    verdict = {None: "", True: ", correct", False: ", wrong"}[prediction.is_correct]
-    return f"{name}: {prediction.classes[0].name}{verdict}"
+    for each in prediction.values:
+        true = "" if each.true_value is None else f" (true: {format_number(each.true_value)})"
+        texts.append(f"{each.name} {format_number(each.value)}{true}")
+    if prediction.classes:
+        verdict = {None: "", True: ", correct", False: ", wrong"}[prediction.is_correct]
+        texts.append(f"{prediction.classes[0].name}{verdict}")
+    return f"{name}: {', '.join(texts)}"
 
 
 def _format_source(row: ExplainedRow) -> str:
@@ -79,10 +79,7 @@ def _format_source(row: ExplainedRow) -> str:
 
 def format_prediction(prediction: RowPrediction) -> Iterator[str]:
     """Format the probabilities of the classes, or the predicted and true numbers, and the loss."""
-    if prediction.values:
-        yield from _format_values(prediction)
-    else:
-        yield from _format_classes(prediction)
+    yield from _format_classes(prediction) if prediction.classes else _format_values(prediction)
     if prediction.loss is not None:
         yield f"Loss of this row: {format_number(prediction.loss, 4)}."
 
@@ -95,21 +92,17 @@ def _format_classes(prediction: RowPrediction) -> Iterator[str]:
         if prediction.is_correct is False:
             yield f"The true class is {true_class}."
         return
-    width = min(24, max(len(each.name) for each in classes))
-    # The true class is always shown, even if it is one of the least probable.
-    shown = [
-        each
-        for place, each in enumerate(classes)
-        if place < _MAX_CLASSES or each.name == true_class
-    ]
-    for each in shown:
-        share = each.probability or 0.0
-        percent = format_percent(share, 1)
-        mark = "  ← true" if each.name == true_class else ""
-        yield f"  {clip_text(each.name, width):<{width}}  {percent:>6}  {draw_bar(share)}{mark}"
-    rest = [each.probability or 0.0 for each in classes if each not in shown]
+    width, rest, others = min(24, max(len(each.name) for each in classes)), 0, 0.0
+    for place, each in enumerate(classes):
+        share, is_true = each.probability or 0.0, each.name == true_class
+        # The true class is always shown, even if it is one of the least probable.
+        if place < _MAX_CLASSES or is_true:
+            line = f"  {clip_text(each.name, width):<{width}}  {format_percent(share, 1):>6}"
+            yield f"{line}  {draw_bar(share)}{'  ← true' if is_true else ''}"
+        else:
+            rest, others = rest + 1, others + share
     if rest:
-        yield f"  {f'{len(rest)} others':<{width}}  {format_percent(sum(rest), 1):>6}"
+        yield f"  {f'{rest} others':<{width}}  {format_percent(others, 1):>6}"
 
 
 def _format_values(prediction: RowPrediction) -> Iterator[str]:
@@ -128,50 +121,47 @@ def _format_inputs(row: ExplainedRow) -> Iterator[str]:
     explanation = row.explanation
     score = explanation.score
     if explanation.image_shape is not None:
-        yield from _draw_images(explanation)
-    parts = [
-        (each.name, format_number(each.value), each.contribution, each.gradient_times_input)
-        for each in row.columns or explanation.inputs
-    ]
-    parts.sort(key=lambda part: -abs(part[2]))
-    count = sum(part[2] != 0 for part in parts[:_MAX_COLUMNS])
+        yield from (f"  {line}" for line in _draw_images(explanation, explanation.image_shape))
+        yield " "
+    parts: list[ColumnContribution | InputContribution] = [*(row.columns or explanation.inputs)]
+    parts.sort(key=lambda part: -abs(part.contribution))
+    count = sum(part.contribution != 0 for part in parts[:_MAX_COLUMNS])
     # One input beyond the limit is shown as well, because "and 1 more" takes the same space.
     count = len(parts) if len(parts) == count + 1 else count
-    shown, others = parts[:count], parts[count:]
-    if others:
-        total, local_total = sum(part[2] for part in others), sum(part[3] for part in others)
-        shown = [*shown, (f"and {len(others):,} more", "", total, local_total)]
     # The decimals of the score, so that the printed numbers add up to it.
     digits = count_decimals([score.value, score.baseline])
-    largest = max((abs(part[2]) for part in parts), default=0.0)
+    largest = max((abs(part.contribution) for part in parts), default=0.0) or 1.0
     yield f"  {'':15}{'value':>10} {'contribution':>12}  {'':8}{'grad·input':>10}"
     yield _format_sum(score.baseline_name, score.baseline, digits)
-    for name, value, contribution, local in shown:
-        yield (
-            f"  {clip_text(name, 15):<15}{clip_text(value, 9):>10}"
-            f" {format_number(contribution, digits, sign=True):>12}"
-            f"  {draw_signed_bar(contribution, largest, 8) if value else '':8}"
-            f"{format_number(local, digits, sign=True):>10}"
-        )
+    for part in parts[:count]:
+        # Dark if it is positive, light if it is negative.
+        marks = "█ " if part.contribution > 0 else "░ "
+        bar = draw_bar(abs(part.contribution) / largest, 8, marks)
+        name = f"{clip_text(part.name, 15):<15}{clip_text(format_number(part.value), 9):>10}"
+        line = _format_sum(name, part.contribution, digits)
+        yield f"{line}  {bar}{format_number(part.gradient_times_input, digits, sign=True):>10}"
+    if others := parts[count:]:
+        total = sum(part.contribution for part in others)
+        local = format_number(sum(part.gradient_times_input for part in others), digits, sign=True)
+        yield f"{_format_sum(f'and {len(others):,} more', total, digits)}  {'':8}{local:>10}"
     if round(score.unexplained, digits):
         yield _format_sum("not in any contribution", score.unexplained, digits)
     yield _format_sum("score" if score.alternative else score.prediction, score.value, digits)
-    yield from _describe_score(score)
+    yield _describe_score(score)
 
 
 def _format_sum(name: str, value: float, digits: int) -> str:
     return f"  {clip_text(name, 25):<25} {format_number(value, digits, sign=True):>12}"
 
 
-def _describe_score(score: Score) -> Iterator[str]:
-    if score.alternative is None:
-        unit = f"All numbers are in units of {score.prediction}."
-    else:
+def _describe_score(score: Score) -> str:
+    unit = f"All numbers are in units of {score.prediction}."
+    if score.alternative is not None:
         unit = (
             f"The score is the output for {score.prediction} minus that for {score.alternative}: "
             f"it is positive if {score.prediction} is ahead."
         )
-    yield (
+    return (
         f"{unit} A contribution is what the value adds on the way from {score.baseline_name} to "
         "this row (integrated gradients). `grad·input` is gradient times input: the effect of a "
         "small change, 0 if the neurons that read the input are silent or fully firing. Below, "
@@ -180,22 +170,53 @@ def _describe_score(score: Score) -> Iterator[str]:
     )
 
 
-def _draw_images(explanation: RowExplanation) -> Iterator[str]:
-    """The image, and its pixels with positive and with negative contributions."""
-    shape, score = explanation.image_shape or (), explanation.score
-    values = [each.value for each in explanation.inputs]
-    known = [float(each) for each in values if isinstance(each, int | float)]
+def _draw_images(explanation: RowExplanation, shape: Sequence[int]) -> list[str]:
+    """Draw the image, and its pixels with positive and with negative contributions."""
+    score, inputs = explanation.score, explanation.inputs
     # Raw pixels are easier to recognize than scaled ones, but may be missing.
-    pixels = known if len(known) == len(values) else [each.scaled for each in explanation.inputs]
-    contributions = [each.contribution for each in explanation.inputs]
+    known = [each.value for each in inputs if isinstance(each.value, int | float)]
+    pixels = torch.tensor(known if len(known) == len(inputs) else [each.scaled for each in inputs])
+    contributions = torch.tensor([each.contribution for each in inputs])
     against = "against it" if score.alternative is None else f"for {score.alternative}"
-    drawings = [
-        ("input", draw_image(pixels, shape, dark=min(pixels))),
-        (f"for {score.prediction}", draw_image([max(each, 0.0) for each in contributions], shape)),
-        (against, draw_image([max(-each, 0.0) for each in contributions], shape)),
-    ]
-    yield from (f"  {line}" for line in join_side_by_side(drawings, _WIDTH))
-    yield " "
+    images = {
+        "input": pixels - pixels.min(),
+        f"for {score.prediction}": contributions.clamp(min=0),
+        against: (-contributions).clamp(min=0),
+    }
+    # Channels are averaged.
+    planes = [image.reshape(-1, *shape[-2:]).float().mean(dim=0) for image in images.values()]
+    return join_side_by_side([*images], [*map(draw_image, planes)])
+
+
+def draw_image(image: Tensor) -> list[str]:
+    """Draw an image (height, width) in shades from 0, which is empty, to its largest value.
+
+    Example:
+        >>> draw_image(torch.tensor([[0.0, 1.0], [2.0, 4.0]]))
+        ['  ░░', '▒▒██']
+    """
+    height, width = image.shape
+    # A character is about twice as high as wide.
+    is_small = 2 * width <= _MAX_PIXELS + 8
+    columns = 1 if is_small else math.ceil(width / _MAX_PIXELS)
+    rows = 1 if is_small else 2 * columns
+    size = (math.ceil(height / rows), math.ceil(width / columns))
+    reduced = functional.interpolate(image[None, None], size=size, mode="area")[0, 0]
+    shades = (reduced / (float(image.max()) or 1.0) * 4).round().clamp(0, 4).int().tolist()
+    return ["".join(_SHADES[shade] * (1 + is_small) for shade in line) for line in shades]
+
+
+def join_side_by_side(titles: Sequence[str], drawings: Sequence[list[str]]) -> list[str]:
+    """Arrange drawings of the same size under their titles, as many in a row as fit."""
+    width = max(len(drawings[0][0]), 16)
+    count = max(1, (_WIDTH + 2) // (width + 2))
+    columns = [[title, *drawing] for title, drawing in zip(titles, drawings, strict=True)]
+    lines = []
+    for start in range(0, len(columns), count):
+        for cells in zip(*columns[start : start + count], strict=True):
+            padded = (clip_text(cell, width).ljust(width) for cell in cells)
+            lines.append("  ".join(padded).rstrip())
+    return lines
 
 
 def _format_heading(layer: LayerSteps) -> str:
@@ -203,12 +224,9 @@ def _format_heading(layer: LayerSteps) -> str:
         plural = "s" * (layer.neurons != 1)
         return f"{layer.name}: {layer.neurons:,} output{plural} from {layer.inputs:,} signals"
     rest = layer.neurons - layer.silent - (layer.full or 0)
-    counts = [
-        f"{layer.silent:,} silent",
-        f"{rest:,} {'on the ramp' if layer.full is not None else 'active'}",
-    ]
-    counts += [] if layer.full is None else [f"{layer.full:,} fully firing"]
-    return f"{layer.name}: {layer.neurons:,} neurons, {', '.join(counts)}"
+    states = f"{layer.silent:,} silent, {rest:,} "
+    states += "active" if layer.full is None else f"on the ramp, {layer.full:,} fully firing"
+    return f"{layer.name}: {layer.neurons:,} neurons, {states}"
 
 
 def _format_layer(layer: LayerSteps, explanation: RowExplanation) -> Iterator[str]:
@@ -223,12 +241,9 @@ def _format_layer(layer: LayerSteps, explanation: RowExplanation) -> Iterator[st
             role = _describe_role(neuron.name, explanation)
             yield f"  {clip_text(neuron.name, 22)}{role and f' ({role})'}"
         else:
-            before, after = (
-                format_number(neuron.baseline_output, 2),
-                format_number(neuron.output, 2),
-            )
+            ends = (format_number(each, 2) for each in (neuron.baseline_output, neuron.output))
+            name = clip_text(f"{neuron.name}  {' → '.join(ends)}", 32)
             contribution = format_number(neuron.contribution, digits, sign=True)
-            name = clip_text(f"{neuron.name}  {before} → {after}", 32)
             yield f"  {name:<32}contribution {contribution:>9}"
         yield from _format_neuron(neuron)
         # The output of a regression is scaled; the last line leads to the predicted number.
@@ -285,18 +300,15 @@ def _format_neighbors(explanation: RowExplanation) -> Iterator[str]:
     neighbors, prediction = explanation.neighbors, explanation.prediction
     if not neighbors:
         return
-    farthest = max(each.distance for each in neighbors)
+    farthest = max(each.distance for each in neighbors) or 1.0
     for each in neighbors:
-        bar = draw_bar(each.distance / farthest if farthest > 0 else 0.0, width=10)
         name = f"{f'row {each.row}':<12}{clip_text(each.target, 18):<18}"
+        bar = draw_bar(each.distance / farthest, width=10)
         yield f"  {name}  {bar}  distance {format_number(each.distance, 2)}"
     yield "Distances are between scaled inputs."
     if prediction.classes:
         # One name if the prediction is correct, two otherwise.
-        names = dict.fromkeys([prediction.classes[0].name, prediction.true_class])
-        counts = (
-            f"{sum(each.target == name for each in neighbors)} of {len(neighbors)} are {name}"
-            for name in names
-            if name is not None
-        )
+        names = dict.fromkeys([prediction.classes[0].name, prediction.true_class or ""])
+        targets = [each.target for each in neighbors]
+        counts = (f"{targets.count(name)} of {len(neighbors)} are {name}" for name in names if name)
         yield f"{', '.join(counts)}."

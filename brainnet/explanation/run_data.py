@@ -2,20 +2,19 @@
 
 import math
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from statistics import median
 
 import torch
 from torch import Tensor, nn
 
-from brainnet.explanation.row_explanation import PredictionTask
+from brainnet.explanation.row_explanation import PredictionTask, copy_for_gradients
 from brainnet.learning.backpropagation import Backpropagation, backpropagate
 from brainnet.observation.probe import isolated_eval
 from brainnet.observation.reading import LayerReading, Reading
 from brainnet.structure.forward_pass import ForwardPass, trace
+from brainnet.structure.network import Network
 
 # Rows of each part that are inspected, and values that these may have in all layers: 512 MB.
 _MAX_ROWS, _MAX_SIGNALS = 4096, 1 << 27
@@ -37,10 +36,7 @@ class InspectedRows:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the configuration and the summary of a run say about its training.
-
-    `metrics` are the final ones by tag; `failure` says why the training failed.
-    """
+    """What the configuration and the summary of a run say; `metrics` are the final ones by tag."""
 
     name: str = "this run"
     checkpoint: str | None = None
@@ -57,19 +53,20 @@ class RunFacts:
 class RunData:
     """A trained network, which is not changed, with rows of its data and observed steps.
 
-    `rows` are some rows of each part, or empty if they are not available.
+    `load_rows` returns some rows of each part, or none if they are not available. It is called if a
+    report needs them, because reading a large file takes long.
     """
 
     network: nn.Module
     task: PredictionTask
     facts: RunFacts = field(default_factory=RunFacts)
-    rows: tuple[InspectedRows, ...] = ()
+    load_rows: Callable[[], tuple[InspectedRows, ...]] = tuple
     readings: tuple[Reading, ...] = ()
 
     @cached_property
     def parts(self) -> dict[str, InspectedRows]:
         """The rows by part."""
-        return {rows.part: rows for rows in self.rows}
+        return {rows.part: rows for rows in self.load_rows()}
 
     @cached_property
     def forward_pass(self) -> ForwardPass | None:
@@ -78,9 +75,10 @@ class RunData:
 
     @cached_property
     def sketch(self) -> ForwardPass | None:
-        """A forward pass that shows which layer reads which; of random numbers without rows."""
+        """A forward pass that shows which layer reads which."""
         inputs = len(self.task.names.inputs)
-        if self.forward_pass is not None or not inputs:
+        # Random numbers are enough, but another model may accept only its own rows.
+        if not inputs or (not isinstance(self.network, Network) and self.parts):
             return self.forward_pass
         return self.trace(torch.randn(1, inputs, generator=torch.Generator().manual_seed(0)))
 
@@ -89,27 +87,20 @@ class RunData:
         """Gradients of the loss of the training rows, with the stored weights."""
         if "train" not in self.parts:
             return None
-        model, rows = deepcopy(self.network).eval(), self.parts["train"]
-        for parameter in model.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
+        model, rows = copy_for_gradients(self.network), self.parts["train"]
         with torch.enable_grad():
             traced = trace(model, rows.inputs.to(next(model.parameters())))
             return backpropagate(self.task.loss(traced.output, rows.targets), traced), traced
 
     @cached_property
     def update_ratios(self) -> dict[str, float]:
-        """Typical length of a step relative to that of the weights, by layer: the median."""
+        """Median length of a step relative to that of the weights, by layer."""
         ratios = self.get_layer_curves(lambda layer: layer.update_ratio)
         # A step that is not a number is longer than any other.
         return {
-            name: median([math.inf if math.isnan(each) else each for each in curve])
+            name: median([math.inf if math.isnan(ratio) else ratio for ratio in curve])
             for name, curve in ratios.items()
         }
-
-    @property
-    def losses(self) -> dict[int, float]:
-        """Losses of the observed batches by step."""
-        return self.get_curve(lambda reading: reading.loss)
 
     @cached_property
     def decreases(self) -> list[tuple[float, float]]:
@@ -132,21 +123,14 @@ class RunData:
     ) -> dict[str, list[float]]:
         """Return a number of each layer at the observed steps that measured it."""
         curves: dict[str, list[float]] = {}
-        for layer in chain.from_iterable(reading.layers for reading in self.readings):
+        for layer in (layer for reading in self.readings for layer in reading.layers):
             if (number := get(layer)) is not None:
                 curves.setdefault(layer.name, []).append(number)
         return curves
 
 
 def count_inspected_rows(network: nn.Module, row: Tensor) -> int:
-    """Return how many rows of a part to inspect: 4096, or fewer if their signals need 512 MB.
-
-    Example:
-        >>> count_inspected_rows(nn.Linear(3, 2), torch.zeros(1, 3))
-        4096
-        >>> count_inspected_rows(nn.Linear(300_000, 2), torch.zeros(1, 300_000))
-        447
-    """
+    """Return how many rows of a part to inspect: 4096, or fewer if their signals need 512 MB."""
     with isolated_eval(network):
         layers = trace(network, row.to(next(network.parameters()))).layers
     tensors = (part for each in layers for part in (each.inputs, each.pre_activation, each.output))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import nn
@@ -50,27 +50,32 @@ class SignalNames:
             >>> SignalNames(("age", "town")).name_first_signals(network, 4)
             ('age', 'town #0', 'town #1', 'town #2')
         """
-        embeddings = next((part for part in model.modules() if isinstance(part, Embeddings)), None)
+        embeddings = find_embeddings(model)
         if embeddings is None or embeddings.width != count:
             return self.name_inputs(count)
-        names, parts = self.name_inputs(embeddings.inputs), iter(embeddings)
         signals: list[str] = []
-        for before, column in pairwise([-1, *embeddings.codes, embeddings.inputs]):
-            signals += names[before + 1 : column]
-            if column < embeddings.inputs:
-                signals += number_neurons(names[column], next(parts).neurons)
+        for column, name in enumerate(self.name_inputs(embeddings.inputs)):
+            if str(column) in embeddings.columns:
+                part = cast(Embedding, embeddings.columns[str(column)])
+                signals += number_neurons(name, part.neurons)
+            else:
+                signals.append(name)
         return tuple(signals)
 
-    def name_codes(self, model: nn.Module, embedding: nn.Module) -> tuple[tuple[str, ...], str]:
+    def name_codes(self, model: nn.Module, embedding: Embedding) -> tuple[tuple[str, ...], str]:
         """Return the category of each code of an embedding, and the name of its column."""
-        codes: int = getattr(embedding, "codes", 0)
-        for embeddings in (each for each in model.modules() if isinstance(each, Embeddings)):
-            for column, part in embeddings.columns.items():
-                if part is embedding:
-                    name = self.name_inputs(embeddings.inputs)[int(column)]
-                    names = ("not seen in training", *self.categories.get(int(column), ()))
-                    return _fit_names(names, codes, f"{name} code {{}}"), name
-        return _fit_names((), codes, "code {}"), getattr(embedding, "name", "")
+        embeddings = find_embeddings(model)
+        for column, part in embeddings.columns.items() if embeddings else ():
+            if embeddings and part is embedding:
+                name = self.name_inputs(embeddings.inputs)[int(column)]
+                names = ("not seen in training", *self.categories.get(int(column), ()))
+                return _fit_names(names, embedding.codes, f"{name} code {{}}"), name
+        return _fit_names((), embedding.codes, "code {}"), embedding.name
+
+
+def find_embeddings(model: nn.Module) -> Embeddings | None:
+    """Return the embeddings of the category codes of a network, if it has any."""
+    return next((part for part in model.modules() if isinstance(part, Embeddings)), None)
 
 
 def name_layer_inputs(forward_pass: ForwardPass, names: SignalNames) -> list[tuple[str, ...]]:

@@ -19,13 +19,12 @@ from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
 from brainnet.data.datamodule import DataModule, PartName
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import TableEncoder
-from brainnet.data.scaling import Scaling
 from brainnet.data.targets import TargetEncoder
 from brainnet.data.validation import format_count, join_names, parse_names, suppress_warnings
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.formatting import format_number
-from brainnet.explanation.report import needs_rows, report_concept, summarize_run
+from brainnet.explanation.report import report_concept, summarize_run
 from brainnet.explanation.row_explanation import (
     ExplainedRow,
     Neighbor,
@@ -48,62 +47,25 @@ if TYPE_CHECKING:
 
 PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 _CHUNK_ROWS = 16_384
-_MAX_LISTED_CELLS = 6
+_MAX_NAMES = 6
 
 
-@dataclass(frozen=True, slots=True)
-class RunHistory:
-    """Records of the training of a run, read when they are needed.
-
-    Attributes:
-        directory: of the run.
-        config: of the run.
-        checkpoint: file of the weights.
-    """
-
-    directory: RunDirectory
-    config: Mapping[str, Any]
-    checkpoint: Path
-
-    @property
-    def name(self) -> str:
-        """Path of the directory."""
-        return str(self.directory.path)
-
-    def read_facts(self) -> RunFacts:
-        """Return what the configuration and the summary say about the training."""
-        # A run that was killed has no summary.
-        summary = self.directory.read_summary() if self.directory.has_summary else {}
-        metrics = summary.get("metrics") or {}
-        optimizer = self.config.get("optimizer") or {}
-        return RunFacts(
-            name=self.name,
-            checkpoint=self.checkpoint.name,
-            optimizer=_get_class_name(optimizer),
-            learning_rate=optimizer.get("lr"),
-            schedule=_get_class_name(self.config.get("schedule") or {}),
-            steps=summary.get("steps"),
-            epochs=summary.get("epochs"),
-            metrics={tag: v for tag, v in metrics.items() if isinstance(v, int | float)},
-            failure=summary.get("reason") if summary.get("state") == "failed" else None,
-        )
-
-    def read_readings(self, network: nn.Module) -> tuple[Reading, ...]:
-        """Return the observed steps; empty if the training was not observed."""
-        if not (self.directory.path / READINGS_FILE).exists():
-            return ()
-        # The training module contains the network, so that its layers have longer names there.
-        names = {f"{NETWORK_PREFIX}{layer.name}": layer.name for layer in find_layers(network)}
-        return tuple(
-            replace(
-                reading,
-                layers=tuple(
-                    replace(layer, name=names.get(layer.name, layer.name))
-                    for layer in reading.layers
-                ),
-            )
-            for reading in read_recording(self.directory.path)
-        )
+def read_facts(directory: RunDirectory, config: Mapping[str, Any], checkpoint: Path) -> RunFacts:
+    """Return what the configuration and the summary of a run say about its training."""
+    # A run that was killed has no summary.
+    summary = directory.read_summary() if directory.has_summary else {}
+    metrics, optimizer = summary.get("metrics") or {}, config.get("optimizer") or {}
+    return RunFacts(
+        name=str(directory.path),
+        checkpoint=checkpoint.name,
+        optimizer=_get_class_name(optimizer),
+        learning_rate=optimizer.get("lr"),
+        schedule=_get_class_name(config.get("schedule") or {}),
+        steps=summary.get("steps"),
+        epochs=summary.get("epochs"),
+        metrics={tag: value for tag, value in metrics.items() if isinstance(value, int | float)},
+        failure=summary.get("reason") if summary.get("state") == "failed" else None,
+    )
 
 
 def _get_class_name(options: Mapping[str, Any]) -> str | None:
@@ -111,36 +73,103 @@ def _get_class_name(options: Mapping[str, Any]) -> str | None:
     return None if path is None else str(path).rpartition(".")[2]
 
 
+def read_readings(directory: RunDirectory, network: nn.Module) -> tuple[Reading, ...]:
+    """Return the observed steps of a run; empty if the training was not observed."""
+    if not (directory.path / READINGS_FILE).exists():
+        return ()
+    # The training module contains the network, so that its layers have longer names there.
+    names = {f"{NETWORK_PREFIX}{layer.name}": layer.name for layer in find_layers(network)}
+    readings = []
+    for reading in read_recording(directory.path):
+        layers = [
+            replace(layer, name=names.get(layer.name, layer.name)) for layer in reading.layers
+        ]
+        readings.append(replace(reading, layers=tuple(layers)))
+    return tuple(readings)
+
+
+def read_target(
+    task: PredictionTask, rows: Any, columns: Sequence[str], *, decimal: str = "."
+) -> tuple[Tensor | None, str | None]:
+    """Read the target of a raw row, as the loss takes it; of several rows, the first.
+
+    Returns:
+        The target, (1,) or (1, targets), or None if there is none; and a sentence if the cells are
+        not a valid target.
+    """
+    row = rows[0] if isinstance(rows, list | tuple) and rows else rows
+    # Other rows have no column names.
+    if not columns or not (isinstance(row, Mapping) or hasattr(row, "columns")):
+        return None, None
+    try:
+        frame = build_frame(row, columns).head(1)
+    except InputError:
+        return None, None
+    classes = () if task.task == "regression" else tuple(task.names.outputs)
+    # A wrong target does not prevent the explanation of the prediction.
+    try:
+        values = TargetEncoder(tuple(columns), classes, decimal).encode(frame)
+    except InputError:
+        wanted = f"one of the classes {join_names(classes, _MAX_NAMES)}" if classes else "a number"
+        cells = join_names([f"{name} {frame[name].iloc[0]}" for name in columns], _MAX_NAMES)
+        unknown = "It is not known whether the prediction is correct"
+        return None, f"{unknown}: the target {cells} is not {wanted}."
+    if np.isnan(values).any():
+        return None, None
+    if classes:
+        return torch.from_numpy(values[:, 0].astype(np.int64)), None
+    numbers = torch.from_numpy(values.astype(np.float32))
+    return numbers if task.target_scaling is None else task.target_scaling.apply(numbers), None
+
+
 @dataclass(frozen=True, eq=False)
-class RunRows:
-    """The rows that a run was trained and evaluated on, read when they are needed.
+class RowExplainer:
+    """Explains a run in its own numbers, and the predictions of single rows.
 
     Attributes:
         trained: the model of the run.
-        allow_list: further classes that the run may name; None for those of the environment
-            variable BRAINNET_ALLOW.
+        allow_list: further classes that the data of the run may name; None for those of the
+            environment variable BRAINNET_ALLOW.
+
+    Example:
+        >>> import tempfile
+        >>> from brainnet import Network, fit, load
+        >>> with tempfile.TemporaryDirectory() as runs:
+        ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
+        ...     row = load(run.folder).build_explainer().explain_row(0)
+        >>> row.part, row.explanation.prediction.true_class, len(row.columns)
+        ('train', 'setosa', 4)
     """
 
     trained: "TrainedModel"
     allow_list: TargetAllowList | None = None
 
-    @property
+    @cached_property
+    def task(self) -> PredictionTask:
+        """How to read inputs and outputs of the network."""
+        return self.trained.build_prediction_task()
+
+    @cached_property
+    def run_data(self) -> RunData:
+        """The data of the report, whose rows are read when they are needed."""
+        trained, directory = self.trained, self.trained.run.folder
+        return RunData(
+            # A copy, because other threads may use the network.
+            deepcopy(trained.network),
+            self.task,
+            read_facts(directory, trained.config, trained.checkpoint),
+            self._inspect_rows,
+            read_readings(directory, trained.network),
+        )
+
+    @cached_property
     def data(self) -> DataModule:
-        """The rows, split and scaled as in the run.
+        """The rows of the run, split and scaled as there.
 
         Raises:
             InputError: they were passed in Python and are not stored, or cannot be read.
         """
-        return self._loaded[0]
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether the rows differ from those of the run."""
-        return self._loaded[1]
-
-    @cached_property
-    def _loaded(self) -> tuple[DataModule, bool]:
-        trained, options = self.trained, self._options
+        trained, options = self.trained, self._data_options
         if options.get("_target_") is None:
             raise InputError(
                 f"the rows of this run ({options.get('name', 'arrays')}) were passed in Python and "
@@ -157,18 +186,13 @@ class RunRows:
                 f"{len(trained.scaling.shift)} when the network was trained: the data have changed "
                 "since the run."
             )
-        has_changed = not _is_close(data.scaling, trained.scaling)
         # Even if the rows changed, the network needs the scaling of its training.
         data.apply_scaling(trained.data_state)
-        try:
-            data.check_unchanged(trained.data_state)
-        except InputError:
-            has_changed = True
-        return data, has_changed
+        return data
 
     @cached_property
     def obstacle(self) -> str | None:
-        """Why the rows are not available; None if they are."""
+        """Why the rows of the run are not available; None if they are."""
         try:
             _ = self.data
         except InputError as error:
@@ -178,148 +202,11 @@ class RunRows:
     @property
     def target_columns(self) -> list[str]:
         """Names of the target columns of a table; empty for other data."""
-        return parse_names(self._options.get("target"))
+        return parse_names(self._data_options.get("target"))
 
     @property
-    def _options(self) -> Mapping[str, Any]:
+    def _data_options(self) -> Mapping[str, Any]:
         return self.trained.config.get("data") or {}
-
-    def find_part(self, number: int) -> PartName:
-        """Return the part that contains the row with this index."""
-        return next(p for p in PARTS if bool((self.data.row_indices(p) == number).any()))
-
-    def iterate_training_rows(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the indices (rows,) of the training rows and their scaled inputs."""
-        for indices in self.data.row_indices("train").split(_CHUNK_ROWS):
-            yield indices, self.data.gather(indices)[0]
-
-    def describe_counting(self) -> str | None:
-        """Return how the rows are counted, if that is not obvious."""
-        if self.has_changed:
-            return "The data have changed since the run: this may be another row, of another part."
-        notes = []
-        if self.data.dataset.dropped_rows:
-            dropped = format_count(self.data.dataset.dropped_rows, "row")
-            notes.append(f"Not counted: {dropped} dropped for an empty cell.")
-        if self._options.get("validation_path") or self._options.get("test_path"):
-            notes.append("Rows are counted through the training, validation and test files.")
-        return " ".join(notes) or None
-
-
-def _is_close(one: Scaling, other: Scaling) -> bool:
-    """Whether two scalings were fitted on the same rows, up to rounding on another machine."""
-    numbers = zip((*one.shift, *one.scale), (*other.shift, *other.scale), strict=True)
-    return one.kind == other.kind and all(
-        math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6) for a, b in numbers
-    )
-
-
-def read_target(
-    task: PredictionTask, rows: Any, columns: Sequence[str], *, decimal: str = "."
-) -> tuple[Tensor | None, str | None]:
-    """Read the target of a raw row; of several rows, the first.
-
-    Args:
-        task: of the network.
-        rows: a DataFrame, a mapping of columns or of cells, or a list of such mappings.
-        columns: names of the target columns.
-        decimal: decimal sign of numbers in text.
-
-    Returns:
-        The target as the loss takes it, (1,) or (1, targets), or None if there is none; and a
-        sentence if the cells are not a valid target.
-    """
-    row = rows[0] if isinstance(rows, list | tuple) and rows else rows
-    # Other rows have no column names.
-    if not columns or not (isinstance(row, Mapping) or hasattr(row, "columns")):
-        return None, None
-    try:
-        frame = build_frame(row, columns).head(1)
-    except InputError:
-        return None, None
-    classes = () if task.task == "regression" else tuple(task.names.outputs)
-    # A wrong target does not prevent the explanation of the prediction.
-    try:
-        values = TargetEncoder(tuple(columns), classes, decimal).encode(frame)
-    except InputError:
-        wanted = f"one of the classes {join_names(classes, 6)}" if classes else "a number"
-        cells = [f"{name} {frame[name].iloc[0]}" for name in columns]
-        listed = join_names(cells, _MAX_LISTED_CELLS)
-        return (
-            None,
-            "It is not known whether the prediction is correct: "
-            f"the target {listed} is not {wanted}.",
-        )
-    if np.isnan(values).any():
-        return None, None
-    if classes:
-        return torch.from_numpy(values[:, 0].astype(np.int64)), None
-    numbers = torch.from_numpy(values.astype(np.float32))
-    return numbers if task.target_scaling is None else task.target_scaling.apply(numbers), None
-
-
-@dataclass(frozen=True, eq=False)
-class RowExplainer:
-    """Explains a run in its own numbers, and the predictions of single rows.
-
-    Attributes:
-        trained: the model of the run.
-        rows: rows of the run.
-        history: records of the training.
-
-    Example:
-        >>> import tempfile
-        >>> from brainnet import Network, fit, load
-        >>> with tempfile.TemporaryDirectory() as runs:
-        ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
-        ...     row = load(run.folder).build_explainer().explain_row(0)
-        >>> row.part, row.explanation.prediction.true_class, len(row.columns)
-        ('train', 'setosa', 4)
-    """
-
-    trained: "TrainedModel"
-    rows: RunRows
-    history: RunHistory
-
-    @cached_property
-    def task(self) -> PredictionTask:
-        """How to read inputs and outputs of the network."""
-        return self.trained.build_prediction_task()
-
-    @cached_property
-    def run_data(self) -> RunData:
-        """All data of the report; without rows if these are not available."""
-        return replace(self._data_without_rows, rows=self._inspect_rows())
-
-    def select_run_data(self, concept: Concept | None) -> RunData:
-        """Return the data of the report on a concept; all data if it is None."""
-        if needs_rows(concept, self.trained.network):
-            return self.run_data
-        return self._data_without_rows
-
-    @cached_property
-    def _data_without_rows(self) -> RunData:
-        network = self.trained.network
-        return RunData(
-            # A copy, because other threads may use the network.
-            deepcopy(network),
-            self.task,
-            self.history.read_facts(),
-            readings=self.history.read_readings(network),
-        )
-
-    def _inspect_rows(self) -> tuple[InspectedRows, ...]:
-        if self.rows.obstacle is not None:
-            return ()
-        data = self.rows.data
-        # As many rows as fit into memory with all their layers.
-        count = count_inspected_rows(self.trained.network, data.gather(torch.tensor([0]))[0])
-        parts = [(part, data.row_indices(part)[:count]) for part in PARTS]
-        return tuple(
-            InspectedRows(part, indices, *data.gather(indices))
-            for part, indices in parts
-            if len(indices)
-        )
 
     def explain(self, concept: Concept | str | None = None, *, row: Any = None) -> Explanation:
         """Explain the run, a concept or a row as text; see `brainnet.explain`.
@@ -327,42 +214,39 @@ class RowExplainer:
         Raises:
             InputError: there is no such concept or row.
         """
-        if row is not None:
-            if concept is not None:
-                raise InputError("a row is explained as a whole: pass a row or a concept.")
-            # A tensor with one row also has `__index__`.
-            if hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0:
-                return format_row(self.explain_row(index(row)))
-            is_image = isinstance(self.trained.encoder, ImageEncoder)
-            is_files = isinstance(row, list | tuple) and all(isinstance(f, str | Path) for f in row)
-            return format_row(
-                self.explain_raw_row(row if is_image and is_files else as_single_row(row))
-            )
-        if concept is None:
-            return summarize_run(self.run_data)
-        concept = find_concept(concept) if isinstance(concept, str) else concept
-        return report_concept(self.select_run_data(concept), concept)
+        if row is None:
+            if concept is None:
+                return summarize_run(self.run_data)
+            concept = find_concept(concept) if isinstance(concept, str) else concept
+            return report_concept(self.run_data, concept)
+        if concept is not None:
+            raise InputError("a row is explained as a whole: pass a row or a concept.")
+        # A tensor with one row also has `__index__`.
+        if hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0:
+            return format_row(self.explain_row(index(row)))
+        is_image = isinstance(self.trained.encoder, ImageEncoder)
+        is_files = isinstance(row, list | tuple) and all(isinstance(f, str | Path) for f in row)
+        return format_row(
+            self.explain_raw_row(row if is_image and is_files else as_single_row(row))
+        )
 
     def explain_row(self, number: int) -> ExplainedRow:
-        """Explain the prediction of a row of the run's data.
-
-        Args:
-            number: index of the row in the data, from 0, in any part.
+        """Explain the prediction of the row of the run's data with this index, from 0.
 
         Raises:
             InputError: there is no such row, or the rows are not available.
         """
-        data = self.rows.data
-        rows = len(data.dataset)
+        data = self.data
+        rows, source = len(data.dataset), data.dataset.name
         if not 0 <= number < rows:
             raise InputError(
-                f"{data.dataset.name} has rows 0 to {rows - 1:,}; got {number}. Rows are counted "
-                "from 0, in the order of the data."
+                f"{source} has rows 0 to {rows - 1:,}; got {number}. Rows are counted from 0, in "
+                "the order of the data."
             )
         inputs, target = data.gather(torch.tensor([number]))
         explained = self._explain(inputs, data.dataset.inputs[number], target, exclude=number)
-        part, note = self.rows.find_part(number), self.rows.describe_counting()
-        source = data.dataset.name
+        part = next(part for part in PARTS if number in data.row_indices(part))
+        note = self._describe_counting()
         return replace(explained, source=source, row=number, rows=rows, part=part, note=note)
 
     def explain_file_row(self, path: Path, number: int | None = None) -> ExplainedRow:
@@ -377,22 +261,15 @@ class RowExplainer:
             InputError: there is no such row, a column or value is missing, or the file is of
                 another kind.
         """
-        encoder = self.trained.encoder
+        encoder, options = self.trained.encoder, self._data_options
         if isinstance(encoder, ImageEncoder):
             image, file, position = read_image(encoder, path, number)
             return replace(self.explain_raw_row(image), source=str(file), row=position)
         # A table always has several rows, an image file usually one.
         if number is None:
             raise InputError(f"choose a row of {path}: --row N (in Python, number), from 0.")
-        options = self.trained.config.get("data") or {}
-        rows = read_row(
-            path,
-            number,
-            encoder,
-            self.rows.target_columns,
-            header=options.get("header"),
-            csv=options.get("csv"),
-        )
+        header, csv = options.get("header"), options.get("csv")
+        rows = read_row(path, number, encoder, self.target_columns, header=header, csv=csv)
         try:
             explained = self.explain_raw_row(rows)
         except InputError as error:
@@ -400,10 +277,7 @@ class RowExplainer:
         return replace(explained, source=str(path), row=number)
 
     def explain_raw_row(self, rows: Any) -> ExplainedRow:
-        """Explain the prediction of a raw row.
-
-        Args:
-            rows: one row in any form that `TrainedModel.predict` takes; of several, the first.
+        """Explain the prediction of one row in any form that `TrainedModel.predict` takes.
 
         Raises:
             InputError: a column or a value is missing.
@@ -413,7 +287,7 @@ class RowExplainer:
         target, limitation = None, None
         if isinstance(encoder, TableEncoder):
             target, limitation = read_target(
-                self.task, rows, self.rows.target_columns, decimal=encoder.decimal
+                self.task, rows, self.target_columns, decimal=encoder.decimal
             )
         inputs = self.trained.scaling.apply(values)[:1]
         return self._explain(inputs, values[0], target, limitation=limitation)
@@ -434,7 +308,7 @@ class RowExplainer:
             target = target.to(like) if target.is_floating_point() else target.to(like.device)
         # What cannot be determined is listed, not omitted.
         limitations = [] if limitation is None else [limitation]
-        if self.rows.obstacle is not None:
+        if self.obstacle is not None:
             limitations.append("The nearest training rows: the rows of the run are not available.")
         explanation = explain_row(
             network,
@@ -447,30 +321,59 @@ class RowExplainer:
         )
         columns = encoder.columns if isinstance(encoder, TableEncoder) else ()
         return ExplainedRow(
-            run=self.history.name,
+            run=str(self.trained.run.folder.path),
             source="a given row",
-            row=None,
-            rows=None,
-            part=None,
             explanation=explanation,
             columns=group_by_column(explanation.inputs, columns),
         )
 
     def _find_neighbors(self, row: Tensor, exclude: int | None) -> list[Neighbor]:
         """Return the nearest training rows, if the rows of the run are available."""
-        if self.rows.obstacle is not None:
+        if self.obstacle is not None:
             return []
         nearest = find_nearest_rows(
             row,
-            self.rows.iterate_training_rows(),
+            self._iterate_training_rows(),
             # Codes have no order: other categories are all equally distant.
             codes=tuple(self.trained.encoder.embeddings),
             exclude=exclude,
         )
-        targets = self.rows.data.dataset.targets
+        targets = self.data.dataset.targets
         return [Neighbor(n, distance, self._name_target(targets[n])) for n, distance in nearest]
+
+    def _iterate_training_rows(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # In chunks, because the differences to all rows may not fit into memory.
+        for indices in self.data.row_indices("train").split(_CHUNK_ROWS):
+            yield indices, self.data.gather(indices)[0]
 
     def _name_target(self, target: Tensor) -> str:
         if self.trained.task != "regression":
             return self.trained.class_names[int(target)]
         return ", ".join(format_number(value) for value in target.tolist())
+
+    def _inspect_rows(self) -> tuple[InspectedRows, ...]:
+        """Return rows of each part for the report, if the rows of the run are available."""
+        if self.obstacle is not None:
+            return ()
+        data = self.data
+        # As many rows as fit into memory with all their layers.
+        count = count_inspected_rows(self.trained.network, data.gather(torch.tensor([0]))[0])
+        parts = [(part, data.row_indices(part)[:count]) for part in PARTS]
+        return tuple(
+            InspectedRows(part, indices, *data.gather(indices))
+            for part, indices in parts
+            if len(indices)
+        )
+
+    def _describe_counting(self) -> str | None:
+        """Return how the rows are counted, if that is not obvious."""
+        try:
+            self.data.check_unchanged(self.trained.data_state)
+        except InputError:
+            return "The data have changed since the run: this may be another row, of another part."
+        notes, dropped = [], self.data.dataset.dropped_rows
+        if dropped:
+            notes.append(f"Not counted: {format_count(dropped, 'row')} dropped for an empty cell.")
+        if self._data_options.get("validation_path") or self._data_options.get("test_path"):
+            notes.append("Rows are counted through the training, validation and test files.")
+        return " ".join(notes) or None

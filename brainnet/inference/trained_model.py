@@ -208,10 +208,9 @@ class TrainedModel:
                 environment variable BRAINNET_ALLOW.
         """
         # Imported here: Lightning takes two seconds, and `predict` does not need it.
-        from brainnet.inference.explain_row import RowExplainer, RunHistory, RunRows
+        from brainnet.inference.explain_row import RowExplainer
 
-        history = RunHistory(self.run.folder, self.config, self.checkpoint)
-        return RowExplainer(self, RunRows(self, allow_list), history)
+        return RowExplainer(self, allow_list)
 
     def build_prediction_task(self) -> PredictionTask:
         """Return how to read inputs and outputs of the network, for explanations."""

@@ -11,6 +11,7 @@ import pytest
 
 from brainnet.cli.explain import OVERRIDES, TAGS
 from brainnet.cli.main import main
+from brainnet.cli.options import load_named_run
 from brainnet.concepts import CONCEPTS
 from brainnet.config.compose import compose_config, parse_overrides, resolve_config
 from brainnet.config.schema import check_config
@@ -110,6 +111,7 @@ def test_help_names_every_option(capsys):
         (["--run"], "--run"),
         (["--row", "3"], "brainnet explain --run latest --row 3"),
         (["--input", "rows.csv"], "brainnet explain --run latest --input rows.csv"),
+        (["weights", "optimizer.lr=1"], "explain needs a run for optimizer.lr=1: add --run RUN"),
     ],
 )
 def test_invalid_words_are_rejected(words, answer, capsys):
@@ -250,6 +252,12 @@ def test_a_row_may_come_through_a_pipe(capsys, run, rows, monkeypatch):
 )
 def test_invalid_runs_and_rows_are_rejected(capsys, run, rows, words, answer):
     assert answer in reject(capsys, *words)
+
+
+def test_only_typed_targets_are_allowed(run):
+    overrides = ["paths.runs=torch.nn.Linear", "data._target_='brainnet.data.datasets.Iris'"]
+    _, allow_list = load_named_run(str(run), overrides, "explain")
+    assert allow_list.typed == {"brainnet.data.datasets.Iris"}
 
 
 def test_a_run_without_readings_is_still_explained(capsys, run):

@@ -89,7 +89,7 @@ def make_rows(part, start, count, task):
 def make_run(task, *, outputs, readings=READINGS, with_rows=True, activation="threshold_ramp"):
     loss = MeanSquaredError() if task == "regression" else CrossEntropy()
     names = SignalNames(("x", "y", "z"), ("height",) if task == "regression" else ("low", "high"))
-    parts = (("train", 0, 40), ("validation", 40, 8), ("test", 48, 12))
+    parts = (("train", 0, 40), ("validation", 40, 8), ("test", 48, 12)) if with_rows else ()
     return RunData(
         Network([3, 6, outputs], activation, generator=torch.Generator().manual_seed(0)).eval(),
         PredictionTask(task, loss, names, loss.decode, loss.compute_probabilities),
@@ -103,7 +103,7 @@ def make_run(task, *, outputs, readings=READINGS, with_rows=True, activation="th
             epochs=2,
             metrics={"accuracy/test": 0.5},
         ),
-        tuple(make_rows(*part, task) for part in parts) if with_rows else (),
+        lambda: tuple(make_rows(*part, task) for part in parts),
         readings,
     )
 

@@ -8,12 +8,9 @@ from brainnet.explanation.formatting import (
     clip_text,
     count_decimals,
     draw_bar,
-    draw_image,
-    draw_signed_bar,
     draw_sparkline,
     format_number,
     format_percent,
-    join_side_by_side,
 )
 
 
@@ -55,10 +52,17 @@ def test_large_numbers_have_no_false_digits():
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0.333, "33.3%"), (3e6, "3e+08%"), (math.inf, "not finite")]
+    ("share", "decimals", "text"),
+    [
+        (0.333, 1, "33.3%"),
+        (math.inf, 1, "not finite"),
+        (0.333333, None, "33.3%"),
+        (1.5e-6, None, "0.00015%"),
+        (math.nan, None, "not finite"),
+    ],
 )
-def test_format_percent(share, text):
-    assert format_percent(share, 1) == text
+def test_format_percent(share, decimals, text):
+    assert format_percent(share, decimals) == text
 
 
 @pytest.mark.parametrize(
@@ -75,31 +79,6 @@ def test_reduced_sparkline_keeps_its_ends():
     assert (rising[0], rising[-1]) == ("▁", "█")
     assert list(rising) == sorted(rising)
     assert draw_sparkline([math.nan, 1.0, 2.0]) == "▁█"
-
-
-def test_signed_bar_is_limited_to_its_width():
-    assert draw_signed_bar(10.0, 1.0, 4) == "████"
-    assert draw_signed_bar(-1.0, 2.0, 4) == "░░  "
-
-
-def test_large_images_are_reduced():
-    pixels = [1.0 if x >= 32 and y < 32 else 0.0 for y in range(64) for x in range(64)]
-    lines = draw_image(pixels, (64, 64))
-    assert {len(line) for line in lines} == {32}
-    assert len(lines) == 16
-    assert lines[0] == " " * 16 + "█" * 16
-    assert lines[-1] == " " * 32
-
-
-def test_channels_are_averaged():
-    assert draw_image([1, 0, 0, 0, 1, 0, 0, 0], (2, 2, 2)) == ["██  ", "    "]
-    assert draw_image([0, 0, 0, 0], (2, 2)) == ["    ", "    "]
-
-
-def test_drawings_are_arranged_in_rows():
-    drawings = [("a", ["####"]), ("b", ["...."]), ("c", ["++++"])]
-    assert join_side_by_side(drawings, 10) == ["a     b", "####  ....", "c", "++++"]
-    assert join_side_by_side(drawings, 3) == ["a", "####", "b", "....", "c", "++++"]
 
 
 def test_clip_text():

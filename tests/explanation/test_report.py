@@ -16,11 +16,9 @@ from brainnet.concepts import CONCEPTS, find_concept
 from brainnet.explanation.report import (
     build_report,
     compute_constant_loss,
-    needs_rows,
     report_concept,
     summarize_run,
 )
-from brainnet.explanation.run_data import RunData
 from brainnet.learning.loss import MeanAbsoluteError
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.network import Network
@@ -220,7 +218,7 @@ def test_the_forward_pass_is_that_of_the_first_unseen_row(class_run):
 def test_the_highest_losses_are_those_of_single_rows(class_run):
     values = report(class_run, "loss").values
     losses = {}
-    for rows in class_run.rows[1:]:
+    for rows in (class_run.parts["validation"], class_run.parts["test"]):
         with torch.no_grad():
             each = F.cross_entropy(class_run.network(rows.inputs), rows.targets, reduction="none")
         losses |= dict(zip(rows.indices.tolist(), each.tolist(), strict=True))
@@ -233,23 +231,28 @@ def test_the_highest_losses_are_those_of_single_rows(class_run):
     assert values["loss"] == "CrossEntropy"
 
 
-@pytest.mark.parametrize(("part", "index"), [("train", 0), ("validation", 1)])
-def test_a_constant_prediction_of_classes_is_their_training_shares(class_run, part, index):
-    share = float(class_run.rows[0].targets.double().mean())
-    true = class_run.rows[index].targets.double()
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_constant_prediction_of_classes_is_their_training_shares(class_run, part):
+    share = float(class_run.parts["train"].targets.double().mean())
+    true = class_run.parts[part].targets.double()
     loss = -(true * math.log(share) + (1 - true) * math.log(1 - share)).mean()
     assert compute_constant_loss(class_run, part) == pytest.approx(float(loss))
 
 
 def test_a_constant_prediction_of_numbers_is_their_mean(number_run):
-    variance = float(number_run.rows[0].targets.var(correction=0))
+    variance = float(number_run.parts["train"].targets.var(correction=0))
     assert compute_constant_loss(number_run, "train") == pytest.approx(variance)
 
 
 def test_a_constant_prediction_is_the_median_if_that_costs_less(number_run):
-    targets = number_run.rows[0].targets
+    rows = number_run.parts["train"]
+    targets = rows.targets
     targets[:3] = 40.0
-    run = replace(number_run, task=replace(number_run.task, loss=MeanAbsoluteError()))
+    run = replace(
+        number_run,
+        load_rows=lambda: (rows,),
+        task=replace(number_run.task, loss=MeanAbsoluteError()),
+    )
     middle = float((targets - targets.median(dim=0).values).abs().mean())
     assert compute_constant_loss(run, "train") == pytest.approx(middle)
     assert middle < 0.9 * float((targets - targets.mean()).abs().mean())
@@ -487,8 +490,8 @@ def test_a_network_of_nan_is_reported_as_such(class_run):
 def test_a_dead_network_has_no_blame(class_run):
     run = replace(fill_parameters(class_run, 0.0), readings=())
     targets = torch.tensor([0, 1] * 20)
-    rows = (replace(run.rows[0], targets=targets), *run.rows[1:])
-    run = replace(run, rows=rows)
+    rows = replace(run.parts["train"], targets=targets)
+    run = replace(run, load_rows=lambda: (rows,))
     assert report(run, "neurons").summary == "firing rate 0%; 6 of 6 never fire"
     assert report(run, "neurons").values["most active"] == []
     assert report(run, "backpropagation").summary == "the gradient is zero"
@@ -506,7 +509,7 @@ def test_without_rows_the_numbers_of_the_network_remain(run_without_rows):
 
 
 def test_rows_without_validation_and_test_are_not_reported_as_missing(class_run):
-    run = replace(class_run, rows=class_run.rows[:1])
+    run = replace(class_run, load_rows=lambda: (class_run.parts["train"],))
     assert "not available" not in join_text(run, "loss")
     assert report(run, "loss").values["highest losses"] == []
 
@@ -521,7 +524,7 @@ def test_a_convolution_is_reported_by_channel(class_run):
     model = nn.Sequential(
         nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)
     ).eval()
-    run = RunData(model, class_run.task, class_run.facts, class_run.rows, class_run.readings)
+    run = replace(class_run, network=model)
     with torch.no_grad():
         outputs = model[:3](run.parts["train"].inputs)
     rates = (outputs > 0).double().mean(dim=(0, 2))
@@ -533,20 +536,24 @@ def test_a_convolution_is_reported_by_channel(class_run):
     )
 
 
-def test_reports_without_rows_are_equal_if_no_rows_are_needed(class_run, run_without_rows):
-    same = [concept for concept in CONCEPTS if not needs_rows(concept, class_run.network)]
-    assert {concept.slug for concept in same} >= {"weights", "biases", "learning-rate"}
-    for concept in same:
-        if concept != concepts.LEARNING_RATE:
-            assert build_report(run_without_rows, concept) == build_report(class_run, concept)
+@pytest.mark.parametrize("name", ["weights", "biases", "gradient descent", "learning rate"])
+def test_reports_that_need_no_rows_read_none(class_run, name):
+    def load_rows():
+        raise AssertionError("no row is needed")
+
+    assert report(replace(class_run, load_rows=load_rows), name) == report(class_run, name)
+    with pytest.raises(AssertionError, match="no row is needed"):
+        report(replace(class_run, load_rows=load_rows), "neurons")
 
 
-def test_a_model_of_the_user_may_need_its_own_rows():
-    model = nn.Sequential(nn.Linear(2, 1))
-    needed = {concept.slug for concept in CONCEPTS if needs_rows(concept, model)}
-    assert "weights" in needed
-    assert "biases" not in needed
-    assert needs_rows(None, nn.Linear(2, 1))
+def test_the_weights_of_a_model_of_the_user_are_named_with_its_own_rows(class_run):
+    class Picky(nn.Sequential):
+        def forward(self, inputs):
+            assert torch.equal(inputs, class_run.parts["train"].inputs)
+            return super().forward(inputs)
+
+    run = replace(class_run, network=Picky(nn.Linear(3, 2)).eval())
+    assert report(run, "weights").values["largest"][0]["name"].split()[0] in "xyz"
 
 
 def test_a_trained_run_with_a_tiny_learning_rate_is_called_so(tmp_path):

@@ -13,14 +13,14 @@ from brainnet.explanation.row_explanation import (
     Neighbor,
     explain_row,
 )
-from brainnet.explanation.row_text import format_row
+from brainnet.explanation.row_text import draw_image, format_row, join_side_by_side
 
 
 @pytest.fixture
 def explained(row):
     def explain(task, model, *, target=None, part="train", **more):
         explanation = replace(explain_row(model, row(), task, target=target), **more)
-        return format_row(ExplainedRow("runs/it", "drinks", 3, 10, part, explanation))
+        return format_row(ExplainedRow("runs/it", "drinks", explanation, 3, 10, part))
 
     return explain
 
@@ -133,7 +133,7 @@ def test_columns_are_shown_instead_of_their_inputs(classes, explained, seeded, r
         ColumnContribution("colour", "red", 1.0, 2.0, 3),
         ColumnContribution("born", None, 0.5, -0.25, 1),
     )
-    explanation = format_row(ExplainedRow("r", "s", None, None, None, explanation, columns=columns))
+    explanation = format_row(ExplainedRow("r", "s", explanation, columns=columns))
     lines = get_section(explanation, "Contributions")
     shown = [line.split()[:3] for line in lines[2:4]]
     assert [cells[:2] for cells in shown] == [["colour", "red"], ["born", "missing"]]
@@ -172,3 +172,27 @@ def test_the_unexplained_part_is_a_term_of_the_sum(explained, classes, row):
     carried = [float(line[27:40]) for line in lines[first:last]]
     assert sum(carried) == pytest.approx(float(lines[last].split()[-1]), abs=0.031)
     assert any("the network jumps" in line for line in get_section(explanation, "Limitations"))
+
+
+def test_large_images_are_reduced():
+    image = torch.zeros(64, 64)
+    image[:32, 32:] = 1.0
+    lines = draw_image(image)
+    assert {len(line) for line in lines} == {32}
+    assert len(lines) == 16
+    assert lines[0] == " " * 16 + "█" * 16
+    assert lines[-1] == " " * 32
+
+
+def test_channels_are_averaged_and_empty_images_drawn():
+    assert draw_image(torch.tensor([[1.0, 0.0], [0.0, 0.0]])) == ["██  ", "    "]
+    assert draw_image(torch.zeros(2, 2)) == ["    ", "    "]
+
+
+@pytest.mark.parametrize(("width", "rows"), [(4, 1), (28, 2), (40, 3)])
+def test_drawings_are_arranged_in_rows(width, rows):
+    lines = join_side_by_side(["a", "b" * 50, "c"], [[mark * width] for mark in "#.+"])
+    assert len(lines) == 2 * rows
+    assert max(map(len, lines)) <= 58
+    assert lines[1].startswith("#" * width)
+    assert lines[-1].endswith("+" * width)

@@ -20,7 +20,13 @@ from brainnet.data.images import Images
 from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.explanation.report import report_concept
-from brainnet.inference.explain_row import PARTS, RowExplainer, RunHistory, RunRows, read_target
+from brainnet.inference.explain_row import (
+    PARTS,
+    RowExplainer,
+    read_facts,
+    read_readings,
+    read_target,
+)
 from brainnet.structure.network import Network
 from brainnet.training.run_directory import RunDirectory
 
@@ -65,22 +71,21 @@ def replace_file(explainer, path):
     """The same explainer where the run's rows lie in another file."""
     config = explainer.trained.config
     config = config | {"data": config["data"] | {"path": str(path)}}
-    trained = replace(explainer.trained, config=config)
-    return RowExplainer(trained, RunRows(trained), explainer.history)
+    return RowExplainer(replace(explainer.trained, config=config))
 
 
 def test_row_has_its_part_and_its_class(iris, trained):
     for part in ("train", "validation", "test"):
-        number = int(iris.rows.data.row_indices(part)[0])
+        number = int(iris.data.row_indices(part)[0])
         told = iris.explain_row(number)
         assert (told.part, told.row, told.rows, told.source) == (part, number, 150, "iris")
         names = trained.class_names
-        target = int(iris.rows.data.dataset.targets[number])
+        target = int(iris.data.dataset.targets[number])
         assert told.explanation.prediction.true_class == names[target]
 
 
 def test_row_has_the_prediction_of_predict(iris, trained):
-    raw = iris.rows.data.dataset.inputs[:150:29]
+    raw = iris.data.dataset.inputs[:150:29]
     said = trained.predict(raw.double().numpy())
     for place, number in enumerate(range(0, 150, 29)):
         answer = iris.explain_row(number).explanation.prediction
@@ -92,8 +97,8 @@ def test_row_has_the_prediction_of_predict(iris, trained):
 
 def test_columns_contain_unscaled_values(iris, trained):
     told = iris.explain_row(50)
-    assert [each.name for each in told.columns] == list(iris.rows.data.dataset.input_names)
-    raw = iris.rows.data.dataset.inputs[50].tolist()
+    assert [each.name for each in told.columns] == list(iris.data.dataset.input_names)
+    raw = iris.data.dataset.inputs[50].tolist()
     assert [each.value for each in told.columns] == raw
     assert [each.scaled for each in told.explanation.inputs] == pytest.approx(
         trained.scaling.apply(torch.tensor([raw]))[0].tolist()
@@ -101,12 +106,12 @@ def test_columns_contain_unscaled_values(iris, trained):
 
 
 def test_neighbors_are_other_training_rows(iris, trained):
-    number = int(iris.rows.data.row_indices("train")[3])
+    number = int(iris.data.row_indices("train")[3])
     found = iris.explain_row(number).explanation.neighbors
-    training = set(iris.rows.data.row_indices("train").tolist())
+    training = set(iris.data.row_indices("train").tolist())
     assert len(found) == 5
     assert {each.row for each in found} <= training - {number}
-    inputs, targets = iris.rows.data.gather(torch.arange(150))
+    inputs, targets = iris.data.gather(torch.arange(150))
     apart = (inputs.double() - inputs[number].double()).norm(dim=1)
     for each in found:
         assert each.distance == pytest.approx(float(apart[each.row]))
@@ -202,9 +207,7 @@ def test_invalid_files_are_rejected(table, tmp_path, iris):
         explainer.explain_file_row(path, -2)
     with pytest.raises(InputError, match="--row N"):
         explainer.explain_file_row(path)
-    holes = pd.DataFrame(
-        [[1.0, np.nan, 2.0, 3.0]], columns=list(iris.rows.data.dataset.input_names)
-    )
+    holes = pd.DataFrame([[1.0, np.nan, 2.0, 3.0]], columns=list(iris.data.dataset.input_names))
     holes.to_csv(tmp_path / "holes.csv", index=False)
     with pytest.raises(InputError, match="sepal width"):
         iris.explain_file_row(tmp_path / "holes.csv", 0)
@@ -217,9 +220,9 @@ def test_explain_accepts_rows_of_any_form(iris, trained):
         np.array(raw),
         torch.tensor(raw),
         [raw],
-        dict(zip(iris.rows.data.dataset.input_names, raw, strict=True)),
-        pd.Series(raw, index=list(iris.rows.data.dataset.input_names)),
-        pd.DataFrame([raw], columns=list(iris.rows.data.dataset.input_names)),
+        dict(zip(iris.data.dataset.input_names, raw, strict=True)),
+        pd.Series(raw, index=list(iris.data.dataset.input_names)),
+        pd.DataFrame([raw], columns=list(iris.data.dataset.input_names)),
     ]
     told = {str(explain(trained, row=form)).split("What mattered")[0] for form in forms}
     assert len(told) == 1
@@ -236,7 +239,7 @@ def test_explain_accepts_rows_of_any_form(iris, trained):
 
 @pytest.mark.parametrize("concept", ["weights", "biases", "gradient-descent", "learning-rate"])
 def test_concepts_of_the_checkpoint_read_no_rows(trained, table, concept, monkeypatch):
-    of_table = load(table[0].history.name)
+    of_table = load(table[0].trained.run.folder.path)
     with_rows = [
         report_concept(each.run_data, find_concept(concept))
         for each in (trained.build_explainer(), table[0])
@@ -249,7 +252,7 @@ def test_concepts_of_the_checkpoint_read_no_rows(trained, table, concept, monkey
     accounts = [trained.build_explainer(), of_table.build_explainer()]
     assert [each.explain(concept) for each in accounts] == with_rows
     with pytest.raises(AssertionError, match="no row is needed"):
-        accounts[0].explain("layers")
+        accounts[0].explain("neurons")
 
 
 def test_run_on_arrays_has_no_rows(tmp_path):
@@ -334,8 +337,9 @@ def test_report_inspects_fewer_large_rows(iris, trained, monkeypatch):
     number = 4 + 8 + 8 + 3  # inputs, sums, answers and outputs of one row
     monkeypatch.setattr("brainnet.explanation.run_data._MAX_SIGNALS", 20 * number + 1)
     subject = trained.build_explainer().run_data
-    rows = [len(iris.rows.data.row_indices(rows.part)) for rows in subject.rows]
-    assert [len(rows.inputs) for rows in subject.rows] == [min(20, each) for each in rows]
+    parts = subject.parts.values()
+    rows = [len(iris.data.row_indices(rows.part)) for rows in parts]
+    assert [len(rows.inputs) for rows in parts] == [min(20, each) for each in rows]
     assert max(rows) > 20
     assert "20" in str(trained.build_explainer().explain("neurons"))
 
@@ -344,12 +348,12 @@ def test_report_inspects_fewer_large_rows(iris, trained, monkeypatch):
 def run_rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("iris") / "run"
     run = fit(Network([4, 3]), "iris", epochs=1, seed=3, folder=folder, progress=False)
-    return load(run.folder).build_explainer().rows
+    return load(run.folder).build_explainer()
 
 
-def replace_data(rows, data):
-    """The rows of the same run with another `data` group."""
-    return RunRows(replace(rows.trained, config={"data": data, "seed": 0}))
+def replace_data(explainer, data):
+    """An explainer of the same run with another `data` group."""
+    return RowExplainer(replace(explainer.trained, config={"data": data, "seed": 0}))
 
 
 def test_rows_are_split_and_scaled_as_in_the_run(run_rows):
@@ -358,17 +362,16 @@ def test_rows_are_split_and_scaled_as_in_the_run(run_rows):
         assert torch.equal(run_rows.data.row_indices(part), original.row_indices(part))
     assert run_rows.data.scaling == original.scaling
     assert run_rows.obstacle is None
-    assert not run_rows.has_changed
-    assert run_rows.describe_counting() is None
+    assert run_rows.explain_row(0).note is None
 
 
 def test_part_of_each_row_is_found(run_rows):
     for part in PARTS:
-        assert run_rows.find_part(int(run_rows.data.row_indices(part)[-1])) == part
+        assert run_rows.explain_row(int(run_rows.data.row_indices(part)[-1])).part == part
 
 
 def test_training_rows_have_their_indices(run_rows):
-    chunks = zip(*run_rows.iterate_training_rows(), strict=True)
+    chunks = zip(*run_rows._iterate_training_rows(), strict=True)
     indices, inputs = (torch.cat(parts) for parts in chunks)
     assert torch.equal(indices, run_rows.data.row_indices("train"))
     unscaled = Iris().load(0).inputs[indices]
@@ -435,7 +438,7 @@ def test_unknown_class_is_reported(trained):
     assert "kind tulip is not one of the classes setosa, versicolor, virginica" in limitation
     config = {"data": {**trained.config["data"], "target": "kind"}}
     explainer = replace(trained, config={**trained.config, **config}).build_explainer()
-    explainer.rows.__dict__["obstacle"] = "not needed"
+    explainer.__dict__["obstacle"] = "not needed"
     told = explainer.explain_raw_row(row)
     assert told.explanation.prediction.true_class is None
     assert limitation in told.explanation.limitations
@@ -462,7 +465,7 @@ def sgd_run(tmp_path_factory):
 
 
 def test_facts_are_read_from_configuration_and_summary(sgd_run):
-    facts = sgd_run.build_explainer().history.read_facts()
+    facts = sgd_run.build_explainer().run_data.facts
     assert (facts.name, facts.checkpoint) == (str(sgd_run.run.folder.path), "best.ckpt")
     assert (facts.optimizer, facts.learning_rate, facts.schedule) == ("GradientDescent", 0.05, None)
     summary = sgd_run.run.folder.read_summary()
@@ -471,7 +474,7 @@ def test_facts_are_read_from_configuration_and_summary(sgd_run):
 
 
 def test_readings_use_the_layer_names_of_the_network(sgd_run):
-    readings = sgd_run.build_explainer().history.read_readings(sgd_run.network)
+    readings = sgd_run.build_explainer().run_data.readings
     assert readings[0].step == 0
     assert {tuple(layer.name for layer in each.layers) for each in readings} == {
         ("hidden_1", "output")
@@ -482,13 +485,12 @@ def test_failure_is_read_from_the_summary(tmp_path):
     said = {"state": "failed", "reason": "the loss became nan at step 1"}
     for state, failure in (("failed", said["reason"]), ("finished", None)):
         (tmp_path / "summary.json").write_text(json.dumps(said | {"state": state}))
-        history = RunHistory(RunDirectory(tmp_path), {}, Path("last.ckpt"))
-        assert history.read_facts().failure == failure
+        facts = read_facts(RunDirectory(tmp_path), {}, Path("last.ckpt"))
+        assert facts.failure == failure
 
 
 def test_empty_folder_has_no_facts(tmp_path):
-    history = RunHistory(RunDirectory(tmp_path), {}, Path("last.ckpt"))
-    facts = history.read_facts()
+    facts = read_facts(RunDirectory(tmp_path), {}, Path("last.ckpt"))
     assert (facts.name, facts.checkpoint, facts.steps) == (str(tmp_path), "last.ckpt", None)
     assert (facts.optimizer, dict(facts.metrics)) == (None, {})
-    assert history.read_readings(Network([2, 1])) == ()
+    assert read_readings(RunDirectory(tmp_path), Network([2, 1])) == ()
