@@ -9,11 +9,7 @@ from brainnet.kernels import dispatch
 
 
 def run_kernels(arguments: Namespace) -> int:
-    """Run one action; returns the exit code.
-
-    Raises:
-        InputError: the kernels cannot be built or removed.
-    """
+    """Run one action; returns the exit code."""
     if arguments.force and arguments.action != "build":
         raise InputError(f"brainnet kernels {arguments.action} takes no --force. Leave it out.")
     if arguments.action == "build":
@@ -29,11 +25,7 @@ def run_kernels(arguments: Namespace) -> int:
 
 
 def _build_kernels(*, force: bool) -> str:
-    """Compile the kernels and check that they can be used.
-
-    Raises:
-        InputError: there is no compiler, or the kernels do not work here.
-    """
+    """Compile the kernels and check that they can be used."""
     built = kernel_build.build_library(force=force, on_start=_report_start)
     # The dispatcher remembers that there was no library.
     dispatch.reset_dispatch()

@@ -27,11 +27,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """Parse the words behind `brainnet`; `command` is the name of the command.
-
-    Raises:
-        InputError: there is no such command or option, or a value is missing or not accepted.
-    """
+    """Parse the words behind `brainnet`; `command` is the name of the command."""
     parser, commands = _build_parsers()
     if not words or words[0] not in commands:
         arguments = parser.parse_args(words[:1] if words and words[0][:1] == "-" else [])
@@ -218,9 +214,6 @@ def load_named_run(
 
     Returns:
         The trained model, and the classes that are allowed.
-
-    Raises:
-        InputError: there is no such run, or another key was typed.
     """
     # These import torch, which `brainnet --help` does not need.
     from brainnet.config.instantiate import TargetAllowList, read_allowed_roots

@@ -100,11 +100,7 @@ class Job:
 
 
 def run_train(arguments: Namespace) -> int:
-    """Train as typed; returns the exit code.
-
-    Raises:
-        InputError: something typed is wrong; nothing was written.
-    """
+    """Train as typed; returns the exit code."""
     files = ConfigFiles.select(arguments.config_name, arguments.config_dir)
     overrides = parse_overrides(arguments.overrides, files)
     if arguments.cfg:
@@ -156,11 +152,7 @@ def _check_sweep(overrides: Sequence[Override], *, is_sweep: bool) -> None:
 
 
 def plan_job(words: Sequence[str], files: ConfigFiles, allow_list: TargetAllowList) -> Job:
-    """Compose and check the configuration of one job; its folder is chosen later.
-
-    Raises:
-        InputError: a check failed.
-    """
+    """Compose and check the configuration of one job; its folder is chosen later."""
     overrides = parse_overrides(words, files)
     resumed = [item.value() for item in overrides if item.key_or_group == "resume"][-1:]
     run, choice = None, ""
@@ -200,12 +192,7 @@ def choose_directory(overrides: Sequence[Override], jobs: Sequence[Job]) -> Path
 
 
 def run_job(job: Job, allow_list: TargetAllowList, *, is_first: bool) -> int:
-    """Train one job and print its result; returns the exit code.
-
-    Raises:
-        InputError: the parts of the run do not fit together; nothing was written.
-        TrainingFailure: the training failed.
-    """
+    """Train one job and print its result; returns the exit code."""
     # Lightning numbers the processes of a distributed run; only the first one writes.
     is_main = os.environ.get("LOCAL_RANK", "0") == "0"
     with ExitStack() as stack:

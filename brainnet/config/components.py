@@ -70,9 +70,6 @@ def build_components(config: Config, allow_list: TargetAllowList, directory: Pat
         config: the checked configuration.
         allow_list: classes that the user allows.
         directory: the run's directory, passed to loggers and the profiler.
-
-    Raises:
-        InputError: the parts do not fit together, or a class does not accept its keys.
     """
     # Nulls are filled in below; the caller's configuration stays as it was typed.
     config = deepcopy(config)
@@ -103,12 +100,7 @@ def build_components(config: Config, allow_list: TargetAllowList, directory: Pat
 
 
 def build_datamodule(config: Mapping[str, Any], allow_list: TargetAllowList) -> DataModule:
-    """Build the data module from the `data` group and the seed.
-
-    Raises:
-        InputError: the class is not allowed or does not accept its keys, or the rows cannot be
-            read.
-    """
+    """Build the data module from the `data` group and the seed."""
     options = dict(config["data"])
     module_options = {key: options.pop(key) for key in DATAMODULE_KEYS if key in options}
     keys = [key for key in options if key != "_target_"]
@@ -127,9 +119,6 @@ def build_network_and_loss(
         config: the configuration; the chosen loss and the sizes of the network are filled in.
         data: the data of the run.
         allow_list: classes that the user allows.
-
-    Raises:
-        InputError: the configured sizes contradict the data, or a class is not allowed.
     """
     is_automatic = config["loss"].get("_target_") is None
     if is_automatic:
@@ -189,11 +178,7 @@ def _build_schedule_factory(config: Config, allow_list: TargetAllowList) -> Sche
 
 
 def _build_callbacks(config: Config, data: DataModule, allow_list: TargetAllowList) -> list[Any]:
-    """Build the callbacks in the order of the configuration.
-
-    Raises:
-        InputError: a callback monitors a curve that this task does not have.
-    """
+    """Build the callbacks in the order of the configuration."""
     score = "r2" if data.dataset.task == "regression" else "accuracy"
     curves = [f"{name}/{part}" for name in ("loss", score) for part in ("train", "validation")]
     callbacks: list[Any] = []

@@ -182,9 +182,6 @@ def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFil
     Args:
         overrides: `key=value` and `group=choice`, parsed.
         files: where YAML files are read from; brainnet's own by default.
-
-    Raises:
-        InputError: a file cannot be read, or the overrides do not fit together.
     """
     words = [str(override.input_line) for override in overrides]
     words += files.build_search_path(words)

@@ -85,11 +85,7 @@ def join_key(path: str, key: str) -> str:
 
 
 def find_targets(node: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the dotted path of every node with a `_target_`, and the target.
-
-    Raises:
-        InputError: a key would change how Hydra calls a target.
-    """
+    """Yield the dotted path of every node with a `_target_`, and the target."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             if key in _HYDRA_KEYS:
@@ -107,11 +103,7 @@ def find_targets(node: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def check_targets(config: Mapping[str, Any], allow_list: TargetAllowList) -> None:
-    """Resolve every `_target_` of a configuration, including unused ones.
-
-    Raises:
-        InputError: a target is not allowed.
-    """
+    """Resolve every `_target_` of a configuration, including unused ones."""
     for path, target in find_targets(config):
         if target is not None or path not in _NULLABLE_GROUPS:
             resolve_target(target, path, allow_list)
@@ -124,10 +116,6 @@ def resolve_target(target: object, path: str, allow_list: TargetAllowList) -> ty
         target: value of the `_target_`.
         path: dotted path of the node that contains it.
         allow_list: what the user allows in addition to `ALLOWED_ROOTS`.
-
-    Raises:
-        InputError: the name is not allowed, cannot be imported, or is not a class with the base
-            class that belongs at this path.
     """
     if target == "???":
         raise InputError(
@@ -245,9 +233,6 @@ def instantiate(options: Mapping[str, Any], path: str, allow_list: TargetAllowLi
         options: the node, with its `_target_`; nested nodes are instantiated as well.
         path: dotted path of the node.
         allow_list: what the user allows in addition to `ALLOWED_ROOTS`.
-
-    Raises:
-        InputError: the class is not allowed, or does not accept a key or a value.
     """
     target = resolve_target(options.get("_target_"), path, allow_list)
     arguments = {key: value for key, value in options.items() if key != "_target_"}
@@ -295,11 +280,7 @@ def has_parameter(target: type, name: str) -> bool:
 def check_parameters(
     keys: Iterable[str], target: type, path: str, *, more: Sequence[str] = ()
 ) -> None:
-    """Check that a class accepts keys; the keys `more` are accepted too.
-
-    Raises:
-        InputError: a key is not an argument of the class.
-    """
+    """Check that a class accepts keys; the keys `more` are accepted too."""
     names = list_arguments(target)
     if names is None:
         return

@@ -42,10 +42,6 @@ def build_network(
         image_shape: (height, width) or (channels, height, width) of a row that is an image. A
             class with an argument `image_shape` receives (channels, height, width); its rows are
             flat.
-
-    Raises:
-        InputError: the class is not allowed or does not accept its keys, or the network does not
-            fit into memory.
     """
     options = {k: v for k, v in config["network"].items() if k not in ("inputs", "outputs")}
     seed = config.get("seed", 0)
@@ -69,11 +65,7 @@ def build_network(
 
 
 def _check_memory(sizes: Sequence[int], embeddings: Mapping[int, int]) -> None:
-    """Check that weights and gradients of a dense network fit into this machine's memory.
-
-    Raises:
-        InputError: they need more memory than the machine has.
-    """
+    """Check that weights and gradients of a dense network fit into this machine's memory."""
     tables = [(codes, choose_width(codes)) for codes in embeddings.values()]
     inputs = sizes[0] + sum(width - 1 for _, width in tables)
     weights = sum((fan_in + 1) * neurons for fan_in, neurons in pairwise([inputs, *sizes[1:]]))

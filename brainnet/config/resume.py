@@ -51,9 +51,6 @@ def open_run(
     Returns:
         The run, its stored configuration, and the one composed from the overrides. Keys of the data
         can be typed without `data=CHOICE`, which is that of the run.
-
-    Raises:
-        InputError: there is no such run, or an override deletes a key or does not fit.
     """
     runs = Path("runs")
     for override in overrides:
@@ -118,11 +115,7 @@ def check_rebuildable(stored: Config) -> None:
 def compose_resumed(
     name: str, overrides: Sequence[Override], files: ConfigFiles
 ) -> tuple[Config, Run]:
-    """Return the configuration of a resumed run, and the run.
-
-    Raises:
-        InputError: there is no such run, or an override would change what it is trained on.
-    """
+    """Return the configuration of a resumed run, and the run."""
     run, stored, composed = open_run(name, overrides, "resume", files)
     check_rebuildable(stored)
     check_config(stored)

@@ -289,9 +289,6 @@ def check_config(config: Config, required: Iterable[str] = _REQUIRED) -> None:
     Args:
         config: the configuration as plain data.
         required: groups and keys that must be present.
-
-    Raises:
-        InputError: something is missing or unknown, or has a wrong type or value.
     """
     values = dict(iterate_leaves(config))
     for path in required:
@@ -315,11 +312,7 @@ def check_config(config: Config, required: Iterable[str] = _REQUIRED) -> None:
 
 
 def check_hidden_layers(config: Config) -> None:
-    """Reject a new network without hidden layers; a network created in Python may have none.
-
-    Raises:
-        InputError: `network.hidden` is empty.
-    """
+    """Reject a new network without hidden layers; a network created in Python may have none."""
     if config["network"].get("hidden") == []:
         raise InputError(
             "network.hidden needs at least one layer, such as [8]; got []. Add "

@@ -34,16 +34,7 @@ _Choice = TypeVar("_Choice")
 def choose_loss(
     task: Task, name: str | nn.Module = "auto", outputs: int | None = None
 ) -> nn.Module:
-    """Return the loss with a name, or the default loss of a task.
-
-    Args:
-        task: the task of the data.
-        name: the name of a loss, or "auto" for the default; a module is returned unchanged.
-        outputs: number of outputs of the network, if known. For a binary task, "auto" chooses
-            `CrossEntropy` for a network with two outputs, else `BinaryCrossEntropy`.
-
-    Raises:
-        InputError: there is no loss with that name.
+    """Return the loss with a name, or the default loss of a task; a module is returned unchanged.
 
     Example:
         >>> type(choose_loss("regression")).__name__
@@ -53,21 +44,15 @@ def choose_loss(
     """
     if isinstance(name, nn.Module):
         return name
-    # One logit per class, or a single logit for two classes.
+    # Two classes have one logit each if the network has two outputs, else a single one.
     if name == "auto":
         name = "cross_entropy" if task == "binary" and outputs == 2 else DEFAULT_LOSS[task]
     return _select("loss", name, LOSSES, "auto")()
 
 
 def count_outputs(loss: nn.Module, data: DataModule) -> int | None:
-    """Return how many outputs a loss needs for the targets of the data.
-
-    Returns:
-        The number, or None for a loss without a method `count_outputs(targets)`.
-
-    Raises:
-        InputError: the loss does not support that number of classes.
-    """
+    """Return how many outputs a loss needs for the targets of the data, or None if unknown."""
+    # Losses of PyTorch have no such method.
     count = getattr(loss, "count_outputs", None)
     if count is None:
         return None
@@ -79,24 +64,13 @@ def count_outputs(loss: nn.Module, data: DataModule) -> int | None:
 
 
 def compute_network_sizes(loss: nn.Module, data: DataModule) -> dict[str, int]:
-    """Return the `inputs` and `outputs` that a network needs for a loss and data.
-
-    Raises:
-        InputError: the loss does not support that number of classes.
-    """
-    return {
-        "inputs": data.dataset.input_count,
-        "outputs": count_outputs(loss, data) or data.dataset.target_count,
-    }
+    """Return the `inputs` and `outputs` that a network needs for a loss and data."""
+    outputs = count_outputs(loss, data) or data.dataset.target_count
+    return {"inputs": data.dataset.input_count, "outputs": outputs}
 
 
 def measure_outputs(network: nn.Module, data: DataModule) -> int:
-    """Return the number of outputs of a network; one without `sizes` is run on two rows.
-
-    Raises:
-        InputError: the network cannot process the rows, has no weights, or returns something
-            else than a (batch, outputs) tensor.
-    """
+    """Return the number of outputs of a network; one without `sizes` is run on two rows."""
     if isinstance(network, Network):
         return network.sizes[-1]
     weight = next(network.parameters(), None)
@@ -125,11 +99,7 @@ def measure_outputs(network: nn.Module, data: DataModule) -> int:
 
 
 def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
-    """Check that network, data and loss fit together.
-
-    Raises:
-        InputError: they do not; the message says what to change.
-    """
+    """Check that network, data and loss fit together."""
     # Losses of PyTorch declare no tasks, and are not checked.
     tasks, task = getattr(loss, "tasks", None), data.dataset.task
     if tasks is not None and task not in tasks:
@@ -167,11 +137,7 @@ def check_sizes(network: nn.Module, data: DataModule, loss: nn.Module) -> None:
 
 
 def check_trainable(network: nn.Module, data: DataModule) -> None:
-    """Check that the network has trainable weights; warn if it reads category codes as numbers.
-
-    Raises:
-        InputError: all weights are frozen.
-    """
+    """Check that the network has trainable weights; warn if it reads category codes as numbers."""
     if not any(weight.requires_grad for weight in network.parameters()):
         raise InputError(
             "all weights of the network are frozen (requires_grad=False), so there is nothing to "
@@ -189,11 +155,7 @@ def check_trainable(network: nn.Module, data: DataModule) -> None:
 
 
 def choose_optimizer(name: str | OptimizerFactory, learning_rate: float) -> OptimizerFactory:
-    """Return a function that creates the optimizer with a name from parameters.
-
-    Raises:
-        InputError: there is no optimizer with that name.
-    """
+    """Return a function that creates the optimizer with a name from parameters."""
     if not isinstance(name, str):
         return name
     kind: Callable[..., Optimizer] = _select("optimizer", name, OPTIMIZERS)
@@ -205,11 +167,7 @@ def choose_optimizer(name: str | OptimizerFactory, learning_rate: float) -> Opti
 
 
 def choose_schedule(name: str | ScheduleFactory) -> ScheduleFactory | None:
-    """Return a function that creates the schedule with a name; None for "constant".
-
-    Raises:
-        InputError: there is no schedule with that name.
-    """
+    """Return a function that creates the schedule with a name; None for "constant"."""
     if not isinstance(name, str):
         return name
     if name == "constant":
@@ -251,7 +209,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return the configuration of a run that was started from Python.
 
-    Data given as arrays and functions of the user are named, but cannot be rebuilt from it.
+    Arrays and functions of the user are named, but cannot be rebuilt from it.
     """
     observation: dict[str, Any] = {"_target_": None}
     if observe is not None:
@@ -340,9 +298,9 @@ def _describe_schedule(choice: object, learning_rate: float) -> dict[str, Any]:
     if choice not in SCHEDULES:
         return {"_target_": None}
     kind = SCHEDULES[choice]
+    settings = dict.fromkeys(find_run_settings(kind))
     # The other settings follow from the number of steps, and are null in a configuration.
-    known = {"max_lr": learning_rate}
-    settings = {name: known.get(name) for name in find_run_settings(kind)}
+    settings |= {"max_lr": learning_rate} if "max_lr" in settings else {}
     return {"_target_": describe_class(kind), **settings}
 
 

@@ -7,17 +7,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor, nn
+from torch import Tensor
 
 from brainnet.data.datamodule import DataModule
 from brainnet.errors import InputError, TrainingFailure
@@ -30,6 +28,7 @@ from brainnet.training.checkpoint_files import (
     load_checkpoint,
     load_scaling,
 )
+from brainnet.training.module import LearningModule
 from brainnet.training.run_directory import Run, to_plain
 
 # Storage option of checkpoints that may be written later: further paths of the same checkpoint.
@@ -42,8 +41,8 @@ _MAX_WRITE_SHARE = 0.02
 _MAX_DELAYED_BYTES = 2**26
 
 
-class CheckpointWriteError(TrainingFailure):
-    """A checkpoint could not be written."""
+class RunWriteError(TrainingFailure):
+    """A file of the run could not be written."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -66,33 +65,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
         """Save a checkpoint; `RunCheckpoint` passes further paths in the storage options."""
-        options = storage_options or {}
         # Remote storage.
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        paths = [*options.get(_DELAYED, ()), Path(path)]
-        if _DELAYED in options and time.monotonic() < self._next_write and _is_small(checkpoint):
+        options = storage_options or {}
+        is_delayed = _DELAYED in options and time.monotonic() < self._next_write
+        if is_delayed and _count_bytes(checkpoint) <= _MAX_DELAYED_BYTES:
             # What `RunCheckpoint` adds never changes, and needs no copy.
-            copied = {
+            checkpoint = {
                 key: value if key == BRAINNET_KEY else _copy_state(value)
                 for key, value in checkpoint.items()
             }
-            self._pending |= dict.fromkeys(paths, copied)
-            return
-        self._pending |= dict.fromkeys(paths, checkpoint)
-        self.flush()
+        else:
+            is_delayed = False
+        self._pending |= dict.fromkeys([*options.get(_DELAYED, ()), Path(path)], checkpoint)
+        if not is_delayed:
+            self.flush()
 
     def is_due(self) -> bool:
         """Whether a pending checkpoint should be written now; called at every step."""
         return bool(self._pending) and time.monotonic() >= self._next_write
 
     def flush(self) -> None:
-        """Write all pending checkpoints.
-
-        Raises:
-            CheckpointWriteError: one cannot be written, for example because the disk is full.
-        """
+        """Write all pending checkpoints; raises a RunWriteError, for example on a full disk."""
         if not self._pending:
             return
         start = time.monotonic()
@@ -112,7 +108,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 written[id(checkpoint)] = path
         except OSError as error:
             folder = f" in {Path(error.filename).parent}" if error.filename else ""
-            raise CheckpointWriteError(
+            raise RunWriteError(
                 f"the checkpoint{folder} cannot be written: {error.strerror or error}"
             ) from error
         end = time.monotonic()
@@ -120,11 +116,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _serialize(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
-    """Write a checkpoint to a file without a copy in memory.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write a checkpoint to a file without a copy in memory."""
     try:
         torch.save(checkpoint, file)
     except RuntimeError as error:
@@ -148,9 +140,12 @@ def _copy_state(value: Any) -> Any:
     return value
 
 
-def _is_small(checkpoint: dict[str, Any]) -> bool:
-    tensors = [value for value in checkpoint["state_dict"].values() if isinstance(value, Tensor)]
-    return sum(tensor.nbytes for tensor in tensors) <= _MAX_DELAYED_BYTES
+def _count_bytes(value: Any) -> int:
+    """Count the bytes of all tensors in nested dicts and lists: weights and optimizer state."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, dict) else value
+    return sum(map(_count_bytes, parts)) if isinstance(value, dict | list | tuple) else 0
 
 
 class RunCheckpoint(Checkpoint):
@@ -244,7 +239,7 @@ class RunCheckpoint(Checkpoint):
     ) -> None:
         """Write pending checkpoints; they were valid when they were saved."""
         # An error here must not hide the exception that ends the run.
-        with contextlib.suppress(CheckpointWriteError):
+        with contextlib.suppress(RunWriteError):
             self._checkpoint_io.flush()
 
     def _update_best(self, trainer: Trainer) -> bool:
@@ -267,12 +262,7 @@ class RunCheckpoint(Checkpoint):
                 f"a weight became infinite or NaN before step {trainer.global_step}"
             )
         paths = [self.folder / f"{name}.ckpt" for name in names]
-        if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-            trainer.save_checkpoint(paths[-1], storage_options={_DELAYED: paths[:-1]})
-            return
-        # Other strategies do not accept storage options.
-        for path in paths:
-            trainer.save_checkpoint(path)
+        trainer.save_checkpoint(paths[-1], storage_options={_DELAYED: paths[:-1]})
 
 
 @contextmanager
@@ -319,81 +309,49 @@ def set_random_state(state: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
 
 
-@dataclass(frozen=True, slots=True)
-class ResumePoint:
-    """The state of a run that is resumed.
+def load_resume_point(run: Run, module: LearningModule, data: DataModule, trainer: Trainer) -> int:
+    """Check that a run can be resumed, and restore the last values of its curves.
 
-    Attributes:
-        steps: optimizer steps taken.
-        epochs: completed epochs.
-        is_finished: whether the run was trained and tested completely.
-        metrics: last value of each training and validation curve, by tag.
+    Returns:
+        The first step that is logged; step 0 is logged again if no step followed it.
+
+    Raises:
+        InputError: weights or data are not those of the run, it has reached its limit of steps, or
+            it cannot be read.
     """
+    checkpoint = load_checkpoint(run.last)
+    check_weights(module, checkpoint["state_dict"])
+    load_scaling(data, checkpoint, unchanged=True)
+    try:
+        epochs = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            "the checkpoint has no training progress, so it cannot be resumed. Use the "
+            "last.ckpt of a run."
+        ) from error
+    summary, steps = run.folder.read_summary(), int(checkpoint["global_step"])
+    is_finished = summary.get("state") == "finished"
+    _check_limit("epochs", epochs, trainer.max_epochs, is_finished=is_finished)
+    _check_limit("steps", steps, trainer.max_steps, is_finished=is_finished)
+    metrics = summary.get("metrics")
+    for tag, value in metrics.items() if isinstance(metrics, dict) else ():
+        # A value that is not finite is null in a summary.
+        if isinstance(value, int | float) and not tag.endswith("/test"):
+            module.curves[tag] = float(value)
+    return steps + 1 if steps > 0 else 0
 
-    steps: int
-    epochs: int
-    is_finished: bool
-    metrics: dict[str, float]
 
-    @classmethod
-    def load(cls, run: Run, module: nn.Module, data: DataModule) -> Self:
-        """Read the state of a run, and check that module and data are those of the run.
-
-        Raises:
-            InputError: the weights or data are different, or the run cannot be read.
-        """
-        checkpoint = load_checkpoint(run.last)
-        check_weights(module, checkpoint["state_dict"])
-        load_scaling(data, checkpoint, unchanged=True)
-        try:
-            progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
-            epochs = int(progress["current"]["processed"])
-        except (LookupError, TypeError, ValueError) as error:
-            raise InputError(
-                "the checkpoint has no training progress, so it cannot be resumed. Use the "
-                "last.ckpt of a run."
-            ) from error
-        summary = run.folder.read_summary()
-        metrics = summary.get("metrics")
-        return cls(
-            steps=int(checkpoint["global_step"]),
-            epochs=epochs,
-            is_finished=summary.get("state") == "finished",
-            metrics={
-                tag: float(value)
-                for tag, value in (metrics.items() if isinstance(metrics, dict) else ())
-                # A value that is not finite is null in a summary.
-                if isinstance(value, int | float) and not tag.endswith("/test")
-            },
+def _check_limit(unit: str, done: int, limit: int | None, *, is_finished: bool) -> None:
+    """Reject a limit that leaves nothing to do; an interrupted test is only repeated."""
+    if limit is None or limit < 0:
+        return
+    longer = f"set trainer.max_{unit}={2 * done}"
+    if is_finished and limit <= done:
+        raise InputError(
+            f"the run has already finished all {done} {unit}. To train longer, {longer}."
         )
-
-    @property
-    def first_step(self) -> int:
-        """First step that is logged after resuming; step 0 is logged again if nothing followed."""
-        return self.steps + 1 if self.steps > 0 else 0
-
-    def check(self, trainer: Trainer) -> None:
-        """Check that the limits of the trainer leave something to do.
-
-        A run that was interrupted in its test, or just before, is only tested.
-
-        Raises:
-            InputError: the run has already reached or passed the limit.
-        """
-        limits = (
-            ("epochs", self.epochs, trainer.max_epochs),
-            ("steps", self.steps, trainer.max_steps),
+    if limit < done:
+        raise InputError(
+            f"the run has already completed {done} {unit}, more than "
+            f"trainer.max_{unit}={limit}. Leave that out, or {longer} to train longer."
         )
-        for unit, done, limit in limits:
-            if limit is None or limit < 0:
-                continue
-            longer = f"set trainer.max_{unit}={2 * done}"
-            if self.is_finished and limit <= done:
-                raise InputError(
-                    f"the run has already finished all {done} {unit}. To train longer, {longer}."
-                )
-            if limit < done:
-                raise InputError(
-                    f"the run has already completed {done} {unit}, more than "
-                    f"trainer.max_{unit}={limit}. Leave that out, or {longer} to train longer."
-                )

@@ -46,9 +46,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Returns:
         The checkpoint with its tensors on the CPU.
-
-    Raises:
-        InputError: it is missing, damaged, or was not written by brainnet.
     """
     try:
         # torch does not verify the checksums of the archive.
@@ -85,11 +82,7 @@ def _is_complete(checkpoint: Mapping[str, Any]) -> bool:
 
 
 def load_network(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:
-    """Load the weights of a checkpoint into a network.
-
-    Raises:
-        InputError: the checkpoint has the weights of a different network.
-    """
+    """Load the weights of a checkpoint into a network."""
     weights = {
         key.removeprefix(NETWORK_PREFIX): value
         for key, value in checkpoint["state_dict"].items()
@@ -102,11 +95,7 @@ def load_network(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:
 
 
 def check_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
-    """Check that names and shapes of weights match a module, without changing it.
-
-    Raises:
-        InputError: they do not match; the message names the first differences.
-    """
+    """Check that names and shapes of weights match a module, without changing it."""
     expected = module.state_dict()
     problems = [f"{key} is missing" for key in expected if key not in weights]
     problems += [f"{key} is not part of the network" for key in weights if key not in expected]
@@ -137,10 +126,6 @@ def load_scaling(
         data: the data to scale.
         checkpoint: a checkpoint of brainnet.
         unchanged: whether the data must be exactly the training data.
-
-    Raises:
-        InputError: the data have other columns or targets than the training data, differ though
-            they must not, or the checkpoint has no scaling.
     """
     try:
         state = checkpoint[BRAINNET_KEY][SCALING_KEY]

@@ -45,13 +45,8 @@ class FastLoop:
     """Takes several training steps within one iteration of Lightning's loop, bit-identically.
 
     An iteration of Lightning (fetching a batch, a dozen hooks, progress counters) takes longer than
-    the step of a small network. The fast loop only takes a batch, calls the module's
-    `training_step`, and runs backpropagation, optimizer and schedule. It updates the counters of
-    Lightning, so that checkpoints are the same.
-
-    Args:
-        trainer: a trainer during training, for which `is_possible` returned True.
-        training_step: the module's method, from a batch and its index to the loss.
+    the step of a small network. The fast loop updates the counters of Lightning, so that
+    checkpoints are the same. It may only be created if `is_possible(trainer)`.
     """
 
     def __init__(self, trainer: Trainer, training_step: Callable[[Any, int], Tensor]) -> None:
@@ -94,19 +89,17 @@ class FastLoop:
         )
 
     def run(self, max_steps: int) -> None:
-        """Take steps until a callback needs one that the fast loop cannot take.
+        """Take up to `max_steps` steps, until a callback needs one that only Lightning can take.
 
-        Args:
-            max_steps: maximum number of steps; the last batch of an epoch is always Lightning's.
-
-        Raises:
-            TrainingFailure: raised by the module's `training_step`.
+        The last batch of an epoch is always Lightning's.
         """
         step = self._trainer.global_step
         for _ in range(max_steps):
             callbacks = [callback for callback in self._callbacks if callback.needs_step(step)]
-            # A callback that needs Lightning's hooks gets its step from Lightning.
-            if self._trainer.should_stop or not all(map(_works_in_fast_loop, callbacks)):
+            # A callback that needs Lightning's hooks gets its step from Lightning. Not inherited: a
+            # derived class may have more hooks.
+            works = [vars(type(c)).get("works_in_fast_loop", False) for c in callbacks]
+            if self._trainer.should_stop or not all(works):
                 return
             self._take_step(callbacks)
             step += 1
@@ -163,10 +156,6 @@ def _get_callbacks(trainer: Trainer) -> list[Callback]:
     # Lightning sets the attribute outside its class, where type checkers do not see it.
     callbacks: list[Callback] = getattr(trainer, "callbacks", [])
     return callbacks
-
-
-def _works_in_fast_loop(callback: object) -> bool:
-    return bool(vars(type(callback)).get("works_in_fast_loop", False))
 
 
 def is_selective(callback: Callback) -> bool:

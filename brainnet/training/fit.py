@@ -1,6 +1,7 @@
 """Fit: one training run, from the untrained network to the test result."""
 
 import contextlib
+import errno
 import shutil
 import signal
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -34,10 +35,10 @@ from brainnet.training.assembly import (
 from brainnet.training.callbacks import Observe
 from brainnet.training.checkpoint import (
     AtomicCheckpointIO,
-    CheckpointWriteError,
-    ResumePoint,
     RunCheckpoint,
+    RunWriteError,
     fork_random_state,
+    load_resume_point,
 )
 from brainnet.training.checkpoint_files import load_checkpoint, load_network
 from brainnet.training.loggers import Progress, RunLogger, start_loggers
@@ -51,6 +52,7 @@ from brainnet.training.plot_callback import PlotCallback
 from brainnet.training.run_directory import (
     Run,
     RunDirectory,
+    claim_run,
     collect_provenance,
     find_run,
     lock_run,
@@ -59,7 +61,6 @@ from brainnet.training.trainer import (
     Compile,
     Interrupted,
     SignalHandler,
-    check_precision,
     choose_threads,
     compile_network,
     make_trainer,
@@ -68,6 +69,13 @@ from brainnet.training.trainer import (
 )
 
 State = Literal["finished", "interrupted"]
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_WRITE_ADVICE = "Free some disk space, and continue with resume=latest."
+_LOSS_ADVICE = (
+    "Try a tenth of the learning rate (optimizer.lr), trainer.gradient_clip_val=1, or "
+    "data.normalize=standard."
+)
 
 # A loss may rise for a while in a healthy run, but not end at this many times its start.
 _DIVERGENCE_FACTOR = 10
@@ -113,6 +121,7 @@ class RunResult:
             if "/test" in tag or self.state != "finished":
                 lines.append(f"  {tag} {value:.4g}")
         start, end = self.untrained_loss, self.metrics.get("loss/train", 0.0)
+        # Not a failure: the best weights are from before the divergence.
         if start is not None and end > _DIVERGENCE_FACTOR * start:
             lines.append(
                 f"the loss ended at {end:.3g} and started at {start:.3g}: try a smaller "
@@ -157,60 +166,35 @@ class FitSession:
     provenance: Mapping[str, Any]
     resume: Run | None
     state: State = "finished"
-    steps: int = 0
-    epochs: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Write the configuration and a first summary."""
-        # The duration includes the parts before the run was resumed.
+        """Start the clock; the duration includes the parts before the run was resumed."""
         previous = self.folder.read_summary() if self.folder and self.resume else {}
         self._start = time.monotonic() - float(previous.get("seconds") or 0.0)
-        self.signals.on_exit = lambda number: self._write_summary(
-            "interrupted", signal=signal.Signals(number).name
-        )
-        if self.folder is not None:
-            self.folder.write_config(self.config)
-            self._write_summary("running")
+        self.signals.on_exit = lambda number: self._write_summary("interrupted", number)
 
     def run(self) -> None:
         """Train, test the best weights, and write the summary in every case.
 
         Raises:
             InputError: Lightning rejects an option.
-            TrainingFailure: the loss is not finite, or a checkpoint cannot be written.
+            TrainingFailure: the loss is not finite, or a file cannot be written.
         """
         path = str(self.resume.last) if self.resume else None
+        if self.folder is not None:
+            self.folder.write_config(self.config)
+            self._write_summary("running")
         try:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=path, weights_only=True)
-            self._update()
             self._test()
-        except CheckpointWriteError as error:
-            self._fail(error, "Free some disk space, and continue with resume=latest.")
-        except TrainingFailure as error:
-            self._fail(
-                error,
-                "Try a tenth of the learning rate (optimizer.lr), trainer.gradient_clip_val=1, or "
-                "data.normalize=standard.",
-            )
-        except MisconfigurationException as error:
-            self._reject(error)
-        except BaseException as error:
-            self._update()
-            number = self.signals.signal
-            # A process can also end because the same signal stopped another one.
-            if not isinstance(error, Interrupted) and number is None:
-                self._write_summary("failed")
-                raise
-            self.state = "interrupted"
-            name = {} if number is None else {"signal": signal.Signals(number).name}
-            self._write_summary(self.state, **name)
-        else:
-            self.metrics = dict(self.module.curves)
             for logger in self.trainer.loggers:
                 if isinstance(logger, RunLogger):
-                    logger.log_hyperparameters(self.config, self.metrics, self.steps)
-            self._write_summary(self.state)
+                    logger.log_hyperparameters(
+                        self.config, self.module.curves, self.trainer.global_step
+                    )
+            self._write_summary("finished")
+        except BaseException as error:
+            self._end_early(error)
 
     def build_result(self, readings: list[Any], best_loss: float | None) -> RunResult:
         """Return the result of the run."""
@@ -222,7 +206,7 @@ class FitSession:
             network=self.module.network,
             readings=readings,
             confusion=self.module.confusion,
-            steps=self.steps,
+            steps=self.trainer.global_step,
             seconds=time.monotonic() - self._start,
             # Only in the first process: if another one exited with the code of the signal,
             # Lightning would treat it as failed, and kill the first one.
@@ -231,24 +215,24 @@ class FitSession:
             untrained_loss=self.module.untrained_loss,
         )
 
-    def _write_summary(self, state: str, **details: object) -> None:
-        if self.folder is not None:
-            self.folder.write_summary(
-                {
-                    "state": state,
-                    **details,
-                    "metrics": dict(sorted(self.metrics.items())),
-                    "steps": self.steps,
-                    "epochs": self.epochs,
-                    "seconds": round(time.monotonic() - self._start, 3),
-                    **self.provenance,
-                }
-            )
-
-    def _update(self) -> None:
-        self.steps = self.trainer.global_step
-        self.epochs = self.trainer.current_epoch
-        self.metrics = dict(self.module.curves)
+    def _write_summary(self, state: str, number: int | None = None, reason: str = "") -> None:
+        if self.folder is None:
+            return
+        details = {"signal": signal.Signals(number).name} if number is not None else {}
+        details |= {"reason": reason} if reason else {}
+        summary = {
+            "state": state,
+            **details,
+            "metrics": dict(sorted(self.module.curves.items())),
+            "steps": self.trainer.global_step,
+            "epochs": self.trainer.current_epoch,
+            "seconds": round(time.monotonic() - self._start, 3),
+            **self.provenance,
+        }
+        try:
+            self.folder.write_summary(summary)
+        except OSError as error:
+            raise RunWriteError(f"the summary cannot be written: {error.strerror}") from error
 
     def _test(self) -> None:
         # Only the first process reads the file; other processes may be on other machines.
@@ -261,24 +245,39 @@ class FitSession:
         # The network of the result is used for predictions.
         self.module.network.eval()
 
-    def _reject(self, error: Exception) -> NoReturn:
-        # A run that has not started leaves no directory behind.
-        if self.resume is not None or self.trainer.global_step > 0:
-            self._update()
-            self._write_summary("failed", reason=str(error))
-        elif self.folder is not None:
+    def _end_early(self, original: BaseException) -> None:
+        """Write the summary of an interrupted or failed run; raise the error of a failed one."""
+        error = _convert_error(original)
+        number = self.signals.signal
+        is_known = isinstance(error, InputError | TrainingFailure)
+        # A process can also end because the same signal stopped another one.
+        if isinstance(error, Interrupted) or (number is not None and not is_known):
+            self.state = "interrupted"
+            self._write_summary("interrupted", number)
+            return
+        is_new = self.resume is None and self.trainer.global_step == 0
+        if isinstance(error, InputError) and is_new and self.folder is not None:
             self.folder.abandon()
-        raise InputError(f"Lightning rejects these options: {error}") from error
+        else:
+            # If the disk is full, the first error still says more.
+            with contextlib.suppress(RunWriteError):
+                self._write_summary("failed", reason=str(error))
+        if isinstance(error, TrainingFailure):
+            advice = _WRITE_ADVICE if isinstance(error, RunWriteError) else _LOSS_ADVICE
+            checkpoint = ""
+            if self.folder is not None and self.folder.last.exists():
+                checkpoint = f" The last good checkpoint is {self.folder.last}."
+            raise TrainingFailure(f"{error}.{checkpoint} {advice}") from original
+        raise error from (None if error is original else original)
 
-    def _fail(self, error: TrainingFailure, advice: str) -> NoReturn:
-        self._update()
-        # A full disk is already reported by the error itself.
-        with contextlib.suppress(OSError):
-            self._write_summary("failed", reason=str(error))
-        checkpoint = ""
-        if self.folder is not None and self.folder.last.exists():
-            checkpoint = f" The last good checkpoint is {self.folder.last}."
-        raise TrainingFailure(f"{error}.{checkpoint} {advice}") from None
+
+def _convert_error(error: BaseException) -> BaseException:
+    """Return an error of Lightning or of a full disk as one that the user can correct."""
+    if isinstance(error, MisconfigurationException):
+        return InputError(f"Lightning rejects these options: {error}")
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return RunWriteError(f"{error.filename or 'a file'} cannot be written: {error.strerror}")
+    return error
 
 
 def train(
@@ -300,30 +299,10 @@ def train(
 ) -> RunResult:
     """Train a network, and test its best weights; everything is checked before anything is written.
 
-    The arguments are those of `fit`, already built. A `folder` that was claimed is used as it is.
-
-    Args:
-        network: any module from inputs to outputs; trained in place.
-        data: the data.
-        loss: loss function of outputs and targets.
-        optimizer: creates the optimizer from the parameters.
-        schedule: creates the schedule from the optimizer and the total number of steps.
-        folder: the run directory; a number is appended if it exists. Default: `runs/DATA/TIME`.
-        seed: seed of the global random generators.
-        trainer: arguments of `lightning.Trainer`, and `compile`.
-        observe: the callback that observes steps; plots are drawn as well. None: only curves.
-        callbacks: further Lightning callbacks.
-        loggers: further Lightning loggers.
-        config: the configuration to store.
-        resume: a run to resume, in its directory.
-        progress: whether to show progress.
-
-    Raises:
-        InputError: the arguments do not fit together, or are not available on this machine.
-        TrainingFailure: the loss is not finite, or a checkpoint cannot be written.
+    The arguments are those of `fit`, already built: `observe` is the callback or None, `trainer`
+    may contain `compile`, and `config` is the configuration to store.
     """
     network = compile_in_place(network)
-    config = config or {}
     check_sizes(network, data, loss)
     check_trainable(network, data)
     module = LearningModule(
@@ -339,7 +318,7 @@ def train(
         for context in (quiet(), restore_determinism(), fork_random_state(seed)):
             stack.enter_context(context)
         checkpoint_io, signals = AtomicCheckpointIO(), SignalHandler()
-        checkpoints = RunCheckpoint(config, checkpoint_io)
+        checkpoints = RunCheckpoint(config or {}, checkpoint_io)
         observers: list[Callback] = [] if observe is None else [observe, PlotCallback()]
         observers += [Progress()] if progress else []
         options = dict(trainer or {})
@@ -347,16 +326,12 @@ def train(
         lightning = make_trainer(
             options, [*callbacks, *observers, signals, checkpoints], checkpoint_io
         )
-        if run is not None and lightning.is_global_zero:
-            # Before the checkpoint is read, which another process may still write.
-            stack.enter_context(lock_run(run.folder.path))
         first_step = None
         if run is not None:
-            start = ResumePoint.load(run, module, data)
-            start.check(lightning)
-            module.curves.update(start.metrics)
-            first_step = start.first_step
-        check_precision(lightning, network, optimizer)
+            if lightning.is_global_zero:
+                # Before the checkpoint is read, which another process may still write.
+                stack.enter_context(lock_run(run.folder.path))
+            first_step = load_resume_point(run, module, data, lightning)
         device = lightning.strategy.root_device
         stack.enter_context(use_threads(choose_threads(network, data.batch_size, device)))
         if compile_mode:
@@ -365,24 +340,28 @@ def train(
         provenance = {"seed": seed, **collect_provenance()}
         claimed = None
         if lightning.is_global_zero:
-            claimed = run.folder if run is not None else _claim_folder(folder, data)
-            checkpoints.folder = claimed.checkpoints
-            if run is None:
+            if run is not None:
+                claimed = run.folder
+            else:
+                # If the set-up fails, nothing is left behind.
+                claimed = stack.enter_context(claim_run(_plan_folder(folder, data)))
                 stack.enter_context(lock_run(claimed.path))
-        session = FitSession(lightning, module, data, signals, claimed, config, provenance, run)
-        if claimed is not None:
-            start_loggers(loggers, config, first_step)
+            checkpoints.folder = claimed.checkpoints
+            start_loggers(loggers, config or {}, first_step)
             lightning.loggers = [stack.enter_context(RunLogger(claimed, first_step)), *loggers]
+        session = FitSession(
+            lightning, module, data, signals, claimed, config or {}, provenance, run
+        )
         # Last, so that a signal during the preparation ends the process as usual.
         stack.enter_context(signals)
         session.run()
         return session.build_result(observe.readings if observe else [], checkpoints.best_loss)
 
 
-def _claim_folder(folder: RunDirectory | Path | None, data: DataModule) -> RunDirectory:
+def _plan_folder(folder: RunDirectory | Path | None, data: DataModule) -> RunDirectory:
     if folder is None:
-        return RunDirectory.plan(Path("runs"), data.dataset.name).claim()
-    return (folder if isinstance(folder, RunDirectory) else RunDirectory(folder)).claim()
+        return RunDirectory.plan(Path("runs"), data.dataset.name)
+    return folder if isinstance(folder, RunDirectory) else RunDirectory(folder)
 
 
 def fit(

@@ -1,12 +1,11 @@
 """Loggers: TensorBoard and CSV files of a run, and the progress display."""
 
 import csv
-import logging
 import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -27,9 +26,8 @@ from brainnet.observation.tensorboard import (
     TensorBoardWriter,
     create_summary_writer,
 )
+from brainnet.training.checkpoint import RunWriteError
 from brainnet.training.run_directory import RunDirectory, to_plain
-
-_log = logging.getLogger(__name__)
 
 # Settings that the hyperparameter table of TensorBoard shows first.
 _FIRST_SETTINGS = ("data", "network.hidden", "activation", "optimizer", "optimizer.lr")
@@ -53,8 +51,6 @@ _CURVES = (
 class RunLogger(TensorBoardLogger):
     """TensorBoard logger with a single event file per run, in the run directory.
 
-    If the file cannot be written any more, one warning is logged and training continues.
-
     Args:
         folder: the run directory.
         first_step: first step of a resumed run. TensorBoard discards earlier points from this step
@@ -63,41 +59,39 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(self, folder: RunDirectory, first_step: int | None = None) -> None:
         # Lightning writes to save_dir/name/version; here this is the run directory itself.
-        super().__init__(
-            save_dir=folder.path.parent,
-            name="",
-            version=folder.path.name,
-            default_hp_metric=False,
-        )
-        self._folder = folder
+        path = folder.path
+        super().__init__(path.parent, name="", version=path.name, default_hp_metric=False)
+        self._path = path
         self._first_step = first_step
-        self._is_broken = False
 
     def __enter__(self) -> Self:
         """Return the logger; the file is opened at the first point."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Write everything to disk and close the file."""
         # Only if the cached property was used.
-        if "file" in vars(self):
-            try:
-                self.file.close()
-            except OSError as error:
-                self._disable(error)
+        if "file" not in vars(self):
+            return
+        try:
+            self.file.close()
+        except OSError as error:
+            # An earlier error says more.
+            if kind is None:
+                raise RunWriteError(f"the curves cannot be written: {error.strerror}") from error
 
     @cached_property
     def file(self) -> EventFileWriter:
         """The only event file of the run; TensorBoard reads just the newest one of a folder."""
-        file = EventFileWriter(self._folder.path)
+        file = EventFileWriter(self._path)
         if self._first_step is not None:
-            TensorBoardWriter(self._folder.path, file=file).drop_from(self._first_step)
+            TensorBoardWriter(self._path, file=file).drop_from(self._first_step)
         return file
 
     @cached_property
     def writer(self) -> TensorBoardWriter:
         """The writer of brainnet's own points, for the same file."""
-        return TensorBoardWriter(self._folder.path, file=self.file)
+        return TensorBoardWriter(self._path, file=self.file)
 
     @property
     @rank_zero_experiment
@@ -112,7 +106,7 @@ class RunLogger(TensorBoardLogger):
         """Add a point to each curve; test metrics are logged with the hyperparameters."""
         # The test has one value, at the last step, which is not a curve.
         points = {tag: float(value) for tag, value in metrics.items() if not _is_test_tag(tag)}
-        self._write(lambda writer: writer.add_scalars(points, step or 0))
+        self.writer.add_scalars(points, step or 0)
 
     @rank_zero_only
     def log_hyperparameters(
@@ -121,11 +115,7 @@ class RunLogger(TensorBoardLogger):
         """Add the run to the hyperparameter table, with its settings and test metrics."""
         results = {tag: value for tag, value in metrics.items() if _is_test_tag(tag)}
         settings = dict(_flatten_config(config))
-        self._write(
-            lambda writer: writer.add_hyperparameters(
-                settings, results, step, first=_FIRST_SETTINGS
-            )
-        )
+        self.writer.add_hyperparameters(settings, results, step, first=_FIRST_SETTINGS)
 
     @rank_zero_only
     def save(self) -> None:
@@ -134,25 +124,6 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Do nothing: training and test write to the same file."""
-
-    def _write(self, write: Callable[[TensorBoardWriter], None]) -> None:
-        if self._is_broken:
-            return
-        try:
-            write(self.writer)
-        except OSError as error:
-            self._disable(error)
-
-    def _disable(self, error: OSError) -> None:
-        if not self._is_broken:
-            self._is_broken = True
-            # Logged, because a warning would raise where warnings are errors.
-            _log.warning(
-                "TensorBoard's file in %s can no longer be written (%s). Its content stays "
-                "readable, and training continues.",
-                self._folder.path,
-                error,
-            )
 
 
 def _is_test_tag(tag: str) -> bool:
@@ -179,13 +150,7 @@ def _flatten_config(config: Mapping[str, Any], prefix: str = "") -> Iterable[tup
 def start_loggers(
     loggers: Iterable[Logger], config: Mapping[str, Any], first_step: int | None
 ) -> None:
-    """Log the configuration, and let the CSV files of a resumed run continue.
-
-    Args:
-        loggers: the loggers of the run other than `RunLogger`.
-        config: the resolved configuration.
-        first_step: first step of a resumed run; None for a new run.
-    """
+    """Log the configuration, and continue the CSV files of a run resumed at `first_step`."""
     for logger in loggers:
         if isinstance(logger, CSVLogger):
             _open_csv(logger, first_step)
@@ -193,17 +158,15 @@ def start_loggers(
 
 
 def _open_csv(logger: CSVLogger, first_step: int | None) -> None:
-    """Open the file of a `CSVLogger`, and keep the rows before a step of a resumed run.
-
-    Lightning deletes an existing file, and warns about any other file in its folder. The warning
-    is kept where a new run overwrites the file of another one.
-    """
+    """Open the file of a `CSVLogger`, and keep the rows before the first step of a resumed run."""
+    # Lightning deletes an existing file, and warns about any other file in its folder.
     path = Path(logger.log_dir, "metrics.csv")
     rows: list[dict[str, Any]] = []
     if path.is_file() and first_step is not None:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"] or 0) < first_step]
     with warnings.catch_warnings():
+        # Not if a new run overwrites the file of another one.
         if first_step is not None or not path.is_file():
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         experiment = logger.experiment

@@ -16,10 +16,9 @@ _MAX_VALUES = 2**18  # R² copies them to float64
 
 
 class StageMetrics(Metric):
-    """Mean loss, and accuracy or R², over all rows since the last reset.
+    """Mean loss, and accuracy or R², over all rows of all processes since the last reset.
 
-    Only `read` and `compute_confusion` wait for the device. In a distributed run, they return the
-    values over all processes.
+    Only `read` and `compute_confusion` wait for the device.
 
     Args:
         task: "regression" is scored by R², "multiclass" and "binary" by accuracy.
@@ -68,13 +67,7 @@ class StageMetrics(Metric):
             self.add_state("confusion", counts, dist_reduce_fx="sum")
 
     def add(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
-        """Collect one batch.
-
-        Args:
-            loss: mean loss of the batch, a scalar.
-            predictions: classes (batch,) or numbers (batch, targets), or outputs for `decode`.
-            targets: correct classes or numbers.
-        """
+        """Collect the mean loss, predictions (or outputs for `decode`) and targets of a batch."""
         batches = self._batches
         batches.append((loss, predictions, targets))
         # Batches have equal sizes; a counter would cost more, as modules set attributes slowly.
@@ -88,11 +81,7 @@ class StageMetrics(Metric):
         return self.compute() if self.update_called else {}
 
     def compute_confusion(self) -> Tensor | None:
-        """Return the confusion matrix, or None if it is not counted.
-
-        Returns:
-            int64 (classes, classes) on the CPU: target class by row, predicted class by column.
-        """
+        """Return the confusion matrix (target by row, predicted by column) if it is counted."""
         self._count_batches()
         if not self._classes:
             return None

@@ -26,11 +26,10 @@ _Stage = Literal["train", "validation", "test"]
 
 # Enough for two digits of the first point of a curve, also for large data.
 _UNTRAINED_ROWS = 8192
+# Optimizers that call many functions per tensor, and the number of weights up to which these calls
+# cost more than the computation.
 FOREACH_OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
-"""Optimizers that call many functions per tensor."""
-
 MAX_FOREACH_WEIGHTS = 2**18
-"""Number of weights up to which the function calls cost more than the computation."""
 
 
 class LearningModule(LightningModule):
@@ -197,7 +196,7 @@ class LearningModule(LightningModule):
         return metrics
 
     def _evaluate_batch(self, stage: _Stage, batch: _Batch, rows: int | None = None) -> Tensor:
-        """Run the network, count the batch, and return its loss; over the first `rows` rows."""
+        """Run the network, count the first `rows` rows of the batch, and return their loss."""
         inputs, targets = batch
         outputs: Tensor = self.network(inputs)
         if self.reuses_output_memory:
@@ -226,12 +225,7 @@ class LearningModule(LightningModule):
         self._log(stage)
 
     def _log(self, stage: _Stage, *, publish: bool = False) -> None:
-        """Read and reset the metrics of a stage, and pass them to the loggers.
-
-        Args:
-            stage: the stage.
-            publish: whether to pass them to callbacks that monitor a metric as well.
-        """
+        """Read and reset the metrics of a stage, and log them; publish them to callbacks too."""
         metrics = self._select_metrics(stage)
         values = {f"{name}/{stage}": value for name, value in metrics.read().items()}
         metrics.reset()
@@ -259,11 +253,7 @@ def _count_unique_rows(loader: object, batch_index: int) -> int | None:
 
 
 def compile_in_place(network: nn.Module) -> nn.Module:
-    """Return the module inside the result of `torch.compile(network)`, compiled in place.
-
-    It stays compiled, as after `network.compile()`, and its weights keep their own names, without
-    the prefix `_orig_mod.`.
-    """
+    """Return the module inside `torch.compile(network)`, compiled: weights keep their own names."""
     inner = unwrap_compiled(network)
     compiler = getattr(network, "dynamo_ctx", None)
     if inner is not network and compiler is not None and inner._compiled_call_impl is None:
@@ -275,11 +265,7 @@ def use_foreach(optimizer: Optimizer) -> Optimizer:
     """Use the `foreach` implementation of an optimizer if it is faster and nothing was chosen.
 
     PyTorch does so on GPUs only. On the CPU, its loop over the tensors takes as long as the forward
-    pass of a small network; the results are bit-identical. Parameter groups whose learning rate or
-    betas are tensors are unchanged, because `foreach` does not support them.
-
-    Args:
-        optimizer: an optimizer whose weights are on their final device.
+    pass of a small network; the results are bit-identical.
 
     Example:
         >>> optimizer = use_foreach(torch.optim.Adam(torch.nn.Linear(2, 1).parameters()))
@@ -306,5 +292,6 @@ def _enable_foreach(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups if is_faster else ():
         is_chosen = any(group.get(name) for name in ("fused", "differentiable", "capturable"))
         numbers = (group["lr"], *group.get("betas", ()))
+        # `foreach` does not support learning rates and betas that are tensors.
         if not is_chosen and not any(isinstance(number, Tensor) for number in numbers):
             group["foreach"] = True if group["foreach"] is None else group["foreach"]

@@ -4,13 +4,12 @@ import json
 import math
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +80,6 @@ class RunDirectory:
 
         Returns:
             The created directory; a claimed one is returned unchanged.
-
-        Raises:
-            InputError: it cannot be created; nothing is left behind.
         """
         if self._created is not None:
             return self
@@ -137,11 +133,7 @@ class RunDirectory:
         write_atomic(self.path / _CONFIG_FILE, text)
 
     def read_config(self) -> dict[str, Any]:
-        """Read the configuration of the run.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
+        """Read the configuration of the run."""
         return _read_mapping(self.path / _CONFIG_FILE, yaml.safe_load)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -151,11 +143,7 @@ class RunDirectory:
         write_atomic(self.path / SUMMARY_FILE, f"{text}\n")
 
     def read_summary(self) -> dict[str, Any]:
-        """Read the summary of the run.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
+        """Read the summary of the run."""
         return _read_mapping(self.path / SUMMARY_FILE, json.loads)
 
 
@@ -204,9 +192,6 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
     Args:
         run: the directory, `latest`, or a `.ckpt` file.
         runs: the directory of all runs, in which `latest` is looked up.
-
-    Raises:
-        InputError: there is no such run.
     """
     # A directory named "latest" is a run like any other.
     if str(run) == _LATEST and not Path(run).is_dir():
@@ -301,12 +286,6 @@ def lock_run(folder: Path) -> Iterator[None]:
 
     The operating system releases the lock when the process ends, even after a crash. In a
     directory that cannot be written, there is no lock.
-
-    Args:
-        folder: the run directory.
-
-    Raises:
-        InputError: another process trains the run.
     """
     path = folder / LOCK_FILE
     # Not 0: a lock file that its previous owner has just removed is opened again.
@@ -337,42 +316,11 @@ def lock_run(folder: Path) -> Iterator[None]:
 
 
 def collect_provenance() -> dict[str, Any]:
-    """Return package versions, the git commit of the working directory, and the kernels in use.
-
-    Raises:
-        InputError: BRAINNET_KERNELS requests an implementation that is not available.
-    """
+    """Return package versions and the kernels in use; an unavailable choice is an InputError."""
     versions = {
         # The package can run from its source tree without being installed.
         "brainnet": str(sys.modules["brainnet"].__version__),
         "python": platform.python_version(),
+        **{package: version(package) for package in _PACKAGES},
     }
-    for package in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return {
-        "versions": versions,
-        "git_commit": read_git_commit(Path.cwd()),
-        "kernels": {"threshold_ramp": read_status()},
-    }
-
-
-def read_git_commit(folder: Path) -> str | None:
-    """Return the git commit of the project around a folder, with "+" if files were changed."""
-    commit = _run_git(folder, "rev-parse", "HEAD")
-    if not commit:
-        return None
-    changes = _run_git(folder, "status", "--porcelain", "--untracked-files=no")
-    return f"{commit}+" if changes else commit
-
-
-def _run_git(folder: Path, *arguments: str) -> str:
-    # Reading must not lock the index or run a program that the repository configures.
-    options = ["--no-optional-locks", "-c", "core.fsmonitor="]
-    command = ["git", *options, "-C", str(folder), *arguments]
-    try:
-        # Limited, because a repository on a network drive can be slow.
-        result = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
+    return {"versions": versions, "kernels": {"threshold_ramp": read_status()}}

@@ -1,7 +1,4 @@
-"""Trainer: how Lightning's trainer is created, and what surrounds it during a run.
-
-Threads, compilation, precision, Lightning's messages, and signals.
-"""
+"""Trainer: how Lightning's trainer is created; threads, compilation, warnings and signals."""
 
 import inspect
 import logging
@@ -10,7 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Self
@@ -25,7 +22,7 @@ from brainnet.data.datamodule import DataModule
 from brainnet.errors import InputError, did_you_mean
 from brainnet.observation.probe import isolated_eval
 from brainnet.training.checkpoint import AtomicCheckpointIO
-from brainnet.training.module import LearningModule, OptimizerFactory
+from brainnet.training.module import LearningModule
 
 # Lightning sets this variable of cuBLAS for deterministic training.
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -79,9 +76,6 @@ def compile_network(
     Results agree with those of the uncompiled network up to rounding, and weights keep their names.
     The first steps wait for the compiler, which pays for large networks. Captured CUDA graphs pay
     for many small steps on a GPU.
-
-    Raises:
-        InputError: the network cannot be compiled, or graphs cannot be captured.
     """
     network, device = module.network, trainer.strategy.root_device
     batches = trainer.accumulate_grad_batches
@@ -109,28 +103,8 @@ def compile_network(
         ) from error
 
 
-def check_precision(trainer: Trainer, network: nn.Module, optimizer: OptimizerFactory) -> None:
-    """Raise an InputError if the optimizer's `eps` is 0 in half precision.
-
-    Adam divides by the size of past gradients plus `eps`; its default 1e-8 is 0 in float16.
-    """
-    is_half = trainer.precision == "16-true"
-    for group in optimizer(network.parameters()).param_groups if is_half else ():
-        eps = group.get("eps")
-        if eps is not None and torch.tensor(float(eps), dtype=torch.float16) == 0:
-            raise InputError(
-                f"precision 16-true needs an optimizer with a larger eps; eps={eps:g} is 0 in "
-                "16-bit numbers. Set optimizer.eps=1e-4, or trainer.precision=bf16-true."
-            )
-
-
 def build_profiler(kind: str, folder: Path) -> Profiler:
-    """Create Lightning's profiler, writing to files instead of Lightning's log.
-
-    Args:
-        kind: "simple" (by hook) or "advanced" (by Python function).
-        folder: run directory, for `fit-profile.txt` and `test-profile.txt`.
-    """
+    """Create Lightning's profiler ("simple" or "advanced") that writes to a file of the folder."""
     profiler = SimpleProfiler if kind == "simple" else AdvancedProfiler
     return profiler(dirpath=folder, filename="profile")
 
@@ -138,27 +112,16 @@ def build_profiler(kind: str, folder: Path) -> Profiler:
 def make_trainer(
     options: Mapping[str, Any], callbacks: Sequence[Callback], checkpoint_io: AtomicCheckpointIO
 ) -> Trainer:
-    """Create a trainer without loggers; nothing is written.
-
-    Args:
-        options: arguments of `lightning.Trainer`.
-        callbacks: the callbacks.
-        checkpoint_io: plugin that writes checkpoints.
-
-    Raises:
-        InputError: an option is unknown or not available on this machine.
-    """
-    known = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
+    """Create a `lightning.Trainer` without loggers; nothing is written."""
+    known = set(inspect.signature(Trainer.__init__).parameters) - {"self", "callbacks", "logger"}
     # Lightning would raise a TypeError without a suggestion.
     for name in options:
-        if name in ("callbacks", "logger"):
-            raise InputError(
-                f"{name} is not an option of the trainer here. Pass callbacks=[...] or "
-                "loggers=[...] beside it."
-            )
         if name not in known:
-            suggestion = did_you_mean(name, sorted(known))
-            raise InputError(f"lightning.Trainer has no option {name!r}.{suggestion}")
+            suggestion = did_you_mean(name, [*sorted(known), "loggers"])
+            raise InputError(
+                f"lightning.Trainer has no option {name!r} here.{suggestion} Callbacks and loggers "
+                "are passed as callbacks=[...] and loggers=[...]."
+            )
     options = {**_DEFAULT_OPTIONS, **options, "callbacks": [*callbacks]}
     plugins = options.pop("plugins", None) or []
     plugins = [*plugins] if isinstance(plugins, list | tuple) else [plugins]
@@ -228,10 +191,9 @@ class Interrupted(Exception):
 class SignalHandler(Callback):
     """Stops training after the current batch at the first signal, and exits at the second one.
 
-    Lightning's own handling of Ctrl-C ignores further signals and exits with 1. Here the command
-    line can exit with 128 + `signal`. In a distributed run, all processes stop at the same batch.
-    Used as a context manager; the previous handlers are restored afterwards. Outside the main
-    thread, where Python allows no handlers, it does nothing.
+    Lightning's own handling of Ctrl-C ignores further signals and exits with 1. Used as a context
+    manager, which restores the previous handlers. Outside the main thread, where Python allows no
+    handlers, it does nothing.
 
     Attributes:
         signal: number of the received signal, or None.
@@ -285,7 +247,9 @@ class SignalHandler(Callback):
             self.signal = number
             return
         if self.on_exit is not None:
-            self.on_exit(number)
+            # On a full disk, the process must still end.
+            with suppress(Exception):
+                self.on_exit(number)
         # Not sys.exit: the process may be stuck in a call that swallows exceptions.
         os._exit(128 + number)
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import os
@@ -252,7 +253,7 @@ def test_an_exception_in_a_callback_fails_the_run(start, tmp_path):
         ({"network": Network([3, 1])}, r"expects 3 inputs; got 2 \(data: moons\)"),
         ({"network": Network([2, 2])}, "needs 1 output; the network has 2"),
         ({"loss": MeanSquaredError()}, "MeanSquaredError is for regression tasks"),
-        ({"trainer": {"max_epoch": 3}}, "has no option 'max_epoch'.*max_epochs"),
+        ({"trainer": {"max_epoch": 3}}, "has no option 'max_epoch' here.*max_epochs"),
         ({"trainer": {"precision": "7"}}, "the trainer cannot be set up"),
         ({"trainer": {"max_epochs": 0}}, "trainer.max_epochs must be 1 or more"),
         ({"network": frozen()}, "all weights of the network are frozen"),
@@ -284,6 +285,48 @@ def test_late_rejections_by_lightning_leave_nothing_behind(start, tmp_path):
         start(folder=folder, callbacks=[Refused()])
     assert (tmp_path / "runs" / "latest").read_text() == latest
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+
+
+def test_failed_set_up_leaves_nothing_behind(start, tmp_path, monkeypatch):
+    class Full(CSVLogger):
+        def log_hyperparams(self, params=None):
+            raise ValueError("no such server")
+
+    with pytest.raises(ValueError, match="no such server"):
+        start(loggers=[Full(tmp_path / "run", name="", version="")])
+    assert list(tmp_path.iterdir()) == []
+    fill_disk(monkeypatch, "running")
+    with pytest.raises(TrainingFailure, match="the summary cannot be written: No space left"):
+        start()
+    assert list(tmp_path.iterdir()) == []
+
+
+def fill_disk(monkeypatch, *states):
+    """Let summaries with one of these states not be written."""
+    write = RunDirectory.write_summary
+
+    def write_or_fail(folder, values):
+        if values["state"] in states:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(folder, values)
+
+    monkeypatch.setattr(RunDirectory, "write_summary", write_or_fail)
+
+
+def test_full_disk_is_a_training_failure(start, tmp_path, monkeypatch):
+    def fill(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "events")
+
+    with pytest.raises(TrainingFailure, match=r"events cannot be written: No space.*last\.ckpt"):
+        start(callbacks=[AtStep(7, fill)])
+    assert summary(tmp_path / "run")["state"] == "failed"
+    fill_disk(monkeypatch, "finished", "failed", "interrupted")
+    with pytest.raises(TrainingFailure, match=r"the summary cannot be written.*Free some disk"):
+        start()
+    with pytest.raises(TrainingFailure, match="the summary cannot be written"):
+        start(callbacks=[AtStep(7, interrupt)])
+    with pytest.raises(ZeroDivisionError):
+        start(callbacks=[AtStep(7, lambda _: 1 / 0)])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -21,7 +21,6 @@ from brainnet.training.run_directory import (
     collect_provenance,
     find_run,
     lock_run,
-    read_git_commit,
     to_plain,
 )
 
@@ -315,23 +314,6 @@ def test_a_run_in_training_can_be_read_but_not_resumed(start, tmp_path, resumed)
     assert not (tmp_path / "run" / LOCK_FILE).exists()
 
 
-@pytest.fixture
-def _isolated_git(tmp_path, monkeypatch):
-    """No git settings of the machine, no project around the folder, and enough time for git."""
-    for variable in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    run = subprocess.run
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: run(*a, **{**k, "timeout": 100}))
-
-
-def git(folder, *arguments):
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", "-C", folder, *identity, *arguments], check=True)
-
-
 def test_provenance_has_versions_and_kernels():
     provenance = collect_provenance()
     versions = provenance["versions"]
@@ -340,33 +322,3 @@ def test_provenance_has_versions_and_kernels():
     kernel = provenance["kernels"]["threshold_ramp"]["cpu"]
     assert kernel["path"] in ("native", "reference")
     assert kernel["reason"]
-
-
-@pytest.mark.usefixtures("_isolated_git")
-def test_git_commits_and_changes_are_reported(tmp_path):
-    assert read_git_commit(tmp_path) is None
-    git(tmp_path, "init", "-q")
-    (tmp_path / "file").write_text("one")
-    git(tmp_path, "add", "file")
-    git(tmp_path, "commit", "-q", "-m", "one")
-    commit = read_git_commit(tmp_path)
-    assert len(commit) == 40
-    (tmp_path / "file").write_text("two")
-    assert read_git_commit(tmp_path) == f"{commit}+"
-
-
-@pytest.mark.usefixtures("_isolated_git")
-def test_reading_a_commit_runs_no_program_and_takes_no_lock(tmp_path):
-    git(tmp_path, "init", "-q")
-    (tmp_path / "file").write_text("one")
-    git(tmp_path, "add", "file")
-    git(tmp_path, "commit", "-q", "-m", "one")
-    program = tmp_path / "monitor"
-    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
-    program.chmod(0o755)
-    git(tmp_path, "config", "core.fsmonitor", str(program))
-    os.utime(tmp_path / "file", (0, 0))  # git would now refresh its index, given the lock
-    index = (tmp_path / ".git" / "index").read_bytes()
-    assert len(read_git_commit(tmp_path)) == 40
-    assert not (tmp_path / "ran").exists()
-    assert (tmp_path / ".git" / "index").read_bytes() == index

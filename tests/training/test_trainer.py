@@ -82,8 +82,8 @@ def test_options_are_passed_to_the_trainer():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_epoch": 1}, "no option 'max_epoch'. Did you mean max_epochs"),
-        ({"callbacks": []}, "Pass callbacks="),
+        ({"max_epoch": 1}, "no option 'max_epoch' here. Did you mean max_epochs"),
+        ({"callbacks": []}, "are passed as callbacks="),
         ({"devices": 0, "accelerator": "cpu"}, "cannot be set up.*trainer=auto"),
         ({"max_steps": 0}, "max_steps must be 1 or more"),
     ],
@@ -186,14 +186,6 @@ def test_unsupported_precision_is_rejected_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match=r"16-mixed needs a GPU.*bf16-mixed"):
         run("16-mixed", tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_eps_of_0_in_half_precision_is_rejected(tmp_path):
-    with pytest.raises(InputError, match=r"eps=1e-08 is 0 in 16-bit.*optimizer\.eps=1e-4"):
-        run("16-true", tmp_path / "run", optimizer="adam")
-    assert list(tmp_path.iterdir()) == []
-    kept = run("16-true", tmp_path / "run", optimizer=lambda p: torch.optim.Adam(p, 0.01, eps=1e-4))
-    assert kept.metrics["loss/test"] < 1
 
 
 @pytest.mark.parametrize(
