@@ -29,8 +29,8 @@ class BackgroundWriter:
 
     The thread collects tasks for a while and processes them at once, or immediately if `wait` is
     called. If the queue is full, the training waits. `close` and the end of the program process
-    all remaining tasks; later tasks are dropped, as are those of forked processes. After an error,
-    which is reported once, the readings are kept in memory only.
+    all remaining tasks; later tasks are dropped. So are those of forked processes, which report
+    this once. After an error, which is reported once, the readings are kept in memory only.
 
     Args:
         readings: list to which readings are appended, in order.
@@ -39,6 +39,7 @@ class BackgroundWriter:
         report: called with error messages; the default writes them to the log.
         with_loss: whether to write the loss of each reading to TensorBoard; set it if no other
             logger does.
+        seconds: the processor time of each reading is appended to it.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class BackgroundWriter:
         *,
         report: Callable[[str], None] | None = None,
         with_loss: bool = False,
+        seconds: deque[float] | None = None,
     ) -> None:
         self._readings = readings
         self._recording = recording
@@ -59,7 +61,7 @@ class BackgroundWriter:
         self._is_urgent = threading.Event()
         self._lock = threading.Lock()  # no task may follow the one that ends the thread
         self._is_closed = False
-        self._seconds: deque[float] = deque(maxlen=_QUEUE_SIZE)
+        self._seconds = deque(maxlen=0) if seconds is None else seconds
         self._process = os.getpid()
         # A daemon, so that a writer that was never closed does not block the interpreter's exit.
         self._thread = threading.Thread(target=self._run, name="brainnet-writer", daemon=True)
@@ -73,13 +75,6 @@ class BackgroundWriter:
     def write(self, action: Callable[[TensorBoardWriter], None]) -> None:
         """Submit an action on the TensorBoard writer."""
         self._submit(lambda: self._write(action))
-
-    def take_seconds(self) -> list[float]:
-        """Return the processor time of each reading that was processed since the last call."""
-        seconds = []
-        while self._seconds:
-            seconds.append(self._seconds.popleft())
-        return seconds
 
     def wait(self) -> None:
         """Wait until all submitted tasks are done."""
@@ -106,12 +101,18 @@ class BackgroundWriter:
 
     @property
     def _is_original(self) -> bool:
-        """Whether this is not a forked process, which has no copy of the thread."""
+        """Whether this is not a forked process."""
         return os.getpid() == self._process
 
     def _submit(self, task: Callable[[], None]) -> None:
-        # A forked process may have inherited a lock that is held.
+        # A forked process has no copy of the thread, and may have inherited a lock that is held.
         if not self._is_original:
+            if not self._is_closed:
+                self._is_closed = True
+                self._report(
+                    f"process {os.getpid()} is a fork of the one that observes, and its readings "
+                    "are dropped. Start the observation in the process that trains."
+                )
             return
         with self._lock:
             if not self._is_closed:
@@ -174,6 +175,7 @@ class BackgroundWriter:
             self._report_failure(f"TensorBoard in {writer.folder}", error)
 
     def _report_failure(self, target: str, error: Exception) -> None:
+        """Report that one of the files is no longer written."""
         self._report(
             f"writing to {target} stopped: {type(error).__name__}: {error}. Training continues, "
             "and readings are kept in memory."

@@ -158,7 +158,7 @@ def is_sharded(model: nn.Module) -> bool:
     return any(hasattr(parameter, "placements") for parameter in model.parameters())
 
 
-def find_obstacles(model: nn.Module) -> str | None:
+def find_obstacle(model: nn.Module, observed_model: ObservedModel) -> str | None:
     """Return why nothing of a model can be observed, or None if something can."""
     # By name, because importing the class takes long.
     if any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules()):
@@ -166,30 +166,30 @@ def find_obstacles(model: nn.Module) -> str | None:
             "FullyShardedDataParallel concatenates parameters and hides their shapes, so nothing "
             "can be observed. Use torch.distributed.fsdp.fully_shard(model) instead."
         )
-    inspection = ModelInspection(model)
+    inspection = observed_model.inspection
     if not inspection.layers and not inspection.matrices:
         return f"{type(model).__name__} has no weights to observe."
     return None
 
 
-def list_hidden_parts(model: nn.Module) -> list[str]:
+def list_hidden_parts(observed_model: ObservedModel) -> list[str]:
     """Return what cannot be observed because of the model itself, one sentence each."""
     limitations = []
-    if ObservedModel(model).is_compiled():
+    if observed_model.is_compiled():
         limitations.append(
-            "the model is compiled: weights and gradients are observed; activations and the "
-            "actual decrease of the loss are not."
+            "the model is compiled: weights and gradients are observed; activations, and the "
+            "decrease of the loss on a sample, are not."
         )
     unreadable = [
         name
-        for name, parameter in model.named_parameters()
+        for name, parameter in observed_model.model.named_parameters()
         if not is_lazy(parameter) and not is_readable(parameter)
     ]
     if unreadable:
         limitations.append(
             f"not measured, because sharded or not floating point: {_join(unreadable)}."
         )
-    matrices = [info.name for info in ModelInspection(model).matrices]
+    matrices = [info.name for info in observed_model.inspection.matrices]
     if matrices:
         limitations.append(
             f"only weights and gradients are observed of {_join(matrices)}, which belong to no "

@@ -1,6 +1,6 @@
 """Probe: evaluate a model on fixed rows without changing its state."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,18 +21,13 @@ _MIN_ROWS = 16
 
 
 @contextmanager
-def isolated_eval(*modules: nn.Module, parts: Sequence[nn.Module] | None = None) -> Iterator[None]:
+def isolated_eval(*modules: nn.Module) -> Iterator[None]:
     """Evaluate modules without gradients, and restore their state afterward.
 
     Restored are modes, random state, the counters of ramps, weights that a module changes when its
     mode changes, and the autocast cache.
-
-    Args:
-        modules: what is evaluated.
-        parts: all their modules, each once, if they were collected before.
     """
-    if parts is None:
-        parts = [part for module in modules for part in iterate_modules(module)]
+    parts = [part for module in modules for part in iterate_modules(module)]
     # Most modules do not depend on the mode, and changing it costs as much as a forward pass.
     changes_mode = not all(is_mode_invariant(part) for part in parts if part.training)
     modes = [(part, part.training) for part in parts] if changes_mode else []
@@ -91,31 +86,44 @@ def _list_changeable(modes: Iterable[tuple[nn.Module, bool]]) -> list[Tensor]:
 
 
 class ProbeBatch:
-    """Fixed rows on which a model is evaluated, in evaluation mode and without side effects."""
+    """Fixed rows on which a model is evaluated, in evaluation mode and without side effects.
+
+    Attributes:
+        failure: the exception of the last evaluation, if it failed.
+    """
 
     def __init__(
         self, model: nn.Module, criterion: Criterion, inputs: Tensor, targets: Tensor
     ) -> None:
+        self.failure: Exception | None = None
         self._model, self._criterion = model, criterion
         device = next((parameter.device for parameter in model.parameters()), inputs.device)
         self._inputs, self._targets = _move(inputs, device), _move(targets, device)
 
-    def compute_loss(self) -> Tensor:
-        """Compute the loss on the rows, ()."""
-        with isolated_eval(self._model):
-            return self._criterion(self._model(self._inputs), self._targets)
+    def compute_loss(self) -> Tensor | None:
+        """Compute the loss on the rows, (); None if that fails."""
+        try:
+            with isolated_eval(self._model):
+                return self._criterion(self._model(self._inputs), self._targets)
+        except Exception as error:
+            self.failure = error
+            return None
 
     def compute_gradients(
         self, parameters: Iterable[Tensor]
-    ) -> tuple[Tensor, dict[Tensor, Tensor]]:
+    ) -> tuple[Tensor | None, dict[Tensor, Tensor] | None]:
         """Compute the loss, (), and the gradients of those parameters that it depends on.
 
-        The `grad` of the parameters is not changed.
+        The `grad` of the parameters is not changed. Both results are None if that fails.
         """
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        with isolated_eval(self._model), torch.enable_grad():
-            loss = self._criterion(self._model(self._inputs), self._targets)
-            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        trained = [parameter for parameter in dict.fromkeys(parameters) if parameter.requires_grad]
+        try:
+            with isolated_eval(self._model), torch.enable_grad():
+                loss = self._criterion(self._model(self._inputs), self._targets)
+                gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        except Exception as error:
+            self.failure = error
+            return None, None
         pairs = zip(trained, gradients, strict=True)
         return loss.detach(), {each: gradient for each, gradient in pairs if gradient is not None}
 
@@ -127,7 +135,7 @@ def _move(values: Tensor, device: torch.device) -> Tensor:
 
 
 def build_probe(
-    model: nn.Module,
+    observed_model: ObservedModel,
     criterion: Criterion,
     sample: tuple[Tensor, Tensor],
     report: Callable[[str], None],
@@ -136,7 +144,8 @@ def build_probe(
 
     `report` is called with the reason if the model cannot be evaluated.
     """
-    if ObservedModel(model).is_compiled():
+    model = observed_model.model
+    if observed_model.is_compiled():
         return None
     if is_sharded(model):
         report(
@@ -149,18 +158,15 @@ def build_probe(
         model = model.module
     inputs, targets = sample
     for rows in (limit_rows(len(inputs), model), len(inputs)):
-        try:
-            probe = ProbeBatch(model, criterion, inputs[:rows], targets[:rows])
-            probe.compute_loss()
-        except Exception as error:
-            failure = error
-        else:
+        probe = ProbeBatch(model, criterion, inputs[:rows], targets[:rows])
+        probe.compute_loss()
+        if probe.failure is None:
             return probe
-    report(describe_probe_failure(failure))
+    report(describe_probe_failure(probe.failure))
     return None
 
 
-def describe_probe_failure(failure: Exception) -> str:
+def describe_probe_failure(failure: Exception | None) -> str:
     """Return the sentence about a sample that cannot be evaluated."""
     return f"the sample cannot be evaluated: {type(failure).__name__}: {failure}"
 

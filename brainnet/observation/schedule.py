@@ -2,7 +2,6 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable
 from statistics import median
 from time import perf_counter
 from typing import Literal
@@ -33,10 +32,6 @@ def is_round_step(count: int) -> bool:
 def is_due(step: int, every: int) -> bool:
     """Return whether a step is observed: round steps first, then each multiple of `every`.
 
-    Args:
-        step: optimizer steps taken so far; 0 is the untrained network.
-        every: interval in optimizer steps.
-
     Example:
         >>> [step for step in range(151) if is_due(step, every=50)]
         [0, 1, 2, 5, 10, 20, 50, 100, 150]
@@ -47,10 +42,7 @@ def is_due(step: int, every: int) -> bool:
 def choose_interval(observation: float, step: float, budget: float = _BUDGET) -> int:
     """Compute the smallest round interval at which observations stay within their budget.
 
-    Args:
-        observation: seconds that one observation adds to a step.
-        step: seconds of a step without observation.
-        budget: share of the training time that observations may take.
+    `observation` are the seconds that one adds to a step, and `step` those of other steps.
 
     Example:
         >>> choose_interval(observation=0.002, step=0.0002), choose_interval(0.04, 0.05)
@@ -69,37 +61,39 @@ class AdaptiveInterval:
 
     Attributes:
         interval: current number of steps between two observations.
+        background_seconds: processor time of the latest observations in another thread.
     """
 
     def __init__(self, every: Every) -> None:
         self._is_fixed = every != "auto"
         self.interval: int = _UNKNOWN if every == "auto" else every
+        self.background_seconds: deque[float] = deque(maxlen=_WINDOW)
         self._step_seconds: deque[float] = deque(maxlen=_WINDOW)
         self._observed_seconds: deque[float] = deque(maxlen=_WINDOW)
-        self._background_seconds: deque[float] = deque(maxlen=_WINDOW)
-        self._last_time: float | None = None
+        self._step: int | None = None
+        self._start_time = 0.0
 
     def is_due(self, step: int) -> bool:
-        """Return whether a step is to be observed."""
+        """Return whether the step that begins is observed; can be asked repeatedly."""
+        if not self._is_fixed and step != self._step:
+            now = perf_counter()
+            if self._step is not None:
+                self._add_seconds(
+                    now - self._start_time, observed=is_due(self._step, self.interval)
+                )
+            self._step, self._start_time = step, now
         return is_due(step, self.interval)
 
-    def record_step(self, *, observed: bool, background_seconds: Iterable[float] = ()) -> None:
-        """Record the end of a step, and the background time of earlier observations."""
-        if self._is_fixed:
-            return
-        now = perf_counter()
-        if self._last_time is not None:
-            (self._observed_seconds if observed else self._step_seconds).append(
-                now - self._last_time
-            )
-        self._last_time = now
-        self._background_seconds.extend(background_seconds)
+    def _add_seconds(self, seconds: float, *, observed: bool) -> None:
+        """Add the duration of a step, and adapt the interval if that matters."""
+        (self._observed_seconds if observed else self._step_seconds).append(seconds)
         is_known = self._observed_seconds and len(self._step_seconds) >= _MIN_STEPS
         # Only when new durations matter, so that most steps cost next to nothing.
         if is_known and (observed or self.interval == _UNKNOWN):
             step = median(self._step_seconds)
             added = max(median(self._observed_seconds) - step, 0.0)
-            added += median(self._background_seconds or [0.0])
+            # A copy, because another thread may append to it.
+            added += median(list(self.background_seconds) or [0.0])
             # At an interval of 1, no unobserved step would be left for comparison.
             self.interval = max(2, choose_interval(added, step))
 

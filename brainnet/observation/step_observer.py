@@ -44,7 +44,7 @@ class StepObserver:
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         >>> observer = StepObserver(model)
         >>> model(torch.ones(4, 2)).square().mean().backward()
-        >>> observer.before_update(model.parameters())
+        >>> observer.measure_gradients(model.parameters())
         >>> optimizer.step()
         >>> reading = observer.finish(step=0, epoch=0).resolve().reading
         >>> [layer.name for layer in reading.layers]
@@ -66,18 +66,17 @@ class StepObserver:
         self._previous = previous or {}
         current, layers = CurrentLayer(), known.inspection.layers
         self._all_layers = [
-            LayerStatistics(info, full=self._is_full, wrap=self._wrap, current=current)
+            LayerStatistics(info, full=self._is_full, wrap=self.wrap, current=current)
             for info in (*layers, *known.inspection.matrices)
         ]
         # Only weights and gradients of the matrices are measured, without hooks.
         self.layers = self._all_layers[: len(layers)]
-        self._is_closed = False
         self._failure: Exception | None = None
         self._handles: list[Any] = []
         self._timer = StepTimer()
         self._stat_keys: list[StatKey] = []
         self._tensors: dict[TensorKey, Tensor] = {}
-        self._has_measured_values = self._has_remembered = False
+        self._has_measured_values = self._has_copies = False
         self._gradients: dict[Tensor, Tensor] = {}
         self._before: dict[Tensor, Tensor] = {}
         self._changed: dict[Tensor, None] = {}  # a set that keeps the order
@@ -95,9 +94,13 @@ class StepObserver:
 
     def close(self) -> None:
         """Remove the hooks; can be called repeatedly."""
-        self._is_closed = True
         while self._handles:
             self._handles.pop().remove()
+
+    def raise_failure(self) -> None:
+        """Raise the first exception in a hook."""
+        if self._failure is not None:
+            raise self._failure
 
     @property
     def has_forward_pass(self) -> bool:
@@ -116,8 +119,8 @@ class StepObserver:
 
     def _register_hooks(self, containers: Sequence[nn.Module]) -> None:
         # The timer is outermost: its pre-hooks come first and its hooks last.
-        start = self._wrap(self._timer.start_forward)
-        stop = self._wrap(self._timer.stop_forward)
+        start = self.wrap(self._timer.start_forward)
+        stop = self.wrap(self._timer.stop_forward)
         self._handles += [module.register_forward_pre_hook(start) for module in containers]
         for layer in self.layers:
             self._handles += layer.register()
@@ -125,12 +128,13 @@ class StepObserver:
             module.register_forward_hook(stop, always_call=True) for module in containers
         ]
 
-    def _wrap(self, action: Action) -> Hook:
+    def wrap(self, action: Action) -> Hook:
+        """Return a hook whose exceptions are kept for `raise_failure`."""
         return Hook(self._run_hook, action)
 
     def _run_hook(self, action: Action, arguments: tuple[Any, ...]) -> None:
-        """Run an action; keep its exception for `finish`, and its duration out of the timer."""
-        if self._is_closed or self._failure is not None or self.is_paused:
+        """Run an action; keep its exception, and keep its duration out of the timer."""
+        if self._failure is not None or self.is_paused:
             return
         started = perf_counter()
         try:
@@ -140,15 +144,15 @@ class StepObserver:
         self._timer.excluded_seconds += perf_counter() - started
 
     @torch.no_grad()
-    def remember(self, parameters: Iterable[nn.Parameter]) -> None:
+    def copy_parameters(self, parameters: Iterable[nn.Parameter]) -> None:
         """Copy the parameters now, for loops without optimizer hooks."""
         self._measure({})
         trained = [each for each in parameters if each.requires_grad and is_readable(each)]
         self._before |= {parameter: parameter.clone() for parameter in trained}
-        self._has_remembered = True
+        self._has_copies = True
 
     @torch.no_grad()
-    def before_update(
+    def measure_gradients(
         self,
         parameters: Iterable[nn.Parameter],
         scale: Tensor | None = None,
@@ -177,7 +181,7 @@ class StepObserver:
         self._measure(gradients)
         for parameter, gradient in gradients.items():
             self._gradients[parameter] = gradient.clone() if keep_gradients else gradient
-            if not self._has_remembered:
+            if not self._has_copies:
                 self._before[parameter] = parameter.clone()
         if scale is not None:
             for layer in self.layers:
@@ -207,7 +211,7 @@ class StepObserver:
             self._stat_keys += rows
 
     @torch.no_grad()
-    def after_update(self, probe_gradients: Mapping[Tensor, Tensor] | None = None) -> None:
+    def measure_changes(self, probe_gradients: Mapping[Tensor, Tensor] | None = None) -> None:
         """Measure the changes of the parameters and the decrease that the gradients predict.
 
         `probe_gradients` are those of the rows that the actual decrease is measured on, if these
@@ -271,11 +275,10 @@ class StepObserver:
         and after the step. The first exception in a hook is raised here.
         """
         self.close()
-        if self._failure is not None:
-            raise self._failure
+        self.raise_failure()
         if not self._has_measured_values:
             self._measure({})
-        self.after_update()
+        self.measure_changes()
         if loss is not None:
             # A copy, because the training loop may change it.
             self._tensors["scalar", "loss"] = loss.reshape(()).clone()

@@ -1,25 +1,21 @@
 """Watch: observe any model in any training loop."""
 
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from numbers import Real
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self, get_args
-from weakref import WeakMethod
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from brainnet.errors import InputError
-from brainnet.observation.background_writer import BackgroundWriter
 from brainnet.observation.capabilities import (
     ObservedModel,
-    describe_missing_activations,
-    find_obstacles,
+    find_obstacle,
     get_process_rank,
     is_readable,
     list_hidden_parts,
@@ -35,20 +31,19 @@ from brainnet.observation.probe import (
 )
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import open_recording
-from brainnet.observation.schedule import AdaptiveInterval, Every, check_interval
+from brainnet.observation.schedule import Every, check_interval
+from brainnet.observation.session import ObservationSession, log_warning, stop_on_error
 from brainnet.observation.step_observer import StepObserver
 from brainnet.observation.tags import Level
 from brainnet.observation.tensorboard import TensorBoardWriter, write_introduction
 from brainnet.structure.inspection import unwrap_compiled
-
-_log = logging.getLogger(__name__)
 
 # Calls of `step` without an optimizer step before a message. A GradScaler may skip the first few.
 _MAX_WAIT = 20
 
 
 class LoopObservation:
-    """One observed step in a user's loop: hooks on the model and on the optimizers."""
+    """One observed step in a user's loop: hooks on the optimizers."""
 
     def __init__(
         self,
@@ -59,37 +54,30 @@ class LoopObservation:
         scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self.observer = observer
-        self.probe_failure: Exception | None = None
         self._observed_model, self._optimizers = observed_model, optimizers
         self._probe, self._scaler = probe, scaler
-        self._failure: Exception | None = None
         self._losses: list[Tensor] = []
         self._learning_rate: float | None = None
         self._loss_before: Tensor | None = None
         self._probe_gradients: dict[Tensor, Tensor] | None = None
-        self._is_open = True
         self._calls = 0
         self._has_unreadable_update = False
-        self._handles: list[Any] = []
-        for optimizer in optimizers:
-            self._handles += [
-                optimizer.register_step_pre_hook(self._before_step),
-                optimizer.register_step_post_hook(self._after_step),
-            ]
+        # An exception in a hook is raised in `is_complete`, not in the user's optimizer step.
+        before, after = observer.wrap(self._before_step), observer.wrap(self._after_step)
+        self._handles = [each.register_step_pre_hook(before) for each in optimizers]
+        self._handles += [each.register_step_post_hook(after) for each in optimizers]
         if not optimizers:
-            observer.remember(observed_model.model.parameters())
+            observer.copy_parameters(observed_model.model.parameters())
 
     def close(self) -> None:
         """Remove all hooks."""
-        self._is_open = False
         while self._handles:
             self._handles.pop().remove()
         self.observer.close()
 
     def is_complete(self, loss: Tensor | float | None, report: Callable[[str], None]) -> bool:
         """Record the loss and return whether an optimizer step was observed."""
-        if self._failure is not None:
-            raise self._failure
+        self.observer.raise_failure()
         if loss is not None:
             loss = loss.detach() if isinstance(loss, Tensor) else torch.tensor(float(loss))
             self._losses.append(loss.reshape(()))
@@ -107,14 +95,12 @@ class LoopObservation:
     def finish(self, step: int) -> PendingReading:
         """Remove all hooks and start the transfer of the statistics."""
         if not self._optimizers:
-            self._probe = None
-            self.observer.before_update(self._observed_model.model.parameters())
-            self.observer.after_update()
+            self.observer.measure_gradients(self._observed_model.model.parameters())
+            self.observer.measure_changes()
         self.close()
         loss_after = None
         if self._probe is not None and self._loss_before is not None:
-            with self._keep_probe_failure():
-                loss_after = self._probe.compute_loss()
+            loss_after = self._probe.compute_loss()
         return self.observer.finish(
             step,
             0,
@@ -127,71 +113,42 @@ class LoopObservation:
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
-        with self._keep_failure() as is_active:
-            if not is_active:
-                return
-            has_closure = _has_closure(args, options)
-            if len(self._optimizers) == 1 and not has_closure:
-                self.observer.close()  # complete, and the probe is faster without hooks
-            if self._learning_rate is None:
-                self._learning_rate = float(optimizer.param_groups[0]["lr"])
-                self._probe_before_step()
-            # A closure computes the gradients during the step.
-            if has_closure:
-                self.observer.remember(list_parameters(optimizer))
-            else:
-                self._read_gradients(optimizer)
+        has_closure = _has_closure(args, options)
+        if len(self._optimizers) == 1 and not has_closure:
+            self.observer.close()  # complete, and the probe is faster without hooks
+        if self._learning_rate is None:
+            self._learning_rate = float(optimizer.param_groups[0]["lr"])
+            if self._probe is not None:
+                parameters = [part for each in self._optimizers for part in list_parameters(each)]
+                self.observer.is_paused = True
+                self._loss_before, self._probe_gradients = self._probe.compute_gradients(parameters)
+                self.observer.is_paused = False
+        # A closure computes the gradients during the step.
+        if has_closure:
+            self.observer.copy_parameters(list_parameters(optimizer))
+        else:
+            self._measure_gradients(optimizer)
 
     def _after_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
-        with self._keep_failure() as is_active:
-            if not is_active:
-                return
-            if _has_closure(args, options):
-                self._read_gradients(optimizer)
-            self.observer.after_update(self._probe_gradients)
-            # Changes of sharded parameters cannot be measured, so do not wait for them.
-            self._has_unreadable_update |= not any(map(is_readable, list_parameters(optimizer)))
-            if len(self._optimizers) == 1:
-                self.observer.close()
+        if _has_closure(args, options):
+            self._measure_gradients(optimizer)
+        self.observer.measure_changes(self._probe_gradients)
+        # Changes of sharded parameters cannot be measured, so do not wait for them.
+        self._has_unreadable_update |= not any(map(is_readable, list_parameters(optimizer)))
+        if len(self._optimizers) == 1:
+            self.observer.close()
 
-    @contextmanager
-    def _keep_failure(self) -> Iterator[bool]:
-        """Keep an exception for `is_complete`, so that the user's optimizer step does not fail."""
-        try:
-            yield self._is_open and self._failure is None
-        except Exception as error:
-            self._failure = error
-
-    def _read_gradients(self, optimizer: Optimizer) -> None:
+    def _measure_gradients(self, optimizer: Optimizer) -> None:
         parameters = list_parameters(optimizer)
-        self.observer.before_update(
+        self.observer.measure_gradients(
             parameters,
             scale=get_gradient_scale(self._scaler, parameters[0].device),
             keep_gradients=modifies_gradients(optimizer),
             # Set by a GradScaler if the optimizer itself removes the scale.
             divisor=getattr(optimizer, "grad_scale", None),
         )
-
-    def _probe_before_step(self) -> None:
-        if self._probe is not None:
-            trained = [
-                each for optimizer in self._optimizers for each in list_parameters(optimizer)
-            ]
-            self.observer.is_paused = True
-            with self._keep_probe_failure():
-                result = self._probe.compute_gradients(dict.fromkeys(trained))
-                self._loss_before, self._probe_gradients = result
-            self.observer.is_paused = False
-
-    @contextmanager
-    def _keep_probe_failure(self) -> Iterator[None]:
-        """If the probe fails, the step is observed without it."""
-        try:
-            yield
-        except Exception as error:
-            self.probe_failure = error
 
 
 def get_gradient_scale(scaler: torch.amp.GradScaler | None, device: torch.device) -> Tensor | None:
@@ -244,24 +201,22 @@ class Watcher:
         scaler: torch.amp.GradScaler | None,
     ) -> None:
         self.folder = folder
-        self.limitations: list[str] = []
-        self._writer: BackgroundWriter | None = None
-        self._model, self._interval, self._level = model, AdaptiveInterval(every), level
-        self._optimizers, self._scaler = tuple(optimizers), scaler
+        self._session = ObservationSession("watch", every, level)
+        self.limitations = self._session.limitations
+        self._model, self._optimizers, self._scaler = model, tuple(optimizers), scaler
         self._step = first_step
-        self._readings: list[Reading] = []
-        self._observed_model: ObservedModel | None = None
         self._observation: LoopObservation | None = None
-        self._directions: dict[str, Tensor] = {}
         self._probe: ProbeBatch | None = None
-        self._is_active = True
         with self._stop_on_error():
-            self._check_model(has_probe=criterion is not None and sample is not None)
-            if self._is_active:
-                if criterion is not None and sample is not None and self._optimizers:
-                    self._probe = build_probe(model, criterion, sample, self._report)
-                self._writer = self._create_writer(first_step, criterion)
-                self._start_observation()
+            has_probe = criterion is not None and sample is not None
+            if not self._check_model(has_probe=has_probe):
+                self._session.cancel()
+                return
+            if criterion is not None and sample is not None and self._optimizers:
+                known = self._session.inspect(model)
+                self._probe = build_probe(known, criterion, sample, self._session.report)
+            self._open_writer(first_step, criterion)
+            self._start_observation()
 
     def __enter__(self) -> Self:
         """Return the watcher, which is active since construction."""
@@ -274,9 +229,9 @@ class Watcher:
     @property
     def readings(self) -> list[Reading]:
         """All readings so far; waits for those that are still being copied."""
-        if self._writer is not None:
-            self._writer.wait()
-        return list(self._readings)
+        if self._session.writer is not None:
+            self._session.writer.wait()
+        return list(self._session.readings)
 
     def frame(self) -> Any:
         """Return the readings as a data frame: one row per reading, one column per tag."""
@@ -296,18 +251,16 @@ class Watcher:
         Args:
             loss: loss of the batch.
         """
-        if not self._is_active:
+        if not self._session.is_active:
             return
         with self._stop_on_error():
-            observation, seconds = self._observation, []
+            observation = self._observation
             if observation is not None:
                 scalar = self._parse_scalar(loss, "step()")
-                if observation.is_complete(scalar, self._report):
+                if observation.is_complete(scalar, self._session.report):
                     self._observation = None
                     self._finish_observation(observation)
-                seconds = self._writer.take_seconds() if self._writer is not None else []
             self._step += 1
-            self._interval.record_step(observed=observation is not None, background_seconds=seconds)
             self._start_observation()
 
     def validation(self, **scalars: float | Tensor) -> None:
@@ -319,81 +272,58 @@ class Watcher:
             }
             points = {tag: float(value) for tag, value in values.items() if value is not None}
             step = self._step
-            if self._writer is not None:
-                self._writer.write(lambda writer: writer.add_scalars(points, step))
+            if self._session.writer is not None:
+                self._session.writer.write(lambda writer: writer.add_scalars(points, step))
 
     def close(self) -> None:
         """Remove the hooks and write everything to disk; can be called repeatedly."""
-        self._is_active = False
-        with self._stop_on_error():
-            self._cancel_observation()
-            if self._writer is not None:
-                self._writer.close()
+        self._cancel_observation()
+        self._session.close()
 
     def __del__(self) -> None:
         """Stop observing, for example if a notebook cell is run again."""
-        if self._writer is None or not self._writer.is_open:
+        writer = self._session.writer
+        if writer is None or not writer.is_open:
             return
         self._cancel_observation()
         # In a thread, because this may run at any point and hold a lock that closing needs.
         with suppress(RuntimeError):  # at exit no thread can start, and `atexit` closes the writer
-            Thread(target=self._writer.close, daemon=True).start()
+            Thread(target=writer.close, daemon=True).start()
 
     def _start_observation(self) -> None:
         """Register the hooks if the step that begins is due."""
-        if self._observation is not None or not self._interval.is_due(self._step):
+        session = self._session
+        if self._observation is not None or not session.needs_step(self._step):
             return
-        if self._observed_model is None or not self._observed_model.is_current():
-            self._observed_model = ObservedModel(self._model)
-        observer = StepObserver(
-            self._model,
-            level=self._level,
-            previous=self._directions,
-            observed_model=self._observed_model,
-        )
         self._observation = LoopObservation(
-            observer, self._observed_model, self._optimizers, self._probe, self._scaler
+            session.start_step(self._model),
+            session.inspect(self._model),
+            self._optimizers,
+            self._probe,
+            self._scaler,
         )
 
     def _finish_observation(self, observation: LoopObservation) -> None:
-        pending, observer = observation.finish(self._step), observation.observer
-        self._directions = observer.directions
-        assert self._observed_model is not None, "set when the observation started"
-        if not observer.has_forward_pass and not self._observed_model.is_compiled():
-            self._report(
+        session, pending = self._session, observation.finish(self._step)
+        is_compiled = session.inspect(self._model).is_compiled()
+        if not observation.observer.has_forward_pass and not is_compiled:
+            session.report(
                 "no forward pass was observed before the optimizer step, so firing rates are "
                 "missing. Compiled code, for example, does not run the hooks."
             )
-        if observation.probe_failure is not None:
+        if self._probe is not None and self._probe.failure is not None:
+            session.report(describe_probe_failure(self._probe.failure))
             self._probe = None
-            self._report(describe_probe_failure(observation.probe_failure))
-        if observer.layers_without_activation:
-            self._report(describe_missing_activations(observer.layers_without_activation))
-        if self._writer is not None:
-            self._writer.add_reading(pending)
+        session.add_reading(pending)
 
     def _cancel_observation(self) -> None:
         observation, self._observation = self._observation, None
         if observation is not None:
             observation.close()
+        self._session.cancel()
 
-    @contextmanager
-    def _stop_on_error(self) -> Iterator[None]:
-        """Stop observing after an exception instead of ending the training."""
-        try:
-            yield
-        except Exception as error:
-            self._is_active = False
-            self._report(f"observation stopped: {type(error).__name__}: {error}")
-            _log.debug("watch: observation stopped", exc_info=True)
-            self._cancel_observation()
-
-    def _report(self, message: str) -> None:
-        """Add a sentence to `limitations` and to the log, once."""
-        if message not in self.limitations:
-            self.limitations.append(message)
-            # Not a Python warning, which would raise if warnings are errors.
-            _log.warning("watch: %s", message)
+    def _stop_on_error(self) -> AbstractContextManager[None]:
+        return stop_on_error("observation", self._cancel_observation, self._session.report)
 
     def _parse_scalar(self, value: object, method: str) -> Tensor | float | None:
         if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
@@ -402,37 +332,37 @@ class Watcher:
             return float(value)
         if value is not None:
             kind = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            self._report(
+            self._session.report(
                 f"{method} needs a number or a tensor with one element; got {kind}, which is "
                 "ignored."
             )
         return None
 
-    def _check_model(self, *, has_probe: bool) -> None:
-        """Report what cannot be observed; inactive if that is everything."""
+    def _check_model(self, *, has_probe: bool) -> bool:
+        """Report what cannot be observed, and return whether anything can."""
         rank = get_process_rank()
         if rank:
             self.limitations.append(f"process {rank} observes nothing; process 0 does.")
-            self._is_active = False
-        elif (reason := find_obstacles(self._model)) is not None:
-            self._report(reason)
-            self._is_active = False
-        else:
-            for message in list_hidden_parts(self._model):
-                self._report(message)
-            # Omitted arguments are the user's choice, and need no warning in the log.
+            return False
+        known = self._session.inspect(self._model)
+        obstacle = find_obstacle(self._model, known)
+        for message in [obstacle] if obstacle else list_hidden_parts(known):
+            self._session.report(message)
+        # Omitted arguments are the user's choice, and need no warning in the log.
+        if obstacle is None:
             self.limitations += list_missing_arguments(
                 self._model, self._optimizers, has_probe=has_probe
             )
+        return obstacle is None
 
-    def _create_writer(self, first_step: int, criterion: Criterion | None) -> BackgroundWriter:
+    def _open_writer(self, first_step: int, criterion: Criterion | None) -> None:
         recording = writer = None
         try:
             recording = open_recording(self.folder, first_step)
             requested, self.folder = self.folder, recording.path.parent
             if self.folder != requested:
-                _log.warning(
-                    "watch: %s contains another training; writing to %s.", requested, self.folder
+                log_warning(
+                    f"watch: {requested} contains another training; writing to {self.folder}."
                 )
             writer = TensorBoardWriter(self.folder)
             writer.drop_from(first_step)
@@ -444,16 +374,8 @@ class Watcher:
             )
         except (InputError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
-            self._report(f"nothing is written to {self.folder}: {reason}")
-        # The thread must not keep a watcher alive that the user has dropped.
-        weak_report = WeakMethod(self._report)
-        return BackgroundWriter(
-            self._readings,
-            recording,
-            writer,
-            report=lambda message: report(message) if (report := weak_report()) else None,
-            with_loss=True,
-        )
+            self._session.report(f"nothing is written to {self.folder}: {reason}")
+        self._session.open_writer(recording, writer, with_loss=True)
 
 
 def watch(
@@ -541,9 +463,8 @@ def watch(
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     for each in optimizers:
         if not isinstance(each, Optimizer):
-            raise InputError(
-                f"optimizer must be a torch.optim.Optimizer; got {type(each).__name__}."
-            )
+            kind = type(each).__name__
+            raise InputError(f"optimizer must be a torch.optim.Optimizer; got {kind}.")
     return Watcher(
         model,
         Path(folder),

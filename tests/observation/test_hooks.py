@@ -30,7 +30,7 @@ def hooks_of(model):
 def firing(observed, model):
     """Return the statistics of the first layer after one pass of the model."""
     model(INPUTS).square().mean().backward()
-    observed.before_update(model.parameters())
+    observed.measure_gradients(model.parameters())
     return observed.finish(step=0, epoch=0).resolve().reading.layers[0].firing_rate
 
 

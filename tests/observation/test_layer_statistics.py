@@ -138,7 +138,7 @@ def test_saturation_uses_the_ramp_of_the_observed_step(dtype):
     layer = Layer(2, 3, activation=ramp).to(dtype)
     observed = StepObserver(layer)
     layer(torch.full((4, 2), 100.0, dtype=dtype)).sum().backward()
-    observed.before_update(layer.parameters())
+    observed.measure_gradients(layer.parameters())
     pending = observed.finish(0, 0)
     at_once = pending.resolve().reading.layers[0].saturated
     with torch.no_grad():

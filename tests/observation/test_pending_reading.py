@@ -102,7 +102,7 @@ def observe(model, inputs, level="light"):
     optimizer = torch.optim.SGD([each for each in model.parameters() if each.requires_grad], lr=0.1)
     with StepObserver(model, level=level) as observed:
         model(inputs).square().mean().backward()
-        observed.before_update(model.parameters())
+        observed.measure_gradients(model.parameters())
         optimizer.step()
         return observed.finish(step=0, epoch=0).resolve()
 
@@ -141,7 +141,7 @@ def test_sparse_gradients_are_measured_by_their_stored_values():
     model(torch.tensor([1, 1, 4])).square().mean().backward()
     assert len(_to_dense(table.weight.grad)) == 2
     slope = sum(each.grad.to_dense().square().sum() for each in model.parameters())
-    observed.before_update(model.parameters())
+    observed.measure_gradients(model.parameters())
     optimizer.step()
     reading = observed.finish(step=0, epoch=0).resolve().reading
     assert reading.gradient_norm == pytest.approx(slope.sqrt().item())

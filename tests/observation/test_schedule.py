@@ -52,27 +52,23 @@ def test_chosen_interval_is_the_smallest_within_the_budget(look, step):
 
 def test_a_fixed_interval_stays():
     interval = AdaptiveInterval(7)
-    for _ in range(5):
-        interval.record_step(observed=True, background_seconds=[100.0])
+    interval.background_seconds.append(100.0)
+    assert [step for step in range(30) if interval.is_due(step)] == [0, 1, 2, 5, 7, 14, 21, 28]
     assert interval.interval == 7
-    assert interval.is_due(14)
 
 
 def test_the_automatic_interval_follows_the_measured_cost(monkeypatch):
-    times = iter([0.0, 1.0, 2.0, 3.0, 6.5, 7.5])
-    monkeypatch.setattr("brainnet.observation.schedule.perf_counter", lambda: next(times))
-    interval = AdaptiveInterval("auto")
-    assert interval.is_due(0)
-    assert not interval.is_due(300)
-    for observed in (True, False, False, False, True, False):
-        interval.record_step(
-            observed=observed, background_seconds=[0.5, 0.5, 9.0] if observed else []
-        )
+    now = 0.0
+    monkeypatch.setattr("brainnet.observation.schedule.perf_counter", lambda: now)
+    interval, due = AdaptiveInterval("auto"), []
+    interval.background_seconds.extend([0.5, 0.5, 9.0])
+    for step in range(301):
+        is_observed = interval.is_due(step)
+        assert interval.is_due(step) == is_observed  # asking again changes nothing
+        due += [step] if is_observed else []
+        now += 3.5 if is_observed else 1.0
     assert interval.interval == choose_interval(3.0, 1.0) == 100
-    assert [step for step in range(301) if interval.is_due(step)] == [
-        *(0, 1, 2, 5, 10, 20, 50),
-        *(100, 200, 300),
-    ]
+    assert due == [0, 1, 2, 5, 10, 20, 50, 100, 200, 300]
 
 
 def test_one_slow_step_does_not_make_every_step_observed(monkeypatch):
@@ -83,6 +79,5 @@ def test_one_slow_step_does_not_make_every_step_observed(monkeypatch):
         observed = interval.is_due(step)
         observed_steps += [step] if observed else []
         now += (0.5 if step == 3 else 0.001) + 0.002 * observed
-        interval.record_step(observed=observed)
     assert 0.002 * len(observed_steps) <= 0.04 * now
     assert len(observed_steps) > 50

@@ -28,7 +28,7 @@ def learn(model, *, lr=0.1, level="light", previous=None, optimizer=torch.optim.
     with StepObserver(model, level=level, previous=previous) as observed:
         loss = loss_of(model)
         loss.backward()
-        observed.before_update(model.parameters())
+        observed.measure_gradients(model.parameters())
         descent.step()
         return observed, observed.finish(step=7, epoch=3, loss=loss).resolve()
 
@@ -144,7 +144,7 @@ def test_accumulated_passes_are_one_reading():
     observed = StepObserver(parts)
     for rows in (slice(0, 8), slice(8, 16)):
         (loss_of(parts, rows) / 2).backward()
-    observed.before_update(parts.parameters())
+    observed.measure_gradients(parts.parameters())
     descent.step()
     found = observed.finish(step=7, epoch=3).resolve().reading
     for layer, other in zip(found.layers, expected.reading.layers, strict=True):
@@ -198,7 +198,7 @@ def test_passes_without_gradients_are_ignored():
     loss_of(model).backward()
     with torch.no_grad():
         model(100 * INPUTS)
-    observed.before_update(model.parameters())
+    observed.measure_gradients(model.parameters())
     found = observed.finish(step=0, epoch=0).resolve().reading
     assert found.layers[0].firing_rate == expected.reading.layers[0].firing_rate
 
@@ -279,7 +279,7 @@ def test_several_optimizers_update_one_reading():
     observed = StepObserver(model)
     loss_of(model).backward()
     for parameters in (first, rest):
-        observed.before_update(parameters)
+        observed.measure_gradients(parameters)
         torch.optim.SGD(parameters, lr=0.1).step()
     found = observed.finish(step=0, epoch=0).resolve().reading
     _, expected = learn(make())
@@ -294,7 +294,7 @@ def test_deltas_are_divided_by_the_gradient_scale():
     (loss_of(scaled) * 1024).backward()
     for parameter in scaled.parameters():
         parameter.grad /= 1024
-    observed.before_update(scaled.parameters(), scale=torch.tensor(1024.0))
+    observed.measure_gradients(scaled.parameters(), scale=torch.tensor(1024.0))
     found = observed.finish(step=0, epoch=0).resolve().histograms["backpropagation/hidden_1"]
     assert found.maximum == pytest.approx(expected.maximum)
 
@@ -309,7 +309,7 @@ def test_losses_of_brainnet_can_be_observed():
     model = make()
     with StepObserver(model) as observed:
         MeanSquaredError()(model(INPUTS), TARGETS).backward()
-        observed.before_update(model.parameters())
+        observed.measure_gradients(model.parameters())
         reading = (
             observed.finish(0, 0, before=torch.tensor(3.0), after=torch.tensor(2.5))
             .resolve()
@@ -324,7 +324,7 @@ def test_the_loss_is_copied():
         loss = loss_of(model)
         loss.backward()
         expected = loss.item()
-        observed.before_update(model.parameters())
+        observed.measure_gradients(model.parameters())
         pending = observed.finish(0, 0, loss=loss)
         loss.detach().add_(1)
     assert pending.resolve().reading.loss == pytest.approx(expected)
@@ -335,7 +335,7 @@ def test_embeddings_are_observed():
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     observed = StepObserver(network, level="full")
     network(torch.tensor([[0.5, 7.0, -1.0], [0.0, 3.0, 1.0]])).square().sum().backward()
-    observed.before_update(network.parameters())
+    observed.measure_gradients(network.parameters())
     optimizer.step()
     layers = observed.finish(step=0, epoch=0).resolve().reading.layers
     assert [layer.name for layer in layers] == ["embedding_1", "hidden_1", "output"]

@@ -515,7 +515,7 @@ def test_changed_layers_are_observed(tmp_path):
         "brainnet.observation.step_observer.compute_statistics",
         "brainnet.observation.step_observer._compute_norm",
         "brainnet.observation.watch.list_parameters",
-        "brainnet.observation.watch.AdaptiveInterval.is_due",
+        "brainnet.observation.session.AdaptiveInterval.is_due",
     ],
 )
 def test_errors_are_reported_once_and_training_continues(tmp_path, monkeypatch, caplog, where):
@@ -975,7 +975,7 @@ def test_a_deleted_watcher_removes_hooks_and_writes_readings(tmp_path):
     optimizer = sgd(model)
     watching = watch(model, tmp_path, every=1, optimizer=optimizer)
     train(model, optimizer, 3, watching)
-    thread, gone = watching._writer._thread, weakref.ref(watching)
+    thread, gone = watching._session.writer._thread, weakref.ref(watching)
     del watching
     assert gone() is None  # at once, without garbage collection
     assert hooks_of(model, optimizer) == 0
