@@ -5,16 +5,15 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 from torch import Tensor
 
-from brainnet.config.components import build_datamodule, build_network_and_loss
+from brainnet.config.components import build_datamodule
 from brainnet.config.compose import ConfigFiles, build_allow_list, parse_overrides
-from brainnet.config.instantiate import DATAMODULE_KEYS, TargetAllowList, check_targets
+from brainnet.config.instantiate import DATAMODULE_KEYS, check_targets
 from brainnet.config.resume import (
     changes_nothing,
     check_rebuildable,
@@ -33,7 +32,6 @@ from brainnet.errors import InputError
 from brainnet.explanation.formatting import format_number
 from brainnet.inference.evaluate import Evaluation, evaluate, evaluate_images, evaluate_table_file
 from brainnet.inference.trained_model import TrainedModel, load
-from brainnet.training.run_directory import Run
 
 _MAX_TABLE_CLASSES = 12
 _MAX_ERRORS = 10
@@ -58,50 +56,40 @@ _FILE_KEYS = {
 _READING_KEYS = ("data.target", "data.missing", "data.header", "data.csv", "data.broken")
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationReport:
-    """An evaluation, and the names of its rows and classes.
+def format_evaluation(evaluation: Evaluation, rows: str) -> str:
+    """Return the metrics and the confusion matrix as text.
 
-    Attributes:
+    Args:
         evaluation: the results.
         rows: description of the rows after their number, such as "test rows of iris".
-        class_names: one name per class; empty for regression.
     """
+    lines = [f"{tag:<15}{value:.4g}" for tag, value in sorted(evaluation.metrics.items())]
+    lines += [
+        f"{'mean error':<15}{format_number(value)} in {name}"
+        for name, value in evaluation.errors.items()
+    ]
+    lines += [
+        f"{'evaluated on':<15}{len(evaluation.targets):,} {rows}",
+        f"{'checkpoint':<15}{evaluation.checkpoint}",
+    ]
+    if evaluation.confusion is not None:
+        lines += ["", *format_confusion(evaluation.confusion, evaluation.class_names)]
+    return "\n".join(lines) + "\n"
 
-    evaluation: Evaluation
-    rows: str
-    class_names: tuple[str, ...]
 
-    def to_text(self) -> str:
-        """Return the metrics and the confusion matrix as text."""
-        evaluation = self.evaluation
-        lines = [f"{tag:<15}{value:.4g}" for tag, value in sorted(evaluation.metrics.items())]
-        lines += [
-            f"{'mean error':<15}{format_number(value)} in {name}"
-            for name, value in evaluation.errors.items()
-        ]
-        lines += [
-            f"{'evaluated on':<15}{len(evaluation.targets):,} {self.rows}",
-            f"{'checkpoint':<15}{evaluation.checkpoint}",
-        ]
-        if evaluation.confusion is not None:
-            lines += ["", *format_confusion(evaluation.confusion, self.class_names)]
-        return "\n".join(lines) + "\n"
-
-    def to_json(self) -> str:
-        """Return one JSON object on one line."""
-        evaluation = self.evaluation
-        confusion = evaluation.confusion
-        values = {
-            "metrics": evaluation.metrics,
-            "mean_absolute_errors": evaluation.errors,
-            "rows": len(evaluation.targets),
-            "evaluated_on": self.rows,
-            "checkpoint": str(evaluation.checkpoint),
-            "classes": list(self.class_names),
-            "confusion": None if confusion is None else confusion.tolist(),
-        }
-        return json.dumps(values, ensure_ascii=False) + "\n"
+def format_json(evaluation: Evaluation, rows: str) -> str:
+    """Return the same as one JSON object on one line."""
+    confusion = evaluation.confusion
+    values = {
+        "metrics": evaluation.metrics,
+        "mean_absolute_errors": evaluation.errors,
+        "rows": len(evaluation.targets),
+        "evaluated_on": rows,
+        "checkpoint": str(evaluation.checkpoint),
+        "classes": list(evaluation.class_names),
+        "confusion": None if confusion is None else confusion.tolist(),
+    }
+    return json.dumps(values, ensure_ascii=False) + "\n"
 
 
 def format_confusion(confusion: Tensor, names: Sequence[str]) -> list[str]:
@@ -142,42 +130,36 @@ def run_evaluate(arguments: Namespace) -> int:
     """
     if "=" in arguments.run and not Path(arguments.run).exists():
         raise InputError(
-            "evaluate needs a run: its folder, latest, or a checkpoint file, as in brainnet "
+            "evaluate needs a run: its directory, latest, or a checkpoint file, as in brainnet "
             f"evaluate latest; got {arguments.run}."
         )
     overrides = parse_overrides(arguments.overrides)
     run, stored, composed = open_run(arguments.run, overrides, "evaluate", ConfigFiles())
     config = _choose_data(stored, composed, overrides)
-    report = _evaluate_run(run, config, stored, build_allow_list(overrides))
-    sys.stdout.write(report.to_json() if arguments.json else report.to_text())
+    allow_list, is_other_file = build_allow_list(overrides), _is_other_file(config, stored)
+    if not is_other_file:
+        check_rebuildable(config)
+    check_config(config, ("data",))
+    check_targets(config, allow_list)
+    trained = load(run, allow_list=allow_list)
+    # The network was trained on no row of another file, so that all of them can be used.
+    if is_other_file:
+        evaluation, rows = _evaluate_file(trained, config["data"])
+    else:
+        # The warnings about the data were printed by the training.
+        with suppress_warnings():
+            data = build_datamodule(config, allow_list)
+        unchanged = get_value(config, "data._target_") == get_value(stored, "data._target_")
+        evaluation = evaluate(trained, data, unchanged=unchanged)
+        rows = f"test rows of {data.dataset.name}"
+    text = (format_json if arguments.json else format_evaluation)(evaluation, rows)
+    sys.stdout.write(text)
     return 0
 
 
-def _evaluate_run(
-    run: Run, config: Config, stored: Config, allow_list: TargetAllowList
-) -> EvaluationReport:
-    """Evaluate a run on its test rows, on the test rows of other data, or on all rows of a file."""
-    # The network was trained on none of these rows, so that all of them can be used.
-    if _is_other_file(config, stored):
-        check_config({"data": config["data"]}, ("data",))
-        return _evaluate_file(load(run, allow_list=allow_list), config["data"])
-    check_rebuildable(config)
-    check_config(config, _GROUPS)
-    check_targets(config, allow_list)
-    # The warnings about the data were printed by the training.
-    with suppress_warnings():
-        data = build_datamodule(config, allow_list)
-    network, loss = build_network_and_loss(config, data, allow_list)
-    unchanged = get_value(config, "data._target_") == get_value(stored, "data._target_")
-    evaluation = evaluate(run, network, data, loss, unchanged=unchanged)
-    return EvaluationReport(
-        evaluation, f"test rows of {data.dataset.name}", data.dataset.class_names
-    )
-
-
-def _evaluate_file(trained: TrainedModel, options: Mapping[str, Any]) -> EvaluationReport:
+def _evaluate_file(trained: TrainedModel, options: Mapping[str, Any]) -> tuple[Evaluation, str]:
     """Evaluate a run on all rows of a table, or all images, that it was not trained on."""
-    path, encoder, class_names = options["path"], trained.encoder, trained.class_names
+    path, encoder = options["path"], trained.encoder
     if options["_target_"] == IMAGES_TARGET:
         if not isinstance(encoder, ImageEncoder):
             raise InputError(
@@ -191,8 +173,7 @@ def _evaluate_file(trained: TrainedModel, options: Mapping[str, Any]) -> Evaluat
             broken=options.get("broken") or "error",
             labels=options.get("labels"),
         )
-        evaluation = evaluate_images(trained, images.load(0))
-        return EvaluationReport(evaluation, f"images of {path}", class_names)
+        return evaluate_images(trained, images.load(0)), f"images of {path}"
     missing: MissingPolicy = options.get("missing") or "error"
     if missing == "impute" and not encoder.imputes:
         raise InputError(
@@ -201,9 +182,8 @@ def _evaluate_file(trained: TrainedModel, options: Mapping[str, Any]) -> Evaluat
         )
     targets = _order_targets(parse_names(options.get("target")), trained, path)
     file = open_table(str(path), header=options.get("header"), csv=options.get("csv"))
-    evaluation = evaluate_table_file(trained, file, targets, missing=missing)
     which = "rows without empty cells" if missing == "drop" else "rows"
-    return EvaluationReport(evaluation, f"{which} of {path}", class_names)
+    return evaluate_table_file(trained, file, targets, missing=missing), f"{which} of {path}"
 
 
 def _order_targets(names: Sequence[str], trained: TrainedModel, path: object) -> list[str]:
@@ -242,11 +222,6 @@ def _choose_data(stored: Config, composed: Config, overrides: Sequence[Override]
         for key in _READING_KEYS:
             if key not in typed and get_value(stored, key) is not None:
                 set_value(config, key, get_value(stored, key))
-    test_path, own = get_value(config, "data.test_path"), get_value(stored, "data.test_path")
-    if test_path and not _is_other_file(config, stored) and not is_same_path(test_path, own):
-        # A new file of test rows is evaluated alone: with it, the other rows would be split again.
-        set_value(config, "data.path", test_path)
-        set_value(config, "data.test_path", own)
     _check_file_keys(config, stored, overrides)
     return config
 

@@ -108,7 +108,8 @@ def check_rebuildable(stored: Config) -> None:
             raise InputError(
                 f"the {group} of this run ({name}) was created in Python, and its {reason}. "
                 "Continue in Python: brainnet.fit(..., resume=RUN) trains on, "
-                "brainnet.inference.evaluate.evaluate(RUN, network, data, loss) evaluates."
+                "brainnet.inference.evaluate.evaluate(brainnet.load(RUN, network=...), DATA) "
+                "evaluates."
             )
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from brainnet.data.datamodule import DataModule
 from brainnet.data.dataset import Dataset
 from brainnet.data.preprocessing import MissingPolicy, TableEncoder
-from brainnet.data.scaling import Scaling
 from brainnet.data.table import read_labeled_rows
 from brainnet.data.table_files import TableFile
 from brainnet.data.targets import TargetEncoder
@@ -19,13 +18,10 @@ from brainnet.data.validation import join_names
 from brainnet.errors import InputError
 from brainnet.inference.inputs import choose_table_batch_rows
 from brainnet.inference.trained_model import TrainedModel
-from brainnet.learning.loss import Task
 from brainnet.learning.predictions import BATCH_ROWS, choose_batch_rows, decode_predictions
 from brainnet.observation.probe import isolated_eval
 from brainnet.training.assembly import check_sizes
-from brainnet.training.checkpoint_files import load_checkpoint, load_network, load_scaling
 from brainnet.training.metrics import StageMetrics
-from brainnet.training.run_directory import Run, find_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +38,7 @@ class Evaluation:
         checkpoint: file of the evaluated weights.
         errors: mean absolute error of each number to predict, by name, in its own unit; empty for
             classes.
+        class_names: one name per class; empty for regression.
     """
 
     metrics: dict[str, float]
@@ -51,46 +48,26 @@ class Evaluation:
     confusion: Tensor | None = field(repr=False)
     checkpoint: Path
     errors: dict[str, float] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
 
-def evaluate(
-    run: Run | Path | str,
-    network: nn.Module,
-    data: DataModule,
-    loss: nn.Module,
-    *,
-    unchanged: bool = False,
-) -> Evaluation:
-    """Evaluate the best weights of a run on the test rows, scaled as in the run.
-
-    The network is loaded with these weights, and the data with that scaling.
+def evaluate(trained: TrainedModel, data: DataModule, *, unchanged: bool = False) -> Evaluation:
+    """Evaluate a trained model on the test rows of a data module, which is scaled as in the run.
 
     Args:
-        run: directory of a run, `latest`, or a checkpoint file.
-        network: a network like the trained one.
+        trained: the result of `brainnet.load`.
         data: data of the run, or other data with the same columns.
-        loss: the loss of the run.
         unchanged: whether the rows must be those of the run; if a file of the run changed, training
             rows may be among the test rows.
 
     Raises:
-        InputError: there is no such run, or the network or the data do not fit it.
+        InputError: the data do not fit the model.
     """
-    run = run if isinstance(run, Run) else find_run(run)
-    checkpoint = load_checkpoint(run.best)
-    check_sizes(network, data, loss)
-    load_network(network, checkpoint)
-    load_scaling(data, checkpoint, unchanged=unchanged)
-    return _evaluate_batches(
-        network,
-        loss,
-        data.iterate_batches("test", BATCH_ROWS),
-        task=data.dataset.task,
-        class_count=len(data.dataset.class_names),
-        target_names=data.dataset.target_names,
-        target_scaling=data.target_scaling,
-        checkpoint=run.best,
-    )
+    check_sizes(trained.network, data, trained.loss)
+    data.apply_scaling(trained.data_state)
+    if unchanged:
+        data.check_unchanged(trained.data_state)
+    return _evaluate_batches(trained, data.iterate_batches("test", BATCH_ROWS))
 
 
 def evaluate_table_file(
@@ -112,7 +89,7 @@ def evaluate_table_file(
         InputError: a column is missing, a cell cannot be read, a class is unknown, or no row is
             left.
     """
-    return _evaluate_trained(trained, read_labeled_inputs(trained, file, targets, missing))
+    return _evaluate_batches(trained, _read_labeled_inputs(trained, file, targets, missing))
 
 
 def evaluate_images(trained: TrainedModel, images: Dataset) -> Evaluation:
@@ -133,17 +110,13 @@ def evaluate_images(trained: TrainedModel, images: Dataset) -> Evaluation:
     rows = choose_batch_rows(images.inputs.shape[1])
     pairs = zip(images.inputs.split(rows), images.targets.split(rows), strict=True)
     batches = ((trained.scaling.apply(inputs), class_codes[labels]) for inputs, labels in pairs)
-    return _evaluate_trained(trained, batches)
+    return _evaluate_batches(trained, batches)
 
 
-def read_labeled_inputs(
+def _read_labeled_inputs(
     trained: TrainedModel, file: TableFile, targets: Sequence[str], missing: MissingPolicy
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the rows of a file as scaled inputs, and their targets as the loss expects them.
-
-    Raises:
-        InputError: the run was trained on images, or a column or a value is missing or wrong.
-    """
+    """Yield the rows of a file as scaled inputs, and their targets as the loss expects them."""
     encoder, class_names = trained.encoder, tuple(trained.class_names)
     if not isinstance(encoder, TableEncoder):
         raise InputError(
@@ -165,34 +138,13 @@ def read_labeled_inputs(
                 yield inputs, trained.target_scaling.apply(numbers)
 
 
-def _evaluate_trained(
+def _evaluate_batches(
     trained: TrainedModel, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> Evaluation:
-    return _evaluate_batches(
-        trained.network,
-        trained.loss,
-        batches,
-        task=trained.task,
-        class_count=len(trained.class_names),
-        target_names=trained.target_names,
-        target_scaling=trained.target_scaling,
-        checkpoint=trained.checkpoint,
-    )
-
-
-def _evaluate_batches(
-    network: nn.Module,
-    loss: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    *,
-    task: Task,
-    class_count: int,
-    target_names: Sequence[str],
-    target_scaling: Scaling,
-    checkpoint: Path,
-) -> Evaluation:
     """Compute all results from batches of scaled inputs and their targets."""
-    metrics = StageMetrics(task, class_count or len(target_scaling.shift), confusion=True)
+    network, loss, task = trained.network, trained.loss, trained.task
+    columns = len(trained.class_names) or len(trained.target_names)
+    metrics = StageMetrics(task, columns, confusion=True)
     # Outputs are few numbers per row; inputs are not kept.
     all_outputs, all_targets = [], []
     like = next(network.parameters())
@@ -216,15 +168,17 @@ def _evaluate_batches(
     errors = {}
     if targets.is_floating_point():
         # Predictions may be bfloat16, in which the differences would be rounded.
-        differences = target_scaling.undo(predictions.to(targets)) - target_scaling.undo(targets)
+        scaling = trained.target_scaling
+        differences = scaling.undo(predictions.to(targets)) - scaling.undo(targets)
         means = differences.abs().double().mean(dim=0).tolist()
-        errors = dict(zip(target_names, means, strict=True))
+        errors = dict(zip(trained.target_names, means, strict=True))
     return Evaluation(
         metrics={f"{name}/test": value for name, value in metrics.read().items()},
         outputs=outputs,
         predictions=predictions,
         targets=targets,
         confusion=metrics.compute_confusion(),
-        checkpoint=checkpoint,
+        checkpoint=trained.checkpoint,
         errors=errors,
+        class_names=trained.class_names,
     )

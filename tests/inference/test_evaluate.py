@@ -28,14 +28,14 @@ def moons():
 def start(tmp_path):
     """Start a short run, unless told otherwise of `Network([2, 8, 1])` on the moons."""
 
-    def run(network=None, data=None, *, loss=None, epochs=2):
+    def run(network=None, data=None, *, loss=None, epochs=2, precision="32-true"):
         return train(
             network or Network([2, 8, 1], generator=torch.Generator().manual_seed(0)),
             data or DataModule(Moons(rows=100), batch_size=10),
             loss=loss or BinaryCrossEntropy(),
             optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.01),
             folder=tmp_path / "run",
-            trainer={"max_epochs": epochs, "accelerator": "cpu"},
+            trainer={"max_epochs": epochs, "accelerator": "cpu", "precision": precision},
             progress=False,
         )
 
@@ -44,8 +44,7 @@ def start(tmp_path):
 
 def test_evaluation_equals_the_test_of_the_run(start, moons):
     result = start()
-    network = Network([2, 8, 1])
-    found = evaluate(result.folder, network, moons, BinaryCrossEntropy())
+    found = evaluate(load(result.folder), moons)
     tests = {tag: value for tag, value in result.metrics.items() if tag.endswith("/test")}
     assert found.metrics == pytest.approx(tests)
     assert torch.equal(found.confusion, result.confusion)
@@ -54,20 +53,22 @@ def test_evaluation_equals_the_test_of_the_run(start, moons):
     assert found.metrics["accuracy/test"] == pytest.approx(right)
 
 
-@pytest.mark.parametrize("numbers", [torch.float64, torch.bfloat16])
-def test_evaluation_uses_the_dtype_of_the_network(start, numbers):
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("64-true", torch.float64), ("bf16-true", torch.bfloat16)]
+)
+def test_evaluation_uses_the_dtype_of_training(start, precision, dtype):
     data = DataModule(Diabetes())
-    run = start(Network([10, 1]), data, loss=MeanSquaredError(), epochs=10).folder
-    exact = evaluate(run, Network([10, 1]), data, MeanSquaredError())
-    found = evaluate(run, Network([10, 1], dtype=numbers), data, MeanSquaredError())
-    assert found.outputs.dtype == numbers
-    assert found.metrics == pytest.approx(exact.metrics, rel=0.05)
+    options = {"loss": MeanSquaredError(), "epochs": 10, "precision": precision}
+    result = start(Network([10, 1]), data, **options)
+    found = evaluate(load(result.folder), data)
+    assert found.outputs.dtype == dtype
+    assert found.metrics["r2/test"] == pytest.approx(result.metrics["r2/test"], rel=1e-5)
 
 
 def test_other_data_are_scaled_as_in_the_run(start, moons):
     result = start()
     other = DataModule(Moons(rows=400, noise=0.3), seed=9)
-    found = evaluate(result.folder, Network([2, 8, 1]), other, BinaryCrossEntropy())
+    found = evaluate(load(result.folder), other)
     assert other.scaling == moons.scaling
     outputs = result.network(moons.scaling.apply(other.dataset.inputs[other._split.test]))
     assert torch.equal(found.outputs, outputs)
@@ -76,7 +77,7 @@ def test_other_data_are_scaled_as_in_the_run(start, moons):
 def test_regression_is_evaluated_by_r2(start):
     data = DataModule(Diabetes())
     result = start(Network([10, 1]), data, loss=MeanSquaredError(), epochs=10)
-    found = evaluate(result.folder, Network([10, 1]), data, MeanSquaredError())
+    found = evaluate(load(result.folder), data)
     assert found.confusion is None
     assert found.metrics == pytest.approx(
         {tag: result.metrics[tag] for tag in ("loss/test", "r2/test")}
@@ -84,22 +85,16 @@ def test_regression_is_evaluated_by_r2(start):
 
 
 def test_other_number_of_inputs_is_rejected(start):
-    result = start()
-    other = DataModule("breast_cancer")
+    trained = load(start().folder)
     with pytest.raises(InputError, match="expects 2 inputs; got 30"):
-        evaluate(result.folder, Network([2, 8, 1]), other, BinaryCrossEntropy())
-
-
-def test_folder_without_run_is_rejected(tmp_path, moons):
-    with pytest.raises(InputError, match="is not a run"):
-        evaluate(tmp_path, Network([2, 8, 1]), moons, BinaryCrossEntropy())
+        evaluate(trained, DataModule("breast_cancer"))
 
 
 def test_mean_absolute_error_is_in_the_unit_of_the_target(tmp_path):
     data = DataModule("diabetes")
     result = fit(Network([10, 1]), data, folder=tmp_path / "run", epochs=2, progress=False)
-    found = evaluate(result.folder, Network([10, 1]), data, MeanSquaredError())
     trained = load(result.folder)
+    found = evaluate(trained, data)
     rows, measured = data.row_indices("test"), Diabetes().load(0)  # of the module's own are scaled
     said = trained.predict(measured.inputs[rows])["prediction"]
     right = measured.targets[rows, 0].numpy()

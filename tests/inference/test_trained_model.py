@@ -19,15 +19,15 @@ from brainnet.data.table import Table
 from brainnet.errors import InputError
 from brainnet.inference.evaluate import evaluate
 from brainnet.inference.trained_model import TrainedModel
-from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from brainnet.learning.loss import CrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
 from brainnet.training.fit import fit
 from brainnet.training.run_directory import find_run
 
 SOURCES = {
-    "digits": (Digits(), [64, 8, 10], CrossEntropy()),
-    "moons": (Moons(rows=200), [2, 8, 1], BinaryCrossEntropy()),
-    "diabetes": (Diabetes(), [10, 4, 1], MeanSquaredError()),
+    "digits": (Digits(), [64, 8, 10]),
+    "moons": (Moons(rows=200), [2, 8, 1]),
+    "diabetes": (Diabetes(), [10, 4, 1]),
 }
 
 
@@ -57,16 +57,16 @@ def rows():
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_outputs_equal_those_at_the_end_of_training(tmp_path, name):
-    source, sizes, loss = SOURCES[name]
+    source, sizes = SOURCES[name]
     data = DataModule(source)
     raw = DataModule(source).dataset.inputs[data.row_indices("test")]
     result = fit_run(tmp_path, Network(sizes), data)
     at_the_end = result.network(data.take("test")[0]).detach()
     trained = load(result.folder)
     assert torch.equal(trained.compute_outputs(raw), at_the_end)
-    frame = pd.DataFrame(raw.double().numpy(), columns=list(data.input_names))
+    frame = pd.DataFrame(raw.double().numpy(), columns=list(data.dataset.input_names))
     assert torch.equal(trained.compute_outputs(frame), at_the_end)
-    judged = evaluate(result.folder, Network(sizes), data, loss)
+    judged = evaluate(trained, data)
     assert torch.equal(judged.outputs, at_the_end)
 
 

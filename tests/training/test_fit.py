@@ -23,7 +23,8 @@ from brainnet.data.dataset import Dataset
 from brainnet.data.datasets import Moons
 from brainnet.errors import InputError, TrainingFailure
 from brainnet.inference.evaluate import evaluate
-from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from brainnet.inference.trained_model import load
+from brainnet.learning.loss import BinaryCrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
 from brainnet.training.callbacks import Observe
 from brainnet.training.fit import fit
@@ -384,7 +385,7 @@ def test_the_result_of_torch_compile_is_trained_in_place(tmp_path):
     kept = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert set(kept["state_dict"]) == {f"network.{name}" for name in plain.state_dict()}
     data = DataModule("iris")
-    found = evaluate(result.folder, torch.compile(network, backend=backend), data, CrossEntropy())
+    found = evaluate(load(result.folder, network=torch.compile(network, backend=backend)), data)
     assert found.metrics["loss/test"] == pytest.approx(result.metrics["loss/test"])
 
 
@@ -688,7 +689,7 @@ def test_two_processes_train_one_run(tmp_path):
     data = DataModule("digits")
     assert tested == ["359", "359"]
     assert len(data.take("test")[1]) == 359
-    alone = evaluate(tmp_path / "run", Network([64, 16, 10]), data, CrossEntropy())
+    alone = evaluate(load(tmp_path / "run"), data)
     assert {folder for _, folder in stored} == {"None", str(tmp_path / "run")}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "script.py"]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
