@@ -18,7 +18,7 @@ from brainnet.inference.export_onnx import to_onnx
 from brainnet.inference.exported_model import (
     ExportedModel,
     export_program,
-    ignore_export_warnings,
+    silence_exporter,
 )
 from brainnet.inference.trained_model import TrainedModel
 
@@ -46,24 +46,15 @@ def describe_export(trained: TrainedModel, model: ExportedModel) -> dict[str, An
 
 
 def to_torch(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
-    """Return a run as a `.pt2` file, which `torch.export.load` reads without brainnet.
+    """Return a run as a `.pt2` file with a description, read by `torch.export.load` alone.
 
     Categories come in as codes: 1 + the position in `values`, 0 if unknown. Booleans come in as 0
     for the first and 1 for the second of their words.
-
-    Args:
-        model: the run, ready for export.
-        description: what the file states about itself, stored as `DESCRIPTION_FILE`.
-
-    Raises:
-        InputError: the network is no fixed list of tensor operations.
     """
     program = export_program(model)
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # contains paths of this machine
     content = io.BytesIO()
     text = json.dumps(description, ensure_ascii=False, indent=2)
-    with ignore_export_warnings():
+    with silence_exporter():
         torch.export.save(program, content, extra_files={DESCRIPTION_FILE: text})
     return content.getvalue()
 
@@ -80,7 +71,7 @@ def export(
     Args:
         trained: the result of `brainnet.load`.
         format: "onnx" for any ONNX runtime, "torch" for PyTorch alone, "json" to be read.
-        path: the file; `network.onnx`, `.pt2` or `.json` in the run folder if None.
+        path: the file; `network.onnx`, `.pt2` or `.json` in the run directory if None.
         overwrite: whether an existing file may be replaced.
 
     Returns:

@@ -1,7 +1,8 @@
 """JSON export: a network as numbers and texts, which 30 lines of NumPy can run."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from brainnet.data.scaling import Scaling
 from brainnet.errors import InputError
 from brainnet.inference.exported_model import ExportedModel
 from brainnet.inference.trained_model import TrainedModel
-from brainnet.learning.predictions import compute_probabilities, decode_predictions
+from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.activation_registry import ACTIVATIONS
 from brainnet.structure.layer import Layer
@@ -28,16 +29,16 @@ _ACTIVATION_SETTINGS = {
     "hardtanh": ("min_val", "max_val"),
 }
 
+_OUTPUT_FUNCTIONS = {
+    "softmax": (CrossEntropy, nn.CrossEntropyLoss, nn.NLLLoss),
+    "sigmoid": (BinaryCrossEntropy, nn.BCEWithLogitsLoss),
+}
+
 _OTHER_FORMATS = "Export it with --to onnx or --to torch."
 
 
 def to_json(trained: TrainedModel, model: ExportedModel, description: Mapping[str, Any]) -> bytes:
     """Return a run as JSON: inputs, scaling, embeddings, layers, and how to read the outputs.
-
-    Args:
-        trained: the run.
-        model: the same, ready for export.
-        description: what the file states about itself.
 
     Raises:
         InputError: the network is no stack of layers, or has an activation that is none of
@@ -68,7 +69,7 @@ def to_json(trained: TrainedModel, model: ExportedModel, description: Mapping[st
             for column, embedding in zip(network.embeddings.codes, network.embeddings, strict=True)
         },
         "layers": [_describe_layer(layer) for layer in cast("list[Layer]", list(network.layers))],
-        "answer": _describe_outputs(trained, network.sizes[-1]),
+        "answer": _describe_outputs(trained),
     }
     return (_format_json(content) + "\n").encode()
 
@@ -124,38 +125,13 @@ def _describe_activation(activation: nn.Module, layer: str) -> dict[str, Any]:
     return {"name": name} | settings
 
 
-_OUTPUT_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "softmax": lambda outputs: outputs.softmax(dim=1),
-    "sigmoid": lambda outputs: torch.cat(
-        [1 - outputs[:, :1].sigmoid(), outputs[:, :1].sigmoid()], dim=1
-    ),
-    "largest": lambda outputs: outputs,
-    "positive": lambda outputs: torch.cat(
-        [torch.zeros_like(outputs[:, :1]), outputs[:, :1]], dim=1
-    ),
-}
-"""How outputs are read: the class is where the result is largest."""
-
-
-def _describe_outputs(trained: TrainedModel, outputs: int) -> dict[str, Any]:
-    """Return how the last layer's outputs become predictions.
-
-    The function is found by trying random outputs, so that a user's own loss is described, too.
-    """
+def _describe_outputs(trained: TrainedModel) -> dict[str, Any]:
+    """Return how the last layer's outputs become predictions."""
     if trained.task == "regression":
         return {"function": "scale back", **_describe_scaling(trained.target_scaling)}
-    probe = torch.randn(64, outputs, generator=torch.Generator().manual_seed(0))
-    classes = decode_predictions(probe, trained.loss, trained.task)
-    probabilities = compute_probabilities(probe, trained.loss, trained.task)
-    for name, function in _OUTPUT_FUNCTIONS.items():
-        expected = function(probe)
-        if (name in ("softmax", "sigmoid")) != (probabilities is not None):
-            continue
-        is_equal = probabilities is None or (
-            probabilities.shape == expected.shape and torch.allclose(probabilities, expected)
-        )
-        if is_equal and torch.equal(expected.argmax(dim=1), classes):
-            return {"function": name}
+    for function, losses in _OUTPUT_FUNCTIONS.items():
+        if isinstance(trained.loss, losses):
+            return {"function": function}
     raise InputError(
         f"JSON cannot describe how {type(trained.loss).__name__} reads the outputs of a network. "
         f"{_OTHER_FORMATS}"
@@ -170,18 +146,7 @@ def _to_numbers(values: float | Tensor) -> Any:
     return texts.tolist()
 
 
-def _format_json(value: object, depth: int = 0) -> str:
-    """Return JSON with a line for each neuron: lists of plain values are not broken."""
-    space = "  " * (depth + 1)
-    if isinstance(value, dict) and value and depth < 3:
-        lines = [
-            f"{json.dumps(key, ensure_ascii=False)}: {_format_json(part, depth + 1)}"
-            for key, part in value.items()
-        ]
-        brackets = "{}"
-    elif isinstance(value, list) and any(isinstance(part, list | dict) for part in value):
-        lines, brackets = [_format_json(part, depth + 1) for part in value], "[]"
-    else:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    body = ",\n".join(space + line for line in lines)
-    return f"{brackets[0]}\n{body}\n{space[2:]}{brackets[1]}"
+def _format_json(content: Mapping[str, Any]) -> str:
+    """Return JSON with a line for each neuron: innermost lists are not broken into lines."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2)
+    return re.sub(r"\[[^][{}]*\]", lambda match: re.sub(r"\n *", " ", match[0]), text)

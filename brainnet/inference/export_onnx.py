@@ -1,9 +1,7 @@
 """ONNX export: a graph of standard operations, from raw rows to the name of the class."""
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -17,28 +15,24 @@ from brainnet.inference.exported_model import (
     RawInput,
     export_program,
     get_first_line,
-    ignore_export_warnings,
+    silence_exporter,
 )
 from brainnet.learning.predictions import PREDICTION_COLUMN
 
 if TYPE_CHECKING:
-    from onnx import FunctionProto, GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto
 
 # onnx and onnxscript are imported inside the functions, because they are an optional extra.
 
 # The most that one protocol buffers file can hold, less the space of the graph itself.
 _MAX_BYTES = 2**31 - 2**20
-_PREFIX = "network/"
 
 
 def to_onnx(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
     """Return a run as an ONNX file, with which any ONNX runtime predicts raw rows.
 
-    Categories and booleans come in as strings, through `LabelEncoder` of ONNX's `ai.onnx.ml`.
-
-    Args:
-        model: the run, ready for export.
-        description: what the file states about itself, stored in its metadata as JSON.
+    Categories and booleans come in as strings, through `LabelEncoder` of ONNX's `ai.onnx.ml`. The
+    description is stored as metadata, in JSON.
 
     Raises:
         InputError: a package is missing, the network has operations that ONNX lacks, the table has
@@ -48,10 +42,7 @@ def to_onnx(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
     import onnx
 
     exported = _trace(model)
-    for part in (exported.graph, *exported.functions):
-        _remove_metadata(part)
     if model.inputs[0].kind not in ("rows", "pixels"):
-        exported = _add_prefix(exported)
         for raw, value in zip(model.inputs, list(exported.graph.input), strict=True):
             _name_input(exported.graph, raw, value.name)
         exported.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 4))
@@ -90,7 +81,7 @@ def _trace(model: ExportedModel) -> "ModelProto":
     is_single = model.inputs[0].kind in ("rows", "pixels")
     names = [raw.name if is_single else f"column_{i}" for i, raw in enumerate(model.inputs)]
     try:
-        with ignore_export_warnings(), _silence_exporter():
+        with silence_exporter():
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -113,53 +104,22 @@ def _trace(model: ExportedModel) -> "ModelProto":
     return proto
 
 
-def _remove_metadata(part: "GraphProto | FunctionProto") -> None:
-    """Remove the source lines that the exporter notes, which contain paths of this machine."""
-    values = (*part.input, *part.output, *part.initializer) if hasattr(part, "initializer") else ()
-    for noted in (part, *part.node, *values):
-        del noted.metadata_props[:]
-    del part.value_info[:]  # intermediate shapes, which every runtime infers
-    for node in part.node:
-        for attribute in node.attribute:
-            # Accessing a graph that does not exist would create it.
-            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                _remove_metadata(inner)
-
-
-def _add_prefix(model: "ModelProto") -> "ModelProto":
-    """Put a prefix before all names but those of outputs, so that columns can have any name."""
-    import onnx
-
-    outputs = [value.name for value in model.graph.output]
-    prefixed: ModelProto = onnx.compose.add_prefix(model, _PREFIX)
-    renamed = dict(zip([value.name for value in prefixed.graph.output], outputs, strict=True))
-    for value in prefixed.graph.output:
-        value.name = renamed[value.name]
-    for node in prefixed.graph.node:
-        for names in (node.input, node.output):
-            names[:] = [renamed.get(name, name) for name in names]
-    return prefixed
-
-
 def _name_input(graph: "GraphProto", raw: RawInput, inner: str) -> None:
     """Let a column come in under its own name, categories and booleans as strings."""
     import onnx
 
     value = next(value for value in graph.input if value.name == inner)
-    known = (*graph.input, *graph.output, *graph.initializer)
-    taken = {CLASS_NAME, *(other.name for other in known)}
-    taken |= {name for node in graph.node for name in node.output}
+    used = {CLASS_NAME, *(name for node in graph.node for name in (*node.input, *node.output))}
     outer = raw.name
-    while outer in taken:
+    # The graph may use the name of a column for its own values.
+    while outer in used:
         outer = f"{outer} (input)"
     kind, settings = value.type.tensor_type.elem_type, {}
     if raw.kind in ("category", "boolean"):
         kind = onnx.TensorProto.STRING
         settings = {"domain": "ai.onnx.ml", **_build_lookup(raw)}
     operation = "LabelEncoder" if settings else "Identity"
-    node = onnx.helper.make_node(
-        operation, [outer], [inner], name=f"{_PREFIX}read {outer}", **settings
-    )
+    node = onnx.helper.make_node(operation, [outer], [inner], name=f"read {outer}", **settings)
     value.CopyFrom(onnx.helper.make_tensor_value_info(outer, kind, ["batch"]))
     graph.node.insert(0, node)
 
@@ -183,21 +143,10 @@ def _add_class_names(graph: "GraphProto", names: list[str]) -> None:
     """Add an output with the name of the class beside its index."""
     import onnx
 
-    table, strings = f"{_PREFIX}class names", onnx.TensorProto.STRING
+    table, strings = "class names", onnx.TensorProto.STRING
     content = [name.encode() for name in names]
     graph.initializer.append(
         onnx.TensorProto(name=table, data_type=strings, dims=[len(names)], string_data=content)
     )
     graph.node.append(onnx.helper.make_node("Gather", [table, PREDICTION_COLUMN], [CLASS_NAME]))
     graph.output.insert(1, onnx.helper.make_tensor_value_info(CLASS_NAME, strings, ["batch"]))
-
-
-@contextmanager
-def _silence_exporter() -> Iterator[None]:
-    """Silence the exporter's notes on packages that are not installed (torchvision)."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before

@@ -1,8 +1,8 @@
 """A trained network with its preprocessing as one module of tensor operations."""
 
 import io
+import logging
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -169,9 +169,8 @@ def export_program(model: ExportedModel) -> ExportedProgram:
         )
     batch = Dim("batch")
     examples = tuple(raw.example for raw in model.inputs)
-    messages = io.StringIO()  # after a failure, PyTorch prints all it has traced
     try:
-        with torch.no_grad(), ignore_export_warnings(), redirect_stderr(messages):
+        with torch.no_grad(), silence_exporter():
             program = torch.export.export(
                 model.eval(), examples, dynamic_shapes=(tuple({0: batch} for _ in examples),)
             )
@@ -181,7 +180,8 @@ def export_program(model: ExportedModel) -> ExportedProgram:
             "exported network is a fixed list of tensor operations: its forward must not branch on "
             "the values of tensors or leave PyTorch, and must accept batches of any size."
         ) from error
-    sys.stderr.write(messages.getvalue())
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # contains paths of this machine
     for name, tensor in program.state_dict.items():
         if isinstance(tensor, nn.Parameter):
             program.state_dict[name] = nn.Parameter(tensor.detach(), requires_grad=False)
@@ -189,11 +189,15 @@ def export_program(model: ExportedModel) -> ExportedProgram:
 
 
 @contextmanager
-def ignore_export_warnings() -> Iterator[None]:
-    """Ignore what torch.export reports about itself; warnings about the network are shown."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        yield
+def silence_exporter() -> Iterator[None]:
+    """Silence what PyTorch's exporters report: warnings, missing packages, and traced graphs."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.disabled = was_disabled
 
 
 def _explain_failure(error: Exception) -> str:
@@ -210,6 +214,5 @@ def _explain_failure(error: Exception) -> str:
 
 def get_first_line(error: BaseException) -> str:
     """Return the first line of an error message as a sentence."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    line = line or type(error).__name__
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return line if line.endswith((".", "!", "?")) else f"{line}."

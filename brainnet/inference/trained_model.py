@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 from brainnet.concepts import Concept
 from brainnet.config.instantiate import (
-    ALLOWED_ROOTS,
     TargetAllowList,
     instantiate,
-    is_under,
     read_allowed_roots,
 )
 from brainnet.config.network import build_network
@@ -56,6 +54,11 @@ if TYPE_CHECKING:
 
     from brainnet.inference.explain_row import RowExplainer
 
+# Keys of `DataModule.state_dict` that predictions need.
+_STATE_KEYS = (
+    *("scaling", "target_scaling", "encoder"),
+    *("task", "class_names", "target_names", "image_shape"),
+)
 _PIXEL = re.compile(r"row (\d+) column (\d+)")
 
 
@@ -297,14 +300,17 @@ def load(
         raise InputError(f"checkpoint must be best or last; got {checkpoint!r}.")
     path = run.best if checkpoint == "best" else run.last
     stored = load_checkpoint(path)
-    config, state = _read_config(stored, path), _read_data_state(stored, path)
+    config, state = stored[BRAINNET_KEY]["config"], _read_data_state(stored, path)
     # Checkpoints come from other users: they may name known classes only.
     allow_list = allow_list or TargetAllowList(roots=read_allowed_roots())
-    encoder, scaling = restore_encoder(state["encoder"]), Scaling.from_dict(state["scaling"])
-    loss = loss or _rebuild_loss(config, state["task"], allow_list)
-    # Building a network draws initial weights; the caller's random numbers must not change.
-    with torch.random.fork_rng(devices=[]):
-        network = network or _rebuild_network(config, stored, state, encoder, allow_list)
+    encoder = restore_encoder(state["encoder"])
+    # Not `or`, which would call the `__len__` of a compiled network.
+    if loss is None:
+        loss = _rebuild_loss(config, state["task"], allow_list)
+    if network is None:
+        # Building a network draws initial weights; the caller's random numbers must not change.
+        with torch.random.fork_rng(devices=[]):
+            network = _rebuild_network(config, stored, state, encoder, allow_list)
     weights = (v for k, v in stored["state_dict"].items() if k.startswith(NETWORK_PREFIX))
     # The dtype of training: converting float64 weights to float32 would lose digits.
     network = network.to(next((w.dtype for w in weights if w.is_floating_point()), None))
@@ -320,32 +326,16 @@ def load(
         class_names=tuple(state["class_names"]),
         target_names=tuple(state["target_names"]),
         encoder=encoder,
-        scaling=scaling,
+        scaling=Scaling.from_dict(state["scaling"]),
         target_scaling=Scaling.from_dict(state["target_scaling"]),
         image_shape=shape and cast(ImageShape, tuple(shape)),
         data_state=state,
     )
 
 
-def _read_config(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    config: dict[str, Any] = stored[BRAINNET_KEY]["config"]
-    # The file may be corrupted, or edited by hand.
-    groups = {name: config.get(name) for name in ("network", "loss", "data", "activation")}
-    damaged = [name for name, group in groups.items() if not isinstance(group, Mapping | None)]
-    if not isinstance(config.get("seed", 0), int):
-        damaged.append("seed")
-    if damaged:
-        raise InputError(
-            f"the configuration in {path} is damaged: {damaged[0]} is {config[damaged[0]]!r}. Use "
-            "another checkpoint, or train the run again."
-        )
-    return config
-
-
 def _read_data_state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
     state = stored[BRAINNET_KEY].get(SCALING_KEY)
-    required = {"scaling", "target_scaling", "encoder", "task", "class_names", "target_names"}
-    if not isinstance(state, dict) or not required | {"image_shape"} <= set(state):
+    if not isinstance(state, dict) or not state.keys() >= set(_STATE_KEYS):
         raise InputError(
             f"{path} does not contain the scaling and encoding of its data, without which no row "
             "can be predicted. Train the run again with this version of brainnet."
@@ -357,7 +347,6 @@ def _rebuild_loss(config: Mapping[str, Any], task: Task, allow_list: TargetAllow
     options = config.get("loss") or {}
     if options.get("_target_") is None:
         return LOSSES[DEFAULT_LOSS[task]]()
-    _check_allowed("loss", options, allow_list)
     loss: nn.Module = instantiate(options, "loss", allow_list)
     return loss
 
@@ -370,7 +359,6 @@ def _rebuild_network(
     allow_list: TargetAllowList,
 ) -> nn.Module:
     options = config.get("network") or {}
-    _check_allowed("network", options, allow_list)
     # The command line stores the sizes of any class; `fit` knows only its own.
     if "outputs" not in options:
         raise InputError(
@@ -390,15 +378,3 @@ def _rebuild_network(
         embeddings=encoder.embeddings if has_embeddings else {},
         image_shape=state["image_shape"],
     )
-
-
-def _check_allowed(part: str, options: Mapping[str, Any], allow_list: TargetAllowList) -> None:
-    """Raise an InputError that says how to pass a class of the user, unless it is allowed."""
-    target = str(options.get("_target_"))
-    if target not in allow_list.typed and not is_under(target, ALLOWED_ROOTS + allow_list.roots):
-        raise InputError(
-            f"the {part} of this run is a class of its own, {target}. If you trust it, pass one "
-            f"in Python, brainnet.load(RUN, {part}=...), or allow its module: "
-            f"BRAINNET_ALLOW={target.rpartition('.')[0]} (on the command line also "
-            f"{part}._target_={target})."
-        )

@@ -295,7 +295,7 @@ def test_custom_class_must_be_allowed(capsys, rows, empty_folder, monkeypatch):
     words = ["predict", "latest", "--input", "rows.csv"]
     capsys.readouterr()
     assert main(words) == 2
-    assert "the network of this run is a class of its own, their.net.Net" in capsys.readouterr().err
+    assert "network._target_=their.net.Net is not allowed" in capsys.readouterr().err
     assert main([*words, own]) == 0
     monkeypatch.setenv("BRAINNET_ALLOW", "their")
     assert main(words) == 0

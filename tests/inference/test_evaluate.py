@@ -14,9 +14,7 @@ from brainnet.data.table import Table
 from brainnet.data.table_files import open_table
 from brainnet.errors import InputError
 from brainnet.inference.evaluate import evaluate, evaluate_images, evaluate_table_file
-from brainnet.learning.loss import BinaryCrossEntropy, MeanSquaredError
 from brainnet.structure.network import Network
-from brainnet.training.fit import train
 
 
 @pytest.fixture
@@ -26,16 +24,17 @@ def moons():
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a short run, unless told otherwise of `Network([2, 8, 1])` on the moons."""
+    """Start a short run, by default of `Network([2, 8, 1])` on the moons."""
 
-    def run(network=None, data=None, *, loss=None, epochs=2, precision="32-true"):
-        return train(
+    def run(network=None, data=None, *, epochs=2, precision="32-true"):
+        return fit(
             network or Network([2, 8, 1], generator=torch.Generator().manual_seed(0)),
             data or DataModule(Moons(rows=100), batch_size=10),
-            loss=loss or BinaryCrossEntropy(),
-            optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.01),
+            learning_rate=0.01,
+            epochs=epochs,
             folder=tmp_path / "run",
-            trainer={"max_epochs": epochs, "accelerator": "cpu", "precision": precision},
+            trainer={"precision": precision},
+            observe="off",
             progress=False,
         )
 
@@ -58,8 +57,7 @@ def test_evaluation_equals_the_test_of_the_run(start, moons):
 )
 def test_evaluation_uses_the_dtype_of_training(start, precision, dtype):
     data = DataModule(Diabetes())
-    options = {"loss": MeanSquaredError(), "epochs": 10, "precision": precision}
-    result = start(Network([10, 1]), data, **options)
+    result = start(Network([10, 1]), data, epochs=10, precision=precision)
     found = evaluate(load(result.folder), data)
     assert found.outputs.dtype == dtype
     assert found.metrics["r2/test"] == pytest.approx(result.metrics["r2/test"], rel=1e-5)
@@ -76,7 +74,7 @@ def test_other_data_are_scaled_as_in_the_run(start, moons):
 
 def test_regression_is_evaluated_by_r2(start):
     data = DataModule(Diabetes())
-    result = start(Network([10, 1]), data, loss=MeanSquaredError(), epochs=10)
+    result = start(Network([10, 1]), data, epochs=10)
     found = evaluate(load(result.folder), data)
     assert found.confusion is None
     assert found.metrics == pytest.approx(

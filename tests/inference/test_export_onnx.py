@@ -19,7 +19,7 @@ from brainnet.errors import InputError
 from brainnet.inference import export_onnx as module
 from brainnet.inference.export import describe_export
 from brainnet.inference.export_onnx import to_onnx
-from brainnet.inference.exported_model import ExportedModel
+from brainnet.inference.exported_model import ExportedModel, silence_exporter
 from brainnet.inference.trained_model import TrainedModel
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.network import Network
@@ -155,7 +155,7 @@ def test_networks_consist_of_standard_operations_for_the_plain_exporter(
 ) -> None:
     network = Network([4, 6, 3], RAMPS[name]).eval()
     rows = torch.from_numpy(numbers(64))
-    with torch.set_grad_enabled(grad), module._silence_exporter():
+    with torch.set_grad_enabled(grad), silence_exporter():
         program = torch.onnx.export(
             network,
             (rows,),
