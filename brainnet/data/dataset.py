@@ -84,18 +84,16 @@ class Dataset:
     def __post_init__(self) -> None:
         """Check everything once, so that later code does not have to."""
         _require(self.task in TASKS, f"task must be one of {', '.join(TASKS)}; got {self.task!r}.")
-        self._check_tensors()
-        self._check_names()
-        rows = len(self)
-        sizes = self.part_sizes or (rows, 0, 0)
-        _require(
-            sum(sizes) == rows and sizes[0] > 0 and min(sizes) >= 0,
-            f"part_sizes must be the numbers of training, validation and test rows, {rows} "
-            f"together; got {self.part_sizes}.",
-        )
+        is_regression = self.task == "regression"
+        _check_tensor("inputs", self.inputs, (torch.float32, torch.uint8), 2)
+        if is_regression:
+            _check_tensor("targets", self.targets, (torch.float32,), 2)
+        else:
+            _check_tensor("targets", self.targets, (torch.int64,), 1)
+        self._check_counts()
         allow_nan = self.encoder is not None and self.encoder.imputes
         _check_finite("inputs", self.inputs, self.input_names, allow_nan=allow_nan)
-        if self.task == "regression":
+        if is_regression:
             _check_finite("targets", self.targets, self.target_names)
 
     @classmethod
@@ -122,27 +120,30 @@ class Dataset:
             >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0.5, 1.5]).targets.shape
             torch.Size([2, 1])
         """
-        table = _to_tensor("inputs", inputs, torch.float32)
-        columns = table.shape[-1] if table.ndim else 0
-        names = _get_names(inputs, "input", columns)
-        warn_merged_numbers(_to_rows(inputs), names, "column", "")
-        # For a regression, text labels are an error that `_to_tensor` reports.
-        labels = None if task == "regression" else _encode_labels(targets)
-        values, class_names = labels or (_to_tensor("targets", targets), ())
+        table, values = _read_array("inputs", inputs), _read_array("targets", targets)
+        # For a regression, text labels are an error that `_check_numbers` reports.
+        labels = None if task == "regression" else _encode_labels(values)
+        values, class_names = labels or (_check_numbers("targets", values), ())
+        table = _check_numbers("inputs", table)
         _require(
-            0 not in (*table.shape[:1], *values.shape[:1]),
-            f"there are no rows: inputs have shape {tuple(table.shape)}, targets "
-            f"{tuple(values.shape)}. Pass at least a few rows, (rows, inputs), and one target per "
-            "row.",
+            table.size > 0 and values.size > 0,
+            f"there are no rows: inputs have shape {table.shape}, targets {values.shape}. Pass at "
+            "least a few rows, (rows, inputs), and one target per row.",
         )
-        if task == "regression" or (task is None and values.is_floating_point()):
-            values = values.unsqueeze(1) if values.ndim == 1 else values
+        names = _get_names(inputs, "input", table.shape[-1] if table.ndim else 0)
+        if table.ndim == 2:
+            warn_merged_numbers(table, names, "column", "")
+        rows = _to_float32(table)
+        if task == "regression" or (task is None and values.dtype.kind == "f"):
+            values = values[:, None] if values.ndim == 1 else values
             target_names = _get_names(targets, "target", values.shape[-1])
-            warn_merged_numbers(_to_rows(targets), target_names, "the target", "")
-            return cls(name, "regression", table, values.float(), names, target_names=target_names)
+            warn_merged_numbers(values, target_names, "the target", "")
+            numbers = _to_float32(values)
+            return cls(name, "regression", rows, numbers, names, target_names=target_names)
         class_names = class_names or tuple(map(str, range(_count_classes(values))))
         task = task or classification_task(len(class_names))
-        return cls(name, task, table, values.long(), names, class_names)
+        classes = torch.from_numpy(values.astype(np.int64))
+        return cls(name, task, rows, classes, names, class_names)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -158,62 +159,55 @@ class Dataset:
         """Number of classes, or of numbers to predict."""
         return len(self.class_names) or self.targets.shape[1]
 
-    def _check_tensors(self) -> None:
-        inputs, targets = self.inputs, self.targets
-        _require(
-            inputs.ndim == 2
-            and inputs.numel() > 0
-            and inputs.dtype in (torch.float32, torch.uint8),
-            "inputs must be a float32 table of shape (rows, inputs), with at least one of each "
-            f"(uint8 for images); got {inputs.dtype} of shape {tuple(inputs.shape)}. "
-            "Flatten images to one row each: inputs.reshape(len(inputs), -1).",
-        )
-        _require(
-            len(targets) == len(inputs),
-            f"each row of inputs needs one target; got {len(inputs)} rows of inputs and "
-            f"{len(targets)} of targets.",
-        )
-        dtype, dimensions, shape = torch.int64, 1, "(rows,)"
-        if self.task == "regression":
-            dtype, dimensions, shape = torch.float32, 2, "(rows, targets)"
-        _require(
-            (targets.dtype, targets.ndim) == (dtype, dimensions),
-            f"the targets of a {self.task} task must be {dtype} of shape {shape}; got "
-            f"{targets.dtype} of shape {tuple(targets.shape)}.",
-        )
-        # Splits and checksums use NumPy, which cannot read other devices.
-        _require(
-            inputs.device.type == targets.device.type == "cpu",
-            "a data set is stored on the CPU; training moves its parts to the device. Pass "
-            "inputs.cpu() and targets.cpu().",
-        )
-
-    def _check_names(self) -> None:
-        columns, classes = self.inputs.shape[1], len(self.class_names)
+    def _check_counts(self) -> None:
+        """Check that the numbers of rows, names, classes and pixels agree."""
+        (rows, columns), classes = self.inputs.shape, len(self.class_names)
         targets = self.targets.shape[1] if self.task == "regression" else 0
         if targets and not self.target_names:
             object.__setattr__(self, "target_names", _number_names("target", targets))
-        for names, count in (("input_names", columns), ("target_names", targets)):
-            given = len(getattr(self, names))
-            _require(given == count, f"this data set needs {count} {names}; got {given}.")
-        wanted = {"regression": "no", "binary": "two"}.get(self.task, "two or more")
-        _require(
-            {"regression": classes == 0, "binary": classes == 2}.get(self.task, classes >= 2),
-            f"a {self.task} task has {wanted} classes; got {classes} class_names.",
-        )
-        if classes:
-            low, high = int(self.targets.min()), int(self.targets.max())
+        for name, given, needed in (
+            ("rows of targets", len(self.targets), rows),
+            ("input_names", len(self.input_names), columns),
+            ("target_names", len(self.target_names), targets),
+            ("pixels in image_shape", math.prod(self.image_shape or (columns,)), columns),
+            ("rows in part_sizes", sum(self.part_sizes or (rows,)), rows),
+        ):
             _require(
-                low >= 0 and high < classes,
-                f"with {classes} classes, targets must be from 0 to {classes - 1}; got {low} to "
-                f"{high}.",
+                given == needed,
+                f"a data set of {rows} rows with {columns} inputs needs {needed} {name}; got "
+                f"{given}.",
             )
-        pixels = math.prod(self.image_shape or (columns,))
+        sizes = self.part_sizes or (rows, 0, 0)
         _require(
-            pixels == columns,
-            f"image_shape {self.image_shape} has {pixels} pixels, but a row has {columns}. Pass "
-            "(height, width), (channels, height, width) or None.",
+            sizes[0] > 0 and min(sizes) >= 0,
+            f"part_sizes must be numbers of rows, with a training row; got {sizes}.",
         )
+        least, most = {"regression": (0, 0), "binary": (2, 2)}.get(self.task, (2, classes))
+        _require(
+            least <= classes <= most,
+            f"a {self.task} task needs {least}{'' if most == least else ' or more'} class_names; "
+            f"got {classes}.",
+        )
+        low, high = (int(self.targets.min()), int(self.targets.max())) if classes else (0, -1)
+        _require(
+            low >= 0 and high < classes,
+            f"targets must be classes from 0 to {classes - 1}; got {low} to {high}.",
+        )
+
+
+def _check_tensor(
+    name: str, values: Tensor, dtypes: tuple[torch.dtype, ...], dimensions: int
+) -> None:
+    # On the CPU, because splits and checksums use NumPy.
+    _require(
+        values.dtype in dtypes
+        and values.ndim == dimensions
+        and values.numel() > 0
+        and values.device.type == "cpu",
+        f"{name} must be {' or '.join(map(str, dtypes))} on the CPU, with {dimensions} dimensions "
+        f"and at least one row; got {values.dtype} of shape {tuple(values.shape)} on "
+        f"{values.device}. Flatten images to rows: inputs.reshape(len(inputs), -1).",
+    )
 
 
 def _require(is_valid: bool, message: str) -> None:
@@ -231,28 +225,29 @@ def classification_task(classes: int) -> Task:
 
 
 def _read_array(name: str, values: Any) -> np.ndarray[Any, Any]:
+    if isinstance(values, Tensor):
+        # NumPy has no bfloat16.
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
     try:
         return np.asarray(values)
     except ValueError as error:
         raise InputError(f"{name} must be a table with rows of one length: {error}.") from error
 
 
-def _to_tensor(name: str, values: Any, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a copy as a CPU tensor, so that later changes by the caller have no effect."""
-    if isinstance(values, Tensor):
-        if values.is_complex():
-            raise InputError(f"{name} must be real numbers; got {values.dtype}.")
-        return values.detach().to("cpu", dtype or values.dtype, copy=True)
-    array = _read_array(name, values)
+def _check_numbers(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biuf":
         texts = [str(cell) for cell in array.ravel()[:_MAX_LISTED_CELLS] if isinstance(cell, str)]
         received = f"text ({', '.join(map(repr, texts))} ...)" if texts else str(array.dtype)
         raise InputError(f"{name} must be numbers; got {received}. {_CONVERSION_HINTS[name]}")
-    # Files may have the other byte order, which torch does not support.
-    array_type = np.float32 if dtype == torch.float32 else array.dtype.newbyteorder("=")
+    return array
+
+
+def _to_float32(array: np.ndarray[Any, Any]) -> Tensor:
+    """Return a copy, so that later changes by the caller have no effect."""
     # An overflow becomes an infinity, which is reported with its row and column.
     with np.errstate(over="ignore"):
-        return torch.from_numpy(array.astype(array_type, order="C"))
+        return torch.from_numpy(array.astype(np.float32, order="C"))
 
 
 def _get_names(values: Any, kind: str, columns: int) -> tuple[str, ...]:
@@ -263,17 +258,11 @@ def _get_names(values: Any, kind: str, columns: int) -> tuple[str, ...]:
     return tuple(names) if has_names and len(names) == columns else _number_names(kind, columns)
 
 
-def _to_rows(values: Any) -> np.ndarray[Any, Any]:
-    """Return values of any dtype as an array (rows, columns); other shapes have no columns."""
-    array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
-    is_table = array.ndim in (1, 2) and array.size
-    return array.reshape(len(array), -1) if is_table else np.zeros((1, 0), np.int8)
-
-
-def _encode_labels(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:
+def _encode_labels(
+    array: np.ndarray[Any, Any],
+) -> tuple[np.ndarray[Any, Any], tuple[str, ...]] | None:
     """Return text labels as classes (rows,) with their names, or None if they are not text."""
-    array = None if isinstance(values, Tensor) else _read_array("targets", values)
-    if array is None or array.dtype.kind not in "OU" or array.ndim != 1:
+    if array.dtype.kind not in "OU" or array.ndim != 1:
         return None
     labels = array.tolist()
     is_text = [isinstance(label, str) for label in labels]
@@ -292,11 +281,11 @@ def _encode_labels(values: Any) -> tuple[Tensor, tuple[str, ...]] | None:
         f"targets must contain at least two classes; all {len(labels)} are {names[0]!r}.",
     )
     codes = {name: code for code, name in enumerate(names)}
-    return torch.tensor([codes[label] for label in labels]), tuple(names)
+    return np.array([codes[label] for label in labels]), tuple(names)
 
 
-def _count_classes(targets: Tensor) -> int:
-    labels = np.unique(targets.numpy())
+def _count_classes(targets: np.ndarray[Any, Any]) -> int:
+    labels = np.unique(targets)
     if len(labels) < 2 or not np.array_equal(labels, np.arange(len(labels))):
         listed = join_names([str(label) for label in labels.tolist()], _MAX_LISTED_NAMES)
         raise InputError(
@@ -348,11 +337,7 @@ def restore_encoder(stored: Mapping[str, Any]) -> InputEncoder:
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """Return what inputs and targets mean, and a checksum of rows from files, as plain data.
-
-    Built-in data are generated again for each run, with last bits that depend on the machine, and
-    arrays belong to the caller; neither gets a checksum.
-    """
+    """Return what inputs and targets mean, and a checksum of rows from files, as plain data."""
     encoder = dataset.encoder
     names = {"kind": _NUMBERS, "names": list(dataset.input_names)}
     description: dict[str, Any] = {
@@ -362,7 +347,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "target_names": list(dataset.target_names),
         "image_shape": dataset.image_shape and list(dataset.image_shape),
     }
-    # CRC-32 detects accidental changes; deliberate ones are not the concern.
+    # No checksum of built-in data, whose last bits depend on the machine, nor of arrays, which
+    # belong to the caller. CRC-32 detects accidental changes; deliberate ones are not the concern.
     if encoder is not None:
         checksum = 0
         for values in (dataset.inputs, dataset.targets):
@@ -373,10 +359,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def check_same_meaning(stored: Mapping[str, Any], current: Mapping[str, Any], name: str) -> None:
-    """Raise an InputError if inputs or targets of the data `name` have another meaning than stored.
-
-    Both arguments are results of `describe_dataset`: of the training data, and of the data to use.
-    """
+    """Raise an InputError unless two results of `describe_dataset` have the same meaning."""
     before, now = _summarize_meaning(stored), _summarize_meaning(current)
     if ["numbers"] in (before["kind of data"], now["kind of data"]):
         # Arrays are used by position, as their columns have no reliable names; neither have classes
@@ -424,10 +407,7 @@ def _summarize_meaning(description: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def check_same_rows(stored: Mapping[str, Any], current: Mapping[str, Any], name: str) -> None:
-    """Raise an InputError if the rows of the data `name` differ from those that were trained on.
-
-    The arguments are as for `check_same_meaning`. Data without a checksum pass.
-    """
+    """Raise an InputError if rows with a checksum differ from those that were trained on."""
     if "checksum" not in stored or "checksum" not in current:
         return
     rows, trained_rows = current["rows"], stored["rows"]

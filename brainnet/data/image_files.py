@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,7 @@ class BrokenImageError(Exception):
     """A file that cannot be read as an image; the message is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabeledFile:
+class LabeledFile(NamedTuple):
     """An image file with its class, as an index, and the part of the data that it belongs to."""
 
     path: Path
@@ -57,17 +56,7 @@ class LabeledFile:
 
 
 def find_labeled_files(folder: Path) -> tuple[tuple[str, ...], list[LabeledFile]]:
-    """Find the classes and the files of a folder that contains a folder for each class.
-
-    The folder may instead contain the folders `train` and `test` (and `validation`), with a
-    folder for each class in each of them.
-
-    Returns:
-        The class names, and the files by part and class.
-
-    Raises:
-        InputError: fewer than two class folders, an empty one, or a class that is not trained on.
-    """
+    """Return class names and files of a folder with a folder for each class, or for each part."""
     parts = {_PART_FOLDERS.get(path.name.lower()): path for path in _list_folders(folder)}
     # A class may be named "train", too.
     if "train" not in parts or None in parts:
@@ -80,25 +69,25 @@ def find_labeled_files(folder: Path) -> tuple[tuple[str, ...], list[LabeledFile]
             f"{parts['train']} must contain two or more class folders with images; it contains "
             f"{content}. Move the images of each class into a folder with the name of the class."
         )
-    files = []
+    labels, files = {name: label for label, name in enumerate(names)}, []
     for part in ("train", "validation", "test"):
-        folders = {path.name: path for path in _list_folders(parts[part])} if part in parts else {}
-        for name in folders:
-            if name not in names:
+        folders = _list_folders(parts[part]) if part in parts else []
+        for class_folder in folders:
+            if class_folder.name not in labels:
                 raise InputError(
-                    f"{parts[part]} has a class {name!r} without training images. The classes are "
-                    f"{join_names(names)}.{did_you_mean(name, names)}"
+                    f"{parts[part]} has a class {class_folder.name!r} without training images. The "
+                    f"classes are {join_names(names)}.{did_you_mean(class_folder.name, names)}"
                 )
-        # A validation part may lack a class.
-        for label, name in enumerate(names):
-            paths = list_image_files(folders[name]) if name in folders else []
-            if name in folders and not paths:
-                raise InputError(f"the class folder {folders[name]} is empty. Remove it.")
-            files += [LabeledFile(path, label, part) for path in paths]
+        for class_folder in sorted(folders, key=lambda folder: labels[folder.name]):
+            paths = list_image_files(class_folder)
+            if not paths:
+                raise InputError(f"the class folder {class_folder} is empty. Remove it.")
+            files += [LabeledFile(path, labels[class_folder.name], part) for path in paths]
     return names, files
 
 
 def _list_visible(folder: Path) -> list[Path]:
+    """List the content of a folder by name, without hidden files."""
     try:
         return [path for path in sorted(folder.iterdir()) if _is_visible(path.name)]
     except OSError as error:
@@ -125,11 +114,7 @@ def list_image_files(folder: Path) -> list[Path]:
 
 
 def read_header(path: Path) -> tuple[tuple[int, int], bool]:
-    """Return (height, width) of an image file, and whether it has colors, without decoding it.
-
-    Raises:
-        BrokenImageError: the file is not a readable image.
-    """
+    """Return (height, width) of an image file, and whether it has colors, without decoding it."""
     with _open_image(path) as image:
         width, height = image.size
         # From 5, the image is turned by 90 degrees.
@@ -143,9 +128,6 @@ def decode_image(path: Path, height: int, width: int, channels: int) -> Bytes:
 
     The EXIF orientation of a photo is applied, and transparent pixels become white. Resizing may
     change the aspect ratio.
-
-    Raises:
-        BrokenImageError: the file is damaged, or has more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 
@@ -204,9 +186,6 @@ def read_idx(path: Path) -> Bytes:
     """Read an IDX file of bytes, compressed if its name ends in `.gz`.
 
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
-
-    Raises:
-        InputError: the file is not an IDX file of bytes, or is damaged.
     """
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
@@ -232,18 +211,9 @@ def read_idx(path: Path) -> Bytes:
 def find_arrays(
     path: Path, labels: Path | None
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]] | None:
-    """Read images and labels from IDX files or from an `.npz` file.
+    """Read images and labels of each part from IDX files or an `.npz` file.
 
-    Args:
-        path: a folder, or a file of images.
-        labels: the IDX file of labels; by default, found by its name.
-
-    Returns:
-        Images and labels of `train` and, if they exist, of `validation` and `test`; None for a
-        folder without IDX files.
-
-    Raises:
-        InputError: the file has another format or is damaged, or labels are missing.
+    Returns None for a folder without IDX files.
     """
     if path.is_dir():
         return _read_idx_folder(path)
@@ -305,11 +275,7 @@ def _find_labels(images: Path) -> Path:
 
 
 def to_bytes(values: NDArray[Any], name: str) -> Bytes:
-    """Convert images to bytes: whole numbers stay, fractions from 0 to 1 become 0 to 255.
-
-    Raises:
-        InputError: the values are not numbers, or out of range; messages contain `name`.
-    """
+    """Convert images to bytes: whole numbers stay, fractions from 0 to 1 become 0 to 255."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind not in "iuf":
@@ -327,11 +293,7 @@ def to_bytes(values: NDArray[Any], name: str) -> Bytes:
 
 
 def to_channels_last(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Reshape images to (images, height, width, channels) with 1 or 3 channels.
-
-    Raises:
-        InputError: the shape is not one of images.
-    """
+    """Reshape images to (images, height, width, channels) with 1 or 3 channels."""
     if values.ndim == 3:
         return values[..., None]
     if values.ndim == 4 and values.shape[3] in (1, 3):
@@ -451,8 +413,7 @@ class ImageEncoder:
     def read_files(self, paths: Sequence[Path]) -> tuple[Bytes, dict[int, str]]:
         """Decode image files in several threads.
 
-        Returns:
-            The rows, and the reasons for files that cannot be read, by index; their rows are 0.
+        Returns the rows, and the reasons why files cannot be read, by index; their rows are 0.
         """
         rows = np.zeros((len(paths), self.inputs), np.uint8)
         broken: dict[int, str] = {}
@@ -472,8 +433,7 @@ class ImageEncoder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the encoder as plain data for a checkpoint."""
-        sizes = {"height": self.height, "width": self.width, "channels": self.channels}
-        return {"kind": "pixels", **sizes}
+        return {"kind": "pixels", **asdict(self)}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:

@@ -108,10 +108,8 @@ class Images:
             raise InputError(
                 f"none of the files in {folder} can be read as an image (PNG, JPEG, …)."
             )
-        if self.size is None and len(set(sizes.values())) > 1:
-            raise InputError(_describe_sizes(sizes, folder))
         # All headers are read before an image is decoded, as errors shall be reported at once.
-        encoder = self._build_encoder(next(iter(sizes.values())), has_colors)
+        encoder = self._build_encoder(folder, sizes, has_colors)
         files = self._remove_broken(files, broken, class_names)
         _check_memory(len(files), encoder)
         rows, unreadable = encoder.read_files([file.path for file in files])
@@ -124,10 +122,25 @@ class Images:
         counts = Counter(file.part for file in files)
         return _build_dataset(folder, encoder, rows, labels, class_names, counts)
 
-    def _build_encoder(self, size: tuple[int, int], has_colors: bool) -> ImageEncoder:
-        height, width = _parse_size(self.size) or size
+    def _build_encoder(
+        self, path: Path, sizes: Mapping[Any, tuple[int, int]], has_colors: bool
+    ) -> ImageEncoder:
+        """Choose size and channels of all images; `sizes` are those of images by name."""
+        (usual, count), *others = Counter(sizes.values()).most_common()
+        size = _parse_size(self.size)
+        if size is None and others:
+            names = {size: name for name, size in sizes.items()}
+            other = others[0][0]
+            # Without a common small size, suggest one that trains fast.
+            is_common = count > len(sizes) / 2 and max(usual) <= 128
+            side = usual[0] if is_common and usual[0] == usual[1] else 32
+            raise InputError(
+                f"the images in {path} must have the same size; {names[usual]} has {usual[0]} x "
+                f"{usual[1]} (height x width) and {names[other]} {other[0]} x {other[1]}. Set "
+                f"data.size={side}, or [height,width], to resize them."
+            )
         is_rgb = self.colors == "rgb" or (self.colors == "auto" and has_colors)
-        return ImageEncoder(height, width, 3 if is_rgb else 1)
+        return ImageEncoder(*(size or usual), 3 if is_rgb else 1)
 
     def _remove_broken(
         self,
@@ -146,16 +159,14 @@ class Images:
             )
         report_warning(f"skipped {format_count(len(broken), 'unreadable image')}: {names}")
         readable = [file for file in files if file.path not in broken]
-        # A class without training images would never be predicted.
-        trained, readable_classes = (
-            {file.label for file in group if file.part == "train"} for group in (files, readable)
-        )
-        if trained > readable_classes:
-            name = class_names[min(trained - readable_classes)]
-            raise InputError(
-                f"no training image of the class {name!r} can be read: {names}. Replace the files, "
-                "or remove the class."
-            )
+        trained = {file.label for file in readable if file.part == "train"}
+        for file in files:
+            # A class without training images would never be predicted.
+            if file.part == "train" and file.label not in trained:
+                raise InputError(
+                    f"no training image of the class {class_names[file.label]!r} can be read: "
+                    f"{names}. Replace the files, or remove the class."
+                )
         return readable
 
     def _load_arrays(
@@ -169,15 +180,9 @@ class Images:
         if not len(images["train"]):
             raise InputError(f"{path} contains no training images.")
         class_names, classes = _encode_labels(labels, path)
-        sizes = {part.shape[1:3]: None for part in images.values() if len(part)}
-        size, *others = sizes
-        if self.size is None and others:
-            raise InputError(
-                f"the images in {path} must have the same size; they have {size[0]} x {size[1]} "
-                f"and {others[0][0]} x {others[0][1]} (height x width). Set "
-                f"data.size={_format_size(size)}."
-            )
-        encoder = self._build_encoder(size, any(part.shape[3] == 3 for part in images.values()))
+        sizes = {f"{part} images": v.shape[1:3] for part, v in images.items() if len(v)}
+        has_colors = any(values.shape[3] == 3 for values in images.values())
+        encoder = self._build_encoder(path, sizes, has_colors)
         counts = {part: len(values) for part, values in images.items()}
         _check_memory(sum(counts.values()), encoder)
         rows = [
@@ -242,25 +247,6 @@ def _build_dataset(
         encoder=encoder,
         part_sizes=(train, validation, test) if validation or test else None,
     )
-
-
-def _describe_sizes(sizes: Mapping[Path, tuple[int, int]], folder: Path) -> str:
-    """Describe that the images have different sizes, with a size to set."""
-    (usual, count), (other, _), *_ = Counter(sizes.values()).most_common()
-    example = next(path for path, size in sizes.items() if size == other)
-    # Without a common small size, suggest one that trains fast.
-    is_common = count > len(sizes) / 2 and max(usual) <= 128
-    return (
-        f"the {len(sizes):,} images in {folder} must have the same size; {count:,} have "
-        f"{usual[0]} x {usual[1]} (height x width), but {example} has {other[0]} x {other[1]}. Set "
-        f"data.size={_format_size(usual if is_common else (32, 32))}, or [height,width], to resize "
-        "them."
-    )
-
-
-def _format_size(size: tuple[int, ...]) -> str:
-    height, width = size
-    return str(height) if height == width else f"[{height},{width}]"
 
 
 def _parse_size(size: object) -> tuple[int, int] | None:

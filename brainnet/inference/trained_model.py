@@ -115,16 +115,7 @@ class TrainedModel:
         return f"TrainedModel({self.checkpoint}: {self.task}, {inputs} inputs, {targets})"
 
     def compute_inputs(self, rows: Any, *, unknown: UnknownCategories = "ignore") -> Tensor:
-        """Encode and scale raw rows.
-
-        Args:
-            rows: raw rows.
-            unknown: what to do with categories not seen in training: encode them as unknown, or
-                raise an error.
-
-        Raises:
-            InputError: a column is missing, or a cell cannot be read.
-        """
+        """Encode and scale raw rows; the arguments are as for `predict`."""
         return self.scaling.apply(encode_rows(rows, self.encoder, unknown=unknown))
 
     def compute_outputs(self, rows: Any) -> Tensor:
@@ -140,7 +131,8 @@ class TrainedModel:
 
         Args:
             rows: raw rows.
-            unknown: as for `compute_inputs`.
+            unknown: whether categories not seen in training are encoded as unknown ("ignore") or
+                are an error.
 
         Returns:
             A column `prediction` with the name of the class, or the number in its own unit
@@ -206,9 +198,7 @@ class TrainedModel:
     def build_explainer(self, allow_list: TargetAllowList | None = None) -> "RowExplainer":
         """Return an object that explains the run and the predictions of its rows.
 
-        Args:
-            allow_list: further classes that the data of the run may name; None for those of the
-                environment variable BRAINNET_ALLOW.
+        The data of the run may name the classes in `allow_list`, as for `load`.
         """
         # Imported here: Lightning takes two seconds, and `predict` does not need it.
         from brainnet.inference.explain_row import RowExplainer
@@ -241,11 +231,10 @@ class TrainedModel:
 
     def _describe_baseline(self) -> str:
         """Return what a row of zeros after scaling stands for."""
-        if self.scaling.kind == "standard":
-            return "an average row"
-        if self.image_shape is not None:
+        if self.scaling.kind != "standard" and self.image_shape is not None:
             return "an empty image"
-        return "a row of the smallest values" if self.scaling.kind == "minmax" else "a row of zeros"
+        names = {"standard": "an average row", "minmax": "a row of the smallest values"}
+        return names.get(self.scaling.kind, "a row of zeros")
 
 
 def count_missing_predictions(outputs: Tensor) -> int:
@@ -280,8 +269,8 @@ def load(
         loss: the loss of the run, if it is a class of your own.
         checkpoint: the best on the validation rows, or the last.
         device: on which the network computes; predictions are returned on the CPU.
-        allow_list: further classes that the run may name; None for those of the environment
-            variable BRAINNET_ALLOW.
+        allow_list: classes that the run may name, by default those of the environment variable
+            BRAINNET_ALLOW.
 
     Raises:
         InputError: there is no such run, or it names a class that is not allowed.

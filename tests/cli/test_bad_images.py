@@ -87,8 +87,8 @@ def test_class_with_only_broken_images_is_rejected(pets, reject):
 def test_unequal_sizes_suggest_a_size(pets, reject):
     save_image(pets / "dogs" / "wide.png", (6, 4))
     error = reject(pets)
-    assert "16 have 4 x 4 (height x width), but " in error
-    assert "pets/dogs/wide.png has 4 x 6" in error
+    assert "7.png has 4 x 4 (height x width) and " in error
+    assert "pets/dogs/wide.png 4 x 6" in error
     assert "Set data.size=4," in error
 
 

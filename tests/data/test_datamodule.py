@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import pytest
 import torch
 
 import brainnet
-from brainnet import fit, load
 from brainnet.data.datamodule import DataModule
 from brainnet.data.dataset import Dataset, restore_encoder
 from brainnet.data.datasets import Moons
@@ -26,8 +24,6 @@ from brainnet.data.scaling import Scaling
 from brainnet.data.split import RandomStream, create_generator
 from brainnet.data.table import Table
 from brainnet.errors import InputError
-from brainnet.inference.export import export
-from brainnet.structure.network import Network
 
 PARTS = ("train", "validation", "test")
 
@@ -182,7 +178,7 @@ def test_state_restores_the_scaling():
         ({"seed": -1}, "seed must be a whole number"),
         ({"source": "digit"}, "Did you mean digits"),
         ({"source": 3}, "data must be a built-in data set or its name.* got int"),
-        ({"source": (rows(4), [0, 1, 0])}, "4 rows of inputs and 3 of targets"),
+        ({"source": (rows(4), [0, 1, 0])}, "needs 4 rows of targets; got 3"),
     ],
 )
 def test_invalid_options_are_rejected(options, words):
@@ -615,25 +611,3 @@ def test_trained_categories_leave_the_data_unchanged(tmp_path):
     held = write_rare_rows(tmp_path, 3)[0].load(0)
     held.inputs[:, 1:] = torch.eye(4).repeat(50, 1)
     assert DataModule(held).dataset is held
-
-
-@pytest.mark.parametrize("others", [5, 40], ids=["inputs", "codes"])
-def test_exported_network_treats_such_a_category_as_unknown(tmp_path, others):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    source, _ = write_rare_rows(tmp_path, others)
-    data = DataModule(source)
-    network = Network([data.dataset.input_count, 4, 2], embeddings=data.encoder.embeddings or None)
-    trained = load(fit(network, data, epochs=1, folder=tmp_path / "run", progress=False).folder)
-    rows = pd.DataFrame({"size": [0.0, 0.5], "word": ["rare", "w0"]})
-    never = rows.replace({"word": {"rare": "no such word"}})
-    assert torch.equal(trained.compute_outputs(rows), trained.compute_outputs(never))
-    export(trained, "onnx", tmp_path / "net.onnx")
-    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
-    feed = {"size": rows["size"].to_numpy("float32"), "word": rows["word"].to_numpy(object)}
-    shares = session.run(None, feed)[2]
-    np.testing.assert_allclose(shares, trained.compute_probabilities(rows).numpy(), atol=1e-5)
-    export(trained, "json", tmp_path / "net.json")
-    told = json.loads((tmp_path / "net.json").read_text())
-    words = next(each["values"] for each in told["inputs"] if each["name"] == "word")
-    assert "rare" not in words
-    assert None in words

@@ -265,7 +265,7 @@ def test_idx_files_need_their_labels(mnist):
                 "x_test": np.zeros((2, 3, 2)),
                 "y_test": np.arange(2),
             },
-            "they have 2 x 2 and 3 x 2",
+            "train images has 2 x 2 (height x width) and test images 3 x 2.",
         ),
         (
             {
