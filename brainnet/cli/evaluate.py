@@ -52,17 +52,9 @@ _FILE_KEYS = {
     IMAGES_TARGET: ("path", "labels", "broken"),
 }
 
-# Keys that other files take from the run unless they are typed.
-_READING_KEYS = ("data.target", "data.missing", "data.header", "data.csv", "data.broken")
-
 
 def format_evaluation(evaluation: Evaluation, rows: str) -> str:
-    """Return the metrics and the confusion matrix as text.
-
-    Args:
-        evaluation: the results.
-        rows: description of the rows after their number, such as "test rows of iris".
-    """
+    """Return the results as text; `rows` describes the rows, such as "test rows of iris"."""
     lines = [f"{tag:<15}{value:.4g}" for tag, value in sorted(evaluation.metrics.items())]
     lines += [
         f"{'mean error':<15}{format_number(value)} in {name}"
@@ -93,12 +85,7 @@ def format_json(evaluation: Evaluation, rows: str) -> str:
 
 
 def format_confusion(confusion: Tensor, names: Sequence[str]) -> list[str]:
-    """Format a confusion matrix (classes, classes); of many classes, list the frequent errors.
-
-    Args:
-        confusion: number of rows by true class (row) and predicted class (column).
-        names: of the classes.
-    """
+    """Format a confusion matrix (classes, classes); of many classes, list the frequent errors."""
     if len(names) <= _MAX_TABLE_CLASSES:
         import pandas as pd
 
@@ -108,18 +95,18 @@ def format_confusion(confusion: Tensor, names: Sequence[str]) -> list[str]:
         text = table.map(lambda count: f"{count:,}" if count else "·").to_string()
         return ["true class by row, predicted class by column", *text.splitlines()]
     # A table of more classes does not fit on a screen.
-    errors = confusion.clone()
-    errors.fill_diagonal_(0)
-    counts, positions = errors.flatten().sort(descending=True, stable=True)
+    counts, positions = (
+        confusion.clone().fill_diagonal_(0).flatten().sort(descending=True, stable=True)
+    )
     wrong = int((counts > 0).sum())
     if not wrong:
         return ["all predictions are correct"]
-    lines = [
-        f"{count:>7,}  {names[position // len(names)]} predicted as {names[position % len(names)]}"
-        for count, position in zip(counts.tolist(), positions.tolist()[:wrong], strict=False)
-    ]
+    lines = ["the most frequent errors"]
+    for count, position in zip(counts[:wrong].tolist(), positions.tolist(), strict=False):
+        true, predicted = divmod(position, len(names))
+        lines.append(f"{count:>7,}  {names[true]} predicted as {names[predicted]}")
     more = [f"{'':>7}  and {wrong - _MAX_ERRORS} more"] if wrong > _MAX_ERRORS else []
-    return ["the most frequent errors", *lines[:_MAX_ERRORS], *more]
+    return [*lines[: _MAX_ERRORS + 1], *more]
 
 
 def run_evaluate(arguments: Namespace) -> int:
@@ -150,8 +137,7 @@ def run_evaluate(arguments: Namespace) -> int:
         # The warnings about the data were printed by the training.
         with suppress_warnings():
             data = build_datamodule(config, allow_list)
-        unchanged = get_value(config, "data._target_") == get_value(stored, "data._target_")
-        evaluation = evaluate(trained, data, unchanged=unchanged)
+        evaluation = evaluate(trained, data, unchanged=_has_same_class(config, stored))
         rows = f"test rows of {data.dataset.name}"
     text = (format_json if arguments.json else format_evaluation)(evaluation, rows)
     sys.stdout.write(text)
@@ -209,22 +195,27 @@ def _choose_data(stored: Config, composed: Config, overrides: Sequence[Override]
     """Return the stored configuration with the data that the user typed."""
     config = {key: deepcopy(stored.get(key)) for key in ("seed", *_GROUPS)}
     typed = [override.key_or_group for override in overrides]
+    # `data=table` for a run on a table means the options of the run, not the defaults.
+    if "data" in typed and not _has_same_class(composed, stored):
+        config["data"] = deepcopy(composed["data"])
     for key, override in zip(typed, overrides, strict=True):
         group = key.partition(".")[0]
         if group in ("data", "seed") and key not in _TRAINING_KEYS:
-            set_value(config, key, get_value(composed, key))
+            if key != "data":
+                set_value(config, key, get_value(composed, key))
         elif group != "paths" and not changes_nothing(override, composed, config):
             raise InputError(
                 f"evaluate uses the network as it was trained: {override.input_line} cannot be set "
                 "here. Only the rows may change: data and seed."
             )
-    if get_value(config, "data._target_") == get_value(stored, "data._target_"):
+    if _has_same_class(config, stored):
         _check_same_split(config, stored)
-        for key in _READING_KEYS:
-            if key not in typed and get_value(stored, key) is not None:
-                set_value(config, key, get_value(stored, key))
     _check_file_keys(config, stored, overrides)
     return config
+
+
+def _has_same_class(config: Config, stored: Config) -> bool:
+    return bool(get_value(config, "data._target_") == get_value(stored, "data._target_"))
 
 
 def _check_same_split(config: Config, stored: Config) -> None:
@@ -242,31 +233,27 @@ def _check_same_split(config: Config, stored: Config) -> None:
 
 def _is_other_file(config: Config, stored: Config) -> bool:
     """Whether the data are a file or folder other than that of the run."""
-    target, path = get_value(config, "data._target_"), get_value(config, "data.path")
-    is_same = target == get_value(stored, "data._target_") and is_same_path(
-        path, get_value(stored, "data.path")
-    )
-    return target in _FILE_KEYS and path is not None and not is_same
+    path = get_value(config, "data.path")
+    is_same = _has_same_class(config, stored) and is_same_path(path, get_value(stored, "data.path"))
+    is_file = get_value(config, "data._target_") in _FILE_KEYS
+    return is_file and path is not None and not is_same
 
 
 def _check_file_keys(config: Config, stored: Config, overrides: Sequence[Override]) -> None:
     """Reject keys that change the meaning of inputs and targets, or the parts of the rows."""
-    target = get_value(config, "data._target_")
-    if target not in _FILE_KEYS:
+    file_keys = _FILE_KEYS.get(get_value(config, "data._target_"))
+    if file_keys is None:
         return
     is_other = _is_other_file(config, stored)
-    allowed = _FILE_KEYS[target] if is_other else ()
+    allowed = ("", "_target_", *DATAMODULE_KEYS, *(file_keys if is_other else ()))
     for override in overrides:
         group, _, key = override.key_or_group.partition(".")
-        name = key.partition(".")[0]
-        if group != "data" or name in ("", "_target_", *allowed, *DATAMODULE_KEYS):
+        if group != "data" or key.partition(".")[0] in allowed:
             continue
         typed, own = get_value(config, f"data.{key}"), get_value(stored, f"data.{key}")
-        if is_same_path(typed, own) if key in PATH_KEYS else typed == own:
-            continue
-        keys = ", ".join(f"data.{name}" for name in _FILE_KEYS[target])
-        which = "another file is" if is_other else "the data of the run are"
-        raise InputError(
-            f"{which} read as in training: {override.input_line} cannot be set here. For another "
-            f"file, of which all rows are evaluated, these keys may be set: {keys}."
-        )
+        if not (is_same_path(typed, own) if key in PATH_KEYS else typed == own):
+            raise InputError(
+                f"{'another file is' if is_other else 'the data of the run are'} read as in "
+                f"training: {override.input_line} cannot be set here. For another file, of which "
+                f"all rows are evaluated, set {', '.join(f'data.{name}' for name in file_keys)}."
+            )
