@@ -16,7 +16,7 @@ from brainnet.data.dataset import (
     check_same_rows,
     describe_dataset,
 )
-from brainnet.data.datasets import Source, can_modify_rows, load_dataset
+from brainnet.data.datasets import Source, load_dataset
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.loader import InMemoryLoader
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
@@ -28,16 +28,15 @@ from brainnet.data.scaling import (
     scale_in_place,
 )
 from brainnet.data.split import check_fractions, split_dataset
+from brainnet.data.table import Table
 from brainnet.data.validation import check_one_of, check_seed, check_whole_number
 from brainnet.errors import InputError
 from brainnet.learning.predictions import choose_batch_rows
 
 _SAMPLE_ROWS = 256
-_CHUNK_ROWS = 65536
 PartName = Literal["train", "validation", "test"]
 Rows = tuple[Tensor, Tensor]
 """Inputs (rows, inputs) and targets (rows,) or (rows, targets)."""
-_RowScaling = tuple[ScalingTensors, ScalingTensors | None]
 
 
 class DataModule(LightningDataModule):
@@ -48,9 +47,7 @@ class DataModule(LightningDataModule):
     Under a Trainer, the rows move to the training device once, and batches are gathered there. The
     same seed gives the same rows, bit for bit.
 
-    Rows that the module loaded itself are scaled in place when training begins, and `dataset` then
-    contains them scaled. A Dataset that was passed in, or that a custom source returned, is never
-    changed: its rows are scaled per batch, as are bytes.
+    The rows are stored unscaled, images as bytes, and are scaled when batches are gathered.
 
     Args:
         source: built-in data set or its name, a Dataset, or a pair (inputs, targets) of arrays.
@@ -61,9 +58,6 @@ class DataModule(LightningDataModule):
         validation: fraction of the rows for validation, which selects the best checkpoint.
         test: fraction of the rows for the final evaluation.
         seed: of generated rows, the split and the order of the rows.
-        scaling: scaling of another run instead of `normalize`, to evaluate a trained network on
-            other data.
-        target_scaling: the same, for the targets.
 
     Raises:
         InputError: an option is out of range, or the data cannot be trained on.
@@ -87,8 +81,6 @@ class DataModule(LightningDataModule):
         validation: float = 0.1,
         test: float = 0.2,
         seed: int = 0,
-        scaling: Scaling | None = None,
-        target_scaling: Scaling | None = None,
     ) -> None:
         super().__init__()
         self.batch_size = check_whole_number("batch_size", batch_size, least=1)
@@ -104,18 +96,16 @@ class DataModule(LightningDataModule):
         # All options were checked: loading may take minutes.
         dataset = load_dataset(source, self.seed)
         self._split = split_dataset(dataset, validation=validation, test=test, seed=self.seed)
-        self._can_modify_rows = can_modify_rows(source)
+        # Rows of the caller are never changed.
         self.dataset = _mark_untrained_categories(
-            dataset, self._split.train, in_place=self._can_modify_rows
+            dataset, self._split.train, in_place=isinstance(source, Table)
         )
-        self._is_scaled = False
         self._device_rows: tuple[torch.device, Rows] | None = None
-        if target_scaling is None:
-            target_scaling = Scaling("none", (0.0,), (1.0,))
-            if dataset.task == "regression":
-                kind: ScalingKind = "standard" if normalize_targets else "none"
-                target_scaling = Scaling.fit(dataset.targets, kind, rows=self._split.train)
-        self._set_scaling(scaling or self._fit_scaling(normalize), target_scaling)
+        self.scaling = self._fit_scaling(normalize)
+        self.target_scaling = Scaling("none", (0.0,), (1.0,))
+        if dataset.task == "regression":
+            kind: ScalingKind = "standard" if normalize_targets else "none"
+            self.target_scaling = Scaling.fit(dataset.targets, kind, rows=self._split.train)
 
     @property
     def encoder(self) -> InputEncoder:
@@ -150,9 +140,10 @@ class DataModule(LightningDataModule):
 
     def gather(self, indices: Tensor) -> Rows:
         """Return the rows with these indices in the data set, scaled: (inputs, targets)."""
-        inputs = self.dataset.inputs.index_select(0, indices)
+        inputs = self.scaling.apply(self.dataset.inputs.index_select(0, indices))
         targets = self.dataset.targets.index_select(0, indices)
-        return (inputs, targets) if self._is_scaled else _scale_rows(self._tensors, inputs, targets)
+        is_regression = self.dataset.task == "regression"
+        return inputs, self.target_scaling.apply(targets) if is_regression else targets
 
     def train_dataloader(self) -> InMemoryLoader:
         """Return a loader of the training rows, in a new random order each epoch.
@@ -201,10 +192,13 @@ class DataModule(LightningDataModule):
             InputError: inputs or targets differ in meaning from those of the run.
         """
         scaling = Scaling.from_dict(state["scaling"])
-        # With another number of inputs, the error of the scaling is clearer.
-        if len(scaling.shift) == self.dataset.input_count:
-            check_same_meaning(state, self.description, self.dataset.name)
-        self._set_scaling(scaling, Scaling.from_dict(state["target_scaling"]))
+        target_scaling = Scaling.from_dict(state["target_scaling"])
+        # Both raise an error, before anything changes, if the numbers of columns differ.
+        scaling.to_tensors(self.dataset.inputs)
+        if self.dataset.task == "regression":
+            target_scaling.to_tensors(self.dataset.targets)
+        check_same_meaning(state, self.description, self.dataset.name)
+        self.scaling, self.target_scaling = scaling, target_scaling
 
     def check_unchanged(self, state: Mapping[str, Any]) -> None:
         """Raise an InputError if rows from files changed since the run with this `state_dict`."""
@@ -237,57 +231,24 @@ class DataModule(LightningDataModule):
             impute=encoder is not None and encoder.imputes,
         )
 
-    def _set_scaling(self, scaling: Scaling, target_scaling: Scaling) -> None:
-        if self._is_scaled:
-            if (scaling, target_scaling) != (self.scaling, self.target_scaling):
-                raise InputError(
-                    "these rows have already been scaled in place for training, and the run scales "
-                    "them differently. Create a new DataModule for it."
-                )
-            return
-        # Raises an error, before anything changes, if the numbers of columns differ.
-        self._tensors = self._convert_scaling(scaling, target_scaling, torch.device("cpu"))
-        self.scaling: Scaling = scaling
-        self.target_scaling: Scaling = target_scaling
-
-    def _convert_scaling(
-        self, scaling: Scaling, target_scaling: Scaling, device: torch.device
-    ) -> _RowScaling:
-        inputs = self.dataset.inputs[:0].to(device, torch.float32)
-        if self.dataset.task != "regression":
-            return scaling.to_tensors(inputs), None
-        targets = self.dataset.targets[:0].to(device)
-        return scaling.to_tensors(inputs), target_scaling.to_tensors(targets)
-
-    def _scale_in_place(self) -> None:
-        """Scale the rows in place if they belong to the module and are floats."""
-        inputs, targets = self.dataset.inputs, self.dataset.targets
-        if self._is_scaled or not self._can_modify_rows or not inputs.is_floating_point():
-            return
-        # Compute the checksum first: it refers to the unscaled rows.
-        _ = self.description
-        for chunk in zip(inputs.split(_CHUNK_ROWS), targets.split(_CHUNK_ROWS), strict=True):
-            _scale_rows(self._tensors, *chunk)
-        self._is_scaled = True
-
     def _build_loader(self, part: PartName, *, shuffle: bool = False) -> InMemoryLoader:
-        trainer, transform = self.trainer, None
+        trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        self._scale_in_place()
-        if not self._is_scaled:
-            tensors = self._convert_scaling(self.scaling, self.target_scaling, device)
-            transform = partial(_scale_rows, tensors)
         # All loaders share the copy on the device.
         if self._device_rows is None or self._device_rows[0] != device:
             rows = self.dataset.inputs.to(device), self.dataset.targets.to(device)
             self._device_rows = (device, rows)
         inputs, targets = self._device_rows[1]
+        # Converted once per loader: images have thousands of inputs.
+        scaling, target_scaling = self.scaling.to_tensors(inputs[:0].float()), None
+        if self.dataset.task == "regression":
+            target_scaling = self.target_scaling.to_tensors(targets[:0])
         return InMemoryLoader(
             inputs,
             targets,
             batch_size=self.batch_size,
             rows=self.row_indices(part).to(device),
-            transform=transform,
+            transform=partial(_scale_rows, scaling, target_scaling),
             shuffle=shuffle,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
@@ -295,12 +256,13 @@ class DataModule(LightningDataModule):
         )
 
 
-def _scale_rows(scaling: _RowScaling, inputs: Tensor, targets: Tensor) -> Rows:
+def _scale_rows(
+    scaling: ScalingTensors, target_scaling: ScalingTensors | None, inputs: Tensor, targets: Tensor
+) -> Rows:
     """Scale rows in place; classes are unchanged."""
-    inputs_scaling, targets_scaling = scaling
-    if targets_scaling is not None:
-        targets = scale_in_place(targets, targets_scaling)
-    return scale_in_place(inputs, inputs_scaling), targets
+    if target_scaling is not None:
+        targets = scale_in_place(targets, target_scaling)
+    return scale_in_place(inputs, scaling), targets
 
 
 def _mark_untrained_categories(dataset: Dataset, train: Tensor, *, in_place: bool) -> Dataset:
@@ -313,20 +275,23 @@ def _mark_untrained_categories(dataset: Dataset, train: Tensor, *, in_place: boo
         return dataset
     is_train = torch.zeros(len(inputs))
     is_train[train] = 1
-    columns, start = list(encoder.columns), 0
-    for position, column in enumerate(encoder.columns):
-        stop = start + len(column.inputs)
-        if column.kind == "category":
-            is_trained = _find_trained_categories(column, inputs[:, start:stop], is_train)
-            if not is_trained.all():
-                # Rows of the caller are never changed.
-                if not in_place and inputs is dataset.inputs:
-                    inputs = inputs.clone()
-                _clear_categories(column, inputs[:, start:stop], is_trained)
-                pairs = zip(column.values, is_trained.tolist(), strict=True)
-                untrained = tuple(value for value, trained in pairs if not trained)
-                columns[position] = replace(column, unseen=untrained)
-        start = stop
+    columns, stop = [], 0
+    for column in encoder.columns:
+        start, stop = stop, stop + len(column.inputs)
+        columns.append(column)
+        if column.kind != "category":
+            continue
+        is_trained = _find_trained_categories(column, inputs[:, start:stop], is_train)
+        if not is_trained.all():
+            if not in_place and inputs is dataset.inputs:
+                inputs = inputs.clone()
+            cells, is_kept = inputs[:, start:stop], is_trained
+            if column.is_embedded:
+                is_kept = torch.cat([torch.tensor([False]), is_trained])[cells.long()]
+            # One-hot inputs, or the code, become 0.
+            cells *= is_kept
+            pairs = zip(column.values, is_trained.tolist(), strict=True)
+            columns[-1] = replace(column, unseen=tuple(v for v, trained in pairs if not trained))
     if tuple(columns) == encoder.columns:
         return dataset
     return replace(dataset, inputs=inputs, encoder=replace(encoder, columns=tuple(columns)))
@@ -337,12 +302,5 @@ def _find_trained_categories(column: ColumnEncoder, cells: Tensor, is_train: Ten
     if not column.is_embedded:
         # A product, because selecting the training rows would copy them.
         return is_train @ cells > 0
-    codes = cells.flatten().long()
     # Code 0 is the unknown category.
-    return torch.bincount(codes, is_train, len(column.values) + 1)[1:] > 0
-
-
-def _clear_categories(column: ColumnEncoder, cells: Tensor, is_trained: Tensor) -> None:
-    """Set the cells of untrained categories to 0 (one-hot inputs), or to code 0, in place."""
-    is_unchanged = torch.cat([torch.tensor([False]), is_trained])
-    cells *= is_unchanged[cells.long()] if column.is_embedded else is_trained
+    return torch.bincount(cells.flatten().long(), is_train, len(column.values) + 1)[1:] > 0

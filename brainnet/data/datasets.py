@@ -317,11 +317,6 @@ def find_source(name: str) -> type[Source]:
     )
 
 
-def can_modify_rows(source: object) -> bool:
-    """Whether the rows that a source loads belong to no other object, and may be changed."""
-    return isinstance(source, str | tuple | list) or type(source) in DATA_SOURCES.values()
-
-
 def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) -> Dataset:
     """Return the rows of a source; a Dataset is returned unchanged.
 
@@ -351,7 +346,7 @@ def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) ->
 def resolve_paths(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `data` group of a configuration with absolute paths.
 
-    A run may be resumed, evaluated and explained from another directory. Links are kept.
+    A run may be resumed, evaluated and explained from another directory.
 
     Example:
         >>> resolve_paths({"_target_": TABLE_TARGET, "path": "/data/../rows.csv"})["path"]

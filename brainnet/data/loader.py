@@ -65,22 +65,20 @@ class RowSampler(SequentialSampler):
 
 
 class InMemoryLoader:
-    """Iterates over batches (inputs, targets); the last batch may be smaller.
+    """Iterates over batches (inputs, targets), copies of the rows; the last may be smaller.
 
-    With `shuffle`, call `loader.sampler.set_epoch(epoch)` before each epoch (Lightning does);
-    otherwise all epochs have the order of the first. Batches are copies of the rows.
+    With `shuffle`, call `loader.sampler.set_epoch(epoch)` before each epoch, as Lightning does.
 
     Args:
         inputs: inputs of all rows, on the training device.
         targets: targets of all rows, on the same device.
         rows: indices of the rows to load, on the same device; None for all rows.
-        transform: converts gathered (inputs, targets) to batches; called for many batches at once,
-            and may work in place.
+        transform: converts the gathered rows of many batches, possibly in place.
         batch_size: rows per batch.
         shuffle: whether to use a new random order in each epoch.
         seed: of the random order.
-        rank: of this process.
-        world_size: number of processes that share the rows.
+        rank: of this process, among `world_size` processes that share the rows.
+        world_size: number of processes.
 
     Shape:
         inputs: (rows, inputs)

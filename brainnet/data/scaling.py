@@ -104,11 +104,7 @@ class Scaling:
         return cls(kind, shifts, scales, fills if impute else ())
 
     def apply(self, values: Tensor) -> Tensor:
-        """Scale `values` on their device, in their dtype (bytes as float32).
-
-        Raises:
-            InputError: the number of columns differs from that of `fit`.
-        """
+        """Scale `values` on their device, in their dtype (bytes as float32)."""
         values = values if values.is_floating_point() else values.float()
         shift, scale, fill = self.to_tensors(values)
         if fill is not None:

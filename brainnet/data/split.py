@@ -60,9 +60,6 @@ def split_dataset(dataset: Dataset, *, validation: float, test: float, seed: int
     given separately (`Dataset.part_sizes`) are kept, and the others are drawn from the training
     rows.
 
-    Raises:
-        InputError: a fraction is out of range, or there are too few rows for three parts.
-
     Example:
         >>> rows = Dataset.from_arrays([[0.0]] * 20, [0, 1] * 10)
         >>> parts = split_dataset(rows, validation=0.2, test=0.2, seed=0)

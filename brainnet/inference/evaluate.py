@@ -79,25 +79,14 @@ def evaluate_table_file(
 ) -> Evaluation:
     """Evaluate a trained model on all rows of a file, encoded as the training rows were.
 
-    Args:
-        trained: the model.
-        file: with the columns of the training data, matched by name, and the targets.
-        targets: names of the target columns; classes are matched by name.
-        missing: what to do with rows with empty cells: "error", "drop" or "impute".
-
-    Raises:
-        InputError: a column is missing, a cell cannot be read, a class is unknown, or no row is
-            left.
+    Columns and classes are matched by name. `targets` names the target columns, and `missing` says
+    what to do with rows with empty cells.
     """
     return _evaluate_batches(trained, _read_labeled_inputs(trained, file, targets, missing))
 
 
 def evaluate_images(trained: TrainedModel, images: Dataset) -> Evaluation:
-    """Evaluate a trained model on all images of a data set, of the size of the training images.
-
-    Raises:
-        InputError: a class is unknown.
-    """
+    """Evaluate a trained model on all images of a data set, of the size of the training images."""
     codes = {name: code for code, name in enumerate(trained.class_names)}
     # Folders of other images may be sorted differently: classes are matched by name.
     unknown = [name for name in images.class_names if name not in codes]

@@ -66,7 +66,7 @@ def export(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Write a trained network to a file that needs no brainnet.
+    """Write a trained network to a file that needs no brainnet, and return its path.
 
     Args:
         trained: the result of `brainnet.load`.
@@ -74,12 +74,8 @@ def export(
         path: the file; `network.onnx`, `.pt2` or `.json` in the run directory if None.
         overwrite: whether an existing file may be replaced.
 
-    Returns:
-        The path of the file.
-
     Raises:
-        InputError: the network cannot be exported in this format, or the file cannot be written;
-            then none is.
+        InputError: the network cannot be exported in this format, or the file cannot be written.
 
     Example:
         >>> import json, tempfile

@@ -31,13 +31,9 @@ _EXAMPLE_ROWS = 2  # more than one, because a tracer takes 1 for a constant
 
 @dataclass(frozen=True, slots=True)
 class RawInput:
-    """One input of an exported network.
+    """One input of an exported network: a column, or all "rows" or "pixels".
 
-    Attributes:
-        name: of the column; "rows" for a table of numbers, "pixels" for images.
-        kind: what it contains.
-        shape: of one row, without the batch.
-        values: the categories in order, or the words for 0 and 1 of a boolean.
+    `shape` is that of one row. `values` are the categories, or the words for 0 and 1 of a boolean.
     """
 
     name: str
@@ -72,10 +68,6 @@ def list_raw_inputs(encoder: TableEncoder | ImageEncoder) -> list[RawInput]:
     Example:
         >>> list_raw_inputs(TableEncoder.from_names(["age", "height"]))
         [RawInput(name='rows', kind='rows', shape=(2,), values=())]
-        >>> color = ColumnEncoder("color", "category", ("blue", "red"))
-        >>> mixed = TableEncoder((ColumnEncoder("age"), color))
-        >>> [(raw.name, raw.kind) for raw in list_raw_inputs(mixed)]
-        [('age', 'number'), ('color', 'category')]
     """
     if isinstance(encoder, ImageEncoder):
         channels = (encoder.channels,) if encoder.channels > 1 else ()
@@ -117,10 +109,8 @@ class ExportedModel(nn.Module):
     def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
         """Predict raw inputs.
 
-        Returns:
-            For numbers: the predictions in their own units, (batch, targets) float32. For classes:
-            the index of the class, (batch,) int64, and, if the loss defines them, the
-            probabilities, (batch, classes) float32.
+        Returns numbers in their own units, (batch, targets) float32; or the index of the class,
+        (batch,) int64, and, if the loss defines them, the probabilities, (batch, classes) float32.
         """
         (trained,) = self._trained
         outputs = self.network(trained.scaling.apply(self._encode(raw)).to(self.dtype))
@@ -156,11 +146,7 @@ def _encode_column(column: ColumnEncoder, values: Tensor) -> Tensor:
 
 
 def export_program(model: ExportedModel) -> ExportedProgram:
-    """Trace the module for batches of any size.
-
-    Raises:
-        InputError: the table has dates, or the network is no fixed list of tensor operations.
-    """
+    """Trace the module for batches of any size."""
     dates = [raw.name for raw in model.inputs if raw.kind == "date"]
     if dates:
         raise InputError(
