@@ -34,6 +34,8 @@ from brainnet.errors import InputError
 from brainnet.learning.predictions import choose_batch_rows
 
 _SAMPLE_ROWS = 256
+# Training batches in one batch of the validation and the test.
+_EVALUATION_BATCHES = 4
 PartName = Literal["train", "validation", "test"]
 Rows = tuple[Tensor, Tensor]
 """Inputs (rows, inputs) and targets (rows,) or (rows, targets)."""
@@ -246,7 +248,8 @@ class DataModule(LightningDataModule):
         return InMemoryLoader(
             inputs,
             targets,
-            batch_size=self.batch_size,
+            # Without gradients, several batches fit into the memory of a training step.
+            batch_size=self.batch_size * (1 if part == "train" else _EVALUATION_BATCHES),
             rows=self.row_indices(part).to(device),
             transform=partial(_scale_rows, scaling, target_scaling),
             shuffle=shuffle,

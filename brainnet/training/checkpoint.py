@@ -71,7 +71,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
         options = storage_options or {}
         is_delayed = _DELAYED in options and time.monotonic() < self._next_write
-        if is_delayed and _count_bytes(checkpoint) <= _MAX_DELAYED_BYTES:
+        tensors = [checkpoint.get(key) for key in ("state_dict", "optimizer_states")]
+        if is_delayed and _count_bytes(tensors) <= _MAX_DELAYED_BYTES:
             # What `RunCheckpoint` adds never changes, and needs no copy.
             checkpoint = {
                 key: value if key == BRAINNET_KEY else _copy_state(value)
@@ -141,7 +142,7 @@ def _copy_state(value: Any) -> Any:
 
 
 def _count_bytes(value: Any) -> int:
-    """Count the bytes of all tensors in nested dicts and lists: weights and optimizer state."""
+    """Count the bytes of all tensors in nested dicts and lists."""
     if isinstance(value, Tensor):
         return value.nbytes
     parts = value.values() if isinstance(value, dict) else value

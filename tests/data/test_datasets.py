@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from brainnet.data.datasets import (
     BUILTIN_SOURCES,
@@ -55,9 +56,10 @@ def test_shape_task_and_classes(source, shape, task, classes):
 
 
 def test_first_rows_have_known_values():
-    digits = Digits().load(seed=0)
-    assert digits.inputs[0, :8].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
-    assert digits.targets[:4].tolist() == [0, 1, 2, 3]
+    digits, expected = Digits().load(seed=0), load_digits()
+    assert digits.inputs.tolist() == expected.data.tolist()
+    assert digits.targets.tolist() == expected.target.tolist()
+    assert digits.input_names == tuple(expected.feature_names)
     iris = Iris().load(seed=0)
     assert iris.inputs[0].tolist() == pytest.approx([5.1, 3.5, 1.4, 0.2])
     assert iris.class_names == ("setosa", "versicolor", "virginica")
