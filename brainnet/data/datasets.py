@@ -317,9 +317,6 @@ DATA_SOURCES: dict[str, type[Source]] = {**BUILTIN_SOURCES, "images": Images, "t
 def find_source(name: str) -> type[Source]:
     """Return the class of the built-in data set with this name.
 
-    Raises:
-        InputError: there is none; the message lists all names.
-
     Example:
         >>> find_source("moons")(noise=0.2)
         Moons(rows=1000, noise=0.2)
@@ -335,9 +332,6 @@ def find_source(name: str) -> type[Source]:
 
 def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) -> Dataset:
     """Return the rows of a source; a Dataset is returned unchanged.
-
-    Raises:
-        InputError: the source has an unsupported type, or its rows cannot be read.
 
     Example:
         >>> len(load_dataset("iris", seed=0))
@@ -372,22 +366,17 @@ def resolve_paths(data: Mapping[str, Any]) -> dict[str, Any]:
     if data.get("_target_") not in (TABLE_TARGET, IMAGES_TARGET):
         return dict(data)
     paths = {key: data[key] for key in PATH_KEYS if isinstance(data.get(key), str | Path)}
-    return {**data, **{key: _to_absolute(path) for key, path in paths.items() if path}}
+    # Not `Path.resolve`, which would replace a link by its current target.
+    absolute = {
+        key: os.path.abspath(Path(path).expanduser())  # noqa: PTH100
+        for key, path in paths.items()
+        if path
+    }
+    return {**data, **absolute}
 
 
 def is_same_path(one: object, other: object) -> bool:
-    """Whether two paths lead to the same file or directory."""
+    """Whether two paths lead to the same file or directory; other values are compared."""
     if not isinstance(one, str | Path) or not isinstance(other, str | Path):
         return one == other
-    paths = _to_absolute(one), _to_absolute(other)
-    try:
-        # The first comparison also holds for files that do not exist.
-        return paths[0] == paths[1] or Path(paths[0]).samefile(paths[1])
-    # One of them does not exist.
-    except (OSError, ValueError):
-        return False
-
-
-def _to_absolute(path: str | Path) -> str:
-    # Not `Path.resolve`, which would replace a link by its current target.
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()

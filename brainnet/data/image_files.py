@@ -1,4 +1,4 @@
-"""Image files: read class folders, IDX and NumPy files, and encode images as rows of bytes."""
+"""Image files: read class folders and IDX files, and encode images as rows of bytes."""
 
 import gzip
 import math
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainnet.data.preprocessing import sort_labels
-from brainnet.data.table_files import load_arrays
 from brainnet.data.validation import join_names
 from brainnet.errors import InputError, did_you_mean
 
@@ -23,17 +22,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Bytes = NDArray[np.uint8]
+LabeledArrays = tuple[Bytes, Bytes]
+"""Images (images, height, width) and labels (images,)."""
 
 # Part of the data in each of these folders.
 _PART_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 # How the names of MNIST's files begin.
 _IDX_PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
-# Keras' names of the arrays of images and labels; `images` and `labels` are not split yet.
-_ARRAY_NAMES = {
-    "train": ("x_train", "y_train"),
-    "validation": ("x_validation", "y_validation"),
-    "test": ("x_test", "y_test"),
-}
 # Files that operating systems create; names that begin with a dot are hidden, too.
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
 _GRAY_MODES = ("1", "L", "LA")
@@ -208,32 +203,38 @@ def read_idx(path: Path) -> Bytes:
     return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 
 
-def find_arrays(
-    path: Path, labels: Path | None
-) -> dict[str, tuple[NDArray[Any], NDArray[Any]]] | None:
-    """Read images and labels of each part from IDX files or an `.npz` file.
-
-    Returns None for a folder without IDX files.
-    """
-    if path.is_dir():
-        return _read_idx_folder(path)
-    if is_idx(path):
-        return {"train": (read_idx(path), read_idx(labels or _find_labels(path)))}
-    if path.suffix.lower() != ".npz":
+def read_labeled_arrays(path: Path, labels: Path | None) -> dict[str, LabeledArrays] | None:
+    """Read images and labels of each part from IDX files; None for a folder without any."""
+    if not path.is_dir():
+        if not is_idx(path):
+            raise InputError(
+                f"data.path={path} must be a folder of class folders, or an IDX file (…-ubyte or "
+                "…-ubyte.gz). For the rows of a table choose data=table."
+            )
+        return {"train": _read_labeled_images(path, labels or _find_labels(path))}
+    files = [file for file in _list_visible(path) if file.is_file() and is_idx(file)]
+    parts: dict[str, LabeledArrays] = {}
+    for part, prefixes in _IDX_PREFIXES.items():
+        for file in files:
+            # The first of several: a file is often next to its compressed original.
+            if "images" in file.name and file.name.startswith(prefixes) and part not in parts:
+                parts[part] = _read_labeled_images(file, _find_labels(file))
+    if files and "train" not in parts:
         raise InputError(
-            f"data.path={path} must be a folder of class folders, an IDX file (…-ubyte or "
-            "…-ubyte.gz) or an .npz file. For the rows of a table choose data=table."
+            f"{path} must contain IDX files whose names begin with train-images and "
+            f"train-labels; it contains {join_names([file.name for file in files])}."
         )
-    arrays = load_arrays(path)
-    assert isinstance(arrays, dict), "an .npz file contains arrays by name"
-    for names in ({"train": ("images", "labels")}, _ARRAY_NAMES):
-        parts = {part: pair for part, pair in names.items() if arrays.keys() >= set(pair)}
-        if "train" in parts:
-            return {part: (arrays[x], arrays[y]) for part, (x, y) in parts.items()}
-    raise InputError(
-        f"{path} must contain the arrays images and labels, or x_train, y_train, x_test and "
-        f"y_test; it contains {join_names(list(arrays)) or 'none'}."
-    )
+    return parts or None
+
+
+def _read_labeled_images(path: Path, labels_path: Path) -> LabeledArrays:
+    images, labels = read_idx(path), read_idx(labels_path)
+    if images.ndim != 3 or labels.shape != images.shape[:1] or not images.size:
+        raise InputError(
+            f"{path} must contain images, (images, height, width), and {labels_path} a label for "
+            f"each, (images,); they contain {images.shape} and {labels.shape}."
+        )
+    return images, labels
 
 
 def choose_image_array(names: Sequence[str]) -> str | None:
@@ -244,22 +245,6 @@ def choose_image_array(names: Sequence[str]) -> str | None:
         'x_test'
     """
     return next((name for name in ("images", "x_test", "x_train") if name in names), None)
-
-
-def _read_idx_folder(folder: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]] | None:
-    files = [file for file in _list_visible(folder) if file.is_file() and is_idx(file)]
-    parts = {}
-    for part, prefixes in _IDX_PREFIXES.items():
-        for file in files:
-            # The first of several: a file is often next to its compressed original.
-            if "images" in file.name and file.name.startswith(prefixes) and part not in parts:
-                parts[part] = read_idx(file), read_idx(_find_labels(file))
-    if files and "train" not in parts:
-        raise InputError(
-            f"{folder} must contain IDX files whose names begin with train-images and "
-            f"train-labels; it contains {join_names([file.name for file in files])}."
-        )
-    return parts or None
 
 
 def _find_labels(images: Path) -> Path:
@@ -274,17 +259,17 @@ def _find_labels(images: Path) -> Path:
     )
 
 
-def to_bytes(values: NDArray[Any], name: str) -> Bytes:
+def _to_bytes(values: NDArray[Any]) -> Bytes:
     """Convert images to bytes: whole numbers stay, fractions from 0 to 1 become 0 to 255."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind not in "iuf":
-        raise InputError(f"{name} must be numbers from 0 to 255; got {values.dtype}.")
+        raise InputError(f"images must be numbers from 0 to 255; got {values.dtype}.")
     most = 1 if values.dtype.kind == "f" else 255
     # Also true for NaN.
     if values.size and not (values.min() >= 0 and values.max() <= most):
         raise InputError(
-            f"{name} must be whole numbers from 0 to 255, or fractions from 0 to 1; got "
+            "images must be whole numbers from 0 to 255, or fractions from 0 to 1; got "
             f"{values.dtype} from {values.min():g} to {values.max():g}. Use unscaled images, and "
             'convert pixels from 0 to 255 with .astype("uint8").'
         )
@@ -292,7 +277,7 @@ def to_bytes(values: NDArray[Any], name: str) -> Bytes:
     return scaled
 
 
-def to_channels_last(values: NDArray[Any], name: str) -> NDArray[Any]:
+def _to_channels_last(values: Bytes) -> Bytes:
     """Reshape images to (images, height, width, channels) with 1 or 3 channels."""
     if values.ndim == 3:
         return values[..., None]
@@ -302,24 +287,9 @@ def to_channels_last(values: NDArray[Any], name: str) -> NDArray[Any]:
     if values.ndim == 4 and values.shape[1] == 3:
         return values.transpose(0, 2, 3, 1)
     raise InputError(
-        f"{name} must have the shape (images, height, width), or (images, height, width, 3) for "
+        "images must have the shape (images, height, width), or (images, height, width, 3) for "
         f"colors; got {values.shape}. Other channels, such as transparency, are not supported."
     )
-
-
-def resize_images(values: Bytes, height: int, width: int, channels: int) -> Bytes:
-    """Resize images (images, height, width, channels) to rows (images, inputs)."""
-    if values.shape[1:] == (height, width, channels):
-        rows = (len(values), channels * height * width)
-        return np.ascontiguousarray(values.transpose(0, 3, 1, 2)).reshape(rows)
-    from PIL import Image
-
-    resized = np.empty((len(values), channels * height * width), np.uint8)
-    for row, pixels in enumerate(values):
-        pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
-        image = Image.fromarray(np.ascontiguousarray(pixels))
-        resized[row] = _resize(image, height, width, channels).reshape(-1)
-    return resized
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,16 +369,29 @@ class ImageEncoder:
             self.channels == 3 and values.shape in ((3, *size), (*size, 3))
         ):
             values = values[None]
-        images = to_bytes(values, "images")
+        images = _to_bytes(values)
         if images.ndim != 2:
-            images = to_channels_last(images, "images")
-            return resize_images(images, self.height, self.width, self.channels)
+            return self.resize(_to_channels_last(images))
         if images.shape[1] != self.inputs:
             raise InputError(
                 f"the network was trained on images of {self.height} x {self.width} (height x "
                 f"width), so a row must have {self.inputs} numbers; got {images.shape[1]}."
             )
         return images
+
+    def resize(self, images: Bytes) -> Bytes:
+        """Resize images (images, height, width, channels) to rows (images, inputs)."""
+        from PIL import Image
+
+        rows = np.empty((len(images), self.inputs), np.uint8)
+        if images.shape[1:] == (self.height, self.width, self.channels):
+            rows[:] = images.transpose(0, 3, 1, 2).reshape(rows.shape)
+            return rows
+        for row, pixels in zip(rows, images, strict=True):
+            pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+            image = Image.fromarray(np.ascontiguousarray(pixels))
+            row[:] = _resize(image, self.height, self.width, self.channels).reshape(-1)
+        return rows
 
     def read_files(self, paths: Sequence[Path]) -> tuple[Bytes, dict[int, str]]:
         """Decode image files in several threads.

@@ -1,4 +1,4 @@
-"""Images: image data from class folders, from IDX files such as MNIST's, or from `.npz` files."""
+"""Images: image data from class folders, or from IDX files such as MNIST's."""
 
 import warnings
 from collections import Counter
@@ -16,13 +16,11 @@ from brainnet.data.image_files import (
     BrokenImageError,
     Bytes,
     ImageEncoder,
+    LabeledArrays,
     LabeledFile,
-    find_arrays,
     find_labeled_files,
     read_header,
-    resize_images,
-    to_bytes,
-    to_channels_last,
+    read_labeled_arrays,
 )
 from brainnet.data.validation import (
     check_one_of,
@@ -42,14 +40,13 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images from files: class folders, IDX files, or arrays in an `.npz` file.
+    """Images from class folders or IDX files.
 
     They stay bytes in memory and are converted to float batch by batch.
 
     A folder contains a folder of images for each class; or the folders `train` and `test` (and
     `validation`), which contain these; or IDX files: `train-images-idx3-ubyte`, `train-labels-…`,
-    `t10k-images-…`, compressed or not. An `.npz` file contains `images` and `labels`, or `x_train`,
-    `y_train`, `x_test` and `y_test`. Missing parts are split off the training part later.
+    `t10k-images-…`, compressed or not. Missing parts are split off the training part later.
 
     Attributes:
         path: the folder or file.
@@ -86,7 +83,7 @@ class Images:
                 f"{did_you_mean(path.name, names)}"
             )
         labels = None if self.labels is None else Path(self.labels).expanduser()
-        arrays = find_arrays(path, labels)
+        arrays = read_labeled_arrays(path, labels)
         return self._load_files(path) if arrays is None else self._load_arrays(arrays, path)
 
     def _load_files(self, folder: Path) -> Dataset:
@@ -169,51 +166,23 @@ class Images:
                 )
         return readable
 
-    def _load_arrays(
-        self, arrays: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], path: Path
-    ) -> Dataset:
-        images, labels = {}, {}
-        for part, (values, part_labels) in arrays.items():
-            name = f"the {part} images of {path}"
-            images[part] = to_channels_last(to_bytes(values, name), name)
-            labels[part] = _check_labels(part_labels, len(values), f"the {part} labels of {path}")
-        if not len(images["train"]):
-            raise InputError(f"{path} contains no training images.")
-        class_names, classes = _encode_labels(labels, path)
-        sizes = {f"{part} images": v.shape[1:3] for part, v in images.items() if len(v)}
-        has_colors = any(values.shape[3] == 3 for values in images.values())
-        encoder = self._build_encoder(path, sizes, has_colors)
-        counts = {part: len(values) for part, values in images.items()}
+    def _load_arrays(self, arrays: Mapping[str, LabeledArrays], path: Path) -> Dataset:
+        class_names, classes = _encode_labels({part: y for part, (_, y) in arrays.items()}, path)
+        sizes = {f"{part} images": images.shape[1:] for part, (images, _) in arrays.items()}
+        encoder = self._build_encoder(path, sizes, has_colors=False)
+        counts = {part: len(labels) for part, (_, labels) in arrays.items()}
         _check_memory(sum(counts.values()), encoder)
-        rows = [
-            resize_images(part, encoder.height, encoder.width, encoder.channels)
-            for part in images.values()
-        ]
+        rows = [encoder.resize(images[..., None]) for images, _ in arrays.values()]
         # No copy of a single part, which may be most of the memory.
         stacked = rows[0] if len(rows) == 1 else np.concatenate(rows)
         return _build_dataset(path, encoder, stacked, classes, class_names, counts)
 
 
-def _check_labels(labels: NDArray[Any], count: int, name: str) -> NDArray[Any]:
-    """Return one label per image, (images,)."""
-    # Keras' labels of CIFAR have the shape (images, 1).
-    labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
-    is_whole = labels.dtype.kind in "biuU" or (labels.dtype.kind == "f" and not (labels % 1).any())
-    if labels.ndim != 1 or not is_whole:
-        raise InputError(
-            f"{name} must be one whole number or text for each image, (images,); got "
-            f"{labels.dtype} of shape {labels.shape}."
-        )
-    if len(labels) != count:
-        raise InputError(f"there are {count:,} images but {len(labels):,} labels: {name}.")
-    return labels.astype(np.int64) if labels.dtype.kind in "bf" else labels
-
-
 def _encode_labels(
-    labels: Mapping[str, NDArray[Any]], path: Path
-) -> tuple[tuple[str, ...], NDArray[Any]]:
+    labels: Mapping[str, Bytes], path: Path
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the class names, and the class of every image as an index."""
-    # Labels may be any numbers or texts, such as 1, 6, 11.
+    # Labels may be any numbers, such as 1, 6, 11.
     known, classes = np.unique(np.concatenate(list(labels.values())), return_inverse=True)
     names = tuple(map(str, known.tolist()))
     trained = set(classes[: len(labels["train"])].tolist())

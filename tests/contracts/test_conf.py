@@ -97,9 +97,11 @@ def test_every_file_builds(file, tmp_path):
         file.write_text("size,kind\n" + "1.5,big\n2.5,small\n" * 5)
         words = [choice, f"data.path={file}", "data.target=kind"]
     elif choice == "data=images":
-        rows = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
-        np.savez(tmp_path / "rows.npz", images=rows, labels=np.arange(10) % 2)
-        words = [choice, f"data.path={tmp_path / 'rows.npz'}"]
+        sizes = np.array([10, 2, 2], ">u4").tobytes()
+        (tmp_path / "images-ubyte").write_bytes(b"\0\0\x08\x03" + sizes + bytes(range(40)))
+        header = b"\0\0\x08\x01" + sizes[:4]
+        (tmp_path / "labels-ubyte").write_bytes(header + bytes([0, 1] * 5))
+        words = [choice, f"data.path={tmp_path / 'images-ubyte'}"]
     elif choice in ("loss=mean_squared_error", "loss=mean_absolute_error", "loss=huber"):
         words = [choice, "data=diabetes"]
     else:

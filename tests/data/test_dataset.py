@@ -385,17 +385,20 @@ def test_arrays_have_no_checksum_and_no_names():
 
 def test_changed_images_are_rejected(tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (40, 3, 3), dtype=np.uint8)
-    labels = np.arange(40) % 2
+    file, labels = tmp_path / "images-ubyte", np.arange(40, dtype=np.uint8) % 2
+    header = b"\0\0\x08\x01" + np.array([40], ">u4").tobytes()
+    (tmp_path / "labels-ubyte").write_bytes(header + labels.tobytes())
 
     def build_images(images):
-        np.savez(tmp_path / "build_images.npz", images=images, labels=labels)
-        return DataModule(Images(tmp_path / "build_images.npz"))
+        sizes = np.array([40, 3, 3], ">u4").tobytes()
+        file.write_bytes(b"\0\0\x08\x03" + sizes + images.tobytes())
+        return DataModule(Images(file))
 
     state = store_state(build_images(values))
     build_images(values).load_state_dict(state)
     with pytest.raises(InputError, match="values or their order changed"):
         build_images(255 - values).load_state_dict(state)
-    coloured = DataModule(Images(tmp_path / "build_images.npz", colors="rgb"))
+    coloured = DataModule(Images(file, colors="rgb"))
     with pytest.raises(InputError, match="number of channels changed from 1 to 3"):
         coloured.apply_scaling({**state, "scaling": coloured.scaling.to_dict()})
 

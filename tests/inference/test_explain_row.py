@@ -166,13 +166,16 @@ def test_file_without_targets(table, tmp_path):
 
 def test_image_is_explained_from_any_file(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (24, 3, 3)).astype(np.uint8)
-    np.savez(tmp_path / "train.npz", images=pictures, labels=np.arange(24) % 2)
-    run = fit_run(tmp_path, Network([9, 1]), Images(tmp_path / "train.npz"), epochs=1)
-    explainer = load(run.folder).build_explainer()
-    (tmp_path / "a-ubyte").write_bytes(
+    (tmp_path / "images-ubyte").write_bytes(
         b"\0\0\x08\x03" + np.array([24, 3, 3], ">u4").tobytes() + pictures.tobytes()
     )
-    for name in ("a-ubyte", "train.npz"):
+    (tmp_path / "labels-ubyte").write_bytes(
+        b"\0\0\x08\x01" + np.array([24], ">u4").tobytes() + bytes([0, 1] * 12)
+    )
+    np.savez(tmp_path / "other.npz", images=pictures)
+    run = fit_run(tmp_path, Network([9, 1]), Images(tmp_path / "images-ubyte"), epochs=1)
+    explainer = load(run.folder).build_explainer()
+    for name in ("images-ubyte", "other.npz"):
         told = explainer.explain_file_row(tmp_path / name, 7)
         assert (told.source, told.row) == (str(tmp_path / name), 7)
         assert [each.value for each in told.explanation.inputs] == pictures[7].ravel().tolist()
@@ -183,8 +186,8 @@ def test_image_is_explained_from_any_file(tmp_path):
         told.explanation.prediction.classes
         == explainer.explain_row(5).explanation.prediction.classes
     )
-    with pytest.raises(InputError, match=r"a-ubyte contains several images"):
-        explainer.explain_file_row(tmp_path / "a-ubyte")
+    with pytest.raises(InputError, match=r"images-ubyte contains several images"):
+        explainer.explain_file_row(tmp_path / "images-ubyte")
 
 
 def test_table_without_header_is_read_as_in_the_run(tmp_path):
