@@ -1,6 +1,6 @@
 """Capabilities: which parts of a model can be observed, and why others cannot."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,14 @@ class ObservedModel:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.inspection = ModelInspection(model)
-        layers = [layer.module for layer in self.inspection.layers]
-        self.containers = _find_containers(model, layers or [model])
+        layers = {layer.module for layer in self.inspection.layers} or {model}
+        self.containers = [
+            module
+            for module in model.modules()
+            # A list of modules is not called.
+            if type(module).forward is not nn.Module.forward
+            and not layers.isdisjoint(module.modules())
+        ]
         parameters = [
             parameter
             for module in self.inspection.modules
@@ -67,63 +73,13 @@ class ObservedModel:
         )
 
 
-def iterate_modules(model: nn.Module) -> Iterator[nn.Module]:
-    """Iterate over all modules of a model, each once, at twice the speed of `modules()`.
-
-    Modules are compared by identity, because hashing a metric of torchmetrics is slow.
-
-    Example:
-        >>> list(iterate_modules(nn.Sequential(nn.Flatten())))
-        [Sequential(
-          (0): Flatten(start_dim=1, end_dim=-1)
-        ), Flatten(start_dim=1, end_dim=-1)]
-    """
-    visited = {id(model)}
-    stack = [model]
-    while stack:
-        module = stack.pop()
-        yield module
-        for child in reversed(module._modules.values()):
-            if child is not None and id(child) not in visited:
-                visited.add(id(child))
-                stack.append(child)
-
-
 def is_mode_invariant(module: nn.Module) -> bool:
-    """Return whether a module does the same in training and evaluation mode, without hooks.
-
-    Example:
-        >>> is_mode_invariant(nn.Linear(2, 3)), is_mode_invariant(nn.Dropout(0.1))
-        (True, False)
-    """
+    """Return whether a module does the same in training and evaluation mode, without hooks."""
     return (
         type(module) in MODE_INVARIANT_TYPES
         # Spectral normalization updates its state in a hook, in training mode only.
         and not (module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
     )
-
-
-def _find_containers(model: nn.Module, layers: Collection[nn.Module]) -> list[nn.Module]:
-    layer_ids = {id(layer) for layer in layers}
-    contains_layer: dict[int, bool] = {}
-    modules: list[nn.Module] = []
-
-    def visit(module: nn.Module) -> bool:
-        if id(module) not in contains_layer:
-            modules.append(module)
-            # Set before the recursion, because a module may contain itself.
-            contains_layer[id(module)] = id(module) in layer_ids
-            for child in module._modules.values():
-                if child is not None and visit(child):
-                    contains_layer[id(module)] = True
-        return contains_layer[id(module)]
-
-    visit(model)
-    # A list of modules is not called.
-    callable_modules = (
-        module for module in modules if type(module).forward is not nn.Module.forward
-    )
-    return [module for module in callable_modules if contains_layer[id(module)]]
 
 
 def is_readable(tensor: Tensor) -> bool:
@@ -151,10 +107,7 @@ def get_process_rank() -> int:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Return whether parameters are sharded over processes, as by `fully_shard`.
-
-    All processes must then run each forward pass together.
-    """
+    """Return whether parameters are sharded, so that all processes must run it together."""
     return any(hasattr(parameter, "placements") for parameter in model.parameters())
 
 

@@ -138,16 +138,16 @@ class LayerStatistics:
         handles.append(activation.register_forward_hook(self._wrap(self._record_outputs)))
         return handles
 
-    def collect(self) -> dict[str, Tensor]:
-        """Return all statistics by quantity, on the device."""
+    def collect(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the tables and the totals by quantity, on the device."""
         self._record_unactivated()
-        collected = self.tables | self.totals
-        if "delta" in collected:
-            collected["delta"] = compute_statistics([collected["delta"]])
-        return collected
+        tables, totals = dict(self.tables), dict(self.totals)
+        if "delta" in totals:
+            tables["delta"] = compute_statistics([totals.pop("delta")])
+        return tables, totals
 
     def compute_shares(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Compute firing rate, silent and saturated share from a copy of `collect` on the CPU."""
+        """Compute firing rate, silent and saturated share from a copy of the totals on the CPU."""
         rows = max(self._rows, 1)
         shares = {}
         if "positive" in arrays:

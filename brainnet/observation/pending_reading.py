@@ -2,9 +2,10 @@
 
 import functools
 import math
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 from brainnet.observation import tags
 from brainnet.observation.layer_statistics import LayerStatistics
 from brainnet.observation.reading import Histogram, LayerReading, Reading, ReadingWithHistograms
+from brainnet.structure.inspection import LayerInfo
 
 
 @dataclass(slots=True)
@@ -48,14 +50,6 @@ def build_histograms(stats: Sequence[TensorStats]) -> list[Histogram]:
 
     Zeros share a bucket with values too small for a bin of their own, and adjacent empty buckets
     are merged.
-
-    Example:
-        >>> from brainnet.kernels.statistics import compute_statistics
-        >>> table = compute_statistics([torch.tensor([1.0, 1.5, torch.nan]), torch.zeros(2)])
-        >>> for histogram in build_histograms(parse_stats(table.numpy())):
-        ...     print(histogram.edges.tolist(), histogram.buckets.tolist(), histogram.non_finite)
-        [1.25, 1.5, 1.75] [1, 0, 1] 1
-        [5.42...e-20] [2] 0
     """
     if not stats:
         return []
@@ -71,18 +65,9 @@ def build_histograms(stats: Sequence[TensorStats]) -> list[Histogram]:
         # The last bin has no upper end.
         if tensor.maximum >= highest:
             edges[end - 1] = max(tensor.maximum, math.nextafter(highest, math.inf))
-        histograms.append(
-            Histogram(
-                finite,
-                tensor.non_finite,
-                tensor.minimum,
-                tensor.maximum,
-                tensor.sum,
-                tensor.sum_of_squares,
-                edges[start:end],
-                buckets[start:end],
-            )
-        )
+        moments = tensor.minimum, tensor.maximum, tensor.sum, tensor.sum_of_squares
+        parts = edges[start:end], buckets[start:end]
+        histograms.append(Histogram(finite, tensor.non_finite, *moments, *parts))
     return histograms
 
 
@@ -91,9 +76,7 @@ def _merge_bins(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]]:
     """Merge empty bins of all histograms (histograms, bins) at once, overwriting them.
 
-    Returns:
-        Upper ends and counts of the buckets of all histograms, one after the other, and the
-        index at which each histogram starts.
+    Returns upper ends and counts of all buckets, and the index at which each histogram starts.
     """
     middle = LAYOUT.steps + 1
     bins[:, middle + 2] += bins[:, middle] + bins[:, middle + 1]
@@ -121,28 +104,26 @@ def _list_bucket_ends() -> NDArray[np.float64]:
     return np.array([-math.inf, *edges[:middle], *edges[middle + 2 :], math.inf])
 
 
-Key = TypeVar("Key", bound=Hashable)
+TensorKey = tuple[Hashable, Hashable]
+"""A tensor of an observed step: (scope, quantity). The scope of totals is their layer."""
 
 
-class AsyncTransfer(Generic[Key]):
+class AsyncTransfer:
     """Copies of tensors on the CPU, made in one asynchronous transfer.
 
     From CUDA, all values are packed into one tensor of int64 and copied to pinned memory while
     the program continues. Other devices are copied synchronously. Tensors on the CPU are used as
     they are and must not be changed afterward.
 
-    Args:
-        tensors: tensors of int64 or floats.
-
     Example:
-        >>> transfer = AsyncTransfer({"a": torch.tensor([[1], [2]]), "b": torch.tensor(0.5)})
-        >>> {name: array.tolist() for name, array in transfer.result().items()}
-        {'a': [[1], [2]], 'b': 0.5}
+        >>> transfer = AsyncTransfer({("a", 0): torch.tensor([[1], [2]])})
+        >>> transfer.result()["a", 0].tolist()
+        [[1], [2]]
     """
 
-    def __init__(self, tensors: Mapping[Key, Tensor]) -> None:
-        self._tensors: dict[Key, Tensor] = {}
-        self._shapes: list[tuple[Key, torch.Size, bool]] = []
+    def __init__(self, tensors: Mapping[TensorKey, Tensor]) -> None:
+        self._tensors: dict[TensorKey, Tensor] = {}
+        self._shapes: list[tuple[TensorKey, torch.Size, bool]] = []
         device = next((tensor.device for tensor in tensors.values() if tensor.is_cuda), None)
         if device is None:
             self._tensors = {key: tensor.detach().cpu() for key, tensor in tensors.items()}
@@ -157,7 +138,7 @@ class AsyncTransfer(Generic[Key]):
         self._event = torch.cuda.Event()
         self._event.record(torch.cuda.current_stream(device))
 
-    def result(self) -> dict[Key, NDArray[Any]]:
+    def result(self) -> dict[TensorKey, NDArray[Any]]:
         """Wait for the copy and return the arrays: int64, or float64 for floats of any dtype."""
         arrays = {
             key: (tensor.double() if tensor.is_floating_point() else tensor.long()).numpy()
@@ -179,18 +160,10 @@ def _to_int64(tensor: Tensor, device: torch.device) -> Tensor:
     return flat.double().view(torch.int64) if flat.is_floating_point() else flat.long()
 
 
-Quantity = Literal["value", "gradient", "step"]
-StatKey = tuple[Quantity, Tensor | None]
-"""A row of the statistics tables: the quantity and the parameter."""
+StatKey = tuple[str, Tensor | LayerStatistics | None]
+"""A row of the statistics tables: the quantity, and the parameter or the layer it belongs to."""
 
-TensorKey = tuple[str | int, str | int]
-"""A tensor of an observed step: (quantity, number or name), or (index of the layer, quantity)."""
-
-_LAYER_HISTOGRAMS = {
-    "outputs": tags.ACTIVATION,
-    "sums": tags.PRE_ACTIVATION,
-    "delta": tags.DELTA,
-}
+Stats = Mapping[StatKey, TensorStats]
 
 
 class PendingReading:
@@ -198,7 +171,8 @@ class PendingReading:
 
     Args:
         reading: what is known without the tensors, such as the number of the step.
-        tensors: the tensors on their device.
+        tensors: the tensors on their device. Those of the scope "scalar" have the names of fields
+            of the reading.
         stat_keys: the rows of all statistics tables, in order.
         changed: parameters whose changes were measured, in order.
         layers: statistics of each layer.
@@ -219,47 +193,29 @@ class PendingReading:
 
     def resolve(self) -> ReadingWithHistograms:
         """Wait for the copy and compute the reading and its histograms."""
-        arrays = self._transfer.result()
-        rows = [row for table in _select(arrays, "table") for row in parse_stats(table)]
+        scopes: defaultdict[Hashable, dict[Any, NDArray[Any]]] = defaultdict(dict)
+        for (scope, quantity), array in self._transfer.result().items():
+            scopes[scope][quantity] = array
+        rows = [row for table in scopes["table"].values() for row in parse_stats(table)]
         stats = dict(zip(self._stat_keys, rows, strict=True))
-        norms = [float(norm) for part in _select(arrays, "norms") for norm in part]
+        norms = [float(norm) for part in scopes["norms"].values() for norm in part]
         step_norms = dict(zip(self._changed, norms, strict=True))
-        layer_arrays: list[dict[str, NDArray[Any]]] = [{} for _ in self._layers]
-        for (scope, quantity), array in arrays.items():
-            # An integer scope is the index of a layer.
-            if isinstance(scope, int):
-                layer_arrays[scope][str(quantity)] = array
         total_norm = _compute_norm(row for (kind, _), row in stats.items() if kind == "gradient")
-        predicted = [float(part) for part in _select(arrays, "predicted")]
-        reading = replace(
-            self._reading,
-            loss=_get_scalar(arrays, "scalar", "loss"),
-            gradient_norm=total_norm,
-            predicted_decrease=sum(predicted) if predicted else None,
-            actual_decrease=_get_scalar(arrays, "scalar", "decrease"),
-            layers=tuple(
-                _read_layer(
-                    layer,
-                    stats,
-                    step_norms,
-                    total_norm,
-                    gradient_cosine=_get_scalar(arrays, "cosine", layer.info.name),
-                    **layer.compute_shares(own_arrays),
-                )
-                for layer, own_arrays in zip(self._layers, layer_arrays, strict=True)
-            ),
-        )
-        return ReadingWithHistograms(reading, self._build_histograms(layer_arrays, stats))
+        layers = []
+        for layer in self._layers:
+            values = layer.compute_shares(scopes[layer])
+            values |= {name: float(value) for name, value in scopes["cosine", layer].items()}
+            layers.append(_read_layer(layer.info, stats, step_norms, total_norm, **values))
+        fields: dict[str, Any] = {name: float(value) for name, value in scopes["scalar"].items()}
+        fields |= {"gradient_norm": total_norm, "layers": tuple(layers)}
+        reading = replace(self._reading, **fields)
+        return ReadingWithHistograms(reading, self._build_histograms(stats))
 
-    def _build_histograms(
-        self,
-        layer_arrays: Sequence[Mapping[str, NDArray[Any]]],
-        stats: Mapping[StatKey, TensorStats],
-    ) -> dict[str, Histogram]:
+    def _build_histograms(self, stats: Stats) -> dict[str, Histogram]:
         """All histograms by tag."""
         rows: dict[str, TensorStats] = {}
         is_full = any(quantity == "step" for quantity, _ in stats)
-        for layer, arrays in zip(self._layers, layer_arrays, strict=True):
+        for layer in self._layers:
             info = layer.info
             keys: dict[tags.Tag, StatKey] = {
                 tags.WEIGHTS_HISTOGRAM: ("value", info.weights),
@@ -267,30 +223,27 @@ class PendingReading:
                 tags.GRADIENT_HISTOGRAM: ("gradient", info.weights),
                 tags.BIAS_GRADIENT: ("gradient", info.bias if is_full else None),
                 tags.UPDATE: ("step", info.weights),
+                tags.ACTIVATION: ("outputs", layer),
+                tags.PRE_ACTIVATION: ("sums", layer),
+                tags.DELTA: ("delta", layer),
             }
             rows |= {tag.at(info.name): stats[key] for tag, key in keys.items() if key in stats}
-            for quantity, tag in _LAYER_HISTOGRAMS.items():
-                if quantity in arrays:
-                    (rows[tag.at(info.name)],) = parse_stats(arrays[quantity])
         return dict(zip(rows, build_histograms(list(rows.values())), strict=True))
 
 
 def _read_layer(
-    layer: LayerStatistics,
-    stats: Mapping[StatKey, TensorStats],
+    info: LayerInfo,
+    stats: Stats,
     step_norms: Mapping[Tensor, float],
     total_norm: float | None,
-    **values: float | None,
+    **values: float,
 ) -> LayerReading:
-    info = layer.info
-    parameters = [part for part in (info.weights, info.bias) if part is not None]
-
-    def compute_norm(quantity: Quantity, tensors: Sequence[Tensor]) -> float | None:
-        keys: list[StatKey] = [(quantity, tensor) for tensor in tensors]
+    def compute_norm(quantity: str, *parameters: Tensor | None) -> float | None:
+        keys: list[StatKey] = [(quantity, parameter) for parameter in parameters]
         return _compute_norm(stats[key] for key in keys if key in stats)
 
-    weights_norm = compute_norm("value", [info.weights])
-    gradient_norm = compute_norm("gradient", parameters)
+    weights_norm = compute_norm("value", info.weights)
+    gradient_norm = compute_norm("gradient", info.weights, info.bias)
     blame = update_ratio = None
     if gradient_norm is not None and total_norm:
         # Squared, because squared norms add up over the layers.
@@ -301,21 +254,12 @@ def _read_layer(
     return LayerReading(
         name=info.name,
         weights_norm=weights_norm,
-        bias_norm=None if info.bias is None else compute_norm("value", [info.bias]),
+        bias_norm=compute_norm("value", info.bias),
         gradient_norm=gradient_norm,
         update_ratio=update_ratio,
         blame=blame,
         **values,
     )
-
-
-def _select(arrays: Mapping[TensorKey, NDArray[Any]], scope: str) -> list[NDArray[Any]]:
-    return [array for (key_scope, _), array in arrays.items() if key_scope == scope]
-
-
-def _get_scalar(arrays: Mapping[TensorKey, NDArray[Any]], scope: str, name: str) -> float | None:
-    array = arrays.get((scope, name))
-    return None if array is None else float(array)
 
 
 def _compute_norm(stats: Iterable[TensorStats]) -> float | None:

@@ -7,12 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from brainnet.observation.capabilities import (
-    ObservedModel,
-    is_mode_invariant,
-    is_sharded,
-    iterate_modules,
-)
+from brainnet.observation.capabilities import ObservedModel, is_mode_invariant, is_sharded
 from brainnet.structure.activation import ThresholdRamp
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -24,19 +19,11 @@ _MIN_ROWS = 16
 def isolated_eval(*modules: nn.Module) -> Iterator[None]:
     """Evaluate modules without gradients, and restore their state afterward.
 
-    Restored are modes, random state, the counters of ramps, weights that a module changes when its
-    mode changes, and the autocast cache.
+    Restored are modes, random state, the counters of ramps and the autocast cache.
     """
-    parts = [part for module in modules for part in iterate_modules(module)]
-    # Most modules do not depend on the mode, and changing it costs as much as a forward pass.
-    changes_mode = not all(is_mode_invariant(part) for part in parts if part.training)
-    modes = [(part, part.training) for part in parts] if changes_mode else []
-    devices = {
-        parameter.device
-        for part in parts
-        for parameter in part._parameters.values()
-        if parameter is not None and parameter.is_cuda
-    }
+    parts = [part for module in modules for part in module.modules()]
+    trained = [part for part in parts if part.training and not is_mode_invariant(part)]
+    devices = {value.device for module in modules for value in module.parameters() if value.is_cuda}
     counting = [
         (part._buffers, {name: part._buffers[name] for name in ("counts", "sums")})
         for part in parts
@@ -45,44 +32,20 @@ def isolated_eval(*modules: nn.Module) -> Iterator[None]:
     # The autocast cache may contain weights of before the step.
     uses_cache = torch.is_autocast_cache_enabled()
     with torch.no_grad(), torch.random.fork_rng(devices):
-        saved = [(tensor, tensor.clone()) for tensor in _list_changeable(modes)]
         try:
             torch.set_autocast_cache_enabled(False)
             for buffers, counters in counting:
                 buffers.update(dict.fromkeys(counters))
-            for module in modules if changes_mode else ():
-                module.eval()
+            # Not by `eval`, which may do more: LoRA merges its weights, and rounds them.
+            for part in trained:
+                part.training = False
             yield
         finally:
             torch.set_autocast_cache_enabled(uses_cache)
             for buffers, counters in counting:
                 buffers.update(counters)
-            for part, mode in modes:
-                if part.training == mode:
-                    continue
-                if _overrides_train(part):
-                    part.train(mode)
-                else:
-                    part.training = mode
-            for tensor, value in saved:
-                # Through `data`, because autograd graphs may need the tensor, which is unchanged.
-                tensor.data.copy_(value)
-
-
-def _overrides_train(module: nn.Module) -> bool:
-    """Whether changing the mode may do more: LoRA merges its weights in evaluation mode."""
-    return type(module).train is not nn.Module.train or "train" in module.__dict__
-
-
-def _list_changeable(modes: Iterable[tuple[nn.Module, bool]]) -> list[Tensor]:
-    """Tensors that change with the mode, and would otherwise be rounded twice."""
-    tensors = (
-        tensor
-        for module, _ in modes
-        if _overrides_train(module)
-        for tensor in (*module.parameters(), *module.buffers())
-    )
-    return [tensor for tensor in dict.fromkeys(tensors) if not is_lazy(tensor)]
+            for part in trained:
+                part.training = True
 
 
 class ProbeBatch:

@@ -38,15 +38,6 @@ class Recording:
     Raises:
         InputError: if another process writes to the file, or the file has another format.
         OSError: if the file cannot be opened.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     recording = Recording(folder)
-        ...     recording.add(Reading(step=0, epoch=0, loss=2.3))
-        ...     recording.close()
-        ...     read_recording(folder)[0].loss
-        2.3
     """
 
     def __init__(self, folder: Path | str, *, length: float = 0) -> None:
@@ -66,12 +57,12 @@ class Recording:
             raise
 
     def add(self, reading: Reading) -> None:
-        """Append one reading.
-
-        Raises:
-            OSError: if it cannot be written; earlier records remain readable.
-        """
-        self._add_record(json.dumps(dataclasses.asdict(reading)).encode())
+        """Append one reading; after an `OSError`, earlier records remain readable."""
+        values = dataclasses.asdict(reading)
+        for part in (values, *values["layers"]):
+            # JSON has no infinity and no NaN.
+            part |= {name: str(value) for name, value in part.items() if _is_non_finite(value)}
+        self._add_record(json.dumps(values, allow_nan=False).encode())
 
     def close(self) -> None:
         """Close the file and release its lock."""
@@ -107,26 +98,9 @@ class Recording:
 
 
 def open_recording(folder: Path | str, first_step: int = 0) -> Recording:
-    """Open the recording of a training that starts or continues.
+    """Open the recording of a training that continues at `first_step`, or starts.
 
-    Args:
-        folder: where to write. A training that starts uses `folder_2`, `folder_3` and so on if
-            the folder already contains readings.
-        first_step: number of steps taken before, for a training that continues.
-
-    Raises:
-        InputError: if another process writes to the file, or the file has another format.
-        OSError: if it cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for _ in range(2):
-        ...         recording = open_recording(Path(folder, "mine"))
-        ...         recording.add(Reading(step=0, epoch=0))
-        ...         recording.close()
-        ...     recording.path.parent.name
-        'mine_2'
+    A training that starts uses `folder_2`, `folder_3` and so on if the folder contains readings.
     """
     if first_step:
         return Recording(folder, length=measure_length_before(folder, first_step))
@@ -193,8 +167,14 @@ def _iterate_readings(folder: Path | str) -> Iterator[tuple[Reading, int]]:
         yield Reading(**_select_fields(Reading, values) | {"layers": layers}), end
 
 
+def _is_non_finite(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def _select_fields(kind: type[Reading | LayerReading], values: dict[str, Any]) -> dict[str, Any]:
     """Select the values that this version of brainnet knows."""
-    return {
+    known = {
         field.name: values[field.name] for field in dataclasses.fields(kind) if field.name in values
     }
+    texts = {name: value for name, value in known.items() if isinstance(value, str)}
+    return known | {name: float(value) for name, value in texts.items() if name != "name"}

@@ -92,10 +92,16 @@ class StepObserver:
         """Remove the hooks."""
         self.close()
 
-    def close(self) -> None:
-        """Remove the hooks; can be called repeatedly."""
+    def remove_hooks(self) -> None:
+        """Remove the hooks on the model."""
         while self._handles:
             self._handles.pop().remove()
+
+    def close(self) -> None:
+        """End the observation; can be called repeatedly."""
+        # Hooks on tensors stay until these are freed.
+        self.is_paused = True
+        self.remove_hooks()
 
     def raise_failure(self) -> None:
         """Raise the first exception in a hook."""
@@ -206,9 +212,11 @@ class StepObserver:
             if is_readable(tensor):
                 by_device.setdefault(tensor.device, {})[key] = _to_dense(tensor)
         for rows in by_device.values():
-            table = compute_statistics(list(rows.values()))
-            self._tensors["table", len(self._stat_keys)] = table
-            self._stat_keys += rows
+            self._add_table(list(rows), compute_statistics(list(rows.values())))
+
+    def _add_table(self, keys: Sequence[StatKey], table: Tensor) -> None:
+        self._tensors["table", len(self._stat_keys)] = table
+        self._stat_keys += keys
 
     @torch.no_grad()
     def measure_changes(self, probe_gradients: Mapping[Tensor, Tensor] | None = None) -> None:
@@ -234,7 +242,10 @@ class StepObserver:
             if parameter in gradients
         ]
         if predicted:
-            self._tensors["predicted", number] = _stack(predicted).sum()
+            key = "scalar", "predicted_decrease"
+            decrease = _stack(predicted).sum()
+            earlier = self._tensors.get(key, torch.zeros_like(decrease))
+            self._tensors[key] = earlier.to(decrease) + decrease
         if self._is_full:
             torch._foreach_neg_(changes)
             pairs = zip(changed, changes, strict=True)
@@ -256,7 +267,7 @@ class StepObserver:
             previous = self._previous.get(name)
             if previous is not None and previous.shape == direction.shape:
                 cosine = F.cosine_similarity(direction, previous.to(direction.device), dim=0)
-                self._tensors["cosine", name] = cosine
+                self._tensors[("cosine", layer), "gradient_cosine"] = cosine
 
     @torch.no_grad()
     def finish(
@@ -283,10 +294,13 @@ class StepObserver:
             # A copy, because the training loop may change it.
             self._tensors["scalar", "loss"] = loss.reshape(()).clone()
         if before is not None and after is not None:
-            self._tensors["scalar", "decrease"] = (before - after).reshape(())
-        for index, layer in enumerate(self.layers):
-            for quantity, tensor in layer.collect().items():
-                self._tensors[index, quantity] = tensor
+            self._tensors["scalar", "actual_decrease"] = (before - after).reshape(())
+        for layer in self.layers:
+            tables, totals = layer.collect()
+            for quantity, table in tables.items():
+                self._add_table([(quantity, layer)], table)
+            for quantity, total in totals.items():
+                self._tensors[layer, quantity] = total
         self._gradients.clear()
         self._before.clear()
         timer = self._timer

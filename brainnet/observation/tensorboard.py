@@ -52,16 +52,8 @@ Setting = bool | int | float | str | None
 class EventFileWriter:
     """A TensorBoard event file without a thread or a queue, so that errors reach the caller.
 
-    Names and records are those of TensorBoard's own writer, whose checksums in pure Python reach 5
-    to 11 MB/s. Several threads may write. Each event is passed to the operating system at once,
-    and `close` writes all of them to disk.
-
-    Args:
-        folder: created if it is missing.
-
-    Raises:
-        OSError: if the file cannot be created or already exists; later, if an event cannot be
-            written. Earlier events remain readable.
+    Several threads may write. Each event is passed to the operating system at once, and `close`
+    writes all of them to disk. After an `OSError`, earlier events remain readable.
     """
 
     _number = itertools.count()
@@ -105,11 +97,7 @@ class EventFileWriter:
         """Do nothing: events are not buffered."""
 
     def close(self) -> None:
-        """Write all events to disk and close the file.
-
-        Raises:
-            OSError: if they cannot be written.
-        """
+        """Write all events to disk and close the file."""
         with self._lock:
             if not self._file.closed:
                 with self._file:
@@ -137,8 +125,7 @@ def create_summary_writer(file: EventFileWriter) -> Any:
         def close(self) -> None:
             """Leave the file open for its owner."""
 
-        def reopen(self) -> None:
-            """The file is open."""
+        reopen = close
 
     class SharedSummaryWriter(SummaryWriter):
         def _get_file_writer(self) -> Any:
@@ -152,15 +139,8 @@ def create_summary_writer(file: EventFileWriter) -> Any:
 class TensorBoardWriter:
     """Writer of one run's events, with the help text of each tag.
 
-    `close` and the end of a `with` block write everything to disk.
-
-    Args:
-        folder: the run directory; created if it is missing.
-        file: open `EventFileWriter`, or event file of another logger, of this run. TensorBoard
-            follows only the newest growing file of a folder, so two writers must share one.
-
-    Raises:
-        OSError: if the folder cannot be created or written.
+    `close` and the end of a `with` block write everything to disk. `file` is the open file of
+    another writer of this run: TensorBoard follows only the newest growing file of a folder.
 
     Example:
         >>> import tempfile
@@ -239,14 +219,9 @@ class TensorBoardWriter:
         *,
         first: Collection[str] = (),
     ) -> None:
-        """Write the run as one row of the HParams page, in the run itself without a sub-run.
+        """Write the run as one row of the HParams page, with its final metrics at `step`.
 
-        Args:
-            settings: hyperparameters by name.
-            metrics: final values by tag; each is also a point of the curve of that tag.
-            step: step of these points.
-            first: names of the settings whose columns come first. The others follow by name, and
-                TensorBoard hides all but the first five columns.
+        The columns of `first` come first; TensorBoard hides all but the first five columns.
         """
         start, experiment, end = HParamsPluginData(), HParamsPluginData(), HParamsPluginData()
         start.session_start_info.start_time_secs = time.time()
@@ -346,12 +321,7 @@ def write_introduction(
 ) -> None:
     """Write what does not change during a run: the graph, the layout and the explanations.
 
-    Args:
-        writer: where to write.
-        model: the model; its layers are drawn.
-        loss: name of the loss function.
-        optimizer: name of the optimizer.
-        task: "multiclass", "binary" or "regression"; None without charts of the loss.
+    `loss` and `optimizer` are names. Without a `task`, there are no charts of the loss.
     """
     layers = find_layers(model)
     # Lazy parameters have no shape yet.
@@ -368,11 +338,6 @@ def build_graph(
     """Build the graph of the concepts: from the inputs to the loss, and back to the update.
 
     Layers are connected in the order in which the model registers them. Embeddings are parallel.
-
-    Example:
-        >>> from brainnet.structure.inspection import find_layers
-        >>> [node.name for node in build_graph(find_layers(nn.Linear(2, 1)))][:4]
-        ['inputs', 'Linear/weights', 'Linear/bias', 'Linear/neurons']
     """
     nodes = [NodeDef(name="inputs", op="inputs")]
     previous = ["inputs"]
@@ -381,41 +346,69 @@ def build_graph(
         nodes += _build_layer_nodes(layer, ["inputs"] if is_embedding else previous)
         previous = [*previous, nodes[-1].name] if is_embedding else [nodes[-1].name]
     # Each of these has a box of its own, because TensorBoard shortens names outside of boxes.
-    loss_node, blame_node, slope_node = (
-        f"loss_function/{loss}",
-        "backpropagation/blame",
-        "gradient/slope",
+    names = {
+        concepts.LOSS_FUNCTION: f"loss_function/{loss}",
+        concepts.BACKPROPAGATION: "backpropagation/blame",
+        concepts.GRADIENT: "gradient/slope",
+        concepts.LEARNING_RATE: "learning_rate/step_size",
+        concepts.GRADIENT_DESCENT: f"gradient_descent/{optimizer}",
+    }
+    loss_node, blame_node, slope_node, rate_node, _ = names.values()
+    sources: Sequence[list[str]] = (
+        [*previous, "targets"],
+        [loss_node],
+        [blame_node],
+        [],
+        [slope_node, rate_node],
     )
-    rate_node, update_node = "learning_rate/step_size", f"gradient_descent/{optimizer}"
-    for name, op, inputs in (
-        ("targets", "targets", []),
-        (loss_node, concepts.LOSS_FUNCTION.name, [*previous, "targets"]),
-        (blame_node, concepts.BACKPROPAGATION.name, [loss_node]),
-        (slope_node, concepts.GRADIENT.name, [blame_node]),
-        (rate_node, concepts.LEARNING_RATE.name, []),
-        (update_node, concepts.GRADIENT_DESCENT.name, [slope_node, rate_node]),
-    ):
-        nodes.append(NodeDef(name=name, op=op, input=inputs))
+    nodes.append(NodeDef(name="targets", op="targets"))
+    for (concept, name), inputs in zip(names.items(), sources, strict=True):
+        nodes.append(NodeDef(name=name, op=concept.name, input=inputs))
     return nodes
 
 
 def _build_layer_nodes(layer: LayerInfo, sources: Sequence[str]) -> list[NodeDef]:
-    box = layer.name.replace(".", "/")
+    """Nodes of one layer, in a box of its name."""
+    nodes: list[NodeDef] = []
 
-    def build_node(part: str, op: str, inputs: Sequence[str], **notes: str) -> NodeDef:
+    def add_node(part: str, concept: Concept, inputs: Sequence[str], **notes: str) -> None:
+        name = f"{layer.name.replace('.', '/')}/{part}"
         attributes = {key: AttrValue(s=note.encode()) for key, note in notes.items()}
-        return NodeDef(name=f"{box}/{part}", op=op, input=inputs, attr=attributes)
+        nodes.append(NodeDef(name=name, op=concept.name, input=inputs, attr=attributes))
 
     shape = " x ".join(map(str, layer.weights.shape))
-    nodes = [build_node("weights", concepts.WEIGHTS.name, sources, shape=shape)]
+    add_node("weights", concepts.WEIGHTS, sources, shape=shape)
     if layer.bias is not None:
-        nodes.append(build_node("bias", concepts.BIASES.name, [], shape=str(len(layer.bias))))
-    nodes.append(build_node("neurons", concepts.NEURONS.name, [node.name for node in nodes]))
+        add_node("bias", concepts.BIASES, [], shape=str(len(layer.bias)))
+    add_node("neurons", concepts.NEURONS, [node.name for node in nodes])
     if not isinstance(layer.activation, (nn.Identity, type(None))):
-        function = repr(layer.activation)
-        name = concepts.ACTIVATION_FUNCTION.name
-        nodes.append(build_node("activation", name, [nodes[-1].name], function=function))
+        function, name = repr(layer.activation), nodes[-1].name
+        add_node("activation", concepts.ACTIVATION_FUNCTION, [name], function=function)
     return nodes
+
+
+# Heading of the custom scalars page -> title of a chart -> tags of its curves.
+_CHARTS: dict[str, dict[str, tuple[Tag, ...]]] = {
+    "gradient descent: is the step size right?": {
+        "decrease of the loss: predicted, actual": (tags.PREDICTED_DECREASE, tags.ACTUAL_DECREASE),
+        "update ratio by layer": (tags.UPDATE_RATIO,),
+        "learning rate": (tags.LEARNING_RATE_VALUE,),
+    },
+    "activation function: which neurons fire?": {
+        "firing rate by layer": (tags.FIRING_RATE,),
+        "share of silent neurons by layer": (tags.SILENT,),
+        "share of saturated neurons by layer": (tags.SATURATED,),
+    },
+    "backpropagation and gradient: does the error reach all layers?": {
+        "share of the blame by layer": (tags.BLAME,),
+        "gradient norm by layer": (tags.GRADIENT_NORM,),
+        "total gradient norm": (tags.GRADIENT_TOTAL_NORM,),
+    },
+    "weights and biases: how do they grow?": {
+        "norm of the weights by layer": (tags.WEIGHTS_NORM,),
+        "norm of the biases by layer": (tags.BIAS_NORM,),
+    },
+}
 
 
 def build_layout(layers: Sequence[str], task: str | None = None) -> Layout:
@@ -425,41 +418,23 @@ def build_layout(layers: Sequence[str], task: str | None = None) -> Layout:
         >>> list(build_layout(["hidden_1", "output"]))[0]
         'gradient descent: is the step size right?'
     """
-
-    def list_tags(tag: Tag) -> tuple[str, ...]:
-        return tuple(tag.at(name) for name in layers)
-
-    learning: dict[str, tuple[str, ...]] = {
-        "loss": (tags.LOSS_TRAIN.at(), tags.LOSS_VALIDATION.at())
-    }
+    learning = {"loss": (tags.LOSS_TRAIN, tags.LOSS_VALIDATION)}
     if task == "regression":
-        learning["R²"] = (tags.R2_TRAIN.at(), tags.R2_VALIDATION.at())
+        learning["R²"] = (tags.R2_TRAIN, tags.R2_VALIDATION)
     else:
-        learning["accuracy"] = (tags.ACCURACY_TRAIN.at(), tags.ACCURACY_VALIDATION.at())
-    layout: Layout = {} if task is None else {"loss function: does the model learn?": learning}
-    return layout | {
-        "gradient descent: is the step size right?": {
-            "decrease of the loss: predicted and actual": (
-                tags.PREDICTED_DECREASE.at(),
-                tags.ACTUAL_DECREASE.at(),
-            ),
-            "update ratio by layer": list_tags(tags.UPDATE_RATIO),
-            "learning rate": (tags.LEARNING_RATE_VALUE.at(),),
-        },
-        "activation function: which neurons fire?": {
-            "firing rate by layer": list_tags(tags.FIRING_RATE),
-            "share of silent neurons by layer": list_tags(tags.SILENT),
-            "share of saturated neurons by layer": list_tags(tags.SATURATED),
-        },
-        "backpropagation and gradient: does the error reach all layers?": {
-            "share of the blame by layer": list_tags(tags.BLAME),
-            "gradient norm by layer": list_tags(tags.GRADIENT_NORM),
-            "total gradient norm": (tags.GRADIENT_TOTAL_NORM.at(),),
-        },
-        "weights and biases: how do they grow?": {
-            "norm of the weights by layer": list_tags(tags.WEIGHTS_NORM),
-            "norm of the biases by layer": list_tags(tags.BIAS_NORM),
-        },
+        learning["accuracy"] = (tags.ACCURACY_TRAIN, tags.ACCURACY_VALIDATION)
+    charts = {} if task is None else {"loss function: does the model learn?": learning}
+    return {
+        heading: {
+            # A tag of a layer stands for one curve per layer.
+            title: tuple(
+                tag.at(name)
+                for tag in curves
+                for name in (layers if "{name}" in tag.pattern else [""])
+            )
+            for title, curves in group.items()
+        }
+        for heading, group in (charts | _CHARTS).items()
     }
 
 
@@ -478,31 +453,31 @@ def build_texts() -> dict[str, str]:
 
 
 def _build_concept_text(concept: Concept) -> str:
-    return "\n\n".join(
-        [
-            f"## {concept.name}",
-            f"*{concept.group}*",
-            f"**In a brain.** {concept.analogy}",
-            f"**In plain words.** {concept.definition}",
-            f"    {concept.formula}",
-            f"**In code.** `{concept.home}`",
-            f"**Further reading.** {concept.reference}",
-        ]
-    )
+    return f"""## {concept.name}
+
+*{concept.group}*
+
+**In a brain.** {concept.analogy}
+
+**In plain words.** {concept.definition}
+
+    {concept.formula}
+
+**In code.** `{concept.home}`
+
+**Further reading.** {concept.reference}"""
 
 
 def _build_guide() -> str:
     """A table of all tags and their help texts."""
-    rows = [f"| `{tag.pattern.replace('{name}', '…')}` | {tag.meaning} |" for tag in TAGS]
-    return "\n".join(
-        [
-            "## How to read these pages",
-            "",
-            "Headings are concepts; `…` is the name of a layer.",
-            "",
-            "| chart | what it shows |",
-            "|---|---|",
-            # A vertical bar would end the cell.
-            *(row.replace("|dL/dz|", "the size of dL/dz") for row in rows),
-        ]
-    )
+    lines = [
+        "## How to read these pages\n",
+        "Headings are concepts; `…` is the name of a layer.\n",
+        "| chart | what it shows |",
+        "|---|---|",
+    ]
+    for tag in TAGS:
+        # A vertical bar would end the cell.
+        meaning = tag.meaning.replace("|dL/dz|", "the size of dL/dz")
+        lines.append(f"| `{tag.pattern.replace('{name}', '…')}` | {meaning} |")
+    return "\n".join(lines)

@@ -115,7 +115,7 @@ class LoopObservation:
     ) -> None:
         has_closure = _has_closure(args, options)
         if len(self._optimizers) == 1 and not has_closure:
-            self.observer.close()  # complete, and the probe is faster without hooks
+            self.observer.remove_hooks()  # complete, and the probe is faster without hooks
         if self._learning_rate is None:
             self._learning_rate = float(optimizer.param_groups[0]["lr"])
             if self._probe is not None:
@@ -138,7 +138,7 @@ class LoopObservation:
         # Changes of sharded parameters cannot be measured, so do not wait for them.
         self._has_unreadable_update |= not any(map(is_readable, list_parameters(optimizer)))
         if len(self._optimizers) == 1:
-            self.observer.close()
+            self.observer.remove_hooks()
 
     def _measure_gradients(self, optimizer: Optimizer) -> None:
         parameters = list_parameters(optimizer)

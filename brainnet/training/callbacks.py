@@ -18,7 +18,6 @@ from brainnet.observation.capabilities import (
     MODE_INVARIANT_TYPES,
     find_obstacle,
     is_sharded,
-    iterate_modules,
     list_hidden_parts,
     list_parameters,
 )
@@ -255,7 +254,7 @@ class Observe(Callback):
             type(module) is LearningModule
             and type(optimizer) in OPTIMIZERS.values()
             and type(module.loss) in LOSSES.values()
-            and all(type(part) in MODE_INVARIANT_TYPES for part in iterate_modules(module.network))
+            and all(type(part) in MODE_INVARIANT_TYPES for part in module.network.modules())
         )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -6,18 +6,8 @@ from brainnet.observation.capabilities import (
     MODE_INVARIANT_TYPES,
     ObservedModel,
     is_readable,
-    iterate_modules,
 )
 from brainnet.structure.network import Network
-
-
-def test_iterate_modules_yields_each_module_once():
-    shared = nn.Linear(2, 2)
-    model = nn.Sequential(shared, nn.Sequential(nn.ReLU(), shared), Network([2, 3, 1]))
-    modules = list(iterate_modules(model))
-    assert len(modules) == len(set(modules))
-    assert modules[0] is model
-    assert set(modules) == set(model.modules())
 
 
 def test_containers_are_the_called_modules_around_layers():

@@ -35,7 +35,7 @@ def test_totals_are_sums_over_rows_per_neuron(model):
 
 
 def test_layers_that_were_not_called_have_no_statistics(model):
-    assert LayerStatistics(find_layers(model)[0], full=True, wrap=plainly).collect() == {}
+    assert LayerStatistics(find_layers(model)[0], full=True, wrap=plainly).collect() == ({}, {})
 
 
 def test_shares_use_all_rows_of_all_passes(model):
@@ -45,8 +45,8 @@ def test_shares_use_all_rows_of_all_passes(model):
         model(torch.tensor(rows))
     for handle in handles:
         handle.remove()
-    home = {name: found.numpy() for name, found in signals.collect().items()}
-    assert signals.compute_shares(home) == {"firing_rate": 0.25, "silent": 0.0, "saturated": 0.0}
+    totals = {name: total.numpy() for name, total in signals.collect()[1].items()}
+    assert signals.compute_shares(totals) == {"firing_rate": 0.25, "silent": 0.0, "saturated": 0.0}
     assert read_statistics(signals.tables["outputs"])[0].count == 8
 
 
@@ -64,8 +64,8 @@ def test_ramps_count_during_the_step_and_keep_the_counters_of_the_user():
         for handle in handles:
             handle.remove()
         assert (layer.activation.counts is not None) == asked
-        home = {name: each.numpy() for name, each in signals.collect().items()}
-        found.append(signals.compute_shares(home))
+        totals = {name: total.numpy() for name, total in signals.collect()[1].items()}
+        found.append(signals.compute_shares(totals))
     assert found[0] == found[1] == {"firing_rate": 0.75, "silent": 0.0, "saturated": 0.0}
 
 

@@ -74,11 +74,11 @@ def test_no_tensors_give_no_histograms():
 
 def test_transfer_keeps_shapes_and_all_bits():
     contents = {
-        "whole": torch.tensor([[2**62 + 1], [-3]]),
-        "number": torch.tensor(0.1, dtype=torch.float64),
-        "half": torch.tensor([0.5, 65504.0], dtype=torch.float16),
-        "odd": torch.tensor([torch.inf, -torch.inf]),
-        "none": torch.zeros(0, 4),
+        ("whole", 0): torch.tensor([[2**62 + 1], [-3]]),
+        ("number", 0): torch.tensor(0.1, dtype=torch.float64),
+        ("half", 0): torch.tensor([0.5, 65504.0], dtype=torch.float16),
+        ("odd", 0): torch.tensor([torch.inf, -torch.inf]),
+        ("none", 0): torch.zeros(0, 4),
     }
     found = AsyncTransfer(contents).result()
     assert list(found) == list(contents)
@@ -93,9 +93,9 @@ def test_transfer_from_a_gpu_is_asynchronous():
     busy = torch.randn(4096, 4096, device="cuda")
     for _ in range(50):
         busy = busy @ busy
-    parcel = AsyncTransfer({"last": busy[0, 0] * 0 + 1})
+    parcel = AsyncTransfer({("last", 0): busy[0, 0] * 0 + 1})
     assert not torch.cuda.current_stream().query()
-    assert parcel.result()["last"].shape == ()
+    assert parcel.result()["last", 0].shape == ()
 
 
 def observe(model, inputs, level="light"):

@@ -39,13 +39,20 @@ def test_readings_are_read_back_unchanged(tmp_path):
     assert isinstance(read_recording(tmp_path)[0].step, int)
 
 
-def test_nan_and_missing_values_are_distinguished(tmp_path):
+def test_records_are_json_without_nan_and_infinity(tmp_path):
+    def fail(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
     recording = Recording(tmp_path)
-    recording.add(Reading(step=0, epoch=0, loss=math.nan))
+    layer = LayerReading("nan", weights_norm=-math.inf, blame=math.nan)
+    recording.add(Reading(step=0, epoch=0, loss=math.nan, layers=(layer,)))
     recording.close()
+    json.loads(read(recording.path)[0], parse_constant=fail)
     (found,) = read_recording(tmp_path)
     assert math.isnan(found.loss)
-    assert found.gradient_norm is None
+    assert math.isnan(found.layers[0].blame)
+    assert (found.layers[0].name, found.layers[0].weights_norm) == ("nan", -math.inf)
+    assert found.gradient_norm is found.layers[0].silent is None
 
 
 def test_a_recording_starts_empty_or_continues_from_a_step(tmp_path):
