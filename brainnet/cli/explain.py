@@ -100,11 +100,13 @@ def run_explain(arguments: Namespace) -> int:
     console = _open_console()
     print_explanation(explain(concept), console)
     if concept is None:
-        console.print(
-            "\nbrainnet explain CONCEPT explains one. --run RUN adds the numbers of a run."
-        )
+        note = "brainnet explain CONCEPT explains one. --run RUN adds the numbers of a run."
+        console.print(f"\n{note}")
         return 0
-    meanings = {tag.at(_LAYER): f"{tag.meaning}{_describe_level(tag)}" for tag in TAGS[concept]}
+    meanings = {}
+    for tag in TAGS[concept]:
+        level = "" if tag.level == "light" else f" (observe={tag.level})"
+        meanings[tag.at(_LAYER)] = f"{tag.meaning}{level}"
     _print_terms("In TensorBoard", meanings, console)
     commands = {f"brainnet train {key}": meaning for key, meaning in OVERRIDES[concept].items()}
     _print_terms("To change it", commands, console)
@@ -133,10 +135,6 @@ def _describe_as_data(concept: Concept) -> dict[str, object]:
     }
 
 
-def _describe_level(tag: Tag) -> str:
-    return "" if tag.level == "light" else f" (observe={tag.level})"
-
-
 def _explain_run(arguments: Namespace, concept: Concept | None, overrides: Sequence[str]) -> int:
     # These import torch, which the page of a concept does not need.
     from brainnet.explanation.report import build_report, report_concept, summarize_run
@@ -149,14 +147,13 @@ def _explain_run(arguments: Namespace, concept: Concept | None, overrides: Seque
     row, data = _explain_row(explainer, arguments), explainer.run_data
     run = data.facts.name
     if arguments.json:
-        values: Any = row
-        if row is None:
-            values = {"run": run, "checkpoint": str(trained.checkpoint)}
-            values |= (
-                {"concept": concept.name, "report": build_report(data, concept).values}
-                if concept is not None
-                else {"concepts": {each.slug: build_report(data, each).values for each in CONCEPTS}}
-            )
+        values: Any = {"run": run, "checkpoint": str(trained.checkpoint)}
+        if row is not None:
+            values = row
+        elif concept is not None:
+            values |= {"concept": concept.name, "report": build_report(data, concept).values}
+        else:
+            values["concepts"] = {each.slug: build_report(data, each).values for each in CONCEPTS}
         print(json.dumps(_convert(values), indent=2, allow_nan=False))
         return 0
     console = _open_console()
@@ -167,9 +164,8 @@ def _explain_run(arguments: Namespace, concept: Concept | None, overrides: Seque
         console.print(f"\nWhat it means: brainnet explain {concept.slug}")
     else:
         print_explanation(summarize_run(data), console)
-        for command in (f"CONCEPT --run {run}", f"--run {run} --row 0"):
-            console.print(f"\nbrainnet explain {command}", end="", soft_wrap=True)
-        console.print()
+        console.print(f"\nbrainnet explain CONCEPT --run {run}", soft_wrap=True)
+        console.print(f"brainnet explain --run {run} --row 0", soft_wrap=True)
     return 0
 
 
@@ -207,22 +203,13 @@ def _open_console() -> Console:
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Print an explanation: prose is wrapped, and lines that begin with a space are kept."""
-    console.print()
-    console.print(Text(explanation.title, "bold"))
-    for paragraph in explanation.text:
-        console.print()
-        console.print(paragraph)
-    for heading, lines in [("", explanation.lines)] + [
-        (section.heading, section.lines) for section in explanation.sections
-    ]:
-        if lines:
-            console.print(Text(f"\n{heading}", "bold") if heading else "")
-        for line in lines:
-            drawing = Text(line)
-            drawing.highlight_regex("█+", "cyan")
-            drawing.highlight_regex("░+", "dim")
-            console.print(drawing, soft_wrap=line.startswith(" "))
+    """Print an explanation, with colors on a terminal."""
+    text = Text(f"\n{explanation.to_text(console.width)}")
+    text.highlight_words([f"\n{section.heading}\n" for section in explanation.sections], "bold")
+    text.highlight_regex(r"\A\n.*\n─+", "bold")
+    text.highlight_regex("█+", "cyan")
+    text.highlight_regex("░+", "dim")
+    console.print(text, soft_wrap=True)
 
 
 def _print_terms(heading: str, terms: Mapping[str, str], console: Console) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from brainnet.structure.layer import Layer
     from brainnet.structure.neuron import Neuron
 
-_WIDTH = 80
 _MAX_INPUTS = 5
 
 IN_SHORT: dict[Concept, str] = {
@@ -36,7 +35,7 @@ IN_SHORT: dict[Concept, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of an explanation with a heading; `lines` are as in `Explanation`."""
+    """A part of an explanation with a heading, and lines as in `Explanation`."""
 
     heading: str
     lines: tuple[str, ...]
@@ -62,14 +61,18 @@ class Explanation:
 
     def __str__(self) -> str:
         """The explanation as plain text, at most 80 characters wide."""
-        lines = [self.title, "─" * len(self.title)]
-        lines += [line for part in self.text for line in ("", *wrap_text(part))]
-        lines += ["", *wrap_text(*self.lines)] if self.lines else []
-        for section in self.sections:
-            lines += ["", section.heading, *wrap_text(*section.lines)]
-        return "\n".join(lines)
+        return self.to_text()
 
     __repr__ = __str__
+
+    def to_text(self, width: int = 80) -> str:
+        """Convert to plain text, with prose wrapped to a width."""
+        lines = [self.title, "─" * len(self.title)]
+        lines += [line for part in self.text for line in ("", *wrap_text(part, width=width))]
+        lines += ["", *wrap_text(*self.lines, width=width)] if self.lines else []
+        for section in self.sections:
+            lines += ["", section.heading, *wrap_text(*section.lines, width=width)]
+        return "\n".join(lines)
 
     def to_markdown(self) -> str:
         """Convert to Markdown, with the preformatted lines in code blocks."""
@@ -88,10 +91,9 @@ def explain(
     """Explain a concept, a part of a network, or a trained network.
 
     Args:
-        thing: the name of a concept, as in `explain("weights")`; a neuron, a layer, a network, a
-            forward pass (`explain(network.trace(inputs))`) or another object with a concept, which
-            is explained with its numbers; a trained network (`brainnet.load(RUN)`); or None for an
-            overview of all concepts.
+        thing: the name of a concept; a neuron, a layer, a network, a forward pass
+            (`explain(network.trace(inputs))`) or another object with a concept, to explain its
+            numbers; a trained network (`brainnet.load(RUN)`); or None for all concepts.
         concept: for a trained network: the concept to explain with the numbers of its run.
         row: for a trained network: the row whose prediction is explained. An index of the run's
             data, or a raw row: a list of values, a mapping of columns, a DataFrame.
@@ -123,10 +125,9 @@ def explain(
     own_concept = getattr(thing, "concept", None)
     if not isinstance(own_concept, Concept):
         raise TypeError(
-            "explain needs the name of a concept, a neuron, a layer, a network, a forward pass, a "
-            f"trained network or another part of brainnet; got {type(thing).__name__}. For another "
-            "model, explain its forward pass: "
-            "explain(brainnet.structure.forward_pass.trace(model, x))."
+            "explain needs the name of a concept, a neuron, a layer, a network, a forward pass or "
+            f"a trained network; got {type(thing).__name__}. For another model, explain its "
+            "forward pass: explain(brainnet.structure.forward_pass.trace(model, x))."
         )
     # Classes have no numbers.
     if isinstance(thing, type):
@@ -135,7 +136,7 @@ def explain(
     return Explanation(title, own_concept, (own_concept.definition,), tuple(lines))
 
 
-def wrap_text(*lines: str, width: int = _WIDTH) -> list[str]:
+def wrap_text(*lines: str, width: int) -> list[str]:
     """Wrap prose to a width; lines that begin with a space are not changed.
 
     Example:
@@ -144,33 +145,27 @@ def wrap_text(*lines: str, width: int = _WIDTH) -> list[str]:
     """
     wrapped = []
     for line in lines:
-        if _is_preformatted(line):
-            wrapped.append(line)
-        else:
-            # An empty line separates paragraphs; `textwrap.wrap` would drop it.
-            wrapped += textwrap.wrap(line, width, break_on_hyphens=False) or [""]
+        # An empty line separates paragraphs; `textwrap.wrap` would drop it.
+        is_prose = line and not line.startswith(" ")
+        wrapped += textwrap.wrap(line, width, break_on_hyphens=False) if is_prose else [line]
     return wrapped
 
 
 def _convert_to_markdown(lines: tuple[str, ...]) -> Iterator[str]:
-    for is_preformatted, group in groupby(lines, key=_is_preformatted):
-        if is_preformatted:
-            block = textwrap.dedent("\n".join(group))
-            yield f"```\n{block}\n```"
-        else:
-            yield " ".join(group)
-
-
-def _is_preformatted(line: str) -> bool:
-    return line.startswith(" ")
+    for is_preformatted, group in groupby(lines, key=lambda line: line.startswith(" ")):
+        block = "\n".join(group)
+        yield (
+            f"```\n{textwrap.dedent(block)}\n```"
+            if is_preformatted
+            else " ".join(block.split("\n"))
+        )
 
 
 def _build_overview() -> Explanation:
     lines: list[str] = []
     for group in GROUPS:
-        members = [concept for concept in CONCEPTS if concept.group == group]
-        lines += [f"The {group}:"]
-        lines += [f"  {concept.name:20} {IN_SHORT[concept]}" for concept in members]
+        lines.append(f"The {group}:")
+        lines += [f"  {c.name:20} {IN_SHORT[c]}" for c in CONCEPTS if c.group == group]
     text = (
         "A neural network, explained by what a brain does: six things it is made of, and five by "
         'which it learns. explain("weights") explains one of them.'
@@ -195,10 +190,9 @@ def _describe_object(thing: object, concept: Concept) -> tuple[str, Iterable[str
     if concept is concepts.NEURONS:
         neuron = cast("Neuron", thing)
         return f"neuron {neuron.index}", _describe_neuron(neuron)
+    title = concept.name if concept is concepts.FORWARD_PASS else type(thing).__name__
     if concept is concepts.LAYERS:
         title = "network" if hasattr(thing, "layers") else cast("Layer", thing).name
-    else:
-        title = concept.name if concept is concepts.FORWARD_PASS else type(thing).__name__
     return title, [f"  {line}" for line in str(thing).splitlines()]
 
 
@@ -206,11 +200,11 @@ def _describe_neuron(neuron: "Neuron") -> Iterator[str]:
     weights, bias = neuron.weights.detach(), neuron.bias
     strongest = weights.abs().argsort(descending=True, stable=True)[:_MAX_INPUTS].tolist()
     # All weights may be zero.
-    largest = abs(weights[strongest[0]].item()) or 1.0
+    largest = float(weights[strongest[0]].abs()) or 1.0
     selection = f"; the {_MAX_INPUTS} strongest" if len(weights) > _MAX_INPUTS else ""
-    yield f"It has {len(weights):,} input{'' if len(weights) == 1 else 's'}{selection}:"
+    yield f"It has {len(weights):,} input{'s' * (len(weights) != 1)}{selection}:"
     for i in strongest:
-        weight = weights[i].item()
+        weight = float(weights[i])
         bar = draw_bar(abs(weight) / largest)
         yield f"  input {i:<5} weight {format_number(weight, 3):>7}  {bar}"
     bias_text = "none"

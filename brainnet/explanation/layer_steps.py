@@ -79,20 +79,21 @@ def describe_layer(
     `sources` and `targets` are the names of signals and neurons. The sums are those of `neurons`,
     or of the neurons with the largest conductance.
     """
-    limitation = _find_limitation(layer)
-    chosen: Sequence[int] = ()
-    if limitation is None:
-        chosen = find_largest(conductance, _NEURONS) if neurons is None else neurons
+    limitation, chosen = _find_limitation(layer), neurons
+    if limitation is not None:
+        chosen = ()
+    elif chosen is None:
+        chosen = find_largest(conductance, _NEURONS)
     sums = [
         describe_sum(layer, baseline, neuron, sources, targets[neuron], float(conductance[neuron]))
         for neuron in chosen
     ]
-    activation, output = get_activation(layer.info.activation), layer.output.detach()[0]
+    activation = get_activation(layer.info.activation)
     silent, full = count_states(layer)
     return LayerSteps(
         name=layer.name,
         inputs=layer.inputs[0].numel(),
-        neurons=output.numel(),
+        neurons=layer.output[0].numel(),
         activation=None if activation is None else type(activation).__name__,
         silent=silent,
         full=full,
@@ -111,11 +112,11 @@ def describe_sum(
     contribution: float,
 ) -> NeuronSum:
     """Split the weighted sum of one neuron into its largest products, the others and the bias."""
-    info, signals = layer.info, layer.inputs.detach()[0].double()
-    weights = info.weights.detach()[neuron].double()
     # In float64, so that the terms add up to the total as printed.
+    signals = layer.inputs.detach()[0].double()
+    weights = layer.info.weights.detach()[neuron].double()
     products = signals * weights
-    bias = None if info.bias is None else float(info.bias.detach()[neuron])
+    bias = None if layer.info.bias is None else float(layer.info.bias.detach()[neuron])
     # One product beyond the limit is listed as well, because "and 1 more" takes the same space.
     listed = find_largest(products, _TERMS + (len(products) == _TERMS + 1))
     rows = torch.stack([signals, weights, products], dim=1)[listed].tolist()
@@ -152,7 +153,8 @@ def get_activation(module: nn.Module | None) -> nn.Module | None:
 
 def get_upper_limit(activation: nn.Module | None) -> float | None:
     """Return the largest output of an activation that is constant above a limit, else None."""
-    if isinstance(activation, nn.Hardtanh):  # ReLU6 is one as well
+    # ReLU6 is a Hardtanh as well.
+    if isinstance(activation, nn.Hardtanh):
         return float(activation.max_val)
     return 1.0 if isinstance(activation, (ThresholdRamp, nn.Hardsigmoid)) else None
 
@@ -174,8 +176,6 @@ def _find_limitation(layer: LayerPass) -> str | None:
     """Say why the sums of a layer cannot be written as one line of products."""
     if isinstance(layer.info.module, Embedding):
         return "An embedding computes no sums: it returns the vector of a category code."
-    if layer.info.weights.ndim != 2:
-        return "A convolution computes one sum per neuron and position; they are not listed."
-    if layer.inputs.ndim != 2 or layer.pre_activation.ndim != 2:
+    if (layer.info.weights.ndim, layer.inputs.ndim, layer.pre_activation.ndim) != (2, 2, 2):
         return "This layer computes one sum per neuron and position; they are not listed."
     return None

@@ -122,33 +122,41 @@ def _report_layers(run: RunData) -> ConceptReport:
     return ConceptReport(summary, {"trainable_parameters": total}, {"layers": layers})
 
 
-def _report_neurons(run: RunData) -> ConceptReport:
+def _find_activated(run: RunData) -> tuple[list[LayerPass], ConceptReport | None]:
+    """The layers with an activation on the training rows, or the report that says why not."""
     if run.forward_pass is None:
-        return _MISSING_ROWS
+        return [], _MISSING_ROWS
     passes = [each for each in run.forward_pass.layers if get_activation(each.info.activation)]
+    if not passes:
+        return [], ConceptReport("unknown", notes=(_NO_ACTIVATION,))
+    # NaN is not above 0, so a network of NaN would look as if no neuron fired.
+    for layer in passes:
+        if not bool(layer.output.isfinite().all()):
+            note = f"{layer.name}: not all outputs are finite."
+            return [], ConceptReport("not finite", notes=(note,))
+    return passes, None
+
+
+def _report_neurons(run: RunData) -> ConceptReport:
+    passes, obstacle = _find_activated(run)
+    if obstacle is not None:
+        return obstacle
     layers: list[Row] = []
     neurons: list[Row] = []
-    notes = [] if passes else [_NO_ACTIVATION]
     for layer in passes:
-        # NaN is not above 0, so a network of NaN would look as if no neuron fired.
-        if not bool(layer.output.isfinite().all()):
-            notes.append(f"{layer.name}: not all outputs are finite.")
-            continue
         members = _describe_neurons(layer, run)
         rates = [neuron["firing_rate"] for neuron in members]
         never, always = ([n for n, rate in enumerate(rates) if rate == end] for end in (0, 1))
         layers.append({"name": layer.name, "neurons": len(rates), "firing_rate": mean(rates)})
         layers[-1] |= {"never_fire": never, "always_fire": always}
         neurons += members
-    if not neurons:
-        return ConceptReport("not finite" if passes else "unknown", notes=notes)
     firing = [neuron for neuron in neurons if neuron["firing_rate"] > 0]
     firing.sort(key=lambda neuron: (-neuron["firing_rate"], -neuron["mean"]))
     silent, rate = len(neurons) - len(firing), mean(each["firing_rate"] for each in neurons)
     tables = {"layers": layers, "most active": firing[:3], "least active": firing[:-4:-1]}
-    notes.append("The firing rate is the share of outputs above 0 on these training rows.")
+    note = "The firing rate is the share of outputs above 0 on these training rows."
     summary = f"firing rate {rate:.0%}; {silent:,} of {len(neurons):,} never fire"
-    return ConceptReport(summary, {"rows": len(run.forward_pass.inputs)}, tables, notes)
+    return ConceptReport(summary, {"rows": len(run.parts["train"].inputs)}, tables, (note,))
 
 
 def _describe_neurons(layer: LayerPass, run: RunData) -> list[Row]:
@@ -187,9 +195,7 @@ def _report_weights(run: RunData) -> ConceptReport:
         # A weight of a convolution has no single source.
         if weights.ndim != 2:
             continue
-        sources = known.get(layer.name, ())
-        if len(sources) != count:
-            sources = tuple(f"signal {number}" for number in range(count))
+        sources = known.get(layer.name) or [f"signal {number}" for number in range(count)]
         targets = name_neurons(run.network, layer, names, is_last=layer is infos[-1])
         for position in find_largest(weights.flatten(), _TOP):
             neuron, source = divmod(position, count)
@@ -215,39 +221,32 @@ def _report_biases(run: RunData) -> ConceptReport:
 
 
 def _report_activations(run: RunData) -> ConceptReport:
-    if run.forward_pass is None:
-        return _MISSING_ROWS
+    passes, obstacle = _find_activated(run)
+    if obstacle is not None:
+        return obstacle
     layers: list[Row] = []
-    notes = []
-    for layer in run.forward_pass.layers:
-        activation = get_activation(layer.info.activation)
-        if activation is None:
-            continue
+    for layer in passes:
+        activation, (silent, full) = layer.info.activation, count_states(layer)
+        count = layer.output.numel()
         layers.append({"name": layer.name, "activation": type(activation).__name__})
         if isinstance(activation, ThresholdRamp):
             for key, value in (("threshold", activation.threshold), ("width", activation.width)):
                 bounds = torch.as_tensor(value).detach()
                 layers[-1][key] = float(bounds.min()), float(bounds.max())
-        (silent, full), count = count_states(layer), layer.output.numel()
-        if silent is None:
-            notes.append(f"{layer.name}: not all outputs are finite.")
-            continue
+        silent = silent or 0
         layers[-1]["silent"] = silent / count
         if full is not None:
             layers[-1] |= {"ramp": 1 - (silent + full) / count, "full": full / count}
         slopes = compute_slope(activation, layer.pre_activation)
         if slopes is not None:
             layers[-1]["flat"] = float((slopes < SATURATED_SLOPE).double().mean())
-    if not layers:
-        return ConceptReport("unknown", notes=(_NO_ACTIVATION,))
-    notes.append(
+    note = (
         "Shares of all outputs on the training rows. Silent is exactly 0. Flat has a slope under a "
         "tenth of the steepest: there, a neuron learns little or nothing."
     )
-    shares = [layer["silent"] for layer in layers if "silent" in layer]
     kinds = " and ".join(dict.fromkeys(layer["activation"] for layer in layers))
-    summary = f"{kinds}, {mean(shares):.0%} silent" if shares else f"{kinds}, not finite"
-    return ConceptReport(summary, {}, {"layers": layers}, notes)
+    summary = f"{kinds}, {mean(layer['silent'] for layer in layers):.0%} silent"
+    return ConceptReport(summary, {}, {"layers": layers}, (note,))
 
 
 def _report_forward_pass(run: RunData) -> ConceptReport:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import islice
 
@@ -67,15 +67,14 @@ class PredictedValue:
 
     name: str
     value: float
-    true_value: float | None = None
+    true_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class RowPrediction:
     """The outputs for one row, as classes (the most probable first) or as numbers.
 
-    `true_class`, `is_correct` and `loss` are None if the target is unknown, and `true_class` and
-    `is_correct` also if numbers are predicted.
+    The last three are None if the target is unknown, and the first two of these for numbers.
     """
 
     outputs: tuple[float, ...]
@@ -93,13 +92,12 @@ def build_prediction(
     outputs = outputs.detach()
     plain, cost = tuple(outputs.flatten().tolist()), None if loss is None else float(loss.detach())
     if task.task == "regression":
+        tensors = [outputs.flatten()] if target is None else [outputs.flatten(), target.flatten()]
         scaling = task.target_scaling
-        numbers = [outputs.flatten()] if target is None else [outputs.flatten(), target.flatten()]
-        rows = [(each if scaling is None else scaling.undo(each)).tolist() for each in numbers]
-        known = rows[1] if target is not None else [None] * len(plain)
-        named = zip(task.names.name_outputs(len(plain)), rows[0], known, strict=True)
-        values = tuple(PredictedValue(*each) for each in named)
-        return RowPrediction(plain, (), values, None, None, cost)
+        numbers = [(each if scaling is None else scaling.undo(each)).tolist() for each in tensors]
+        true = numbers[1] if target is not None else [None] * len(plain)
+        values = map(PredictedValue, task.names.name_outputs(len(plain)), numbers[0], true)
+        return RowPrediction(plain, (), tuple(values), None, None, cost)
     predicted, probabilities = int(task.decode(outputs)), task.probabilities(outputs)
     # A binary network may have a single output for its two classes.
     names = task.names.name_classes(max(2, len(plain)))
@@ -142,8 +140,6 @@ def decode_cell(column: ColumnEncoder, values: Sequence[Cell]) -> Cell:
     """Return the value of a raw column, from the inputs that were made from it.
 
     Example:
-        >>> decode_cell(ColumnEncoder("town", "category", ("Rome", "Bern")), [0.0, 0.0])
-        'not seen in training'
         >>> decode_cell(ColumnEncoder("born", "date"), [2024.16, 60.0, 3.0])
         '2024-02-29'
     """
@@ -188,20 +184,27 @@ def find_most_blamed(
     weights: list[BlamedWeight] = []
     sources = name_layer_inputs(forward_pass, names)
     for depth, (blame, layer) in enumerate(zip(result.layers, forward_pass.layers, strict=True)):
-        info = layer.info
+        info, gradient = layer.info, blame.weights_gradient
         # A weight of a convolution has no single source to name.
         if info.weights.ndim != 2 or layer.inputs.ndim > 2:
             continue
         is_last = depth == len(forward_pass.layers) - 1
         targets = name_neurons(forward_pass.model, info, names, is_last=is_last)
-        gradient = blame.weights_gradient
         for position in find_largest(gradient.flatten(), _MAX_WEIGHTS):
             neuron, source = divmod(position, gradient.shape[1])
             tensors = (info.weights.detach(), gradient, blame.weights_blame)
             numbers = (float(tensor[neuron, source]) for tensor in tensors)
-            weight = BlamedWeight(info.name, sources[depth][source], targets[neuron], *numbers)
-            weights.append(weight)
+            connection = (info.name, sources[depth][source], targets[neuron])
+            weights.append(BlamedWeight(*connection, *numbers))
     return tuple(sorted(weights, key=lambda each: -abs(each.gradient))[:_MAX_WEIGHTS])
+
+
+def sum_blame(result: Backpropagation) -> dict[str, float]:
+    """Return each layer's share of the blame, from 0 to 1; a reused layer counts once."""
+    shares: dict[str, float] = {}
+    for layer in result.layers:
+        shares[layer.name] = shares.get(layer.name, 0.0) + layer.blame
+    return shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +234,7 @@ def find_nearest_rows(
     for numbers, inputs in training:
         # In float64, because differences of nearly equal rows would lose digits.
         differences = inputs.double() - row.double()
-        if codes:
-            columns = list(codes)
-            differences[:, columns] = (differences[:, columns] != 0).double()
+        differences[:, list(codes)] = (differences[:, list(codes)] != 0).double()
         distances = differences.square().sum(dim=1).sqrt()
         if exclude is not None:
             distances = distances.masked_fill(numbers == exclude, torch.inf)
@@ -241,14 +242,6 @@ def find_nearest_rows(
         pairs = zip(least.values.tolist(), numbers[least.indices].tolist(), strict=True)
         best = sorted([*best, *(pair for pair in pairs if pair[0] < torch.inf)])[:count]
     return [(number, distance) for distance, number in best]
-
-
-def sum_blame(result: Backpropagation) -> dict[str, float]:
-    """Return each layer's share of the blame, from 0 to 1; a reused layer counts once."""
-    shares: dict[str, float] = {}
-    for layer in result.layers:
-        shares[layer.name] = shares.get(layer.name, 0.0) + layer.blame
-    return shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +259,8 @@ class Score:
     baseline: float
     baseline_name: str
     contribution: float
-    scale: float | None = None
-    shift: float | None = None
+    scale: float | None
+    shift: float | None
 
     @property
     def unexplained(self) -> float:
@@ -290,11 +283,11 @@ class RowExplanation:
     score: Score
     inputs: tuple[InputContribution, ...]
     layers: tuple[LayerSteps, ...]
-    blamed_weights: tuple[BlamedWeight, ...] = ()
-    layer_blame: Mapping[str, float] = field(default_factory=dict)
-    neighbors: tuple[Neighbor, ...] = ()
-    image_shape: tuple[int, ...] | None = None
-    limitations: tuple[str, ...] = ()
+    blamed_weights: tuple[BlamedWeight, ...]
+    layer_blame: Mapping[str, float]
+    neighbors: tuple[Neighbor, ...]
+    image_shape: tuple[int, ...] | None
+    limitations: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,8 +328,8 @@ def explain_row(
     with torch.enable_grad():
         forward_pass = trace(model, row.detach().clone().requires_grad_(True))
         goal = _choose_goal(forward_pass.output.detach(), task, target)
-        path = attribute_path(model, forward_pass.inputs.detach(), goal.score)
-        inputs = compute_contributions(forward_pass, goal.score, path, task.names, values)
+        path = attribute_path(model, forward_pass.inputs.detach(), goal.compute_score)
+        inputs = compute_contributions(forward_pass, goal.compute_score, path, task.names, values)
         loss = None if target is None else task.loss(forward_pass.output, target)
         prediction = build_prediction(forward_pass.output, task, target, loss)
         result = None
@@ -346,11 +339,13 @@ def explain_row(
     with torch.no_grad():
         # Code 0 is embedded as zeros.
         baseline = trace(model, torch.zeros_like(row))
+    outputs = (forward_pass.output.detach(), baseline.output)
+    value, start = (float(goal.compute_score(each)) + (goal.shift or 0.0) for each in outputs)
     score = Score(
         prediction=goal.prediction,
         alternative=goal.alternative,
-        value=float(goal.score(forward_pass.output.detach())) + (goal.shift or 0.0),
-        baseline=float(goal.score(baseline.output)) + (goal.shift or 0.0),
+        value=value,
+        baseline=start,
         baseline_name=task.baseline,
         contribution=sum(each.contribution for each in inputs),
         scale=goal.scale,
@@ -379,47 +374,41 @@ def copy_for_gradients(network: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class _Goal:
-    """Which score is explained: outputs · factors + shift; `compared` are the outputs in it."""
+    """Which score is explained: some outputs, each times its factor, + shift."""
 
     prediction: str
     alternative: str | None
-    factors: list[float]
-    compared: list[int]
+    factors: dict[int, float]
     scale: float | None = None
     shift: float | None = None
 
-    def score(self, outputs: Tensor) -> Tensor:
+    def compute_score(self, outputs: Tensor) -> Tensor:
         """The score of each row, (rows,), without the shift."""
-        return outputs.flatten(1) @ outputs.new_tensor(self.factors)
+        outputs = outputs.flatten(1)
+        return torch.stack([outputs[:, i] * factor for i, factor in self.factors.items()]).sum(0)
 
 
 def _choose_goal(outputs: Tensor, task: PredictionTask, target: Tensor | None) -> _Goal:
     """Compare the predicted class with another one, or choose one predicted number."""
-    values = outputs.flatten().tolist()
-    factors = [0.0] * len(values)
+    outputs, names = outputs.flatten(), task.names.name_outputs(outputs.numel())
     if task.task == "regression":
-        known = [0.0] * len(values) if target is None else target.flatten().tolist()
         # Of several numbers: the largest error or, without targets, the most unusual number.
-        chosen = max(range(len(values)), key=lambda each: abs(values[each] - known[each]))
-        scale, shift = 1.0, 0.0
-        if task.target_scaling is not None:
-            scale, shift = task.target_scaling.scale[chosen], task.target_scaling.shift[chosen]
-        factors[chosen] = scale
-        name = task.names.name_outputs(len(values))[chosen]
-        return _Goal(name, None, factors, [chosen], scale, shift)
-    predicted = int(task.decode(outputs))
-    if len(values) == 1:
+        errors = outputs if target is None else outputs - target.flatten()
+        chosen, scaling = int(errors.abs().argmax()), task.target_scaling
+        scale = 1.0 if scaling is None else scaling.scale[chosen]
+        shift = 0.0 if scaling is None else scaling.shift[chosen]
+        return _Goal(names[chosen], None, {chosen: scale}, scale, shift)
+    predicted = int(task.decode(outputs.unsqueeze(0)))
+    if len(outputs) == 1:
         # A positive output stands for the second of two classes.
-        factors[0] = 1.0 if predicted == 1 else -1.0
         pair = task.names.name_classes(2)
-        return _Goal(pair[predicted], pair[1 - predicted], factors, [0])
-    names = task.names.name_outputs(len(values))
-    order = sorted(range(len(values)), key=lambda each: -values[each])
-    second = next(each for each in order if each != predicted)
+        return _Goal(pair[predicted], pair[1 - predicted], {0: 1.0 if predicted else -1.0})
+    order = outputs.argsort(descending=True, stable=True).tolist()
     # A wrong prediction is compared with the true class: that is the question to answer.
-    other = second if target is None or int(target) == predicted else int(target)
-    factors[predicted], factors[other] = 1.0, -1.0
-    return _Goal(names[predicted], names[other], factors, [predicted, other])
+    other = predicted if target is None else int(target)
+    if other == predicted:
+        other = next(place for place in order if place != predicted)
+    return _Goal(names[predicted], names[other], {predicted: 1.0, other: -1.0})
 
 
 def _describe_layers(
@@ -439,6 +428,6 @@ def _describe_layers(
         )
         targets = name_neurons(forward_pass.model, layer.info, names, is_last=is_last)
         conductance = path.layers.get(layer.name, torch.zeros(layer.output.shape[1:]))
-        compared = goal.compared if is_last else None
+        compared = list(goal.factors) if is_last else None
         steps.append(describe_layer(layer, zero, sources[depth], targets, conductance, compared))
     return tuple(steps)

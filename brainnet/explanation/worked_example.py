@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from brainnet import concepts
 from brainnet.concepts import Concept
-from brainnet.explanation.formatting import draw_bar, format_number
+from brainnet.explanation.formatting import draw_bar
 
 Vector = tuple[float, ...]
 
@@ -50,11 +50,10 @@ MERRY_EVENING = Scene("a merry dinner", (0.1, 0.4, 0.8, 0.9), target=0)
 
 @dataclass(frozen=True, slots=True)
 class PlainLayer:
-    """Weights and biases of one layer, and whether its activation is the threshold ramp."""
+    """Weights and biases of one layer."""
 
     weights: Matrix
     biases: Vector
-    has_ramp: bool
 
 
 PlainNetwork = tuple[PlainLayer, ...]
@@ -68,7 +67,6 @@ NETWORK: PlainNetwork = (
             (1.0, 0.5, -0.5, 0.0),  # fear: thick smoke
         ),
         biases=(-0.1, 0.1, 0.0, -0.9),  # fear is calm, food a little jumpy
-        has_ramp=True,
     ),
     PlainLayer(
         weights=(
@@ -76,7 +74,6 @@ NETWORK: PlainNetwork = (
             (1.0, 0.1, -0.6, 1.2),  # check the burner: for fire and fear
         ),
         biases=(0.2, 0.0),
-        has_ramp=False,
     ),
 )
 
@@ -111,13 +108,12 @@ def sum_products(weights: Sequence[float], signals: Sequence[float]) -> float:
 
 def compute_layer_values(network: PlainNetwork, signals: Vector) -> tuple[LayerValues, ...]:
     """Run a forward pass, with the values of every layer."""
-    values = []
+    values: list[LayerValues] = []
     for layer in network:
-        sums = tuple(
-            sum_products(row, signals) + bias
-            for row, bias in zip(layer.weights, layer.biases, strict=True)
-        )
-        output = tuple(map(apply_ramp, sums)) if layer.has_ramp else sums
+        weighted = (sum_products(row, signals) for row in layer.weights)
+        sums = tuple(z + bias for z, bias in zip(weighted, layer.biases, strict=True))
+        # The output layer has no activation.
+        output = sums if layer is network[-1] else tuple(map(apply_ramp, sums))
         values.append(LayerValues(signals, sums, output))
         signals = output
     return tuple(values)
@@ -129,18 +125,13 @@ def compute_softmax(outputs: Vector) -> Vector:
     return tuple(power / sum(powers) for power in powers)
 
 
-def compute_cross_entropy(outputs: Vector, target: int) -> float:
-    """Compute minus the logarithm of the probability of the target."""
-    largest = max(outputs)
-    log_sum = largest + math.log(sum(math.exp(output - largest) for output in outputs))
-    return log_sum - outputs[target]
-
-
 def compute_loss(network: PlainNetwork, scene: Scene) -> float:
-    """Compute the loss of a network for one scene."""
-    return compute_cross_entropy(
-        compute_layer_values(network, scene.signals)[-1].output, scene.target
-    )
+    """Compute the cross-entropy: minus the logarithm of the probability of the target."""
+    outputs = compute_layer_values(network, scene.signals)[-1].output
+    largest = max(outputs)
+    # The logarithm of a probability that is rounded to 0 would be infinite.
+    log_sum = largest + math.log(sum(math.exp(output - largest) for output in outputs))
+    return log_sum - outputs[scene.target]
 
 
 def compute_layer_gradients(network: PlainNetwork, scene: Scene) -> tuple[LayerGradients, ...]:
@@ -171,14 +162,11 @@ def take_step(network: PlainNetwork, scene: Scene, learning_rate: float) -> Plai
     def move(values: Vector, gradient: Vector) -> Vector:
         return tuple(v - learning_rate * g for v, g in zip(values, gradient, strict=True))
 
-    return tuple(
-        PlainLayer(
-            tuple(map(move, layer.weights, gradient.weights)),
-            move(layer.biases, gradient.biases),
-            layer.has_ramp,
-        )
-        for layer, gradient in zip(network, compute_layer_gradients(network, scene), strict=True)
-    )
+    layers = []
+    for layer, gradient in zip(network, compute_layer_gradients(network, scene), strict=True):
+        weights = tuple(map(move, layer.weights, gradient.weights))
+        layers.append(PlainLayer(weights, move(layer.biases, gradient.biases)))
+    return tuple(layers)
 
 
 def compute_norm(gradients: Sequence[LayerGradients]) -> float:
@@ -188,12 +176,7 @@ def compute_norm(gradients: Sequence[LayerGradients]) -> float:
 
 
 def try_learning_rate(learning_rate: float) -> tuple[float, float, float]:
-    """Train with a learning rate, on smoky and merry evenings in turn.
-
-    Returns:
-        Loss on the smoky and on the merry evening after one step, and the mean loss of both after
-        40 steps.
-    """
+    """Return the losses on a smoky and a merry evening after a step, and their mean after 40."""
     network = once = take_step(NETWORK, SMOKY_EVENING, learning_rate)
     # The first of the 40 steps was taken above.
     for evening in range(1, 40):
@@ -232,25 +215,20 @@ def work_through() -> WorkedExample:
     """
     values = compute_layer_values(NETWORK, SMOKY_EVENING.signals)
     stepped = take_step(NETWORK, SMOKY_EVENING, STEP_SIZE)
+    outputs_after = compute_layer_values(stepped, SMOKY_EVENING.signals)[-1].output
     return WorkedExample(
         values=values,
         probabilities=compute_softmax(values[-1].output),
         loss=compute_loss(NETWORK, SMOKY_EVENING),
         gradients=compute_layer_gradients(NETWORK, SMOKY_EVENING),
         stepped=stepped,
-        probabilities_after=compute_softmax(
-            compute_layer_values(stepped, SMOKY_EVENING.signals)[-1].output
-        ),
+        probabilities_after=compute_softmax(outputs_after),
         loss_after=compute_loss(stepped, SMOKY_EVENING),
     )
 
 
 def describe_concept(concept: Concept) -> Lines:
-    """Describe one concept with the numbers of the worked example.
-
-    Returns:
-        Lines: those that begin with a space are drawings and sums of at most 76 characters; others
-        are prose, to be wrapped.
+    """Describe one concept with the numbers of the worked example, in lines as in `Explanation`.
 
     Example:
         >>> print(describe_concept(concepts.LOSS_FUNCTION)[1])
@@ -259,20 +237,20 @@ def describe_concept(concept: Concept) -> Lines:
     return _DESCRIPTIONS[concept]()
 
 
-def _fixed(value: float, digits: int = 2) -> str:
-    return format_number(value, digits)
+# In the numbers below, the format `z` prints no sign before a zero.
 
 
-def _format_product(weight: float, signal: float, digits: tuple[int, int]) -> str:
+def _format_product(weight: str, signal: float, digits: int) -> str:
     """Format a product, with parentheses around a negative factor: `0.3 · (-0.79)`."""
-    first, second = _fixed(weight, digits[0]), _fixed(signal, digits[1])
-    return f"{first} · {f'({second})' if second.startswith('-') else second}"
+    factor = f"{signal:z.{digits}f}"
+    return f"{weight} · {f'({factor})' if factor.startswith('-') else factor}"
 
 
 def _format_sum(weights: Sequence[float], signals: Sequence[float]) -> str:
     """Format a sum of products: `0.3 · 1.00 - 0.6 · 0.77`."""
+    pairs = zip(weights, signals, strict=True)
+    terms = [_format_product(f"{weight:z.1f}", signal, 2) for weight, signal in pairs]
     # A negative term is written as a subtraction.
-    terms = [_format_product(*pair, (1, 2)) for pair in zip(weights, signals, strict=True)]
     return " + ".join(terms).replace("+ -", "- ")
 
 
@@ -282,21 +260,16 @@ def _count_parameters() -> int:
 
 def _draw_network() -> Lines:
     """Draw the network with the outputs of its neurons; layers are fully connected."""
-    example = work_through()
-    # One line per input and hidden neuron; the two outputs branch off between them.
-    ends = ("─╮", "─┼", "─┼", "─╯")
-    starts = ("╭─", "┼─", "┼─", "╰─")
-    branches = ("", "┬─ ", "┴─ ", "")
-    lines = ["  input       16 weights    hidden       8 weights   output"]
-    for row, (name, signal) in enumerate(zip(SIGNALS, SMOKY_EVENING.signals, strict=True)):
-        wire = ("─" if branches[row] else " ") * 8
-        line = f"  {name:6} {_fixed(signal, 1)} ─{ends[row]}{wire}{starts[row]}─"
-        line += f" {HIDDEN[row]:4} {_fixed(example.values[0].output[row])} ─{ends[row]}"
-        if branches[row]:
-            probability = example.probabilities[row - 1]
-            line += f"{wire}{branches[row]}{OUTPUTS[row - 1]:16} {probability:4.0%}"
-        lines.append(line)
-    return tuple(lines)
+    smoke, heat, sizzle, music = (f"{signal:.1f}" for signal in SMOKY_EVENING.signals)
+    fire, food, fun, fear = (f"{output:z.2f}" for output in work_through().values[0].output)
+    relax, check = (f"{p:.0%}" for p in work_through().probabilities)
+    return (
+        "  input       16 weights    hidden       8 weights   output",
+        f"  smoke  {smoke} ──╮        ╭── fire {fire} ──╮",
+        f"  heat   {heat} ──┼────────┼── food {food} ──┼────────┬─ relax             {relax}",
+        f"  sizzle {sizzle} ──┼────────┼── fun  {fun} ──┼────────┴─ check the burner  {check}",
+        f"  music  {music} ──╯        ╰── fear {fear} ──╯",
+    )
 
 
 def _describe_layers() -> Lines:
@@ -311,18 +284,14 @@ def _describe_layers() -> Lines:
 def _describe_neurons() -> Lines:
     hidden, values = NETWORK[0], work_through().values[0]
     rows = zip(SIGNALS, SMOKY_EVENING.signals, hidden.weights[_FIRE], strict=True)
-    sums = {HIDDEN[i]: (values.pre_activation[i], values.output[i]) for i in range(4)}
-    total, output = sums.pop("fire")
-    others = ", ".join(f"{name} {_fixed(z)} → {_fixed(y)}" for name, (z, y) in sums.items())
+    sums = zip(HIDDEN, values.pre_activation, values.output, strict=True)
+    others = ", ".join(f"{name} {z:z.2f} → {y:z.2f}" for name, z, y in sums if name != "fire")
     return (
         "The hidden neuron `fire` collects its signals, each times its weight:",
-        *(
-            f"  {name:7} {_fixed(signal, 1)} · {_fixed(weight, 1):>4} = "
-            f"{_fixed(signal * weight):>5}"
-            for name, signal, weight in rows
-        ),
-        f"  bias               {_fixed(hidden.biases[_FIRE]):>5}",
-        f"  sum                {_fixed(total):>5}  → fires at {_fixed(output)}",
+        *(f"  {name:7} {x:.1f} · {w:z4.1f} = {w * x:z5.2f}" for name, x, w in rows),
+        f"  bias               {hidden.biases[_FIRE]:z5.2f}",
+        f"  sum                {values.pre_activation[_FIRE]:z5.2f}  → fires at "
+        f"{values.output[_FIRE]:z.2f}",
         f"The other three, sum → firing: {others}.",
     )
 
@@ -330,17 +299,14 @@ def _describe_neurons() -> Lines:
 def _describe_weights() -> Lines:
     weights, signals = NETWORK[0].weights, SMOKY_EVENING.signals
     products = [
-        f"{_format_product(weights[i][j], signals[j], (1, 1))} = "
-        f"{_fixed(weights[i][j] * signals[j])}"
+        f"{weights[i][j]:.1f} · {signals[j]:.1f} = {weights[i][j] * signals[j]:z.2f}"
         for i, j in ((_FIRE, _SMOKE), (_FUN, _MUSIC), (_FUN, _SMOKE))
     ]
+    rows = zip(HIDDEN, weights, strict=True)
     return (
         "The weights of the hidden layer, a row for each neuron and a column for each signal:",
         f"  {'':6}" + "".join(f"{name:>8}" for name in SIGNALS),
-        *(
-            f"  {name:6}" + "".join(f"{_fixed(weight, 1):>8}" for weight in row)
-            for name, row in zip(HIDDEN, weights, strict=True)
-        ),
+        *(f"  {name:6}" + "".join(f"{weight:z8.1f}" for weight in row) for name, row in rows),
         f"`fire` listens to the smoke: {products[0]}. `fun` listens to little but the music: "
         f"{products[1]}; the smoke speaks against it: {products[2]}.",
     )
@@ -349,16 +315,13 @@ def _describe_weights() -> Lines:
 def _describe_biases() -> Lines:
     hidden = NETWORK[0]
     calm, jumpy = hidden.biases[_FEAR], hidden.biases[_FOOD]
-    weighted = sum_products(hidden.weights[_FEAR], SMOKY_EVENING.signals)
+    without = sum_products(hidden.weights[_FEAR], SMOKY_EVENING.signals)
+    sums = {"without the bias": without, "with it": without + calm}
     return (
-        f"`fear` is calm, its bias is {_fixed(calm, 1)}. Its weighted signals add up to "
-        f"{_fixed(weighted)}:",
-        *(
-            f"  {words:17} {_fixed(z):>5} → fires at {_fixed(apply_ramp(z))}"
-            for words, z in (("without the bias", weighted), ("with it", weighted + calm))
-        ),
-        f"`food` is a little jumpy, its bias is {_fixed(jumpy, 1)}: it fires at "
-        f"{_fixed(apply_ramp(jumpy))} even in an empty kitchen.",
+        f"`fear` is calm, its bias is {calm:.1f}. Its weighted signals add up to {without:.2f}:",
+        *(f"  {words:17} {z:z5.2f} → fires at {apply_ramp(z):z.2f}" for words, z in sums.items()),
+        f"`food` is a little jumpy, its bias is {jumpy:.1f}: it fires at {apply_ramp(jumpy):.2f} "
+        "even in an empty kitchen.",
     )
 
 
@@ -370,53 +333,53 @@ def _describe_activation() -> Lines:
         _FUN: "on the ramp, near the top",
         _FOOD: "above it: fully firing",
     }
+    lines = []
+    for i, text in words.items():
+        z, y = values.pre_activation[i], values.output[i]
+        lines.append(f"  {HIDDEN[i]:5} {z:z5.2f} → {y:z.2f}  {draw_bar(y)}  {text}")
     return (
         "With the threshold at 0 and a width of 1, the sums of the four hidden neurons become:",
-        *(
-            f"  {HIDDEN[i]:5} {_fixed(values.pre_activation[i]):>5} → "
-            f"{_fixed(values.output[i])}  {draw_bar(values.output[i])}  {text}"
-            for i, text in words.items()
-        ),
+        *lines,
         "Off the ramp a small change changes nothing: what `fear` and `food` listen to stays as "
         "it is this evening.",
     )
 
 
 def _describe_forward_pass() -> Lines:
-    probabilities = work_through().probabilities
     layer, values = NETWORK[1], work_through().values[1]
-    sums = [
-        f"  {name:16} {_format_sum(layer.weights[i], values.inputs)} + "
-        f"{_fixed(layer.biases[i], 1)} = {_fixed(values.output[i])}"
-        for i, name in enumerate(OUTPUTS)
-    ]
+    relax, check = work_through().probabilities
+    sums = []
+    for i, name in enumerate(OUTPUTS):
+        products = _format_sum(layer.weights[i], values.inputs).replace(" · ", "·")
+        total = f"{layer.biases[i]:.1f} = {values.output[i]:z.2f}"
+        sums.append(f"  {name:16} {products} + {total}")
     return (
         *_draw_network(),
         "Each answer is a sum over the hidden neurons by its weights, plus its bias:",
-        *(line.replace(" · ", "·") for line in sums),
-        f"The softmax makes {probabilities[0]:.0%} and {probabilities[1]:.0%} of them: the network "
-        f"says `{OUTPUTS[0]}`. That is wrong, but it does not know it yet.",
+        *sums,
+        f"The softmax makes {relax:.0%} and {check:.0%} of them: the network says `{OUTPUTS[0]}`. "
+        "That is wrong, but it does not know it yet.",
     )
 
 
 def _describe_loss() -> Lines:
     example, target = work_through(), SMOKY_EVENING.target
     probability = example.probabilities[target]
-    losses = {p: -math.log(p) for p in (0.99, 0.5, probability, 0.01)}
+    lines = []
+    for p in (0.99, 0.5, probability, 0.01):
+        bar = draw_bar(math.log(p) / math.log(0.01))
+        mark = "  this evening" if p == probability else ""
+        lines.append(f"  probability {p:.2f}  loss {-math.log(p):.3f}  {bar}{mark}")
     return (
-        f"`{OUTPUTS[target]}` was right, and got a probability of {_fixed(probability, 3)} only:",
-        f"  loss = -ln {_fixed(probability, 3)} = {_fixed(example.loss, 3)}",
+        f"`{OUTPUTS[target]}` was right, and got a probability of {probability:.3f} only:",
+        f"  loss = -ln {probability:.3f} = {example.loss:.3f}",
         "The bigger the mistake, the bigger the sting:",
-        *(
-            f"  probability {_fixed(p)}  loss {_fixed(loss, 3)}  {draw_bar(loss / losses[0.01])}"
-            + ("  this evening" if p == probability else "")
-            for p, loss in losses.items()
-        ),
+        *lines,
     )
 
 
 def _describe_backpropagation() -> Lines:
-    example = work_through()
+    example, target = work_through(), SMOKY_EVENING.target
     hidden, output = example.gradients
     to_outputs = [weights[_FUN] for weights in NETWORK[1].weights]
     blame = [
@@ -427,16 +390,13 @@ def _describe_backpropagation() -> Lines:
     ]
     # Five of 24 weights have most of the blame.
     most = sorted(blame, reverse=True)[:5]
+    errors = zip(OUTPUTS, example.probabilities, output.delta, strict=True)
     return (
         "The error of the answers, what they said minus what was right:",
-        *(
-            f"  {name:16} {_fixed(p)} - {int(i == SMOKY_EVENING.target)} = "
-            f"{_fixed(output.delta[i]):>5}"
-            for i, (name, p) in enumerate(zip(OUTPUTS, example.probabilities, strict=True))
-        ),
+        *(f"  {n:16} {p:.2f} - {int(n == OUTPUTS[target])} = {d:z5.2f}" for n, p, d in errors),
         "Carried back through its two weights to `fun`, and likewise to `fire`:",
-        f"  fun   {_format_sum(to_outputs, output.delta)} = {_fixed(hidden.delta[_FUN])}",
-        f"  fire  {_fixed(hidden.delta[_FIRE])}",
+        f"  fun   {_format_sum(to_outputs, output.delta)} = {hidden.delta[_FUN]:z.2f}",
+        f"  fire  {hidden.delta[_FIRE]:z.2f}",
         "The one fired too much, the other too little. `food` and `fear`, off their ramps, pass "
         "nothing back. The weights with the largest share of the blame:",
         *(f"  {name:14} {share:5.1%}  {draw_bar(share / most[0][0])}" for share, name in most),
@@ -446,69 +406,66 @@ def _describe_backpropagation() -> Lines:
 def _describe_gradient() -> Lines:
     example = work_through()
     gradients = example.gradients[0]
-    product = _format_product(gradients.delta[_FUN], SMOKY_EVENING.signals[_MUSIC], (3, 1))
+    product = _format_product(f"{gradients.delta[_FUN]:z.3f}", SMOKY_EVENING.signals[_MUSIC], 1)
     hidden, output = NETWORK
     rows = [list(row) for row in hidden.weights]
     # The difference quotient, as a check of the derivative.
     rows[_FUN][_MUSIC] += _NUDGE
     nudged = (replace(hidden, weights=tuple(map(tuple, rows))), output)
     loss = compute_loss(nudged, SMOKY_EVENING)
+    slope = (loss - example.loss) / _NUDGE
     return (
         "How the loss depends on the weight from the music to `fun`:",
-        f"  delta of fun · music = {product} = {_fixed(gradients.weights[_FUN][_MUSIC], 3)}",
+        f"  delta of fun · music = {product} = {gradients.weights[_FUN][_MUSIC]:z.3f}",
         "Positive: more of it makes things worse. Felt with the foot, by a little more of it:",
-        f"  weight + {_NUDGE}: loss {_fixed(example.loss, 4)} → {_fixed(loss, 4)}, a slope of "
-        f"{_fixed((loss - example.loss) / _NUDGE, 3)}",
-        f"From the smoke to `fire` it is {_fixed(gradients.weights[_FIRE][_SMOKE], 3)}: more of "
-        f"that would help. All {_count_parameters()} together make a steepness of "
-        f"{_fixed(compute_norm(example.gradients), 3)}.",
+        f"  weight + {_NUDGE}: loss {example.loss:.4f} → {loss:.4f}, a slope of {slope:.3f}",
+        f"From the smoke to `fire` it is {gradients.weights[_FIRE][_SMOKE]:z.3f}: more of that "
+        f"would help. All {_count_parameters()} together make a steepness of "
+        f"{compute_norm(example.gradients):.3f}.",
     )
 
 
 def _describe_gradient_descent() -> Lines:
     example, target = work_through(), SMOKY_EVENING.target
+    before, after = (p[target] for p in (example.probabilities, example.probabilities_after))
     moves = []
     for neuron, source in ((_FUN, _MUSIC), (_FIRE, _SMOKE)):
         old, new = (net[0].weights[neuron][source] for net in (NETWORK, example.stepped))
         gradient = example.gradients[0].weights[neuron][source]
-        product = _format_product(STEP_SIZE, gradient, (1, 3))
+        product = _format_product(f"{STEP_SIZE:.1f}", gradient, 3)
         name = f"{SIGNALS[source]} → {HIDDEN[neuron]}"
-        moves.append(f"  {name:14} {_fixed(old, 3)} - {product} = {_fixed(new, 3)}")
+        moves.append(f"  {name:14} {old:.3f} - {product} = {new:.3f}")
     steps, network = [], NETWORK
     for count in range(1, 6):
+        loss = compute_loss(network, SMOKY_EVENING)
         norm = compute_norm(compute_layer_gradients(network, SMOKY_EVENING))
-        steps.append(
-            f"  {count}.  loss {_fixed(compute_loss(network, SMOKY_EVENING), 3)}   steepness "
-            f"{_fixed(norm, 3)}   step {_fixed(STEP_SIZE * norm, 3)}  "
-            f"{draw_bar(2 * STEP_SIZE * norm)}"
-        )
+        lengths = f"steepness {norm:.3f}   step {STEP_SIZE * norm:.3f}"
+        steps.append(f"  {count}.  loss {loss:.3f}   {lengths}  {draw_bar(2 * STEP_SIZE * norm)}")
         network = take_step(network, SMOKY_EVENING, STEP_SIZE)
     return (
         f"One step, at a learning rate of {STEP_SIZE}:",
         *moves,
-        f"So move all {_count_parameters()} numbers, and the loss falls from "
-        f"{_fixed(example.loss, 3)} to {_fixed(example.loss_after, 3)}: `{OUTPUTS[target]}`, at "
-        f"{example.probabilities[target]:.0%} before, is at "
-        f"{example.probabilities_after[target]:.0%} and wins. Then again, on the same evening:",
+        f"So move all {_count_parameters()} numbers, and the loss falls from {example.loss:.3f} to "
+        f"{example.loss_after:.3f}: `{OUTPUTS[target]}`, at {before:.0%} before, is at "
+        f"{after:.0%} and wins. Then again, on the same evening:",
         *steps,
     )
 
 
 def _describe_learning_rate() -> Lines:
     words = {0.0: "never learns", 0.001: "too small", 0.1: "learns", 1.0: "overshoots"}
-    losses = {rate: try_learning_rate(rate) for rate in words}
+    lines = []
+    for rate, text in words.items():
+        smoky, merry, both = try_learning_rate(rate)
+        lines.append(f"  {rate:<13g}   {smoky:.3f}   {merry:.3f}   {both:<14.3f}   {text}")
+    before, after = compute_loss(NETWORK, MERRY_EVENING), try_learning_rate(1.0)[1]
     return (
         "The loss after a single step on the smoky evening, on it and on a merry one with "
         "hardly any smoke; then after 40 evenings, smoky and merry in turn:",
         "  learning rate   smoky   merry   both, after 40",
-        *(
-            f"  {rate:<13g}   {_fixed(smoky, 3)}   {_fixed(merry, 3)}   {_fixed(both, 3):14}   "
-            f"{words[rate]}"
-            for rate, (smoky, merry, both) in losses.items()
-        ),
+        *lines,
         "The big step learns to fear all kitchens: the loss on the merry evening leaps from "
-        f"{_fixed(compute_loss(NETWORK, MERRY_EVENING))} to {_fixed(losses[1.0][1])}, and from "
-        "then on it panics from one answer to the other.",
+        f"{before:.2f} to {after:.2f}, and from then on it panics from one answer to the other.",
     )
 
 

@@ -20,7 +20,7 @@ from brainnet.data.datamodule import DataModule, PartName
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import TableEncoder
 from brainnet.data.targets import TargetEncoder
-from brainnet.data.validation import format_count, join_names, parse_names, suppress_warnings
+from brainnet.data.validation import format_count, parse_names, suppress_warnings
 from brainnet.errors import InputError
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.formatting import format_number
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 _CHUNK_ROWS = 16_384
-_MAX_NAMES = 6
+_NO_NEIGHBORS = "The nearest training rows: the rows of the run are not available."
 
 
 def read_facts(directory: RunDirectory, config: Mapping[str, Any], checkpoint: Path) -> RunFacts:
@@ -90,36 +90,31 @@ def read_readings(directory: RunDirectory, network: nn.Module) -> tuple[Reading,
 
 def read_target(
     task: PredictionTask, rows: Any, columns: Sequence[str], *, decimal: str = "."
-) -> tuple[Tensor | None, str | None]:
+) -> Tensor | None:
     """Read the target of a raw row, as the loss takes it; of several rows, the first.
 
     Returns:
-        The target, (1,) or (1, targets), or None if there is none; and a sentence if the cells are
-        not a valid target.
+        The target, (1,) or (1, targets), or None if there is none.
+
+    Raises:
+        InputError: the cells are not a valid target.
     """
     row = rows[0] if isinstance(rows, list | tuple) and rows else rows
+    names = {
+        str(name) for name in (row if isinstance(row, Mapping) else getattr(row, "columns", ()))
+    }
     # Other rows have no column names.
-    if not columns or not (isinstance(row, Mapping) or hasattr(row, "columns")):
-        return None, None
-    try:
-        frame = build_frame(row, columns).head(1)
-    except InputError:
-        return None, None
+    if not columns or not names.issuperset(columns):
+        return None
+    frame = build_frame(row, columns).head(1)
     classes = () if task.task == "regression" else tuple(task.names.outputs)
-    # A wrong target does not prevent the explanation of the prediction.
-    try:
-        values = TargetEncoder(tuple(columns), classes, decimal).encode(frame)
-    except InputError:
-        wanted = f"one of the classes {join_names(classes, _MAX_NAMES)}" if classes else "a number"
-        cells = join_names([f"{name} {frame[name].iloc[0]}" for name in columns], _MAX_NAMES)
-        unknown = "It is not known whether the prediction is correct"
-        return None, f"{unknown}: the target {cells} is not {wanted}."
+    values = TargetEncoder(tuple(columns), classes, decimal).encode(frame)
     if np.isnan(values).any():
-        return None, None
+        return None
     if classes:
-        return torch.from_numpy(values[:, 0].astype(np.int64)), None
+        return torch.from_numpy(values[:, 0].astype(np.int64))
     numbers = torch.from_numpy(values.astype(np.float32))
-    return numbers if task.target_scaling is None else task.target_scaling.apply(numbers), None
+    return numbers if task.target_scaling is None else task.target_scaling.apply(numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,33 +278,20 @@ class RowExplainer:
             InputError: a column or a value is missing.
         """
         encoder = self.trained.encoder
-        values = encode_rows(rows, encoder)
-        target, limitation = None, None
+        values, target = encode_rows(rows, encoder), None
         if isinstance(encoder, TableEncoder):
-            target, limitation = read_target(
-                self.task, rows, self.target_columns, decimal=encoder.decimal
-            )
+            target = read_target(self.task, rows, self.target_columns, decimal=encoder.decimal)
         inputs = self.trained.scaling.apply(values)[:1]
-        return self._explain(inputs, values[0], target, limitation=limitation)
+        return self._explain(inputs, values[0], target)
 
     def _explain(
-        self,
-        inputs: Tensor,
-        values: Tensor,
-        target: Tensor | None,
-        *,
-        exclude: int | None = None,
-        limitation: str | None = None,
+        self, inputs: Tensor, values: Tensor, target: Tensor | None, *, exclude: int | None = None
     ) -> ExplainedRow:
         """Explain scaled inputs (1, inputs) with unscaled values (inputs,) and their target."""
         network, encoder = self.trained.network, self.trained.encoder
         like = next(network.parameters())
         if target is not None:
             target = target.to(like) if target.is_floating_point() else target.to(like.device)
-        # What cannot be determined is listed, not omitted.
-        limitations = [] if limitation is None else [limitation]
-        if self.obstacle is not None:
-            limitations.append("The nearest training rows: the rows of the run are not available.")
         explanation = explain_row(
             network,
             inputs.to(like),
@@ -317,7 +299,8 @@ class RowExplainer:
             target=target,
             values=tuple(None if math.isnan(v) else v for v in values.float().tolist()),
             neighbors=self._find_neighbors(inputs[0], exclude),
-            limitations=limitations,
+            # What cannot be determined is listed, not omitted.
+            limitations=() if self.obstacle is None else (_NO_NEIGHBORS,),
         )
         columns = encoder.columns if isinstance(encoder, TableEncoder) else ()
         return ExplainedRow(

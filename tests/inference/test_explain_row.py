@@ -416,48 +416,37 @@ def with_numeric_classes(trained):
 )
 def test_numeric_class_is_read_in_any_form(with_numeric_classes, cell):
     task = with_numeric_classes.build_prediction_task()
-    target, limitation = read_target(task, {"grade": cell}, ["grade"])
-    assert target is not None
-    assert (target.tolist(), limitation) == ([1], None)
+    assert read_target(task, {"grade": cell}, ["grade"]).tolist() == [1]
 
 
 def test_target_is_read_from_rows_of_any_form(trained):
     record = {"kind": "virginica"}
     series = pd.Series(["virginica"], index=[7])
     for rows in (record, [record], {"kind": series}, pd.DataFrame({"kind": series})):
-        target, limitation = read_target(trained.build_prediction_task(), rows, ["kind"])
-        assert (target.tolist(), limitation) == ([2], None)
+        target = read_target(trained.build_prediction_task(), rows, ["kind"])
+        assert target.tolist() == [2]
 
 
 @pytest.mark.parametrize("rows", [{}, {"kind": None}, {"kind": ""}, [[1.0, 2.0]], np.ones((1, 2))])
 def test_missing_target_is_none(trained, rows):
-    assert read_target(trained.build_prediction_task(), rows, ["kind"]) == (None, None)
+    assert read_target(trained.build_prediction_task(), rows, ["kind"]) is None
 
 
-def test_unknown_class_is_reported(trained):
+def test_unknown_class_is_rejected(trained):
     row = dict.fromkeys(trained.encoder.raw_names, 1.0) | {"kind": "tulip"}
-    target, limitation = read_target(trained.build_prediction_task(), row, ["kind"])
-    assert target is None
-    assert "kind tulip is not one of the classes setosa, versicolor, virginica" in limitation
     config = {"data": {**trained.config["data"], "target": "kind"}}
     explainer = replace(trained, config={**trained.config, **config}).build_explainer()
-    explainer.__dict__["obstacle"] = "not needed"
-    told = explainer.explain_raw_row(row)
-    assert told.explanation.prediction.true_class is None
-    assert limitation in told.explanation.limitations
+    with pytest.raises(InputError, match=r"setosa, versicolor, virginica.*tulip"):
+        explainer.explain_raw_row(row)
 
 
 def test_numeric_target_is_scaled_and_checked(trained):
     numbers = replace(trained, class_names=(), task="regression")
     scaling = replace(trained.target_scaling, kind="standard", shift=(10.0,), scale=(2.0,))
-    numbers = replace(numbers, target_scaling=scaling)
-    target, limitation = read_target(
-        numbers.build_prediction_task(), {"price": np.float64(13.0)}, ["price"]
-    )
-    assert (target.tolist(), limitation) == ([[1.5]], None)
-    target, limitation = read_target(numbers.build_prediction_task(), {"price": "cheap"}, ["price"])
-    assert target is None
-    assert "price cheap is not a number" in limitation
+    task = replace(numbers, target_scaling=scaling).build_prediction_task()
+    assert read_target(task, {"price": np.float64(13.0)}, ["price"]).tolist() == [[1.5]]
+    with pytest.raises(InputError, match="cheap"):
+        read_target(task, {"price": "cheap"}, ["price"])
 
 
 @pytest.fixture(scope="module")
