@@ -4,7 +4,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from argparse import Namespace
 from collections import Counter
@@ -53,7 +52,7 @@ def run_predict(arguments: Namespace) -> int:
     """
     trained, _ = load_named_run(arguments.run, arguments.overrides, "predict")
     output = None if arguments.output is None else Path(arguments.output).expanduser()
-    format = infer_format(output, arguments.to)
+    format: PredictionFormat = arguments.to or infer_format(output)
     unknown_counts: Counter[str] = Counter()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(arguments.input))
@@ -86,28 +85,21 @@ def open_source(name: str) -> Iterator[Path]:
     """
     is_standard = name == STANDARD_INPUT
     path = Path(name).expanduser()
-    try:
-        if not is_standard and (path.is_file() or path.is_dir()):
-            yield path
-            return
-        if not is_standard:
-            path.stat()
-    except OSError as error:
-        reason = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror})"
-        raise InputError(f"there is no file {path}{reason}; relative to {Path.cwd()}.") from error
+    if not is_standard and (path.is_file() or path.is_dir()):
+        yield path
+        return
+    if not is_standard and not path.exists():
+        raise InputError(f"there is no file {path}; relative to {Path.cwd()}.")
     label = "the standard input" if is_standard else name
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / ("standard input" if is_standard else path.name)
-        try:
-            pipe = nullcontext(sys.stdin.buffer) if is_standard else path.open("rb")
-            with pipe as file, copy.open("w+b") as target:
-                shutil.copyfileobj(file, target)
-                target.seek(0)
-                is_parquet = target.read(4) == b"PAR1"
-            # Parquet is recognized by its suffix, which a pipe does not have.
-            copy = copy.rename(copy.with_suffix(".parquet")) if is_parquet else copy
-        except OSError as error:
-            raise InputError(f"{label} cannot be read: {error.strerror or error}.") from error
+        pipe = nullcontext(sys.stdin.buffer) if is_standard else path.open("rb")
+        with pipe as file, copy.open("w+b") as target:
+            shutil.copyfileobj(file, target)
+            target.seek(0)
+            is_parquet = target.read(4) == b"PAR1"
+        # Parquet is recognized by its suffix, which a pipe does not have.
+        copy = copy.rename(copy.with_suffix(".parquet")) if is_parquet else copy
         try:
             yield copy
         except InputError as error:
@@ -121,36 +113,22 @@ def _read_batches(
     """Yield the rows of the input, which must be of the kind that the network was trained on."""
     encoder = trained.encoder
     if isinstance(encoder, ImageEncoder):
-        table_options = {
-            "--keep": arguments.keep,
-            "--unknown": arguments.unknown != "ignore",
-            "--no-header": arguments.no_header,
-        }
-        for option, value in table_options.items():
-            if value:
-                raise InputError(f"{option} is for tables; this network was trained on images.")
+        if arguments.keep or arguments.unknown != "ignore" or arguments.no_header:
+            raise InputError(
+                "--keep, --unknown and --no-header are for tables; this network was trained on "
+                "images."
+            )
         return read_image_batches(encoder, source, skip=arguments.broken == "skip")
     if arguments.broken is not None:
         raise InputError("--broken is for images; this network was trained on a table.")
-    # All messages about a wrong input name the expected columns.
-    columns = join_names(encoder.raw_names, _MAX_NAMES)
     if source.is_dir():
         raise InputError(
             f"{source} is a folder, and this network was trained on a table: name one file with "
-            f"the columns {columns}."
+            f"the columns {join_names(encoder.raw_names, _MAX_NAMES)}."
         )
     options: dict[str, Any] = trained.config.get("data") or {}
     header = False if arguments.no_header else options.get("header")
-    try:
-        file = open_table(source, header=header, csv=options.get("csv"))
-    except InputError as error:
-        message, has_hint, _ = str(error).partition("If it is a row, set data.header=false")
-        if not has_hint:
-            raise
-        raise InputError(
-            f"{message}If it is a row, add --no-header; the columns must then be in the order of "
-            f"training: {columns}."
-        ) from error
+    file = open_table(source, header=header, csv=options.get("csv"))
     check_kept_columns(arguments.keep, file.columns)
     unused = find_unused_columns(trained, encoder, file, arguments.keep)
     if unused:
@@ -169,16 +147,11 @@ def _check_output(
         if format == "parquet":
             raise InputError("Parquet needs an output file: add --output FILE.parquet.")
         return
-    try:
-        is_folder, exists = output.is_dir(), output.exists()
-    # The name is too long.
-    except OSError as error:
-        raise InputError(f"--output {output}: {error.strerror}. Use another name.") from error
-    if is_folder:
+    if output.is_dir():
         raise InputError(f"--output {output} is a folder; name a file in it.")
     if not output.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {output.parent}. Create it first.")
-    if exists and output.samefile(source):
+    if output.exists() and output.samefile(source):
         raise InputError(f"--output {output} is the input. Choose another file.")
     # A pipe or a device can be written to again.
     if output.is_file() and not overwrite:
@@ -207,10 +180,6 @@ def _exit_on_sigterm() -> Iterator[None]:
     def leave(*_: object) -> None:
         raise SystemExit(TERMINATED)
 
-    # Only the main thread can handle signals.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     previous = signal.signal(signal.SIGTERM, leave)
     try:
         yield

@@ -6,33 +6,25 @@ from dataclasses import replace
 import numpy as np
 
 from brainnet.data.preprocessing import (
-    TIME_FORMAT,
     ColumnEncoder,
     TableEncoder,
-    encode_columns,
     factorize_texts,
     is_typed,
     parse_dates,
     parse_numbers,
     parse_texts,
-    parse_times,
     sort_labels,
     warn_merged_numbers,
 )
 from brainnet.data.table_files import MISSING_MARKERS, Frame
-from brainnet.data.validation import (
-    Cells,
-    Numbers,
-    format_count,
-    join_names,
-    report_warning,
-)
+from brainnet.data.validation import Cells, Numbers, format_count, join_names, report_warning
 from brainnet.errors import InputError, format_override
 
 # A column with fewer strays than one in five is a column of numbers with mistakes in it.
 _MIN_SHARE = 0.8
 _MAX_CATEGORIES = 100_000
 _BOOLEAN_WORDS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"))
+_ROW_NUMBER_NAMES = frozenset({"id", "index", "row", "unnamed: 0"})
 
 # Where day and month could be either, the month comes first between slashes, as in 12/24/2025.
 _DATE_FORMATS = (
@@ -49,13 +41,7 @@ _DATE_FORMATS = (
 
 
 def infer_column(name: str, cells: Cells, decimal: str = ".") -> ColumnEncoder:
-    """Return the encoder of a column, by its first cells. Categories have no values yet.
-
-    Args:
-        name: of the column.
-        cells: its first cells.
-        decimal: decimal sign of numbers that are stored as text.
-    """
+    """Return the encoder of a column, by its first cells. Categories have no values yet."""
     if is_typed(cells):
         if cells.dtype.name in ("bool", "boolean"):
             return ColumnEncoder(name, "boolean", _BOOLEAN_WORDS[0])
@@ -64,27 +50,21 @@ def infer_column(name: str, cells: Cells, decimal: str = ".") -> ColumnEncoder:
     texts = texts[texts != ""]
     words = set(texts.str.lower().unique()[:3])
     pair = next((pair for pair in _BOOLEAN_WORDS if words == set(pair)), None)
+    # With a missing cell there are three values, which only a category can represent.
     if pair is not None and len(texts) == len(cells):
         return ColumnEncoder(name, "boolean", pair)
     if _are_codes(name, texts):
         return ColumnEncoder(name, "category")
-    if not len(texts) or _compute_share(parse_numbers(texts, decimal)) >= _MIN_SHARE:
+    values, wrong = parse_numbers(texts, decimal)
+    numbers = np.count_nonzero(~np.isnan(values))
+    if numbers >= _MIN_SHARE * (numbers + wrong.sum()):
         return ColumnEncoder(name)
-    if _compute_share(parse_times(texts)) >= _MIN_SHARE:
-        return ColumnEncoder(name, format=TIME_FORMAT)
     date_format = infer_date_format(name, texts)
     if date_format:
         moments = parse_dates(texts, date_format)[0].dropna()
         has_time = bool((moments != moments.dt.normalize()).any())
         return ColumnEncoder(name, "date", format=date_format, has_time=has_time)
     return ColumnEncoder(name, "category")
-
-
-def _compute_share(parsed: tuple[Numbers, Numbers]) -> float:
-    """Return the share of the cells that could be parsed."""
-    values, wrong = parsed
-    present = ~np.isnan(values)
-    return float(present.sum() / max(1, (present | wrong).sum()))
 
 
 def _are_codes(name: str, texts: Cells) -> bool:
@@ -111,14 +91,13 @@ def infer_date_format(name: str, texts: Cells) -> str:
     few = texts.iloc[[0, len(texts) // 2, -1]]  # most columns of texts fail here already
     if not few.str.contains(r"\d\D+\d").any():
         return ""
-    limit = (1 - _MIN_SHARE) * len(texts)
     failures = {
         date_format: int(parse_dates(texts, date_format)[1].sum())
         for date_format in _DATE_FORMATS
         if not parse_dates(few, date_format)[1].all()
     }
     best = min(failures, key=lambda date_format: failures[date_format], default="")
-    if not best or failures[best] > limit:
+    if not best or failures[best] > (1 - _MIN_SHARE) * len(texts):
         return ""
     swapped = best.replace("%m/%d", "%d/%m")
     if swapped != best and failures.get(swapped) == failures[best]:
@@ -134,16 +113,11 @@ def is_empty(cells: Cells) -> bool:
     return bool(cells.isna().all()) or bool((parse_texts(cells).fillna("") == "").all())
 
 
-def _is_row_count(column: ColumnEncoder, cells: Cells, decimal: str) -> bool:
-    """Return whether a column rises by one from row to row."""
-    if column.kind != "number" or column.format or len(cells) < 20:
+def _are_row_numbers(name: str, cells: Cells) -> bool:
+    """Return whether a column is called like row numbers and rises by one from row to row."""
+    if name.lower() not in _ROW_NUMBER_NAMES or len(cells) < 2:
         return False
-    # Most columns fail among the first cells already.
-    return all(
-        values[0] % 1 == 0 and bool((np.diff(values) == 1).all())
-        for part in (cells.iloc[:20], cells)
-        for values in [parse_numbers(part, decimal)[0]]
-    )
+    return bool((np.diff(parse_numbers(cells)[0]) == 1).all())
 
 
 class CategoryIndex:
@@ -188,8 +162,8 @@ class ColumnInference:
         keeps_all: whether the user chose the columns, so that none is dropped.
         imputes: whether missing numbers are imputed.
         missing_as_nan: whether an empty cell of a category is a missing value, not a category.
-        decimal: decimal sign of numbers stored as text.
-        thousands: sign between groups of three digits.
+        decimal: decimal separator of numbers stored as text.
+        thousands: separator of groups of three digits.
     """
 
     def __init__(
@@ -205,36 +179,32 @@ class ColumnInference:
         thousands: str | None = None,
     ) -> None:
         self._kept = {*categories, *(names if keeps_all else ())}
-        empty = [name for name in names if name not in self._kept and is_empty(head[name])]
-        if empty:
-            report_warning(
-                f"dropped columns without a value in the first {len(head):,} rows: "
-                f"{join_names(empty, 6)}. (data.columns keeps the columns it names.)"
-            )
-        columns = (
+        optional = [name for name in names if name not in self._kept]
+        empty = [name for name in optional if is_empty(head[name])]
+        row_numbers = [name for name in optional if _are_row_numbers(name, head[name])]
+        _warn_dropped(empty, f"without a value in the first {len(head):,} rows")
+        _warn_dropped(row_numbers, "that count the rows")
+        columns = tuple(
             ColumnEncoder(name, "category")
             if name in categories
             else infer_column(name, head[name], decimal)
             for name in names
-            if name not in empty
+            if name not in {*empty, *row_numbers}
         )
-        self.draft = TableEncoder(tuple(columns), imputes, decimal, thousands)
+        self.draft = TableEncoder(columns, imputes, decimal, thousands)
         self._indexes = {
             column.name: CategoryIndex(head[column.name], [""] if missing_as_nan else ())
-            for column in self.draft.columns
+            for column in columns
             if column.kind == "category"
         }
         self._rows = 0
         self._first = np.full(len(self.draft.encoded_names), np.nan, np.float32)
         self._varies = np.zeros(len(self._first), dtype=bool)
-        self._row_counts: list[str] = []
         self._merged: list[str] = []
-        for column in self.draft.columns:
-            if column.kind == "number" and not column.format:
+        for column in columns:
+            if column.kind == "number":
                 values = parse_numbers(head[column.name], decimal)[0]
                 self._merged += warn_merged_numbers(values[:, None], [column.name])
-                if _is_row_count(column, head[column.name], decimal):
-                    self._row_counts.append(column.name)
 
     def encode(self, frame: Frame) -> Numbers:
         """Return the numbers of raw rows, float32 (rows, `draft.encoded_names`).
@@ -242,13 +212,11 @@ class ColumnInference:
         Raises:
             InputError: a cell contradicts the kind of its column, or is infinite.
         """
-
-        def encode_column(column: ColumnEncoder, cells: Cells) -> list[Numbers]:
-            if column.kind == "category":
-                return [self._indexes[column.name].encode(cells)]
-            return column.encode(cells, None, self.draft.decimal)
-
-        return encode_columns(self.draft.columns, frame, encode_column)
+        return self.draft.encode(
+            frame,
+            unknown=None,
+            encode_category=lambda name, cells: self._indexes[name].encode(cells),
+        )
 
     def update(self, encoded: Numbers) -> None:
         """Count encoded rows that are used."""
@@ -275,15 +243,17 @@ class ColumnInference:
             start += column.width
             if column.kind == "category":
                 column = replace(column, values=tuple(self._indexes[column.name].codes))
-            varies = bool(self._varies[span].any())
-            # A column that is constant as float32 only is reported already.
-            if not varies and column.name not in self._merged:
-                constant.append(column.name)
-            is_informative = varies and self._is_informative(column)
-            if is_informative or column.name in self._kept:
-                columns.append(column)
-                positions += span
-        self._warn_constant(constant)
+            if column.name not in self._kept:
+                if not self._varies[span].any():
+                    constant.append(column.name)
+                    continue
+                if self._has_too_many_values(column):
+                    continue
+            columns.append(column)
+            positions += span
+        # A column that is constant as float32 only is reported already.
+        constant = [name for name in constant if name not in self._merged]
+        _warn_dropped(constant, "with the same value in every row")
         if not columns:
             raise InputError(
                 "no column is left to learn from: each has the same value in every row, or a "
@@ -291,33 +261,21 @@ class ColumnInference:
             )
         return replace(self.draft, columns=tuple(columns)), positions
 
-    def _is_informative(self, column: ColumnEncoder) -> bool:
-        """Return False, with a warning, for names of rows: texts all different, or a row count."""
-        outcome = "It is kept" if column.name in self._kept else "It is dropped"
-        if len(column.values) > min(_MAX_CATEGORIES, max(32, self._rows / 2)):
-            report_warning(
-                f"column {column.name!r} has {len(column.values):,} different texts in "
-                f"{self._rows:,} rows, too many to learn from. {outcome}. "
-                f"({format_override('data.categories', [column.name])} keeps it.)"
-            )
-            return False
-        if column.name not in self._row_counts or column.name in self._kept:
-            return True
-        plain = column.name.split(":")[0].lower().replace("unnamed", "").strip("_# .")
-        if plain in ("", "id", "index", "idx", "row", "rowid", "nr", "no", "number"):
-            report_warning(f"column {column.name!r} counts the rows. {outcome}.")
+    def _has_too_many_values(self, column: ColumnEncoder) -> bool:
+        """Return whether a column has a different text in most rows; report it if so."""
+        if len(column.values) <= min(_MAX_CATEGORIES, max(32, self._rows / 2)):
             return False
         report_warning(
-            f"column {column.name!r} rises by one from row to row. If it only counts the rows, "
-            f"{format_override('data.drop', [column.name])} drops it."
+            f"column {column.name!r} has {len(column.values):,} different texts in "
+            f"{self._rows:,} rows, too many to learn from. It is dropped. "
+            f"({format_override('data.categories', [column.name])} keeps it.)"
         )
         return True
 
-    def _warn_constant(self, names: Sequence[str]) -> None:
-        for outcome, is_kept in (("dropped", False), ("kept, because you named it", True)):
-            group = [name for name in names if (name in self._kept) == is_kept]
-            if group:
-                report_warning(
-                    f"{outcome}: {format_count(len(group), 'column')} with the same value in every "
-                    f"row ({join_names(group, 6)})."
-                )
+
+def _warn_dropped(names: Sequence[str], reason: str) -> None:
+    if names:
+        report_warning(
+            f"dropped {format_count(len(names), 'column')} {reason} ({join_names(names, 6)}). "
+            "data.columns keeps the columns it names."
+        )

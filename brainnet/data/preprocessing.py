@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from brainnet.data.table_files import MISSING_MARKERS, Frame
+from brainnet.data.table_files import MISSING_MARKERS, NUMBERS, THOUSANDS, Frame
 from brainnet.data.validation import (
     Cells,
     Numbers,
@@ -29,22 +29,18 @@ MAX_HEAD_ROWS = 10_000
 # A category with more values becomes one code, which an embedding turns into a vector: one input
 # for each of 5,000 towns would be nearly all zeros.
 MAX_ONE_HOT_VALUES = 32
-TIME_FORMAT = "%H:%M"
-"""The format of a column of times of day, which become hours since midnight."""
-
-_TIME_FORMATS = (TIME_FORMAT, "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M%p")
 _WHOLE = re.compile(r"^([-+]?\d+)\.0+$")
 
 # Currency, percent, and the blanks or apostrophes between groups of three digits.
 _DECORATION = re.compile(r"[$€£¥%]|(?<=\d)['\u2019\u00a0\u202f ](?=\d{3}(?!\d))")
-_ISO_DATE = re.compile(r"\d{4}-\d\d(-\d\d([ T]\d\d:\d\d.*)?)?")
+_ISO_DATE = r"\d{4}-\d\d(-\d\d([ T]\d\d:\d\d.*)?)?"
 
 
 def is_typed(cells: Cells) -> bool:
     """Return whether the cells are stored as numbers or booleans rather than as text."""
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+    from pandas.api.types import is_numeric_dtype
 
-    return bool(is_numeric_dtype(cells.dtype) or is_bool_dtype(cells.dtype))
+    return bool(is_numeric_dtype(cells.dtype))
 
 
 def parse_texts(cells: Cells) -> Cells:
@@ -123,16 +119,10 @@ def parse_numbers(cells: Cells, decimal: str = ".") -> tuple[Numbers, Numbers]:
 
 def _parse_number(text: str, decimal: str) -> float:
     """Return the number in a text such as $1,200.50 or 12 %; NaN if there is none."""
-    group = "," if decimal == "." else "."
     plain = _DECORATION.sub("", text.replace("\u2212", "-")).strip()  # typographic minus
-    if re.fullmatch(rf"[-+]?\d{{1,3}}(\{group}\d{{3}})+(\{decimal}\d*)?", plain):
-        plain = plain.replace(group, "")
-    elif group in plain:
+    if not NUMBERS[decimal].fullmatch(plain):
         return np.nan
-    try:
-        return float(plain.replace(decimal, "."))
-    except ValueError:
-        return np.nan
+    return float(plain.replace(THOUSANDS[decimal], "").replace(decimal, "."))
 
 
 def parse_booleans(cells: Cells, words: tuple[str, ...]) -> tuple[Numbers, Numbers]:
@@ -156,31 +146,9 @@ def parse_dates(cells: Cells, date_format: str) -> tuple[Cells, Numbers]:
     texts = _mask_missing(cells)
     dates = texts
     if date_format == "ISO8601":  # pandas accepts a plain 2024, too
-        dates = texts.where(texts.map(lambda text: bool(_ISO_DATE.fullmatch(str(text)))))
+        dates = texts.where(texts.str.fullmatch(_ISO_DATE, na=False))
     moments = pandas.to_datetime(dates, format=date_format, errors="coerce", utc=True)
     return moments, (moments.isna() & texts.notna()).to_numpy(bool)
-
-
-def parse_times(cells: Cells) -> tuple[Numbers, Numbers]:
-    """Return the cells as hours since midnight (rows,), NaN where missing, and which are no times.
-
-    Example:
-        >>> import pandas
-        >>> values, wrong = parse_times(pandas.Series(["14:30", "2:45 pm", "", "24:10"]))
-        >>> values.tolist(), wrong.tolist()
-        ([14.5, 14.75, nan, nan], [False, False, False, True])
-    """
-    import pandas
-
-    if is_typed(cells):
-        return parse_numbers(cells)
-    texts = _mask_missing(cells)
-    hours = np.full(len(texts), np.nan)
-    for time_format in _TIME_FORMATS:
-        time = pandas.to_datetime(texts, format=time_format, errors="coerce").dt
-        seconds = time.hour * 3600 + time.minute * 60 + time.second + time.microsecond / 1e6
-        hours = np.where(np.isnan(hours), seconds.to_numpy(np.float64) / 3600, hours)
-    return hours, np.isnan(hours) & texts.notna().to_numpy(bool)
 
 
 def compute_date_parts(moments: Cells, *, has_time: bool) -> list[Numbers]:
@@ -202,7 +170,7 @@ class ColumnEncoder:
         kind: "number", "boolean", "category" or "date".
         values: the categories in order ("" stands for missing cells), or the words for 0 and 1 of
             a boolean.
-        format: of dates, as in `strptime` or ISO8601; `TIME_FORMAT` for numbers written as times.
+        format: of dates, as in `strptime` or ISO8601.
         has_time: whether dates have a time of day.
         unseen: categories of the file that no training row has. They are encoded as unknown.
     """
@@ -239,16 +207,8 @@ class ColumnEncoder:
     ) -> list[Numbers]:
         """Return the `width` arrays of numbers (rows,) of the cells, NaN where one is missing.
 
-        A category becomes its code: its position in `values`, from 1; 0 if it is unknown.
-
-        Args:
-            cells: a Series.
-            unknown: "error" rejects unknown categories; None marks the rows of the training file,
-                for which messages give other advice.
-            decimal: decimal sign of numbers that are stored as text.
-
-        Raises:
-            InputError: a cell is not of the kind of the column.
+        A category becomes its code: its position in `values`, from 1; 0 if it is unknown. An
+        `unknown` of None marks rows of the training file, for which messages give other advice.
         """
         hint = None if unknown is None else "Correct them, or leave these rows out."
         if self.kind == "category":
@@ -259,13 +219,11 @@ class ColumnEncoder:
             return compute_date_parts(moments, has_time=self.has_time)
         if self.kind == "boolean":
             values, wrong = parse_booleans(cells, self.values)
-            reject_cells(self.name, cells, wrong, " and ".join(self.values), hint)
-        elif self.format == TIME_FORMAT:
-            values, wrong = parse_times(cells)
-            reject_cells(self.name, cells, wrong, "times of day", hint)
+            wanted = " and ".join(self.values)
         else:
             values, wrong = parse_numbers(cells, decimal)
-            reject_cells(self.name, cells, wrong, "numbers", hint)
+            wanted = "numbers"
+        reject_cells(self.name, cells, wrong, wanted, hint)
         return [values]
 
     def _encode_categories(self, cells: Cells, unknown: UnknownCategories | None) -> Numbers:
@@ -279,50 +237,6 @@ class ColumnEncoder:
         return encoded
 
 
-def encode_columns(
-    columns: Sequence[ColumnEncoder],
-    frame: Frame,
-    encode: Callable[[ColumnEncoder, Cells], list[Numbers]],
-) -> Numbers:
-    """Return the numbers of raw rows, float32 (rows, sum of the widths).
-
-    Args:
-        columns: encoders of the columns.
-        frame: DataFrame that has these columns.
-        encode: computes the numbers of a column that is not stored as numbers.
-
-    Raises:
-        InputError: a number is infinite, or too large for float32.
-    """
-    starts = [0, *accumulate(column.width for column in columns)]
-    encoded = np.empty((len(frame), starts[-1]), np.float32)
-    dtypes = dict(zip(frame.columns, frame.dtypes, strict=True))
-    plain = [
-        position
-        for position, column in enumerate(columns)
-        if column.kind == "number"
-        and isinstance(dtypes[column.name], np.dtype)
-        and dtypes[column.name].kind in "iuf"
-    ]
-    with np.errstate(over="ignore"):
-        if plain:  # all at once, because asking pandas for each of many columns is slow
-            values = frame[[columns[position].name for position in plain]].to_numpy(np.float32)
-            if len(plain) == len(columns):
-                encoded = values
-            else:
-                encoded[:, [starts[position] for position in plain]] = values
-        for position in sorted(set(range(len(columns))) - set(plain)):
-            column = columns[position]
-            for offset, part in enumerate(encode(column, frame[column.name])):
-                encoded[:, starts[position] + offset] = part
-    if not is_all_finite(encoded):
-        for position, column in enumerate(columns):
-            infinite = np.isinf(encoded[:, starts[position]])
-            hint = "Correct them, or empty the cells."
-            reject_cells(column.name, frame[column.name], infinite, "finite numbers", hint)
-    return encoded
-
-
 @dataclass(frozen=True, slots=True)
 class TableEncoder:
     """The columns of a table as the training rows defined them: plain data, stored with a run.
@@ -333,8 +247,8 @@ class TableEncoder:
     Attributes:
         columns: encoders of the columns, in the order of the inputs.
         imputes: whether missing numbers are accepted. The scaling replaces them with the mean.
-        decimal: decimal sign of the training file.
-        thousands: sign between groups of three digits of the training file, or None.
+        decimal: decimal separator of the training file.
+        thousands: separator of groups of three digits in the training file, or None.
 
     Example:
         >>> import pandas
@@ -369,7 +283,7 @@ class TableEncoder:
     @property
     def text_names(self) -> tuple[str, ...]:
         """Columns whose cells must be read as written."""
-        return tuple(c.name for c in self.columns if c.kind != "number" or c.format)
+        return tuple(column.name for column in self.columns if column.kind != "number")
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
@@ -389,10 +303,7 @@ class TableEncoder:
     def transform(self, frame: Frame, *, unknown: UnknownCategories = "ignore") -> Numbers:
         """Return the inputs of raw rows, float32 (rows, inputs); NaN where a number is missing.
 
-        Args:
-            frame: DataFrame with at least the columns `raw_names`, in any order.
-            unknown: how to treat categories that no training row has: as zeros (code 0), or as an
-                error.
+        Categories that no training row has become zeros (code 0), or an error.
 
         Raises:
             InputError: a column is missing, or a cell is infinite or not of its column's kind.
@@ -403,24 +314,53 @@ class TableEncoder:
         self,
         frame: Frame,
         *,
-        unknown: UnknownCategories = "ignore",
+        unknown: UnknownCategories | None = "ignore",
         missing_as_nan: bool = False,
+        encode_category: Callable[[str, Cells], Numbers] | None = None,
     ) -> Numbers:
         """Return the numbers of raw rows before categories are one-hot encoded, float32.
 
-        With `missing_as_nan`, an empty cell of a category is NaN rather than a category.
+        With `missing_as_nan`, an empty cell of a category is NaN rather than a category. For the
+        training file, whose categories are not known yet, `encode_category` returns the codes.
         """
         if not all(isinstance(name, str) for name in frame.columns):
             frame = frame.rename(columns=str)
         check_columns_exist(self.raw_names, list(frame.columns))
+        starts = [0, *accumulate(column.width for column in self.columns)]
+        encoded = np.empty((len(frame), starts[-1]), np.float32)
+        plain = self._find_plain_columns(frame)
+        with np.errstate(over="ignore"):
+            if plain:  # all at once, because asking pandas for each of many columns is slow
+                names = [self.columns[position].name for position in plain]
+                numbers = frame[names].to_numpy(np.float32)
+                encoded[:, [starts[position] for position in plain]] = numbers
+            for position in sorted(set(range(len(self.columns))) - set(plain)):
+                column, cells = self.columns[position], frame[self.columns[position].name]
+                if column.kind == "category" and encode_category is not None:
+                    parts = [encode_category(column.name, cells)]
+                else:
+                    parts = column.encode(cells, unknown, self.decimal)
+                if missing_as_nan and column.kind == "category":
+                    parts[0][(parse_texts(cells).fillna("") == "").to_numpy(bool)] = np.nan
+                for offset, part in enumerate(parts):
+                    encoded[:, starts[position] + offset] = part
+        if not is_all_finite(encoded):
+            for position, column in enumerate(self.columns):
+                infinite = np.isinf(encoded[:, starts[position]])
+                hint = "Correct them, or empty the cells."
+                reject_cells(column.name, frame[column.name], infinite, "finite numbers", hint)
+        return encoded
 
-        def encode_column(column: ColumnEncoder, cells: Cells) -> list[Numbers]:
-            parts = column.encode(cells, unknown, self.decimal)
-            if missing_as_nan and column.kind == "category":
-                parts[0][(parse_texts(cells).fillna("") == "").to_numpy(bool)] = np.nan
-            return parts
-
-        return encode_columns(self.columns, frame, encode_column)
+    def _find_plain_columns(self, frame: Frame) -> list[int]:
+        """Return the positions of the columns that are stored as NumPy numbers."""
+        dtypes = dict(zip(frame.columns, frame.dtypes, strict=True))
+        return [
+            position
+            for position, column in enumerate(self.columns)
+            if column.kind == "number"
+            and isinstance(dtypes[column.name], np.dtype)
+            and dtypes[column.name].kind in "iuf"
+        ]
 
     def expand(self, encoded: Numbers) -> Numbers:
         """Return the inputs (rows, inputs) for the result of `encode`: codes become one-hot."""
@@ -439,30 +379,20 @@ class TableEncoder:
         return inputs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the encoder as primitives, lists and dictionaries."""
-        columns = [
-            asdict(column) | {"values": list(column.values), "unseen": list(column.unseen)}
-            for column in self.columns
-        ]
-        return {
-            "kind": "columns",
-            "columns": columns,
-            "imputes": self.imputes,
-            "decimal": self.decimal,
-            "thousands": self.thousands,
-        }
+        """Return the encoder as primitives, tuples and dictionaries."""
+        return {"kind": "columns"} | asdict(self)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Return the encoder that `to_dict` stored."""
-        columns = (
+        columns = tuple(
+            # JSON has lists instead of tuples.
             ColumnEncoder(
                 **{**entry, "values": tuple(entry["values"]), "unseen": tuple(entry["unseen"])}
             )
             for entry in stored["columns"]
         )
-        signs = stored["decimal"], stored["thousands"]
-        return cls(tuple(columns), bool(stored["imputes"]), *signs)
+        return cls(columns, stored["imputes"], stored["decimal"], stored["thousands"])
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
@@ -492,16 +422,10 @@ def is_all_finite(values: Numbers) -> bool:
 def warn_merged_numbers(
     values: Numbers, names: Sequence[str], what: str = "column", where: str = " in the file"
 ) -> list[str]:
-    """Report columns whose different numbers are equal as float32, such as timestamps in seconds.
+    """Report columns whose different numbers are equal as float32; return their names.
 
-    Args:
-        values: the first rows, (rows, columns).
-        names: of the columns.
-        what: they are, for the message.
-        where: they can be changed, for the message.
-
-    Returns:
-        The names of these columns.
+    Timestamps in seconds are an example. `values` are the first rows, (rows, columns); the
+    message says what they are and where they can be changed.
     """
     if values.dtype.itemsize < 8:
         return []

@@ -1,10 +1,10 @@
 """Table: a data set from the rows of a file."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,12 +18,13 @@ from brainnet.data.preprocessing import (
     TableEncoder,
     is_all_finite,
 )
-from brainnet.data.table_files import CsvFormat, TableFile, open_table, read_ahead
+from brainnet.data.table_files import CsvFormat, Frame, TableFile, open_table, read_ahead
 from brainnet.data.targets import TargetEncoder, TargetInference
 from brainnet.data.validation import (
     Numbers,
     check_columns_exist,
     check_one_of,
+    format_count,
     format_row_number,
     join_names,
     parse_names,
@@ -79,82 +80,81 @@ def read_labeled_rows(
     missing: MissingPolicy,
     rows: int | None = None,
 ) -> Iterator[tuple[Numbers, Numbers, int]]:
-    """Yield the rows of a file with targets, encoded as the rows of the training file were.
+    """Yield chunks of a file with targets, encoded as the rows of the training file were.
 
-    Args:
-        file: with the columns of both encoders.
-        encoder: of the inputs.
-        target_encoder: of the targets.
-        missing: what to do with rows that lack a number.
-        rows: at most, per chunk.
-
-    Yields:
-        Inputs float32 (rows, inputs), targets float64 (rows, targets), number of dropped rows.
+    A chunk is inputs float32 (rows, inputs), targets float64 (rows, targets) and the number of
+    rows dropped from it.
 
     Raises:
         InputError: a column or a number is missing, or a cell cannot be read.
     """
     names = [*encoder.raw_names, *target_encoder.names]
     check_columns_exist(names, file.columns, where=f"in {file.path} ")
-    file = file.with_signs(encoder.decimal, encoder.thousands)
+    file = file.with_separators(encoder.decimal, encoder.thousands)
     if file.csv is not None:
         encoder = replace(encoder, decimal=file.csv.decimal)
         target_encoder = replace(target_encoder, decimal=file.csv.decimal)
     text = {*encoder.text_names, *(target_encoder.names if target_encoder.class_names else ())}
-    for frame in read_ahead(file.chunks(rows, text=text, only=names)):
-        with _name_file(file):
-            encoded = encoder.encode(frame, missing_as_nan=missing == "drop")
-            targets = target_encoder.encode(frame)
-        gaps = [(target_encoder.names, targets), (encoder.encoded_names, encoded)]
-        kept = _select_complete_rows(gaps, frame.index, missing, file.path)
-        yield encoder.expand(encoded[kept]), targets[kept], int((~kept).sum())
+    chunks = _encode_complete_rows(
+        file.chunks(rows, text=text, only=names),
+        partial(encoder.encode, missing_as_nan=missing == "drop"),
+        target_encoder.encode,
+        (target_encoder.names, encoder.encoded_names),
+        missing,
+        file.path,
+    )
+    for encoded, targets, dropped in chunks:
+        yield encoder.expand(encoded), targets, dropped
 
 
-def _select_complete_rows(
-    columns: Sequence[tuple[Sequence[str], Numbers]], index: Any, missing: MissingPolicy, path: Path
-) -> Numbers:
-    """Return which rows to use, bool (rows,). Rows without a target are never used.
+def _encode_complete_rows(
+    frames: Iterator[Frame],
+    encode: Callable[[Frame], Numbers],
+    encode_targets: Callable[[Frame], Numbers],
+    names: tuple[Sequence[str], Sequence[str]],
+    missing: MissingPolicy,
+    path: Path,
+) -> Iterator[tuple[Numbers, Numbers, int]]:
+    """Yield inputs and targets of the rows to use, and the number of dropped rows.
 
-    Args:
-        columns: names and numbers (rows, columns) of the targets, then of the inputs.
-        index: labels of the rows, for messages.
-        missing: what to do with rows that lack a number.
-        path: of the file, for messages.
+    Rows without a target are never used. `names` are the columns of the targets and of the inputs.
     """
-    if all(is_all_finite(numbers) for _, numbers in columns):
-        return np.ones(len(index), dtype=bool)
-    names = [name for group, _ in columns for name in group]
-    gaps = np.isnan(np.hstack([numbers for _, numbers in columns]))
-    if missing == "error" and gaps.any():
-        affected = list(dict.fromkeys(np.array(names)[gaps.any(axis=0)].tolist()))
-        rows = np.flatnonzero(gaps[:, names.index(affected[0])])
-        shown = join_names([format_row_number(index, int(row)) for row in rows[:4]], 3)
-        also = f" (and so have {join_names(affected[1:], 5)})" if affected[1:] else ""
-        raise InputError(
-            f"{path}: the column {affected[0]!r} has empty cells{also}: row {shown}, counted from "
-            "1 without the header. data.missing=impute uses the mean of the training rows, except "
-            "for a target; data.missing=drop drops such rows; "
-            f"{format_override('data.drop', affected[:1])} drops the column."
-        )
-    required = gaps if missing == "drop" else gaps[:, : len(columns[0][0])]
-    return np.asarray(~required.any(axis=1))
+    for frame in read_ahead(frames):
+        try:
+            encoded, targets = encode(frame), encode_targets(frame)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        if is_all_finite(encoded) and is_all_finite(targets):
+            yield encoded, targets, 0
+            continue
+        gaps = np.isnan(np.hstack([targets, encoded]))
+        if missing == "error" and gaps.any():
+            _reject_gaps(np.array([*names[0], *names[1]]), gaps, frame.index, path)
+        required = gaps if missing == "drop" else gaps[:, : len(names[0])]
+        kept = ~required.any(axis=1)
+        yield encoded[kept], targets[kept], int((~kept).sum())
 
 
-@contextmanager
-def _name_file(file: TableFile) -> Iterator[None]:
-    """Put the name of the file before messages about its cells."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{file.path}: {error}") from error
+def _reject_gaps(names: Numbers, gaps: Numbers, index: Any, path: Path) -> NoReturn:
+    """Raise an InputError that lists the columns with gaps, and rows of the first one."""
+    affected = list(dict.fromkeys(names[gaps.any(axis=0)].tolist()))
+    rows = np.flatnonzero(gaps[:, names == affected[0]].any(axis=1))
+    shown = join_names([format_row_number(index, int(row)) for row in rows[:4]], 3)
+    also = f" (and so have {join_names(affected[1:], 5)})" if affected[1:] else ""
+    raise InputError(
+        f"{path}: the column {affected[0]!r} has empty cells{also}: row {shown}, counted from "
+        "1 without the header. data.missing=impute uses the mean of the training rows, except "
+        "for a target; data.missing=drop drops such rows; "
+        f"{format_override('data.drop', affected[:1])} drops the column."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     r"""A table from a file: CSV, TSV and similar, Parquet, .npy or .npz.
 
-    The types of the columns are inferred: numbers, booleans, dates, times, categories. So is the
-    task: texts and a few whole numbers are classes, other numbers are predicted.
+    The types of the columns are inferred: numbers, booleans, dates, categories. So is the task:
+    texts and a few whole numbers are classes, other numbers are predicted.
 
     Attributes:
         path: the file.
@@ -215,34 +215,32 @@ class Table:
         task, labels, target_encoder = answers.finish()
         if encoder.names != columns.draft.names:
             buffer.convert(lambda rows: encoder.expand(rows[:, positions]), len(encoder.names))
-        parts, targets = [buffer.rows], [labels]
+        sizes, targets = [buffer.rows], [labels]
         for key, path in (("validation", self.validation_path), ("test", self.test_path)):
-            before = buffer.rows
+            before, lost = buffer.rows, 0
             if path is not None:
                 if Path(path).expanduser().resolve() == file.path.resolve():
                     report_warning(f"data.{key}_path is the training file: its rows are known.")
                 other = open_table(path, header=self.header, csv=self.csv)
-                lost = 0
-                for inputs, numbers, count in read_labeled_rows(
-                    other, encoder, target_encoder, self.missing
-                ):
+                for rows in read_labeled_rows(other, encoder, target_encoder, self.missing):
+                    inputs, numbers, count = rows
                     buffer.append(inputs)
+                    numbers = numbers if labels.ndim == 2 else numbers[:, 0]
                     targets.append(torch.from_numpy(numbers).to(labels.dtype))
                     lost += count
                 _report_dropped(other.path, lost, buffer.rows - before)
-                dropped += lost
-            parts.append(buffer.rows - before)
-        flat = [part if part.ndim == labels.ndim else part[:, 0] for part in targets]
+            dropped += lost
+            sizes.append(buffer.rows - before)
         return Dataset(
             file.path.name.partition(".")[0] or "table",
             task,
             torch.from_numpy(buffer.finish()),
-            torch.cat(flat),
+            torch.cat(targets),
             encoder.names,
             target_encoder.class_names,
             encoder=encoder,
             target_names=() if target_encoder.class_names else target_encoder.names,
-            part_sizes=(parts[0], parts[1], parts[2]) if any(parts[1:]) else None,
+            part_sizes=(sizes[0], sizes[1], sizes[2]) if any(sizes[1:]) else None,
             dropped_rows=dropped,
         )
 
@@ -276,18 +274,20 @@ class Table:
         """Append the encoded rows of the training file; return how many were dropped."""
         encoder, names = columns.draft, answers.names
         text = {*encoder.text_names, *answers.text_names}
+        chunks = _encode_complete_rows(
+            file.chunks(text=text, only=[*encoder.raw_names, *names]),
+            columns.encode,
+            answers.encode,
+            (names, encoder.encoded_names),
+            self.missing,
+            file.path,
+        )
         dropped = 0
-        for frame in read_ahead(file.chunks(text=text, only=[*encoder.raw_names, *names])):
-            with _name_file(file):
-                encoded, targets = columns.encode(frame), answers.encode(frame)
-            gaps = [(names, targets), (encoder.encoded_names, encoded)]
-            kept = _select_complete_rows(gaps, frame.index, self.missing, file.path)
-            if not kept.all():
-                dropped += int((~kept).sum())
-                encoded, targets = encoded[kept], targets[kept]
+        for encoded, targets, count in chunks:
             buffer.append(encoded)
             columns.update(encoded)
             answers.update(targets)
+            dropped += count
         _report_dropped(file.path, dropped, buffer.rows)
         return dropped
 
@@ -331,5 +331,4 @@ def _report_dropped(path: Path, dropped: int, kept: int) -> None:
             "the mean; data.drop drops a column that is empty."
         )
     if dropped:
-        rows = "1 row" if dropped == 1 else f"{dropped:,} rows"
-        report_warning(f"dropped {rows} of {path} with an empty cell.")
+        report_warning(f"dropped {format_count(dropped, 'row')} of {path} with an empty cell.")

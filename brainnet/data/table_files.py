@@ -1,10 +1,8 @@
 """Table files: CSV, Parquet and NumPy files, read in chunks of rows."""
 
-import bz2
 import csv
 import gzip
 import io
-import lzma
 import mmap
 import re
 import zlib
@@ -31,13 +29,8 @@ MISSING_MARKERS = frozenset(
 )
 """Cells that stand for a missing number. In a column of categories only "" is missing."""
 
-READABLE = "CSV, TSV, Parquet, .npy or .npz"
-READABLE_ENDINGS = frozenset(
-    (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".parquet", ".pq", ".npy", ".npz")
-)
-
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_READ_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error)
+_FORMATS = "CSV, TSV, Parquet, .npy or .npz"
+_READ_ERRORS = (OSError, EOFError, zlib.error)
 _SAMPLE_BYTES = 1 << 20
 _SAMPLE_ROWS = 1000
 _CHUNK_ROWS = 65_536
@@ -83,7 +76,7 @@ class TableFile:
         chosen = [name for name in self.columns if name in wanted]
         return self.reader(self, rows or choose_chunk_rows(len(self.columns)), text, chosen)
 
-    def with_signs(self, decimal: str, thousands: str | None) -> "TableFile":
+    def with_separators(self, decimal: str, thousands: str | None) -> "TableFile":
         """Return the file with these number separators, unless its own cells prove others."""
         if self.csv is None or self.csv.is_certain:
             return self
@@ -112,42 +105,36 @@ def read_ahead(chunks: Iterable[Any]) -> Iterator[Any]:
 
 _DELIMITERS = ("\t", ";", "|", ",")  # the comma last: it is common inside cells
 _BLANKS = r"\s+"
-_BYTE_ORDER_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe\0\0", "utf-32"),  # before UTF-16, whose mark is a prefix of this one
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
-_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?")
-_SIGNS = ((".", ","), (",", "."))  # a decimal sign, and the sign between thousands
-_PLAIN = {sign: re.compile(rf"[-+]?\d*\{sign}\d+") for sign, _ in _SIGNS}
-_GROUPED = {
-    sign: re.compile(rf"[-+]?[1-9]\d{{0,2}}(\{group}\d{{3}})+(\{sign}\d*)?")
-    for sign, group in _SIGNS
+_BYTE_ORDER_MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
 }
-# Cells that prove which sign is the decimal one. 1.234 alone proves nothing: it may be 1234.
-_PROOF = {
-    sign: re.compile(
-        rf"[-+]?(?![1-9]\d{{0,2}}\{sign}\d{{3}}$)\d*\{sign}\d+([eE][-+]?\d+)?"
-        rf"|[-+]?[1-9]\d{{0,2}}(\{group}\d{{3}})+\{sign}\d+"
-        rf"|[-+]?[1-9]\d{{0,2}}(\{group}\d{{3}}){{2,}}"
+THOUSANDS = {".": ",", ",": "."}
+"""The usual separator of thousands for each decimal separator."""
+
+NUMBERS = {
+    decimal: re.compile(
+        rf"[-+]?((\d+|\d*\{decimal}\d+)([eE][-+]?\d+)?"
+        rf"|[1-9]\d{{0,2}}(\{thousands}\d{{3}})+(\{decimal}\d+)?)"
     )
-    for sign, group in _SIGNS
+    for decimal, thousands in THOUSANDS.items()
 }
+"""The form of a number for each decimal separator."""
 
 
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
-    """How a text file writes its table; every field can be set with `data.csv.<field>`.
+    """How a text file writes its table; `data.csv.<field>` sets a field.
 
     Attributes:
         sep: delimiter of the cells; a regular expression for whitespace.
-        decimal: decimal sign, "." or ",".
-        thousands: sign between groups of three digits, or None.
+        decimal: decimal separator, "." or ",".
+        thousands: separator of groups of three digits, or None.
         encoding: name of the text encoding.
         na_values: further cells that stand for a missing number.
         has_header: whether the first line names the columns.
-        is_certain: whether cells or the user prove the decimal sign.
+        is_certain: whether cells prove the decimal separator, or the user set it.
     """
 
     sep: str = ","
@@ -166,27 +153,20 @@ class CsvFormat:
 
 def _detect_encoding(path: Path, sample: bytes) -> str:
     """Return the encoding of a text: by its byte order mark, else UTF-8 or Windows-1252."""
-    for mark, name in _BYTE_ORDER_MARKS:
+    for mark, name in _BYTE_ORDER_MARKS.items():
         if sample.startswith(mark):
             return name
     if b"\0" in sample:
         raise InputError(
-            f"{path} is neither text nor a table file. It must be {READABLE}; UTF-16 text needs a "
+            f"{path} is neither text nor a table file. It must be {_FORMATS}; UTF-16 text needs a "
             "byte order mark, or data.csv.encoding=utf-16-le."
         )
-    # Without the last bytes, which may be a part of a character.
-    text = sample[: sample.rfind(b"\n") + 1].decode("utf-8", errors="surrogateescape")
-    invalid = re.findall("[\udc80-\udcff]", text)
-    if not invalid:
-        return "utf-8"
-    # Text of another encoding hardly ever forms valid characters of UTF-8.
-    if len(re.findall("[^\x00-\x7f]", text)) > 3 * len(invalid):
-        line = text.count("\n", 0, text.index(invalid[0])) + 1
-        raise InputError(
-            f"{path} is UTF-8, but line {line:,} contains bytes of another encoding. Save the "
-            "whole file as UTF-8."
-        )
-    return "cp1252"
+    try:
+        # Without the last bytes, which may be a part of a character.
+        sample[: sample.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
 
 
 def _split_rows(text: str, sep: str) -> list[list[str]]:
@@ -204,28 +184,110 @@ def _split_rows(text: str, sep: str) -> list[list[str]]:
 
 
 def _detect_delimiter(text: str) -> str:
-    """Return the sign that divides most lines into equally many cells; a comma if none does."""
+    """Return the delimiter that gives most lines the same number of cells; a comma if none does."""
     best, best_share = ",", 0.0
     for sep in (*_DELIMITERS, _BLANKS):
         rows = _split_rows(text, sep)
         if not rows or len(rows[0]) < 2:
             continue
         share = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+        # Texts contain blanks, so that only a perfect table is taken to be divided by them.
         if share > best_share and (sep != _BLANKS or share == 1):
             best, best_share = sep, share
     return best
 
 
 def _detect_decimal(cells: Sequence[str], sep: str) -> tuple[str, bool]:
-    """Return the decimal sign, and whether the cells prove it."""
-    proofs, plain = (
-        {sign: sum(map(bool, map(form.fullmatch, cells))) for sign, form in forms.items()}
-        for forms in (_PROOF, _PLAIN)
-    )
-    if proofs["."] != proofs[","]:
-        return max(proofs, key=lambda sign: proofs[sign]), True
+    """Return the decimal separator, and whether the cells prove it.
+
+    A cell that is a number for one separator only is a proof: 1.5 is one; 1.234 may be 1234.
+    """
+    readings = [[d for d, number in NUMBERS.items() if number.fullmatch(c)] for c in cells]
+    points, commas = readings.count(["."]), readings.count([","])
+    if points != commas:
+        return ("." if points > commas else ","), True
     # Between semicolons 1,234 is a decimal comma: such files come from where commas are decimal.
-    return ("," if sep != "," and plain[","] > plain["."] else "."), False
+    ambiguous = [cell for cell, reading in zip(cells, readings, strict=True) if len(reading) == 2]
+    has_commas = 2 * sum("," in cell for cell in ambiguous) > len(ambiguous)
+    return ("," if has_commas and sep != "," else "."), False
+
+
+def _open_csv(
+    path: Path, sample: bytes, header: bool | None, options: Mapping[str, Any]
+) -> TableFile:
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        check_one_of("data.csv", key, ("sep", "decimal", "thousands", "encoding", "na_values"))
+    for key in given.keys() & {"sep", "thousands"}:
+        if len(given[key]) != 1 and given[key] not in ("\\t", _BLANKS):
+            raise InputError(f"data.csv.{key} must be one character; got {given[key]!r}.")
+    encoding = given.get("encoding") or _detect_encoding(path, sample)
+    try:
+        text = sample.decode(encoding, errors="ignore").lstrip("\ufeff")
+    except LookupError as error:
+        raise InputError(f"data.csv.encoding={encoding} is not a known encoding.") from error
+    if len(sample) >= _SAMPLE_BYTES:
+        # The last line may be incomplete.
+        text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
+    sep = given.get("sep", "").replace("\\t", "\t") or _detect_delimiter(text)
+    rows = _split_rows(text, sep)
+    if not rows:
+        raise InputError(f"{path} is empty: it needs a line of names and a line for each row.")
+    columns = _name_columns(path, rows, header)
+    separators = _choose_separators(rows, sep, given)
+    na_values = tuple(parse_names(given.get("na_values")))
+    csv_format = CsvFormat(sep, *separators[:2], encoding, na_values, header is not False)
+    return TableFile(path, columns, _read_csv, replace(csv_format, is_certain=separators[2]))
+
+
+def _choose_separators(
+    rows: list[list[str]], sep: str, given: Mapping[str, Any]
+) -> tuple[str, str | None, bool]:
+    """Return the decimal separator, the thousands separator, and whether they are certain."""
+    cells = [cell for row in rows for cell in row if "." in cell or "," in cell]
+    decimal, is_certain = _detect_decimal(cells, sep)
+    decimal = given.get("decimal", decimal)
+    if decimal not in THOUSANDS:
+        raise InputError(f'data.csv.decimal must be "." or ","; got {decimal!r}.')
+    usual = THOUSANDS[decimal]
+    is_grouped = any(usual in cell and NUMBERS[decimal].fullmatch(cell) for cell in cells)
+    thousands = given.get("thousands", usual if is_grouped else None)
+    if thousands == decimal:
+        raise InputError(
+            f"data.csv.decimal and data.csv.thousands must differ; both are {decimal!r}."
+        )
+    return decimal, thousands, is_certain or thousands is not None or "decimal" in given
+
+
+def _name_columns(path: Path, rows: list[list[str]], header: bool | None) -> tuple[str, ...]:
+    """Return the names in the first line, or numbers from 0 without a header."""
+    first, below = rows[0], rows[1:]
+    if below and len(first) < len(below[0]):
+        raise InputError(
+            f"{path}: the first line has {len(first)} cells, but the next has {len(below[0])}. "
+            "Remove lines above the table; data.csv.sep sets another delimiter."
+        )
+    if header is False:
+        return tuple(map(str, range(len(first))))
+    numbers = [cell for cell in first if any(n.fullmatch(cell) for n in NUMBERS.values())]
+    if header is None and numbers:
+        raise InputError(
+            f"{path}: the first line ({join_names(first, 6)}) does not look like column names: "
+            f"{numbers[0]} is a number. If it is a row, set data.header=false (brainnet predict: "
+            "--no-header); the columns are then called 0, 1, 2, ... (data.target=0). If it "
+            "contains names, set data.header=true."
+        )
+    names = tuple(name or f"Unnamed: {position}" for position, name in enumerate(first))
+    _check_unique(path, names)
+    if not below:
+        raise InputError(f"{path} has a line of names ({join_names(names)}) and no rows below it.")
+    return names
+
+
+def _check_unique(path: Path, names: Sequence[str]) -> None:
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path} has {count} columns called {name!r}. Give each its own name.")
 
 
 def _read_csv(
@@ -269,90 +331,6 @@ def _read_csv(
         ) from error
 
 
-def _open_csv(
-    path: Path, sample: bytes, header: bool | None, options: Mapping[str, Any]
-) -> TableFile:
-    given = {key: value for key, value in options.items() if value is not None}
-    for key in given:
-        check_one_of("data.csv", key, ("sep", "decimal", "thousands", "encoding", "na_values"))
-    for key in ("sep", "decimal", "thousands"):
-        value = str(given.get(key, ",")).replace("\\t", "\t")
-        if len(value) != 1 and value != _BLANKS:
-            raise InputError(f"data.csv.{key} must be one character; got {value!r}.")
-    encoding = str(given.get("encoding") or _detect_encoding(path, sample))
-    try:
-        text = sample.decode(encoding, errors="ignore").lstrip("\ufeff")
-    except LookupError as error:
-        raise InputError(f"data.csv.encoding={encoding} is not a known encoding.") from error
-    if len(sample) >= _SAMPLE_BYTES:
-        text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
-    sep = str(given.get("sep", "")).replace("\\t", "\t") or _detect_delimiter(text)
-    rows = _split_rows(text, sep)
-    if not rows:
-        raise InputError(f"{path} is empty: it needs a line of names and a line for each row.")
-    cells = [cell for row in rows for cell in row if "." in cell or "," in cell]
-    decimal, is_certain = _detect_decimal(cells, sep)
-    decimal = str(given.get("decimal", decimal))
-    is_grouped = any(map(_GROUPED.get(decimal, _NUMBER).fullmatch, cells))
-    thousands = given.get("thousands", {".": ",", ",": "."}.get(decimal) if is_grouped else None)
-    if thousands == decimal:
-        raise InputError(
-            f"data.csv.decimal and data.csv.thousands must differ; both are {decimal!r}."
-        )
-    csv_format = CsvFormat(
-        sep,
-        decimal,
-        thousands,
-        encoding,
-        tuple(parse_names(given.get("na_values"))),
-        has_header=header is not False,
-        is_certain=is_certain or thousands is not None or "decimal" in given,
-    )
-    return TableFile(path, _name_columns(path, rows, header), _read_csv, csv_format)
-
-
-def _name_columns(path: Path, rows: list[list[str]], header: bool | None) -> tuple[str, ...]:
-    """Return the names in the first line, or numbers from 0 without a header."""
-    first, below = rows[0], rows[1:]
-    if below and len(first) < len(below[0]):
-        raise InputError(
-            f"{path}: the first line has {len(first)} cells, but the next has {len(below[0])}. "
-            "Remove lines above the table; data.csv.sep sets another delimiter."
-        )
-    if header is False:
-        return tuple(map(str, range(len(first))))
-    if header is None and (value := _find_value(first, list(zip(*below, strict=False)))):
-        raise InputError(
-            f"{path}: the first line ({join_names(first, 6)}) does not look like column names: "
-            f"{value}. If it is a row, set data.header=false: the columns are then called 0, 1, "
-            "2, ... (data.target=0). If it contains names, set data.header=true."
-        )
-    names = tuple(name or f"Unnamed: {position}" for position, name in enumerate(first))
-    _check_unique(path, names)
-    if not below:
-        raise InputError(f"{path} has a line of names ({join_names(names)}) and no rows below it.")
-    return names
-
-
-def _find_value(first: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
-    """Return what shows that the first line is a row rather than names; "" for names."""
-    for cell in first:
-        if _NUMBER.fullmatch(cell):
-            return f"{cell} is a number"
-    for name, cells in zip(first, columns, strict=False):
-        present = [cell for cell in cells if cell not in MISSING_MARKERS]
-        if name not in MISSING_MARKERS and present and all(map(_NUMBER.fullmatch, present)):
-            return ""  # a text above numbers is a name, and so are its neighbors
-    repeated = [name for name, cells in zip(first, columns, strict=False) if name and name in cells]
-    return f"{repeated[0]!r} appears again in its column" if repeated else ""
-
-
-def _check_unique(path: Path, names: Sequence[str]) -> None:
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise InputError(f"{path} has {count} columns called {name!r}. Give each its own name.")
-
-
 def _read_parquet(
     file: TableFile, rows: int, text: Collection[str], chosen: list[str]
 ) -> Iterator[Frame]:
@@ -387,8 +365,8 @@ def _open_parquet(path: Path) -> TableFile:
     nested = [field.name for field in schema if pyarrow.types.is_nested(field.type)]
     if nested:
         raise InputError(
-            f"{path}: the cells of column {nested[0]!r} are lists or records; a table has one "
-            "number or text per cell. Spread it over several columns, or leave it out."
+            f"{path}: the cells of column {nested[0]!r} are lists or records. Spread it over "
+            "several columns, or leave it out."
         )
     names = tuple(name for name in schema.names if not name.startswith("__index_level_"))
     _check_unique(path, names)
@@ -456,37 +434,34 @@ def _open_arrays(path: Path) -> TableFile:
 
 def _to_table(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return the array as (rows, columns) in the byte order of this machine."""
-    if array.ndim not in (1, 2) or 0 in array.shape or array.dtype.kind in "cV":
+    if array.ndim not in (1, 2) or 0 in array.shape or array.dtype.kind in "cSV":
         raise InputError(
             f"{path}: {name or 'the array'} must be real numbers or texts of shape (rows,) or "
             f"(rows, columns); got {array.dtype} of shape {array.shape}. Images are read with "
             "data=images."
         )
-    if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8")
     return array.astype(array.dtype.newbyteorder("="), copy=False).reshape(len(array), -1)
 
 
-_BINARY_FORMATS: tuple[tuple[bytes, tuple[str, ...], Callable[[Path], TableFile]], ...] = (
-    (b"PAR1", (".parquet", ".pq"), _open_parquet),
-    (b"\x93NUMPY", (".npy",), _open_arrays),
-)
-
-_OTHER_FORMATS = (
-    (b"{", "JSON; save it as CSV"),
-    (b"[", "JSON; save it as CSV"),
-    (b"<", "HTML or XML; save its table as CSV"),
-    (b"\x1f\x8b", "compressed with gzip; let its name end in .csv.gz"),
-    (b"PK\x03\x04", "a zip archive (an Excel workbook is one); save its table as CSV"),
-    (b"\x89PNG", "an image; images are read with data=images"),
-    (b"\xff\xd8\xff", "an image; images are read with data=images"),
-)
+_OPENERS: dict[str, Callable[[Path], TableFile]] = {
+    ".parquet": _open_parquet,
+    ".pq": _open_parquet,
+    ".npy": _open_arrays,
+    ".npz": _open_arrays,
+}
+_OTHER_FORMATS = {
+    b"{": "JSON",
+    b"[": "JSON",
+    b"<": "HTML or XML",
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\x1f\x8b": "compressed with gzip, but its name does not end in .csv.gz",
+}
 
 
 def open_table(
     path: Path | str, *, header: bool | None = None, csv: Mapping[str, Any] | None = None
 ) -> TableFile:
-    """Open a table: CSV, TSV and similar (also .gz, .bz2, .xz), Parquet, .npy or .npz.
+    """Open a table: CSV, TSV and similar (also .csv.gz), Parquet, .npy or .npz.
 
     Args:
         path: the file.
@@ -498,41 +473,32 @@ def open_table(
         InputError: the file does not exist, or is not a table that can be read.
     """
     path = Path(path).expanduser()
-    ending, sample = path.suffix.lower(), _read_sample(path)
-    for mark, endings, opener in _BINARY_FORMATS:
-        if sample.startswith(mark) and (ending in endings or ending not in READABLE_ENDINGS):
-            return opener(path)
-        if sample.startswith(mark) or ending in endings:
-            raise InputError(
-                f"{path} ends in {ending}, but its content is of another format. Name it by its "
-                f"format ({READABLE}), or write it again."
-            )
-    if ending == ".npz":
-        return _open_arrays(path)
-    for mark, description in _OTHER_FORMATS:
+    sample = _read_first_bytes(path)
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is not None:
+        return opener(path)
+    for mark, format in _OTHER_FORMATS.items():
         if sample.lstrip().startswith(mark):
-            raise InputError(f"{path} is {description}. Tables are read from {READABLE}.")
+            raise InputError(
+                f"{path} is {format}. Save it as CSV; tables are read from {_FORMATS}."
+            )
     return _open_csv(path, sample, header, csv or {})
 
 
-def _read_sample(path: Path) -> bytes:
+def _read_first_bytes(path: Path) -> bytes:
     """Return the first bytes of a file, decompressed."""
     try:
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except OSError:  # a name that no file can have
-        is_file = is_folder = False
-    if is_folder:
-        raise InputError(
-            f"{path} is a folder; a table is one file ({READABLE}). A folder of images is read "
-            "with data=images."
-        )
-    if not is_file:
-        raise InputError(f"there is no file {path.absolute()}.")
-    try:
-        with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+        if path.is_dir():
+            raise InputError(
+                f"{path} is a folder; a table is one file ({_FORMATS}). A folder of images is "
+                "read with data=images."
+            )
+        if not path.is_file():
+            raise InputError(f"there is no file {path.absolute()}.")
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             sample: bytes = file.read(_SAMPLE_BYTES)
     except _READ_ERRORS as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
     if not sample:
-        raise InputError(f"{path} is empty. It must be {READABLE}.")
+        raise InputError(f"{path} is empty. It must be {_FORMATS}.")
     return sample

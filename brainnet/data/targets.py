@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn, cast
 
 import numpy as np
 import torch
@@ -26,19 +27,6 @@ from brainnet.learning.loss import Task
 _MAX_NUMERIC_CLASSES = 20
 
 
-def _parse_labels(labels: Sequence[str], decimal: str) -> Numbers:
-    import pandas
-
-    return parse_numbers(pandas.Series(list(labels), dtype=object), decimal)[0]
-
-
-def _find_missing_labels(labels: Sequence[str], decimal: str) -> frozenset[str]:
-    """Return the texts that stand for a missing target: NA does so among numbers only."""
-    others = [label for label in labels if label not in MISSING_MARKERS]
-    are_numbers = bool(others) and not np.isnan(_parse_labels(others, decimal)).any()
-    return MISSING_MARKERS if are_numbers else frozenset({""})
-
-
 @dataclass(frozen=True, slots=True)
 class TargetEncoder:
     """Encodes target columns as classes, or as numbers to predict.
@@ -46,7 +34,7 @@ class TargetEncoder:
     Attributes:
         names: of the target columns; one for classes.
         class_names: the classes in order; empty for numbers.
-        decimal: decimal sign of numbers that are stored as text.
+        decimal: decimal separator of numbers that are stored as text.
     """
 
     names: tuple[str, ...]
@@ -61,19 +49,16 @@ class TargetEncoder:
         """
         if not self.class_names:
             return _encode_numbers(frame, self.names, self.decimal)
-        positions, labels = factorize_texts(frame[self.names[0]])
+        cells = frame[self.names[0]]
+        positions, labels = factorize_texts(cells)
         codes = {name: code for code, name in enumerate(self.class_names)}
-        encoded = np.array([codes.get(label, np.nan) for label in labels], np.float64)[positions]
-        missing = _find_missing_labels(self.class_names, self.decimal) - codes.keys()
-        is_missing = np.array([label in missing for label in labels], bool)[positions]
-        reject_cells(
-            self.names[0],
-            frame[self.names[0]],
-            np.isnan(encoded) & ~is_missing,
-            f"the classes {join_names(self.class_names, 6)}",
-            "The network knows no others: correct them, or leave these rows out.",
-        )
-        return encoded.reshape(-1, 1)
+        known = codes.keys() | _find_missing_labels(self.class_names, self.decimal)
+        is_unknown = np.array([label not in known for label in labels], bool)[positions]
+        wanted = f"the classes {join_names(self.class_names, 6)}"
+        hint = "The network knows no others: correct them, or leave these rows out."
+        reject_cells(self.names[0], cells, is_unknown, wanted, hint)
+        encoded = np.array([codes.get(label, np.nan) for label in labels], np.float64)
+        return encoded[positions].reshape(-1, 1)
 
 
 class TargetInference:
@@ -84,7 +69,7 @@ class TargetInference:
         names: of the target columns.
         task: "classification" or a Task; None infers it.
         path: of the file, for messages.
-        decimal: decimal sign of numbers that are stored as text.
+        decimal: decimal separator of numbers that are stored as text.
 
     Raises:
         InputError: the task does not fit the columns, or they contain dates.
@@ -117,11 +102,7 @@ class TargetInference:
         return self.names if self._index is not None else ()
 
     def encode(self, frame: Frame) -> Numbers:
-        """Return the targets of raw rows, float32 (rows, targets); NaN where one is missing.
-
-        Raises:
-            InputError: a cell is no finite number, and numbers are to be predicted.
-        """
+        """Return the targets of raw rows, float32 (rows, targets); NaN where one is missing."""
         if self._index is not None:
             return self._index.encode(frame[self.names[0]]).astype(np.float32).reshape(-1, 1)
         return _encode_numbers(frame, self.names, self._decimal).astype(np.float32)
@@ -143,9 +124,8 @@ class TargetInference:
             texts = ["", *self._index.codes]
             # Dropped rows may have had labels that no other row has.
             labels = [texts[code] for code in np.unique(codes)]
-            numbers = _parse_labels(labels, self._decimal)
             # A file in the order of its target has few different numbers at first.
-            if self._task is not None or _are_classes(numbers):
+            if self._task is not None or _are_classes(_parse_labels(labels, self._decimal)):
                 return self._finish_classes(labels, codes)
             table = _parse_labels(texts, self._decimal)
             encoded = table[codes].astype(np.float32).reshape(-1, 1)
@@ -166,36 +146,48 @@ class TargetInference:
                 f"({join_names(labels[:3])}, ...), but each class needs several rows. Choose "
                 "another target, or add rows; data.task=regression predicts numbers."
             )
-        task: Task = "binary" if self._task == "binary" else "multiclass"
-        if self._task in (None, "classification"):
-            task = classification_task(len(names))
+        if self._task == "binary" and len(names) != 2:
+            raise InputError(
+                f"data.task=binary needs two classes; the target {name!r} has {len(names)}: "
+                f"{join_names(names, 6)}. Leave data.task out."
+            )
         if self._task is None and len(names) > 2 and _parse_labels(names, self._decimal).max() >= 0:
             report_warning(
                 f"the target {name!r} has {len(names)} whole numbers, read as classes; "
                 "data.task=regression predicts the number."
-            )
-        if task == "binary" and len(names) != 2:
-            raise InputError(
-                f"data.task=binary needs two classes; the target {name!r} has {len(names)}: "
-                f"{join_names(names, 6)}. Leave data.task out."
             )
         for label in MISSING_MARKERS & {*names}:
             report_warning(
                 f"{label!r} is a class of the target {name!r}. If it marks missing targets, empty "
                 "these cells and set data.missing=drop."
             )
+        is_inferred = self._task in (None, "classification")
+        task = classification_task(len(names)) if is_inferred else cast(Task, self._task)
         positions = {label: position for position, label in enumerate(names)}
         order = np.zeros(codes.max() + 1, np.int64)
         order[np.unique(codes)] = [positions[label] for label in labels]
         encoder = TargetEncoder(self.names, tuple(names), self._decimal)
         return task, torch.from_numpy(order[codes]), encoder
 
-    def _reject_constant(self, name: str, value: str, rows: int) -> None:
+    def _reject_constant(self, name: str, value: str, rows: int) -> NoReturn:
         raise InputError(
             f"the target {name!r} of {self._path} is {value} in all {rows:,} rows, so there is "
             "nothing to learn. Add rows with another value, or choose another target "
             "(data.target=...)."
         )
+
+
+def _parse_labels(labels: Sequence[str], decimal: str) -> Numbers:
+    import pandas
+
+    return parse_numbers(pandas.Series(list(labels), dtype=object), decimal)[0]
+
+
+def _find_missing_labels(labels: Sequence[str], decimal: str) -> frozenset[str]:
+    """Return the texts that stand for a missing target: NA does so among numbers only."""
+    others = [label for label in labels if label not in MISSING_MARKERS]
+    are_numbers = bool(others) and not np.isnan(_parse_labels(others, decimal)).any()
+    return MISSING_MARKERS if are_numbers else frozenset({""})
 
 
 def _encode_numbers(frame: Frame, names: Sequence[str], decimal: str) -> Numbers:
@@ -207,10 +199,9 @@ def _encode_numbers(frame: Frame, names: Sequence[str], decimal: str) -> Numbers
     )
     for position, name in enumerate(names):
         values, wrong = parse_numbers(frame[name], decimal)
-        reject_cells(name, frame[name], wrong, "numbers to predict", hint)
         with np.errstate(over="ignore"):
-            infinite = np.isinf(values.astype(np.float32))
-        reject_cells(name, frame[name], infinite, "finite numbers to predict", hint)
+            wrong |= np.isinf(values.astype(np.float32))
+        reject_cells(name, frame[name], wrong, "finite numbers to predict", hint)
         encoded[:, position] = values
     return encoded
 

@@ -19,15 +19,9 @@ from brainnet.data.image_files import (
     list_image_files,
     read_idx,
 )
-from brainnet.data.preprocessing import (
-    TIME_FORMAT,
-    TableEncoder,
-    UnknownCategories,
-    is_typed,
-    parse_numbers,
-)
+from brainnet.data.preprocessing import TableEncoder, UnknownCategories, is_typed
 from brainnet.data.table_files import Frame, TableFile, load_arrays, open_table
-from brainnet.data.validation import format_row_number, join_names, report_warning
+from brainnet.data.validation import format_count, format_row_number, join_names, report_warning
 from brainnet.errors import InputError, did_you_mean
 from brainnet.learning.predictions import BATCH_ROWS, choose_batch_rows
 
@@ -37,6 +31,8 @@ if TYPE_CHECKING:
 # pandas is imported inside the functions: it costs 0.2 s, and training on arrays needs none of it.
 
 _MAX_SHOWN = 5
+_FILE_COLUMN = "file"
+_FILES_AT_ONCE = 1024
 PredictionBatch = tuple[dict[str, Any], Any]
 """Columns to write before the predictions, by name, and the raw rows."""
 
@@ -87,7 +83,15 @@ def build_frame(rows: Any, names: Sequence[str]) -> "pd.DataFrame":
             f"{type(rows).__name__}: {error}. Pass a DataFrame, a mapping of columns, or an array."
         ) from error
     if isinstance(rows, pd.DataFrame):
-        return _choose_columns(rows, names)
+        if rows.columns.nlevels > 1:
+            raise InputError(
+                "the columns of the rows have names of several levels (a MultiIndex). Give each "
+                "one name: frame.columns = [...]."
+            )
+        rows = rows.rename(columns=str)
+        chosen = match_columns(list(rows.columns), names)
+        rows = rows if list(rows.columns) == chosen else rows[chosen]
+        return rows.set_axis(list(names), axis=1)
     if rows.ndim != 2 or rows.shape[1] != len(names):
         hint = " Put a single row into a list: [row]." if rows.shape == (len(names),) else ""
         raise InputError(
@@ -97,42 +101,38 @@ def build_frame(rows: Any, names: Sequence[str]) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=list(names))
 
 
-def _choose_columns(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
-    if frame.columns.nlevels > 1:
-        raise InputError(
-            "the columns of the rows have names of several levels (a MultiIndex). Give each one "
-            "name: frame.columns = [...]."
-        )
-    frame = frame.rename(columns=str)
-    known = list(frame.columns)
-    if known == list(names):
-        return frame
-    # A run on arrays has no names, so that any columns are matched by position.
-    if _are_numbered(names) and len(known) == len(names) and not set(known) & set(names):
-        return frame.set_axis(list(names), axis=1)
-    _check_has_columns(known, names)
-    repeated = [name for name, count in Counter(known).items() if count > 1 and name in names]
-    if repeated:
-        raise InputError(
-            f"the rows have several columns called {repeated[0]!r}. Rename the others."
-        )
-    return frame[list(names)]
+def match_columns(
+    columns: Sequence[str], names: Sequence[str], keep: Sequence[str] = ()
+) -> list[str]:
+    """Return which column of new rows is which column of the training data.
 
+    Columns are matched by name; by position if the rows or the training data have no names.
+    Columns in `keep` that the training data lack are ignored.
 
-def _are_numbered(names: Sequence[str]) -> bool:
-    """Return whether the columns have only the names that arrays are given."""
-    return all(name == f"input_{position}" for position, name in enumerate(names))
-
-
-def _check_has_columns(known: Sequence[str], names: Sequence[str]) -> None:
-    missing = [name for name in names if name not in set(known)]
-    if missing:
-        unused = [name for name in known if name not in names]
-        raise InputError(
-            f"the rows lack the column{'s' * (len(missing) > 1)} {join_names(missing, _MAX_SHOWN)} "
-            f"of the training data; they have {join_names(known, _MAX_SHOWN) or 'none'}."
-            f"{did_you_mean(missing[0], unused)} Columns are matched by name, in any order."
-        )
+    Raises:
+        InputError: a column is missing, or its name is not unique.
+    """
+    known = [name for name in columns if name not in set(keep) - set(names)]
+    counts = Counter(known)
+    missing = [name for name in names if name not in counts]
+    if not missing:
+        repeated = [name for name in names if counts[name] > 1]
+        if repeated:
+            raise InputError(
+                f"the rows have several columns called {repeated[0]!r}. Rename the others."
+            )
+        return list(names)
+    # Files without a header have numbers as names; arrays get the names input_0, input_1, ...
+    are_unnamed = list(columns) == [str(position) for position in range(len(columns))]
+    is_unnamed_run = list(names) == [f"input_{position}" for position in range(len(names))]
+    if len(known) == len(names) and (are_unnamed or is_unnamed_run):
+        return known
+    hint = did_you_mean(missing[0], [name for name in known if name not in names])
+    raise InputError(
+        f"the rows lack the column{'s' * (len(missing) > 1)} {join_names(missing, _MAX_SHOWN)} "
+        f"of the training data; they have {join_names(known, _MAX_SHOWN) or 'none'}.{hint} Columns "
+        f"are matched by name, in any order; without names, give these {len(names)} in this order."
+    )
 
 
 def encode_rows(
@@ -163,7 +163,7 @@ def _check_complete(inputs: NDArray[Any], encoder: TableEncoder, index: Any) -> 
     missing = np.isnan(inputs)
     if not missing.any():
         return
-    row, position = (int(places[0]) for places in np.nonzero(missing))
+    row, position = (int(indices[0]) for indices in np.nonzero(missing))
     names = [column.name for column in encoder.columns for _ in column.inputs]
     raise InputError(
         f"column {names[position]!r} is empty in row {format_row_number(index, row)}, and "
@@ -175,9 +175,7 @@ def _check_complete(inputs: NDArray[Any], encoder: TableEncoder, index: Any) -> 
 def count_unknown_categories(encoder: TableEncoder, inputs: Tensor) -> Counter[str]:
     """Return the number of rows, by column, with a category not seen in training.
 
-    Args:
-        encoder: of the columns.
-        inputs: what it returned, (rows, inputs): zeros, or code 0, for such a category.
+    `inputs` (rows, inputs) are zeros, or code 0, for such a category.
     """
     counts: Counter[str] = Counter()
     start = 0
@@ -194,7 +192,7 @@ def warn_unknown_categories(counts: Counter[str]) -> None:
     for name, rows in counts.items():
         if rows:
             report_warning(
-                f"column {name!r}: {rows:,} row{'s' * (rows > 1)} with categories not seen in "
+                f"column {name!r}: {format_count(rows, 'row')} with categories not seen in "
                 'training, encoded as "unknown" (unknown=error rejects them).'
             )
 
@@ -208,71 +206,28 @@ def choose_table_batch_rows(columns: int) -> int:
     return min(8 * BATCH_ROWS, fitting - fitting % BATCH_ROWS or fitting)
 
 
-def match_columns(file: TableFile, names: Sequence[str], keep: Sequence[str]) -> list[str]:
-    """Return which column of a file is which column of the training data.
-
-    Columns are matched by name, or by position if the file or the training data has no names.
-
-    Args:
-        file: of the rows.
-        names: columns of the training data.
-        keep: further columns of the file that are in use.
-
-    Raises:
-        InputError: a column is missing.
-    """
-    has_names = list(file.columns) != [str(position) for position in range(len(file.columns))]
-    known = [name for name in file.columns if name not in set(keep) - set(names)]
-    is_same_length = len(known) == len(names)
-    if (
-        not set(names) <= set(known)
-        and is_same_length
-        and not (has_names and not _are_numbered(names))
-    ):
-        return known
-    if not has_names and not is_same_length:
-        raise InputError(
-            f"the rows have {len(known)} columns without names; "
-            f"the training data has {len(names)}: "
-            f"{join_names(names)}. Give these alone, in this order, or name the columns."
-        )
-    _check_has_columns(known, names)
-    return list(names)
-
-
 def read_table_batches(
     encoder: TableEncoder, file: TableFile, *, keep: Sequence[str] = ()
 ) -> Iterator[PredictionBatch]:
     """Yield the rows of a file in batches, under the names of the training data.
 
-    Args:
-        encoder: of the columns.
-        file: with these columns, and any others.
-        keep: columns to return as written, as arrays (rows,).
+    The columns in `keep` are also returned as written, as arrays (rows,).
 
     Raises:
         InputError: a column is missing, or a row cannot be read.
     """
-    needed = match_columns(file, encoder.raw_names, keep)
-    file = file.with_signs(encoder.decimal, encoder.thousands)
+    needed = match_columns(file.columns, encoder.raw_names, keep)
+    file = file.with_separators(encoder.decimal, encoder.thousands)
     decimal = encoder.decimal if file.csv is None else file.csv.decimal
-    texts = [
-        name
-        for name, own in zip(needed, encoder.raw_names, strict=True)
-        if own in encoder.text_names
-    ]
+    pairs = zip(needed, encoder.raw_names, strict=True)
+    texts = [name for name, raw_name in pairs if raw_name in encoder.text_names]
     size = choose_table_batch_rows(len(needed))
     for frame in file.chunks(size, text=[*texts, *keep], only=[*needed, *keep]):
         rows = frame[needed].set_axis(list(encoder.raw_names), axis=1)
         for column in encoder.columns:
-            # The encoder expects the decimal sign of the training file in texts.
-            if (
-                column.kind == "number"
-                and column.format != TIME_FORMAT
-                and not is_typed(rows[column.name])
-            ):
-                values, wrong = parse_numbers(rows[column.name], decimal)
-                rows = rows if wrong.any() else rows.assign(**{column.name: values})
+            # The encoder expects the decimal separator of the training file in texts.
+            if column.kind == "number" and not is_typed(rows[column.name]):
+                rows[column.name] = column.encode(rows[column.name], decimal=decimal)[0]
         yield {name: frame[name].to_numpy(object) for name in keep}, rows
 
 
@@ -300,13 +255,21 @@ def read_row(
     """
     file = open_table(path, header=header, csv=csv)
     keep = [name for name in targets if name in file.columns]
+    batches = read_table_batches(encoder, file, keep=keep)
+    (kept, rows), position = _find_row(batches, number, f"{path} has rows")
+    return rows.iloc[[position]].assign(**{name: kept[name][[position]] for name in keep})
+
+
+def _find_row(
+    batches: Iterator[PredictionBatch], number: int, what: str
+) -> tuple[PredictionBatch, int]:
+    """Return the batch that contains a row, and the position of the row in it."""
     start = 0
-    for kept, rows in read_table_batches(encoder, file, keep=keep):
+    for kept, rows in batches:
         if 0 <= number - start < len(rows):
-            place = [number - start]
-            return rows.iloc[place].assign(**{name: kept[name][place] for name in keep})
+            return (kept, rows), number - start
         start += len(rows)
-    raise InputError(f"{path} has rows 0 to {start - 1:,}; got {number}. The header is no row.")
+    raise InputError(f"{what} 0 to {start - 1:,}; got {number}. They are counted from 0.")
 
 
 def as_single_row(row: Any) -> Any:
@@ -316,23 +279,17 @@ def as_single_row(row: Any) -> Any:
         >>> as_single_row([5.1, 3.5])
         [[5.1, 3.5]]
     """
-    if hasattr(row, "to_frame") and getattr(row, "ndim", None) == 1:  # a row of a DataFrame
-        return row.to_frame().T
-    if not isinstance(row, list | tuple) or not row:
-        return [row] if getattr(row, "ndim", None) == 1 else row
-    if isinstance(row[0], list | tuple | Mapping) or getattr(row[0], "ndim", 0) != 0:
+    if getattr(row, "ndim", None) == 1:  # a row of a DataFrame, an array or a tensor
+        return row.to_frame().T if hasattr(row, "to_frame") else [row]
+    is_flat = isinstance(row, list | tuple) and row and np.ndim(row[0]) == 0
+    if not is_flat or isinstance(row[0], Mapping):
         return row
     has_texts = any(isinstance(cell, str) for cell in row)
     return [np.array(row, dtype=object)] if has_texts else [row]  # object keeps numbers numbers
 
 
-_FILE_COLUMN = "file"
-_FILES_AT_ONCE = 1024
-_ARRAY_ENDINGS = (".npy", ".npz")
-
-
 def read_image_batches(
-    encoder: ImageEncoder, source: Path, *, unnamed: bool = False, skip: bool = False
+    encoder: ImageEncoder, source: Path, *, skip: bool = False
 ) -> Iterator[PredictionBatch]:
     """Yield images as rows of inputs, with the names of their files if each has its own.
 
@@ -340,21 +297,20 @@ def read_image_batches(
         encoder: size and channels of the training images, to which others are converted.
         source: a folder with images, also in subfolders; one image; an IDX file; or an array in an
             .npy or .npz file.
-        unnamed: leave the names out.
         skip: leave out files that cannot be read as images, with a warning.
 
     Raises:
         InputError: there are no images, or one cannot be read.
     """
-    if not _has_several(source):
-        return _read_image_files(encoder, [source], source.parent, unnamed=unnamed, skip=skip)
     if source.is_dir():
-        return _read_image_files(encoder, _list_files(source), source, unnamed=unnamed, skip=skip)
-    return _read_image_array(encoder, read_idx(source) if is_idx(source) else _load_images(source))
+        return _read_image_files(encoder, _list_files(source), source, skip=skip)
+    if _contains_several(source):
+        return _read_image_array(encoder, source)
+    return _read_image_files(encoder, [source], source.parent, skip=skip)
 
 
-def _has_several(source: Path) -> bool:
-    return source.is_dir() or is_idx(source) or source.suffix.lower() in _ARRAY_ENDINGS
+def _contains_several(source: Path) -> bool:
+    return source.is_dir() or is_idx(source) or source.suffix.lower() in (".npy", ".npz")
 
 
 def read_image(
@@ -362,36 +318,24 @@ def read_image(
 ) -> tuple[Bytes, Path, int | None]:
     """Read one of the images of `read_image_batches`, as a row of inputs (1, inputs).
 
-    Args:
-        encoder: as there.
-        source: as there.
-        number: of the image, from 0; None if the source is one image.
-
     Returns:
         The row; the file that contains it, and its number there if that contains several.
 
     Raises:
-        InputError: there is no such image, or it cannot be read.
+        InputError: there is no such image, it cannot be read, or `number` is None although there
+            are several.
     """
-    if number is None and _has_several(source):
+    if number is None and _contains_several(source):
         raise InputError(f"{source} contains several images. Choose one with --row N, from 0.")
-    wanted, start = number or 0, 0
-    if source.is_dir():  # only this one is decoded
+    what = f"{source} has images"
+    if source.is_dir():
         files = _list_files(source)
-        if 0 <= wanted < len(files):
-            ((_, row),) = _read_image_files(encoder, [files[wanted]], source, unnamed=True)
-            return row, files[wanted], None
-        start = len(files)
-    else:
-        for _, rows in read_image_batches(encoder, source):
-            if 0 <= wanted - start < len(rows):
-                row = rows[wanted - start :][:1]
-                return row, source, number if _has_several(source) else None
-            start += len(rows)
-    raise InputError(
-        f"{source} has images 0 to {start - 1:,}; got {number}. Files are counted in the order of "
-        "their names."
-    )
+        _, position = _find_row(iter([({}, files)]), number or 0, what)
+        # Only this one is decoded.
+        ((_, row),) = _read_image_files(encoder, [files[position]], source, skip=False)
+        return row, files[position], None
+    (_, rows), position = _find_row(read_image_batches(encoder, source), number or 0, what)
+    return rows[position : position + 1], source, number if _contains_several(source) else None
 
 
 def _list_files(folder: Path) -> list[Path]:
@@ -402,42 +346,38 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _read_image_files(
-    encoder: ImageEncoder, files: list[Path], folder: Path, *, unnamed: bool, skip: bool = False
+    encoder: ImageEncoder, files: list[Path], folder: Path, *, skip: bool
 ) -> Iterator[PredictionBatch]:
     for start in range(0, len(files), _FILES_AT_ONCE):
         part = files[start : start + _FILES_AT_ONCE]
         rows, broken = encoder.read_files(part)
         if broken:
-            shown = join_names([f"{part[place]} ({why})" for place, why in broken.items()], 3)
+            shown = join_names([f"{part[index]} ({reason})" for index, reason in broken.items()], 3)
             if not skip:
                 raise InputError(
                     f"cannot read {shown}. Replace or remove it; brainnet predict skips it with "
                     "--broken skip."
                 )
             report_warning(f"skipped {shown}.")
-            whole = [place for place in range(len(part)) if place not in broken]
-            part, rows = [part[place] for place in whole], rows[whole]
-        names = np.array([file.relative_to(folder).as_posix() for file in part], dtype=object)
+            whole = [index for index in range(len(part)) if index not in broken]
+            part, rows = [part[index] for index in whole], rows[whole]
         if part:
-            yield ({} if unnamed else {_FILE_COLUMN: names}), rows
+            names = [file.relative_to(folder).as_posix() for file in part]
+            yield {_FILE_COLUMN: np.array(names, dtype=object)}, rows
 
 
-def _read_image_array(encoder: ImageEncoder, values: NDArray[Any]) -> Iterator[PredictionBatch]:
-    if not len(values):
-        raise InputError("the array contains no images.")
-    size = choose_batch_rows(values[0].size)
-    for start in range(0, len(values), size):
-        yield {}, encoder.apply(values[start : start + size])
-
-
-def _load_images(path: Path) -> NDArray[Any]:
-    arrays = load_arrays(path)
-    if isinstance(arrays, np.ndarray):
-        return arrays
-    name = choose_image_array(list(arrays))
-    if name is None:
-        raise InputError(
-            f"{path} contains {join_names(list(arrays))}, and none of them is known as images. "
-            "Name the array images: numpy.savez(path, images=...)."
-        )
-    return arrays[name]
+def _read_image_array(encoder: ImageEncoder, path: Path) -> Iterator[PredictionBatch]:
+    arrays = read_idx(path) if is_idx(path) else load_arrays(path)
+    if isinstance(arrays, dict):
+        name = choose_image_array(list(arrays))
+        if name is None:
+            raise InputError(
+                f"{path} contains {join_names(list(arrays))}, and none of them is known as images. "
+                "Name the array images: numpy.savez(path, images=...)."
+            )
+        arrays = arrays[name]
+    if not len(arrays):
+        raise InputError(f"{path} contains no images.")
+    size = choose_batch_rows(arrays[0].size)
+    for start in range(0, len(arrays), size):
+        yield {}, encoder.apply(arrays[start : start + size])

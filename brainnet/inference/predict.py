@@ -1,19 +1,20 @@
 """Predict: rows in, predictions out, batch by batch."""
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from brainnet.data.preprocessing import TableEncoder, UnknownCategories
 from brainnet.data.table_files import TableFile, read_ahead
 from brainnet.data.validation import check_columns_exist, parse_names
-from brainnet.errors import InputError, did_you_mean
+from brainnet.errors import InputError
 from brainnet.inference.inputs import (
     PredictionBatch,
     count_unknown_categories,
@@ -28,7 +29,6 @@ from brainnet.inference.trained_model import (
 from brainnet.learning.predictions import PREDICTION_COLUMN, PROBABILITY_PREFIX, compute_outputs
 
 PredictionFormat = Literal["csv", "jsonl", "parquet"]
-_FORMATS: tuple[PredictionFormat, ...] = get_args(PredictionFormat)
 
 _SUFFIXES: dict[str, PredictionFormat] = {
     ".csv": "csv",
@@ -42,22 +42,16 @@ _SUFFIXES: dict[str, PredictionFormat] = {
 _DECIMALS = 6
 
 
-def infer_format(path: Path | None, name: str | None) -> PredictionFormat:
-    """Return the format with this name, or else the format of the file name, or else CSV.
+def infer_format(path: Path | None) -> PredictionFormat:
+    """Return the format of a file name; CSV for the standard output.
 
     Raises:
-        InputError: there is no such format, or the file name has an unknown suffix.
+        InputError: the file name has an unknown suffix.
 
     Example:
-        >>> infer_format(Path("predictions.parquet"), None)
+        >>> infer_format(Path("predictions.parquet"))
         'parquet'
     """
-    for known in _FORMATS:
-        if name == known:
-            return known
-    if name is not None:
-        hint = did_you_mean(name, _FORMATS)
-        raise InputError(f"--to must be one of {', '.join(_FORMATS)}; got {name}.{hint}")
     if path is None:
         return "csv"
     if path.suffix.lower() not in _SUFFIXES:
@@ -84,74 +78,77 @@ class PredictionWriter:
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Write one batch, given as arrays (rows,) by column name."""
-        if self._format == "parquet":
-            self._write_parquet(columns)
-            return
-        columns = {name: _round_probabilities(name, cells) for name, cells in columns.items()}
+        is_text = self._format != "parquet"
+        arrays = {name: _to_arrow(name, cells, is_text=is_text) for name, cells in columns.items()}
         if self._format == "csv":
-            self._write_csv(columns)
+            self._write_csv(arrays)
+        elif self._format == "jsonl":
+            self._write_json(arrays)
         else:
-            self._write_json(columns)
+            self._write_parquet(arrays)
 
     def close(self) -> None:
         """Write what the format requires at the end of the file."""
         if self._parquet is not None:
             self._parquet.close()
 
-    def _write_csv(self, columns: Mapping[str, Any]) -> None:
+    def _write_csv(self, arrays: Mapping[str, Any]) -> None:
         import pyarrow as pa
         from pyarrow import compute
         from pyarrow.csv import WriteOptions, write_csv
 
-        table = pa.table({name: _to_arrow(cells, is_text=True) for name, cells in columns.items()})
         if not self._has_header:
             header = StringIO()
-            csv.writer(header, lineterminator="\n").writerow(columns)
+            csv.writer(header, lineterminator="\n").writerow(arrays)
             self._file.write(header.getvalue().encode())
             self._has_header = True
         # By default pyarrow puts all text in quotes, whether or not it needs them.
         is_special = any(
-            compute.any(compute.match_substring_regex(column, '[",\r\n]')).as_py()
-            for column in table.columns
-            if pa.types.is_string(column.type)
+            compute.any(compute.match_substring_regex(array, '[",\r\n]')).as_py()
+            for array in arrays.values()
+            if pa.types.is_string(array.type)
         )
         style = "needed" if is_special else "none"
-        write_csv(table, self._file, WriteOptions(include_header=False, quoting_style=style))
+        options = WriteOptions(include_header=False, quoting_style=style)
+        write_csv(pa.table(dict(arrays)), self._file, options)
 
-    def _write_json(self, columns: Mapping[str, Any]) -> None:
-        import pandas as pd
+    def _write_json(self, arrays: Mapping[str, Any]) -> None:
+        import pyarrow as pa
+        from pyarrow import compute
 
-        # Through text: a float32 such as 0.1 would be written as 0.100000001490116.
-        floats = {n: c for n, c in columns.items() if getattr(c, "dtype", None) == np.float32}
-        exact = {name: cells.astype(str).astype(np.float64) for name, cells in floats.items()}
-        frame = pd.DataFrame({**columns, **exact})
-        lines = frame.to_json(
-            orient="records", lines=True, double_precision=15, force_ascii=False, date_format="iso"
-        )
-        self._file.write(lines.encode())
+        parts: list[Any] = []
+        for name, array in arrays.items():
+            parts.append(f"{', ' if parts else '{'}{json.dumps(name, ensure_ascii=False)}: ")
+            if pa.types.is_string(array.type):
+                words = array.dictionary_encode()
+                literals = [json.dumps(w, ensure_ascii=False) for w in words.dictionary.to_pylist()]
+                array = pa.array(literals, pa.string()).take(words.indices)
+            elif pa.types.is_floating(array.type):
+                # JSON has no infinity.
+                array = compute.if_else(compute.is_finite(array), array, None)
+            # The text of a number has the digits that identify it.
+            parts.append(array.cast(pa.string()).fill_null("null"))
+        lines = compute.binary_join_element_wise(*parts, "}\n", "")
+        self._file.write("".join(lines.to_pylist()).encode())
 
-    def _write_parquet(self, columns: Mapping[str, Any]) -> None:
+    def _write_parquet(self, arrays: Mapping[str, Any]) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
-        table = pa.table({name: _to_arrow(cells) for name, cells in columns.items()})
+        table = pa.table(dict(arrays))
         if self._parquet is None:
             self._parquet = parquet.ParquetWriter(self._file, table.schema)
         self._parquet.write_table(table.cast(self._parquet.schema))
 
 
-def _round_probabilities(name: str, cells: Any) -> Any:
-    if not name.startswith(PROBABILITY_PREFIX):
-        return cells
-    # In float64, where the rounded value has no further digits.
-    return np.round(np.asarray(cells, np.float64), _DECIMALS)
-
-
-def _to_arrow(cells: Any, *, is_text: bool = False) -> Any:
+def _to_arrow(name: str, cells: Any, *, is_text: bool) -> Any:
     """Convert a column to a pyarrow array; missing values (NaN, None, NaT) become null."""
     import pandas as pd
     import pyarrow as pa
 
+    if is_text and name.startswith(PROBABILITY_PREFIX):
+        # In float64, where the rounded value has no further digits.
+        cells = np.round(np.asarray(cells, np.float64), _DECIMALS)
     try:
         array = pa.array(cells, from_pandas=True)
     # Values of several types, such as numbers and text.
@@ -159,7 +156,8 @@ def _to_arrow(cells: Any, *, is_text: bool = False) -> Any:
         array = pa.array([None if pd.isna(cell) else str(cell) for cell in cells])
     if is_text and pa.types.is_temporal(array.type):
         # pandas writes dates without a time of day if there is none.
-        array = pa.array(pd.Series(cells).astype(str).where(~pd.isna(pd.Series(cells)), None))
+        dates = pd.Series(cells)
+        array = pa.array(dates.astype(str).where(~pd.isna(dates), None), pa.string())
     # A column that is empty so far may contain text in the next batch.
     return array.cast(pa.string()) if array.null_count == len(array) else array
 
@@ -168,16 +166,12 @@ def predict_batches(
     trained: TrainedModel,
     batches: Iterator[PredictionBatch],
     *,
-    unknown: UnknownCategories = "ignore",
-    unknown_counts: Counter[str] | None = None,
+    unknown: UnknownCategories,
+    unknown_counts: Counter[str],
 ) -> Iterator[dict[str, Any]]:
     """Yield the predictions of batches of rows, in order; the next batch is read meanwhile.
 
-    Args:
-        trained: the model.
-        batches: columns to put before the predictions, and raw rows.
-        unknown: what to do with categories not seen in training: "ignore" or "error".
-        unknown_counts: receives the number of rows with such a category, by column.
+    `unknown_counts` receives the number of rows with an unknown category, by column.
 
     Yields:
         Arrays (rows,) by column name.
@@ -188,7 +182,7 @@ def predict_batches(
     missing = total = 0
     for kept, rows in read_ahead(batches):
         inputs = encode_rows(rows, trained.encoder, unknown=unknown)
-        if unknown_counts is not None and isinstance(trained.encoder, TableEncoder):
+        if isinstance(trained.encoder, TableEncoder):
             unknown_counts.update(count_unknown_categories(trained.encoder, inputs))
         outputs = compute_outputs(trained.network, trained.scaling.apply(inputs))
         total += len(outputs)
@@ -235,12 +229,8 @@ def check_kept_columns(keep: Sequence[str], columns: Sequence[str]) -> None:
 def find_unused_columns(
     trained: TrainedModel, encoder: TableEncoder, file: TableFile, keep: Sequence[str]
 ) -> list[str]:
-    """Return the columns of a file that the training data did not have.
-
-    Raises:
-        InputError: a column is missing.
-    """
+    """Return the columns of a file that the training data did not have."""
     data = trained.config.get("data") or {}
-    known = {*match_columns(file, encoder.raw_names, keep), *keep}
+    known = {*match_columns(file.columns, encoder.raw_names, keep), *keep}
     known |= {name for key in ("target", "drop") for name in parse_names(data.get(key))}
     return [name for name in file.columns if name not in known]

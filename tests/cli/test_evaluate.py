@@ -223,7 +223,10 @@ def test_images_are_evaluated_and_predicted(capsys, empty_folder):
     capsys.readouterr()
     for words, said in (
         (["--input", "answers.csv"], "answers.csv"),
-        (["--input", "other", "--keep", "file"], "--keep is for tables"),
+        (
+            ["--input", "other", "--keep", "file"],
+            "--no-header are for tables",
+        ),
         (["--input", "answers.npz"], "there is no file answers.npz"),
     ):
         assert main(["predict", "latest", *words]) == 2

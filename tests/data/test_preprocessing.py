@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import time
 
 import numpy as np
 import pandas as pd
@@ -10,16 +9,13 @@ import pytest
 
 from brainnet.data.preprocessing import (
     MAX_ONE_HOT_VALUES,
-    TIME_FORMAT,
     ColumnEncoder,
     TableEncoder,
     compute_date_parts,
-    encode_columns,
     parse_booleans,
     parse_dates,
     parse_numbers,
     parse_texts,
-    parse_times,
     sort_labels,
     warn_merged_numbers,
 )
@@ -81,7 +77,7 @@ def test_numbers_are_parsed_with_currency_percent_and_groups(text, value):
         ("1,5", ".", None),
     ],
 )
-def test_the_decimal_sign_decides_how_numbers_are_read(text, decimal, number):
+def test_the_decimal_separator_decides_how_numbers_are_read(text, decimal, number):
     values, wrong = parse_numbers(pd.Series([text], dtype=object), decimal)
     assert wrong[0] == (number is None)
     assert number is None or values[0] == number
@@ -144,47 +140,6 @@ def test_dates_become_year_day_weekday_and_hour():
     assert np.isnan([year[2], day[2], weekday[2], hour[2]]).all()
 
 
-@pytest.mark.parametrize(
-    ("cell", "hour"),
-    [
-        ("00:00", 0),
-        ("7:05", 7 + 5 / 60),
-        ("23:59:59", 23 + 59 / 60 + 59 / 3600),
-        (" 14:35:20.5 ", 14 + 35 / 60 + 20.5 / 3600),
-        ("12:30 AM", 0.5),
-        ("12:30pm", 12.5),
-        ("2:30 PM", 14.5),
-        (time(14, 30), 14.5),
-        ("24:00", None),
-        ("14:60", None),
-        ("14", None),
-        ("noon", None),
-    ],
-)
-def test_times_are_hours_since_midnight(cell, hour):
-    values, wrong = parse_times(pd.Series([cell], dtype=object))
-    assert wrong.tolist() == [hour is None]
-    assert values[0] == pytest.approx(np.nan if hour is None else hour, nan_ok=True)
-
-
-def test_missing_times_are_nan_and_numbers_are_hours():
-    values, wrong = parse_times(pd.Series(["", None, "NA", "6:00"], dtype=object))
-    assert np.isnan(values).tolist() == [True, True, True, False]
-    assert not wrong.any()
-    assert parse_times(pd.Series([6.5, 7.0]))[0].tolist() == [6.5, 7]
-
-
-def test_columns_of_times_accept_texts_times_and_hours():
-    encoder = TableEncoder((ColumnEncoder("start", format=TIME_FORMAT),))
-    assert encoder.text_names == ("start",)
-    for cells in (["14:30"], [time(14, 30)], [14.5]):
-        assert encoder.transform(pd.DataFrame({"start": cells})).tolist() == [[14.5]]
-    with pytest.raises(
-        InputError, match=r"'start' contains times of day, but not in row 1 \('late'"
-    ):
-        encoder.transform(pd.DataFrame({"start": ["late"]}))
-
-
 # Encoding of rows
 
 
@@ -239,8 +194,8 @@ def test_encoders_are_restored_from_json():
     stored = json.loads(json.dumps(ENCODER.to_dict()))
     assert stored["kind"] == "columns"
     assert TableEncoder.from_dict(stored) == ENCODER
-    signs = TableEncoder(ENCODER.columns, decimal=",", thousands=".")
-    assert TableEncoder.from_dict(signs.to_dict()) == signs
+    german = TableEncoder(ENCODER.columns, decimal=",", thousands=".")
+    assert TableEncoder.from_dict(german.to_dict()) == german
 
 
 def test_numbers_stay_as_they_are():
@@ -316,18 +271,11 @@ def test_columns_of_numbers_are_encoded_together_as_alone():
     rows.loc[4, "x12"] = np.nan
     dates = {"x11": ColumnEncoder("x11", "date", format="ISO8601")}
     columns = [dates.get(name, ColumnEncoder(name)) for name in rows.columns]
-    others = []
-
-    def encode(column, cells):
-        others.append(column.name)
-        return column.encode(cells)
-
-    encoded = encode_columns(columns, rows, encode)
+    encoded = TableEncoder(tuple(columns)).encode(rows)
     alone = [part for column in columns for part in column.encode(rows[column.name])]
     expected = np.stack(alone, axis=1).astype(np.float32)
     assert encoded.dtype == np.float32
     assert np.array_equal(encoded, expected, equal_nan=True)
-    assert others == ["x5", "x9", "x11"]
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_ambiguous_numbers_of_other_files_are_read_as_in_training(tmp_path):
     assert found.inputs[-2:, 1].tolist() == [5108, 7375]
 
 
-def test_other_files_that_prove_their_decimal_sign_are_read_with_it(tmp_path):
+def test_other_files_that_prove_their_decimal_separator_are_read_with_it(tmp_path):
     other = tmp_path / "points.csv"
     other.write_text("x;big;y\n1.25;5108.5;a\n2.5;7.375;b\n")
     found = Table(write_german(tmp_path / "german.csv"), "y", validation_path=other).load(0)
@@ -241,19 +241,6 @@ def test_missing_categories_of_other_files_are_dropped_too(tmp_path):
     second.write_text("x,color,y\n1.5,red,a\n2.5,,b\n3.5,blue,a\n")
     found = Table(first, "y", missing="drop", test_path=second).load(0)
     assert found.part_sizes == (40, 0, 2)
-
-
-def test_times_become_one_input_unless_named_as_categories(tmp_path):
-    lines = [f"{row % 24}:{row % 60:02},{'ab'[row % 2]}" for row in range(60)]
-    file = tmp_path / "times.csv"
-    file.write_text("\n".join(["start,y", *lines]))
-    found = Table(file, "y").load(0)
-    assert found.input_names == ("start",)
-    assert found.inputs[:3, 0].tolist() == pytest.approx([0, 1 + 1 / 60, 2 + 2 / 60])
-    file.write_text(file.read_text().replace("\n7:07,", "\nseven,"))
-    with pytest.raises(InputError, match=r"times of day, but not in row 8 \('seven'\)"):
-        Table(file, "y").load(0)
-    assert Table(file, "y", categories="start").load(0).encoder.columns[0].kind == "category"
 
 
 def write_rare(folder, others):

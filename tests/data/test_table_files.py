@@ -1,9 +1,7 @@
-"""Table files are read in any encoding, delimiter and decimal sign; damaged files are rejected."""
+"""Table files are read with any delimiter and decimal separator; damaged files are rejected."""
 
-import bz2
 import gzip
 import io
-import lzma
 import os
 import zipfile
 
@@ -39,7 +37,6 @@ def assert_rows(frame):
         (write_rows(), "utf-8-sig"),
         (write_rows(), "latin-1"),
         (write_rows("\t"), "utf-16"),
-        (write_rows(), "utf-32"),
         (write_rows(";"), "utf-8"),
         (write_rows(";", ","), "cp1252"),
         (write_rows("\t", ","), "utf-8"),
@@ -69,14 +66,14 @@ def test_the_format_of_a_text_is_detected(content, encoding, tmp_path):
         (["5", "12"], ";", ".", None, False),
     ],
 )
-def test_the_decimal_sign_is_certain_only_if_cells_prove_it(
+def test_the_decimal_separator_is_certain_only_if_cells_prove_it(
     cells, sep, decimal, thousands, is_certain, tmp_path
 ):
     file = tmp_path / "rows.csv"
     file.write_text("\n".join([f"x{sep}y", *(f"{cell}{sep}a" for cell in cells)]))
     found = open_table(file)
     assert (found.csv.sep, found.csv.decimal, found.csv.is_certain) == (sep, decimal, is_certain)
-    other = found.with_signs("*", None)
+    other = found.with_separators("*", None)
     assert other.csv.decimal == (decimal if is_certain else "*")
     if is_certain:
         assert found.csv.thousands == thousands
@@ -98,10 +95,9 @@ def test_the_format_can_be_set(tmp_path):
         open_table(file, csv={"encoding": "utf-9"})
 
 
-@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip), ("bz2", bz2), ("xz", lzma)])
-def test_compressed_text_is_read(ending, pack, tmp_path):
-    file = tmp_path / f"rows.csv.{ending}"
-    file.write_bytes(pack.compress(write_rows().encode()))
+def test_compressed_text_is_read(tmp_path):
+    file = tmp_path / "rows.csv.gz"
+    file.write_bytes(gzip.compress(write_rows().encode()))
     assert_rows(read(file))
 
 
@@ -123,7 +119,7 @@ def test_arrays_are_tables(tmp_path):
     }  # fmt: skip
     np.savez(tmp_path / "b.npz", x=table, z=table)
     assert open_table(tmp_path / "b.npz").columns == ("x 0", "x 1", "z 0", "z 1")
-    np.savez(tmp_path / "c.npz", y=np.array([b"red", "grün".encode()]))
+    np.savez(tmp_path / "c.npz", y=np.array(["red", "grün"]))
     assert read(tmp_path / "c.npz")["y"].tolist() == ["red", "grün"]
 
 
@@ -146,22 +142,13 @@ def test_columns_without_a_header_are_numbered(tmp_path):
     assert read(file, header=True).columns.tolist() == ["1.5", "red"]
 
 
-@pytest.mark.parametrize("content", ["a,b,y\n1,2,x\n3,4,y\n", "a,b,y\n,red,x\n3.5,a,y\nNA,b,y\n"])
-def test_a_class_can_be_called_like_its_column_next_to_numbers(content, tmp_path):
-    file = tmp_path / "rows.csv"
-    file.write_text(content)
-    assert open_table(file).columns == ("a", "b", "y")
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (",a,yes\n1,b,no\n2,a,yes\n", "'a' appears again in its column"),
         (
             "5.1,3.5,setosa\n4.9,3,setosa\n",
             r"first line \(5\.1, 3\.5, setosa\).*data\.header=false",
         ),
-        ("a,yes\nb,no\na,yes\n", "'a' appears again in its column"),
         ("a,b,a\n1,2,3\n", "has 2 columns called 'a'"),
         ("a,b\n", r"a line of names \(a, b\) and no rows"),
         ("\n \n", "is empty"),
@@ -202,16 +189,15 @@ def test_missing_cells_at_the_end_of_a_line_are_missing(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"PAR1xxPAR1", r"ends in \.csv, but its content is of another format"),
-        ("a.parquet", b"a,b\n1,2\n", r"ends in \.parquet, but its content is of another format"),
-        ("a.npy", b"a,b\n1,2\n", r"ends in \.npy, but its content"),
+        ("a.csv", b"PAR1\0xxPAR1", "neither text nor a table"),
+        ("a.parquet", b"a,b\n1,2\n", "cannot be read as Parquet"),
+        ("a.npy", b"a,b\n1,2\n", "cannot be read as a NumPy file"),
         ("a.parquet", b"PAR1xx", "cannot be read as Parquet"),
         ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read as a NumPy file"),
         ("a.npz", b"PK\x03\x04xx", "cannot be read as a NumPy file"),
-        ("a.xlsx", b"PK\x03\x04xx", "Excel workbook.*save its table as CSV"),
-        ("a.csv", b'\n{"a": 1, "b": 2}', "JSON; save it as CSV"),
+        ("a.xlsx", b"PK\x03\x04xx", "Excel workbook.*Save it as CSV"),
+        ("a.csv", b'\n{"a": 1, "b": 2}', r"is JSON\. Save it as CSV"),
         ("a.csv", b"<!DOCTYPE html><html>", "HTML or XML"),
-        ("a.csv", b"\x89PNG\r\n", "data=images"),
         ("a.csv", b"\x1f\x8b\x08\x00rest", "compressed with gzip"),
         ("a.csv", bytes(range(256)) * 9, "neither text nor a table"),
         ("a.csv", write_rows().encode("utf-16-le"), "byte order mark"),
@@ -230,9 +216,11 @@ def test_paths_that_are_no_files_are_rejected(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         open_table(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "nowhere.csv", tmp_path / "pipe", f"{'x' * 300}.csv", "x\0.csv"):
+    for path in (tmp_path / "nowhere.csv", tmp_path / "pipe", "x\0.csv"):
         with pytest.raises(InputError, match="there is no file"):
             open_table(path)
+    with pytest.raises(InputError, match=r"cannot be read: .*File name too long"):
+        open_table(f"{'x' * 300}.csv")
 
 
 def write_header(rows):
@@ -303,16 +291,8 @@ def test_columns_with_equal_names_are_rejected(tmp_path):
             open_table(tmp_path / name)
 
 
-def write_words(count=40):
-    rows = (f"{('grün', 'weiß')[row % 2]},{row % 2}\n" for row in range(count))
-    return "word,y\n" + "".join(rows)
-
-
-def test_mixed_encodings_are_rejected(tmp_path):
+def test_another_encoding_in_a_later_line_is_rejected(tmp_path):
     file = tmp_path / "mixed.csv"
-    file.write_bytes(write_words().encode() + "müde,1\n".encode("latin-1") + b"a,0\n")
-    with pytest.raises(InputError, match=r"is UTF-8, but line 42 contains bytes"):
-        open_table(file)
     ascii_rows = "".join(f"{row},word\n" for row in range(200_000))
     file.write_bytes(f"a,b\n{ascii_rows}1,grün\n".encode("cp1252"))
     with pytest.raises(InputError, match=r"is not utf-8 throughout.*data\.csv\.encoding"):
@@ -330,7 +310,7 @@ def test_chunks_of_wide_tables_have_fewer_rows():
     ("csv", "message"),
     [
         ({"sep": "::"}, "data.csv.sep must be one character; got '::'"),
-        ({"decimal": ""}, "data.csv.decimal must be one character; got ''"),
+        ({"decimal": ""}, 'data.csv.decimal must be "." or ","; got \'\''),
         ({"decimal": ",", "thousands": ","}, "data.csv.decimal and data.csv.thousands must differ"),
     ],
 )

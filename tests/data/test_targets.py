@@ -88,7 +88,7 @@ def test_the_task_can_be_chosen():
         ([["a", "b"] * 5], "regression", r"numbers to predict, but not in row 1 \('a'\)"),
         ([["1.5"] * 9 + ["tall"]], None, r"numbers to predict, but not in row 10 \('tall'\)"),
         ([["1.5"] * 9 + ["inf"]], None, r"finite numbers to predict, but not in row 10"),
-        ([["1"] * 5, ["a"] * 5], None, r"'y1' contains numbers to predict"),
+        ([["1"] * 5, ["a"] * 5], None, r"'y1' contains finite numbers to predict"),
         ([["1", "2"], ["1", "2"]], "binary", "data.task=binary needs one target; got 2"),
     ],
 )

@@ -165,7 +165,7 @@ def test_ambiguous_numbers_are_read_as_in_training(german, tmp_path):
     assert read_file(german[0], other)[0].tolist() == [[1, 5108], [2, 7375]]
 
 
-def test_files_that_prove_their_decimal_sign_are_read_with_it(german, tmp_path):
+def test_files_that_prove_their_decimal_separator_are_read_with_it(german, tmp_path):
     other = tmp_path / "points.csv"
     other.write_text("x;big\n1.25;5108.5\n2.5;7.375\n")
     for keep in ([], ["big"]):
