@@ -1,7 +1,7 @@
 """Backpropagation: the gradient of the loss, carried backward to every layer and labeled."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -96,35 +96,6 @@ def backpropagate(
         >>> round(sum(layer.blame for layer in result.layers), 6)
         1.0
     """
-    _check_arguments(loss, forward_pass)
-    parameters = [value for value in forward_pass.model.parameters() if value.requires_grad]
-    sums = [layer.pre_activation for layer in forward_pass.layers]
-    # Layers before the first trainable one have no deltas.
-    sums = [value for value in sums if value.requires_grad]
-    if not loss.requires_grad or not parameters:
-        raise ValueError(
-            "the loss has no gradient: it was computed under no_grad or from a detached tensor, or "
-            "all parameters are frozen. Compute it from forward_pass.output with gradients enabled."
-        )
-    results = torch.autograd.grad(
-        loss, [*sums, *parameters], allow_unused=True, retain_graph=retain_graph
-    )
-    gradients = dict(zip(map(id, [*sums, *parameters]), results, strict=True))
-    if all(gradient is None for gradient in results[len(sums) :]):
-        raise ValueError(
-            "the loss does not depend on the parameters of the network. Compute it from "
-            "forward_pass.output."
-        )
-    for parameter, gradient in zip(parameters, results[len(sums) :], strict=True):
-        if gradient is not None:
-            # Not in place: others may hold the old gradient.
-            old = parameter.grad
-            parameter.grad = gradient.clone() if old is None else old + gradient
-    layers = _assign_blame(forward_pass, gradients, {id(value) for value in parameters})
-    return Backpropagation(float(loss.detach()), layers)
-
-
-def _check_arguments(loss: Tensor, forward_pass: ForwardPass) -> None:
     if not isinstance(loss, Tensor) or not isinstance(forward_pass, ForwardPass):
         raise TypeError(
             "backpropagate needs a loss (a tensor) and a ForwardPass; got "
@@ -136,40 +107,52 @@ def _check_arguments(loss: Tensor, forward_pass: ForwardPass) -> None:
             f"backpropagate needs a scalar; got a loss of shape {tuple(loss.shape)}. Use its mean "
             "or its sum."
         )
+    parameters = [value for value in forward_pass.model.parameters() if value.requires_grad]
+    # Layers before the first trainable one have no deltas.
+    sums = [layer.pre_activation for layer in forward_pass.layers]
+    sources = [*parameters, *(value for value in sums if value.requires_grad)]
+    gradients: tuple[Tensor | None, ...] = (None,) * len(sources)
+    if loss.requires_grad and parameters:
+        gradients = torch.autograd.grad(loss, sources, allow_unused=True, retain_graph=retain_graph)
+    if all(gradient is None for gradient in gradients[: len(parameters)]):
+        raise ValueError(
+            "the loss has no gradient: it does not depend on the parameters of the network, was "
+            "computed under no_grad or from a detached tensor, or all parameters are frozen. "
+            "Compute it from forward_pass.output with gradients enabled."
+        )
+    for parameter, gradient in zip(parameters, gradients, strict=False):
+        if gradient is not None:
+            # Not in place: others may hold the old gradient.
+            old = parameter.grad
+            parameter.grad = gradient.clone() if old is None else old + gradient
+    by_id = dict(zip(map(id, sources), gradients, strict=True))
+    return Backpropagation(float(loss.detach()), _assign_blame(forward_pass, by_id))
 
 
 def _assign_blame(
-    forward_pass: ForwardPass, gradients: Mapping[int, Tensor | None], parameters: set[int]
+    forward_pass: ForwardPass, gradients: Mapping[int, Tensor | None]
 ) -> tuple[LayerBlame, ...]:
     """Compute the blame of each layer from gradients by tensor id."""
-    dense = {
-        key: _to_dense(value)
-        for key, value in gradients.items()
-        if key in parameters and value is not None
-    }
-    # Scaled by the largest gradient: the squares of tiny or huge ones would be 0 or infinite.
-    largest = max(
-        (float(value.abs().max()) for value in dense.values() if value.numel()), default=0
-    )
-    largest = largest or 1
-    total = sum(float((value / largest).square().sum()) for value in dense.values()) or 1
-    # Tied weights and repeated layers share one gradient, which must not be counted twice.
-    calls = Counter(
-        id(part) for layer in forward_pass.layers for part in layer.info.find_parameters()
-    )
 
     def get_gradient(part: Tensor) -> Tensor:
         # Frozen or unused parts have no gradient.
         gradient = gradients.get(id(part))
         return torch.zeros_like(part) if gradient is None else gradient
 
+    squares = _compute_squares(forward_pass.model.parameters(), gradients)
+    total = sum(float(square.sum()) for square in squares.values()) or 1
+    # Tied weights and repeated layers share one gradient, which must not be counted twice.
+    parts = [layer.info.find_parameters() for layer in forward_pass.layers]
+    calls = Counter(id(part) for pair in parts for part in pair)
+
     def compute_share(part: Tensor) -> Tensor:
-        gradient = dense.get(id(part), torch.zeros_like(part))
-        return (_to_dense(gradient) / largest).square() / (total * calls[id(part)])
+        square = squares.get(id(part))
+        if square is None:
+            return _to_dense(torch.zeros_like(part))
+        return square / (total * calls[id(part)])
 
     layers = []
-    for layer in forward_pass.layers:
-        weights, bias = layer.info.find_parameters()
+    for layer, (weights, bias) in zip(forward_pass.layers, parts, strict=True):
         weights_blame = compute_share(weights)
         # The dimensions of a convolution's kernel belong to its output channel.
         neuron_blame = weights_blame.flatten(1).sum(dim=1)
@@ -187,6 +170,22 @@ def _assign_blame(
             )
         )
     return tuple(layers)
+
+
+def _compute_squares(
+    parameters: Iterable[Tensor], gradients: Mapping[int, Tensor | None]
+) -> dict[int, Tensor]:
+    """Square the gradients of parameters, by id, in units of the largest gradient."""
+    dense = {
+        id(parameter): _to_dense(gradient)
+        for parameter in parameters
+        if (gradient := gradients.get(id(parameter))) is not None
+    }
+    # Without the unit, the squares of tiny or huge gradients would be 0 or infinite.
+    largest = max(
+        (float(value.abs().max()) for value in dense.values() if value.numel()), default=0
+    )
+    return {key: (value / (largest or 1)).square() for key, value in dense.items()}
 
 
 def _to_dense(gradient: Tensor) -> Tensor:

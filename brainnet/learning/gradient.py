@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from brainnet import concepts
@@ -29,14 +28,9 @@ class Gradient:
     @property
     def norm(self) -> float:
         """Euclidean norm over weights and bias; 0 without gradients."""
-        norms = []
-        for part in (self.weights, self.bias):
-            if part is not None:
-                # In float64, if the device has it (MPS does not): the square of a small float32 is
-                # zero, and that of a moderate float16 is infinite.
-                is_mps = part.device.type == "mps"
-                norms.append(float(part.to(torch.float32 if is_mps else torch.float64).norm()))
-        return math.hypot(*norms)
+        parts = [part for part in (self.weights, self.bias) if part is not None]
+        # In float64, as the square of a small float32 is zero, and of a moderate float16 infinite.
+        return math.hypot(*(float(part.cpu().double().norm()) for part in parts))
 
     def __str__(self) -> str:
         """Name and norm."""

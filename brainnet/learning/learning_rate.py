@@ -50,16 +50,15 @@ class WarmupCosine(LRScheduler):
 
     def get_lr(self) -> list[float | Tensor]:
         """Learning rates of the next step, one per parameter group."""
-        return [base * self._compute_factor(self.last_epoch) for base in self.base_lrs]
-
-    def _compute_factor(self, step: int) -> float:
-        warmup_steps = round(self.warmup * self.total_steps)
-        # The first step already has a learning rate above zero.
+        step, warmup_steps = self.last_epoch, round(self.warmup * self.total_steps)
         if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
-        # Limited, because a resumed run may take more steps than planned.
-        progress = min(1.0, (step - warmup_steps) / max(1, self.total_steps - warmup_steps))
-        return (1 + math.cos(math.pi * progress)) / 2
+            # The first step already has a learning rate above zero.
+            factor = (step + 1) / (warmup_steps + 1)
+        else:
+            # Limited, because a resumed run may take more steps than planned.
+            progress = min(1.0, (step - warmup_steps) / max(1, self.total_steps - warmup_steps))
+            factor = (1 + math.cos(math.pi * progress)) / 2
+        return [base * factor for base in self.base_lrs]
 
 
 SCHEDULES: dict[str, type[LRScheduler]] = {

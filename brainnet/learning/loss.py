@@ -101,8 +101,7 @@ class BinaryCrossEntropy(nn.Module):
 
     @staticmethod
     def count_outputs(classes: int) -> int:
-        """Number of outputs of the network: one."""
-        # One logit separates two classes.
+        """Number of outputs of the network: one logit, which separates two classes."""
         if classes != 2:
             raise ValueError(
                 f"BinaryCrossEntropy needs two classes; got {classes}. Use CrossEntropy "
@@ -132,22 +131,8 @@ class _RegressionLoss(nn.Module):
     concept = concepts.LOSS_FUNCTION
     tasks: tuple[Task, ...] = ("regression",)
 
-    @staticmethod
-    def count_outputs(targets: int) -> int:
-        """Number of outputs of the network: one per target column."""
-        return targets
-
-    @staticmethod
-    def decode(outputs: Tensor) -> Tensor:
-        """The outputs themselves, (batch, targets)."""
-        return outputs
-
-    @staticmethod
-    def compute_probabilities(_outputs: Tensor) -> None:
-        """None: numerical predictions have no probabilities."""
-        return
-
-    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean over all values."""
         # PyTorch would broadcast (batch,) against (batch, 1) with only a warning.
         if outputs.shape != targets.shape or not targets.is_floating_point():
             raise ValueError(
@@ -155,6 +140,15 @@ class _RegressionLoss(nn.Module):
                 f"(batch, targets), and floating-point targets; got {tuple(outputs.shape)} and "
                 f"{tuple(targets.shape)} {targets.dtype}. Use CrossEntropy for classes."
             )
+        return self._compute(outputs, targets)
+
+    def _compute(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @staticmethod
+    def count_outputs(targets: int) -> int:
+        """Number of outputs of the network: one per target column."""
+        return targets
 
     def extra_repr(self) -> str:
         """The concept of this module."""
@@ -173,9 +167,7 @@ class MeanSquaredError(_RegressionLoss):
         return:  ()
     """
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over all values, in squared units of the targets."""
-        self._check(outputs, targets)
+    def _compute(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.mse_loss(outputs, targets)
 
 
@@ -191,9 +183,7 @@ class MeanAbsoluteError(_RegressionLoss):
         return:  ()
     """
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over all values, in units of the targets."""
-        self._check(outputs, targets)
+    def _compute(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.l1_loss(outputs, targets)
 
 
@@ -219,9 +209,7 @@ class Huber(_RegressionLoss):
             raise ValueError(f"delta must be positive; got {delta}.")
         self.delta = delta
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over all values."""
-        self._check(outputs, targets)
+    def _compute(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.huber_loss(outputs, targets, delta=self.delta)
 
     def extra_repr(self) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from brainnet.learning.loss import Task
+from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, Task
 
 BATCH_ROWS = 8192
 """Rows of one forward pass; a fixed number, as the last bits of a row may depend on it."""
@@ -23,11 +23,8 @@ PROBABILITY_PREFIX = "probability "
 def decode_predictions(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
     """Decode outputs (batch, outputs) into classes (batch,) or numbers (batch, targets).
 
-    Args:
-        outputs: outputs of the network.
-        loss: its method `decode` is used if it has one.
-        task: used otherwise: numbers for regression; for classes, the sign of a single output, or
-            the largest of several.
+    The `decode` of the loss is used if it has one; otherwise, the class is the sign of a single
+    output, or the largest of several.
 
     Example:
         >>> decode_predictions(torch.tensor([[0.2, 0.8]]), nn.CrossEntropyLoss(), "multiclass")
@@ -44,14 +41,8 @@ def decode_predictions(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
 def compute_probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor | None:
     """Convert outputs (batch, outputs) to the probability of each class, (batch, classes).
 
-    Args:
-        outputs: outputs of the network.
-        loss: its method `compute_probabilities` is used if it has one; PyTorch's cross-entropy
-            losses are known.
-        task: regression has no probabilities.
-
-    Returns:
-        None if there are no probabilities, or the meaning of the outputs is not known.
+    The `compute_probabilities` of the loss is used if it has one; PyTorch's cross-entropy losses
+    are known. Otherwise, and for regression, the result is None.
 
     Example:
         >>> compute_probabilities(torch.tensor([[0.0]]), nn.BCEWithLogitsLoss(), "binary")
@@ -64,10 +55,9 @@ def compute_probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tenso
         return compute(outputs)
     # The softmax of log-probabilities, the outputs for NLLLoss, are the probabilities.
     if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
-        return outputs.softmax(dim=-1)
+        return CrossEntropy.compute_probabilities(outputs)
     if isinstance(loss, nn.BCEWithLogitsLoss) and outputs.shape[1] == 1:
-        positive = outputs.sigmoid()
-        return torch.cat([1 - positive, positive], dim=1)
+        return BinaryCrossEntropy.compute_probabilities(outputs)
     return None
 
 
@@ -82,16 +72,10 @@ def choose_batch_rows(inputs: int) -> int:
 
 
 def compute_outputs(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Compute the outputs of a network in batches of `choose_batch_rows`, without gradients.
+    """Compute the outputs of a network in evaluation mode, in batches and without gradients.
 
-    The same rows in the same order give the same outputs, to the bit.
-
-    Args:
-        network: network in evaluation mode.
-        inputs: scaled inputs, (rows, inputs).
-
-    Returns:
-        Outputs on the CPU, (rows, outputs), in the data type of the network.
+    The same rows in the same order give the same outputs, to the bit. They are on the CPU, in the
+    data type of the network.
     """
     # Inputs must have the device and data type of the network.
     parameter = next(network.parameters())

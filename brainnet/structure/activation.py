@@ -31,14 +31,11 @@ class ThresholdRamp(nn.Module):
         neurons: number of neurons. If given, learnable parameters have one entry per neuron.
         learn_threshold: whether the threshold is a parameter.
         learn_width: whether the width is a parameter.
-        device: as in `torch.empty`.
-        dtype: as in `torch.empty`.
+        device, dtype: as in `torch.empty`.
 
     Attributes:
-        counts: number of rows in which each neuron was silent, on the ramp, firing, or received a
-            non-finite input, (4, neurons) int64; None unless `start_counting` was called.
-        sums: sums of the outputs of each neuron and of their squares, (2, neurons) float64; or
-            None.
+        counts, sums: activity of each neuron, as in `create_counters`; None unless
+            `start_counting` was called.
 
     Raises:
         ValueError: if a width is not positive, a value is not finite, the leak is negative, or
@@ -81,24 +78,23 @@ class ThresholdRamp(nn.Module):
         self.neurons = _infer_neurons(neurons, self.initial_threshold, self.initial_width)
         self.learn_threshold = learn_threshold
         self.learn_width = learn_width
-        template = torch.empty((), device=device, dtype=dtype)
-        self._register("threshold", template, self.initial_threshold, learn=learn_threshold)
-        width_name = "log_width" if learn_width else "fixed_width"
-        self._register(width_name, template, self.initial_width, learn=learn_width)
+        # The values follow in `reset_parameters`; a constant number is stored as it is.
+        template = torch.empty(self.neurons or (), device=device, dtype=dtype)
+        self._width_name = "log_width" if learn_width else "fixed_width"
+        for name, value, learn in (
+            ("threshold", self.initial_threshold, learn_threshold),
+            (self._width_name, self.initial_width, learn_width),
+        ):
+            if learn:
+                self.register_parameter(name, nn.Parameter(torch.empty_like(template)))
+            elif isinstance(value, Tensor):
+                self.register_buffer(name, torch.empty_like(template))
+            else:
+                setattr(self, name, value)
         # Buffers, so that they move with the module; not persistent, as counts are not weights.
         self.register_buffer("counts", None, persistent=False)
         self.register_buffer("sums", None, persistent=False)
         self.reset_parameters()
-
-    def _register(self, name: str, template: Tensor, value: float | Tensor, *, learn: bool) -> None:
-        """Store a value as a parameter, as a buffer or, if it is one constant, as a number."""
-        shape = () if self.neurons is None else (self.neurons,)
-        if learn:
-            self.register_parameter(name, nn.Parameter(template.new_empty(shape)))
-        elif isinstance(value, Tensor):
-            self.register_buffer(name, template.new_empty(shape))
-        else:
-            setattr(self, name, value)
 
     @property
     def width(self) -> float | Tensor:
@@ -108,11 +104,10 @@ class ThresholdRamp(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Reset threshold and width to their initial values."""
-        values = {"threshold": self.initial_threshold, "fixed_width": self.initial_width}
-        if self.learn_width:
-            width = values.pop("fixed_width")
-            values["log_width"] = width.log() if isinstance(width, Tensor) else math.log(width)
-        for name, value in values.items():
+        for name in ("threshold", self._width_name):
+            value = self.initial_threshold if name == "threshold" else self.initial_width
+            if name == "log_width":
+                value = value.log() if isinstance(value, Tensor) else math.log(value)
             target = getattr(self, name)
             if isinstance(target, Tensor) and isinstance(value, Tensor):
                 target.copy_(value)
@@ -179,29 +174,17 @@ class ThresholdRamp(nn.Module):
         Raises:
             InputError: if counting was not started.
         """
-        return read_counters(self._require_counters())
-
-    def reset_counters(self) -> None:
-        """Set all counters to zero.
-
-        Raises:
-            InputError: if counting was not started.
-        """
-        for buffer in self._require_counters():
-            buffer.zero_()
-
-    def _get_counters(self) -> tuple[Tensor, Tensor] | None:
-        # The dictionary, as `self.counts` is looked up there last, and every call needs it.
-        counts, sums = self._buffers["counts"], self._buffers["sums"]
-        return None if counts is None or sums is None else (counts, sums)
-
-    def _require_counters(self) -> tuple[Tensor, Tensor]:
         counters = self._get_counters()
         if counters is None:
             raise InputError(
                 "this ramp has no counters; call start_counting() before the first batch."
             )
-        return counters
+        return read_counters(counters)
+
+    def _get_counters(self) -> tuple[Tensor, Tensor] | None:
+        # The dictionary, as `self.counts` is looked up there last, and every call needs it.
+        counts, sums = self._buffers["counts"], self._buffers["sums"]
+        return None if counts is None or sums is None else (counts, sums)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ThresholdRamp":
         """Move or convert the module, except that the sums stay in float64 after `half()`."""
@@ -210,12 +193,11 @@ class ThresholdRamp(nn.Module):
         self.stop_counting()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if counters is not None:
-            old_counts, old_sums = counters
-            device = fn(old_counts).device
-            self.counts, self.sums = create_counters(old_counts.shape[1], device=device)
-            if not old_counts.is_meta:
-                self.counts.copy_(old_counts)
-                self.sums.copy_(old_sums)
+            neurons, device = counters[0].shape[1], fn(counters[0]).device
+            self.counts, self.sums = create_counters(neurons, device=device)
+            for new, old in zip((self.counts, self.sums), counters, strict=True):
+                if not old.is_meta:
+                    new.copy_(old)
         return self
 
     @property
@@ -227,12 +209,15 @@ class ThresholdRamp(nn.Module):
     def select_neuron(self, index: int) -> Callable[[Tensor], Tensor]:
         """Return the activation of one neuron, for inputs of any shape."""
 
-        def select(value: float | Tensor) -> float | Tensor:
-            return value[index] if isinstance(value, Tensor) and value.ndim else value
+        def activate(input: Tensor) -> Tensor:
+            values = (self.threshold, self.width)
+            low, wide = (
+                value[index] if isinstance(value, Tensor) and value.ndim else value
+                for value in values
+            )
+            return threshold_ramp(input, low, wide, self.leak)
 
-        return lambda input: threshold_ramp(
-            input, select(self.threshold), select(self.width), self.leak
-        )
+        return activate
 
     def copy_for_layer(
         self,
@@ -258,30 +243,29 @@ class ThresholdRamp(nn.Module):
             device=device,
             dtype=dtype,
         )
-        for name in ("threshold", "log_width" if self.learn_width else "fixed_width"):
+        for name in ("threshold", self._width_name):
             source, target = getattr(self, name), getattr(ramp, name)
             if isinstance(source, Tensor) and isinstance(target, Tensor):
                 if source.shape in ((), target.shape) and not source.is_meta:
                     target.data.copy_(source.data)
-                if isinstance(target, nn.Parameter):
-                    target.requires_grad_(source.requires_grad)
+                target.requires_grad_(source.requires_grad)
         if self.counts is not None:
             ramp.start_counting(neurons)
         return ramp.train(self.training)
 
     def extra_repr(self) -> str:
         """Arguments and the concept of this module."""
-        arguments = [
-            f"{name}=" + ("per neuron" if isinstance(value, Tensor) else f"{value:g}")
-            for name, value in (
-                ("threshold", self.initial_threshold),
-                ("width", self.initial_width),
+        arguments = []
+        for name in ("threshold", "width"):
+            value = getattr(self, f"initial_{name}")
+            arguments.append(
+                f"{name}=per neuron" if isinstance(value, Tensor) else f"{name}={value:g}"
             )
-        ]
         arguments += [f"leak={self.leak:g}"] if self.leak else []
         arguments += [f"neurons={self.neurons}"] if self.neurons is not None else []
-        arguments += ["learn_threshold=True"] if self.learn_threshold else []
-        arguments += ["learn_width=True"] if self.learn_width else []
+        arguments += [
+            f"{name}=True" for name in ("learn_threshold", "learn_width") if getattr(self, name)
+        ]
         return ", ".join([*arguments, f"concept={self.concept.name}"])
 
 
@@ -299,22 +283,18 @@ def _detach_value(value: float | Tensor) -> float | Tensor:
 
 
 def _check_values(threshold: float | Tensor, width: float | Tensor, leak: float) -> None:
-    if not _is_finite(threshold):
+    low, wide = (
+        torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in (threshold, width)
+    )
+    if not low.isfinite().all():
         raise ValueError(f"the ramp needs a finite threshold; got {threshold}. Use 0.0.")
-    if not _is_finite(width, above=0.0):
+    if not (wide.isfinite() & (wide > 0)).all():
         raise ValueError(
             f"the ramp needs a finite, positive width; got {width}. A step without a ramp has no "
             "gradient: use a small width instead, such as 0.1."
         )
     if not 0.0 <= leak < math.inf:
         raise ValueError(f"leak must be finite and at least 0; got {leak}. Use leak=0.0.")
-
-
-def _is_finite(value: float | Tensor, above: float = -math.inf) -> bool:
-    # Comparisons with NaN are false, in both branches.
-    if isinstance(value, Tensor):
-        return bool((value.isfinite() & (value > above)).all())
-    return above < value < math.inf
 
 
 def _infer_neurons(neurons: int | None, *values: float | Tensor) -> int | None:

@@ -17,8 +17,7 @@ class Bias(nn.Module):
         neurons: number of neurons.
         inputs: number of inputs of each neuron, which sets the scale of the initial values.
         generator: source of the initial values; PyTorch's global one by default.
-        device: as in `torch.empty`.
-        dtype: as in `torch.empty`.
+        device, dtype: as in `torch.empty`.
 
     Raises:
         ValueError: if a size is not positive.

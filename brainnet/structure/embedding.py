@@ -34,16 +34,15 @@ class Embedding(nn.Module):
     """The weights of one categorical column: a vector for each code.
 
     Equal to `nn.Embedding`, but with the table transposed, so that it has the shape of the weights
-    of any other layer: looking up a code is the product with a one-hot input. Code 0 and invalid
-    codes stand for categories not seen in training; their vector is 0.
+    of any other layer. Code 0 and invalid codes stand for categories not seen in training; their
+    vector is 0.
 
     Args:
         codes: number of codes, including code 0.
         width: length of the vectors; by default `choose_width(codes)`.
         name: name of the layer in print-outs and in TensorBoard.
         generator: source of the initial values; PyTorch's global one by default.
-        device: as in `torch.empty`.
-        dtype: as in `torch.empty`.
+        device, dtype: as in `torch.empty`.
 
     Raises:
         ValueError: if there are fewer than two codes, or the width is not positive.
@@ -115,8 +114,7 @@ class Embeddings(nn.Module):
         inputs: number of input columns.
         codes: number of codes of each categorical column, by column index.
         generator: source of the initial values; PyTorch's global one by default.
-        device: as in `torch.empty`.
-        dtype: as in `torch.empty`.
+        device, dtype: as in `torch.empty`.
 
     Attributes:
         codes: number of codes of each categorical column, in order of the columns.
@@ -158,15 +156,10 @@ class Embeddings(nn.Module):
                 "Give each categorical column with its number of codes: "
                 "Network([3, 8, 2], embeddings={1: 12})."
             )
+        options = {"generator": generator, "device": device, "dtype": dtype}
         self.columns = nn.ModuleDict(
             {
-                str(column): Embedding(
-                    count,
-                    name=f"embedding_{column}",
-                    generator=generator,
-                    device=device,
-                    dtype=dtype,
-                )
+                str(column): Embedding(count, name=f"embedding_{column}", **options)  # type: ignore[arg-type]
                 for column, count in self.codes.items()
             }
         )
@@ -201,13 +194,15 @@ class Embeddings(nn.Module):
                 f"embeddings need {self.inputs} columns in the last dimension; got inputs of shape "
                 f"{tuple(inputs.shape)}."
             )
+        if not inputs.is_floating_point():
+            return
         # A float with p bits of precision represents all whole numbers up to 2^p exactly.
-        largest = max(self.codes.values())
-        if inputs.is_floating_point() and largest > 2 / torch.finfo(inputs.dtype).eps:
+        largest, limit = max(self.codes.values()), 2 / torch.finfo(inputs.dtype).eps
+        if largest > limit:
             raise InputError(
                 f"{largest} codes cannot be represented in {inputs.dtype}, which has only "
-                f"{2 / torch.finfo(inputs.dtype).eps:.0f} consecutive whole numbers. Use mixed "
-                "precision (trainer.precision=bf16-mixed) or 32 bits."
+                f"{limit:.0f} consecutive whole numbers. Use mixed precision "
+                "(trainer.precision=bf16-mixed) or 32 bits."
             )
 
     def extra_repr(self) -> str:

@@ -1,8 +1,9 @@
 """Forward pass: all layers applied in order, with every intermediate value kept."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -74,11 +75,10 @@ class ForwardPass:
     def __str__(self) -> str:
         """Values of the first row, layer by layer."""
         rows = len(self.inputs) if self.inputs.ndim > 1 else 1
-        title = (
-            "forward pass of 1 row:" if rows == 1 else f"forward pass of {rows} rows, the first:"
-        )
-        lines = [title, f"inputs           {_format_row(self.inputs)}", *map(str, self.layers)]
-        return "\n".join([*lines, f"output           {_format_row(self.output)}"])
+        title = "1 row" if rows == 1 else f"{rows} rows, the first"
+        lines = [f"forward pass of {title}:", f"inputs           {_format_row(self.inputs)}"]
+        lines += [*map(str, self.layers), f"output           {_format_row(self.output)}"]
+        return "\n".join(lines)
 
     __repr__ = __str__
 
@@ -109,11 +109,11 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
         stack.enter_context(_run_uncompiled(model))
         # Layers first: PyTorch calls hooks in the order of registration.
         for layer in find_layers(model):
-            _record(layer, passes, stack)
+            _record_calls(layer, passes, stack)
+        follow = partial(_assign_to_layer, passes)
         for module in model.modules():
             if isinstance(module, (*ACTIVATION_TYPES, *RESCALING_TYPES)):
-                hook = module.register_forward_hook(_create_follower(passes))
-                stack.callback(hook.remove)
+                stack.callback(module.register_forward_hook(follow).remove)
         output = model(inputs)
     if not passes:
         raise ValueError(
@@ -123,11 +123,11 @@ def trace(model: nn.Module, inputs: Tensor) -> ForwardPass:
     return ForwardPass(model, inputs, tuple(passes), output)
 
 
-def _record(layer: LayerInfo, passes: list[LayerPass], stack: ExitStack) -> None:
+def _record_calls(layer: LayerInfo, passes: list[LayerPass], stack: ExitStack) -> None:
     """Append each call of a layer to the passes until the stack is closed."""
-    is_brainnet_layer = isinstance(layer.module, Layer)
     pre_activations: list[Tensor] = []
     # A `Layer` computes pre-activation and output in one call; its activation receives the former.
+    is_brainnet_layer = isinstance(layer.module, Layer)
     if isinstance(layer.module, Layer):
         before = layer.module.activation.register_forward_pre_hook(
             lambda _module, inputs: pre_activations.append(inputs[0])
@@ -145,23 +145,19 @@ def _record(layer: LayerInfo, passes: list[LayerPass], stack: ExitStack) -> None
     stack.callback(layer.module.register_forward_hook(record).remove)
 
 
-def _create_follower(
-    passes: list[LayerPass],
-) -> Callable[[nn.Module, tuple[object, ...], Tensor], None]:
-    """Create a hook that assigns a normalization or activation to the layer before it."""
-
-    def follow(module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
-        for layer in passes:
-            # Identity, not equality: only the very output of a layer belongs to it.
-            has_no_activation = layer.output is layer.pre_activation
-            if has_no_activation and inputs and inputs[0] is layer.output:
-                layer.output = output
-                if isinstance(module, RESCALING_TYPES):
-                    layer.pre_activation = output
-                else:
-                    layer.info = replace(layer.info, activation=module)
-
-    return follow
+def _assign_to_layer(
+    passes: list[LayerPass], module: nn.Module, inputs: tuple[object, ...], output: Tensor
+) -> None:
+    """Assign a called normalization or activation to the layer whose output it received."""
+    for layer in passes:
+        # Identity, not equality: only the very output of a layer belongs to it.
+        has_no_activation = layer.output is layer.pre_activation
+        if has_no_activation and inputs and inputs[0] is layer.output:
+            layer.output = output
+            if isinstance(module, RESCALING_TYPES):
+                layer.pre_activation = output
+            else:
+                layer.info = replace(layer.info, activation=module)
 
 
 @contextmanager
@@ -170,21 +166,13 @@ def _run_uncompiled(model: nn.Module) -> Iterator[None]:
 
     Compiled code does not call new hooks; `nn.ReLU(inplace=True)` would overwrite pre-activations.
     """
-    settings = [
-        (module, module._compiled_call_impl, getattr(module, "inplace", None))
-        for module in model.modules()
-    ]
-    for module, _, inplace in settings:
-        module._compiled_call_impl = None
-        if inplace:
-            module.inplace = False  # type: ignore[assignment]
-    try:
+    with ExitStack() as stack:
+        for module in model.modules():
+            for name in ("_compiled_call_impl", "inplace"):
+                if value := getattr(module, name, None):
+                    stack.callback(setattr, module, name, value)
+                    setattr(module, name, None if name == "_compiled_call_impl" else False)
         yield
-    finally:
-        for module, compiled, inplace in settings:
-            module._compiled_call_impl = compiled
-            if inplace:
-                module.inplace = inplace
 
 
 def _format_row(values: Tensor) -> str:

@@ -138,35 +138,33 @@ def find_layers(model: nn.Module) -> list[LayerInfo]:
     has_unique_names = len(set(names)) == len(names)
     layers = []
     for position, (path, module) in enumerate(modules):
-        if isinstance(module, (Layer, Embedding)):
-            name = module.name if has_unique_names else path
-            if isinstance(module, Embedding):
-                layer = LayerInfo(name, module, module.value, None, None)
-            else:
-                bias = None if module.bias is None else module.bias.value
-                layer = LayerInfo(name, module, module.weights.value, bias, module.activation)
+        weights: Tensor
+        bias: Tensor | None = None
+        activation: nn.Module | None = None
+        between: tuple[nn.Module, ...] = ()
+        if isinstance(module, Layer):
+            bias = None if module.bias is None else module.bias.value
+            weights, activation = module.weights.value, module.activation
+        elif isinstance(module, Embedding):
+            weights = module.value
         elif isinstance(module, WEIGHTED_TYPES):
-            name = path or type(module).__name__
+            weights, bias = module.weight, module.bias
             activation, between = _find_activation(modules, position + 1)
-            layer = LayerInfo(name, module, module.weight, module.bias, activation, between)
         else:
             continue
-        layers.append(layer)
+        name = path or type(module).__name__
+        if has_unique_names and isinstance(module, (Layer, Embedding)):
+            name = module.name
+        layers.append(LayerInfo(name, module, weights, bias, activation, between))
     return layers
 
 
 def find_weight_matrices(model: nn.Module, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """Find weight matrices outside of the layers, such as those of embeddings and attention.
 
-    Only their weights and gradients can be observed: the output of their module is not the
-    product of this matrix with the module's input.
-
-    Args:
-        model: any module.
-        layers: the result of `find_layers(model)`, whose parameters are skipped.
-
-    Returns:
-        One item for each parameter of two or more dimensions, named after the parameter.
+    Each parameter of two or more dimensions gives one item, named after it, unless it is one of
+    `find_layers(model)`. Only its values and gradients can be observed: the output of its module is
+    not the product of this matrix with the module's input.
 
     Example:
         >>> model = nn.ModuleDict({"words": nn.Embedding(9, 2), "next": nn.RNN(2, 3)})
@@ -179,10 +177,10 @@ def find_weight_matrices(model: nn.Module, layers: Sequence[LayerInfo]) -> list[
     model = _unwrap_distributed(model)
     for path, module in model.named_modules():
         for name, parameter in module._parameters.items():
-            if parameter is None or is_lazy(parameter) or parameter.dim() < 2:
-                continue
             # Tied parameters are listed once, under their first name.
-            if id(parameter) in known:
+            if parameter is None or is_lazy(parameter) or id(parameter) in known:
+                continue
+            if parameter.dim() < 2:
                 continue
             known.add(id(parameter))
             full_name = ".".join(filter(None, (path, name)))
@@ -220,12 +218,13 @@ def _find_activation(
     modules: Sequence[tuple[str, nn.Module]], start: int
 ) -> tuple[nn.Module | None, tuple[nn.Module, ...]]:
     """Return the activation that follows a layer, and the rescaling modules before it."""
-    for position in range(start, len(modules)):
-        module = modules[position][1]
+    between: list[nn.Module] = []
+    for _, module in modules[start:]:
         if isinstance(module, ACTIVATION_TYPES):
-            return module, tuple(part for _, part in modules[start:position])
+            return module, tuple(between)
         if not isinstance(module, RESCALING_TYPES):
             break
+        between.append(module)
     return None, ()
 
 

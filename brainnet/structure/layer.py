@@ -24,8 +24,7 @@ class Layer(nn.Module):
         bias: whether the neurons have biases.
         name: name of the layer in print-outs and in TensorBoard.
         generator: source of the initial values; PyTorch's global one by default.
-        device: as in `torch.empty`.
-        dtype: as in `torch.empty`.
+        device, dtype: as in `torch.empty`.
 
     Raises:
         ValueError: if a size is not positive or the name of the activation is unknown.

@@ -35,8 +35,7 @@ class Network(nn.Module):
         embeddings: number of codes of each categorical input, by column index; the first layer
             then receives the output of `Embeddings`.
         generator: source of the initial values; PyTorch's global one by default.
-        device: as in `torch.empty`.
-        dtype: as in `torch.empty`.
+        device, dtype: as in `torch.empty`.
 
     Raises:
         ValueError: if sizes are missing or not positive, the name of the activation is unknown, or
@@ -144,17 +143,16 @@ class Network(nn.Module):
             ValueError: if the model is not such a stack.
         """
         embeddings, stages = _split_stages(model)
-        first = stages[0][0].weight
-        inputs = stages[0][0].in_features if embeddings is None else embeddings.inputs
-        sizes = [inputs, *(linear.out_features for linear, _ in stages)]
+        first = stages[0][0]
+        inputs = first.in_features if embeddings is None else embeddings.inputs
         # skip_init, because drawing values that are overwritten would advance the random state.
         network: Network = skip_init(
             cls,
-            sizes,
+            [inputs, *(linear.out_features for linear, _ in stages)],
             "identity",
             embeddings=None if embeddings is None else embeddings.codes,
-            device=first.device,
-            dtype=first.dtype,
+            device=first.weight.device,
+            dtype=first.weight.dtype,
         )
         # Copies, so that training one model does not change the other.
         network.embeddings = deepcopy(embeddings)
@@ -194,14 +192,10 @@ def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _convert_layer(layer: Layer) -> nn.Linear:
-    value = layer.weights.value
+    value, has_bias = layer.weights.value, layer.bias is not None
+    # skip_init, because drawing values that are overwritten would advance the random state.
     linear: nn.Linear = skip_init(
-        nn.Linear,
-        layer.inputs,
-        layer.neurons,
-        bias=layer.bias is not None,
-        device=value.device,
-        dtype=value.dtype,
+        nn.Linear, layer.inputs, layer.neurons, has_bias, device=value.device, dtype=value.dtype
     )
     _copy_parameter(value, linear.weight)
     if layer.bias is not None:
@@ -224,28 +218,29 @@ def _split_stages(
             "be used as they are: trace(model, inputs)."
         )
     # Not named_children(), which lists a module that is used twice only once.
-    modules = list(model._modules.items())
-    embeddings = modules[0][1] if modules and isinstance(modules[0][1], Embeddings) else None
+    # Not children(), which lists a module that is used twice only once.
+    modules = list(model._modules.values())
+    embeddings = modules[0] if modules and isinstance(modules[0], Embeddings) else None
     stages: list[tuple[nn.Linear, nn.Module]] = []
-    for name, module in modules[embeddings is not None :]:
-        linear, activation = stages[-1] if stages else (None, None)
+    for module in modules[embeddings is not None :]:
         # A tied layer has one set of weights, which a Network cannot represent.
-        is_new = all(module is not known for known, _ in stages)
-        if isinstance(module, nn.Linear) and is_new:
-            if linear is not None and linear.out_features != module.in_features:
+        if isinstance(module, nn.Linear) and all(module is not known for known, _ in stages):
+            if stages and stages[-1][0].out_features != module.in_features:
                 raise ValueError(
-                    f"the layer {name!r} needs {module.in_features} inputs; the layer before it "
-                    f"has {linear.out_features} outputs."
+                    f"{module} needs {module.in_features} inputs; the layer before it has "
+                    f"{stages[-1][0].out_features} outputs."
                 )
             stages.append((module, nn.Identity()))
-        elif isinstance(module, ACTIVATION_TYPES) and isinstance(activation, nn.Identity):
-            stages[-1] = (cast("nn.Linear", linear), module)
-        else:
-            raise ValueError(
-                "from_torch needs a stack of different torch.nn.Linear modules, each followed by "
-                f"at most one activation; got {module} as {name!r}. Other models can be used as "
-                "they are: trace(model, inputs)."
-            )
+            continue
+        has_no_activation = stages and isinstance(stages[-1][1], nn.Identity)
+        if not isinstance(module, ACTIVATION_TYPES) or not has_no_activation:
+            stages = []
+            break
+        stages[-1] = (stages[-1][0], module)
     if not stages:
-        raise ValueError("from_torch needs at least one torch.nn.Linear; the model has none.")
+        raise ValueError(
+            "from_torch needs a stack of different torch.nn.Linear modules, each followed by at "
+            f"most one activation; got {model}. Other models can be used as they are: "
+            "trace(model, inputs)."
+        )
     return embeddings, stages

@@ -27,8 +27,7 @@ class Neuron(nn.Module):
         activation: a name in `ACTIVATIONS`, a module (which is copied), or None.
         bias: whether the neuron has a bias.
         generator: source of the initial values; PyTorch's global one by default.
-        device: as in `torch.empty`.
-        dtype: as in `torch.empty`.
+        device, dtype: as in `torch.empty`.
 
     Shape:
         inputs:  (batch, inputs)

@@ -19,8 +19,7 @@ class Weights(nn.Module):
         inputs: number of inputs of each neuron.
         neurons: number of neurons.
         generator: source of the initial values; PyTorch's global one by default.
-        device: as in `torch.empty`.
-        dtype: as in `torch.empty`.
+        device, dtype: as in `torch.empty`.
 
     Raises:
         ValueError: if a size is not positive.

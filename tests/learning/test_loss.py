@@ -14,6 +14,7 @@ from brainnet.learning.loss import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
+from brainnet.learning.predictions import compute_probabilities, decode_predictions
 
 CLASSES = torch.tensor([0, 2, 1, 1])
 NUMBERS = torch.tensor([[0.5], [-1.0], [3.0], [0.0]])
@@ -56,8 +57,8 @@ def test_decode_and_probabilities() -> None:
     torch.testing.assert_close(
         BinaryCrossEntropy.compute_probabilities(yes)[:, 1], yes[:, 0].sigmoid()
     )
-    assert MeanSquaredError.decode(NUMBERS) is NUMBERS
-    assert MeanSquaredError.compute_probabilities(NUMBERS) is None
+    assert decode_predictions(NUMBERS, MeanSquaredError(), "regression") is NUMBERS
+    assert compute_probabilities(NUMBERS, MeanSquaredError(), "regression") is None
 
 
 def test_count_outputs() -> None:

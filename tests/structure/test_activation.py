@@ -178,7 +178,7 @@ def build_counting_ramp(**options: object) -> ThresholdRamp:
     return ramp
 
 
-def test_counters_add_up_until_reset() -> None:
+def test_counters_add_up_until_counting_starts_again() -> None:
     ramp = build_counting_ramp()
     plain = ThresholdRamp()
     for _ in range(3):
@@ -187,7 +187,7 @@ def test_counters_add_up_until_reset() -> None:
     assert (counted.silent, counted.ramp) == ((3, 0, 0), (0, 6, 0))
     assert (counted.firing, counted.not_finite) == ((3, 0, 3), (0, 0, 3))
     assert (counted.sum, counted.sum_of_squares) == ((3.0, 2.25, 3.0), (3.0, 0.9375, 3.0))
-    ramp.reset_counters()
+    ramp.start_counting(neurons=3)
     assert ramp.read_counters().silent == (0, 0, 0)
 
 
@@ -255,6 +255,6 @@ def test_counters_in_compiled_code() -> None:
         ramp(BATCH)
         twin(BATCH)
     assert ramp.read_counters() == twin.read_counters()
-    ramp.reset_counters()
+    ramp.start_counting(neurons=3)
     ramp(BATCH)
     assert ramp.read_counters().silent == (1, 0, 0)
