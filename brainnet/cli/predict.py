@@ -4,7 +4,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
@@ -41,7 +40,6 @@ from brainnet.learning.predictions import use_threads
 
 STANDARD_INPUT = "-"
 _MAX_NAMES = 5
-_PROGRESS_SECONDS = 0.2
 
 
 def run_predict(arguments: Namespace) -> int:
@@ -66,7 +64,7 @@ def run_predict(arguments: Namespace) -> int:
             trained, batches, unknown=arguments.unknown, unknown_counts=unknown_counts
         )
         writer = PredictionWriter(file, format)
-        rows = _show_progress(write_predictions(predictions, writer))
+        rows = write_predictions(predictions, writer)
     warn_unknown_categories(unknown_counts)
     if output is not None:
         print_message(f"predicted {format_count(rows, 'row')} in {output}")
@@ -75,14 +73,7 @@ def run_predict(arguments: Namespace) -> int:
 
 @contextmanager
 def open_source(name: str) -> Iterator[Path]:
-    """Yield the path of the input; a pipe is first copied to a file, because it is read twice.
-
-    Args:
-        name: of a file or folder; - for the standard input.
-
-    Raises:
-        InputError: it does not exist or cannot be read.
-    """
+    """Yield the path of the input; a pipe is first copied to a file, because it is read twice."""
     is_standard = name == STANDARD_INPUT
     path = Path(name).expanduser()
     if not is_standard and (path.is_file() or path.is_dir()):
@@ -185,19 +176,3 @@ def _exit_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _show_progress(row_counts: Iterator[int]) -> int:
-    """Consume the running numbers of rows, show them on a terminal, and return the last one."""
-    start, shown, rows = time.monotonic(), 0.0, 0
-    is_terminal = sys.stderr.isatty()
-    for rows in row_counts:
-        seconds = time.monotonic() - start
-        # Printing each batch would slow down small ones.
-        if is_terminal and seconds - shown > _PROGRESS_SECONDS:
-            shown = seconds
-            sys.stderr.write(f"\r{rows:,} rows, {rows / seconds:,.0f} per second ")
-            sys.stderr.flush()
-    if shown:
-        sys.stderr.write("\r\033[K")
-    return rows

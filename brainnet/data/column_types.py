@@ -123,10 +123,6 @@ def _are_row_numbers(name: str, cells: Cells) -> bool:
 class CategoryIndex:
     """Codes of texts, from 1: those of the first rows in order, then others as they appear.
 
-    Args:
-        cells: the first rows.
-        missing: texts that stand for a missing value.
-
     Example:
         >>> import pandas
         >>> index = CategoryIndex(pandas.Series(["b", "a"]))
@@ -154,16 +150,8 @@ class ColumnInference:
 
     The kinds of columns follow from the first rows; a later cell that contradicts them is an
     error. The values of categories, and which columns are constant, are known after all rows.
-
-    Args:
-        head: DataFrame of the first rows, with text columns as written.
-        names: of the input columns.
-        categories: columns that are categories even if they look like numbers.
-        keeps_all: whether the user chose the columns, so that none is dropped.
-        imputes: whether missing numbers are imputed.
-        missing_as_nan: whether an empty cell of a category is a missing value, not a category.
-        decimal: decimal separator of numbers stored as text.
-        thousands: separator of groups of three digits.
+    Columns are never dropped if they are in `categories`, or if `keeps_all` is True because the
+    user chose them.
     """
 
     def __init__(
@@ -207,11 +195,7 @@ class ColumnInference:
                 self._merged += warn_merged_numbers(values[:, None], [column.name])
 
     def encode(self, frame: Frame) -> Numbers:
-        """Return the numbers of raw rows, float32 (rows, `draft.encoded_names`).
-
-        Raises:
-            InputError: a cell contradicts the kind of its column, or is infinite.
-        """
+        """Return the numbers of raw rows, float32 (rows, `draft.encoded_names`)."""
         return self.draft.encode(
             frame,
             unknown=None,
@@ -229,11 +213,7 @@ class ColumnInference:
             self._varies[position] = bool((values != self._first[position]).any())
 
     def finish(self) -> tuple[TableEncoder, list[int]]:
-        """Return the encoder, and the positions of its numbers among the encoded ones.
-
-        Raises:
-            InputError: no column is left.
-        """
+        """Return the encoder, and the positions of its numbers among the encoded ones."""
         columns: list[ColumnEncoder] = []
         positions: list[int] = []
         constant: list[str] = []

@@ -303,8 +303,6 @@ class TableEncoder:
     def transform(self, frame: Frame, *, unknown: UnknownCategories = "ignore") -> Numbers:
         """Return the inputs of raw rows, float32 (rows, inputs); NaN where a number is missing.
 
-        Categories that no training row has become zeros (code 0), or an error.
-
         Raises:
             InputError: a column is missing, or a cell is infinite or not of its column's kind.
         """
@@ -422,10 +420,9 @@ def is_all_finite(values: Numbers) -> bool:
 def warn_merged_numbers(
     values: Numbers, names: Sequence[str], what: str = "column", where: str = " in the file"
 ) -> list[str]:
-    """Report columns whose different numbers are equal as float32; return their names.
+    """Report columns whose different numbers are equal as float32, such as timestamps in seconds.
 
-    Timestamps in seconds are an example. `values` are the first rows, (rows, columns); the
-    message says what they are and where they can be changed.
+    `values` are the first rows, (rows, columns). Returns the names of these columns.
     """
     if values.dtype.itemsize < 8:
         return []

@@ -80,13 +80,10 @@ def read_labeled_rows(
     missing: MissingPolicy,
     rows: int | None = None,
 ) -> Iterator[tuple[Numbers, Numbers, int]]:
-    """Yield chunks of a file with targets, encoded as the rows of the training file were.
+    """Yield chunks of a file, encoded as the rows of the training file were.
 
     A chunk is inputs float32 (rows, inputs), targets float64 (rows, targets) and the number of
     rows dropped from it.
-
-    Raises:
-        InputError: a column or a number is missing, or a cell cannot be read.
     """
     names = [*encoder.raw_names, *target_encoder.names]
     check_columns_exist(names, file.columns, where=f"in {file.path} ")

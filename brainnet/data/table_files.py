@@ -40,18 +40,11 @@ _MIN_CHUNK_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A file of rows with named columns, read in chunks.
-
-    Attributes:
-        path: location of the file.
-        columns: names of the columns, in file order.
-        reader: yields DataFrames, given the file, the rows of a chunk, the text columns and the
-            columns to read.
-        csv: how a text file is written; None for formats that store types.
-    """
+    """A file of rows with named columns, read in chunks; `csv` is None if the file stores types."""
 
     path: Path
     columns: tuple[str, ...]
+    # Called with the file, the rows of a chunk, the text columns and the columns to read.
     reader: Callable[["TableFile", int, Collection[str], list[str]], Iterator[Frame]]
     csv: "CsvFormat | None" = None
 
@@ -64,13 +57,8 @@ class TableFile:
     ) -> Iterator[Frame]:
         """Yield DataFrames of consecutive rows, indexed by row number from 0.
 
-        Args:
-            rows: maximum number of rows per chunk; chosen by the number of columns if None.
-            text: columns of a text file whose cells stay as written: "007" is not 7.
-            only: columns to read; all if None.
-
-        Raises:
-            InputError: a row cannot be read.
+        The cells of `text` columns stay as written: "007" is not 7. By default, all columns are
+        read, and the number of columns determines the number of rows per chunk.
         """
         wanted = set(self.columns if only is None else only)
         chosen = [name for name in self.columns if name in wanted]
@@ -125,17 +113,7 @@ NUMBERS = {
 
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
-    """How a text file writes its table; `data.csv.<field>` sets a field.
-
-    Attributes:
-        sep: delimiter of the cells; a regular expression for whitespace.
-        decimal: decimal separator, "." or ",".
-        thousands: separator of groups of three digits, or None.
-        encoding: name of the text encoding.
-        na_values: further cells that stand for a missing number.
-        has_header: whether the first line names the columns.
-        is_certain: whether cells prove the decimal separator, or the user set it.
-    """
+    """How a text file writes its table; the key `data.csv.<field>` sets a field."""
 
     sep: str = ","
     decimal: str = "."
@@ -143,6 +121,7 @@ class CsvFormat:
     encoding: str = "utf-8"
     na_values: tuple[str, ...] = ()
     has_header: bool = True
+    # Whether cells prove the decimal separator, or the user set it.
     is_certain: bool = True
 
     def __str__(self) -> str:
@@ -198,10 +177,8 @@ def _detect_delimiter(text: str) -> str:
 
 
 def _detect_decimal(cells: Sequence[str], sep: str) -> tuple[str, bool]:
-    """Return the decimal separator, and whether the cells prove it.
-
-    A cell that is a number for one separator only is a proof: 1.5 is one; 1.234 may be 1234.
-    """
+    """Return the decimal separator, and whether the cells prove it."""
+    # A cell that is a number for one separator only is a proof: 1.5 is one; 1.234 may be 1234.
     readings = [[d for d, number in NUMBERS.items() if number.fullmatch(c)] for c in cells]
     points, commas = readings.count(["."]), readings.count([","])
     if points != commas:
@@ -463,11 +440,7 @@ def open_table(
 ) -> TableFile:
     """Open a table: CSV, TSV and similar (also .csv.gz), Parquet, .npy or .npz.
 
-    Args:
-        path: the file.
-        header: whether the first line of a text file names the columns; None detects it.
-        csv: values for `CsvFormat` that are not to be detected: `sep`, `decimal`, `thousands`,
-            `encoding`, `na_values`.
+    `header` and `csv` are as for `Table`.
 
     Raises:
         InputError: the file does not exist, or is not a table that can be read.
@@ -489,10 +462,7 @@ def _read_first_bytes(path: Path) -> bytes:
     """Return the first bytes of a file, decompressed."""
     try:
         if path.is_dir():
-            raise InputError(
-                f"{path} is a folder; a table is one file ({_FORMATS}). A folder of images is "
-                "read with data=images."
-            )
+            raise InputError(f"{path} is a folder; a table is one file ({_FORMATS}).")
         if not path.is_file():
             raise InputError(f"there is no file {path.absolute()}.")
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:

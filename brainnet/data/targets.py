@@ -29,24 +29,14 @@ _MAX_NUMERIC_CLASSES = 20
 
 @dataclass(frozen=True, slots=True)
 class TargetEncoder:
-    """Encodes target columns as classes, or as numbers to predict.
-
-    Attributes:
-        names: of the target columns; one for classes.
-        class_names: the classes in order; empty for numbers.
-        decimal: decimal separator of numbers that are stored as text.
-    """
+    """Encodes target columns as classes, or without `class_names` as numbers to predict."""
 
     names: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     decimal: str = "."
 
     def encode(self, frame: Frame) -> Numbers:
-        """Return the targets of raw rows, float64 (rows, targets); NaN where one is missing.
-
-        Raises:
-            InputError: a class is unknown, or a cell is no finite number.
-        """
+        """Return the targets of raw rows, float64 (rows, targets); NaN where one is missing."""
         if not self.class_names:
             return _encode_numbers(frame, self.names, self.decimal)
         cells = frame[self.names[0]]
@@ -64,15 +54,7 @@ class TargetEncoder:
 class TargetInference:
     """Encodes the target columns of the training file while it learns their classes.
 
-    Args:
-        head: DataFrame of the first rows, the targets as written.
-        names: of the target columns.
-        task: "classification" or a Task; None infers it.
-        path: of the file, for messages.
-        decimal: decimal separator of numbers that are stored as text.
-
-    Raises:
-        InputError: the task does not fit the columns, or they contain dates.
+    `head` are the first rows, with the targets as written. A `task` of None is inferred.
     """
 
     def __init__(
@@ -112,11 +94,7 @@ class TargetInference:
         self._parts.append(encoded)
 
     def finish(self) -> tuple[Task, Tensor, TargetEncoder]:
-        """Return the task, all targets and the encoder.
-
-        Raises:
-            InputError: there is a single class or number, or hardly any class occurs twice.
-        """
+        """Return the task, all targets and the encoder."""
         encoded = np.concatenate(self._parts)
         self._parts.clear()
         if self._index is not None:

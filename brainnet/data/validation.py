@@ -26,12 +26,9 @@ _is_suppressed = ContextVar("_is_suppressed", default=False)
 
 
 def check_whole_number(name: str, value: object, *, least: int, most: int | None = None) -> int:
-    """Return `value` as an int if it is a whole number of at least `least` and at most `most`.
+    """Return a whole number in these bounds as an int, or raise an InputError.
 
     Whole numbers of NumPy and torch are accepted; `True` and `3.0` are not.
-
-    Raises:
-        InputError: the value has another type or is out of range.
     """
     number = None
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
@@ -45,11 +42,7 @@ def check_whole_number(name: str, value: object, *, least: int, most: int | None
 
 
 def check_number(name: str, value: object, *, least: float) -> float:
-    """Return `value` as a float if it is a finite number of at least `least`.
-
-    Raises:
-        InputError: the value has another type, is not finite, or is too small.
-    """
+    """Return a finite number of at least `least` as a float, or raise an InputError."""
     # `Real` includes NumPy's floats of any width.
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if not math.isfinite(number) or number < least:
@@ -143,11 +136,7 @@ def format_count(count: int, noun: str) -> str:
 def reject_cells(
     column: str, cells: Cells, is_wrong: Numbers, wanted: str, hint: str | None = None
 ) -> None:
-    """Raise an InputError that lists the first wrong cells of a column, if there are any.
-
-    `cells` is a pandas Series (rows,), `is_wrong` has booleans (rows,), and `wanted` says what the
-    column must contain, such as "numbers".
-    """
+    """Raise an InputError that lists the first wrong cells of a column, if there are any."""
     rows = np.flatnonzero(is_wrong)
     if not len(rows):
         return
@@ -156,29 +145,28 @@ def reject_cells(
         for row in rows[:_MAX_LISTED_CELLS]
     )
     more = ", ..." if len(rows) > _MAX_LISTED_CELLS else ""
-    counting = (
-        "; rows are counted from 1, without the header"
-        if is_counted(cells.index)
-        else "; rows are named by the index of the DataFrame"
-    )
+    counting = "counted from 1, without the header"
+    if not _is_counted(cells.index):
+        counting = "named by the index of the DataFrame"
     hint = hint or (
         f"Correct {'it' if len(rows) == 1 else 'them'}, empty the cell if its value is unknown, or "
         "drop the column; if the column is categorical, declare it: "
         f"{format_override('data.categories', [column])}."
     )
     raise InputError(
-        f"column {column!r} contains {wanted}, but not in {listed}{more}{counting}. {hint}"
+        f"column {column!r} contains {wanted}, but not in {listed}{more}; rows are {counting}. "
+        f"{hint}"
     )
 
 
 def format_row_number(index: Any, position: int) -> str:
     """Return the name of a row for messages: a number from 1, or the label in the index."""
     label = index[position]
-    if is_counted(index):
+    if _is_counted(index):
         return str(label + 1)
     return repr(label) if isinstance(label, str) else str(label)
 
 
-def is_counted(index: Any) -> bool:
+def _is_counted(index: Any) -> bool:
     """Whether a pandas index only counts rows, as for rows read from a file."""
     return type(index).__name__ == "RangeIndex" and index.step == 1

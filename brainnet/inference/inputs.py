@@ -57,15 +57,11 @@ def build_frame(rows: Any, names: Sequence[str]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    if isinstance(rows, str | PurePath):
+    if isinstance(rows, str | PurePath | pd.Series):
         raise InputError(
-            f"rows must be a table of {len(names)} columns; got {str(rows)!r}. Read the file "
-            f"with pandas.read_csv({str(rows)!r}), or run brainnet predict RUN --input {rows}."
-        )
-    if isinstance(rows, pd.Series):
-        raise InputError(
-            "rows must be a table; got a Series, whose values have lost their column types. "
-            "Take a table of one row: frame.iloc[[0]]."
+            f"rows must be a table of {len(names)} columns; got {type(rows).__name__}. Read a file "
+            "with pandas.read_csv, or run brainnet predict RUN --input FILE; take a table of one "
+            "row from a DataFrame: frame.iloc[[0]]."
         )
     try:
         if isinstance(rows, Mapping):
@@ -83,12 +79,7 @@ def build_frame(rows: Any, names: Sequence[str]) -> "pd.DataFrame":
             f"{type(rows).__name__}: {error}. Pass a DataFrame, a mapping of columns, or an array."
         ) from error
     if isinstance(rows, pd.DataFrame):
-        if rows.columns.nlevels > 1:
-            raise InputError(
-                "the columns of the rows have names of several levels (a MultiIndex). Give each "
-                "one name: frame.columns = [...]."
-            )
-        rows = rows.rename(columns=str)
+        rows = rows.set_axis([str(name) for name in rows.columns], axis=1)
         chosen = match_columns(list(rows.columns), names)
         rows = rows if list(rows.columns) == chosen else rows[chosen]
         return rows.set_axis(list(names), axis=1)
@@ -138,12 +129,7 @@ def match_columns(
 def encode_rows(
     rows: Any, encoder: InputEncoder, *, unknown: UnknownCategories = "ignore"
 ) -> Tensor:
-    """Return raw rows as inputs before scaling, (rows, inputs).
-
-    Args:
-        rows: as for `build_frame`; images as for `ImageEncoder.apply`.
-        encoder: of the columns, or of the images.
-        unknown: what to do with categories not seen in training.
+    """Return raw rows, as for `build_frame` or `ImageEncoder.apply`, as inputs before scaling.
 
     Raises:
         InputError: a column or a number is missing, or a cell cannot be read.
@@ -173,15 +159,13 @@ def _check_complete(inputs: NDArray[Any], encoder: TableEncoder, index: Any) -> 
 
 
 def count_unknown_categories(encoder: TableEncoder, inputs: Tensor) -> Counter[str]:
-    """Return the number of rows, by column, with a category not seen in training.
-
-    `inputs` (rows, inputs) are zeros, or code 0, for such a category.
-    """
+    """Return the number of rows, by column, with a category not seen in training."""
     counts: Counter[str] = Counter()
     start = 0
     for column in encoder.columns:
         stop = start + len(column.inputs)
         if column.kind == "category":
+            # One-hot inputs are zeros for an unknown category, and so is its code.
             counts[column.name] = int((inputs[:, start:stop] == 0).all(dim=1).sum())
         start = stop
     return counts
@@ -209,13 +193,7 @@ def choose_table_batch_rows(columns: int) -> int:
 def read_table_batches(
     encoder: TableEncoder, file: TableFile, *, keep: Sequence[str] = ()
 ) -> Iterator[PredictionBatch]:
-    """Yield the rows of a file in batches, under the names of the training data.
-
-    The columns in `keep` are also returned as written, as arrays (rows,).
-
-    Raises:
-        InputError: a column is missing, or a row cannot be read.
-    """
+    """Yield the rows of a file under the names of the training data, and `keep` as written."""
     needed = match_columns(file.columns, encoder.raw_names, keep)
     file = file.with_separators(encoder.decimal, encoder.thousands)
     decimal = encoder.decimal if file.csv is None else file.csv.decimal
@@ -240,15 +218,7 @@ def read_row(
     header: bool | None = None,
     csv: Mapping[str, Any] | None = None,
 ) -> Frame:
-    """Read one row of a file, as a DataFrame of one row.
-
-    Args:
-        path: of the file.
-        number: of the row, from 0.
-        encoder: of its columns.
-        targets: columns to add if the file has them, as written.
-        header: as for `open_table`.
-        csv: as for `open_table`.
+    """Read one row of a file, counted from 0, as a DataFrame; with `targets` if it has them.
 
     Raises:
         InputError: there is no such row, a column is missing, or the file is no table.
@@ -293,11 +263,8 @@ def read_image_batches(
 ) -> Iterator[PredictionBatch]:
     """Yield images as rows of inputs, with the names of their files if each has its own.
 
-    Args:
-        encoder: size and channels of the training images, to which others are converted.
-        source: a folder with images, also in subfolders; one image; an IDX file; or an array in an
-            .npy or .npz file.
-        skip: leave out files that cannot be read as images, with a warning.
+    `source` is a folder with images, also in subfolders; one image; an IDX file; or an array in an
+    .npy or .npz file. With `skip`, broken files are left out with a warning.
 
     Raises:
         InputError: there are no images, or one cannot be read.
@@ -320,10 +287,6 @@ def read_image(
 
     Returns:
         The row; the file that contains it, and its number there if that contains several.
-
-    Raises:
-        InputError: there is no such image, it cannot be read, or `number` is None although there
-            are several.
     """
     if number is None and _contains_several(source):
         raise InputError(f"{source} contains several images. Choose one with --row N, from 0.")

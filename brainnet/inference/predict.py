@@ -43,15 +43,7 @@ _DECIMALS = 6
 
 
 def infer_format(path: Path | None) -> PredictionFormat:
-    """Return the format of a file name; CSV for the standard output.
-
-    Raises:
-        InputError: the file name has an unknown suffix.
-
-    Example:
-        >>> infer_format(Path("predictions.parquet"))
-        'parquet'
-    """
+    """Return the format of a file name; CSV for the standard output."""
     if path is None:
         return "csv"
     if path.suffix.lower() not in _SUFFIXES:
@@ -63,12 +55,7 @@ def infer_format(path: Path | None) -> PredictionFormat:
 
 
 class PredictionWriter:
-    """Writes batches of predictions as CSV, JSON lines or Parquet; all have the same columns.
-
-    Args:
-        file: to write to; it stays open.
-        format: of the predictions.
-    """
+    """Writes batches of predictions, all with the same columns; the file stays open."""
 
     def __init__(self, file: BinaryIO, format: PredictionFormat) -> None:
         self._file = file
@@ -169,15 +156,9 @@ def predict_batches(
     unknown: UnknownCategories,
     unknown_counts: Counter[str],
 ) -> Iterator[dict[str, Any]]:
-    """Yield the predictions of batches of rows, in order; the next batch is read meanwhile.
+    """Yield predictions, arrays (rows,) by column name; the next batch is read meanwhile.
 
     `unknown_counts` receives the number of rows with an unknown category, by column.
-
-    Yields:
-        Arrays (rows,) by column name.
-
-    Raises:
-        InputError: a row cannot be read.
     """
     missing = total = 0
     for kept, rows in read_ahead(batches):
@@ -191,8 +172,8 @@ def predict_batches(
     warn_missing_predictions(missing, total)
 
 
-def write_predictions(batches: Iterator[dict[str, Any]], writer: PredictionWriter) -> Iterator[int]:
-    """Write predictions while the next batch is computed; yield the number of rows so far.
+def write_predictions(batches: Iterator[dict[str, Any]], writer: PredictionWriter) -> int:
+    """Write predictions while the next batch is computed; return the number of rows.
 
     Raises:
         InputError: there are no rows.
@@ -206,10 +187,10 @@ def write_predictions(batches: Iterator[dict[str, Any]], writer: PredictionWrite
                 pending.result()
                 pending = executor.submit(writer.write, columns)
                 rows += len(next(iter(columns.values())))
-                yield rows
             pending.result()
         if not rows:
             raise InputError("the input contains no rows.")
+        return rows
     finally:
         writer.close()
 

@@ -301,13 +301,6 @@ def test_custom_class_must_be_allowed(capsys, rows, empty_folder, monkeypatch):
     assert main(words) == 0
 
 
-def test_progress_is_shown_on_a_terminal(capsys, run, rows, monkeypatch):
-    monkeypatch.setattr(predict, "_PROGRESS_SECONDS", 0.0)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert main(["predict", "latest", "--input", "rows.csv", "--output", "a.csv"]) == 0
-    assert "150 rows, " in capsys.readouterr().err
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interruption_leaves_no_file(run, rows, empty_folder, sent, code):

@@ -76,11 +76,11 @@ def test_rows_for_a_run_on_arrays_are_matched_by_position():
         (pd.DataFrame([[1, 2, 3]], columns=["a", "b", "b"]), "several columns called 'b'"),
         (
             pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", 0), ("b", 0)])),
-            "MultiIndex",
+            "lack the columns a, b of the training data; they have",
         ),
         (pd.DataFrame({"a": [1.0], "b": ["x"]}).iloc[0], r"frame\.iloc\[\[0\]\]"),
-        ("rows.csv", r"pandas\.read_csv\('rows\.csv'\)"),
-        (Path("rows.csv"), r"brainnet predict RUN --input rows\.csv"),
+        ("rows.csv", r"got str\. Read a file with pandas\.read_csv"),
+        (Path("rows.csv"), r"brainnet predict RUN --input FILE"),
     ],
 )
 def test_other_forms_of_rows_are_rejected(rows, message):

@@ -170,7 +170,7 @@ class FakeWriter:
 def test_predictions_are_written_in_order():
     writer = FakeWriter()
     parts = [{"a": [number] * (number + 1)} for number in range(20)]
-    assert list(write_predictions(iter(parts), writer))[-1] == sum(range(1, 21))
+    assert write_predictions(iter(parts), writer) == sum(range(1, 21))
     assert writer.parts == [part["a"] for part in parts]
     assert writer.closed
 
@@ -178,7 +178,7 @@ def test_predictions_are_written_in_order():
 def test_write_error_is_raised():
     writer = FakeWriter(fails=True)
     with pytest.raises(OSError, match="disk full"):
-        list(write_predictions(iter([{"a": [1]}] * 5), writer))
+        write_predictions(iter([{"a": [1]}] * 5), writer)
     assert writer.closed
 
 
