@@ -5,7 +5,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -115,11 +114,6 @@ def run_evaluate(arguments: Namespace) -> int:
     Raises:
         InputError: there is no such run, or the overrides do not fit it.
     """
-    if "=" in arguments.run and not Path(arguments.run).exists():
-        raise InputError(
-            "evaluate needs a run: its directory, latest, or a checkpoint file, as in brainnet "
-            f"evaluate latest; got {arguments.run}."
-        )
     overrides = parse_overrides(arguments.overrides)
     run, stored, composed = open_run(arguments.run, overrides, "evaluate", ConfigFiles())
     config = _choose_data(stored, composed, overrides)
@@ -162,11 +156,6 @@ def _evaluate_file(trained: TrainedModel, options: Mapping[str, Any]) -> tuple[E
         )
         return evaluate_images(trained, images.load(0)), f"images of {path}"
     missing: MissingPolicy = options.get("missing") or "error"
-    if missing == "impute" and not encoder.imputes:
-        raise InputError(
-            "data.missing=impute: this run was trained without imputation, and has no mean to fill "
-            "in. data.missing=drop leaves out rows with empty cells."
-        )
     targets = _order_targets(parse_names(options.get("target")), trained, path)
     file = open_table(str(path), header=options.get("header"), csv=options.get("csv"))
     which = "rows without empty cells" if missing == "drop" else "rows"

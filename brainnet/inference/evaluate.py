@@ -113,10 +113,13 @@ def _read_labeled_inputs(
             "data=images data.path=..."
         )
     target_encoder = TargetEncoder(tuple(targets), class_names, encoder.decimal)
-    # Without imputation in training, there is no mean to fill in.
-    policy = "error" if missing == "impute" and not encoder.imputes else missing
+    if missing == "impute" and not encoder.imputes:
+        raise InputError(
+            "data.missing=impute: this run was trained without imputation, and has no mean to fill "
+            "in. data.missing=drop leaves out rows with empty cells."
+        )
     rows = choose_table_batch_rows(len(encoder.raw_names) + len(targets))
-    for encoded, labels, _ in read_labeled_rows(file, encoder, target_encoder, policy, rows):
+    for encoded, labels, _ in read_labeled_rows(file, encoder, target_encoder, missing, rows):
         # All rows of a chunk may have been dropped.
         if len(encoded):
             inputs = trained.scaling.apply(torch.from_numpy(encoded))

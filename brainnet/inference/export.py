@@ -30,8 +30,9 @@ DESCRIPTION_FILE = "brainnet.json"
 _ENDINGS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2", "json": ".json"}
 
 
-def describe_export(trained: TrainedModel, model: ExportedModel) -> dict[str, Any]:
+def describe_export(model: ExportedModel) -> dict[str, Any]:
     """Return the origin of the network, its inputs, and the meaning of its outputs."""
+    trained = model.trained
     return {
         "brainnet": __version__,
         "run": trained.run.folder.path.name,
@@ -88,24 +89,14 @@ def export(
         ['hidden_1', 'output']
     """
     check_one_of("format", format, EXPORT_FORMATS)
-    ending = _ENDINGS[format]
-    file = Path(path or trained.run.folder.path / f"network{ending}").expanduser()
-    others = {other: end for end, other in _ENDINGS.items() if end != format}
-    if file.suffix.lower() in others:
-        raise InputError(
-            f"{file} has the ending of {others[file.suffix.lower()]}, but the format is {format}. "
-            f"Name it {file.stem}{ending}, or set --to {others[file.suffix.lower()]}."
-        )
+    file = Path(path or trained.run.folder.path / f"network{_ENDINGS[format]}").expanduser()
     if file.is_dir() or not file.parent.is_dir():
         raise InputError(f"the output must be a file in an existing folder; got {file}.")
     if file.is_file() and not overwrite:
         raise InputError(f"{file} exists. Choose another with --output FILE, or add --overwrite.")
     model = ExportedModel(trained)
-    description = describe_export(trained, model)
-    if format == "json":
-        content = to_json(trained, model, description)
-    else:
-        content = (to_onnx if format == "onnx" else to_torch)(model, description)
+    write = {"onnx": to_onnx, "torch": to_torch, "json": to_json}[format]
+    content = write(model, describe_export(model))
     try:
         write_atomic(file, content)
     except OSError as error:

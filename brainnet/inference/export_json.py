@@ -37,13 +37,9 @@ _OUTPUT_FUNCTIONS = {
 _OTHER_FORMATS = "Export it with --to onnx or --to torch."
 
 
-def to_json(trained: TrainedModel, model: ExportedModel, description: Mapping[str, Any]) -> bytes:
-    """Return a run as JSON: inputs, scaling, embeddings, layers, and how to read the outputs.
-
-    Raises:
-        InputError: the network is no stack of layers, or has an activation that is none of
-            `ACTIVATIONS`.
-    """
+def to_json(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
+    """Return a run as JSON: inputs, scaling, embeddings, layers, and how to read the outputs."""
+    trained = model.trained
     network = trained.network
     if not isinstance(network, Network):
         try:

@@ -97,7 +97,7 @@ class ExportedModel(nn.Module):
         self.network = trained.network
         if dtypes - {self.dtype} or any(tensor.device.type != "cpu" for tensor in tensors):
             self.network = deepcopy(trained.network).to("cpu", self.dtype)
-        self._trained = [trained]  # in a list, so that its loss is not a submodule
+        self.trained = trained
 
     @property
     def outputs(self) -> list[str]:
@@ -112,7 +112,7 @@ class ExportedModel(nn.Module):
         Returns numbers in their own units, (batch, targets) float32; or the index of the class,
         (batch,) int64, and, if the loss defines them, the probabilities, (batch, classes) float32.
         """
-        (trained,) = self._trained
+        trained = self.trained
         outputs = self.network(trained.scaling.apply(self._encode(raw)).to(self.dtype))
         predictions = decode_predictions(outputs, trained.loss, trained.task)
         if trained.task == "regression":

@@ -134,7 +134,7 @@ def run_rejected(capsys, *words):
         ("evaluate nowhere", "there is no run nowhere"),
         ("evaluate .", "is not a run"),
         ("evaluate latest", "there is no latest run"),
-        ("evaluate data=moons", "evaluate needs a run"),
+        ("evaluate data=moons", "there is no run data=moons"),
         ("evaluate a b", "cannot read 'b'"),
         ("evaluate latest -m", "evaluate has no option -m"),
         ("explain wieghts", "weights"),

@@ -73,17 +73,9 @@ def test_nothing_is_written_after_an_error(trained: Make, tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == {run.run.folder.path.name}
 
 
-def test_endings_of_other_formats_are_rejected(trained: Make, tmp_path: Path) -> None:
-    run = trained()
-    with pytest.raises(InputError, match=r"x\.onnx has the ending of onnx.*--to onnx"):
-        export(run, "json", tmp_path / "x.onnx")
-    assert not (tmp_path / "x.onnx").exists()
-    assert export(run, "json", tmp_path / "x.txt").name == "x.txt"
-
-
 def build_file(trained: TrainedModel) -> bytes:
     model = ExportedModel(trained)
-    return to_torch(model, describe_export(trained, model))
+    return to_torch(model, describe_export(model))
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ Page = dict[str, Any]
 
 def export_network(trained: TrainedModel) -> dict[str, Any]:
     model = ExportedModel(trained)
-    network: dict[str, Any] = json.loads(to_json(trained, model, describe_export(trained, model)))
+    network: dict[str, Any] = json.loads(to_json(model, describe_export(model)))
     return network
 
 
@@ -92,7 +92,7 @@ def test_numpy_predicts_categories_dates_and_missing_cells(
 def test_files_list_layers_of_neurons(trained: Make) -> None:
     run = trained(network=Network([4, 2, 3], ThresholdRamp(0.25, 2.0), bias=False))
     model = ExportedModel(run)
-    text = to_json(run, model, describe_export(run, model)).decode()
+    text = to_json(model, describe_export(model)).decode()
     found = json.loads(text)
     first, last = found["layers"]
     assert first["name"] == "hidden_1"

@@ -30,7 +30,7 @@ Numbers = Callable[..., np.ndarray]
 
 def exported(trained: TrainedModel) -> tuple[onnx.ModelProto, onnxruntime.InferenceSession]:
     exported_model = ExportedModel(trained)
-    content = to_onnx(exported_model, describe_export(trained, exported_model))
+    content = to_onnx(exported_model, describe_export(exported_model))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return onnx.load_from_string(content), session
 
