@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -309,6 +309,10 @@ class ImageEncoder:
     width: int
     channels: int = 1
 
+    # As in `TableEncoder`: no pixel is a category or missing.
+    embeddings: ClassVar[Mapping[int, int]] = {}
+    imputes: ClassVar[bool] = False
+
     @property
     def shape(self) -> tuple[int, int] | tuple[int, int, int]:
         """(height, width) of gray images, (channels, height, width) of color images."""
@@ -331,26 +335,12 @@ class ImageEncoder:
             for column in range(self.width)
         )
 
-    @property
-    def embeddings(self) -> Mapping[int, int]:
-        """Empty, as in `TableEncoder`: no input is a category."""
-        return {}
-
-    @property
-    def imputes(self) -> bool:
-        """False, as in `TableEncoder`: no input can be missing."""
-        return False
-
     def apply(self, rows: Any) -> Bytes:
-        """Encode images, uint8 (rows, inputs).
+        """Encode images as rows of bytes (rows, inputs).
 
-        Args:
-            rows: one path or several, of image files; or an array or a tensor: (images, height,
-                width), (images, height, width, 3), (images, 3, height, width), one image of the
-                training size, or encoded rows (images, inputs).
-
-        Raises:
-            InputError: a file cannot be read, or an array does not contain images.
+        The images are paths of files, or an array or a tensor: (images, height, width), (images,
+        height, width, 3), (images, 3, height, width), one image of the training size, or encoded
+        rows (images, inputs).
         """
         if isinstance(rows, str | Path):
             rows = [rows]

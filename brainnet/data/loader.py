@@ -83,10 +83,6 @@ class InMemoryLoader:
     Shape:
         inputs: (rows, inputs)
 
-    Raises:
-        InputError: the tensors do not match, the batch size is not positive, or there are fewer
-            rows than ranks.
-
     Example:
         >>> loader = InMemoryLoader(torch.eye(5), torch.arange(5), batch_size=2)
         >>> [targets.tolist() for inputs, targets in loader]

@@ -95,8 +95,8 @@ def split_dataset(dataset: Dataset, *, validation: float, test: float, seed: int
 def check_fractions(validation: float, test: float) -> None:
     """Raise an InputError unless both fractions are positive and leave training rows."""
     for name, fraction in (("validation", validation), ("test", test)):
-        is_number = isinstance(fraction, int | float) and not isinstance(fraction, bool)
-        if not is_number or not 0 < fraction < 1:
+        # Whole numbers, and `True`, are outside of this range.
+        if not isinstance(fraction, int | float) or not 0 < fraction < 1:
             raise InputError(
                 f"{name} must be a fraction of the rows between 0 and 1, both excluded; "
                 f"got {fraction!r}. Without rows that are not trained on, nothing shows whether "

@@ -59,9 +59,6 @@ def evaluate(trained: TrainedModel, data: DataModule, *, unchanged: bool = False
         data: data of the run, or other data with the same columns.
         unchanged: whether the rows must be those of the run; if a file of the run changed, training
             rows may be among the test rows.
-
-    Raises:
-        InputError: the data do not fit the model.
     """
     check_sizes(trained.network, data, trained.loss)
     data.apply_scaling(trained.data_state)

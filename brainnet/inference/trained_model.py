@@ -66,9 +66,9 @@ _PIXEL = re.compile(r"row (\d+) column (\d+)")
 class TrainedModel:
     """A trained network that predicts raw rows; several threads may use it at once.
 
-    Rows may be a DataFrame, a mapping of columns or a list of mappings, whose columns are matched
-    by name (others are ignored); or an array, a tensor or nested lists, whose columns are matched
-    by position. They contain the raw columns of the training data, neither scaled nor encoded.
+    Rows contain the raw columns of the training data, neither scaled nor encoded. Columns of a
+    DataFrame, a mapping of columns or a list of mappings are matched by name; those of an array, a
+    tensor or nested lists by position.
 
     Shape:
         inputs:        (rows, inputs) float32
@@ -184,22 +184,11 @@ class TrainedModel:
         return columns
 
     def explain(self, concept: Concept | str | None = None, *, row: Any = None) -> Explanation:
-        """Explain the run in its own numbers; see `brainnet.explain`.
-
-        Args:
-            concept: one of the eleven concepts; None summarizes all of them.
-            row: index of a row of the run's data, or a raw row, to explain its prediction.
-
-        Raises:
-            InputError: there is no such concept or row.
-        """
+        """Explain the run in its own numbers; the arguments are those of `brainnet.explain`."""
         return self.build_explainer().explain(concept, row=row)
 
     def build_explainer(self, allow_list: TargetAllowList | None = None) -> "RowExplainer":
-        """Return an object that explains the run and the predictions of its rows.
-
-        The data of the run may name the classes in `allow_list`, as for `load`.
-        """
+        """Return an object that explains the run and its rows; `allow_list` is as for `load`."""
         # Imported here: Lightning takes two seconds, and `predict` does not need it.
         from brainnet.inference.explain_row import RowExplainer
 
