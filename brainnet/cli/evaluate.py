@@ -120,9 +120,9 @@ def run_evaluate(arguments: Namespace) -> int:
     allow_list, is_other_file = build_allow_list(overrides), _is_other_file(config, stored)
     if not is_other_file:
         check_rebuildable(config)
-    # The network and the loss are built from the checkpoint.
+    # Network and loss are built from the checkpoint, so that their keys need no check here.
     check_config({"data": config["data"]}, ("data",))
-    check_targets({"data": config["data"]}, allow_list)
+    check_targets(config, allow_list)
     trained = load(run, allow_list=allow_list)
     # The network was trained on no row of another file, so that all of them can be used.
     if is_other_file:

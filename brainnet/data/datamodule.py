@@ -195,11 +195,16 @@ class DataModule(LightningDataModule):
         """
         scaling = Scaling.from_dict(state["scaling"])
         target_scaling = Scaling.from_dict(state["target_scaling"])
-        # Both raise an error, before anything changes, if the numbers of columns differ.
-        scaling.to_tensors(self.dataset.inputs)
+        name, inputs = self.dataset.name, self.dataset.input_count
+        if len(scaling.shift) != inputs:
+            raise InputError(
+                f"the network was trained on data with {len(scaling.shift)} inputs; {name} has "
+                f"{inputs}. Use data with the same columns."
+            )
         if self.dataset.task == "regression":
+            # Raises an error, before anything changes, for another number of targets.
             target_scaling.to_tensors(self.dataset.targets)
-        check_same_meaning(state, self.description, self.dataset.name)
+        check_same_meaning(state, self.description, name)
         self.scaling, self.target_scaling = scaling, target_scaling
 
     def check_unchanged(self, state: Mapping[str, Any]) -> None:

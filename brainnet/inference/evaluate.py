@@ -60,8 +60,8 @@ def evaluate(trained: TrainedModel, data: DataModule, *, unchanged: bool = False
         unchanged: whether the rows must be those of the run; if a file of the run changed, training
             rows may be among the test rows.
     """
-    check_sizes(trained.network, data, trained.loss)
     data.apply_scaling(trained.data_state)
+    check_sizes(trained.network, data, trained.loss)
     if unchanged:
         data.check_unchanged(trained.data_state)
     return _evaluate_batches(trained, data.iterate_batches("test", BATCH_ROWS))

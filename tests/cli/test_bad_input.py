@@ -329,9 +329,9 @@ def test_evaluate_rejects_training_rows(capsys, run, word):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("moons", "the network has 4 inputs (network.inputs=4); the data (moons) need 2"),
-        ("digits", "the network has 4 inputs (network.inputs=4); the data (digits) need 64"),
-        ("diabetes", "the network has 4 inputs (network.inputs=4); the data (diabetes) need 10"),
+        ("moons", "the network was trained on data with 4 inputs; moons has 2"),
+        ("digits", "the network was trained on data with 4 inputs; digits has 64"),
+        ("diabetes", "the network was trained on data with 4 inputs; diabetes has 10"),
     ],
 )
 def test_evaluate_rejects_data_of_another_shape(capsys, run, data, message):

@@ -142,7 +142,7 @@ def test_scaling_of_another_run_is_used():
     assert torch.equal(inputs, expected)
     assert torch.equal(targets, fitted.target_scaling.apply(other.dataset.targets[test]))
     before = DataModule("iris")
-    with pytest.raises(InputError, match="fitted on 3 columns"):
+    with pytest.raises(InputError, match="trained on data with 3 inputs; iris has 4"):
         before.apply_scaling(fitted.state_dict())
     assert before.scaling == DataModule("iris").scaling
 

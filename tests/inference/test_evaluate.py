@@ -84,7 +84,7 @@ def test_regression_is_evaluated_by_r2(start):
 
 def test_other_number_of_inputs_is_rejected(start):
     trained = load(start().folder)
-    with pytest.raises(InputError, match="expects 2 inputs; got 30"):
+    with pytest.raises(InputError, match="trained on data with 2 inputs; breast_cancer has 30"):
         evaluate(trained, DataModule("breast_cancer"))
 
 
