@@ -30,12 +30,7 @@ def find_nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def find_intended(word: str, known: Iterable[str]) -> list[str]:
-    """Return the known words that were probably intended; see `did_you_mean`.
-
-    Example:
-        >>> find_intended("lr", ["optimizer.lr", "seed"])
-        ['optimizer.lr']
-    """
+    """Return the known words that were probably intended; see `did_you_mean`."""
     words = sorted(set(known))
     same_ending = [candidate for candidate in words if candidate.endswith(f".{word}")]
     if same_ending:
@@ -64,11 +59,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def format_override(key: str, value: str | Sequence[str]) -> str:
-    """Return an override as it must be typed in a shell, with quotes if necessary.
-
-    Args:
-        key: dotted key.
-        value: one text, or several for a list.
+    """Return an override, of one text or of a list, as it must be typed in a shell.
 
     Example:
         >>> print(format_override("data.drop", ["Größe", "Nr"]))

@@ -30,24 +30,18 @@ def create_unique_folder(path: Path, inner: str) -> tuple[Path, list[Path]]:
     """Create a folder that contains the folder `inner`, with a number if the name is in use.
 
     An existing empty folder is used. Of several processes that run this at the same time, only one
-    gets each folder, because only one can create the inner folder.
-
-    Returns:
-        The folder, and the folders that were created for it, deepest first.
-
-    Raises:
-        OSError: the folder cannot be created.
+    gets each folder, because only one can create the inner folder. Also returns the folders that
+    were created for it, deepest first.
     """
     for candidate in iterate_numbered(path):
         # Listed before the folder exists, to be removed if the run does not start.
         created = list_missing_parents(candidate)
         candidate.mkdir(parents=True, exist_ok=True)
         # An empty folder was created for this purpose by the user.
-        if any(candidate.iterdir()):
-            continue
-        with suppress(FileExistsError):
-            (candidate / inner).mkdir(parents=True)
-            return candidate, created
+        if not any(candidate.iterdir()):
+            with suppress(FileExistsError):
+                (candidate / inner).mkdir(parents=True)
+                return candidate, created
     raise AssertionError("unreachable: iterate_numbered does not end")
 
 
@@ -75,11 +69,7 @@ def remove_empty_folders(folders: Iterable[Path]) -> None:
 
 @contextmanager
 def remove_if_unused(folder: Path) -> Iterator[None]:
-    """Create a folder with its parents; at the end, remove those that are still empty.
-
-    Raises:
-        InputError: the folder cannot be created.
-    """
+    """Create a folder with its parents; at the end, remove those that are still empty."""
     created = list_missing_parents(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,8 +87,7 @@ def remove_if_unused(folder: Path) -> Iterator[None]:
 def acquire_lock(file: IO[Any]) -> None:
     """Lock an open file against other processes and other open handles, without waiting.
 
-    The operating system releases the lock when the process ends. On file systems without locks,
-    this function does nothing.
+    The operating system releases the lock when the process ends.
 
     Raises:
         BlockingIOError: the file is locked by another handle, here or in another process.
@@ -125,9 +114,6 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces `path` when it is complete; errors leave no file.
 
     The target of a link is replaced. Pipes and devices are written directly.
-
-    Raises:
-        OSError: the file cannot be written.
     """
     # Such as /dev/stdout, which cannot be replaced.
     if path.exists() and not path.is_file():

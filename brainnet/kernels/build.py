@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +49,9 @@ _LIBRARY_NAME = "kernels.so"
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """A compiled library.
+    """A compiled library, the first line of the compiler's `--version`, and the duration.
 
-    Attributes:
-        library: path of the library.
-        compiler: first line of the compiler's `--version`.
-        seconds: duration of the compilation; None if the cache already held the library.
+    The duration is None if the cache already held the library.
     """
 
     library: Path
@@ -65,12 +63,7 @@ def find_cache_folder() -> Path:
     """Return the user's cache for compiled kernels, which `BRAINNET_CACHE` overrides."""
     if folder := os.environ.get("BRAINNET_CACHE"):
         return Path(folder) / "kernels"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home()))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "brainnet" / "kernels"
 
 
@@ -86,13 +79,10 @@ def find_library() -> Path | None:
 def build_library(
     *, force: bool = False, on_start: Callable[[], None] = lambda: None
 ) -> BuildResult:
-    """Compile the kernels into the cache, unless it already holds them.
+    """Compile the kernels into the cache, unless it already holds them and `force` is not set.
 
-    If two processes build at once, the second waits and uses the result of the first.
-
-    Args:
-        force: compile even if the cache holds a matching library.
-        on_start: called before compiling, once all requirements are met.
+    If two processes build at once, the second waits and uses the result of the first. `on_start` is
+    called before compiling, once all requirements are met.
 
     Raises:
         InputError: there is no C++ compiler, `CXX` is not one, the cache cannot be written, or the
@@ -119,11 +109,7 @@ def build_library(
 
 
 def clean_cache() -> list[Path]:
-    """Remove all compiled kernels from the cache; returns the removed folders.
-
-    Raises:
-        InputError: a folder cannot be removed.
-    """
+    """Remove all compiled kernels from the cache; returns the removed folders."""
     cache = find_cache_folder()
     folders = sorted(path for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else []
     try:
@@ -157,20 +143,18 @@ def _hash(text: str) -> str:
 
 def _find_compiler() -> tuple[list[str], str]:
     """Return the command and version of the compiler that `CXX` names, or of the first found."""
-    if name := os.environ.get("CXX", "").strip():
-        # As in make, the value may contain a wrapper or options: CXX="ccache g++".
-        command = [name] if shutil.which(name) else name.split()
+    name = os.environ.get("CXX", "").strip()
+    # As in make, the value may contain a wrapper or options: CXX="ccache g++".
+    candidates = [[name], name.split()] if name else [["g++"], ["clang++"], ["c++"]]
+    for command in candidates:
         version = _read_version(command)
-        if version is None:
-            raise InputError(
-                f"CXX={name} is not a working C++ compiler: {name} --version failed. Set CXX to a "
-                "compiler, or unset it to use g++, clang++ or c++."
-            )
-        return command, version
-    for name in ("g++", "clang++", "c++"):
-        version = _read_version([name])
         if version is not None:
-            return [name], version
+            return command, version
+    if name:
+        raise InputError(
+            f"CXX={name} is not a working C++ compiler: {name} --version failed. Set CXX to a "
+            "compiler, or unset it to use g++, clang++ or c++."
+        )
     raise InputError(
         "building the kernels needs a C++ compiler; neither g++ nor clang++ was found. Install one "
         "(Debian: apt install g++; macOS: xcode-select --install) or set CXX. Building is "
@@ -180,18 +164,14 @@ def _find_compiler() -> tuple[list[str], str]:
 
 def _read_version(command: list[str]) -> str | None:
     """Return the first line of `--version`, or None if the compiler does not work."""
-    executable = shutil.which(command[0])
-    if executable is None:
-        return None
-    try:
+    # A missing program, or a script without an interpreter line, raises OSError.
+    with suppress(OSError):
         result = subprocess.run(
-            [executable, *command[1:], "--version"], capture_output=True, text=True, check=False
+            [*command, "--version"], capture_output=True, text=True, check=False
         )
-    # For example, a script without an interpreter line.
-    except OSError:
-        return None
-    works = result.returncode == 0 and result.stdout.strip()
-    return result.stdout.splitlines()[0] if works else None
+        if result.returncode == 0 and result.stdout.strip():
+            return result.stdout.splitlines()[0]
+    return None
 
 
 def _compile(compiler: list[str], library: Path) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,39 +14,6 @@ from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
 from brainnet.kernels.statistics_reference import create_table
 
 STATISTICS_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class TensorStatistics:
-    """One row of a statistics table, as plain numbers.
-
-    Attributes:
-        count: number of elements.
-        non_finite: number of NaN and infinite elements, which all other fields exclude.
-        minimum: smallest value; infinity if there is none.
-        maximum: largest value; minus infinity if there is none.
-        sum: sum of the values.
-        sum_of_squares: sum of the squared values.
-        histogram: counts of the bins, from the most negative to the most positive.
-    """
-
-    count: int
-    non_finite: int
-    minimum: float
-    maximum: float
-    sum: float
-    sum_of_squares: float
-    histogram: tuple[int, ...]
-
-    @property
-    def finite(self) -> int:
-        """Number of finite elements."""
-        return self.count - self.non_finite
-
-    @property
-    def zeros(self) -> int:
-        """Number of exact zeros, of either sign."""
-        return self.histogram[LAYOUT.zeros - LAYOUT.first_bin]
 
 
 def compute_statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None) -> Tensor:
@@ -66,8 +32,7 @@ def compute_statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None)
 
     Returns:
         int64 table with one row per tensor, on the device of the tensors (on the CPU for MPS
-        tensors, because MPS lacks float64). `STATISTICS_LAYOUT` names its columns, and
-        `read_statistics` returns them as plain numbers.
+        tensors, because MPS lacks float64). `STATISTICS_LAYOUT` names its columns.
 
     Raises:
         InputError: a tensor has another dtype or layout, the tensors are on several devices, or the
@@ -75,11 +40,10 @@ def compute_statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None)
 
     Example:
         >>> table = compute_statistics([torch.tensor([0.0, 0.5, -2.0]), torch.tensor([torch.inf])])
-        >>> table.shape
-        torch.Size([2, 779])
-        >>> weights, bias = read_statistics(table)
-        >>> weights.count, weights.zeros, weights.sum, weights.minimum, bias.non_finite
-        (3, 1, -1.5, -2.0, 1)
+        >>> table.shape, table[:, LAYOUT.count].tolist(), table[:, LAYOUT.non_finite].tolist()
+        (torch.Size([2, 779]), [3, 1], [0, 1])
+        >>> table.view(torch.float64)[0, [LAYOUT.sum, LAYOUT.minimum]].tolist()
+        [-1.5, -2.0]
     """
     device = _check_tensors(tensors, into)
     if device.type == "mps":
@@ -93,20 +57,6 @@ def compute_statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None)
     table = create_table(len(tensors), device=device) if into is None else into
     kernel(tensors, table)
     return table
-
-
-def read_statistics(table: Tensor) -> list[TensorStatistics]:
-    """Copy the rows of a table to the CPU, in one transfer."""
-    _check_table(table, len(table), table.device)
-    table = table.cpu()
-    counts: list[tuple[int, int]] = table[:, : LAYOUT.minimum].tolist()
-    moments: list[tuple[float, float, float, float]]
-    moments = table[:, LAYOUT.minimum : LAYOUT.first_bin].view(torch.float64).tolist()
-    histograms = table[:, LAYOUT.first_bin :].tolist()
-    return [
-        TensorStatistics(count, non_finite, *floats, tuple(bins))
-        for (count, non_finite), floats, bins in zip(counts, moments, histograms, strict=True)
-    ]
 
 
 def _find_kernel(

@@ -104,6 +104,18 @@ def _sum_columns(values, known, GROUP: tl.constexpr):
 
 
 @_jit
+def _store_sums(
+    sums, first, second, start, part, known, period, GROUP: tl.constexpr, COLUMNS: tl.constexpr
+):
+    """Store two sums per group of columns of this part."""
+    cells = (period - 1) // GROUP + 1
+    cell = start // GROUP + tl.arange(0, COLUMNS // GROUP)
+    sums += part.to(tl.int64) * 2 * cells + cell
+    tl.store(sums, _sum_columns(first, known, GROUP), mask=cell < cells)
+    tl.store(sums + cells, _sum_columns(second, known, GROUP), mask=cell < cells)
+
+
+@_jit
 def _forward_line(
     x, y, column, mask, t, minus_w, inverse, packed, total, squares,
     LOW: tl.constexpr, WIDE: tl.constexpr, COUNT: tl.constexpr, TAIL: tl.constexpr,
@@ -183,9 +195,7 @@ def _forward_kernel(
         for k in tl.static_range(3):
             count = (packed >> 10 * k) & 1023
             tl.store(counts + k * cells, _sum_columns(count, known, GROUP), mask=is_cell)
-        sums += part.to(tl.int64) * 2 * cells + cell
-        tl.store(sums, _sum_columns(total, known, GROUP), mask=is_cell)
-        tl.store(sums + cells, _sum_columns(squares, known, GROUP), mask=is_cell)
+        _store_sums(sums, total, squares, start, part, known, period, GROUP, COLUMNS)
 
 
 @_jit
@@ -259,11 +269,7 @@ def _backward_kernel(
         d_wide += part_wide
         line += 1
     if SUM_LOW or SUM_WIDE:
-        cells = (period - 1) // GROUP + 1
-        cell = start // GROUP + tl.arange(0, COLUMNS // GROUP)
-        sums += part.to(tl.int64) * 2 * cells + cell
-        tl.store(sums, _sum_columns(d_low, known, GROUP), mask=cell < cells)
-        tl.store(sums + cells, _sum_columns(d_wide, known, GROUP), mask=cell < cells)
+        _store_sums(sums, d_low, d_wide, start, part, known, period, GROUP, COLUMNS)
 
 
 class _Plan(NamedTuple):
@@ -306,11 +312,7 @@ class _Plan(NamedTuple):
 def _make_plan(total: int, neurons: int, inner: int, *, sums: bool) -> _Plan:
     """Choose lines of about `_PERIOD` elements that hold every neuron equally often.
 
-    Args:
-        total: number of elements, as many as (outer, neurons, inner).
-        neurons: number of neurons; 1 if no parameter or counter depends on them.
-        inner: number of adjacent elements of one neuron.
-        sums: whether programs leave sums, of which there should be few.
+    The elements are (outer, neurons, inner). Programs that leave `sums` should be few.
     """
     if neurons == 1:
         inner = 1

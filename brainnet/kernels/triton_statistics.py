@@ -15,7 +15,6 @@ from __future__ import annotations
 # (Kernels are written in Triton's own language, whose types these tools do not know.)
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -57,18 +56,13 @@ def add_statistics(tensors: Sequence[Tensor], table: Tensor) -> None:
     """Add the statistics of each tensor to its row of the table, without a synchronization."""
     # Copies of non-dense tensors must live until the kernels that read them are queued.
     dense = [_flatten(tensor) for tensor in tensors]
-    kinds = {(tensor.dtype, _is_aligned(tensor)) for tensor in dense if tensor.numel()}
-    for dtype, is_aligned in sorted(kinds, key=str):
-        rows = {
-            row: tensor
-            for row, tensor in enumerate(dense)
-            if tensor.numel() and (tensor.dtype, _is_aligned(tensor)) == (dtype, is_aligned)
-        }
+    groups: dict[tuple[torch.dtype, bool], dict[int, Tensor]] = {}
+    for row, tensor in enumerate(dense):
+        if tensor.numel():
+            is_aligned = tensor.data_ptr() % 16 == 0
+            groups.setdefault((tensor.dtype, is_aligned), {})[row] = tensor
+    for (dtype, is_aligned), rows in groups.items():
         _launch(rows, dtype, table, is_aligned=is_aligned)
-
-
-def _is_aligned(tensor: Tensor) -> bool:
-    return tensor.data_ptr() % 16 == 0
 
 
 def _flatten(tensor: Tensor) -> Tensor:
@@ -86,35 +80,25 @@ def _launch(
     spans: list[list[int]] = []
     for row, tensor in rows.items():
         size, first = tensor.numel(), len(chunks)
-        chunks += [
-            [tensor.data_ptr() + begin * dtype.itemsize, min(_CHUNK, size - begin), row]
-            for begin in range(0, size, _CHUNK)
-        ]
+        for begin in range(0, size, _CHUNK):
+            address = tensor.data_ptr() + begin * dtype.itemsize
+            chunks.append([address, min(_CHUNK, size - begin), row])
         spans.append([row, first, len(chunks), size])
     numbers = torch.tensor([number for line in chunks + spans for number in line])
-    device = table.device
-    # A copy from pinned memory is asynchronous.
     if table.is_cuda:
-        numbers = numbers.pin_memory().to(device, non_blocking=True)
-    partials = torch.empty(4, len(chunks), dtype=torch.float64, device=device)
-    scratch = table
-    if _INTERPRETED:
-        scratch = torch.zeros(len(chunks), 2050, dtype=torch.int32)
-    with torch.cuda.device(device) if table.is_cuda else nullcontext():
+        # A copy from pinned memory is asynchronous.
+        numbers = numbers.pin_memory().to(table.device, non_blocking=True)
+    partials = torch.empty(4, len(chunks), dtype=torch.float64, device=table.device)
+    scratch = torch.zeros(len(chunks), 2050, dtype=torch.int32) if _INTERPRETED else table
+    with torch.cuda.device_of(table):
         _chunk_kernel[(len(chunks),)](
             numbers, partials, table, scratch, len(chunks), KIND=getattr(tl, str(dtype)[6:]),
-            ALIGNED=is_aligned, DOUBLE=_has_fast_double(device), SHARED=not _INTERPRETED,
-            BLOCK=_BLOCK, num_warps=8,
+            ALIGNED=is_aligned, SHARED=not _INTERPRETED, BLOCK=_BLOCK, num_warps=8,
         )  # fmt: skip
         floats = table.view(torch.float64)
         _row_kernel[(len(spans),)](
             numbers[3 * len(chunks) :], partials, table, floats, len(chunks), BLOCK=_PARTIALS
         )
-
-
-def _has_fast_double(device: torch.device) -> bool:
-    """Whether float64 is fast: on GPUs of data centers (8.0, 9.0, 10.0); others have 1/64."""
-    return device.type != "cuda" or torch.cuda.get_device_capability(device)[1] == 0
 
 
 @_jit
@@ -178,43 +162,20 @@ def _find_columns(key):
 
 
 @_jit
-def _add_exactly(total, error, value):
-    """The rounded sum, and the error so far plus the rounding error of this sum (Knuth 1969)."""
-    rounded = total + value
-    added = rounded - total
-    return rounded, error + ((total - (rounded - added)) + (value - added))
-
-
-@_jit
-def _add_moments(
-    value, low_value, high_value, total, squares, total_error, squares_error, low, high,
-    DOUBLE: tl.constexpr,
-):  # fmt: skip
+def _add_moments(value, low_value, high_value, total, squares, low, high):
     # The values that a thread loads at once share one accumulator, which saves registers.
     lanes: tl.constexpr = low.shape[0]
     width: tl.constexpr = value.shape[0] // lanes
     low = tl.minimum(low, tl.min(tl.reshape(low_value, [lanes, width]), 1))
     high = tl.maximum(high, tl.max(tl.reshape(high_value, [lanes, width]), 1))
-    if DOUBLE:
-        exact = tl.reshape(value, [lanes, width]).to(tl.float64)
-        total += tl.sum(exact, 1)
-        squares += tl.sum(exact * exact, 1)
-    else:
-        total, total_error = _add_exactly(total, total_error, value)
-        square = value * value
-        # The rounding error of the square (Dekker 1971): `head` has half of the mantissa.
-        head = (value.to(tl.int32, bitcast=True) & -4096).to(tl.float32, bitcast=True)
-        rest = value - head
-        squares_error += ((head * head - square) + 2.0 * head * rest) + rest * rest
-        squares, squares_error = _add_exactly(squares, squares_error, square)
-    return total, squares, total_error, squares_error, low, high
+    exact = tl.reshape(value, [lanes, width]).to(tl.float64)
+    return total + tl.sum(exact, 1), squares + tl.sum(exact * exact, 1), low, high
 
 
 @_jit
 def _chunk_kernel(
     chunks, partials, table, scratch, number,
-    KIND: tl.constexpr, ALIGNED: tl.constexpr, DOUBLE: tl.constexpr, SHARED: tl.constexpr,
-    BLOCK: tl.constexpr,
+    KIND: tl.constexpr, ALIGNED: tl.constexpr, SHARED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Store the moments of one chunk and add its histogram to the table."""
     chunk = tl.program_id(0)
@@ -231,22 +192,16 @@ def _chunk_kernel(
     tl.debug_barrier()
     # As many accumulators as 128-bit loads.
     lanes: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
-    added: tl.constexpr = lanes if DOUBLE else BLOCK
-    wide: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     infinity = float("inf")
-    total = tl.zeros([added], wide)
-    squares = tl.zeros([added], wide)
-    total_error = tl.zeros([added], wide)
-    squares_error = tl.zeros([added], wide)
+    total = tl.zeros([lanes], tl.float64)
+    squares = tl.zeros([lanes], tl.float64)
     low = tl.full([lanes], infinity, tl.float32)
     high = tl.full([lanes], -infinity, tl.float32)
     begin = length * 0
     while begin + BLOCK <= length:
         value = tl.load(values + begin + tl.arange(0, BLOCK)).to(tl.float32)
         _increment_counter(counters, _find_keys(value), SHARED)
-        total, squares, total_error, squares_error, low, high = _add_moments(
-            value, value, value, total, squares, total_error, squares_error, low, high, DOUBLE
-        )
+        total, squares, low, high = _add_moments(value, value, value, total, squares, low, high)
         begin += BLOCK
     while begin < length:
         at = begin + tl.arange(0, BLOCK)
@@ -254,9 +209,9 @@ def _chunk_kernel(
         value = tl.load(values + at, mask=known, other=0.0).to(tl.float32)
         key_or_none = tl.where(known, _find_keys(value), _KEYS + 1)
         _increment_counter(counters, key_or_none, SHARED)
-        total, squares, total_error, squares_error, low, high = _add_moments(
+        total, squares, low, high = _add_moments(
             value, tl.where(known, value, infinity), tl.where(known, value, -infinity),
-            total, squares, total_error, squares_error, low, high, DOUBLE,
+            total, squares, low, high,
         )  # fmt: skip
         begin += BLOCK
     tl.debug_barrier()
@@ -267,15 +222,9 @@ def _chunk_kernel(
     zeros = _read_counter(counters, _KEYS + chunk * 0, SHARED)
     tl.atomic_add(table + _ZEROS, zeros.to(tl.int64), mask=zeros != 0, sem="relaxed")
     smallest, largest = tl.min(low), tl.max(high)
-    sums = tl.sum(total.to(tl.float64) + total_error.to(tl.float64))
-    sums_of_squares = tl.sum(squares.to(tl.float64) + squares_error.to(tl.float64))
-    careful = tl.sum(tl.where(column == _NON_FINITE, count, 0)) > 0
-    if not DOUBLE:
-        # Where float32 overflows, or the errors of the squares underflow.
-        magnitude = tl.maximum(-smallest, largest)
-        careful = careful | (magnitude > 1e18) | ((magnitude < 1e-12) & (magnitude > 0.0))
-    if careful:
-        sums, sums_of_squares, smallest, largest = _measure_carefully(values, length, KIND, BLOCK)
+    sums, sums_of_squares = tl.sum(total), tl.sum(squares)
+    if tl.sum(tl.where(column == _NON_FINITE, count, 0)) > 0:
+        sums, sums_of_squares, smallest, largest = _measure_finite(values, length, KIND, BLOCK)
     tl.store(partials + chunk, sums)
     tl.store(partials + number + chunk, sums_of_squares)
     tl.store(partials + 2 * number + chunk, smallest.to(tl.float64))
@@ -283,8 +232,8 @@ def _chunk_kernel(
 
 
 @_jit
-def _measure_carefully(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
-    """Moments of the finite values alone, in float64: a second pass that few chunks need."""
+def _measure_finite(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
+    """Moments of the finite values alone: a second pass that few chunks need."""
     lanes: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
     infinity = float("inf")
     total = tl.zeros([lanes], tl.float64)
@@ -296,9 +245,9 @@ def _measure_carefully(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
         at = begin + tl.arange(0, BLOCK)
         value = tl.load(values + at, mask=at < length, other=0.0).to(tl.float32)
         counted = (at < length) & (tl.abs(value) < infinity)
-        total, squares, _, _, low, high = _add_moments(
+        total, squares, low, high = _add_moments(
             tl.where(counted, value, 0.0), tl.where(counted, value, infinity),
-            tl.where(counted, value, -infinity), total, squares, total, squares, low, high, True,
+            tl.where(counted, value, -infinity), total, squares, low, high,
         )  # fmt: skip
         begin += BLOCK
     return tl.sum(total), tl.sum(squares), tl.min(low), tl.max(high)

@@ -10,9 +10,8 @@ by Triton and disassembled by the `cuobjdump` of the Triton package. An H200 iss
 the time to issue the instructions of an element divided by the time to move its bytes: above 1,
 issue slots limit the kernel, otherwise bandwidth. Instructions outside of loops count as executed
 once per program; the other loops handle the last elements or rare values. Not modeled: the lower
-rate of conversions, float64 and shared atomics. The variant "float32 pairs" of the statistics runs
-only on GPUs with slow float64: it is compiled for sm_89 and judged by an RTX 4090. What is printed
-is added to scripts/benchmarks/results/cuda_codegen.csv with date, machine and commit.
+rate of conversions, float64 and shared atomics. What is printed is added to
+scripts/benchmarks/results/cuda_codegen.csv with date, machine and commit.
 """
 
 from __future__ import annotations
@@ -43,10 +42,7 @@ from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT
 
 _ELEMENTS = 1 << 26
 # Instructions (of one element) and bytes per second.
-_GPUS = {
-    "H200": (132 * 4 * 32 * 1.75e9, 4.3e12),
-    "RTX 4090": (128 * 4 * 32 * 2.52e9, 1.008e12),
-}
+_GPU, _INSTRUCTION_RATE, _BYTE_RATE = "H200", 132 * 4 * 32 * 1.75e9, 4.3e12
 # Rows of a matrix, rows whose length is not a multiple of 16, and images with two sizes of maps.
 _SHAPES = {
     "rows": (_ELEMENTS >> 12, 4096),
@@ -140,14 +136,12 @@ def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object
         "rows, per neuron, learning, leak, one gradient",
         lambda: backward("rows", "per neuron", leak=0.1, learn=True, one=True),
     )
-    for is_fast in (True, False):
 
-        def measure(is_fast: bool = is_fast) -> None:
-            with mock.patch.object(triton_statistics, "_has_fast_double", return_value=is_fast):
-                table = torch.zeros(1, STATISTICS_LAYOUT.width, dtype=torch.int64)
-                triton_statistics.add_statistics([torch.empty(_ELEMENTS, dtype=dtype)], table)
+    def measure() -> None:
+        table = torch.zeros(1, STATISTICS_LAYOUT.width, dtype=torch.int64)
+        triton_statistics.add_statistics([torch.empty(_ELEMENTS, dtype=dtype)], table)
 
-        yield "statistics" + ("" if is_fast else ", float32 pairs"), measure
+    yield "statistics", measure
 
 
 def create_parameters(x: Tensor, mode: str) -> tuple[float | Tensor, float | Tensor]:
@@ -242,9 +236,7 @@ def measure_code(
     per_element = len(main) / elements
     total = per_element + once / (elements * launch.steps)
     size = (loaded + stored) / elements
-    gpu = "RTX 4090" if "pairs" in launch.name else "H200"
-    instruction_rate, byte_rate = _GPUS[gpu]
-    issue = total / instruction_rate / (size / byte_rate)
+    issue = total / _INSTRUCTION_RATE / (size / _BYTE_RATE)
     # On sm_80, a loop may be left by a "call" of the instruction after it.
     end = f"0x{main[-1][0] + 16:x}" if main else ""
     accesses = [entry for entry in main if entry[1].startswith(("LDG", "STG"))]
@@ -261,7 +253,7 @@ def measure_code(
         bytes_per_element=size,
         narrow_accesses=sum(".128" not in name for _, name, _ in accesses),
         loop_calls=sum(name.startswith("CALL") and end not in rest for _, name, rest in main),
-        gpu=gpu,
+        gpu=_GPU,
         issue=round(issue, 2),
         limit="issue slots" if issue > 1 else "bandwidth",
     )
@@ -279,12 +271,7 @@ def _count_bytes(code: list[tuple[int, str, str]], opcode: str) -> int:
 
 def compile_all(launches: list[Launch], targets: list[int]) -> list[KernelCode]:
     """Compile in as many processes as there are processors."""
-    # Float32 pairs are for GPUs such as sm_89.
-    jobs = [
-        (index, 89 if "pairs" in launch.name else target)
-        for target in targets
-        for index, launch in enumerate(launches)
-    ]
+    jobs = [(index, target) for target in targets for index in range(len(launches))]
     # Forked, because tensors and kernels cannot be sent to another process.
     context = multiprocessing.get_context("fork")
     global _launches
@@ -307,6 +294,7 @@ def main() -> None:
     )
     parser.add_argument("--targets", default="90", help="compute capabilities, such as 80,90,100")
     parser.add_argument("--dtypes", default="float32,bfloat16,float16")
+    parser.add_argument("--only", nargs="*", default=[""], help="first words of variants")
     parser.add_argument("--json", action="store_true", help="print JSON and keep no table")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables")
     choices = parser.parse_args()
@@ -314,6 +302,7 @@ def main() -> None:
     circumstances = Circumstances.now("cpu")
     dtypes = [getattr(torch, name) for name in choices.dtypes.split(",")]
     launches = [launch for dtype in dtypes for launch in record_launches(dtype)]
+    launches = [launch for launch in launches if launch.name.startswith(tuple(choices.only))]
     figures = compile_all(launches, [int(target) for target in choices.targets.split(",")])
     if choices.json:
         print(json.dumps([asdict(figure) for figure in figures]))

@@ -7,7 +7,8 @@ import torch
 
 from brainnet.kernels import build, dispatch
 from brainnet.kernels.counters import create_counters, read_counters
-from brainnet.kernels.statistics import compute_statistics, read_statistics
+from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT as LAYOUT
+from brainnet.kernels.statistics import compute_statistics
 from brainnet.kernels.threshold_ramp import threshold_ramp
 
 ROWS, NEURONS = 2**29 + 3, 4
@@ -41,9 +42,11 @@ def inputs() -> torch.Tensor:
 
 
 def test_statistics_of_a_large_tensor(inputs):
-    (found,) = read_statistics(compute_statistics([inputs]))
-    assert (found.count, found.non_finite, found.zeros) == (ROWS * NEURONS, 1, ROWS * NEURONS - 4)
-    assert (found.sum, found.minimum, found.maximum) == (1.5, -1.0, 2.0)
+    (row,) = compute_statistics([inputs])
+    counts = row[[LAYOUT.count, LAYOUT.non_finite, LAYOUT.zeros]]
+    assert counts.tolist() == [ROWS * NEURONS, 1, ROWS * NEURONS - 4]
+    moments = row.view(torch.float64)[[LAYOUT.sum, LAYOUT.minimum, LAYOUT.maximum]]
+    assert moments.tolist() == [1.5, -1.0, 2.0]
 
 
 def test_threshold_ramp_of_a_large_tensor(inputs):

@@ -53,7 +53,7 @@ def awkward(dtype: torch.dtype) -> list[Tensor]:
     mixed = torch.randn(5003, generator=generator, dtype=torch.float64)
     mixed[::7] = torch.tensor(odd, dtype=torch.float64).repeat(80)[: len(mixed[::7])]
     edges = torch.tensor(LAYOUT.edges, dtype=torch.float64)
-    large = torch.randn(2 * 65_536 + 3, generator=generator) * 0.02
+    large = torch.randn(2 * 4096 + 3, generator=generator) * 0.02
     unaligned, huge, tiny = large[1:999], large[:999] * 1e30, large[:999] * 1e-20
     layouts = torch.randn(6, 5, 4, generator=generator)
     cases = [
@@ -87,12 +87,12 @@ class TestKernels:
         yield
         torch.use_deterministic_algorithms(False)
 
-    @pytest.mark.parametrize("is_double_fast", [True, False])
     @pytest.mark.parametrize("dtype", DTYPES)
-    def test_equal_the_reference(self, dtype, is_double_fast, monkeypatch):
+    def test_equal_the_reference(self, dtype, monkeypatch):
         from brainnet.kernels import triton_statistics
 
-        monkeypatch.setattr(triton_statistics, "_has_fast_double", lambda device: is_double_fast)
+        # Three chunks in the largest tensor, which the interpreter computes in seconds.
+        monkeypatch.setattr(triton_statistics, "_CHUNK", 4096)
         tensors = awkward(dtype)
         table = create_table(len(tensors), device=DEVICE)
         triton_statistics.add_statistics(tensors, table)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from brainnet.kernels.statistics import read_statistics
+from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT
 from brainnet.observation.layer_statistics import LayerStatistics, compute_slope, group_by_neuron
 from brainnet.observation.step_observer import StepObserver
 from brainnet.structure.activation import ThresholdRamp
@@ -47,7 +47,7 @@ def test_shares_use_all_rows_of_all_passes(model):
         handle.remove()
     totals = {name: total.numpy() for name, total in signals.collect()[1].items()}
     assert signals.compute_shares(totals) == {"firing_rate": 0.25, "silent": 0.0, "saturated": 0.0}
-    assert read_statistics(signals.tables["outputs"])[0].count == 8
+    assert signals.tables["outputs"][0, STATISTICS_LAYOUT.count] == 8
 
 
 def test_ramps_count_during_the_step_and_keep_the_counters_of_the_user():

@@ -36,8 +36,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from brainnet import watch
-from brainnet.kernels.statistics import compute_statistics, read_statistics
+from brainnet.kernels.statistics import compute_statistics
 from brainnet.kernels.statistics_reference import add_table
+from brainnet.observation.pending_reading import parse_stats
 from brainnet.training.callbacks import Observe
 
 messages = []
@@ -135,9 +136,13 @@ for name, wrap, batches in (
 
 tables = [torch.empty_like(table) for table in [compute_statistics([inputs])] for _ in range(2)]
 distributed.all_gather(tables, compute_statistics([mine[0]]))
-[merged], [together] = map(read_statistics, (add_table(*tables), compute_statistics([inputs])))
+[merged], [together] = (
+    parse_stats(table.numpy()) for table in (add_table(*tables), compute_statistics([inputs]))
+)
 found["merged"] = [
-    merged.histogram == together.histogram, merged.finite, merged.sum - together.sum
+    (merged.bins == together.bins).all().item(),
+    merged.count - merged.non_finite,
+    merged.sum - together.sum,
 ]
 messages.clear()
 found["observed"] = observe(DDPStrategy(), False)
