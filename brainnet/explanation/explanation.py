@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
 from brainnet import concepts
@@ -43,7 +42,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
-    """An explanation, which `print` and notebooks display.
+    """An explanation, which `print` displays.
 
     Attributes:
         title: what is explained.
@@ -63,6 +62,7 @@ class Explanation:
         """The explanation as plain text, at most 80 characters wide."""
         return self.to_text()
 
+    # What notebooks display.
     __repr__ = __str__
 
     def to_text(self, width: int = 80) -> str:
@@ -73,16 +73,6 @@ class Explanation:
         for section in self.sections:
             lines += ["", section.heading, *wrap_text(*section.lines, width=width)]
         return "\n".join(lines)
-
-    def to_markdown(self) -> str:
-        """Convert to Markdown, with the preformatted lines in code blocks."""
-        parts = [f"### {self.title}", *self.text, *_convert_to_markdown(self.lines)]
-        for section in self.sections:
-            parts += [f"#### {section.heading}", *_convert_to_markdown(section.lines)]
-        return "\n\n".join(parts)
-
-    # The method that notebooks call.
-    _repr_markdown_ = to_markdown
 
 
 def explain(
@@ -149,16 +139,6 @@ def wrap_text(*lines: str, width: int) -> list[str]:
         is_prose = line and not line.startswith(" ")
         wrapped += textwrap.wrap(line, width, break_on_hyphens=False) if is_prose else [line]
     return wrapped
-
-
-def _convert_to_markdown(lines: tuple[str, ...]) -> Iterator[str]:
-    for is_preformatted, group in groupby(lines, key=lambda line: line.startswith(" ")):
-        block = "\n".join(group)
-        yield (
-            f"```\n{textwrap.dedent(block)}\n```"
-            if is_preformatted
-            else " ".join(block.split("\n"))
-        )
 
 
 def _build_overview() -> Explanation:

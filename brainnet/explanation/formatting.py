@@ -36,12 +36,7 @@ def format_number(
 
 
 def format_percent(share: float, decimals: int | None = None) -> str:
-    """Format a share in percent; by default with enough digits to tell a small one from zero.
-
-    Example:
-        >>> format_percent(0.5, 1), format_percent(0.000015), format_percent(math.nan)
-        ('50.0%', '0.0015%', 'not finite')
-    """
+    """Format a share in percent; by default with enough digits to tell a small one from zero."""
     if not math.isfinite(share):
         return "not finite"
     digits = 2 if abs(share) < 0.1 else 3
@@ -49,12 +44,7 @@ def format_percent(share: float, decimals: int | None = None) -> str:
 
 
 def count_decimals(values: Sequence[float]) -> int:
-    """Choose the number of decimals of a column of numbers, by the largest of them.
-
-    Example:
-        >>> count_decimals([0.5, -3.0]), count_decimals([0.004]), count_decimals([12_000.0])
-        (2, 4, 0)
-    """
+    """Choose the number of decimals of a column of numbers, by the largest of them."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     if 0 < largest < 0.1:
         return min(8, 1 - math.floor(math.log10(largest)))
@@ -62,23 +52,13 @@ def count_decimals(values: Sequence[float]) -> int:
 
 
 def draw_bar(share: float, width: int = 20, marks: str = "█░") -> str:
-    """Draw a share from 0 to 1 as a bar of two marks; empty for NaN.
-
-    Example:
-        >>> draw_bar(0.5, width=4), draw_bar(0.5, width=4, marks="░ ")
-        ('██░░', '░░  ')
-    """
+    """Draw a share from 0 to 1 as a bar of two marks; empty for NaN."""
     filled = 0 if math.isnan(share) else round(min(max(share, 0.0), 1.0) * width)
     return marks[0] * filled + marks[1] * (width - filled)
 
 
 def draw_sparkline(values: Sequence[float], width: int = 40) -> str:
-    """Draw a curve in one line, scaled from its lowest to its highest value.
-
-    Example:
-        >>> draw_sparkline([0, 1, 2, 3, 2]), draw_sparkline([5.0, 5.0]), draw_sparkline([])
-        ('▁▃▆█▆', '▁▁', '')
-    """
+    """Draw a curve in one line, scaled from its lowest to its highest value."""
     finite = [value for value in values if math.isfinite(value)]
     # Selected evenly, with the first and the last value.
     if len(finite) > width:
@@ -89,10 +69,5 @@ def draw_sparkline(values: Sequence[float], width: int = 40) -> str:
 
 
 def clip_text(text: str, width: int) -> str:
-    """Shorten a text to a width, with a mark at its end.
-
-    Example:
-        >>> clip_text("mean concave points", 8), clip_text("bmi", 8)
-        ('mean co…', 'bmi')
-    """
+    """Shorten a text to a width, with a mark at its end."""
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -39,10 +39,11 @@ _USUAL_RATIO, _TINY_RATIO = 1e-3, 1e-4
 # Columns shown in percent; those with a scale get a bar, which is full at that value.
 _SHARES = ("firing_rate", "silent", "ramp", "full", "flat", "blame", "update_ratio", "share")
 # Fixed scales: a bar relative to the largest value would be full for tiny values, too.
-_BAR_SCALES = {"firing_rate": 1.0, "blame_now": 1.0, "update_ratio": 0.01}
+_BAR_SCALES = {"firing_rate": 1.0, "blame": 1.0, "update_ratio": 0.01}
 _FAILURES = ("the loss became ", "a weight stopped being a finite number")
 _NO_ROWS = "The rows of the run are not available: passed in Python, or their file is gone."
-_NOW = "First and last: observed steps. Now: the stored weights on the training rows."
+_NOW = "The gradients are those of the stored weights on the training rows."
+_LAST = f"The gradients of layers are those of the last observed step. {_NO_ROWS}"
 _NO_READINGS = "No observed steps are stored: observe=off, or the run ended before its first step."
 _NO_ACTIVATION = (
     "No layer is followed by an activation module. A function such as torch.relu that is called "
@@ -344,58 +345,54 @@ def compute_constant_loss(run: RunData, part: str) -> float | None:
 
 
 def _report_backpropagation(run: RunData) -> ConceptReport:
-    shares = {} if run.gradients is None else sum_blame(run.gradients[0])
-    tables = _compare_gradients(run, "blame", lambda layer: layer.blame, shares)
-    blame: dict[float, str] = {
-        float(row["blame_now" if "blame_now" in row else "blame_last"]): row["name"]
-        for row in tables["layers"]
-    }
-    if not blame:
+    shares, note = _get_last(run, lambda layer: layer.blame), _LAST
+    if run.gradients is not None:
+        shares, note = sum_blame(run.gradients[0]), _NOW
+    if not shares:
         summary = "unknown"
-    elif not all(map(math.isfinite, blame)):
+    elif not all(map(math.isfinite, shares.values())):
         summary = "not finite"
-    elif not any(blame):
+    elif not any(shares.values()):
         # Without any gradient, all shares are 0 and no layer is to blame.
         summary = "the gradient is zero"
     else:
-        summary = f"{blame[max(blame)]} has {format_percent(max(blame))} of the blame"
-    numbers = {"loss_now": None if run.gradients is None else run.gradients[0].loss}
-    note = "Blame is the share in the squared gradient of the network."
-    return ConceptReport(summary, numbers, tables, (note, _NOW if run.gradients else _NO_ROWS))
+        name = max(shares, key=lambda name: shares[name])
+        summary = f"{name} has {format_percent(shares[name])} of the blame"
+    numbers = {"loss": None if run.gradients is None else run.gradients[0].loss}
+    layers: list[Row] = [{"name": name, "blame": share} for name, share in shares.items()]
+    notes = ("Blame is the share in the squared gradient of the network.", note)
+    return ConceptReport(summary, numbers, {"layers": layers} | _list_gradients(run), notes)
 
 
 def _report_gradient(run: RunData) -> ConceptReport:
-    norms: dict[str, float] = {}
-    for layer in () if run.gradients is None else run.gradients[0].layers:
-        parts = [each for each in (layer.weights_gradient, layer.bias_gradient) if each is not None]
-        norms[layer.name] = math.hypot(*(float(each.double().norm()) for each in parts))
+    norms, note = _get_last(run, lambda layer: layer.gradient_norm), _LAST
+    if run.gradients is not None:
+        norms, note = {}, _NOW
+        for layer in run.gradients[0].layers:
+            gradients = [layer.weights_gradient, layer.bias_gradient]
+            parts = [float(each.double().norm()) for each in gradients if each is not None]
+            norms[layer.name] = math.hypot(*parts)
     curve = run.get_curve(lambda reading: reading.gradient_norm)
-    now = math.hypot(*norms.values()) if norms else None
-    ends = [format_number(each) for each in curve.values()] or [format_number(now)]
+    norm = math.hypot(*norms.values()) if norms else None
+    ends = [format_number(each) for each in curve.values()] or [format_number(norm)]
     summary = f"norm {' → '.join(dict.fromkeys([ends[0], ends[-1]]))}"
-    tables = _compare_gradients(run, "norm", lambda layer: layer.gradient_norm, norms)
-    note = "The loss falls if a weight moves against the sign of its gradient."
-    numbers = {"observed_norms": curve, "norm_now": now}
-    return ConceptReport(summary, numbers, tables, (note, _NOW if run.gradients else _NO_ROWS))
+    layers: list[Row] = [{"name": name, "norm": each} for name, each in norms.items()]
+    notes = ("The loss falls if a weight moves against the sign of its gradient.", note)
+    numbers = {"observed_norms": curve, "norm": norm}
+    return ConceptReport(summary, numbers, {"layers": layers} | _list_gradients(run), notes)
 
 
-def _compare_gradients(
-    run: RunData, key: str, get: Callable[[LayerReading], float | None], now: dict[str, float]
-) -> dict[str, list[Row]]:
-    """A number of each layer at the first and last observed step and now; the largest gradients."""
-    curves = run.get_layer_curves(get)
-    layers: list[Row] = []
-    for name in dict.fromkeys([*now, *curves]):
-        layers.append({"name": name})
-        if name in curves:
-            layers[-1] |= {f"{key}_first": curves[name][0], f"{key}_last": curves[name][-1]}
-        layers[-1] |= {f"{key}_now": now[name]} if name in now else {}
+def _get_last(run: RunData, get: Callable[[LayerReading], float | None]) -> dict[str, float]:
+    return {name: curve[-1] for name, curve in run.get_layer_curves(get).items()}
+
+
+def _list_gradients(run: RunData) -> dict[str, list[Row]]:
     weights = [] if run.gradients is None else find_most_blamed(*run.gradients, run.task.names)
-    largest: list[Row] = [
+    rows: list[Row] = [
         {"name": _connect(each.source, each.target), "gradient": each.gradient, "blame": each.blame}
         for each in weights
     ]
-    return {"layers": layers, "largest gradients": largest}
+    return {"largest gradients": rows}
 
 
 def _report_descent(run: RunData) -> ConceptReport:
@@ -487,15 +484,16 @@ def _find_divergence(run: RunData) -> tuple[str, str] | None:
     failure = run.facts.failure or ""
     event = failure if failure.startswith(_FAILURES) else None
     for reading in run.readings:
-        if reading.step == 0 and reading.loss is not None and not math.isfinite(reading.loss):
+        # A step may lead from a finite loss to one that is not.
+        losses = [each for each in (reading.loss, reading.actual_decrease) if each is not None]
+        if all(map(math.isfinite, losses)):
+            continue
+        if reading.step == 0 and not math.isfinite(losses[0]):
             return "not finite", (
                 "The loss was not finite before the first step, so the learning rate is not the "
                 "cause: check the data and the initial weights."
             )
-        # A step may lead from a finite loss to one that is not.
-        numbers = [each for each in (reading.loss, reading.actual_decrease) if each is not None]
-        if event is None and not all(map(math.isfinite, numbers)):
-            event = f"the loss was not finite at step {reading.step:,}"
+        event = event or f"the loss was not finite at step {reading.step:,}"
     if event is None:
         return None
     return event, f"{event.capitalize()}. If the data are finite, try a smaller learning rate."

@@ -136,14 +136,6 @@ def test_explaining_changes_no_parameter():
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_markdown_has_code_blocks():
-    page = explain("loss").to_markdown()
-    assert page.startswith("### loss function\n\nThe sting of being wrong.")
-    assert "```\nloss = -ln 0.214 = 1.543\n```" in page
-    assert page.count("```") % 2 == 0
-    assert explain("loss")._repr_markdown_() == page
-
-
 def test_preformatted_lines_are_not_wrapped():
     assert wrap_text("a b", "  a b", "", width=1) == ["a", "b", "  a b", ""]
 

@@ -291,15 +291,12 @@ def test_blame_and_gradients_are_those_of_autograd(class_run):
     squares = [float(each.square().sum()) for each in torch.autograd.grad(loss, parameters)]
     hidden, total = sum(squares[:2]), sum(squares)
     blame, gradient = (report(class_run, name).values for name in ("backpropagation", "gradient"))
-    assert blame["loss_now"] == pytest.approx(float(loss.detach()))
-    shares = [each["blame_now"] for each in blame["layers"]]
+    assert blame["loss"] == pytest.approx(float(loss.detach()))
+    shares = [each["blame"] for each in blame["layers"]]
     assert shares == pytest.approx([hidden / total, 1 - hidden / total])
-    ends = [(each["blame_first"], each["blame_last"]) for each in blame["layers"]]
-    assert ends == [(0.25, 0.75), (0.75, 0.25)]
-    assert gradient["norm_now"] == pytest.approx(total**0.5)
-    assert gradient["layers"][0]["norm_now"] == pytest.approx(hidden**0.5)
-    first = gradient["layers"][0]
-    assert (first["norm_first"], first["norm_last"]) == (0.5, 1.5)
+    assert gradient["norm"] == pytest.approx(total**0.5)
+    assert gradient["layers"][0]["norm"] == pytest.approx(hidden**0.5)
+    assert gradient["observed_norms"] == {0: 1.2, 5: 0.8, 10: 0.5}
     assert all(each.grad is None for each in parameters)
 
 
@@ -504,7 +501,11 @@ def test_without_rows_the_numbers_of_the_network_remain(run_without_rows):
     assert report(run_without_rows, "layers").summary == "3 → 6 → 2, 38 trainable parameters"
     names = {each["name"] for each in report(run_without_rows, "weights").values["largest"]}
     assert any(name.startswith("hidden_1 #") for name in names)
-    assert "blame_now" not in report(run_without_rows, "backpropagation").values["layers"][0]
+    blame, gradient = (report(run_without_rows, name) for name in ("backpropagation", "gradient"))
+    assert [each["blame"] for each in blame.values["layers"]] == [0.75, 0.25]
+    assert [each["norm"] for each in gradient.values["layers"]] == [1.5, 1.0]
+    for each in (blame, gradient):
+        assert "those of the last observed step" in each.notes[1]
 
 
 def test_rows_without_validation_and_test_are_not_reported_as_missing(class_run):
@@ -515,7 +516,6 @@ def test_rows_without_validation_and_test_are_not_reported_as_missing(class_run)
 
 def test_numbers_of_unobserved_steps_are_left_out(unobserved_run):
     assert report(unobserved_run, "loss").values["observed_batches"] == {}
-    assert "blame_first" not in report(unobserved_run, "backpropagation").values["layers"][0]
     assert report(unobserved_run, "gradient").values["observed_norms"] == {}
 
 
