@@ -1,6 +1,6 @@
 """Why a network gave one row its prediction, as plain data."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,6 +21,7 @@ from brainnet.explanation.layer_steps import LayerSteps, describe_layer, find_la
 from brainnet.explanation.signal_names import SignalNames, name_layer_inputs, name_neurons
 from brainnet.learning.backpropagation import Backpropagation, backpropagate
 from brainnet.learning.loss import Task
+from brainnet.learning.predictions import compute_probabilities, decode_predictions
 from brainnet.structure.forward_pass import ForwardPass, trace
 
 _MAX_WEIGHTS = 6
@@ -38,16 +39,12 @@ Cell = str | float | None
 class PredictionTask:
     """How to read the outputs of a network.
 
-    `decode` turns outputs (rows, outputs) into classes (rows,) or numbers (rows, targets), and
-    `probabilities` into those of the classes (rows, classes), or None if the loss defines none.
     `baseline` says what a row of scaled zeros stands for, as in "an average row".
     """
 
     task: Task
     loss: nn.Module
     names: SignalNames
-    decode: Callable[[Tensor], Tensor]
-    probabilities: Callable[[Tensor], Tensor | None]
     target_scaling: Scaling | None = None
     image_shape: tuple[int, ...] | None = None
     baseline: str = "a row of zeros"
@@ -98,7 +95,8 @@ def build_prediction(
         true = numbers[1] if target is not None else [None] * len(plain)
         values = map(PredictedValue, task.names.name_outputs(len(plain)), numbers[0], true)
         return RowPrediction(plain, (), tuple(values), None, None, cost)
-    predicted, probabilities = int(task.decode(outputs)), task.probabilities(outputs)
+    predicted = int(decode_predictions(outputs, task.loss, task.task))
+    probabilities = compute_probabilities(outputs, task.loss, task.task)
     # A binary network may have a single output for its two classes.
     names = task.names.name_classes(max(2, len(plain)))
     classes = [ClassProbability(names[predicted], None)]
@@ -398,7 +396,7 @@ def _choose_goal(outputs: Tensor, task: PredictionTask, target: Tensor | None) -
         scale = 1.0 if scaling is None else scaling.scale[chosen]
         shift = 0.0 if scaling is None else scaling.shift[chosen]
         return _Goal(names[chosen], None, {chosen: scale}, scale, shift)
-    predicted = int(task.decode(outputs.unsqueeze(0)))
+    predicted = int(decode_predictions(outputs.unsqueeze(0), task.loss, task.task))
     if len(outputs) == 1:
         # A positive output stands for the second of two classes.
         pair = task.names.name_classes(2)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -211,8 +210,6 @@ class TrainedModel:
             task=self.task,
             loss=self.loss,
             names=SignalNames(names, outputs, categories),
-            decode=partial(decode_predictions, loss=self.loss, task=self.task),
-            probabilities=partial(compute_probabilities, loss=self.loss, task=self.task),
             target_scaling=self.target_scaling if is_regression else None,
             image_shape=self.image_shape,
             baseline=self._describe_baseline(),

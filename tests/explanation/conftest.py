@@ -34,15 +34,14 @@ def row():
 def classes():
     loss = CrossEntropy()
     names = SignalNames(INPUTS, ("tea", "coffee", "milk"))
-    probabilities = loss.compute_probabilities
-    return PredictionTask("multiclass", loss, names, loss.decode, probabilities, baseline="nothing")
+    return PredictionTask("multiclass", loss, names, baseline="nothing")
 
 
 @pytest.fixture
 def yes_or_no():
     loss = BinaryCrossEntropy()
     names = SignalNames(INPUTS, ("no", "yes"))
-    return PredictionTask("binary", loss, names, loss.decode, loss.compute_probabilities)
+    return PredictionTask("binary", loss, names)
 
 
 @pytest.fixture
@@ -50,8 +49,7 @@ def numbers():
     loss = MeanSquaredError()
     scaling = Scaling("standard", (100.0, 5.0), (10.0, 2.0))
     names = SignalNames(INPUTS, ("price", "weight"))
-    probabilities = loss.compute_probabilities
-    return PredictionTask("regression", loss, names, loss.decode, probabilities, scaling)
+    return PredictionTask("regression", loss, names, scaling)
 
 
 def make_reading(step, loss, predicted, actual, blame, ratio):
@@ -92,7 +90,7 @@ def make_run(task, *, outputs, readings=READINGS, with_rows=True, activation="th
     parts = (("train", 0, 40), ("validation", 40, 8), ("test", 48, 12)) if with_rows else ()
     return RunData(
         Network([3, 6, outputs], activation, generator=torch.Generator().manual_seed(0)).eval(),
-        PredictionTask(task, loss, names, loss.decode, loss.compute_probabilities),
+        PredictionTask(task, loss, names),
         RunFacts(
             name="runs/it",
             checkpoint="best.ckpt",

@@ -328,12 +328,8 @@ def test_baseline_depends_on_the_scaling(kind, shape, baseline):
     assert task.baseline == baseline
 
 
-def test_prediction_task_decodes_outputs():
-    task = build_task(TableEncoder.from_names(["a"]))
-    outputs = torch.tensor([[0.0, 2.0]])
-    assert task.decode(outputs).tolist() == [1]
-    assert torch.equal(task.probabilities(outputs), outputs.softmax(dim=1))
-    assert task.target_scaling is None
+def test_only_numbers_have_a_target_scaling():
+    assert build_task(TableEncoder.from_names(["a"])).target_scaling is None
     numbers = build_task(
         TableEncoder.from_names(["a"]),
         task="regression",
@@ -344,4 +340,3 @@ def test_prediction_task_decodes_outputs():
     )
     assert numbers.names.outputs == ("price",)
     assert numbers.target_scaling == Scaling("standard", (5.0,), (2.0,))
-    assert numbers.probabilities(outputs) is None
