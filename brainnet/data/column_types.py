@@ -81,13 +81,7 @@ def _are_codes(name: str, texts: Cells) -> bool:
 
 
 def infer_date_format(name: str, texts: Cells) -> str:
-    """Return the format of the dates in a column of texts; "" if most cells are no dates.
-
-    Example:
-        >>> import pandas
-        >>> infer_date_format("day", pandas.Series(["24.12.2025", "01.02.2026"]))
-        '%d.%m.%Y'
-    """
+    """Return the format of the dates in a column of texts; "" if most cells are no dates."""
     few = texts.iloc[[0, len(texts) // 2, -1]]  # most columns of texts fail here already
     if not few.str.contains(r"\d\D+\d").any():
         return ""

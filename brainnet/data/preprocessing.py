@@ -44,13 +44,7 @@ def is_typed(cells: Cells) -> bool:
 
 
 def parse_texts(cells: Cells) -> Cells:
-    """Return the cells as texts without surrounding blanks; NaN where a cell is missing.
-
-    Example:
-        >>> import pandas
-        >>> parse_texts(pandas.Series([7.0, None])).tolist()
-        ['7', nan]
-    """
+    """Return the cells as texts without surrounding blanks; NaN where a cell is missing."""
     import pandas
 
     if isinstance(cells.dtype, pandas.StringDtype):
@@ -92,12 +86,6 @@ def parse_numbers(cells: Cells, decimal: str = ".") -> tuple[Numbers, Numbers]:
     """Return the cells as numbers (rows,), NaN where missing, and which are no numbers (rows,).
 
     Currency and percent signs are dropped, and groups of three digits are joined.
-
-    Example:
-        >>> import pandas
-        >>> values, wrong = parse_numbers(pandas.Series(["1.5", "", "$1,200", "tall"]))
-        >>> values.tolist(), wrong.tolist()
-        ([1.5, nan, 1200.0, nan], [False, False, False, True])
     """
     import pandas
 
@@ -394,12 +382,7 @@ class TableEncoder:
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
-    """Return labels in order: the empty one, numbers by size, then texts.
-
-    Example:
-        >>> sort_labels(["10", "9", "", "b"])
-        ['', '9', '10', 'b']
-    """
+    """Return labels in order: the empty one, numbers by size, then texts."""
     return sorted(labels, key=lambda label: (label != "", _to_size(label), label))
 
 

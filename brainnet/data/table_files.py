@@ -77,12 +77,7 @@ def choose_chunk_rows(columns: int) -> int:
 
 
 def read_ahead(chunks: Iterable[Any]) -> Iterator[Any]:
-    """Yield the chunks; a thread reads the next one while the caller works on the current one.
-
-    Example:
-        >>> list(read_ahead([1, 2, 3]))
-        [1, 2, 3]
-    """
+    """Yield the chunks; a thread reads the next one while the caller works on the current one."""
     source, end = iter(chunks), object()
     with ThreadPoolExecutor(1) as reader:
         pending = reader.submit(next, source, end)
@@ -351,11 +346,7 @@ def _open_parquet(path: Path) -> TableFile:
 
 
 def load_arrays(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
-    """Read a NumPy file: the array of an .npy file, or the arrays of an .npz file by name.
-
-    Raises:
-        InputError: the file is damaged or contains Python objects.
-    """
+    """Read a NumPy file: the array of an .npy file, or the arrays of an .npz file by name."""
     try:
         if path.suffix.lower() == ".npz":
             # Opened here, because np.load does not close a file that is not an archive.
@@ -381,14 +372,10 @@ def _open_arrays(path: Path) -> TableFile:
         raise InputError(
             f"the arrays of {path} must have the same number of rows; their numbers are: {shown}."
         )
-    wide = sum(array.shape[1] > 1 for array in arrays.values())
     columns: list[str] = []
     for name, array in arrays.items():
-        # The columns of a single wide array are called 0, 1, 2, ...
-        prefix = f"{name} " if wide > 1 else ""
-        numbers = [f"{prefix}{number}" for number in range(array.shape[1])]
+        numbers = [f"{name} {number}".strip() for number in range(array.shape[1])]
         columns += [name] if name and len(numbers) == 1 else numbers
-    _check_unique(path, columns)
 
     def read_arrays(
         file: TableFile, rows: int, text: Collection[str], chosen: list[str]

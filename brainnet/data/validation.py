@@ -88,12 +88,7 @@ def get_total_memory() -> int | None:
 
 
 def parse_names(names: object) -> list[str]:
-    """Return a list of column names from one name, several names or None.
-
-    Example:
-        >>> parse_names(0), parse_names(["a", 1]), parse_names(None)
-        (['0'], ['a', '1'], [])
-    """
+    """Return a list of column names from one name, several names or None."""
     if names is None:
         return []
     if isinstance(names, str | int):
@@ -124,12 +119,7 @@ def join_names(names: Sequence[str], most: int = 20) -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    Example:
-        >>> format_count(1, "row"), format_count(1200, "row")
-        ('1 row', '1,200 rows')
-    """
+    """Return a count with its noun, such as 1 row or 1,200 rows."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

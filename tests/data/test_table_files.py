@@ -115,7 +115,7 @@ def test_arrays_are_tables(tmp_path):
     assert read(tmp_path / "a.npy").to_dict("list") == {"0": [0, 2, 4], "1": [1, 3, 5]}
     np.savez(tmp_path / "a.npz", x=table, y=[7, 8, 9])
     assert read(tmp_path / "a.npz").to_dict("list") == {
-        "0": [0, 2, 4], "1": [1, 3, 5], "y": [7, 8, 9],
+        "x 0": [0, 2, 4], "x 1": [1, 3, 5], "y": [7, 8, 9],
     }  # fmt: skip
     np.savez(tmp_path / "b.npz", x=table, z=table)
     assert open_table(tmp_path / "b.npz").columns == ("x 0", "x 1", "z 0", "z 1")
@@ -285,10 +285,8 @@ def test_columns_with_equal_names_are_rejected(tmp_path):
 
     table = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], names=["a", "a"])
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    np.savez(tmp_path / "a.npz", x=np.ones((6, 3)), **{"0": np.ones(6)})
-    for name in ("a.parquet", "a.npz"):
-        with pytest.raises(InputError, match="2 columns called"):
-            open_table(tmp_path / name)
+    with pytest.raises(InputError, match="2 columns called"):
+        open_table(tmp_path / "a.parquet")
 
 
 def test_another_encoding_in_a_later_line_is_rejected(tmp_path):
