@@ -383,19 +383,3 @@ def _summarize_meaning(description: Mapping[str, Any]) -> dict[str, list[str]]:
         label: [*map(str, value)] if isinstance(value, list | tuple) else [str(value)]
         for label, value in summary.items()
     }
-
-
-def check_same_rows(stored: Mapping[str, Any], current: Mapping[str, Any], name: str) -> None:
-    """Raise an InputError if rows with a checksum differ from those that were trained on."""
-    if "checksum" not in stored or "checksum" not in current:
-        return
-    rows, trained_rows = current["rows"], stored["rows"]
-    change = "as many rows as in training, but their values or their order changed"
-    if rows != trained_rows:
-        change = f"{rows:,} rows now, and {trained_rows:,} when the network was trained"
-    if rows != trained_rows or stored["checksum"] != current["checksum"]:
-        raise InputError(
-            f"{name} has {change}: training rows could be used for the test. Restore the data, or "
-            "evaluate on all rows of a file that the network was not trained on: "
-            "brainnet evaluate RUN data.path=FILE."
-        )

@@ -2,18 +2,21 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from brainnet import __version__
-from brainnet.data.preprocessing import TableEncoder
+from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
+from brainnet.data.scaling import Scaling
 from brainnet.data.validation import check_one_of
 from brainnet.errors import InputError
 from brainnet.files import write_atomic
-from brainnet.inference.export_json import to_json
 from brainnet.inference.export_onnx import to_onnx
 from brainnet.inference.exported_model import (
     ExportedModel,
@@ -21,6 +24,11 @@ from brainnet.inference.exported_model import (
     silence_exporter,
 )
 from brainnet.inference.trained_model import TrainedModel
+from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy
+from brainnet.structure.activation import ThresholdRamp
+from brainnet.structure.activation_registry import ACTIVATIONS
+from brainnet.structure.layer import Layer
+from brainnet.structure.network import Network
 
 ExportFormat = Literal["onnx", "torch", "json"]
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -28,6 +36,24 @@ DESCRIPTION_FILE = "brainnet.json"
 """Name of the description inside a `.pt2` file."""
 
 _ENDINGS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2", "json": ".json"}
+
+
+# Of the JSON files.
+_VERSION = 1
+
+_ACTIVATION_SETTINGS = {
+    "leaky_relu": ("negative_slope",),
+    "elu": ("alpha",),
+    "softplus": ("beta",),
+    "hardtanh": ("min_val", "max_val"),
+}
+
+_OUTPUT_FUNCTIONS = {
+    "softmax": (CrossEntropy, nn.CrossEntropyLoss, nn.NLLLoss),
+    "sigmoid": (BinaryCrossEntropy, nn.BCEWithLogitsLoss),
+}
+
+_OTHER_FORMATS = "Export it with --to onnx or --to torch."
 
 
 def describe_export(model: ExportedModel) -> dict[str, Any]:
@@ -104,3 +130,114 @@ def export(
             f"{file} cannot be written: {error.strerror}. Choose another with --output FILE."
         ) from error
     return file
+
+
+def to_json(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
+    """Return a run as JSON: inputs, scaling, embeddings, layers, and how to read the outputs."""
+    trained = model.trained
+    network = trained.network
+    if not isinstance(network, Network):
+        try:
+            network = Network.from_torch(cast(nn.Sequential, network))
+        except ValueError as error:
+            raise InputError(
+                "JSON describes a stack of layers, a Network or an nn.Sequential of nn.Linear and "
+                f"activations; got {type(trained.network).__name__}. {_OTHER_FORMATS}"
+            ) from error
+    encoder, scaling = model.encoder, trained.scaling
+    content = {
+        "format": _VERSION,
+        **description,
+        "inputs": [_describe_column(column) for column in encoder.columns]
+        if isinstance(encoder, TableEncoder)
+        else [raw.to_dict() for raw in model.inputs],
+        "scaling": _describe_scaling(scaling)
+        | ({"missing": _to_numbers(torch.tensor(scaling.fill))} if scaling.fill else {}),
+        "embeddings": {}
+        if network.embeddings is None
+        else {
+            str(column): _to_numbers(embedding.value.t())
+            for column, embedding in zip(network.embeddings.codes, network.embeddings, strict=True)
+        },
+        "layers": [_describe_layer(layer) for layer in cast("list[Layer]", list(network.layers))],
+        "answer": _describe_outputs(trained),
+    }
+    return (_format_json(content) + "\n").encode()
+
+
+def _describe_column(column: ColumnEncoder) -> dict[str, Any]:
+    description: dict[str, Any] = {"name": column.name, "kind": column.kind}
+    if column.values:
+        # A category that no training row has keeps its place, but nothing matches null.
+        values = [None if value in column.unseen else value for value in column.values]
+        description["values"] = values
+    if column.kind == "category":
+        description["as"] = "code" if column.is_embedded else "one input for each value"
+    if column.format:
+        description["format"] = column.format
+    if column.kind == "date":
+        description["as"] = list(column.inputs)
+    return description
+
+
+def _describe_scaling(scaling: Scaling) -> dict[str, Any]:
+    # In float32, as the network is given its inputs.
+    return {
+        "shift": _to_numbers(torch.tensor(scaling.shift)),
+        "scale": _to_numbers(torch.tensor(scaling.scale)),
+    }
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    weights = layer.weights.value
+    bias = weights.new_zeros(layer.neurons) if layer.bias is None else layer.bias.value
+    return {
+        "name": layer.name,
+        "weights": _to_numbers(weights),
+        "bias": _to_numbers(bias),
+        "activation": _describe_activation(layer.activation, layer.name),
+    }
+
+
+def _describe_activation(activation: nn.Module, layer: str) -> dict[str, Any]:
+    """Return its name and its parameters, in the order in which its formula takes them."""
+    if isinstance(activation, ThresholdRamp):
+        threshold, width = _to_numbers(activation.threshold), _to_numbers(activation.width)
+        return {"name": "threshold_ramp", "threshold": threshold, "width": width}
+    name = next((name for name, kind in ACTIVATIONS.items() if kind is type(activation)), None)
+    if name is None:
+        raise InputError(
+            f"JSON describes the activations {', '.join(ACTIVATIONS)}; {layer} has "
+            f"{type(activation).__name__}. {_OTHER_FORMATS}"
+        )
+    settings = {key: float(getattr(activation, key)) for key in _ACTIVATION_SETTINGS.get(name, ())}
+    if isinstance(activation, nn.GELU) and activation.approximate != "none":
+        name = f"{name}_{activation.approximate}"
+    return {"name": name} | settings
+
+
+def _describe_outputs(trained: TrainedModel) -> dict[str, Any]:
+    """Return how the last layer's outputs become predictions."""
+    if trained.task == "regression":
+        return {"function": "scale back", **_describe_scaling(trained.target_scaling)}
+    for function, losses in _OUTPUT_FUNCTIONS.items():
+        if isinstance(trained.loss, losses):
+            return {"function": function}
+    raise InputError(
+        f"JSON cannot describe how {type(trained.loss).__name__} reads the outputs of a network. "
+        f"{_OTHER_FORMATS}"
+    )
+
+
+def _to_numbers(values: float | Tensor) -> Any:
+    """Return numbers with as few digits as distinguish them in float32, or float64 where needed."""
+    array = torch.as_tensor(values).detach().cpu().double().numpy()
+    short = array.astype(np.float32)
+    texts = np.where(short == array, short.astype(str).astype(float), array)
+    return texts.tolist()
+
+
+def _format_json(content: Mapping[str, Any]) -> str:
+    """Return JSON with a line for each neuron: innermost lists are not broken into lines."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2)
+    return re.sub(r"\[[^][{}]*\]", lambda match: re.sub(r"\n *", " ", match[0]), text)

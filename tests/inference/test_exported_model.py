@@ -14,8 +14,7 @@ from brainnet.data.datamodule import DataModule
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.data.table import Table
 from brainnet.data.table_files import open_table
-from brainnet.inference.export import export
-from brainnet.inference.export_json import _describe_column
+from brainnet.inference.export import _describe_column, export
 from brainnet.inference.exported_model import ExportedModel, list_raw_inputs
 from brainnet.structure.network import Network
 
