@@ -23,18 +23,15 @@ class StepObserver:
     """Measures one optimizer step: forward and backward passes, gradients and update.
 
     Create it before the forward pass, or before the first of several whose gradients accumulate.
-    `finish` removes its hooks. It keeps no activations, draws no random numbers and never waits
-    for the device: all statistics are copied in one transfer, which `PendingReading.resolve` waits
-    for. An exception in a hook is raised in `finish`, never inside the forward pass.
-
-    Args:
-        model: the model.
-        level: `full` adds histograms of sums, deltas, bias gradients and updates, and the cosine
-            with the previous gradient.
-        previous: `directions` of the previous observed step.
-        observed_model: what is known about the model, if it was collected before.
+    Call `measure_gradients` right before and `measure_changes` right after the optimizer step, and
+    `finish` at the end. It keeps no activations, draws no random numbers and never waits for the
+    device: all statistics are copied in one transfer. An exception in a hook is raised in
+    `finish`, never inside the forward pass.
 
     Attributes:
+        loss: of the batch, to be set by the caller, as the next two.
+        loss_before: loss of some rows before the step, to compare with that after it.
+        learning_rate: of the step.
         directions: sampled gradient of each layer's weights (level `full`).
         layers: statistics of each layer.
         is_paused: while set, forward and backward passes are ignored.
@@ -46,7 +43,7 @@ class StepObserver:
         >>> model(torch.ones(4, 2)).square().mean().backward()
         >>> observer.measure_gradients(model.parameters())
         >>> optimizer.step()
-        >>> reading = observer.finish(step=0, epoch=0).resolve().reading
+        >>> reading = observer.finish(step=0).resolve().reading
         >>> [layer.name for layer in reading.layers]
         ['0', '2']
     """
@@ -60,6 +57,9 @@ class StepObserver:
         observed_model: ObservedModel | None = None,
     ) -> None:
         known = observed_model or ObservedModel(model)
+        self.loss: Tensor | None = None
+        self.loss_before: Tensor | None = None
+        self.learning_rate: float | None = None
         self.directions: dict[str, Tensor] = {}
         self.is_paused = False
         self._is_full = level == "full"
@@ -151,7 +151,7 @@ class StepObserver:
 
     @torch.no_grad()
     def copy_parameters(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Copy the parameters now, for loops without optimizer hooks."""
+        """Copy the parameters now, for steps whose gradients are computed later."""
         self._measure({})
         trained = [each for each in parameters if each.requires_grad and is_readable(each)]
         self._before |= {parameter: parameter.clone() for parameter in trained}
@@ -172,8 +172,7 @@ class StepObserver:
             parameters: those of the optimizer. Parameters that were passed before are skipped.
             scale: factor on the loss in the backward pass (automatic mixed precision), (). The
                 gradients are already divided by it, the deltas are not.
-            keep_gradients: whether to copy the gradients, because clipping or the optimizer may
-                change them.
+            keep_gradients: whether to copy the gradients, because they may be changed.
             divisor: factor that is still on the gradients, if the optimizer removes it itself.
         """
         self._timer.stop_backward()
@@ -222,8 +221,7 @@ class StepObserver:
     def measure_changes(self, probe_gradients: Mapping[Tensor, Tensor] | None = None) -> None:
         """Measure the changes of the parameters and the decrease that the gradients predict.
 
-        `probe_gradients` are those of the rows that the actual decrease is measured on, if these
-        are not the rows of the batch.
+        `probe_gradients` are those of the rows of `loss_before`, if these are not the batch.
         """
         self._timer.stop_update()
         gradients = self._gradients if probe_gradients is None else probe_gradients
@@ -271,30 +269,20 @@ class StepObserver:
 
     @torch.no_grad()
     def finish(
-        self,
-        step: int,
-        epoch: int,
-        *,
-        learning_rate: float | None = None,
-        loss: Tensor | None = None,
-        before: Tensor | None = None,
-        after: Tensor | None = None,
+        self, step: int, epoch: int = 0, *, loss_after: Tensor | None = None
     ) -> PendingReading:
-        """Remove the hooks, measure the changes of the parameters and start the transfer.
-
-        `loss` is that of the batch. `before` and `after` are the losses of the same rows before
-        and after the step. The first exception in a hook is raised here.
-        """
+        """Remove the hooks and start the transfer; raises the first exception in a hook."""
         self.close()
         self.raise_failure()
         if not self._has_measured_values:
             self._measure({})
         self.measure_changes()
-        if loss is not None:
+        if self.loss is not None:
             # A copy, because the training loop may change it.
-            self._tensors["scalar", "loss"] = loss.reshape(()).clone()
-        if before is not None and after is not None:
-            self._tensors["scalar", "actual_decrease"] = (before - after).reshape(())
+            self._tensors["scalar", "loss"] = self.loss.reshape(()).clone()
+        if self.loss_before is not None and loss_after is not None:
+            decrease = (self.loss_before - loss_after).reshape(())
+            self._tensors["scalar", "actual_decrease"] = decrease
         for layer in self.layers:
             tables, totals = layer.collect()
             for quantity, table in tables.items():
@@ -305,13 +293,9 @@ class StepObserver:
         self._before.clear()
         timer = self._timer
         seconds = timer.forward_seconds, timer.backward_seconds, timer.update_seconds
-        return PendingReading(
-            Reading(step, epoch, None, learning_rate, *seconds),
-            self._tensors,
-            self._stat_keys,
-            list(self._changed),
-            self._all_layers,
-        )
+        reading = Reading(step, epoch, None, self.learning_rate, *seconds)
+        changed = list(self._changed)
+        return PendingReading(reading, self._tensors, self._stat_keys, changed, self._all_layers)
 
 
 def _to_dense(tensor: Tensor) -> Tensor:

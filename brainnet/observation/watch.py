@@ -57,8 +57,6 @@ class LoopObservation:
         self._observed_model, self._optimizers = observed_model, optimizers
         self._probe, self._scaler = probe, scaler
         self._losses: list[Tensor] = []
-        self._learning_rate: float | None = None
-        self._loss_before: Tensor | None = None
         self._probe_gradients: dict[Tensor, Tensor] | None = None
         self._calls = 0
         self._has_unreadable_update = False
@@ -98,34 +96,30 @@ class LoopObservation:
             self.observer.measure_gradients(self._observed_model.model.parameters())
             self.observer.measure_changes()
         self.close()
-        loss_after = None
-        if self._probe is not None and self._loss_before is not None:
+        observer, loss_after = self.observer, None
+        if self._probe is not None and observer.loss_before is not None:
             loss_after = self._probe.compute_loss()
-        return self.observer.finish(
-            step,
-            0,
-            learning_rate=self._learning_rate,
-            loss=torch.stack(self._losses).mean() if self._losses else None,
-            before=self._loss_before,
-            after=loss_after,
-        )
+        if self._losses:
+            observer.loss = torch.stack(self._losses).mean()
+        return observer.finish(step, loss_after=loss_after)
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
-        has_closure = _has_closure(args, options)
+        observer, has_closure = self.observer, _has_closure(args, options)
         if len(self._optimizers) == 1 and not has_closure:
-            self.observer.remove_hooks()  # complete, and the probe is faster without hooks
-        if self._learning_rate is None:
-            self._learning_rate = float(optimizer.param_groups[0]["lr"])
+            observer.remove_hooks()  # complete, and the probe is faster without hooks
+        if observer.learning_rate is None:
+            observer.learning_rate = float(optimizer.param_groups[0]["lr"])
             if self._probe is not None:
                 parameters = [part for each in self._optimizers for part in list_parameters(each)]
-                self.observer.is_paused = True
-                self._loss_before, self._probe_gradients = self._probe.compute_gradients(parameters)
-                self.observer.is_paused = False
+                observer.is_paused = True
+                results = self._probe.compute_gradients(parameters)
+                observer.loss_before, self._probe_gradients = results
+                observer.is_paused = False
         # A closure computes the gradients during the step.
         if has_closure:
-            self.observer.copy_parameters(list_parameters(optimizer))
+            observer.copy_parameters(list_parameters(optimizer))
         else:
             self._measure_gradients(optimizer)
 

@@ -1,7 +1,6 @@
 """Observe: a Lightning callback that records readings of any LightningModule."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,19 +31,6 @@ from brainnet.observation.watch import get_gradient_scale, modifies_gradients
 from brainnet.training.checkpoint import AtomicCheckpointIO
 from brainnet.training.loggers import RunLogger
 from brainnet.training.module import LearningModule
-
-
-@dataclass(slots=True)
-class _Step:
-    """What only the training loop knows about an observed step."""
-
-    step: int
-    epoch: int
-    batches: list[Any] = field(default_factory=list)
-    loss: Tensor | None = None
-    loss_before: Tensor | None = None
-    is_exact: bool = False  # whether evaluation mode would give the same loss
-    learning_rate: float | None = None
 
 
 class Observe(Callback):
@@ -98,7 +84,9 @@ class Observe(Callback):
         self.folder = None if folder is None else Path(folder)
         self._loaded_state: Mapping[str, Any] = {}
         self._is_settled_by_checkpoints = False
-        self._step: _Step | None = None
+        self._first_step = 0  # the step that is being observed
+        self._batches: list[Any] = []
+        self._is_exact = False  # whether evaluation mode would give the same loss
         self._session = ObservationSession("Observe", self.every, level)
         self._session.is_active = False
 
@@ -127,7 +115,7 @@ class Observe(Callback):
         """Open the files, and write the graph, the layout and the explanations."""
         directions = self._loaded_state.get("directions", {})
         session = ObservationSession("Observe", self.every, self.level, directions)
-        self._session, self._step, self._loaded_state = session, None, {}
+        self._session, self._loaded_state = session, {}
         session.is_active = trainer.is_global_zero
         with session.stop_on_error():
             # `fast_dev_run` writes no files.
@@ -165,29 +153,29 @@ class Observe(Callback):
         if not session.needs_step(step):
             return
         with session.stop_on_error():
-            if session.observer is None or self._step is None:
+            if session.observer is None:
                 session.start_step(pl_module)
-                self._step = _Step(step, trainer.current_epoch)
-            self._step.batches.append(batch)
+                self._first_step, self._batches = step, []
+            self._batches.append(batch)
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Read the accumulated gradients, which are unscaled and not clipped yet."""
-        session, step = self._session, self._step
-        if session.observer is None or step is None:
+        observer = self._session.observer
+        if observer is None:
             return
-        with session.stop_on_error():
-            if step.learning_rate is None:
-                step.learning_rate = float(optimizer.param_groups[0]["lr"])
-                has_one_batch = len(step.batches) == 1
-                step.is_exact = has_one_batch and self._has_exact_loss(pl_module, optimizer)
+        with self._session.stop_on_error():
+            if observer.learning_rate is None:
+                observer.learning_rate = float(optimizer.param_groups[0]["lr"])
+                is_single = len(self._batches) == 1
+                self._is_exact = is_single and self._has_exact_loss(pl_module, optimizer)
                 # The outputs of a captured network would overwrite memory that gradients need.
                 reuses_memory = getattr(pl_module, "reuses_output_memory", False)
-                if not step.is_exact and not reuses_memory:
-                    step.loss_before = self._compute_loss(trainer, pl_module, step.batches)
+                if not self._is_exact and not reuses_memory:
+                    observer.loss_before = self._compute_loss(trainer, pl_module)
             scaler = getattr(trainer.precision_plugin, "scaler", None)
-            session.observer.measure_gradients(
+            observer.measure_gradients(
                 list_parameters(optimizer),
                 scale=get_gradient_scale(scaler, pl_module.device),
                 # Clipping comes next, and manual optimization may do anything.
@@ -205,35 +193,28 @@ class Observe(Callback):
         batch_idx: int,
     ) -> None:
         """After the optimizer step, remove the hooks and submit the reading."""
-        session, step = self._session, self._step
-        if session.observer is None or step is None:
+        session, observer = self._session, self._session.observer
+        if observer is None:
             return
         with session.stop_on_error():
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
             if isinstance(loss, Tensor) and loss.numel() == 1:
                 # Lightning has divided it by the number of accumulated batches.
-                step.loss = loss.detach() if step.loss is None else step.loss + loss.detach()
-            if trainer.global_step == step.step:
+                total = observer.loss
+                observer.loss = loss.detach() if total is None else total + loss.detach()
+            if trainer.global_step == self._first_step:
                 return
-            self._step = None
-            session.observer.measure_changes()
-            session.observer.close()  # the evaluation is faster without hooks
-            before, after = step.loss if step.is_exact else step.loss_before, None
-            if before is not None:
-                after = self._compute_loss(trainer, pl_module, step.batches)
-            pending = session.observer.finish(
-                step.step,
-                step.epoch,
-                learning_rate=step.learning_rate,
-                loss=step.loss,
-                before=before,
-                after=after,
-            )
-            session.add_reading(pending)
+            observer.measure_changes()
+            observer.close()  # the evaluation is faster without hooks
+            loss_after = None
+            if self._is_exact:
+                observer.loss_before = observer.loss
+            if observer.loss_before is not None:
+                loss_after = self._compute_loss(trainer, pl_module)
+            epoch = trainer.current_epoch
+            session.add_reading(observer.finish(self._first_step, epoch, loss_after=loss_after))
 
-    def _compute_loss(
-        self, trainer: Trainer, module: LightningModule, batches: list[Any]
-    ) -> Tensor | None:
+    def _compute_loss(self, trainer: Trainer, module: LightningModule) -> Tensor | None:
         """Loss of the observed batches in evaluation mode.
 
         None for other modules than `LearningModule`, whose `training_step` may do more.
@@ -244,7 +225,7 @@ class Observe(Callback):
         # The losses of brainnet do not depend on the mode.
         evaluated = [network] if type(criterion) in LOSSES.values() else [network, criterion]
         with isolated_eval(*evaluated), trainer.precision_plugin.forward_context():
-            losses = [criterion(network(inputs), targets) for inputs, targets in batches]
+            losses = [criterion(network(inputs), targets) for inputs, targets in self._batches]
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def _has_exact_loss(self, module: LightningModule, optimizer: Optimizer) -> bool:

@@ -30,7 +30,8 @@ def learn(model, *, lr=0.1, level="light", previous=None, optimizer=torch.optim.
         loss.backward()
         observed.measure_gradients(model.parameters())
         descent.step()
-        return observed, observed.finish(step=7, epoch=3, loss=loss).resolve()
+        observed.loss = loss
+        return observed, observed.finish(step=7, epoch=3).resolve()
 
 
 def hooks_of(model):
@@ -310,11 +311,8 @@ def test_losses_of_brainnet_can_be_observed():
     with StepObserver(model) as observed:
         MeanSquaredError()(model(INPUTS), TARGETS).backward()
         observed.measure_gradients(model.parameters())
-        reading = (
-            observed.finish(0, 0, before=torch.tensor(3.0), after=torch.tensor(2.5))
-            .resolve()
-            .reading
-        )
+        observed.loss_before = torch.tensor(3.0)
+        reading = observed.finish(0, loss_after=torch.tensor(2.5)).resolve().reading
     assert reading.actual_decrease == 0.5
 
 
@@ -325,7 +323,8 @@ def test_the_loss_is_copied():
         loss.backward()
         expected = loss.item()
         observed.measure_gradients(model.parameters())
-        pending = observed.finish(0, 0, loss=loss)
+        observed.loss = loss
+        pending = observed.finish(0)
         loss.detach().add_(1)
     assert pending.resolve().reading.loss == pytest.approx(expected)
 
