@@ -11,20 +11,10 @@ GROUPS = (STRUCTURAL_PRIMITIVES, LEARNING_MECHANICS)
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """One concept of the explanation.
+    """One concept of the explanation: in a brain, in plain technical words and in one line of math.
 
-    Attributes:
-        name: the name used in code, tags, TensorBoard and `brainnet explain`.
-        group: `structural primitives` (what a network is) or `learning mechanics` (how it changes).
-        analogy: the concept in a brain.
-        definition: the concept in plain technical words.
-        formula: the concept in one line of mathematics, in plain Unicode text.
-        home: dotted name of the public class or function that implements it.
-        reference: a textbook or paper.
-
-    Example:
-        >>> WEIGHTS.name, WEIGHTS.group, WEIGHTS.home
-        ('weights', 'structural primitives', 'brainnet.structure.weights.Weights')
+    The name is used in code, tags, TensorBoard and `brainnet explain`. `home` is the dotted name of
+    the public class or function that implements it; `reference` is a textbook or paper.
     """
 
     name: str
@@ -273,20 +263,11 @@ _SHORT_NAMES = {
 
 
 def find_concept(name: str) -> Concept:
-    """Return the concept with a name, in any spelling.
-
-    Args:
-        name: for example `forward-pass`, `forward_pass` or `Forward Pass`, singular or plural;
-            `loss` and `activation` are short names of the two functions.
-
-    Raises:
-        InputError: no concept has this name; the message suggests one.
+    """Return the concept with a name in any spelling, or with a short name such as `lr`.
 
     Example:
-        >>> find_concept("Forward-Pass").name
-        'forward pass'
-        >>> find_concept("weight") is WEIGHTS
-        True
+        >>> find_concept("Forward-Pass").name, find_concept("weight") is WEIGHTS
+        ('forward pass', True)
     """
     spellings = dict(_SHORT_NAMES)
     for concept in CONCEPTS:

@@ -20,12 +20,7 @@ _BARE_WORD = re.compile(r"[\w./+=,\[\]-]+")
 
 
 def find_nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the most similar known word, or None.
-
-    Example:
-        >>> find_nearest("wieghts", ["weights", "biases"])
-        'weights'
-    """
+    """Return the most similar known word, or None."""
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), None)
 
 
@@ -75,12 +70,7 @@ def format_override(key: str, value: str | Sequence[str]) -> str:
 
 
 def quote_value(text: str) -> str:
-    r"""Return a text in the quotes of Hydra's grammar, which reads it back unchanged.
-
-    Example:
-        >>> print(quote_value('my "new" (1).csv'))
-        "my \"new\" (1).csv"
-    """
+    """Return a text in the quotes of Hydra's grammar, which reads it back unchanged."""
     # A backslash only escapes before a quote.
     escaped = re.sub(r'(\\+)("|$)', r"\1\1\2", text).replace('"', '\\"')
     return f'"{escaped}"'

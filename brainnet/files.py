@@ -16,13 +16,7 @@ from brainnet.errors import InputError
 
 
 def iterate_numbered(path: Path) -> Iterator[Path]:
-    """Yield the path, then the same path with `_2`, `_3` and so on.
-
-    Example:
-        >>> paths = iterate_numbered(Path("runs/digits"))
-        >>> next(paths).name, next(paths).name
-        ('digits', 'digits_2')
-    """
+    """Yield the path, then the same path with `_2`, `_3` and so on."""
     return chain([path], (path.with_name(f"{path.name}_{number}") for number in count(2)))
 
 

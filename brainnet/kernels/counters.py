@@ -45,12 +45,10 @@ def create_counters(
     """Create zeroed counters for :func:`threshold_ramp`; reset them with `zero_()`.
 
     Counts are integers and stay exact for any number of calls and of CPU threads (in compiled
-    regions, of one thread at a time). A recomputed forward pass is counted again: activation
-    checkpointing (`torch.utils.checkpoint`) counts rows twice, unless it stops before the ramp.
-
-    Sums include the outputs of finite inputs only, as float64 (float32 on MPS, which lacks
-    float64). The C++ and CUDA kernels first add a few values in the dtype of the computation, so
-    the relative error of a sum is up to 5e-7.
+    regions, of one thread at a time). A recomputed forward pass, as in activation checkpointing, is
+    counted again. Sums include the outputs of finite inputs only, as float64 (float32 on MPS, which
+    lacks float64); kernels first add a few values in the dtype of the computation, so the relative
+    error of a sum is up to 5e-7.
 
     Shape:
         counts: (4, neurons) int64
@@ -62,13 +60,7 @@ def create_counters(
 
 
 def read_counters(counters: tuple[Tensor, Tensor]) -> NeuronCounts:
-    """Return the counters as plain numbers.
-
-    Example:
-        >>> counts, sums = create_counters(2)
-        >>> read_counters((counts.add_(3), sums)).silent
-        (3, 3)
-    """
+    """Return the counters as plain numbers."""
     return NeuronCounts(*(tuple(row) for counter in counters for row in counter.tolist()))
 
 

@@ -17,17 +17,9 @@ class StatisticsLayout:
     power of two (the top two bits of the mantissa); one bin from `2**highest` on. A bin includes
     its edge closer to zero. The bins are the same for all dtypes.
 
-    Attributes:
-        first_bin: column of the first bin, which holds the most negative values.
-        lowest: exponent of the smallest edge.
-        highest: exponent of the largest edge.
-        per_octave: number of bins between two powers of two.
-
     Example:
         >>> STATISTICS_LAYOUT.width, STATISTICS_LAYOUT.bins, STATISTICS_LAYOUT.zeros
         (779, 773, 392)
-        >>> STATISTICS_LAYOUT.edges[387:391]  # the first edges above zero
-        (5.42...e-20, 6.77...e-20, 8.13...e-20, 9.48...e-20)
     """
 
     count: int = 0

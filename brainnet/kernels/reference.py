@@ -102,10 +102,8 @@ def compose_ramp(
 ) -> Tensor:
     """Return the ramp composed of ATen operations that PyTorch differentiates by itself.
 
-    Exported graphs, and function transforms inside a compiled region, cannot contain a custom
-    derivative. Values and first derivatives equal those of the other implementations, with two
-    exceptions: at NaN without a leak, the derivative is that of ATen's `hardtanh`; with a leak,
-    inputs that are not finite have slope 0.
+    For graphs that cannot contain a custom derivative. At NaN without a leak, the derivative is
+    that of ATen's `hardtanh`; with a leak, inputs that are not finite have slope 0.
     """
     if not leak and is_plain_clamp(threshold, width):
         return functional.hardtanh(input, 0.0, 1.0)

@@ -19,24 +19,16 @@ STATISTICS_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64
 def compute_statistics(tensors: Sequence[Tensor], *, into: Tensor | None = None) -> Tensor:
     """Compute count, moments, extremes and histogram of each tensor, without a synchronization.
 
+    The tensors are dense, of any shape and of `STATISTICS_DTYPES`, all on one device, and read
+    without autograd. The result is an int64 table with one row per tensor and the columns of
+    `STATISTICS_LAYOUT`, on their device (on the CPU for MPS, which lacks float64). With `into`, the
+    statistics are added to that table.
+
     Counts, extremes and histogram are exact and the same for all implementations. Sums have the
     precision of float64 and do not depend on the number of threads; their last bits may differ
     between implementations. On CUDA, a sum of float32, float16 or bfloat16 values errs by less than
     4e-15 times the count times the largest magnitude, and a sum of squares by less than 1e-12 of
     itself.
-
-    Args:
-        tensors: float32, bfloat16, float16 or float64, of any shape and memory layout, all on one
-            device. They are read without autograd.
-        into: a table for as many tensors, to which the statistics are added; it is returned.
-
-    Returns:
-        int64 table with one row per tensor, on the device of the tensors (on the CPU for MPS
-        tensors, because MPS lacks float64). `STATISTICS_LAYOUT` names its columns.
-
-    Raises:
-        InputError: a tensor has another dtype or layout, the tensors are on several devices, or the
-            table does not fit.
 
     Example:
         >>> table = compute_statistics([torch.tensor([0.0, 0.5, -2.0]), torch.tensor([torch.inf])])

@@ -11,13 +11,7 @@ from brainnet.structure.inspection import find_layers
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Gradient:
-    """The gradient of one layer: a labeled view of the `.grad` of its parameters.
-
-    Attributes:
-        name: name of the layer.
-        weights: dL/dw in the shape of the weights, or None.
-        bias: dL/db in the shape of the bias, or None.
-    """
+    """The gradient of one layer: a labeled view of the `.grad` of its parameters, or None."""
 
     concept = concepts.GRADIENT
 

@@ -91,12 +91,7 @@ def fill_run_settings(optimizer: Optimizer, total_steps: int) -> dict[str, float
 
 
 def find_run_settings(schedule: type[LRScheduler]) -> list[str]:
-    """Find the arguments of `fill_run_settings` that a schedule requires.
-
-    Example:
-        >>> find_run_settings(ExponentialLR), find_run_settings(OneCycleLR)
-        (['gamma'], ['max_lr', 'total_steps'])
-    """
+    """Find the arguments of `fill_run_settings` that a schedule requires."""
     # Arguments that the user can leave out, because the run determines them.
     names = ("T_max", "total_steps", "step_size", "gamma", "max_lr")
     parameters = inspect.signature(schedule).parameters.values()

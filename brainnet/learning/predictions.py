@@ -25,10 +25,6 @@ def decode_predictions(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
 
     The `decode` of the loss is used if it has one; otherwise, the class is the sign of a single
     output, or the largest of several.
-
-    Example:
-        >>> decode_predictions(torch.tensor([[0.2, 0.8]]), nn.CrossEntropyLoss(), "multiclass")
-        tensor([1])
     """
     decode: Callable[[Tensor], Tensor] | None = getattr(loss, "decode", None)
     if decode is not None:
@@ -43,10 +39,6 @@ def compute_probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tenso
 
     The `compute_probabilities` of the loss is used if it has one; PyTorch's cross-entropy losses
     are known. Otherwise, and for regression, the result is None.
-
-    Example:
-        >>> compute_probabilities(torch.tensor([[0.0]]), nn.BCEWithLogitsLoss(), "binary")
-        tensor([[0.5000, 0.5000]])
     """
     if task == "regression":
         return None
@@ -62,12 +54,7 @@ def compute_probabilities(outputs: Tensor, loss: nn.Module, task: Task) -> Tenso
 
 
 def choose_batch_rows(inputs: int) -> int:
-    """Choose the number of rows of one forward pass for a number of inputs per row.
-
-    Example:
-        >>> choose_batch_rows(64), choose_batch_rows(3 * 224 * 224)
-        (8192, 111)
-    """
+    """Choose the number of rows of one forward pass for a number of inputs per row."""
     return max(1, min(BATCH_ROWS, MAX_BATCH_CELLS // inputs))
 
 

@@ -116,12 +116,7 @@ class ThresholdRamp(nn.Module):
                 target.fill_(value)
 
     def forward(self, input: Tensor, *, reuse_input: bool = False) -> Tensor:
-        """Compute the output: 0 below the threshold, 1 above the ramp.
-
-        Args:
-            input: pre-activations, (batch, neurons).
-            reuse_input: whether the output may overwrite the input; see `threshold_ramp`.
-        """
+        """Compute the output, in the memory of the input if `reuse_input` allows it."""
         return threshold_ramp(
             input,
             self.threshold,
@@ -134,16 +129,9 @@ class ThresholdRamp(nn.Module):
     def start_counting(self, neurons: int | None = None) -> None:
         """Count in every call what each neuron does; the kernel counts in the same pass.
 
-        The counters are non-persistent buffers. `DistributedDataParallel` would overwrite them
-        with those of the first process, unless it gets `broadcast_buffers=False`. Activation
-        checkpointing may count a row twice, as it computes it twice.
-
-        Args:
-            neurons: size of the input's last dimension; optional if the ramp has a value per
-                neuron.
-
-        Raises:
-            InputError: if the number of neurons is not known.
+        The counters are non-persistent buffers. `DistributedDataParallel` would overwrite them with
+        those of the first process, unless it gets `broadcast_buffers=False`. `neurons` is the size
+        of the input's last dimension, optional if the ramp has a value per neuron.
 
         Example:
             >>> ramp = ThresholdRamp()
@@ -169,11 +157,7 @@ class ThresholdRamp(nn.Module):
         self.counts = self.sums = None
 
     def read_counters(self) -> NeuronCounts:
-        """Copy the counters to the host, in one transfer.
-
-        Raises:
-            InputError: if counting was not started.
-        """
+        """Copy the counters to the host, in one transfer."""
         counters = self._get_counters()
         if counters is None:
             raise InputError(
@@ -226,10 +210,9 @@ class ThresholdRamp(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> "ThresholdRamp":
-        """Copy the ramp for a layer; learnable parameters get one entry per neuron.
+        """Copy the current values for a layer; learnable ones get one entry per neuron.
 
-        The copy has the current values, not the initial ones: a single value is repeated for each
-        neuron. Only values learned for another number of neurons are reset. Counters start at zero.
+        Only values learned for another number of neurons are reset. Counters start at zero.
         """
         # Constants stay single numbers, for which the kernels are faster.
         has_parameters = self.learn_threshold or self.learn_width

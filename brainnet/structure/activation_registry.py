@@ -29,18 +29,9 @@ def build_activation(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """Build the activation module of one layer.
+    """Build the activation module of one layer: by name, by copy of a module, or none.
 
-    Args:
-        activation: a name in `ACTIVATIONS`, a module, or None for no activation. A module is
-            copied, so that no two layers share an instance.
-        neurons: number of neurons in the layer.
-        device: device of the activation's parameters and buffers.
-        dtype: data type of the activation's parameters and buffers.
-
-    Raises:
-        ValueError: if the name is unknown.
-        TypeError: if a class is given instead of a module.
+    Modules are copied, so that no two layers share an instance.
     """
     if activation is None:
         return nn.Identity()

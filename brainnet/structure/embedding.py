@@ -22,10 +22,6 @@ def choose_width(codes: int) -> int:
 
     The rule is fastai's `emb_sz_rule` (Howard & Gugger, fastai: A Layered API for Deep Learning,
     Information 11(2), 2020).
-
-    Example:
-        >>> [choose_width(codes) for codes in (12, 100, 5000)]
-        [6, 21, 189]
     """
     return min(_MAX_WIDTH, round(1.6 * math.pow(codes, 0.56)))
 
@@ -35,17 +31,7 @@ class Embedding(nn.Module):
 
     Equal to `nn.Embedding`, but with the table transposed, so that it has the shape of the weights
     of any other layer. Code 0 and invalid codes stand for categories not seen in training; their
-    vector is 0.
-
-    Args:
-        codes: number of codes, including code 0.
-        width: length of the vectors; by default `choose_width(codes)`.
-        name: name of the layer in print-outs and in TensorBoard.
-        generator: source of the initial values; PyTorch's global one by default.
-        device, dtype: as in `torch.empty`.
-
-    Raises:
-        ValueError: if there are fewer than two codes, or the width is not positive.
+    vector is 0. The width is `choose_width(codes)` by default.
 
     Shape:
         column: (batch)
@@ -108,21 +94,8 @@ class Embedding(nn.Module):
 class Embeddings(nn.Module):
     """Replaces each code in a row of inputs by its embedding vector.
 
-    Guo & Berkhahn, Entity Embeddings of Categorical Variables (2016).
-
-    Args:
-        inputs: number of input columns.
-        codes: number of codes of each categorical column, by column index.
-        generator: source of the initial values; PyTorch's global one by default.
-        device, dtype: as in `torch.empty`.
-
-    Attributes:
-        codes: number of codes of each categorical column, in order of the columns.
-        width: number of outputs of each row.
-
-    Raises:
-        ValueError: if a column does not exist, or has fewer than two codes.
-        InputError: from `forward`, if the data type of the inputs cannot represent all codes.
+    Guo & Berkhahn, Entity Embeddings of Categorical Variables (2016). `codes` is the number of
+    codes of each categorical column, by column index; `width` the number of outputs.
 
     Shape:
         inputs: (batch, columns)

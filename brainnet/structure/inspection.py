@@ -41,16 +41,14 @@ RESCALING_TYPES = (
 class LayerInfo:
     """One layer of a model that has weights.
 
-    Attributes:
-        name: `hidden_1`, …, `output` in a `Network`, `embedding_3` for the categories of input
-            column 3; the qualified name of the module in other models.
-        module: the `Layer`, the `Embedding`, or PyTorch's module.
-        weights: (neurons, inputs), or (channels, inputs, *kernel) of a convolution.
-        bias: (neurons,), or None.
-        activation: the activation module. For a PyTorch layer this is the activation registered
-            next, which is a guess: `forward` may call the modules in another order. The `info` of
-            a `LayerPass` holds the activation that was really applied.
-        between: the rescaling modules between the layer and the activation, in order.
+    The name is `hidden_1`, …, `output` in a `Network`, `embedding_3` for the categories of input
+    column 3, and the qualified name of the module in other models. Weights are (neurons, inputs),
+    or (channels, inputs, *kernel) of a convolution; the bias is (neurons,), or None.
+
+    For a PyTorch layer, `activation` is the activation module registered next, which is a guess:
+    `forward` may call the modules in another order. The `info` of a `LayerPass` holds the
+    activation that was really applied. `between` are the rescaling modules before the activation,
+    in order.
     """
 
     name: str
@@ -61,14 +59,7 @@ class LayerInfo:
     between: tuple[nn.Module, ...] = ()
 
     def find_parameters(self) -> tuple[Tensor, Tensor | None]:
-        """Return the trained tensors of weights and bias; pruning keeps them as `…_orig`.
-
-        Example:
-            >>> from torch.nn.utils import prune
-            >>> layer = prune.l1_unstructured(nn.Linear(2, 1), "weight", amount=1)
-            >>> find_layers(layer)[0].find_parameters()[0] is layer.weight_orig
-            True
-        """
+        """Return the trained tensors of weights and bias; pruning keeps them as `…_orig`."""
         # Pruning moves the trained tensor to `name_orig` and recomputes `name` in every call.
         pruned = {
             name.removesuffix("_orig"): parameter
@@ -81,24 +72,9 @@ class LayerInfo:
 
 
 class ModelInspection:
-    """The modules and layers of one model, collected in one traversal.
+    """The modules, layers and further weight matrices of one model, without compiled wrappers.
 
-    Observing a step needs these lists; traversing a large model costs more than a small step.
-
-    Attributes:
-        model: the inspected model, without wrappers of `torch.compile`.
-        modules: all modules, each once, the model first.
-        layers: the layers with weights; see `find_layers`.
-        matrices: weight matrices outside of these layers; see `find_weight_matrices`.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
-        >>> inspection = ModelInspection(model)
-        >>> [layer.name for layer in inspection.layers], inspection.is_current()
-        (['0'], True)
-        >>> _ = model.append(nn.Linear(3, 2))
-        >>> inspection.is_current()
-        False
+    Collected in one traversal, because traversing a large model costs more than a small step.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -162,14 +138,8 @@ def find_layers(model: nn.Module) -> list[LayerInfo]:
 def find_weight_matrices(model: nn.Module, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """Find weight matrices outside of the layers, such as those of embeddings and attention.
 
-    Each parameter of two or more dimensions gives one item, named after it, unless it is one of
-    `find_layers(model)`. Only its values and gradients can be observed: the output of its module is
-    not the product of this matrix with the module's input.
-
-    Example:
-        >>> model = nn.ModuleDict({"words": nn.Embedding(9, 2), "next": nn.RNN(2, 3)})
-        >>> [matrix.name for matrix in find_weight_matrices(model, find_layers(model))]
-        ['words', 'next.weight_ih_l0', 'next.weight_hh_l0']
+    Each parameter of two or more dimensions gives one item, named after it. Only its values and
+    gradients can be observed: the output of its module is not its product with the input.
     """
     known = {id(part) for layer in layers for part in (*layer.find_parameters(), layer.weights)}
     layer_names = {layer.name for layer in layers}

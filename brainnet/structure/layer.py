@@ -103,11 +103,9 @@ class Layer(nn.Module):
         return output
 
     def _can_overwrite_pre_activation(self, sums: Tensor) -> bool:
-        """Whether the output may reuse the memory of the pre-activation.
+        """Whether no hook, replaced module or method can hold the pre-activation.
 
-        `threshold_ramp` checks what PyTorch knows about the tensor (hooks, views, transforms). This
-        method checks whether other code can hold the tensor: hooks on a module, a module or method
-        that was replaced.
+        `threshold_ramp` checks what PyTorch knows about the tensor: hooks, views, transforms.
         """
         # The dictionary, because `self.weights` searches several of them in every call.
         modules = self._modules

@@ -66,12 +66,7 @@ class Neuron(nn.Module):
     def view_row(
         cls, weights: Weights, bias: Bias | None, activation: nn.Module, index: int
     ) -> "Neuron":
-        """Create a view of neuron `index` of the layer that owns these modules.
-
-        Raises:
-            IndexError: if the layer has no such neuron.
-            TypeError: if the activation combines several neurons, such as softmax.
-        """
+        """Create a view of neuron `index` of the layer that owns these modules."""
         if not -weights.neurons <= index < weights.neurons:
             raise IndexError(
                 f"the neuron must be between 0 and {weights.neurons - 1}; got {index}."
