@@ -32,14 +32,8 @@ class BackgroundWriter:
     all remaining tasks; later tasks are dropped. So are those of forked processes, which report
     this once. After an error, which is reported once, the readings are kept in memory only.
 
-    Args:
-        readings: list to which readings are appended, in order.
-        recording: file of the readings; closed by `close`.
-        writer: TensorBoard writer; closed by `close`.
-        report: called with error messages; the default writes them to the log.
-        with_loss: whether to write the loss of each reading to TensorBoard; set it if no other
-            logger does.
-        seconds: the processor time of each reading is appended to it.
+    `seconds` gets the processor time of each reading. `with_loss` writes their losses to
+    TensorBoard, if no other logger does.
     """
 
     def __init__(

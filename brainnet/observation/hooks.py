@@ -18,24 +18,9 @@ class Hook:
     """A module hook that is inert outside of the observed training step.
 
     The hook stays on the user's model between two of their steps, so it must not leak into what
-    they do with the model there. `torch.compile`, `torch.export` and `torch.jit.trace` ignore it.
-    A deep copy of the model (an average of its weights, a target network) gets an inert hook that
-    removes itself when it is called. A pickle contains a built-in function that does nothing, so
-    that loading it does not require brainnet.
-
-    Args:
-        run: called with the action and the arguments of the hook; None for an inert hook.
-        action: what to do.
-
-    Example:
-        >>> import copy
-        >>> layer, calls = nn.Linear(2, 1), []
-        >>> hook = Hook(lambda action, arguments: calls.append(action), print)
-        >>> handle = layer.register_forward_hook(hook)
-        >>> twin = copy.deepcopy(layer)
-        >>> _ = twin(torch.ones(2)), layer(torch.ones(2))
-        >>> len(calls), len(twin._forward_hooks)
-        (1, 0)
+    they do with the model there. Compiling, exporting and tracing ignore it. A deep copy of the
+    model gets an inert hook that removes itself when it is called. A pickle contains a built-in
+    function that does nothing, so that loading it does not require brainnet.
     """
 
     def __init__(
@@ -78,14 +63,10 @@ class Hook:
 
 
 class StepTimer:
-    """Durations of the phases of a training step, without the time spent on observing it.
+    """Durations of the phases of a training step, without `excluded_seconds` of observing it.
 
-    Attributes:
-        forward_seconds: total duration of the outermost forward calls; None before the first ends.
-        backward_seconds: from the end of the forward call to the optimizer step; None unless
-            there was exactly one forward call.
-        update_seconds: duration of the optimizer step; None before it ends.
-        excluded_seconds: time spent on observation, to be increased by the caller.
+    The backward pass lasts from the end of the forward call, if there was exactly one, to the
+    optimizer step.
     """
 
     def __init__(self) -> None:

@@ -39,10 +39,7 @@ def group_by_neuron(values: Tensor, module: nn.Module) -> Tensor:
 def compute_slope(activation: nn.Module | None, sums: Tensor) -> Tensor | None:
     """Compute the slope of an activation at each sum, relative to its largest possible slope.
 
-    Runs a forward and a backward pass of the activation alone, outside of the network's graph.
-
-    Returns:
-        The slopes, in the shape of `sums`; None if the activation has no slope per neuron.
+    It is None if the activation has no slope per neuron.
 
     Example:
         >>> compute_slope(ThresholdRamp(width=2.0), torch.tensor([-1.0, 1.0, 3.0]))
@@ -82,18 +79,14 @@ class CurrentLayer:
 class LayerStatistics:
     """Statistics of one layer over all forward and backward passes of one step.
 
-    Only statistics are kept, on the device of the layer. If no activation module follows the
-    layer, its outputs are its sums, and firing rates are not measured.
+    `tables` are statistics of outputs and sums over all passes, and `totals` are sums over the
+    rows, (neurons,). If no activation module follows the layer, its outputs are its sums, and
+    firing rates are not measured.
 
     The activation that a model registers after a PyTorch layer may be applied to something else.
     It belongs to this layer if its input is the output of the layer, possibly rescaled, or was
     computed before another layer was called. `wrap` is applied to each hook, and `current` is
     shared by all layers of the model.
-
-    Attributes:
-        tables: statistics of `outputs` and `sums` over all passes, one row each.
-        totals: sums over the rows by quantity, (neurons,).
-        is_activation_missing: whether the layer was called, but its activation was not.
     """
 
     def __init__(

@@ -45,63 +45,34 @@ def parse_stats(table: NDArray[Any]) -> list[TensorStats]:
     ]
 
 
-def build_histograms(stats: Sequence[TensorStats]) -> list[Histogram]:
-    """Build the histograms of several tensors at once.
+def build_histogram(stats: TensorStats) -> Histogram:
+    """Build a histogram, in which adjacent empty buckets are merged.
 
-    Zeros share a bucket with values too small for a bin of their own, and adjacent empty buckets
-    are merged.
+    Zeros share a bucket with values too small for a bin of their own.
     """
-    if not stats:
-        return []
-    edges, buckets, starts = _merge_bins(np.array([tensor.bins for tensor in stats]))
-    highest = 2.0**LAYOUT.highest
-    histograms = []
-    for tensor, start, end in zip(stats, starts, starts[1:], strict=False):
-        finite = tensor.count - tensor.non_finite
-        if not finite:
-            empty = np.zeros(1), np.zeros(1, dtype=np.int64)
-            histograms.append(Histogram(0, tensor.non_finite, 0.0, 0.0, 0.0, 0.0, *empty))
-            continue
-        # The last bin has no upper end.
-        if tensor.maximum >= highest:
-            edges[end - 1] = max(tensor.maximum, math.nextafter(highest, math.inf))
-        moments = tensor.minimum, tensor.maximum, tensor.sum, tensor.sum_of_squares
-        parts = edges[start:end], buckets[start:end]
-        histograms.append(Histogram(finite, tensor.non_finite, *moments, *parts))
-    return histograms
-
-
-def _merge_bins(
-    bins: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64], list[int]]:
-    """Merge empty bins of all histograms (histograms, bins) at once, overwriting them.
-
-    Returns upper ends and counts of all buckets, and the index at which each histogram starts.
-    """
-    middle = LAYOUT.steps + 1
-    bins[:, middle + 2] += bins[:, middle] + bins[:, middle + 1]
-    bins[:, middle : middle + 2] = 0
-    counts = bins.reshape(-1)
-    (filled,) = (counts != 0).nonzero()  # on booleans in one dimension, five times as fast
-    row, bin = np.divmod(filled, LAYOUT.bins)
-    bucket = bin - 2 * (bin > middle)
-    # A gap becomes one empty bucket before the next filled one.
-    has_gap = np.zeros(len(filled), dtype=bool)
-    has_gap[1:] = (bucket[1:] > bucket[:-1] + 1) & (row[1:] == row[:-1])
-    position = np.arange(len(filled)) + has_gap.cumsum()
-    length = len(filled) + int(np.count_nonzero(has_gap))
-    edges, buckets = np.empty(length), np.zeros(length, dtype=np.int64)
-    ends = _list_bucket_ends()
-    edges[position], buckets[position] = ends[bucket + 1], counts[filled]
-    edges[position[has_gap] - 1] = ends[bucket[has_gap]]
-    first = row.searchsorted(np.arange(len(bins) + 1))
-    return edges, buckets, np.append(position, length)[first].tolist()
+    finite, middle = stats.count - stats.non_finite, LAYOUT.steps + 1
+    if not finite:
+        empty = np.zeros(1), np.zeros(1, dtype=np.int64)
+        return Histogram(0, stats.non_finite, 0.0, 0.0, 0.0, 0.0, *empty)
+    bins, zeros = stats.bins, stats.bins[middle : middle + 3].sum(keepdims=True)
+    counts = np.concatenate([bins[:middle], zeros, bins[middle + 3 :]])
+    is_filled = counts > 0
+    # The bucket before a filled one stands for the whole gap, if it is empty.
+    is_kept = is_filled.copy()
+    is_kept[:-1] |= is_filled[1:]
+    is_kept[: is_filled.argmax()] = False
+    edges = _list_bucket_ends()[is_kept]
+    # The last bin has no upper end.
+    if stats.maximum >= (highest := 2.0**LAYOUT.highest):
+        edges[-1] = max(stats.maximum, math.nextafter(highest, math.inf))
+    moments = stats.minimum, stats.maximum, stats.sum, stats.sum_of_squares
+    return Histogram(finite, stats.non_finite, *moments, edges, counts[is_kept])
 
 
 @functools.cache
 def _list_bucket_ends() -> NDArray[np.float64]:
     edges, middle = LAYOUT.edges, LAYOUT.steps + 1
-    return np.array([-math.inf, *edges[:middle], *edges[middle + 2 :], math.inf])
+    return np.array([*edges[:middle], *edges[middle + 2 :], math.inf])
 
 
 TensorKey = tuple[Hashable, Hashable]
@@ -112,13 +83,7 @@ class AsyncTransfer:
     """Copies of tensors on the CPU, made in one asynchronous transfer.
 
     From CUDA, all values are packed into one tensor of int64 and copied to pinned memory while
-    the program continues. Other devices are copied synchronously. Tensors on the CPU are used as
-    they are and must not be changed afterward.
-
-    Example:
-        >>> transfer = AsyncTransfer({("a", 0): torch.tensor([[1], [2]])})
-        >>> transfer.result()["a", 0].tolist()
-        [[1], [2]]
+    the program continues. Other devices are copied synchronously.
     """
 
     def __init__(self, tensors: Mapping[TensorKey, Tensor]) -> None:
@@ -169,13 +134,8 @@ Stats = Mapping[StatKey, TensorStats]
 class PendingReading:
     """Tensors of one observed step, and how to turn them into a `Reading`.
 
-    Args:
-        reading: what is known without the tensors, such as the number of the step.
-        tensors: the tensors on their device. Those of the scope "scalar" have the names of fields
-            of the reading.
-        stat_keys: the rows of all statistics tables, in order.
-        changed: parameters whose changes were measured, in order.
-        layers: statistics of each layer.
+    Tensors of the scope "scalar" have the names of fields of the reading. `stat_keys` are the rows
+    of all statistics tables, and `changed` the parameters whose changes were measured.
     """
 
     def __init__(
@@ -228,7 +188,7 @@ class PendingReading:
                 tags.DELTA: ("delta", layer),
             }
             rows |= {tag.at(info.name): stats[key] for tag, key in keys.items() if key in stats}
-        return dict(zip(rows, build_histograms(list(rows.values())), strict=True))
+        return {tag: build_histogram(row) for tag, row in rows.items()}
 
 
 def _read_layer(

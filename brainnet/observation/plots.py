@@ -42,12 +42,8 @@ _NEGLIGIBLE_STEP = 1e-5
 class LossSlice:
     """Loss along the line through the parameters before and after a step.
 
-    Attributes:
-        positions: points on the line, in lengths of the step: 0 is its start, 1 its end.
-        losses: loss at each position.
-        start: loss before the step.
-        end: loss after the step.
-        step_ratio: length of the step relative to the norm of the parameters before it.
+    Positions are in lengths of the step: 0 is its start, 1 its end. `step_ratio` is its length
+    relative to the norm of the parameters before it.
     """
 
     positions: tuple[float, ...]
@@ -58,10 +54,8 @@ class LossSlice:
 
     @property
     def slope(self) -> float:
-        """Slope at the start, in loss per length of the step.
-
-        The central difference of the nearest points whose losses differ by more than rounding.
-        """
+        """Slope at the start, in loss per length of the step."""
+        # The central difference of the nearest points whose losses differ by more than rounding.
         middle = self.positions.index(0.0)
         for distance in range(1, middle + 1):
             before, after = middle - distance, middle + distance
@@ -90,11 +84,7 @@ class LossSlice:
         return 4 * max(noise, float(np.finfo(np.float32).eps) * abs(self.start))
 
     def describe(self, initial_loss: float | None = None) -> str:
-        """Return whether the step had the right length, in one sentence.
-
-        Args:
-            initial_loss: loss of the untrained network on the same rows, if it is known.
-        """
+        """Return whether the step had the right length, given the loss before training."""
         if not self.is_finite:
             return "The loss is not finite on a part of this line."
         if initial_loss is not None and 0 < 1.5 * initial_loss < self.start:
@@ -147,14 +137,6 @@ def compute_loss_slice(
         inputs: rows to evaluate, (rows, inputs).
         start: parameters by name before the step.
         end: parameters by name after the step.
-
-    Example:
-        >>> network = nn.Linear(1, 1, bias=False)
-        >>> start, end = {"weight": torch.tensor([[2.0]])}, {"weight": torch.tensor([[0.0]])}
-        >>> square = lambda outputs: outputs.square().mean()
-        >>> loss_slice = compute_loss_slice(network, square, torch.ones(1, 1), start, end)
-        >>> round(loss_slice.slope, 3), loss_slice.lowest_position, loss_slice.describe()
-        (-8.0, 1.0, 'About right: the step ends near the lowest loss on this line.')
     """
     parameters = {name: torch.empty_like(value) for name, value in start.items()}
 
@@ -211,13 +193,8 @@ def plot_boundary(
 ) -> bytes:
     """Plot the predictions on a plane of two inputs, with the rows on top.
 
-    Args:
-        probabilities: of each class, from the bottom row up, (height, width, classes).
-        extent: left, right, bottom and top of the plane, in the units of the data.
-        points: the rows, (rows, 2).
-        classes: their true classes, (rows,).
-        class_names: names of the classes.
-        input_names: names of the two inputs.
+    `probabilities` are (height, width, classes) from the bottom row up, and `extent` is left,
+    right, bottom and top in the units of the points, (rows, 2), of these classes, (rows,).
     """
     figure, axes = _create_figure("Predicted class at every point", bottom=0.12)
     colors = [_CLASS_COLORS[index % len(_CLASS_COLORS)] for index in range(len(class_names))]
@@ -239,13 +216,9 @@ def plot_boundary(
 
 
 def plot_confusion(counts: _Integers, class_names: Sequence[str], data: str) -> bytes:
-    """Plot the confusion matrix: correct predictions in blue, errors in orange.
+    """Plot the confusion matrix of some data, such as "validation".
 
-    Args:
-        counts: rows of each true class (down) with each predicted class (across), (classes,
-            classes).
-        class_names: names of the classes.
-        data: which rows were predicted, such as "validation".
+    `counts` are the rows of each true class (down) with each predicted class (across).
     """
     correct, total, classes = int(np.trace(counts)), int(counts.sum()), len(counts)
     caption = f"{correct} of {total} {data} rows correct ({correct / max(total, 1):.1%})."
@@ -277,13 +250,9 @@ def plot_confusion(counts: _Integers, class_names: Sequence[str], data: str) -> 
 def plot_weights(
     weights: _Floats, shape: tuple[int, int] | tuple[int, int, int], layer: str
 ) -> bytes:
-    """Plot the weights of each neuron in the shape of the input images.
+    """Plot the weights of each neuron, (neurons, inputs), in the shape of the input images.
 
-    Args:
-        weights: (neurons, inputs).
-        shape: (height, width) of the input images, or (channels, height, width). Three channels
-            are shown as colors, with gray as zero.
-        layer: name of the layer.
+    Three channels are shown as colors, with gray as zero.
     """
     images = weights[:_MAX_NEURONS].reshape(-1, *shape)
     largest = max(float(np.abs(weights).max()), 1e-12)

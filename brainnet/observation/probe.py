@@ -49,11 +49,7 @@ def isolated_eval(*modules: nn.Module) -> Iterator[None]:
 
 
 class ProbeBatch:
-    """Fixed rows on which a model is evaluated, in evaluation mode and without side effects.
-
-    Attributes:
-        failure: the exception of the last evaluation, if it failed.
-    """
+    """Fixed rows on which a model is evaluated, in evaluation mode and without side effects."""
 
     def __init__(
         self, model: nn.Module, criterion: Criterion, inputs: Tensor, targets: Tensor
@@ -135,11 +131,6 @@ def describe_probe_failure(failure: Exception | None) -> str:
 
 
 def limit_rows(rows: int, model: nn.Module) -> int:
-    """Return how many rows to evaluate, so that it takes no longer than a training step.
-
-    Example:
-        >>> limit_rows(256, nn.Linear(10, 10)), limit_rows(256, nn.Linear(2048, 2048))
-        (256, 16)
-    """
+    """Return how many rows to evaluate, so that it takes no longer than a training step."""
     weights = sum(0 if is_lazy(weight) else weight.numel() for weight in model.parameters())
     return min(rows, max(_MIN_ROWS, _MAX_WEIGHTS_TIMES_ROWS // max(weights, 1)))

@@ -31,13 +31,8 @@ _RECORD_HEADER = struct.Struct("<II")
 class Recording:
     """The file of readings of one run, opened for appending and locked against other writers.
 
-    Args:
-        folder: the run directory; created if it is missing.
-        length: number of bytes to keep; later records are dropped, by default all of them.
-
-    Raises:
-        InputError: if another process writes to the file, or the file has another format.
-        OSError: if the file cannot be opened.
+    Records beyond `length` bytes are dropped, by default all of them. An `InputError` is raised if
+    another process writes to the file, or if it has another format.
     """
 
     def __init__(self, folder: Path | str, *, length: float = 0) -> None:

@@ -56,12 +56,7 @@ def choose_interval(observation: float, step: float, budget: float = _BUDGET) ->
 class AdaptiveInterval:
     """Interval between observations: fixed, or adapted to the measured cost of observations.
 
-    Args:
-        every: the fixed interval, or "auto".
-
-    Attributes:
-        interval: current number of steps between two observations.
-        background_seconds: processor time of the latest observations in another thread.
+    `background_seconds` is the processor time of the latest observations in another thread.
     """
 
     def __init__(self, every: Every) -> None:

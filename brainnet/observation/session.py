@@ -40,19 +40,8 @@ def stop_on_error(
 class ObservationSession:
     """What `watch` and `Observe` share: which steps are due, their observers and the readings.
 
-    Args:
-        name: start of each message in the log.
-        every: steps between two observations.
-        level: how much to record.
-        directions: gradients that the first reading is compared with.
-
-    Attributes:
-        readings: all readings so far.
-        limitations: messages so far.
-        directions: gradients that the next reading is compared with.
-        observer: of the step that is being observed, if any.
-        writer: None if readings are kept in memory only.
-        is_active: False after an error.
+    `name` is the start of each message in the log. `directions` are gradients that the next
+    reading is compared with. Without a `writer`, readings are kept in memory only.
     """
 
     def __init__(

@@ -141,12 +141,6 @@ class TensorBoardWriter:
 
     `close` and the end of a `with` block write everything to disk. `file` is the open file of
     another writer of this run: TensorBoard follows only the newest growing file of a folder.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder, TensorBoardWriter(folder) as writer:
-        ...     writer.add_scalars({"loss/train": 2.3}, step=0)
-        ...     writer.add_text("note", "A **bold** start.")
     """
 
     def __init__(self, folder: Path | str, *, file: Any = None) -> None:
@@ -279,11 +273,8 @@ _MOMENTS = struct.Struct("<BdBdBdBdBd")
 
 
 def _build_histogram(histogram: Histogram) -> HistogramProto:
-    """Convert a histogram, by way of protobuf's binary format.
-
-    Setting the buckets one by one would take ten times as long. Each field starts with eight times
-    its number, plus 1 for a float64 or 2 for a list.
-    """
+    """Convert a histogram by way of protobuf's binary format, which is eight times as fast."""
+    # Each field starts with eight times its number, plus 1 for a float64 or 2 for a list.
     message = _MOMENTS.pack(
         9, histogram.minimum, 17, histogram.maximum, 25, histogram.count,
         33, histogram.total, 41, histogram.total_of_squares,
@@ -345,24 +336,17 @@ def build_graph(
         is_embedding = isinstance(layer.module, Embedding)
         nodes += _build_layer_nodes(layer, ["inputs"] if is_embedding else previous)
         previous = [*previous, nodes[-1].name] if is_embedding else [nodes[-1].name]
-    # Each of these has a box of its own, because TensorBoard shortens names outside of boxes.
-    names = {
-        concepts.LOSS_FUNCTION: f"loss_function/{loss}",
-        concepts.BACKPROPAGATION: "backpropagation/blame",
-        concepts.GRADIENT: "gradient/slope",
-        concepts.LEARNING_RATE: "learning_rate/step_size",
-        concepts.GRADIENT_DESCENT: f"gradient_descent/{optimizer}",
-    }
-    loss_node, blame_node, slope_node, rate_node, _ = names.values()
-    sources: Sequence[list[str]] = (
-        [*previous, "targets"],
-        [loss_node],
-        [blame_node],
-        [],
-        [slope_node, rate_node],
-    )
     nodes.append(NodeDef(name="targets", op="targets"))
-    for (concept, name), inputs in zip(names.items(), sources, strict=True):
+    # Each of these has a box of its own, because TensorBoard shortens names outside of boxes.
+    loss_name, blame, slope = f"loss_function/{loss}", "backpropagation/blame", "gradient/slope"
+    rate = "learning_rate/step_size"
+    for name, concept, inputs in (
+        (loss_name, concepts.LOSS_FUNCTION, [*previous, "targets"]),
+        (blame, concepts.BACKPROPAGATION, [loss_name]),
+        (slope, concepts.GRADIENT, [blame]),
+        (rate, concepts.LEARNING_RATE, []),
+        (f"gradient_descent/{optimizer}", concepts.GRADIENT_DESCENT, [slope, rate]),
+    ):
         nodes.append(NodeDef(name=name, op=concept.name, input=inputs))
     return nodes
 
@@ -412,12 +396,7 @@ _CHARTS: dict[str, dict[str, tuple[Tag, ...]]] = {
 
 
 def build_layout(layers: Sequence[str], task: str | None = None) -> Layout:
-    """Build the custom scalars page: charts under the heading of each concept.
-
-    Example:
-        >>> list(build_layout(["hidden_1", "output"]))[0]
-        'gradient descent: is the step size right?'
-    """
+    """Build the custom scalars page: charts under the heading of each concept."""
     learning = {"loss": (tags.LOSS_TRAIN, tags.LOSS_VALIDATION)}
     if task == "regression":
         learning["R²"] = (tags.R2_TRAIN, tags.R2_VALIDATION)
@@ -439,12 +418,7 @@ def build_layout(layers: Sequence[str], task: str | None = None) -> Layout:
 
 
 def build_texts() -> dict[str, str]:
-    """Build the texts by tag: how to read the charts, then one text per concept.
-
-    Example:
-        >>> list(build_texts())[:2]
-        ['explanation/00_how_to_read', 'explanation/01_layers']
-    """
+    """Build the texts by tag: how to read the charts, then one text per concept."""
     texts = {"explanation/00_how_to_read": _build_guide()}
     for number, concept in enumerate(CONCEPTS, start=1):
         tag = f"explanation/{number:02}_{concept.name.replace(' ', '_')}"

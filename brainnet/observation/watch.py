@@ -153,17 +153,8 @@ def get_gradient_scale(scaler: torch.amp.GradScaler | None, device: torch.device
 
 
 def modifies_gradients(optimizer: Optimizer) -> bool:
-    """Return whether an optimizer may change gradients during its step.
-
-    Of PyTorch's optimizers only `SGD` with Nesterov momentum does.
-
-    Example:
-        >>> weights = [nn.Parameter(torch.zeros(1))]
-        >>> modifies_gradients(torch.optim.SGD(weights, lr=0.1, momentum=0.9, nesterov=True))
-        True
-        >>> modifies_gradients(torch.optim.Adam(weights))
-        False
-    """
+    """Return whether an optimizer may change gradients during its step."""
+    # Of PyTorch's optimizers only SGD with Nesterov momentum does.
     is_known = type(optimizer).__module__.startswith(("torch.optim.", "brainnet."))
     return not is_known or any(group.get("nesterov") for group in optimizer.param_groups)
 

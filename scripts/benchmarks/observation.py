@@ -39,7 +39,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from brainnet.kernels import statistics_reference
 from brainnet.kernels.statistics import compute_statistics
-from brainnet.observation.pending_reading import build_histograms, parse_stats
+from brainnet.observation.pending_reading import build_histogram, parse_stats
 from brainnet.observation.reading import Reading, ReadingWithHistograms
 from brainnet.observation.tags import Level
 from brainnet.observation.tensorboard import TensorBoardWriter
@@ -110,7 +110,8 @@ def contenders(
 
     def to_tensorboard() -> None:
         table = compute_statistics(tensors).cpu().numpy()
-        histograms = dict(zip(names, build_histograms(parse_stats(table)), strict=True))
+        rows = zip(names, parse_stats(table), strict=True)
+        histograms = {name: build_histogram(row) for name, row in rows}
         own_writer.add_reading(ReadingWithHistograms(Reading(0, 0), histograms))
 
     contenders: dict[str, Callable[[], object]] = {

@@ -8,7 +8,7 @@ from torch import nn
 
 from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT
 from brainnet.kernels.statistics import compute_statistics
-from brainnet.observation.pending_reading import AsyncTransfer, build_histograms, parse_stats
+from brainnet.observation.pending_reading import AsyncTransfer, build_histogram, parse_stats
 from brainnet.observation.step_observer import (
     StepObserver,
     _compute_dot,
@@ -68,9 +68,8 @@ def merge_bins(row: SimpleNamespace) -> list[tuple[float, float, int]]:
 @pytest.mark.parametrize("values", [*([each] for each in VALUES), VALUES, VALUES[::-1]])
 def test_histograms_equal_those_of_the_statistics_layout(values):
     table = compute_statistics([torch.tensor(each) for each in values])
-    for found, whole in zip(
-        build_histograms(parse_stats(table.numpy())), map(read_row, table), strict=True
-    ):
+    for row, whole in zip(parse_stats(table.numpy()), map(read_row, table), strict=True):
+        found = build_histogram(row)
         assert (found.count, found.non_finite) == (whole.finite, whole.count - whole.finite)
         if whole.finite:
             _, edges, counts = zip(*merge_bins(whole), strict=True)
@@ -79,10 +78,6 @@ def test_histograms_equal_those_of_the_statistics_layout(values):
             assert (found.total, found.total_of_squares) == (whole.sum, whole.sum_of_squares)
         else:
             assert (*found.edges, *found.buckets) == (0.0, 0)
-
-
-def test_no_tensors_give_no_histograms():
-    assert build_histograms([]) == []
 
 
 def test_transfer_keeps_shapes_and_all_bits():

@@ -16,7 +16,7 @@ from torch import nn
 
 from brainnet.concepts import CONCEPTS, WEIGHTS
 from brainnet.kernels.statistics import compute_statistics
-from brainnet.observation.pending_reading import build_histograms, parse_stats
+from brainnet.observation.pending_reading import build_histogram, parse_stats
 from brainnet.observation.reading import Reading, ReadingWithHistograms
 from brainnet.observation.tags import TAGS, get_description
 from brainnet.observation.tensorboard import (
@@ -77,7 +77,7 @@ def test_tensorboard_reads_all_events_without_warnings(tmp_path, caplog):
 
 
 def found(values):
-    return build_histograms(parse_stats(compute_statistics([values]).numpy()))[0]
+    return build_histogram(*parse_stats(compute_statistics([values]).numpy()))
 
 
 @pytest.mark.parametrize(

@@ -797,7 +797,7 @@ def test_ramps_do_not_count_the_sample(tmp_path):
     sample = (100 * INPUTS + 50, TARGETS)
     with torch.no_grad():
         firing = (ramp(model.layers[0].pre_activation(INPUTS)) > 0).double().mean().item()
-    ramp.reset_counters()
+    ramp.start_counting(5)
     with watch(model, tmp_path, 50, optimizer, CRITERION, sample) as watching:
         train(model, optimizer, 1, watching)
     assert ramp.counts.sum() == len(INPUTS) * 5
