@@ -89,10 +89,8 @@ def _discard_output() -> None:
 
 def _convert_exit(code: object) -> int:
     """Return the exit code for a `sys.exit(code)`, whose code can be any object."""
-    if code is None:
-        return DONE
-    if code in _CODES and isinstance(code, int):
-        return int(code)
+    if code is None or (isinstance(code, int) and code in _CODES):
+        return int(code or DONE)
     print_message(f"a library that brainnet uses exited with {code}.")
     return BUG
 

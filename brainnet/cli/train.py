@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -60,7 +59,6 @@ from brainnet.training.run_directory import Run, RunDirectory, claim_run, lock_r
 # outweighs everything.
 _SEVERITY = (DONE, WRONG_INPUT, TRAINING_FAILED, BUG, INTERRUPTED, TERMINATED)
 _SCORES = ("accuracy/test", "r2/test", "loss/test")
-_MAX_PROCESSES_PER_CORE = 4
 # The longest list of columns that is printed.
 _MAX_COLUMNS = 12
 _COLUMN_KINDS = {
@@ -73,16 +71,7 @@ _COLUMN_KINDS = {
 
 @dataclass(slots=True)
 class Job:
-    """One run of the command, and its result.
-
-    Attributes:
-        folder: its directory.
-        words: its overrides.
-        config: its checked configuration.
-        resume: the run that it resumes, if any.
-        code: its exit code.
-        metric: its lowest validation loss, by which a sweep is judged; None if there is none.
-    """
+    """One run of the command; `code` is its exit code and `metric` its lowest validation loss."""
 
     folder: RunDirectory
     words: Sequence[str]
@@ -204,7 +193,6 @@ def run_job(job: Job, allow_list: TargetAllowList, *, is_first: bool) -> int:
             with lock_run(job.resume.folder.path):
                 pass
         parts = build_components(job.config, allow_list, job.folder.path)
-        check_process_count(parts.trainer)
         if is_main and is_first and job.resume is None:
             print(*describe_training_data(parts.data.dataset), sep="", end="", flush=True)
         seed = job.config["seed"]
@@ -254,19 +242,6 @@ def _isolate_process(arguments: Sequence[str]) -> Iterator[None]:
         sys.argv = previous
         os.environ.clear()
         os.environ.update(environment)
-
-
-def check_process_count(trainer: Mapping[str, object]) -> None:
-    """Reject more than four processes per core on the CPU."""
-    devices, accelerator = trainer.get("devices"), trainer.get("accelerator", "auto")
-    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
-    cores = os.cpu_count() or 1
-    if on_cpu and isinstance(devices, int) and devices > _MAX_PROCESSES_PER_CORE * cores:
-        raise InputError(
-            f"trainer.devices={devices} starts {devices} processes, and this processor has {cores} "
-            f"cores. Set trainer.devices={cores} (at most {_MAX_PROCESSES_PER_CORE * cores})."
-        )
 
 
 def find_worst_code(jobs: Sequence[Job]) -> int:

@@ -38,17 +38,7 @@ from brainnet.training.trainer import build_profiler
 class Components:
     """The parts of a run: the keyword arguments of `training.fit.train`.
 
-    Attributes:
-        data: the rows, split and scaled.
-        network: with the sizes that data and loss require.
-        loss: the chosen loss, or the default of the task.
-        optimizer: creates the optimizer from the parameters.
-        schedule: creates the schedule from the optimizer and the number of steps; None if constant.
-        trainer: arguments of Lightning's Trainer.
-        observe: the observer, if one was chosen.
-        callbacks: Lightning callbacks, in the order of the configuration.
-        loggers: Lightning loggers in addition to TensorBoard.
-        config: the configuration with nulls replaced by the values that were used.
+    In `config`, nulls are replaced by the values that were used.
     """
 
     data: DataModule
@@ -64,12 +54,9 @@ class Components:
 
 
 def build_components(config: Config, allow_list: TargetAllowList, directory: Path) -> Components:
-    """Build all parts of a run; nothing is written.
+    """Build all parts of a run from a checked configuration; nothing is written.
 
-    Args:
-        config: the checked configuration.
-        allow_list: classes that the user allows.
-        directory: the run's directory, passed to loggers and the profiler.
+    Loggers and the profiler receive the directory of the run.
     """
     # Nulls are filled in below; the caller's configuration stays as it was typed.
     config = deepcopy(config)
@@ -115,10 +102,7 @@ def build_network_and_loss(
 ) -> tuple[nn.Module, nn.Module]:
     """Build loss and network by the rule *data -> loss -> network* of `training.assembly`.
 
-    Args:
-        config: the configuration; the chosen loss and the sizes of the network are filled in.
-        data: the data of the run.
-        allow_list: classes that the user allows.
+    The chosen loss and the sizes of the network are filled into `config`.
     """
     is_automatic = config["loss"].get("_target_") is None
     if is_automatic:

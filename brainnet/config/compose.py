@@ -40,18 +40,11 @@ from brainnet.errors import InputError, did_you_mean, format_override, quote_val
 # Groups of which several choices can be combined.
 _MULTIPLE_CHOICE = ("callbacks", "logger", "experiment", "debug")
 RUN_DIR = "hydra.run.dir"
-# Hydra does not run, so its other settings would have no effect.
-_HYDRA_KEYS = (RUN_DIR, "hydra.searchpath")
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFiles:
-    """Where YAML files are read from.
-
-    Attributes:
-        name: the file to start from, without its suffix.
-        extra_directory: a directory with the user's own groups and choices, if any.
-    """
+    """Where YAML files are read from: the first file, and a directory of the user, if any."""
 
     name: str = "train"
     extra_directory: Path | None = None
@@ -75,12 +68,10 @@ class ConfigFiles:
             return conf
         return extra
 
-    def build_search_path(self, overrides: Sequence[str]) -> list[str]:
+    def build_search_path(self) -> list[str]:
         """Return the override with the other directory, if there is one."""
         if self.extra_directory is None:
             return []
-        if any(word.startswith("hydra.searchpath=") for word in overrides):
-            raise InputError("use either --config-dir or hydra.searchpath, not both.")
         is_swapped = self.primary_directory == self.extra_directory
         other = find_conf_directory() if is_swapped else self.extra_directory
         return [f"hydra.searchpath=[{quote_value(f'file://{other}')}]"]
@@ -145,10 +136,11 @@ def _check_override(override: Override) -> None:
     group = override.key_or_group
     if not group:
         raise InputError(f"cannot read {override.input_line!r}: there is no key.")
-    if re.match(r"hydra\b", group) and group not in _HYDRA_KEYS:
+    # Hydra does not run, so its other settings would have no effect.
+    if re.match(r"hydra\b", group) and group != RUN_DIR:
         raise InputError(
-            f"{override.input_line} is not allowed: of Hydra's settings, only "
-            f"{' and '.join(_HYDRA_KEYS)} can be set. Leave it out."
+            f"{override.input_line} is not allowed: of Hydra's settings, only {RUN_DIR} can be "
+            "set. Use --config-dir for a folder of YAML files."
         )
     is_list = not override.is_delete() and isinstance(override.value(), list)
     if is_list and group in list_groups() and group not in _MULTIPLE_CHOICE:
@@ -177,14 +169,9 @@ def expand_sweep(overrides: Sequence[Override]) -> list[list[str]]:
 
 
 def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFiles()) -> DictConfig:
-    """Compose one configuration, including Hydra's own node.
-
-    Args:
-        overrides: `key=value` and `group=choice`, parsed.
-        files: where YAML files are read from; brainnet's own by default.
-    """
+    """Compose one configuration, including Hydra's own node."""
     words = [str(override.input_line) for override in overrides]
-    words += files.build_search_path(words)
+    words += files.build_search_path()
     with _initialize_hydra(files):
         try:
             return hydra.compose(files.name, overrides=words, return_hydra_config=True)

@@ -53,12 +53,7 @@ _MODULE_INIT = "torch.nn.modules.module.Module.__init__"
 
 @dataclass(frozen=True, slots=True)
 class TargetAllowList:
-    """What the user allows in addition to `ALLOWED_ROOTS`.
-
-    Attributes:
-        typed: the names typed as a `_target_` on the command line.
-        roots: the modules listed in the environment variable BRAINNET_ALLOW.
-    """
+    """What the user allows besides `ALLOWED_ROOTS`: typed names, and modules of BRAINNET_ALLOW."""
 
     typed: frozenset[str] = frozenset()
     roots: tuple[str, ...] = ()
@@ -66,6 +61,10 @@ class TargetAllowList:
     def is_user_target(self, target: str) -> bool:
         """Whether the user allowed this name explicitly."""
         return target in self.typed or is_under(target, self.roots)
+
+    def allows(self, target: str) -> bool:
+        """Whether the user or brainnet allows this name."""
+        return self.is_user_target(target) or is_under(target, ALLOWED_ROOTS)
 
 
 def read_allowed_roots() -> tuple[str, ...]:
@@ -110,13 +109,7 @@ def check_targets(config: Mapping[str, Any], allow_list: TargetAllowList) -> Non
 
 
 def resolve_target(target: object, path: str, allow_list: TargetAllowList) -> type:
-    """Return the class that a `_target_` names.
-
-    Args:
-        target: value of the `_target_`.
-        path: dotted path of the node that contains it.
-        allow_list: what the user allows in addition to `ALLOWED_ROOTS`.
-    """
+    """Return the class that a `_target_` names, if it is allowed in the node at this path."""
     if target == "???":
         raise InputError(
             f"{path} needs a class: add {path}._target_=their.module.Name, a name that Python can "
@@ -127,7 +120,7 @@ def resolve_target(target: object, path: str, allow_list: TargetAllowList) -> ty
             f"{path}._target_ must be the dotted name of a class (torch.nn.ReLU); got {target!r}."
         )
     by_user = allow_list.is_user_target(target)
-    if not by_user and not is_under(target, ALLOWED_ROOTS):
+    if not allow_list.allows(target):
         raise InputError(explain_refusal(target, path))
     found = _import_target(target, path, by_user=by_user)
     if not isinstance(found, type):
@@ -199,10 +192,7 @@ def _check_base_class(found: type, target: str, path: str, *, by_user: bool) -> 
 
 
 def explain_refusal(target: str, path: str) -> str:
-    """Return the message for a name outside the roots, with the ways to allow it, if any."""
-    reason = _find_obstacle(target, path)
-    if reason:
-        return f"{path}._target_={target} is not allowed, and cannot be: {reason}."
+    """Return the message for a name outside the roots, with the ways to allow it."""
     return (
         f"{path}._target_={target} is not allowed: a configuration may only name classes of "
         f"{', '.join(ALLOWED_ROOTS)}.\n"
@@ -211,29 +201,8 @@ def explain_refusal(target: str, path: str) -> str:
     )
 
 
-def _find_obstacle(target: str, path: str) -> str:
-    """Return why even the user cannot allow a name; empty if unknown. Imports nothing."""
-    group = path.partition(".")[0]
-    if group not in GROUP_BASE_CLASSES:  # nodes that Hydra instantiates have rules of their own
-        return ""
-    module, _, name = target.rpartition(".")
-    root = target.partition(".")[0]
-    if root in sys.stdlib_module_names:
-        return f"{group} needs a class made for it, and {root} is part of the standard library"
-    found = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    if found is None or isinstance(found, type):
-        return ""
-    return f"it is not a class but a {type(found).__name__}"
-
-
 def instantiate(options: Mapping[str, Any], path: str, allow_list: TargetAllowList) -> Any:
-    """Instantiate the class of a node with the other keys as keyword arguments.
-
-    Args:
-        options: the node, with its `_target_`; nested nodes are instantiated as well.
-        path: dotted path of the node.
-        allow_list: what the user allows in addition to `ALLOWED_ROOTS`.
-    """
+    """Instantiate the class of a node, and of nested nodes, with the other keys as arguments."""
     target = resolve_target(options.get("_target_"), path, allow_list)
     arguments = {key: value for key, value in options.items() if key != "_target_"}
     check_parameters(arguments, target, path)

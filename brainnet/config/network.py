@@ -15,7 +15,6 @@ from brainnet.config.instantiate import (
 )
 from brainnet.data.validation import get_total_memory
 from brainnet.errors import InputError
-from brainnet.structure.embedding import choose_width
 from brainnet.structure.network import Network
 
 # Each weight and its gradient, 4 bytes each; optimizer state comes on top.
@@ -31,7 +30,7 @@ def build_network(
     embeddings: Mapping[int, int] | None = None,
     image_shape: Sequence[int] | None = None,
 ) -> nn.Module:
-    """Build the network; the same seed gives the same initial weights.
+    """Build the network of a configuration; the same seed gives the same initial weights.
 
     Args:
         config: the groups `network` and `activation`, and `seed`.
@@ -39,9 +38,8 @@ def build_network(
         inputs: number of inputs of a row.
         outputs: number of outputs.
         embeddings: number of codes of each input that is a category code, by its position.
-        image_shape: (height, width) or (channels, height, width) of a row that is an image. A
-            class with an argument `image_shape` receives (channels, height, width); its rows are
-            flat.
+        image_shape: shape of a row that is an image. A class with an argument `image_shape`
+            receives (channels, height, width); its rows are flat.
     """
     options = {k: v for k, v in config["network"].items() if k not in ("inputs", "outputs")}
     seed = config.get("seed", 0)
@@ -51,7 +49,7 @@ def build_network(
     offered: dict[str, Any] = {"inputs": inputs, "outputs": outputs}
     if target is Network:
         offered = {"sizes": [inputs, *options.pop("hidden", []), outputs]}
-        _check_memory(offered["sizes"], embeddings or {})
+        _check_memory(offered["sizes"])
     offered["generator"] = torch.Generator().manual_seed(seed)
     offered["activation"] = config["activation"]
     if image_shape:
@@ -64,13 +62,10 @@ def build_network(
     return network
 
 
-def _check_memory(sizes: Sequence[int], embeddings: Mapping[int, int]) -> None:
-    """Check that weights and gradients of a dense network fit into this machine's memory."""
-    tables = [(codes, choose_width(codes)) for codes in embeddings.values()]
-    inputs = sizes[0] + sum(width - 1 for _, width in tables)
-    weights = sum((fan_in + 1) * neurons for fan_in, neurons in pairwise([inputs, *sizes[1:]]))
-    weights += sum(codes * width for codes, width in tables)
-    required, available = _BYTES_PER_WEIGHT * weights, get_total_memory()
+def _check_memory(sizes: Sequence[int]) -> None:
+    """Check that weights and gradients of dense layers fit into this machine's memory."""
+    required = _BYTES_PER_WEIGHT * sum(fan_in * neurons for fan_in, neurons in pairwise(sizes))
+    available = get_total_memory()
     if available is not None and required > available:
         raise InputError(
             f"that network needs {required / 1e9:,.3g} GB of memory for its weights and their "

@@ -18,12 +18,7 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """A set of values.
-
-    Attributes:
-        description: the values in words, as messages and the help state them.
-        accepts: whether a value belongs to the set.
-    """
+    """A set of values: in words, as messages and the help state them, and as a function."""
 
     description: str
     accepts: Callable[[object], bool]
@@ -125,7 +120,7 @@ _TASK = _option("classification", "multiclass", "binary", "regression")
 _TEXTS = _either(_TEXT, _list(_TEXT))
 _SIZE = _either(_COUNT, _list(_COUNT, length=2))
 _GAMMA = _number(above=0, maximum=1)
-_DEVICES = _either(_COUNT, _option("auto"), _list(_integer(0)))
+_DEVICES = _either(_integer(1, 256), _option("auto"), _list(_integer(0)))
 _COMPILE = _either(_FLAG, _option("graph"))
 _EVERY = _either(_COUNT, _option("auto"))
 _FROM_DATA = "from the data"
@@ -284,12 +279,7 @@ def read_choice_keys(group: str, choice: str) -> dict[str, Any]:
 
 
 def check_config(config: Config, required: Iterable[str] = _REQUIRED) -> None:
-    """Check every group and key against the schema.
-
-    Args:
-        config: the configuration as plain data.
-        required: groups and keys that must be present.
-    """
+    """Check every group and key against the schema; those of `required` must be present."""
     values = dict(iterate_leaves(config))
     for path in required:
         # A missing key would be replaced by a default that the stored configuration does not show.

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from brainnet.training.checkpoint_files import (
     load_scaling,
 )
 from brainnet.training.module import LearningModule
-from brainnet.training.run_directory import Run, to_plain
+from brainnet.training.run_directory import Run, RunDirectory, to_plain
 
 # Storage option of checkpoints that may be written later: further paths of the same checkpoint.
 _DELAYED = "further_paths"
@@ -94,19 +93,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
         start = time.monotonic()
         self.before_write()
-        written: dict[int, Path] = {}
         pending, self._pending = self._pending, {}
         try:
             for path, checkpoint in pending.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with open_atomic(path) as file:
-                    # The best and the last checkpoint are often the same.
-                    if (same := written.get(id(checkpoint))) is not None:
-                        with same.open("rb") as source:
-                            shutil.copyfileobj(source, file)
-                    else:
-                        _serialize(checkpoint, file)
-                written[id(checkpoint)] = path
+                    _serialize(checkpoint, file)
         except OSError as error:
             folder = f" in {Path(error.filename).parent}" if error.filename else ""
             raise RunWriteError(
@@ -162,12 +154,12 @@ class RunCheckpoint(Checkpoint):
         checkpoint_io: the trainer's checkpoint plugin.
 
     Attributes:
-        folder: folder of the checkpoints; only used in the first process.
+        folder: the run directory; only used in the first process.
         best_loss: lowest loss so far, None before the first one.
     """
 
     def __init__(self, config: Mapping[str, Any], checkpoint_io: AtomicCheckpointIO) -> None:
-        self.folder = Path()
+        self.folder = RunDirectory(Path())
         self.best_loss: float | None = None
         self._config = to_plain(config)
         self._checkpoint_io = checkpoint_io
@@ -208,6 +200,8 @@ class RunCheckpoint(Checkpoint):
             set_random_state(self._resumed_random_state)
         else:
             self._save(trainer, pl_module, "last")
+            if trainer.is_global_zero:
+                self.folder.set_latest()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that there is a new validation loss."""
@@ -262,7 +256,7 @@ class RunCheckpoint(Checkpoint):
             raise TrainingFailure(
                 f"a weight became infinite or NaN before step {trainer.global_step}"
             )
-        paths = [self.folder / f"{name}.ckpt" for name in names]
+        paths = [self.folder.checkpoints / f"{name}.ckpt" for name in names]
         trainer.save_checkpoint(paths[-1], storage_options={_DELAYED: paths[:-1]})
 
 

@@ -65,7 +65,6 @@ from brainnet.training.trainer import (
     compile_network,
     make_trainer,
     quiet,
-    restore_determinism,
 )
 
 State = Literal["finished", "interrupted"]
@@ -150,11 +149,7 @@ def _find_tensorboard() -> str:
 class FitSession:
     """Trains and tests a module, and writes `config.yaml` and `summary.json`.
 
-    Attributes:
-        folder: the claimed run directory; None in a process that writes nothing.
-        config: the resolved configuration.
-        provenance: further content of the summary.
-        resume: the run to resume.
+    `folder` is the claimed run directory, or None in a process that writes nothing.
     """
 
     trainer: Trainer
@@ -174,12 +169,7 @@ class FitSession:
         self.signals.on_exit = lambda number: self._write_summary("interrupted", number)
 
     def run(self) -> None:
-        """Train, test the best weights, and write the summary in every case.
-
-        Raises:
-            InputError: Lightning rejects an option.
-            TrainingFailure: the loss is not finite, or a file cannot be written.
-        """
+        """Train, test the best weights, and write the summary in every case."""
         path = str(self.resume.last) if self.resume else None
         if self.folder is not None:
             self.folder.write_config(self.config)
@@ -315,8 +305,8 @@ def train(
     )
     run = resume if isinstance(resume, Run | None) else find_run(resume)
     with ExitStack() as stack:
-        for context in (quiet(), restore_determinism(), fork_random_state(seed)):
-            stack.enter_context(context)
+        stack.enter_context(quiet())
+        stack.enter_context(fork_random_state(seed))
         checkpoint_io, signals = AtomicCheckpointIO(), SignalHandler()
         checkpoints = RunCheckpoint(config or {}, checkpoint_io)
         observers: list[Callback] = [] if observe is None else [observe, PlotCallback()]
@@ -346,7 +336,7 @@ def train(
                 # If the set-up fails, nothing is left behind.
                 claimed = stack.enter_context(claim_run(_plan_folder(folder, data)))
                 stack.enter_context(lock_run(claimed.path))
-            checkpoints.folder = claimed.checkpoints
+            checkpoints.folder = claimed
             start_loggers(loggers, config or {}, first_step)
             lightning.loggers = [stack.enter_context(RunLogger(claimed, first_step)), *loggers]
         session = FitSession(

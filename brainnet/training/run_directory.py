@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ LOCK_FILE = "training.lock"
 _CONFIG_FILE = "config.yaml"
 _CHECKPOINTS = "checkpoints"
 _LATEST = "latest"
+_CHOICES = "Give the directory of a run, latest, or a .ckpt file."
 _PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "scikit-learn", "tensorboard")
 
 
@@ -46,9 +48,8 @@ class RunDirectory:
 
     path: Path
     runs: Path | None = None
-    # What `claim` created (deepest first) and replaced, for `abandon`.
+    # What `claim` created, deepest first, for `abandon`.
     _created: tuple[Path, ...] | None = field(default=None, compare=False, repr=False)
-    _previous_latest: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def plan(cls, runs: Path, name: str, now: datetime | None = None) -> "RunDirectory":
@@ -76,56 +77,35 @@ class RunDirectory:
         return (self.path / SUMMARY_FILE).is_file()
 
     def claim(self) -> "RunDirectory":
-        """Create the directory, as `..._2`, `..._3`, … if it exists, and set `latest`.
-
-        Returns:
-            The created directory; a claimed one is returned unchanged.
-        """
+        """Create the directory, as `..._2`, `..._3`, … if it exists; a claimed one stays."""
         if self._created is not None:
             return self
-        created = [] if self.runs is None else list_missing_parents(self.runs)
-        # Still this directory if the error occurs before the claim.
-        claimed = self
+        missing = list_missing_parents(self.path)
         try:
-            latest = None
-            if self.runs is not None:
-                self.runs.mkdir(parents=True, exist_ok=True)
-                latest = _read_if_exists(self.runs / _LATEST)
             # Creating the inner folder claims the directory among several processes.
-            path, new_folders = create_unique_folder(self.path, _CHECKPOINTS)
-            created = [*new_folders, *created]
-            claimed = RunDirectory(path, self.runs, tuple(created), latest)
-            if self.runs is not None:
-                write_atomic(self.runs / _LATEST, claimed._format_latest())
+            path, created = create_unique_folder(self.path, _CHECKPOINTS)
         except OSError as error:
-            inner = [] if claimed._created is None else [claimed.checkpoints]
-            remove_empty_folders([*inner, *created])
+            remove_empty_folders(missing)
             path = error.filename2 or error.filename or self.path
             raise InputError(
                 f"the run directory must be writable; got {error.strerror} for {path}. "
                 "Choose another folder with paths.runs=FOLDER (in Python: folder=...)."
             ) from error
-        return claimed
+        return RunDirectory(path, self.runs, tuple(created))
 
     def abandon(self) -> None:
-        """Undo `claim`: remove the directory and restore `latest`."""
-        if self._created is None:
-            return
-        clear_folder(self.path)
-        latest = None if self.runs is None else self.runs / _LATEST
-        # Another run may have set it since.
-        if latest is not None and _read_if_exists(latest) == self._format_latest():
-            if self._previous_latest is None:
-                latest.unlink(missing_ok=True)
-            else:
-                write_atomic(latest, self._previous_latest)
-        remove_empty_folders(self._created)
+        """Undo `claim`: remove the directory."""
+        if self._created is not None:
+            clear_folder(self.path)
+            remove_empty_folders(self._created)
 
-    def _format_latest(self) -> str:
-        """Return the content of `latest` that names this run."""
-        # Relative, so that the directory of all runs can be moved.
-        name = os.path.relpath(self.path, self.runs).replace(os.sep, "/")
-        return f"{name}\n"
+    def set_latest(self) -> None:
+        """Name this run in the file `latest`, once its training begins."""
+        if self.runs is not None:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            # Relative, so that the directory of all runs can be moved.
+            name = os.path.relpath(self.path, self.runs).replace(os.sep, "/")
+            write_atomic(self.runs / _LATEST, f"{name}\n")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration of the run."""
@@ -138,7 +118,7 @@ class RunDirectory:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary; numbers that are not finite become null, as JSON has none."""
-        values = _replace_non_finite(to_plain(summary))
+        values = to_plain(summary, finite=True)
         text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
         write_atomic(self.path / SUMMARY_FILE, f"{text}\n")
 
@@ -197,20 +177,16 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
     if str(run) == _LATEST and not Path(run).is_dir():
         return Run(_find_latest(runs))
     path = Path(run).expanduser()
-    if path.name == _LATEST and path.is_file():
-        return Run(_find_latest(path.parent))
     if path.is_file() and path.suffix == ".ckpt":
         # A copied checkpoint can lie directly in a directory with a configuration.
         is_inside = path.parent.name == _CHECKPOINTS
         return Run(RunDirectory(path.parent.parent if is_inside else path.parent), path)
     if not path.exists():
         suggestion = did_you_mean(str(run), [_LATEST])
-        raise InputError(f"there is no run {path}.{suggestion} {_describe_choices(runs)}")
+        raise InputError(f"there is no run {path}.{suggestion} {_CHOICES}")
     folder = RunDirectory(path)
     if not folder.has_summary:
-        raise InputError(
-            f"{path} is not a run: it has no {SUMMARY_FILE}. {_describe_choices(runs)}"
-        )
+        raise InputError(f"{path} is not a run: it has no {SUMMARY_FILE}. {_CHOICES}")
     return Run(folder)
 
 
@@ -231,41 +207,26 @@ def _find_latest(runs: Path) -> RunDirectory:
     return folder
 
 
-def _describe_choices(runs: Path) -> str:
-    latest = ""
-    with suppress(InputError):
-        latest = f" (now {_find_latest(runs).path})"
-    return f"Give the directory of a run, latest{latest}, or a .ckpt file."
-
-
-def to_plain(value: Any) -> Any:
+def to_plain(value: Any, *, finite: bool = False) -> Any:
     """Convert a value to dicts, lists, strings, numbers, booleans and None.
+
+    With `finite`, numbers that are not finite become None as well.
 
     Example:
         >>> to_plain({"hidden": (64, 32), "runs": Path("runs")})
         {'hidden': [64, 32], 'runs': 'runs'}
     """
     if isinstance(value, Mapping):
-        return {str(key): to_plain(part) for key, part in value.items()}
+        return {str(key): to_plain(part, finite=finite) for key, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [to_plain(part) for part in value]
+        return [to_plain(part, finite=finite) for part in value]
+    if finite and isinstance(value, float) and not math.isfinite(value):
+        return None
     if value is None or type(value) in (bool, int, float, str):
         return value
     # Scalars of NumPy and PyTorch.
     item = getattr(value, "item", None)
-    return to_plain(item()) if callable(item) else str(value)
-
-
-def _replace_non_finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _replace_non_finite(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_replace_non_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _read_if_exists(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    return to_plain(item(), finite=finite) if callable(item) else str(value)
 
 
 def _read_mapping(path: Path, parse: Any) -> dict[str, Any]:
@@ -323,4 +284,19 @@ def collect_provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
     }
-    return {"versions": versions, "kernels": {"threshold_ramp": read_status()}}
+    return {
+        "versions": versions,
+        "git_commit": _read_git_commit(),
+        "kernels": {"threshold_ramp": read_status()},
+    }
+
+
+def _read_git_commit() -> str | None:
+    """Return the git commit of the working directory, if it belongs to a project."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        # Limited, because a repository on a network drive can be slow.
+        result = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

@@ -24,8 +24,6 @@ from brainnet.observation.probe import isolated_eval
 from brainnet.training.checkpoint import AtomicCheckpointIO
 from brainnet.training.module import LearningModule
 
-# Lightning sets this variable of cuBLAS for deterministic training.
-_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 Compile = bool | Literal["graph"]
 """Whether to compile a network; "graph" captures CUDA graphs as well."""
 
@@ -126,16 +124,7 @@ def make_trainer(
     plugins = options.pop("plugins", None) or []
     plugins = [*plugins] if isinstance(plugins, list | tuple) else [plugins]
     try:
-        with warnings.catch_warnings():
-            # Lightning would use another precision than requested.
-            warnings.filterwarnings("error", message=".*AMP with fp16 is not supported on CPU.*")
-            trainer = Trainer(**options, plugins=[*plugins, checkpoint_io])
-    except UserWarning as error:
-        if "fp16" not in str(error):  # where all warnings are errors
-            raise
-        raise InputError(
-            "precision 16-mixed needs a GPU. Set trainer.precision=bf16-mixed, or 32-true."
-        ) from error
+        trainer = Trainer(**options, plugins=[*plugins, checkpoint_io])
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise InputError(
             f"the trainer cannot be set up: {error} Set trainer=auto (in Python: "
@@ -148,23 +137,6 @@ def make_trainer(
                 f"trainer.{limit} must be 1 or more; got 0. Set trainer.{limit}=-1 for no limit."
             )
     return trainer
-
-
-@contextmanager
-def restore_determinism() -> Iterator[None]:
-    """Restore at the end what `deterministic=True` and `benchmark=True` change for the process."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    workspace = os.environ.get(_WORKSPACE)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = benchmark
-        os.environ.pop(_WORKSPACE, None)
-        if workspace is not None:
-            os.environ[_WORKSPACE] = workspace
 
 
 @contextmanager

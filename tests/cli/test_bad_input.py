@@ -44,7 +44,7 @@ def run_rejected(capsys, *words):
             "train +callbacks=early_stopping callbacks.early_stopping.patience=3",
             "Multiple values for callbacks",
         ),
-        ("train trainer=cpu trainer.devices=4096", "Set trainer.devices="),
+        ("train trainer=cpu trainer.devices=4096", "trainer.devices must be"),
         ("train +callbacks.patience=5", "callbacks.patience needs a class and its settings; got 5"),
         ("train +logger._target_=lightning.pytorch.loggers.CSVLogger", "+logger.mine._target_="),
         ("train optimizer.momentum=0.9", "momentum belongs to optimizer=rmsprop|sgd"),
@@ -211,8 +211,6 @@ def test_target_in_a_file_is_not_allowed(capsys, tmp_path):
     (group / "evil.yaml").write_text("# Evil.\n_target_: os.system\ncommand: touch caught\n")
     said = run_rejected(capsys, "train", "--config-dir", "mine", "network=evil")
     assert "network._target_=os.system is not allowed" in said
-    assert "os is part of the standard library" in said
-    assert "type it" not in said
 
 
 @pytest.mark.parametrize(

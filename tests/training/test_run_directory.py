@@ -30,6 +30,7 @@ NOON = datetime(2026, 1, 31, 12, 0, 0)
 def create_run(folder: RunDirectory) -> RunDirectory:
     claimed = folder.claim()
     claimed.write_summary({"state": "finished"})
+    claimed.set_latest()
     return claimed
 
 
@@ -131,8 +132,6 @@ def test_other_paths_are_rejected(tmp_path):
     folder = create_run(RunDirectory.plan(tmp_path, "digits", NOON))
     with pytest.raises(InputError, match=r"has no checkpoint last\.ckpt"):
         _ = Run(folder).last
-    with pytest.raises(InputError, match=r"latest \(now .*2026-01-31_12-00-00\)"):
-        find_run(tmp_path / "nowhere", tmp_path)
 
 
 def test_a_misspelled_latest_is_suggested(tmp_path):
@@ -152,17 +151,19 @@ def test_to_plain_converts_nested_values():
 
 
 def test_the_runs_directory_is_created(tmp_path):
-    folder = RunDirectory(tmp_path / "mine", runs=tmp_path / "deep" / "runs").claim()
+    create_run(RunDirectory(tmp_path / "mine", runs=tmp_path / "deep" / "runs"))
     assert (tmp_path / "deep" / "runs" / "latest").read_text() == "../../mine\n"
-    folder.abandon()
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_claim_leaves_nothing(tmp_path):
-    (tmp_path / "runs" / "latest").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"Is a directory.*latest"):
+def test_a_failed_claim_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(path, inner):
+        path.mkdir(parents=True)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("brainnet.training.run_directory.create_unique_folder", refuse)
+    with pytest.raises(InputError, match="No space left"):
         RunDirectory.plan(tmp_path / "runs", "digits").claim()
-    assert [path.name for path in tmp_path.rglob("*")] == ["runs", "latest"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_abandon_undoes_claim(tmp_path):
@@ -181,22 +182,9 @@ def test_abandon_keeps_a_directory_of_the_user(tmp_path):
     assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
 
 
-def test_abandon_keeps_a_newer_latest(tmp_path):
-    first = RunDirectory.plan(tmp_path, "digits", NOON).claim()
-    RunDirectory.plan(tmp_path, "iris", NOON).claim()
-    first.abandon()
-    assert (tmp_path / "latest").read_text() == "iris/2026-01-31_12-00-00\n"
-
-
 def test_claiming_twice_changes_nothing(tmp_path):
     claimed = RunDirectory.plan(tmp_path, "digits", NOON).claim()
     assert claimed.claim() is claimed
-
-
-def test_the_latest_file_can_be_given(tmp_path):
-    folder = RunDirectory.plan(tmp_path, "iris").claim()
-    folder.write_summary({})
-    assert find_run(tmp_path / "latest").folder.path == folder.path
 
 
 HOLD_LOCK = """
