@@ -23,9 +23,9 @@ from brainnet.training.checkpoint_files import (
     BRAINNET_KEY,
     FORMAT_VERSION,
     SCALING_KEY,
-    check_weights,
     load_checkpoint,
     load_scaling,
+    load_weights,
 )
 from brainnet.training.module import LearningModule
 from brainnet.training.run_directory import Run, RunDirectory, to_plain
@@ -315,7 +315,8 @@ def load_resume_point(run: Run, module: LearningModule, data: DataModule, traine
             it cannot be read.
     """
     checkpoint = load_checkpoint(run.last)
-    check_weights(module, checkpoint["state_dict"])
+    # A copy, because the network stays as it is if only some of the weights fit.
+    load_weights(copy.deepcopy(module), checkpoint["state_dict"])
     load_scaling(data, checkpoint, unchanged=True)
     try:
         epochs = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from brainnet.errors import InputError
 from brainnet.structure.inspection import unwrap_compiled
@@ -38,7 +38,8 @@ _DAMAGE_ERRORS = (
     zipfile.BadZipFile,
 )
 
-_MAX_NAMED_WEIGHTS = 4
+# Lines of PyTorch's message about weights that are shown.
+_MAX_PROBLEMS = 3
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -89,32 +90,20 @@ def load_network(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:
         if key.startswith(NETWORK_PREFIX)
     }
     # A compiled network would expect names with the prefix `_orig_mod.`.
-    network = unwrap_compiled(network)
-    check_weights(network, weights)
-    network.load_state_dict(weights)
+    load_weights(unwrap_compiled(network), weights)
 
 
-def check_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
-    """Check that names and shapes of weights match a module, without changing it."""
-    expected = module.state_dict()
-    problems = [f"{key} is missing" for key in expected if key not in weights]
-    problems += [f"{key} is not part of the network" for key in weights if key not in expected]
-    for key, value in expected.items():
-        stored = weights.get(key)
-        # Extra state that is not a tensor is checked by the module itself.
-        if isinstance(value, Tensor) and isinstance(stored, Tensor) and value.shape != stored.shape:
-            problems.append(
-                f"{key} has shape {tuple(stored.shape)} in the checkpoint and "
-                f"{tuple(value.shape)} in the network"
-            )
-    if problems:
-        count = len(problems) - _MAX_NAMED_WEIGHTS
-        more = f", and {count} more" if count > 0 else ""
+def load_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Load weights into a module; names or shapes of another one are an InputError."""
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        # The first line of PyTorch's message only says that there are errors.
+        problems = [line.strip() for line in str(error).splitlines()[1:]]
         raise InputError(
-            "the checkpoint has the weights of a different network: "
-            f"{', '.join(problems[:_MAX_NAMED_WEIGHTS])}{more}. "
-            "Use the network and activation of the training."
-        )
+            "the checkpoint has the weights of a different network. Use the network and "
+            f"activation of the training. {' '.join(problems[:_MAX_PROBLEMS])}"
+        ) from error
 
 
 def load_scaling(

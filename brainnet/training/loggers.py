@@ -40,12 +40,12 @@ _DRAW_SECONDS = 0.25
 _LINE_SECONDS = 10.0
 _BAR_WIDTH, _MIN_WIDTH_WITH_BAR = 20, 80
 
-_CURVES = (
-    ("train", "loss/train", "loss {:.4g}"),
-    ("validation", "loss/validation", "validation {:.4g}"),
-    ("score", "accuracy/validation", "accuracy {:.1%}"),
-    ("score", "r2/validation", "R² {:.3f}"),
-)
+_CURVES = {
+    "loss/train": "loss {:.4g}",
+    "loss/validation": "validation {:.4g}",
+    "accuracy/validation": "accuracy {:.1%}",
+    "r2/validation": "R² {:.3f}",
+}
 
 
 class RunLogger(TensorBoardLogger):
@@ -248,8 +248,7 @@ class Progress(Callback):
 
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
         assert self._bar is not None, "only called if there is a bar"
-        bar_width = _BAR_WIDTH + 1 if len(self._bar.columns) > 1 else 0
-        line = self._format_line(trainer, module, self._console.width - bar_width - 1)
+        line = self._format_line(trainer, module)
         self._bar.update(self._task, completed=trainer.global_step, description=line)
         self._bar.refresh()
         self._last = time.monotonic()
@@ -259,30 +258,24 @@ class Progress(Callback):
             self._bar.stop()
             self._bar = None
 
-    def _format_line(
-        self, trainer: Trainer, module: LightningModule, width: int | None = None
-    ) -> str:
-        """Format the progress; within a width, without its least important parts."""
+    def _format_line(self, trainer: Trainer, module: LightningModule) -> str:
+        """Format the progress; a terminal that is too narrow shows the beginning."""
         step, epoch = trainer.global_step, trainer.current_epoch + 1
         seconds = time.monotonic() - self._start
         # Steps before a resume were taken in another process.
         speed = (step - self._first_step) / seconds if seconds > 0 else 0.0
         curves: dict[str, float] = getattr(module, "curves", {})
-        parts = {
-            "epoch": f"epoch {epoch}{_format_total(trainer.max_epochs)}",
-            "step": f"step {step:,}{_format_total(self._total_steps)}",
-            **{name: text.format(curves[tag]) for name, tag, text in _CURVES if tag in curves},
-        }
+        parts = [
+            f"epoch {epoch}{_format_total(trainer.max_epochs)}",
+            f"step {step:,}{_format_total(self._total_steps)}",
+            *(text.format(curves[tag]) for tag, text in _CURVES.items() if tag in curves),
+        ]
         if speed > 0:
-            parts["speed"] = f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s"
+            parts.append(f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s")
             if self._total_steps is not None:
                 remaining = max(0, self._total_steps - step) / speed
-                parts["remaining"] = f"{_format_duration(remaining)} left"
-        # The epoch, the step and the remaining time are kept as long as possible.
-        for name in ("speed", "score", "validation", "train", "epoch", "step"):
-            if width is not None and len("  ".join(parts.values())) > width:
-                parts.pop(name, None)
-        return "  ".join(parts.values())
+                parts.append(f"{_format_duration(remaining)} left")
+        return "  ".join(parts)
 
 
 def _format_total(total: int | None) -> str:
