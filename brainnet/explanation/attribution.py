@@ -62,6 +62,7 @@ def attribute_path(model: nn.Module, row: Tensor, score: ScoreFunction) -> PathA
         # The comparison is false for NaN as well, which no refinement removes.
         if not abs(float(errors.sum())) > allowed:
             break
+        # Refining all steps would take 16 times as long, and most are on straight pieces.
         coarse = errors.abs().topk(min(len(errors), count // 4)).indices
         coarse = coarse[errors[coarse].abs() > allowed / len(errors)]
         path.integrate(steps[coarse], sign=-1.0)
@@ -104,6 +105,7 @@ class _Path:
             The error of each step, (steps,): the change of the score over it minus its
             contributions; and the change of the score over all steps.
         """
+        # All layers of these rows are in memory at once.
         rows = min(_MAX_BATCH_ROWS, _MAX_BATCH_VALUES // max(1, self._row.numel()))
         errors, change = [], 0.0
         for part in steps.split(max(1, rows // 2)):

@@ -119,6 +119,7 @@ def describe_sum(
     bias = None if layer.info.bias is None else float(layer.info.bias.detach()[neuron])
     # One product beyond the limit is listed as well, because "and 1 more" takes the same space.
     listed = find_largest(products, _TERMS + (len(products) == _TERMS + 1))
+    # One transfer from the device for all terms.
     rows = torch.stack([signals, weights, products], dim=1)[listed].tolist()
     total = float(products.sum())
     return NeuronSum(

@@ -117,6 +117,7 @@ def _report_layers(run: RunData) -> ConceptReport:
         layers.append({"name": layer.name, "kind": type(layer.module).__name__, **sizes})
         layers[-1]["parameters"] = _count_parameters(layer.module)
     widths = [len(run.task.names.inputs)]
+    # An embedding replaces inputs; it is no stage of its own.
     widths += [layer["neurons"] for layer in layers if layer["kind"] != "Embedding"]
     total = _count_parameters(run.network)
     summary = f"{' → '.join(map(str, widths))}, {total:,} trainable parameters"
@@ -152,6 +153,7 @@ def _report_neurons(run: RunData) -> ConceptReport:
         layers[-1] |= {"never_fire": never, "always_fire": always}
         neurons += members
     firing = [neuron for neuron in neurons if neuron["firing_rate"] > 0]
+    # Neurons that fire for the same share of the rows are ranked by how strongly they do.
     firing.sort(key=lambda neuron: (-neuron["firing_rate"], -neuron["mean"]))
     silent, rate = len(neurons) - len(firing), mean(each["firing_rate"] for each in neurons)
     tables = {"layers": layers, "most active": firing[:3], "least active": firing[:-4:-1]}
@@ -230,6 +232,7 @@ def _report_activations(run: RunData) -> ConceptReport:
         activation, (silent, full) = layer.info.activation, count_states(layer)
         count = layer.output.numel()
         layers.append({"name": layer.name, "activation": type(activation).__name__})
+        # Both can be learned, one per neuron.
         if isinstance(activation, ThresholdRamp):
             for key, value in (("threshold", activation.threshold), ("width", activation.width)):
                 bounds = torch.as_tensor(value).detach()
@@ -340,12 +343,13 @@ def compute_constant_loss(run: RunData, part: str) -> float | None:
         logs = (counts.double() / counts.sum()).clamp(min=1e-12).float().log()
         is_single = run.forward_pass is not None and run.forward_pass.output.shape[-1] == 1
         constants = [(logs[1] - logs[0]).reshape(1) if is_single else logs]
+    # On the rows of the part, because a loss is comparable on the same rows only.
     with torch.no_grad():
         return min(float(run.task.loss(each.expand(len(true), -1), true)) for each in constants)
 
 
 def _report_backpropagation(run: RunData) -> ConceptReport:
-    shares, note = _get_last(run, lambda layer: layer.blame), _LAST
+    shares, note = _get_last(run, lambda layer: layer.blame)
     if run.gradients is not None:
         shares, note = sum_blame(run.gradients[0]), _NOW
     if not shares:
@@ -365,7 +369,7 @@ def _report_backpropagation(run: RunData) -> ConceptReport:
 
 
 def _report_gradient(run: RunData) -> ConceptReport:
-    norms, note = _get_last(run, lambda layer: layer.gradient_norm), _LAST
+    norms, note = _get_last(run, lambda layer: layer.gradient_norm)
     if run.gradients is not None:
         norms, note = {}, _NOW
         for layer in run.gradients[0].layers:
@@ -382,8 +386,12 @@ def _report_gradient(run: RunData) -> ConceptReport:
     return ConceptReport(summary, numbers, {"layers": layers} | _list_gradients(run), notes)
 
 
-def _get_last(run: RunData, get: Callable[[LayerReading], float | None]) -> dict[str, float]:
-    return {name: curve[-1] for name, curve in run.get_layer_curves(get).items()}
+def _get_last(
+    run: RunData, get: Callable[[LayerReading], float | None]
+) -> tuple[dict[str, float], str]:
+    """A number of each layer at the last observed step, and a note for runs without rows."""
+    last = {name: curve[-1] for name, curve in run.get_layer_curves(get).items()}
+    return last, _LAST if last else _NO_ROWS
 
 
 def _list_gradients(run: RunData) -> dict[str, list[Row]]:

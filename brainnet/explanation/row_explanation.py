@@ -91,6 +91,7 @@ def build_prediction(
     if task.task == "regression":
         tensors = [outputs.flatten()] if target is None else [outputs.flatten(), target.flatten()]
         scaling = task.target_scaling
+        # The network computes scaled numbers; readers know the units of the data.
         numbers = [(each if scaling is None else scaling.undo(each)).tolist() for each in tensors]
         true = numbers[1] if target is not None else [None] * len(plain)
         values = map(PredictedValue, task.names.name_outputs(len(plain)), numbers[0], true)
@@ -232,6 +233,7 @@ def find_nearest_rows(
     for numbers, inputs in training:
         # In float64, because differences of nearly equal rows would lose digits.
         differences = inputs.double() - row.double()
+        # Codes have no order: other categories are all equally distant.
         differences[:, list(codes)] = (differences[:, list(codes)] != 0).double()
         distances = differences.square().sum(dim=1).sqrt()
         if exclude is not None:
@@ -395,6 +397,7 @@ def _choose_goal(outputs: Tensor, task: PredictionTask, target: Tensor | None) -
         chosen, scaling = int(errors.abs().argmax()), task.target_scaling
         scale = 1.0 if scaling is None else scaling.scale[chosen]
         shift = 0.0 if scaling is None else scaling.shift[chosen]
+        # In units of the data, so that the contributions are, too.
         return _Goal(names[chosen], None, {chosen: scale}, scale, shift)
     predicted = int(decode_predictions(outputs.unsqueeze(0), task.loss, task.task))
     if len(outputs) == 1:

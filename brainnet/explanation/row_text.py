@@ -202,12 +202,15 @@ def draw_image(image: Tensor) -> list[str]:
     rows = 1 if is_small else 2 * columns
     size = (math.ceil(height / rows), math.ceil(width / columns))
     reduced = functional.interpolate(image[None, None], size=size, mode="area")[0, 0]
-    shades = (reduced / (float(image.max()) or 1.0) * 4).round().clamp(0, 4).int().tolist()
+    # A network whose outputs are not finite has no contributions to draw.
+    reduced, largest = reduced.nan_to_num(), float(image.nan_to_num().max())
+    shades = (reduced / (largest or 1.0) * 4).round().clamp(0, 4).int().tolist()
     return ["".join(_SHADES[shade] * (1 + is_small) for shade in line) for line in shades]
 
 
 def join_side_by_side(titles: Sequence[str], drawings: Sequence[list[str]]) -> list[str]:
     """Arrange drawings of the same size under their titles, as many in a row as fit."""
+    # Wide enough for the titles.
     width = max(len(drawings[0][0]), 16)
     count = max(1, (_WIDTH + 2) // (width + 2))
     columns = [[title, *drawing] for title, drawing in zip(titles, drawings, strict=True)]

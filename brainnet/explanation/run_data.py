@@ -133,6 +133,7 @@ def count_inspected_rows(network: nn.Module, row: Tensor) -> int:
     """Return how many rows of a part to inspect: 4096, or fewer if their signals need 512 MB."""
     with isolated_eval(network):
         layers = trace(network, row.to(next(network.parameters()))).layers
+    # A layer without activation has one tensor for its sums and its outputs.
     tensors = (part for each in layers for part in (each.inputs, each.pre_activation, each.output))
     signals = sum({id(tensor): tensor.numel() for tensor in tensors}.values())
     return max(1, min(_MAX_ROWS, _MAX_SIGNALS // signals))

@@ -33,6 +33,7 @@ class SignalNames:
 
     def name_outputs(self, count: int) -> tuple[str, ...]:
         """Return one name per output; a single output of two classes has the second one's name."""
+        # A positive output stands for the second class.
         if count == 1 and len(self.outputs) == 2:
             return self.outputs[1:]
         return _fit_names(self.outputs, count, "output {}")
@@ -87,6 +88,7 @@ def name_layer_inputs(forward_pass: ForwardPass, names: SignalNames) -> list[tup
             named.append(names.name_codes(forward_pass.model, layer.info.module)[0])
             continue
         count = layer.inputs.shape[-1] if layer.inputs.ndim else 1
+        # The latest one: a layer that is called twice has passes of the same name.
         source = next((each for each in reversed(earlier) if _is_read_by(each, layer)), None)
         if source is not None:
             named.append(number_neurons(source.name, count))

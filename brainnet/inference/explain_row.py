@@ -219,6 +219,7 @@ class RowExplainer:
         # A tensor with one row also has `__index__`.
         if hasattr(row, "__index__") and getattr(row, "ndim", 0) == 0:
             return format_row(self.explain_row(index(row)))
+        # A list of files is one row per image; any other list is the cells of one row.
         is_image = isinstance(self.trained.encoder, ImageEncoder)
         is_files = isinstance(row, list | tuple) and all(isinstance(f, str | Path) for f in row)
         return format_row(
@@ -317,7 +318,6 @@ class RowExplainer:
         nearest = find_nearest_rows(
             row,
             self._iterate_training_rows(),
-            # Codes have no order: other categories are all equally distant.
             codes=tuple(self.trained.encoder.embeddings),
             exclude=exclude,
         )

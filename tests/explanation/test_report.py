@@ -508,6 +508,13 @@ def test_without_rows_the_numbers_of_the_network_remain(run_without_rows):
         assert "those of the last observed step" in each.notes[1]
 
 
+def test_without_rows_and_readings_the_gradient_is_unknown(run_without_rows):
+    for name in ("backpropagation", "gradient"):
+        result = report(replace(run_without_rows, readings=()), name)
+        assert result.values["layers"] == []
+        assert "last observed step" not in result.notes[1]
+
+
 def test_rows_without_validation_and_test_are_not_reported_as_missing(class_run):
     run = replace(class_run, load_rows=lambda: (class_run.parts["train"],))
     assert "not available" not in join_text(run, "loss")

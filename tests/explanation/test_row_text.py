@@ -187,6 +187,7 @@ def test_large_images_are_reduced():
 def test_channels_are_averaged_and_empty_images_drawn():
     assert draw_image(torch.tensor([[1.0, 0.0], [0.0, 0.0]])) == ["██  ", "    "]
     assert draw_image(torch.zeros(2, 2)) == ["    ", "    "]
+    assert draw_image(torch.tensor([[torch.nan, 1.0], [0.0, 0.0]])) == ["  ██", "    "]
 
 
 @pytest.mark.parametrize(("width", "rows"), [(4, 1), (28, 2), (40, 3)])
