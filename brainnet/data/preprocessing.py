@@ -319,7 +319,10 @@ class TableEncoder:
             if plain:  # all at once, because asking pandas for each of many columns is slow
                 names = [self.columns[position].name for position in plain]
                 numbers = frame[names].to_numpy(np.float32)
-                encoded[:, [starts[position] for position in plain]] = numbers
+                if len(plain) == len(self.columns):
+                    encoded = numbers
+                else:
+                    encoded[:, [starts[position] for position in plain]] = numbers
             for position in sorted(set(range(len(self.columns))) - set(plain)):
                 column, cells = self.columns[position], frame[self.columns[position].name]
                 if column.kind == "category" and encode_category is not None:
