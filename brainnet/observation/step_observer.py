@@ -317,9 +317,7 @@ def _compute_dot(gradient: Tensor, change: Tensor) -> Tensor:
     if gradient.is_sparse:
         gradient = gradient.to_dense()
     dtype = _get_sum_dtype(change)
-    if not gradient.dtype == change.dtype == dtype:
-        gradient, change = gradient.to(dtype), change.to(dtype)
-    return torch.dot(gradient.reshape(-1), change.reshape(-1))
+    return torch.dot(gradient.to(dtype).reshape(-1), change.to(dtype).reshape(-1))
 
 
 def _stack(scalars: Sequence[Tensor]) -> Tensor:

@@ -48,12 +48,9 @@ class Observe(Callback):
     biases, gradients and outputs. `full` adds histograms of sums, deltas, bias gradients and
     updates, and the cosine with the previous gradient.
 
-    A background thread writes the readings to TensorBoard and to `readings.bin`. A resumed
-    training continues that file from its checkpoint.
-
-    Not observed are the activations of compiled parts, saturation of activations without a slope
-    per neuron, and the actual decrease of the loss of other modules than `LearningModule`. With
-    parameters sharded over devices (FSDP), nothing is observed.
+    A background thread writes the readings to TensorBoard and to `readings.bin`, which a resumed
+    training continues. Not observed are the activations of compiled parts, parameters sharded over
+    devices (FSDP), and the actual decrease of the loss of other modules than `LearningModule`.
 
     Args:
         every: steps between two observations. "auto" keeps their cost within 3% of the training
@@ -61,9 +58,6 @@ class Observe(Callback):
         level: how much to record, "light" or "full".
         folder: where to write; by default the folder of the trainer's TensorBoard logger, else of
             its first logger, else its `default_root_dir`.
-
-    Raises:
-        InputError: if `every` or `level` is invalid.
 
     Example:
         >>> trainer = Trainer(callbacks=[Observe(every=100)], logger=False, accelerator="cpu")
