@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from brainnet.config.instantiate import TargetAllowList
     from brainnet.inference.trained_model import TrainedModel
 
-_RUN_HELP = "folder of a run, latest, or a checkpoint file"
+_RUN_HELP = "directory of a run, latest, or a checkpoint file"
 # Keys of commands that load a trained network: its own classes must be typed again.
 _RUN_KEYS = ("paths.runs", *(f"{g}._target_" for g in ("network", "activation", "loss", "data")))
 
@@ -150,7 +150,7 @@ def _add_export(commands: Any) -> None:
         "program; json: readable text that 30 lines of NumPy run, dense layers only"
     )
     add("--to", choices=("onnx", "torch", "json"), required=True, help=formats)
-    add("--output", metavar="FILE", help="default: network.onnx|.pt2|.json in the run's folder")
+    add("--output", metavar="FILE", help="default: network.onnx|.pt2|.json in the run's directory")
     add("--overwrite", action="store_true", help="replace an existing output file")
 
 
@@ -259,7 +259,7 @@ examples:
   brainnet kernels status
   tensorboard --logdir runs
 
-RUN is the folder of a run, latest, or a checkpoint file.
+RUN is the directory of a run, latest, or a checkpoint file.
 """
 
 _TRAIN_TEXT = """ Without arguments: the digits.

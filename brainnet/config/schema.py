@@ -128,9 +128,11 @@ _DETECTED = "detected"
 
 # The help prints the keys in this order, which is that of the groups in train.yaml.
 KEYS: tuple[_Key, ...] = (
-    _Key("name", _nullable(RUN_NAME, "the name of the data"), "the run's folder is RUNS/NAME/TIME"),
+    _Key(
+        "name", _nullable(RUN_NAME, "the name of the data"), "the run's directory is RUNS/NAME/TIME"
+    ),
     _Key("seed", _integer(0, 2**32 - 1), "of the split, the initial weights and the batch order"),
-    _Key("resume", _nullable(_TEXT), "continue a run: its folder, latest, or a checkpoint"),
+    _Key("resume", _nullable(_TEXT), "continue a run: its directory, latest, or a checkpoint"),
     _Key("data._target_", _TEXT, "class that loads the data"),
     _Key("data.batch_size", _COUNT, "rows per training step"),
     _Key("data.normalize", _option("standard", "minmax", "none"), "how inputs are scaled"),
@@ -222,7 +224,7 @@ KEYS: tuple[_Key, ...] = (
     _Key("observe.level", _option("light", "full"), "how much is recorded"),
     _Key("observe.every", _EVERY, "steps between observations; auto: at most 3% of the time"),
     _Key("logger.csv._target_", _TEXT, "class of the logger"),
-    _Key("logger.csv.save_dir", _nullable(_TEXT, "the run's folder"), "folder to write to"),
+    _Key("logger.csv.save_dir", _nullable(_TEXT, "the run's directory"), "folder to write to"),
     _Key("logger.csv.name", _either(_TEXT, _option("")), "subfolder"),
     _Key("logger.csv.version", _either(_TEXT, _option("")), "subfolder of the subfolder"),
     _Key("callbacks.early_stopping._target_", _TEXT, "class of the callback"),
