@@ -23,7 +23,6 @@ class TritonOptions(NamedTuple):
     """What only the Triton kernels need to know about a call."""
 
     dim: int
-    reuse_input: bool
     counters: tuple[Tensor, Tensor] | None
 
 
@@ -43,7 +42,7 @@ class ThresholdRampFunction(torch.autograd.Function):
         leak: float,
         triton: TritonOptions | None,
     ) -> Tensor:
-        """Compute the output, in the memory of the input where `triton` allows it."""
+        """Compute the output."""
         if triton is None:
             return reference.compute_ramp(input, threshold, width)
         # Triton takes seconds to import, which a program on the CPU should not pay.
@@ -54,13 +53,11 @@ class ThresholdRampFunction(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Save the output and the two small parameters."""
-        input, threshold, width, ctx.leak, ctx.triton = inputs
+        _input, threshold, width, ctx.leak, ctx.triton = inputs
         ctx.numbers = [None if isinstance(p, Tensor) else p for p in (threshold, width)]
         saved = output, *(p if isinstance(p, Tensor) else None for p in (threshold, width))
         ctx.save_for_backward(*saved)
         ctx.save_for_forward(*saved)
-        if output is input:
-            ctx.mark_dirty(input)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -1,9 +1,8 @@
 // Lanes: as many neighbouring numbers as the widest registers of the processor hold, and how each
 // dtype is read into them and written from them.
 //
-// Everything here is written once for GNU vectors, which GCC and Clang lower to any processor; only
-// where GCC lowers badly for AVX-512 does an instruction stand by name. Half types are computed in
-// float32 and rounded once, to the nearest, ties to even.
+// Written with GNU vectors, which GCC and Clang compile for any processor; intrinsics only where GCC
+// compiles badly for AVX-512. Half types are computed in float32 and rounded once, to nearest even.
 
 #pragma once
 
@@ -21,7 +20,7 @@
 #include <c10/util/Half.h>
 #endif
 
-// Nothing of this may stay a call: lanes live in registers.
+// Always inlined, because lanes must stay in registers.
 #define BRAINNET_INLINE inline __attribute__((always_inline))
 
 namespace brainnet {
@@ -66,8 +65,8 @@ using CountOf = std::conditional_t<std::is_same_v<C, double>, int64_t, int32_t>;
 template <class C>
 constexpr int64_t kLanes = kBytes / static_cast<int64_t>(sizeof(C));
 
-// `V` below is one number of the compute dtype or lanes of it: one text serves both, and the
-// columns that fill no register are computed like the others, one at a time.
+// `V` below is one number of the compute dtype or lanes of it. The same code serves both: columns
+// that do not fill a register are computed one at a time.
 template <class V>
 constexpr bool kMany = !std::is_arithmetic_v<V>;
 template <class V>
@@ -133,7 +132,7 @@ BRAINNET_INLINE V load(const Half* place) {
   }
 }
 
-// ---- Writing: what is returned is the number as it now stands there ---------------------------
+// ---- Writing: returns the stored number -------------------------------------------------------
 
 template <class V>
 BRAINNET_INLINE V store(float* place, V value) {

@@ -1,7 +1,7 @@
 // Moments of a stretch of numbers, and the key under which the histogram counts each of them.
 //
-// The lanes of the sums are the same on every processor, and so is every result. Written once for
-// GNU vectors; AVX-512, which GCC lowers comparisons of vectors to badly, has a text of its own.
+// The number of lanes of the sums, and so the result, is the same on every processor. Written with
+// GNU vectors, except for AVX-512, for which GCC compiles comparisons of vectors badly.
 
 #pragma once
 
@@ -17,13 +17,13 @@
 namespace brainnet {
 namespace {
 
-// A key: sign, eight bits of exponent and two of mantissa, as they stand in a float32.
+// A key: sign, eight bits of exponent and two of mantissa, as in a float32.
 constexpr int64_t kPerOctave = 4;
 constexpr int64_t kKeys = 2048;
 constexpr int64_t kNegative = 1024;
 constexpr int64_t kNotFinite = 1020;
 
-// ---- Vectors: eight lanes, lowered by the compiler to whatever the processor has -----------
+// ---- Vectors: eight lanes, which the compiler maps to the processor's --------------------
 
 constexpr int64_t kLanes = 8;
 constexpr int64_t kStreams = 4;  // running sums beside each other, to hide the latency of adding
@@ -51,8 +51,8 @@ struct Moments {
   int64_t zeros = 0, negative_zeros = 0;
 };
 
-// What differs between four and eight bytes. Zeros and non-finite values are told by their bits:
-// comparisons of floats would take denormals for zeros where the processor flushes them.
+// What differs between four and eight bytes. Zeros and non-finite values are recognized by their
+// bits: if the processor flushes denormals, comparisons of floats would treat them as zeros.
 struct Single {
   using Values = Floats;
   using Bits = Ints;
@@ -196,7 +196,7 @@ struct Running<Single> {
 };
 #endif
 
-// Whole strides from memory; the rest from a copy that is filled up with NaN, which no moment takes.
+// Whole strides from memory; the rest from a copy padded with NaN, which moments exclude.
 template <class T>
 void take_block(const typename T::Scalar* values, int64_t length, Running<T>& all, uint16_t* keys) {
   Running<T> running = all;  // its own copy stays in registers: no key can be written over it

@@ -1,5 +1,5 @@
-// The loops of the threshold ramp over plain memory, apart from PyTorch and its headers: so that
-// they compile at once with the rest, and in few seconds.
+// The loops of the threshold ramp over plain memory, without PyTorch's headers, so that they compile
+// in a few seconds, in parallel with the rest.
 
 #pragma once
 
@@ -26,8 +26,8 @@ struct Ramp {
 
 void forward(Dtype dtype, const void* x, void* y, const Layout& layout, const Ramp& ramp);
 
-// Adds to `counts`, (4, neurons), and `sums`, (2, neurons). Exact: whatever the number of threads,
-// the same numbers are added in the same order. Calls at once may share counters.
+// Adds to `counts`, (4, neurons), and `sums`, (2, neurons). The order of
+// additions does not depend on the number of threads. Simultaneous calls may share counters.
 void count_forward(
     Dtype dtype, const void* x, void* y, const Layout& layout, const Ramp& ramp, int64_t* counts,
     double* sums);

@@ -1,4 +1,4 @@
-// What all loops of the threshold ramp share: threads, dtypes, and the step that each of them takes.
+// Shared by all loops of the threshold ramp: threads, dtypes, and the step of each loop.
 
 #pragma once
 
@@ -15,7 +15,7 @@
 namespace brainnet {
 namespace {
 
-constexpr int64_t kGrain = 32768;  // elements worth a thread of their own
+constexpr int64_t kGrain = 32768;  // elements for which a thread pays off
 
 template <class F>
 void in_parallel(int64_t total, int64_t grain, const F& body) {

@@ -1,8 +1,7 @@
-// The same passes over the ramp with sums over all elements of each neuron: its counters, and the
-// gradients of its threshold and width.
+// The loops of the ramp with sums over the elements of each neuron: its counters, and the gradients
+// of its threshold and width.
 //
-// Sums are kept in float64 and split by shape alone, so that they do not depend on the number of
-// threads or of lanes.
+// Sums are float64, and their order depends only on the shape, not on the number of threads or lanes.
 
 #include "ramp_loops.h"
 
@@ -16,29 +15,29 @@
 
 #include "ramp_steps.h"
 
-#define BRAINNET_CALL __attribute__((noinline))  // or its code is there several times over
+#define BRAINNET_CALL __attribute__((noinline))  // against several copies of its code
 
 namespace brainnet {
 namespace {
 
-constexpr int64_t kTasks = 64;      // partial sums over all neurons, whatever the number of threads
-constexpr int64_t kColumns = 1024;  // running sums side by side: they stay in the nearest caches
-constexpr int64_t kWide = 256;      // and of one neuron, which are all cleared and added up again
-// A line more than needed: or all running sums of a column fall into one set of the cache.
+constexpr int64_t kTasks = 64;      // partial sums over all neurons, for any number of threads
+constexpr int64_t kColumns = 1024;  // adjacent running sums, which fit into the L1 cache
+constexpr int64_t kWide = 256;      // the same for one neuron, whose sums are also cleared and added up
+// One cache line more than needed, so that the sums of a column do not share one set of the cache.
 constexpr int64_t kRoom = kColumns + 16;
-// Computed together, so that running sums are read once for all.
+// Rows computed together, so that running sums are read once for all of them.
 constexpr int kRows = 4;
 constexpr int kCountedRows = 8;
 
-// A fixed split of the memory into tasks whose sums are later added in order; depends on the shape
-// alone. A task takes some of the rows of some neurons.
+// A split of the memory into tasks, which depends only on the shape; their sums are added in order.
+// A task computes some rows of some neurons.
 struct Split {
   explicit Split(const Layout& l) : layout(l) {
     tile = l.inner == 1
         ? std::min(kColumns, l.neurons)
         : std::max<int64_t>(1, std::min(kColumns, kGrain / std::max<int64_t>(1, l.inner)));
     tiles = l.neurons == 0 ? 0 : (l.neurons + tile - 1) / tile;
-    // A part is worth its own sums only where it has enough to add; a counter holds 2^31.
+    // Separate sums pay off only for large parts; a counter holds 2^31.
     const int64_t worth = std::min(kTasks / std::max<int64_t>(1, tiles), l.total() / (4 * kGrain));
     outers = std::max({int64_t{1}, std::min(l.outer, worth), l.outer >> 30});
     inners = l.outer * l.neurons < kTasks && l.inner > kGrain
@@ -48,7 +47,7 @@ struct Split {
   int64_t parts() const { return outers * inners; }
 
   // `Sums` has begin(columns), rows(position, rows, stride, columns, neuron) and
-  // end(part, neuron, columns), which adds the columns up where they all are of one neuron.
+  // end(part, neuron, columns), which adds the columns up if all belong to one neuron.
   template <class Make>
   void each(const Make& make) const {
     const auto& l = layout;
@@ -89,8 +88,8 @@ struct Split {
   int64_t outers, inners, tile, tiles;
 };
 
-// Some rows at a time, then the rows that are left. In each column the rows follow one another and
-// belong together alike, so its sum does not depend on what fills lanes.
+// Several rows at a time, then the remaining rows. The order of the rows is the same in each column,
+// so that a sum does not depend on the number of lanes.
 template <class C, int kSome, class F>
 BRAINNET_INLINE void over_rows(int64_t rows, int64_t columns, const F& body) {
   int64_t r = 0;
@@ -102,7 +101,7 @@ BRAINNET_INLINE void over_rows(int64_t rows, int64_t columns, const F& body) {
   while (r < rows) next(std::integral_constant<int, 1>());
 }
 
-// Hand the running sums over: side by side, or added up to one, in the order of the columns.
+// Stores the running sums: one per column, or their total in the order of the columns.
 template <class From, class To>
 void hand_over(const From* from, int64_t columns, bool one, To* to) {
   if (!one) {
@@ -132,7 +131,7 @@ struct Slopes {
   }
 
   BRAINNET_CALL void rows(int64_t at, int64_t rows, int64_t stride, int64_t columns, int64_t j) {
-    const C one = one_gradient ? load<C>(g) : C{};  // there may be none at all
+    const C one = one_gradient ? load<C>(g) : C{};  // g may be empty
     over_rows<C, kRows>(rows, columns, [&](int64_t r, int64_t k, auto kind, auto some)
                                            BRAINNET_STAYS {
       using V = decltype(kind);
@@ -218,7 +217,7 @@ struct Tally {
 #pragma GCC unroll 8
     for (int u = 0; u < kSome; ++u) in[u] = load<V>(from + u * stride);
     if constexpr (kMany<V>) {
-      // The rows to come, by hand: the processor sees no pattern in so many short stretches.
+      // Explicit prefetch, because the processor does not detect a pattern in such short accesses.
 #pragma GCC unroll 8
       for (int u = 0; u < kSome; ++u) __builtin_prefetch(from + (kSome + u) * stride, 0, 2);
       if (__builtin_expect(any_odd(in), 0)) {  // before anything is written: y may be x
@@ -231,8 +230,8 @@ struct Tally {
     auto zeros = raw<Counter>(silent + k), ones = raw<Counter>(firing + k);
     const V low = kVector ? load<V>(t + j + k) : all<V>(t[j]);
     const V wide = kVector ? load<V>(w + j + k) : all<V>(w[j]);
-    // Of these few rows in the compute dtype: none is negative, so the sums of float32 are off by
-    // 5e-7 of themselves at most.
+    // Sums of these few rows in the compute dtype: no term is negative, so the relative error in
+    // float32 is at most 5e-7.
     V few{}, few_squares{};
 #pragma GCC unroll 8
     for (int u = 0; u < kSome; ++u) {
@@ -270,11 +269,11 @@ struct Tally {
   }
 };
 
-// Threads may share counters, and the op runs without Python's lock: so they take turns in adding.
+// Threads may share counters, and the op runs without Python's lock, so additions take this lock.
 std::mutex adding;
 
 #if !defined(_WIN32)
-// A fork while another thread adds would leave the child a lock that nobody opens.
+// After a fork during an addition of another thread, the child's copy of the lock would stay closed.
 [[maybe_unused]] const int fork_waits = pthread_atfork(
     [] { adding.lock(); }, [] { adding.unlock(); }, [] { adding.unlock(); });
 #endif
@@ -302,7 +301,7 @@ void counting_kernel(
                : tally(std::false_type(), std::false_type());
   }
   const std::lock_guard<std::mutex> turn(adding);
-  // In the order of COUNTED: what was neither silent nor firing nor odd was on the ramp.
+  // In the order of COUNTER_NAMES; the elements that are not counted were on the ramp.
   int64_t *silent = counts, *rising = counts + n;
   int64_t *firing = counts + 2 * n, *strange = counts + 3 * n;
   const int64_t seen = layout.outer * layout.inner;

@@ -4,10 +4,10 @@
 // fixed number of lanes and added up in the order of the chunks, so that no result depends on the
 // number of threads. Counts are integers, which add up alike in any order.
 //
-// Within a chunk, block by block while it lies in the nearest cache: first the moments and the keys
-// of the histogram, in lanes (moments.h); then the counting, one key at a time, into several
-// histograms in turn, because a processor waits when it reads a counter that it has only just
-// written. Memory has nothing to do while that goes on, so it is asked for the next block.
+// A chunk is processed in blocks that fit into the L1 cache: first the moments and the keys of the
+// histogram, in lanes (moments.h); then the counts, one key at a time, into several histograms in
+// turn, because reading a counter stalls right after it was written. Meanwhile, the next block is
+// prefetched.
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -27,7 +27,7 @@ namespace {
 
 using at::Tensor;
 
-// ---- The table: as in statistics_layout.py -------------------------------------------------
+// ---- The table: as in histogram_layout.py -------------------------------------------------
 
 constexpr int64_t kCount = 0, kNonFinite = 1, kMinimum = 2, kMaximum = 3, kSum = 4, kSquares = 5;
 constexpr int64_t kFirstBin = 6;
@@ -95,7 +95,7 @@ struct Counters {
   uint32_t counts[kCopies][kKeys] = {};
   int64_t held = 0;
 
-  // `next` is what will be read after this, of `bytes` bytes a value; it need not be there.
+  // `next` is what will be read after this, of `bytes` bytes a value; it may be missing.
   void count(const uint16_t* keys, int64_t length, const char* next, int64_t bytes) {
     int64_t i = 0;
     for (; i + kFetched <= length; i += kFetched) {

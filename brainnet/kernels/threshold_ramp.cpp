@@ -1,5 +1,5 @@
-// The threshold ramp as an op of PyTorch on the CPU: what it takes, where it writes, what its
-// derivative is. The loops themselves are in ramp_loops.cpp.
+// The threshold ramp as an op of PyTorch on the CPU: argument checks, memory and derivative. The
+// loops are in ramp_loops.cpp.
 
 #include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/core/Tensor.h>
@@ -34,9 +34,9 @@ using torch::autograd::variable_list;
 
 // ---- Memory -------------------------------------------------------------------------------
 
-// Fresh memory comes page by page, and for a large tensor most of an elementwise op goes into that:
-// so it is asked for in huge pages. Only from the size on that malloc maps and unmaps by itself
-// (glibc's largest threshold), so that the advice ends with the tensor.
+// Page faults in fresh memory take most of the time of an elementwise op on a large tensor, so huge
+// pages are requested. Only above glibc's largest threshold for mmap: there, the memory is unmapped
+// together with the tensor, and the advice does not outlive it.
 Tensor fresh_like(const Tensor& like) {
   Tensor fresh = at::empty_like(like);
 #if defined(__linux__)
@@ -54,7 +54,7 @@ Tensor fresh_like(const Tensor& like) {
 
 // ---- Shape --------------------------------------------------------------------------------
 
-// In a dense tensor the stride of a dimension is the number of elements that lie within it.
+// In a dense tensor, the stride of a dimension is the number of elements inside it.
 Layout layout_of(const Tensor& dense, int64_t dim, bool per_neuron) {
   Layout layout;
   if (!per_neuron || dense.dim() == 0 || dense.size(dim) == 1) {
@@ -95,7 +95,7 @@ struct Numbers {
 
 bool is_one(const std::optional<Tensor>& p) { return p.has_value() && p->numel() == 1; }
 
-// Threshold and width as the loops want them: numbers, or arrays with one value per neuron.
+// Threshold and width for the loops: numbers, or arrays with one value per neuron.
 template <class C>
 class Parameters {
  public:
@@ -113,7 +113,7 @@ class Parameters {
          (width.has_value() && width->numel() == neurons));
     plain_ = plain_known && !varies && t_ == C(0) && w_ == C(1);
     flat_width_ = !spread && w_ == C(1);
-    const bool arrays = spread && !plain_;  // forward, the plain ramp asks for neither
+    const bool arrays = spread && !plain_;  // the plain ramp needs neither in forward
     thresholds_ = arrays ? hold(threshold, t_, neurons, t_held_, t_filled_) : &t_;
     widths_ = arrays ? hold(width, w_, neurons, w_held_, w_filled_) : &w_;
     bool fine = true;
@@ -154,8 +154,8 @@ class Parameters {
   bool plain_, flat_width_;
 };
 
-// Calls `body` with the ramp in the dtype that it is computed in. Backward does not know whether
-// the ramp was plain: there, the threshold no longer matters.
+// Calls `body` with the ramp in the compute dtype. Backward does not know whether the ramp was
+// plain, because it does not depend on the threshold.
 template <class F>
 void with_ramp(
     const Tensor& output,
@@ -190,7 +190,8 @@ Tensor summed_to(const Tensor& values, const Tensor& parameter, int64_t dim) {
   return others.empty() ? values : values.sum(others);
 }
 
-// The same gradients from ATen: differentiable again, and for gradients that are no plain memory.
+// The same gradients composed of ATen operations: differentiable again, and for gradients without
+// plain memory.
 variable_list composed_backward(
     const Tensor& grad,
     const Tensor& output,
@@ -237,7 +238,7 @@ bool spread_from_one(const Tensor& grad) {
   return grad.numel() > 0;
 }
 
-// Memory that nobody else holds may be written over, as AccumulateGrad does.
+// A gradient without other references may be overwritten, as in AccumulateGrad.
 bool is_ours_alone(const Tensor& grad) {
   return grad.use_count() == 1 && grad.storage().use_count() == 1 && !grad.is_view();
 }
@@ -302,7 +303,7 @@ Pointer itself(N* node) {
   }
 }
 
-// What a compiler of backward puts into its graph: the gradients from ATen, of plain values.
+// For compiled autograd: the gradients composed of ATen operations, from plain values.
 variable_list traced_backward(const variable_list& grads, const std::vector<c10::IValue>& packed) {
   torch::dynamo::autograd::PackedArgs values(packed);
   const auto y = values.unpack<Tensor>(), t = values.unpack<Tensor>(), w = values.unpack<Tensor>();
@@ -332,7 +333,7 @@ struct ThresholdRampBackward : public Node {
     const Tensor y = output.unpack(self), t = threshold.unpack(self), w = width.unpack(self);
     const bool wants_t = t.defined() && task_should_compute_output(1);
     const bool wants_w = w.defined() && task_should_compute_output(2);
-    // Saved-tensor hooks may hand back another layout than the one that was saved.
+    // Saved-tensor hooks may return another layout than the saved one.
     if (c10::GradMode::is_enabled() || at::isTensorSubclassLike(grad) || !grad.device().is_cpu() ||
         grad.layout() != at::kStrided || grad.is_neg() || grad._is_zerotensor() ||
         at::isTensorSubclassLike(y) ||
@@ -342,7 +343,7 @@ struct ThresholdRampBackward : public Node {
     return fused_backward(std::move(grad), y, t, w, numbers, wants_t, wants_w);
   }
 
-  // Compiled autograd: what its cache goes by, and the call that it traces in place of apply().
+  // For compiled autograd: the key of its cache, and the call that it traces instead of apply().
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
     args.collect(output, /*is_output=*/true);
     args.collect(threshold, /*is_output=*/false);
@@ -480,8 +481,8 @@ Tensor threshold_ramp_cpu(
   const bool differentiable = recording &&
       (input.requires_grad() || requires_grad(threshold) || requires_grad(width));
   const bool dense = input.is_non_overlapping_and_dense() && !input.is_neg() && !input._is_zerotensor();
-  // Only memory whose values nobody else holds: no leaf that learns, no view (inference mode does
-  // not know them, but they share their memory), nothing that backward keeps, no hooks on it.
+  // Only memory without other references: no leaf that requires a gradient, no view (unknown to
+  // inference mode, but with shared memory), not saved for backward, without hooks.
   const bool writable = !input.is_inference() || c10::InferenceMode::is_enabled();
   const bool alone = !input.is_view() && input.storage().use_count() == 1;
   const bool in_place = reuse_input && dense && alone && writable &&

@@ -72,7 +72,7 @@ def threshold_ramp(
         width: length of the ramp, in units of the input, above 0: a number, or one per neuron.
         leak: slope of the gradient outside the ramp, at least 0; the output does not change.
         dim: dimension of the neurons; 1 for the channels of an image.
-        reuse_input: allow the output to overwrite the memory of the input, for a pre-activation
+        reuse_input: allow the C++ kernel to overwrite the memory of the input, for a pre-activation
             that is not used again. Memory that PyTorch knows to be in use is never overwritten: of
             views, of tensors saved for backward, of leaves that require a gradient, of inputs with
             hooks. If another operation saved the input, its backward raises an error, as after
@@ -116,8 +116,7 @@ def threshold_ramp(
         check_counters(input, dim, counters)
     # The Triton kernels have no float64, in which few networks are trained on a GPU.
     if has_memory and input.is_cuda and input.dtype != torch.float64 and dispatch.has_triton():
-        options = TritonOptions(dim, reuse_input, counters)
-        return apply_function(input, low, wide, float(leak), options)
+        return apply_function(input, low, wide, float(leak), TritonOptions(dim, counters))
     compute = _trace_ramp if is_traced else apply_function
     if has_memory and is_small(input, leak):
         compute = compose_small

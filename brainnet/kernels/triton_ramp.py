@@ -354,12 +354,12 @@ def run_forward(
     threshold: RampParameter,
     width: RampParameter,
     dim: int,
-    reuse_input: bool,
     counters: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
-    """Compute the ramp, in the memory of the input where that is allowed and invisible."""
-    input = input if _is_dense(input) else input.contiguous()
-    output = input if reuse_input and _can_overwrite(input) else torch.empty_like(input)
+    """Compute the ramp, and add the activity of the neurons to the counters."""
+    if not torch.ops.aten.is_non_overlapping_and_dense(input):
+        input = input.contiguous()
+    output = torch.empty_like(input)
     total = output.numel()
     if not total:
         return output
@@ -427,17 +427,3 @@ def _launch(
 ) -> None:
     with torch.cuda.device_of(tensors[0]):
         kernel[plan.grid](*tensors, *plan[:6], *modes, *plan[6:], **numbers)
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    return torch.ops.aten.is_non_overlapping_and_dense(tensor)
-
-
-def _can_overwrite(input: Tensor) -> bool:
-    """Whether no one else can read the values again: not a leaf, not a view, without hooks."""
-    # The tensor itself and the object that is asked here use the storage.
-    users = torch._C._storage_Use_Count(input.untyped_storage()._cdata)
-    is_alone = _is_dense(input) and not input._is_view() and not input.is_inference() and users <= 2
-    if not is_alone or not input.requires_grad:
-        return is_alone
-    return not (input.is_leaf or input.retains_grad or input._backward_hooks)

@@ -269,12 +269,11 @@ def _check_values(threshold: float | Tensor, width: float | Tensor, leak: float)
     low, wide = (
         torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in (threshold, width)
     )
-    if not low.isfinite().all():
-        raise ValueError(f"the ramp needs a finite threshold; got {threshold}. Use 0.0.")
-    if not (wide.isfinite() & (wide > 0)).all():
+    if not (low.isfinite().all() and (wide.isfinite() & (wide > 0)).all()):
         raise ValueError(
-            f"the ramp needs a finite, positive width; got {width}. A step without a ramp has no "
-            "gradient: use a small width instead, such as 0.1."
+            "the ramp needs a finite threshold and a finite, positive width; got "
+            f"threshold={threshold}, width={width}. A step without a ramp has no gradient: use a "
+            "small width instead, such as 0.1."
         )
     if not 0.0 <= leak < math.inf:
         raise ValueError(f"leak must be finite and at least 0; got {leak}. Use leak=0.0.")

@@ -111,7 +111,7 @@ def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object
         x = torch.empty(_SHAPES[shape], dtype=dtype)
         t, w = create_parameters(x, mode)
         counters = create_counters(x.shape[1]) if count else None
-        triton_ramp.run_forward(x, t, w, 1, reuse_input=False, counters=counters)
+        triton_ramp.run_forward(x, t, w, 1, counters)
 
     def backward(
         shape: str, mode: str, *, leak: float = 0.0, learn: bool = False, one: bool = False

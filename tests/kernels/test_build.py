@@ -94,15 +94,15 @@ def test_cxx_may_contain_a_wrapper(
 def test_on_start_is_called_once_all_requirements_are_met(
     cache: Path, quick_compiler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    calls: list[str] = []
     (cache / "file").write_text("")
     monkeypatch.setenv("BRAINNET_CACHE", str(cache / "file"))
     with pytest.raises(InputError, match="BRAINNET_CACHE"):
-        build.build_library(on_start=lambda: said.append("begins"))
+        build.build_library(on_start=lambda: calls.append("begins"))
     monkeypatch.setenv("BRAINNET_CACHE", str(cache))
     for _ in range(2):
-        build.build_library(on_start=lambda: said.append("begins"))
-    assert said == ["begins"]
+        build.build_library(on_start=lambda: calls.append("begins"))
+    assert calls == ["begins"]
 
 
 def test_compiler_errors_are_reported(

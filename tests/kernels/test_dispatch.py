@@ -103,10 +103,10 @@ class TestNative:
             on("reference")
             expected = run(x, t, w, leak, dim)
             on("auto")
-            found = run(x, t, w, leak, dim)
-            assert torch.equal(bits(found[0]), bits(expected[0])), (name, dim)
-            assert torch.equal(bits(found[1]), bits(expected[1])), (name, dim)
-            for one, other in zip(found[2], expected[2], strict=True):
+            actual = run(x, t, w, leak, dim)
+            assert torch.equal(bits(actual[0]), bits(expected[0])), (name, dim)
+            assert torch.equal(bits(actual[1]), bits(expected[1])), (name, dim)
+            for one, other in zip(actual[2], expected[2], strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3, equal_nan=True)
 
     @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ class TestNative:
             on("reference")
             expected = run(x, t, w, 0.25, dim), threshold_ramp(x, t, w, dim=dim)
             on("auto")
-            found = run(x, t, w, 0.25, dim), threshold_ramp(x, t, w, dim=dim)
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-            assert torch.equal(found[0][1], expected[0][1])
+            actual = run(x, t, w, 0.25, dim), threshold_ramp(x, t, w, dim=dim)
+            torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+            assert torch.equal(actual[0][1], expected[0][1])
 
     def test_sums_do_not_depend_on_the_number_of_threads(self, on):
         on("auto")
@@ -300,7 +300,7 @@ def test_counters(on, choice, dtype, dim):
         for _ in range(2):
             y = threshold_ramp(x, t, w, dim=dim, counters=counters)
         counts, sums = counted_by_hand(
-            *(each.movedim(dim, -1).reshape(-1, neurons) for each in (x, y))
+            *(tensor.movedim(dim, -1).reshape(-1, neurons) for tensor in (x, y))
         )
         assert torch.equal(counters[0], 2 * counts)
         off = 1e-12 if dtype == torch.float64 or choice == "reference" else 5e-7  # as promised
@@ -350,7 +350,7 @@ def test_parameters_get_no_gradient_from_extreme_inputs(on, choice, odd):
     on(choice)
     x = torch.tensor([[0.25, odd], [odd, 0.5]], requires_grad=True)
     for low, wide in ((0.0, 0.5), ([0.0, 0.0], [0.5, 0.5])):
-        t, w = (torch.tensor(each, requires_grad=True) for each in (low, wide))
+        t, w = (torch.tensor(values, requires_grad=True) for values in (low, wide))
         y = threshold_ramp(x, t, w)
         d_x, d_t, d_w = torch.autograd.grad(y, [x, t, w], torch.ones(2, 2))
         assert d_x.tolist() == [[2.0, 0.0], [0.0, 0.0]]
@@ -439,7 +439,7 @@ UNFIT: dict[str, Callable[[], tuple[object, object]]] = {
 def test_unfit_counters_are_rejected_before_anything_is_written(on, choice, name):
     on(choice)
     counters, x = UNFIT[name](), torch.full((5, 4), 0.25)
-    before = [each.clone() if isinstance(each, Tensor) else each for each in counters]
+    before = [tensor.clone() if isinstance(tensor, Tensor) else tensor for tensor in counters]
     with pytest.raises(InputError, match=r"for 4 neurons along dim=-1, .*create_counters\(4"):
         threshold_ramp(x, 0.1, counters=counters, reuse_input=True)
     assert (x == 0.25).all()
@@ -455,12 +455,12 @@ def test_nan_reaches_only_the_gradient_of_the_width(on, choice, rows):
     x = torch.full((rows, 2), 0.5)
     x[1, 0] = float("nan")
     leaves = [x, torch.tensor([0.25, 0.0]), torch.tensor([1.0, 2.0])]
-    found, right = ([p.clone().requires_grad_() for p in leaves] for _ in range(2))
-    threshold_ramp(*found).sum().backward()
+    actual, right = ([p.clone().requires_grad_() for p in leaves] for _ in range(2))
+    threshold_ramp(*actual).sum().backward()
     ((right[0] - right[1]) / right[2]).clamp(0, 1).sum().backward()
-    for one, other in zip(found, right, strict=True):
+    for one, other in zip(actual, right, strict=True):
         torch.testing.assert_close(one.grad, other.grad, equal_nan=True)
-    assert [p.grad.isnan().sum().item() for p in found] == [0, 0, 1]
+    assert [p.grad.isnan().sum().item() for p in actual] == [0, 0, 1]
 
 
 def test_counters_reject_function_transforms(on):

@@ -19,8 +19,8 @@ def free_gigabytes() -> float:
     """Available memory, where the system reports it."""
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text().splitlines() if meminfo.exists() else []
-    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
-    return found[0] / 1e6 if found else 0.0
+    actual = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    return actual[0] / 1e6 if actual else 0.0
 
 
 pytestmark = [

@@ -137,16 +137,16 @@ def expected(tensor: Tensor) -> TensorStatistics:
     )
 
 
-def assert_same(found: TensorStatistics, wanted: TensorStatistics, slack: float = 1e-12) -> None:
+def assert_same(actual: TensorStatistics, wanted: TensorStatistics, slack: float = 1e-12) -> None:
     """Counts and extremes to the last; sums within float64's rounding of their terms."""
-    assert replace(found, sum=0.0, sum_of_squares=0.0) == replace(
+    assert replace(actual, sum=0.0, sum_of_squares=0.0) == replace(
         wanted, sum=0.0, sum_of_squares=0.0
     )
-    assert math.copysign(1, found.minimum) == math.copysign(1, wanted.minimum + 0.0)
-    assert math.copysign(1, found.maximum) == math.copysign(1, wanted.maximum + 0.0)
+    assert math.copysign(1, actual.minimum) == math.copysign(1, wanted.minimum + 0.0)
+    assert math.copysign(1, actual.maximum) == math.copysign(1, wanted.maximum + 0.0)
     largest = max(abs(wanted.minimum), abs(wanted.maximum)) if wanted.finite else 0.0
-    assert abs(found.sum - wanted.sum) <= 4e-15 * wanted.finite * largest
-    assert found.sum_of_squares == pytest.approx(wanted.sum_of_squares, rel=slack, abs=0.0)
+    assert abs(actual.sum - wanted.sum) <= 4e-15 * wanted.finite * largest
+    assert actual.sum_of_squares == pytest.approx(wanted.sum_of_squares, rel=slack, abs=0.0)
 
 
 @pytest.mark.parametrize("dtype", STATISTICS_DTYPES)
@@ -161,8 +161,8 @@ def test_adversarial_tensors_alone_and_as_one_list(path: str, dtype: torch.dtype
 
 def test_dtypes_mix_in_one_list(path: str) -> None:
     tensors = [drawn(3000).to(dtype) for dtype in STATISTICS_DTYPES]
-    for found, tensor in zip(read_statistics(compute_statistics(tensors)), tensors, strict=True):
-        assert_same(found, expected(tensor))
+    for actual, tensor in zip(read_statistics(compute_statistics(tensors)), tensors, strict=True):
+        assert_same(actual, expected(tensor))
 
 
 @pytest.mark.parametrize("dtype", STATISTICS_DTYPES)
@@ -193,11 +193,11 @@ def test_adding_to_a_table_equals_merging(path: str, dtype: torch.dtype) -> None
     merged = statistics_reference.add_table(table.clone(), compute_statistics(second))
     assert compute_statistics(second, into=table) is table
     # One chunk after the other, where merging adds their sum.
-    for found, wanted, one, other in zip(
+    for actual, wanted, one, other in zip(
         read_statistics(table), read_statistics(merged), first, second, strict=True
     ):
-        assert_same(found, wanted)
-        assert_same(found, expected(torch.cat([one, other])))
+        assert_same(actual, wanted)
+        assert_same(actual, expected(torch.cat([one, other])))
 
 
 def test_adding_parts_of_integers_is_exact(path: str) -> None:
@@ -241,20 +241,20 @@ def test_denormals_are_counted_when_the_processor_flushes_them(path: str) -> Non
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor flushes no denormals")
     try:
-        found = read_statistics(compute_statistics([tensor]))[0]
+        actual = read_statistics(compute_statistics([tensor]))[0]
     finally:
         torch.set_flush_denormal(False)
     middle = LAYOUT.steps + 2
-    assert found.histogram[middle - 1 : middle + 2] == (700, 700, 700)
+    assert actual.histogram[middle - 1 : middle + 2] == (700, 700, 700)
 
 
 def test_implementations_agree_exactly_except_for_sums(path: str) -> None:
     tensors = [tensor.float() for tensor in adversarial().values()]
     reference = statistics_reference.compute_table(tensors, torch.device("cpu"))
     sums = [LAYOUT.sum, LAYOUT.sum_of_squares]
-    found = compute_statistics(tensors)
-    reference[:, sums] = found[:, sums]
-    assert torch.equal(found, reference)
+    actual = compute_statistics(tensors)
+    reference[:, sums] = actual[:, sums]
+    assert torch.equal(actual, reference)
 
 
 def test_tensor_subclass(path: str) -> None:
@@ -306,5 +306,5 @@ def test_unfit_tables_are_rejected(table: Tensor) -> None:
 
 
 def test_zeros_without_memory(path):
-    (found,) = read_statistics(compute_statistics([torch._efficientzerotensor(5)]))
-    assert (found.count, found.histogram[LAYOUT.steps + 2], found.sum) == (5, 5, 0.0)
+    (actual,) = read_statistics(compute_statistics([torch._efficientzerotensor(5)]))
+    assert (actual.count, actual.histogram[LAYOUT.steps + 2], actual.sum) == (5, 5, 0.0)

@@ -79,13 +79,13 @@ def test_output_and_gradients(
     leaves = [p.requires_grad_() for p in (t, w) if isinstance(p, Tensor)]
     y = threshold_ramp(x, t, w, leak)
     g = inputs(shape, dtype).flip(tuple(range(len(shape))))
-    found = torch.autograd.grad(y, [x, *leaves], g)
+    actual = torch.autograd.grad(y, [x, *leaves], g)
     exact, d_x, d_t, d_w = closed_form(x.detach(), *_double(t, w), leak, g, y.detach())
     tolerance = {"rtol": ROUNDING[dtype], "atol": ROUNDING[dtype]}
-    assert (y.dtype, found[0].dtype) == (dtype, dtype)
+    assert (y.dtype, actual[0].dtype) == (dtype, dtype)
     torch.testing.assert_close(y.double(), exact, **tolerance)
-    torch.testing.assert_close(found[0].double(), d_x, **tolerance)
-    for leaf, gradient, expected in zip(leaves, found[1:], (d_t, d_w), strict=False):
+    torch.testing.assert_close(actual[0].double(), d_x, **tolerance)
+    for leaf, gradient, expected in zip(leaves, actual[1:], (d_t, d_w), strict=False):
         assert gradient.dtype == leaf.dtype
         torch.testing.assert_close(
             gradient.double(), expected.sum_to_size(leaf.shape), rtol=1e-4, atol=1e-4
@@ -151,14 +151,14 @@ def test_layouts(layout: str, kind: str) -> None:
         leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         y = threshold_ramp(leaf, t, w, dim=dim)
         g = base.new_ones(()).expand(y.shape)
-        found = torch.autograd.grad(y, [leaf, *leaves], g)
+        actual = torch.autograd.grad(y, [leaf, *leaves], g)
         aligned = [_along(p, dim) for p in _double(t, w)]
         exact, d_x, d_t, d_w = closed_form(leaf.detach(), *aligned, 0.0, g, y.detach())
         torch.testing.assert_close(y.double(), exact, rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(threshold_ramp(x, t, w, dim=dim), y)
-        torch.testing.assert_close(found[0].double(), d_x, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(actual[0].double(), d_x, rtol=1e-6, atol=1e-6)
         others = [d for d in range(4) if d != dim % 4] if kind == "per_neuron" else [0, 1, 2, 3]
-        for gradient, expected in zip(found[1:], (d_t, d_w), strict=False):
+        for gradient, expected in zip(actual[1:], (d_t, d_w), strict=False):
             torch.testing.assert_close(
                 gradient.double(), expected.sum(others), rtol=1e-5, atol=1e-4
             )
@@ -234,8 +234,8 @@ TRANSFORMS = {
 }
 
 
-def assert_same(found: object, expected: object) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+def assert_same(actual: object, expected: object) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -255,8 +255,8 @@ def test_transforms_inside_a_compiled_region(name: str) -> None:
     t, w = parameters("per_neuron", 4)
     x, transform = smooth((3, 4)), TRANSFORMS[name]
     torch.compiler.reset()
-    found = torch.compile(transform(threshold_ramp), backend="aot_eager")(x, t, w)
-    assert_same(found, transform(analytic)(x, t, w))
+    actual = torch.compile(transform(threshold_ramp), backend="aot_eager")(x, t, w)
+    assert_same(actual, transform(analytic)(x, t, w))
 
 
 @pytest.mark.slow
@@ -275,10 +275,10 @@ def test_compile(kind: str, dtype: torch.dtype, leak: float) -> None:
     # Inductor drops the rounding to bfloat16 between operations that it fuses: not to be compared.
     backend = "inductor" if dtype == torch.float32 else "aot_eager"
     compiled = torch.compile(loss, fullgraph=True, backend=backend)
-    expected, found = loss(x, t, w), compiled(x, t, w)
-    torch.testing.assert_close(found, expected)
+    expected, actual = loss(x, t, w), compiled(x, t, w)
+    torch.testing.assert_close(actual, expected)
     wanted = torch.autograd.grad(expected, leaves)
-    for gradient, right in zip(torch.autograd.grad(found, leaves), wanted, strict=True):
+    for gradient, right in zip(torch.autograd.grad(actual, leaves), wanted, strict=True):
         torch.testing.assert_close(gradient, right)
 
 
@@ -401,9 +401,9 @@ def test_compiled_autograd(backend: str, kind: str, leak: float) -> None:
         expected = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
         with compiled_autograd._enable(torch.compile(backend=backend)):
             loss.backward()
-        for each, right in zip(leaves, expected, strict=True):
-            torch.testing.assert_close(each.grad, right)
-            each.grad = None
+        for tensor, right in zip(leaves, expected, strict=True):
+            torch.testing.assert_close(tensor.grad, right)
+            tensor.grad = None
 
 
 def test_outputs_can_be_deep_copied() -> None:
@@ -451,9 +451,9 @@ def test_kinds_of_threshold_and_width_can_be_mixed() -> None:
     for first, second in itertools.product(KINDS, KINDS):
         t, w = parameters(first, 4)[0], parameters(second, 4)[1]
         leaves = [x, *(p.requires_grad_() for p in (t, w) if isinstance(p, Tensor))]
-        found = torch.autograd.grad(threshold_ramp(x, t, w).square().sum(), leaves)
+        actual = torch.autograd.grad(threshold_ramp(x, t, w).square().sum(), leaves)
         expected = torch.autograd.grad(analytic(x, t, w).square().sum(), leaves)
-        assert_same(found, expected)
+        assert_same(actual, expected)
 
 
 def test_parameters_without_plain_memory():

@@ -57,7 +57,7 @@ def test_in_the_interpreter() -> None:
 
 
 def ramp_of_triton(x: Tensor, t: float | Tensor, w: float | Tensor, **options: object) -> Tensor:
-    choices = {"leak": 0.0, "dim": -1, "reuse_input": False, "counters": None, **options}
+    choices = {"leak": 0.0, "dim": -1, "counters": None, **options}
     leak, *others = choices.values()
     t, w = _check_arguments(x, t, w, leak, choices["dim"])
     return apply_function(x, t, w, leak, TritonOptions(*others))
@@ -130,11 +130,11 @@ class TestKernels:
         for dim in (-1, 1) if len(shape) > 2 else (-1,):
             for t, w in ramps(shape[dim] if shape else 1):
                 x = awkward(shape, dtype)
-                found = run(ramp_of_triton, x, t, w, leak=leak, dim=dim)
+                actual = run(ramp_of_triton, x, t, w, leak=leak, dim=dim)
                 expected = run(threshold_ramp, x, t, w, leak=leak, dim=dim)
                 if CUTS and dtype == torch.bfloat16:  # and with the output the region moves
-                    found, expected = found[:1], expected[:1]
-                for one, other in zip(found, expected, strict=True):
+                    actual, expected = actual[:1], expected[:1]
+                for one, other in zip(actual, expected, strict=True):
                     assert one.dtype == other.dtype
                     torch.testing.assert_close(
                         one.nan_to_num(7, 7, 7),
@@ -153,20 +153,20 @@ class TestKernels:
             base[:1].expand(6, 5, 4, 8),
         ):
             t, w = ramps(x.shape[dim])[3]
-            found = ramp_of_triton(x, t, w, dim=dim)
-            torch.testing.assert_close(found, threshold_ramp(x, t, w, dim=dim))
+            actual = ramp_of_triton(x, t, w, dim=dim)
+            torch.testing.assert_close(actual, threshold_ramp(x, t, w, dim=dim))
 
     @pytest.mark.parametrize("dim", [-1, 1])
     def test_counters(self, dim):
         for shape in [(3, 7), (130, 7), (2, 3, 5, 7), (300, 1)]:
             x, (t, w) = awkward(shape, torch.float32), ramps(shape[dim])[3]
-            found = create_counters(shape[dim], device=DEVICE)
+            actual = create_counters(shape[dim], device=DEVICE)
             expected = create_counters(shape[dim], device=DEVICE)
             for _ in range(2):
-                ramp_of_triton(x, t, w, dim=dim, counters=found)
+                ramp_of_triton(x, t, w, dim=dim, counters=actual)
                 threshold_ramp(x, t, w, dim=dim, counters=expected)
-            assert torch.equal(found[0], expected[0])
-            torch.testing.assert_close(found[1], expected[1])
+            assert torch.equal(actual[0], expected[0])
+            torch.testing.assert_close(actual[1], expected[1])
 
     @pytest.mark.parametrize("shape", [(3000, 1), (700, 3), (2, 3, 1200)])
     def test_sums_over_several_blocks_and_parts(self, shape, monkeypatch):
@@ -176,8 +176,8 @@ class TestKernels:
         x, n = awkward(shape, torch.float32).nan_to_num(0.5, 1, -1), shape[1]
         for t, w in (ramps(n)[2], ramps(n)[3]):
             one, other = (run(op, x, t, w, dim=1) for op in (ramp_of_triton, threshold_ramp))
-            for found, expected in zip(one, other, strict=True):
-                torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
+            for actual, expected in zip(one, other, strict=True):
+                torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-3)
             counters = [create_counters(n, device=DEVICE) for _ in range(2)]
             ramp_of_triton(x, t, w, dim=1, counters=counters[0])
             threshold_ramp(x, t, w, dim=1, counters=counters[1])
@@ -186,23 +186,12 @@ class TestKernels:
 
     def test_second_derivatives(self):
         x = (torch.arange(12.0, device=DEVICE) * 0.37 % 1.6 - 0.31).view(3, 4)
-        found = []
+        actual = []
         for op in (ramp_of_triton, threshold_ramp):
             leaves = [p.clone().requires_grad_() for p in (x, *ramps(4)[3])]
             first = torch.autograd.grad((op(*leaves) ** 3).sum(), leaves, create_graph=True)
-            found.append(torch.autograd.grad(sum(g.square().sum() for g in first), leaves))
-        torch.testing.assert_close(*found)
-
-    def test_reuse_input(self):
-        leaf = awkward((7, 5), torch.float32).nan_to_num(0.5).requires_grad_()
-        before, twin = leaf * 1.0, leaf * 1.0
-        y = ramp_of_triton(before, 0.1, 2.0, reuse_input=True)
-        right = threshold_ramp(twin, 0.1, 2.0)
-        assert y.data_ptr() == before.data_ptr()
-        one, other = (torch.autograd.grad(each.square().sum(), leaf)[0] for each in (y, right))
-        torch.testing.assert_close(one, other)
-        ramp_of_triton(leaf, 0.1, 2.0, reuse_input=True)
-        assert not torch.equal(leaf, y)
+            actual.append(torch.autograd.grad(sum(g.square().sum() for g in first), leaves))
+        torch.testing.assert_close(*actual)
 
     @pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
     def test_in_a_cuda_graph(self):

@@ -65,17 +65,17 @@ def awkward(dtype: torch.dtype) -> list[Tensor]:
     return [case.to(DEVICE, dtype) for case in cases]
 
 
-def assert_equal(found: Tensor, expected: Tensor) -> None:
+def assert_equal(actual: Tensor, expected: Tensor) -> None:
     """All but the last bits of the sums, whose order of summation is each path's own."""
     (sums, squares), (exact_sums, exact_squares) = (
-        table.view(torch.float64)[:, SUMS].unbind(1) for table in (found, expected)
+        table.view(torch.float64)[:, SUMS].unbind(1) for table in (actual, expected)
     )
     ends = expected.view(torch.float64)[:, [LAYOUT.minimum, LAYOUT.maximum]].abs().amax(1)
     room = (4e-15 * expected[:, LAYOUT.count] * ends).nan_to_num(0.0, 0.0, 0.0)
     assert ((sums - exact_sums).abs() <= room).all()
     torch.testing.assert_close(squares, exact_squares, rtol=1e-12, atol=0.0)
     rest = [column for column in range(LAYOUT.width) if column not in SUMS]
-    assert torch.equal(found[:, rest], expected[:, rest])
+    assert torch.equal(actual[:, rest], expected[:, rest])
 
 
 class TestKernels:

@@ -45,18 +45,18 @@ def test_large_learning_rate_diverges() -> None:
 def test_equals_torch_sgd() -> None:
     torch.manual_seed(0)
     options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}
-    ours = torch.nn.Parameter(torch.randn(5))
-    theirs = torch.nn.Parameter(ours.detach().clone())
+    actual = torch.nn.Parameter(torch.randn(5))
+    reference = torch.nn.Parameter(actual.detach().clone())
     pairs = [
-        (ours, GradientDescent([ours], **options)),
-        (theirs, torch.optim.SGD([theirs], **options)),
+        (actual, GradientDescent([actual], **options)),
+        (reference, torch.optim.SGD([reference], **options)),
     ]
     for _ in range(5):
         for value, optimizer in pairs:
             optimizer.zero_grad()
             value.pow(4).sum().backward()
             optimizer.step()
-    assert torch.equal(ours, theirs)
+    assert torch.equal(actual, reference)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

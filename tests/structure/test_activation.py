@@ -126,22 +126,22 @@ def test_meta_network_is_initialized_later(kind: str, context: str) -> None:
     right = Network([4, 3, 2], activation=ramp, generator=generator)
     if context == "device":
         with torch.device("meta"):
-            network, own = Network([4, 3, 2], activation=ramp), Network([4, 3, 2])
+            network, default = Network([4, 3, 2], activation=ramp), Network([4, 3, 2])
     else:
         torch.set_default_device("meta")
         try:
-            network, own = Network([4, 3, 2], activation=ramp), Network([4, 3, 2])
+            network, default = Network([4, 3, 2], activation=ramp), Network([4, 3, 2])
         finally:
             torch.set_default_device(None)
-    assert all(each.is_meta for each in (*network.parameters(), *own.parameters()))
+    assert all(tensor.is_meta for tensor in (*network.parameters(), *default.parameters()))
     network.to_empty(device="cpu")
     with torch.no_grad():
-        for each in (*network.parameters(), *network.buffers()):
-            each.fill_(float("nan"))
+        for tensor in (*network.parameters(), *network.buffers()):
+            tensor.fill_(float("nan"))
     network.reset_parameters(generator.manual_seed(0))
-    found, expected = network.state_dict(), right.state_dict()
-    assert list(found) == list(expected)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    actual, expected = network.state_dict(), right.state_dict()
+    assert list(actual) == list(expected)
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
     inputs = torch.randn(5, 4)
     assert torch.equal(network(inputs), right(inputs))
 

@@ -37,12 +37,12 @@ def embed_by_hand(embedded: dict[int, nn.Embedding], rows: torch.Tensor) -> torc
 def test_outputs_and_gradients_equal_nn_embedding() -> None:
     embeddings = Embeddings(4, CODES)
     embedded = build_tables(embeddings)
-    ours, theirs = embeddings(ROWS), embed_by_hand(embedded, ROWS)
-    assert torch.equal(ours, theirs)
-    assert ours.shape == (3, embeddings.width)
-    factors = torch.randn_like(ours)
-    (ours * factors).sum().backward()
-    (theirs * factors).sum().backward()
+    actual, reference = embeddings(ROWS), embed_by_hand(embedded, ROWS)
+    assert torch.equal(actual, reference)
+    assert actual.shape == (3, embeddings.width)
+    factors = torch.randn_like(actual)
+    (actual * factors).sum().backward()
+    (reference * factors).sum().backward()
     for part, table in zip(embeddings, embedded.values(), strict=True):
         assert torch.equal(part.value.grad, table.weight.grad.t())
 

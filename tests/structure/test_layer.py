@@ -34,9 +34,9 @@ def test_layer_equals_its_neurons(activation: str | nn.Module, bias: bool) -> No
 
     sources = [signals, *layer.parameters()]
     expected = torch.autograd.grad((together * output_weights).sum(), sources)
-    found = torch.autograd.grad((one_by_one * output_weights).sum(), sources)
-    for mine, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
+    actual = torch.autograd.grad((one_by_one * output_weights).sum(), sources)
+    for value, reference in zip(actual, expected, strict=True):
+        torch.testing.assert_close(value, reference, rtol=1e-12, atol=1e-14)
 
 
 def test_neuron_is_a_view_without_state() -> None:
@@ -94,26 +94,26 @@ def test_print_out_names_the_concepts() -> None:
 
 @pytest.mark.parametrize(("part", "in_pytorch"), [("weights", "weight"), ("bias", "bias")])
 def test_pruned_parts_learn_as_in_pytorch(part: str, in_pytorch: str) -> None:
-    ours = Layer(3, 4, "tanh", dtype=torch.float64)
-    theirs = nn.Linear(3, 4, dtype=torch.float64)
-    theirs.weight.data.copy_(ours.weights.value.data)
-    theirs.bias.data.copy_(ours.bias.value.data)
-    prune.l1_unstructured(getattr(ours, part), "value", 0.5)
-    prune.l1_unstructured(theirs, in_pytorch, 0.5)
+    actual = Layer(3, 4, "tanh", dtype=torch.float64)
+    reference = nn.Linear(3, 4, dtype=torch.float64)
+    reference.weight.data.copy_(actual.weights.value.data)
+    reference.bias.data.copy_(actual.bias.value.data)
+    prune.l1_unstructured(getattr(actual, part), "value", 0.5)
+    prune.l1_unstructured(reference, in_pytorch, 0.5)
     signals = torch.randn(7, 3, dtype=torch.float64)
     for forward, parameters in (
-        (ours, ours.parameters()),
-        (lambda signals: theirs(signals).tanh(), theirs.parameters()),
+        (actual, actual.parameters()),
+        (lambda signals: reference(signals).tanh(), reference.parameters()),
     ):
         descent = torch.optim.SGD(parameters, lr=0.5)
         for _ in range(3):
             descent.zero_grad()
             forward(signals).square().sum().backward()
             descent.step()
-    torch.testing.assert_close(ours(signals), theirs(signals).tanh())
-    assert (getattr(ours, part).value == 0).sum() == getattr(ours, part).value.numel() // 2
-    alone = torch.stack([ours.neuron(index)(signals) for index in range(4)], dim=1)
-    torch.testing.assert_close(alone, ours(signals))
+    torch.testing.assert_close(actual(signals), reference(signals).tanh())
+    assert (getattr(actual, part).value == 0).sum() == getattr(actual, part).value.numel() // 2
+    alone = torch.stack([actual.neuron(index)(signals) for index in range(4)], dim=1)
+    torch.testing.assert_close(alone, actual(signals))
     alone.sum().backward()
 
 
@@ -204,8 +204,8 @@ class TestInPlace:
             second = torch.autograd.grad(sum(d.square().sum() for d in first), parts)
             return [output, *first, *second]
 
-        for mine, theirs in zip(derivatives(layer), derivatives(apart), strict=True):
-            assert torch.equal(mine, theirs)
+        for value, reference in zip(derivatives(layer), derivatives(apart), strict=True):
+            assert torch.equal(value, reference)
 
     @pytest.mark.parametrize("where", ["activation", "weights"])
     @pytest.mark.parametrize(

@@ -37,9 +37,9 @@ def test_network_equals_sequential(activation: str) -> None:
     assert torch.equal(network(inputs), stack(inputs))
     network(inputs).square().mean().backward()
     stack(inputs).square().mean().backward()
-    for ours, theirs in zip(network.parameters(), stack.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-        assert torch.equal(ours.grad, theirs.grad)
+    for actual, reference in zip(network.parameters(), stack.parameters(), strict=True):
+        assert torch.equal(actual, reference)
+        assert torch.equal(actual.grad, reference.grad)
 
 
 def test_names_and_state_keys() -> None:
@@ -106,8 +106,8 @@ def test_network_without_biases_equals_sequential() -> None:
     network = Network([4, 3, 2], "relu", bias=False)
     torch.manual_seed(7)
     stack = nn.Sequential(nn.Linear(4, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False))
-    for ours, theirs in zip(network.parameters(), stack.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for actual, reference in zip(network.parameters(), stack.parameters(), strict=True):
+        assert torch.equal(actual, reference)
 
 
 def test_learnable_activation_follows_device_and_dtype() -> None:
@@ -285,7 +285,7 @@ def test_compiled_training_step(name: str) -> None:
     twin = copy.deepcopy(network)
     torch.compiler.reset()
     twin.compile(fullgraph=True)
-    for each in (network, twin):
-        each(inputs).square().sum().backward()
-    for mine, theirs in zip(twin.parameters(), network.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, theirs.grad)
+    for model in (network, twin):
+        model(inputs).square().sum().backward()
+    for value, reference in zip(twin.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(value.grad, reference.grad)
