@@ -26,7 +26,7 @@ from brainnet.explanation.row_text import format_prediction
 from brainnet.explanation.run_data import RunData
 from brainnet.explanation.signal_names import name_layer_inputs, name_neurons
 from brainnet.observation.layer_statistics import SATURATED_SLOPE, compute_slope, group_by_neuron
-from brainnet.observation.reading import LayerReading, Reading
+from brainnet.observation.reading import LayerReading
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.forward_pass import LayerPass
 from brainnet.structure.inspection import LayerInfo, find_layers
@@ -34,17 +34,18 @@ from brainnet.structure.inspection import LayerInfo, find_layers
 _TOP, _MAX_WIDTH = 5, 57
 # A loss counts as lower than another one if it is lower by this share.
 _MARGIN = 0.01
-# Update ratios: the common rule of thumb, and a length that hardly trains a network.
-_USUAL_RATIO, _TINY_RATIO = 1e-3, 1e-4
 # Columns shown in percent; those with a scale get a bar, which is full at that value.
 _SHARES = ("firing_rate", "silent", "ramp", "full", "flat", "blame", "update_ratio", "share")
 # Fixed scales: a bar relative to the largest value would be full for tiny values, too.
 _BAR_SCALES = {"firing_rate": 1.0, "blame": 1.0, "update_ratio": 0.01}
-_FAILURES = ("the loss became ", "a weight stopped being a finite number")
 _NO_ROWS = "The rows of the run are not available: passed in Python, or their file is gone."
 _NOW = "The gradients are those of the stored weights on the training rows."
 _LAST = f"The gradients of layers are those of the last observed step. {_NO_ROWS}"
 _NO_READINGS = "No observed steps are stored: observe=off, or the run ended before its first step."
+_STEP_LENGTHS = (
+    "On a straight slope a step keeps all of the predicted decrease. If it keeps half, it ends at "
+    "the bottom of a parabola; if less, it has crossed it, and a smaller learning rate goes deeper."
+)
 _NO_ACTIVATION = (
     "No layer is followed by an activation module. A function such as torch.relu that is called "
     "in `forward` cannot be observed; a module such as torch.nn.ReLU() can."
@@ -282,7 +283,7 @@ def _report_forward_pass(run: RunData) -> ConceptReport:
 
 
 def _report_loss(run: RunData) -> ConceptReport:
-    curve, worst, notes = run.get_curve(_get_loss), _find_worst_rows(run), []
+    curve, worst, notes = run.get_curve(lambda reading: reading.loss), _find_worst_rows(run), []
     part, loss = _find_final_loss(run)
     constant = None if part is None else compute_constant_loss(run, part)
     numbers: Row = {"loss": type(run.task.loss).__name__, "observed_batches": curve}
@@ -302,10 +303,6 @@ def _report_loss(run: RunData) -> ConceptReport:
         notes.append(f"Of {len(worst):,} inspected rows not trained on. Why: {command}")
     notes += [] if run.parts else [_NO_ROWS]
     return ConceptReport(summary, numbers, {"highest losses": worst[:3]}, notes)
-
-
-def _get_loss(reading: Reading) -> float | None:
-    return reading.loss
 
 
 def _find_worst_rows(run: RunData) -> list[Row]:
@@ -412,7 +409,7 @@ def _report_descent(run: RunData) -> ConceptReport:
     if layers:
         notes.append(
             "The update ratio is the length of a median step relative to that of the weights (full "
-            f"bar: 1%). A rule of thumb is {format_percent(_USUAL_RATIO)}."
+            "bar: 1%). A rule of thumb is 0.1%."
         )
     if decreases:
         lower = sum(0 < fell < math.inf for _, fell in decreases) / len(decreases)
@@ -432,79 +429,21 @@ def _report_learning_rate(run: RunData) -> ConceptReport:
     finite = [(promised, fell) for promised, fell in run.decreases if math.isfinite(fell)]
     kept = [fell / promised for promised, fell in finite if 0 < promised < math.inf]
     higher = sum(fell < 0 for _, fell in finite) + len(run.decreases) - len(finite)
+    share = higher / len(run.decreases) if run.decreases else None
     numbers: Row = {
         "learning_rate": rate,
         "schedule": facts.schedule,
         "observed_rates": curve if len(set(curve.values())) > 1 else {},
         "update_ratio": median(run.update_ratios.values()) if run.update_ratios else None,
         "share_of_predicted_decrease": median(kept) if kept else None,
-        "share_of_steps_to_a_higher_loss": higher / len(run.decreases) if run.decreases else None,
+        "share_of_steps_to_a_higher_loss": share,
     }
-    verdict, sentence = _judge_learning_rate(run, *[*numbers.values()][-3:])
-    summary = f"{'unknown' if rate is None else format_number(rate)}: {verdict}"
-    return ConceptReport(summary, numbers | {"verdict": verdict}, {}, (sentence,))
-
-
-def _judge_learning_rate(
-    run: RunData, ratio: float | None, kept: float | None, higher: float | None
-) -> tuple[str, str]:
-    """Judge the learning rate, in a few words and in a sentence."""
-    losses = [*run.get_curve(_get_loss).values()]
-    if (divergence := _find_divergence(run)) is not None:
-        return divergence
-    if higher is None or not losses:
-        return "not observed", _NO_READINGS
-    # The steps of dead or perfectly fitted networks are short as well, but not because of the
-    # learning rate.
-    if not any(run.get_curve(lambda reading: reading.gradient_norm).values()):
-        return "no gradient", "The gradient was zero: no learning rate could lower the loss."
-    first, final = losses[0], _find_final_loss(run)[1]
-    last = losses[-1] if final is None else final
-    change = f"the loss went from {format_number(first)} to {format_number(last)}"
-    # Measured on the same rows before and after a step, because losses of different batches differ
-    # by more than this.
-    fall = mean(fell for _, fell in run.decreases) * (run.facts.steps or len(run.decreases))
-    # The longest step: after a step that was far too long, others hardly move the huge weights.
-    steps = run.get_layer_curves(lambda layer: layer.update_ratio).values()
-    longest = max((step for curve in steps for step in curve), default=0.0)
-    if longest < _TINY_RATIO and fall < _MARGIN * abs(first):
-        return "far too small", (
-            "The loss hardly changed: no observed step moved the weights of a layer by more than "
-            f"{format_percent(longest)} of their length. The learning rate is far too small: try a "
-            "larger one."
-        )
-    # The steps at the start, when the loss is steep, say little about the others.
-    if len(run.decreases) < 3 or kept is None:
-        return "too few steps", "Too few steps were observed to judge the learning rate."
-    # On a straight slope a step keeps all of the predicted decrease. At half of it, the step ends
-    # at the bottom of a parabola; below that, it has crossed it.
-    if higher > 0.25 or kept < 0.25:
-        return "too large", "Many steps overshoot: try a smaller learning rate."
-    if not last < first:
-        return "no progress", f"Steps lower the loss of their own rows, but {change}."
-    if kept > 0.9 and higher < 0.1 and (ratio or 0.0) < _USUAL_RATIO:
-        return "small", f"Steps are short: a larger one may train faster. Now {change}."
-    return "suitable", f"The learning rate suits the loss surface: {change}."
-
-
-def _find_divergence(run: RunData) -> tuple[str, str] | None:
-    """Say when the loss stopped being finite; None if it did not."""
-    failure = run.facts.failure or ""
-    event = failure if failure.startswith(_FAILURES) else None
-    for reading in run.readings:
-        # A step may lead from a finite loss to one that is not.
-        losses = [each for each in (reading.loss, reading.actual_decrease) if each is not None]
-        if all(map(math.isfinite, losses)):
-            continue
-        if reading.step == 0 and not math.isfinite(losses[0]):
-            return "not finite", (
-                "The loss was not finite before the first step, so the learning rate is not the "
-                "cause: check the data and the initial weights."
-            )
-        event = event or f"the loss was not finite at step {reading.step:,}"
-    if event is None:
-        return None
-    return event, f"{event.capitalize()}. If the data are finite, try a smaller learning rate."
+    summary = "unknown" if rate is None else format_number(rate)
+    if share is not None:
+        summary += f"; {format_percent(share)} of the steps raised the loss"
+    notes = [_NO_READINGS if share is None else _STEP_LENGTHS]
+    notes += [] if facts.failure is None else [f"The training failed: {facts.failure}."]
+    return ConceptReport(summary, numbers, {}, notes)
 
 
 _BUILDERS: dict[Concept, Callable[[RunData], ConceptReport]] = {
