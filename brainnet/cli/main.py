@@ -9,15 +9,7 @@ from brainnet.cli.options import parse_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        argv: the words behind `brainnet`; those of this process by default.
-
-    Returns:
-        0 for success, 2 for invalid input, 3 for a failed training, 1 for a bug of brainnet, 130
-        and 143 if interrupted or terminated.
-    """
+    """Run the command of the given words, or of this process; return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

@@ -205,15 +205,9 @@ def _describe_keys() -> Iterator[str]:
 def load_named_run(
     run: str, words: Sequence[str], command: str
 ) -> "tuple[TrainedModel, TargetAllowList]":
-    """Load the run that a command names.
+    """Load the run that a command names, and the classes that its overrides allow.
 
-    Args:
-        run: a folder, latest, or a checkpoint file.
-        words: overrides: `paths.runs`, and the classes of the run that the user allows.
-        command: name of the command, for messages.
-
-    Returns:
-        The trained model, and the classes that are allowed.
+    Overrides may only be `paths.runs` and the classes of the run, which must be typed again.
     """
     # These import torch, which `brainnet --help` does not need.
     from brainnet.config.instantiate import TargetAllowList, read_allowed_roots

@@ -194,9 +194,9 @@ def run_job(job: Job, allow_list: TargetAllowList, *, is_first: bool) -> int:
                 pass
         parts = build_components(job.config, allow_list, job.folder.path)
         if is_main and is_first and job.resume is None:
-            print(*describe_training_data(parts.data.dataset), sep="", end="", flush=True)
+            print(*describe_training_data(parts["data"].dataset), sep="", end="", flush=True)
         seed = job.config["seed"]
-        result = train(**vars(parts), folder=job.folder, seed=seed, resume=job.resume)
+        result = train(**parts, folder=job.folder, seed=seed, resume=job.resume)
     job.metric = result.best
     if is_main:
         # Written by Lightning's profiler, if one was chosen.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +28,14 @@ from brainnet.training.assembly import (
     describe_class,
     measure_outputs,
 )
-from brainnet.training.callbacks import Observe
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.trainer import build_profiler
 
 
-@dataclass(frozen=True)
-class Components:
-    """The parts of a run: the keyword arguments of `training.fit.train`.
-
-    In `config`, nulls are replaced by the values that were used.
-    """
-
-    data: DataModule
-    network: nn.Module
-    loss: nn.Module
-    optimizer: OptimizerFactory
-    schedule: ScheduleFactory | None
-    trainer: dict[str, Any]
-    observe: Observe | None
-    callbacks: list[Any]
-    loggers: list[Any]
-    config: Config
-
-
-def build_components(config: Config, allow_list: TargetAllowList, directory: Path) -> Components:
-    """Build all parts of a run from a checked configuration; nothing is written.
+def build_components(
+    config: Config, allow_list: TargetAllowList, directory: Path
+) -> dict[str, Any]:
+    """Build the arguments of `training.fit.train` from a checked configuration; writes nothing.
 
     Loggers and the profiler receive the directory of the run.
     """
@@ -72,18 +53,18 @@ def build_components(config: Config, allow_list: TargetAllowList, directory: Pat
     if trainer.get("profiler") is not None:
         trainer["profiler"] = build_profiler(trainer["profiler"], directory)
     is_observed = config["observe"].get("_target_") is not None
-    return Components(
-        data=data,
-        network=network,
-        loss=loss,
-        optimizer=optimizer,
-        schedule=schedule,
-        trainer=trainer,
-        observe=instantiate(config["observe"], "observe", allow_list) if is_observed else None,
-        callbacks=_build_callbacks(config, data, allow_list),
-        loggers=_build_loggers(config, directory, allow_list),
-        config=config,
-    )
+    return {
+        "data": data,
+        "network": network,
+        "loss": loss,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "trainer": trainer,
+        "observe": instantiate(config["observe"], "observe", allow_list) if is_observed else None,
+        "callbacks": _build_callbacks(config, data, allow_list),
+        "loggers": _build_loggers(config, directory, allow_list),
+        "config": config,
+    }
 
 
 def build_datamodule(config: Mapping[str, Any], allow_list: TargetAllowList) -> DataModule:

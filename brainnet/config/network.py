@@ -32,14 +32,8 @@ def build_network(
 ) -> nn.Module:
     """Build the network of a configuration; the same seed gives the same initial weights.
 
-    Args:
-        config: the groups `network` and `activation`, and `seed`.
-        allow_list: classes that the user allows.
-        inputs: number of inputs of a row.
-        outputs: number of outputs.
-        embeddings: number of codes of each input that is a category code, by its position.
-        image_shape: shape of a row that is an image. A class with an argument `image_shape`
-            receives (channels, height, width); its rows are flat.
+    `embeddings` are the numbers of codes of inputs that are category codes, by position. A class
+    with an argument `image_shape` receives (channels, height, width); its rows are flat.
     """
     options = {k: v for k, v in config["network"].items() if k not in ("inputs", "outputs")}
     seed = config.get("seed", 0)

@@ -40,17 +40,9 @@ _DIRECTORY_KEYS = (
 def open_run(
     name: str, overrides: Sequence[Override], command: str, files: ConfigFiles
 ) -> tuple[Run, Config, Config]:
-    """Find a run, and compose what was typed for it.
+    """Find a run; return it, its stored configuration, and the one composed from what was typed.
 
-    Args:
-        name: the run, as for `find_run`.
-        overrides: what was typed.
-        command: name of the command, for messages.
-        files: where YAML files are read from.
-
-    Returns:
-        The run, its stored configuration, and the one composed from the overrides. Keys of the data
-        can be typed without `data=CHOICE`, which is that of the run.
+    Keys of the data can be typed without `data=CHOICE`, which is that of the run.
     """
     runs = Path("runs")
     for override in overrides:

@@ -148,14 +148,6 @@ class RunCheckpoint(Checkpoint):
     Besides what Lightning stores, a checkpoint holds under "brainnet" the resolved configuration,
     the fitted scaling of the data and the state of the random generators, so that a resumed run is
     bit-identical to an uninterrupted one. Weights that are not finite are never saved.
-
-    Args:
-        config: resolved configuration of the run.
-        checkpoint_io: the trainer's checkpoint plugin.
-
-    Attributes:
-        folder: the run directory; only used in the first process.
-        best_loss: lowest loss so far, None before the first one.
     """
 
     def __init__(self, config: Mapping[str, Any], checkpoint_io: AtomicCheckpointIO) -> None:
@@ -305,15 +297,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def load_resume_point(run: Run, module: LearningModule, data: DataModule, trainer: Trainer) -> int:
-    """Check that a run can be resumed, and restore the last values of its curves.
-
-    Returns:
-        The first step that is logged; step 0 is logged again if no step followed it.
-
-    Raises:
-        InputError: weights or data are not those of the run, it has reached its limit of steps, or
-            it cannot be read.
-    """
+    """Check that a run can be resumed, restore its curves, and return the first step to log."""
     checkpoint = load_checkpoint(run.last)
     # A copy, because the network stays as it is if only some of the weights fit.
     load_weights(copy.deepcopy(module), checkpoint["state_dict"])
@@ -334,6 +318,7 @@ def load_resume_point(run: Run, module: LearningModule, data: DataModule, traine
         # A value that is not finite is null in a summary.
         if isinstance(value, int | float) and not tag.endswith("/test"):
             module.curves[tag] = float(value)
+    # Step 0 is logged again if no step followed it.
     return steps + 1 if steps > 0 else 0
 
 

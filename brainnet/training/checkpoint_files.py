@@ -43,11 +43,7 @@ _MAX_PROBLEMS = 3
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of brainnet, with `weights_only=True` and verified checksums.
-
-    Returns:
-        The checkpoint with its tensors on the CPU.
-    """
+    """Read a checkpoint of brainnet to the CPU, with `weights_only=True` and verified checksums."""
     try:
         # torch does not verify the checksums of the archive.
         with zipfile.ZipFile(path) as archive:
@@ -109,13 +105,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
 def load_scaling(
     data: "DataModule", checkpoint: Mapping[str, Any], *, unchanged: bool = False
 ) -> None:
-    """Scale data as in training.
-
-    Args:
-        data: the data to scale.
-        checkpoint: a checkpoint of brainnet.
-        unchanged: whether the data must be exactly the training data.
-    """
+    """Scale data as in training; with `unchanged`, they must be exactly the training data."""
     try:
         state = checkpoint[BRAINNET_KEY][SCALING_KEY]
         data.apply_scaling(state)

@@ -18,14 +18,8 @@ _MAX_VALUES = 2**18  # R² copies them to float64
 class StageMetrics(Metric):
     """Mean loss, and accuracy or R², over all rows of all processes since the last reset.
 
-    Only `read` and `compute_confusion` wait for the device.
-
-    Args:
-        task: "regression" is scored by R², "multiclass" and "binary" by accuracy.
-        targets: number of classes, or of target columns.
-        confusion: whether to count the confusion matrix.
-        decode: converts the added outputs of many batches to predictions; None if predictions are
-            added.
+    Only `read` and `compute_confusion` wait for the device. `decode` converts the outputs of many
+    batches to predictions; without it, predictions are added.
 
     Example:
         >>> metrics = StageMetrics("multiclass", targets=3)

@@ -48,13 +48,6 @@ class LearningModule(LightningModule):
         optimizer: creates the optimizer from the parameters.
         schedule: creates the schedule from the optimizer and the total number of steps; stepped
             once per optimizer step (`ReduceLROnPlateau`: once per epoch).
-
-    Attributes:
-        curves: last value of each curve, by tag.
-        untrained_loss: training loss before the first step; None if the run was resumed.
-        confusion: confusion matrix of the last test: target class by row, predicted by column.
-        reuses_output_memory: whether the network overwrites its previous outputs, as captured
-            CUDA graphs do.
     """
 
     def __init__(
@@ -75,9 +68,12 @@ class LearningModule(LightningModule):
         self.train_metrics = StageMetrics(task, targets, decode=self.decode)
         self.validation_metrics = StageMetrics(task, targets, decode=self.decode)
         self.test_metrics = StageMetrics(task, targets, confusion=True, decode=self.decode)
+        # Last value of each curve, by tag.
         self.curves: dict[str, float] = {}
+        # Training loss before the first step; None if the run was resumed.
         self.untrained_loss: float | None = None
         self.confusion: Tensor | None = None
+        # Captured CUDA graphs overwrite their previous outputs.
         self.reuses_output_memory = False
         self._create_optimizer = optimizer
         self._create_schedule = schedule

@@ -71,9 +71,7 @@ def compile_network(
 ) -> None:
     """Compile the network of a module in place, and run it once on the trainer's device.
 
-    Results agree with those of the uncompiled network up to rounding, and weights keep their names.
-    The first steps wait for the compiler, which pays for large networks. Captured CUDA graphs pay
-    for many small steps on a GPU.
+    Results agree with those of the uncompiled network up to rounding.
     """
     network, device = module.network, trainer.strategy.root_device
     batches = trainer.accumulate_grad_batches

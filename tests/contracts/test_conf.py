@@ -112,10 +112,11 @@ def test_every_file_builds(file, tmp_path):
     check_config(config)
     check_targets(config, TargetAllowList())
     parts = build_components(config, TargetAllowList(), tmp_path)
-    assert parts.network(parts.data.sample[0]).shape[0] == len(parts.data.sample[0])
-    optimizer = parts.optimizer(parts.network.parameters())
-    if parts.schedule is not None:
-        parts.schedule(optimizer, 10)
+    network, inputs = parts["network"], parts["data"].sample[0]
+    assert network(inputs).shape[0] == len(inputs)
+    optimizer = parts["optimizer"](network.parameters())
+    if parts["schedule"] is not None:
+        parts["schedule"](optimizer, 10)
 
 
 @pytest.mark.parametrize("file", FILES, ids=format_name)
