@@ -74,20 +74,22 @@ class Scaling:
             impute: whether numbers may be missing (NaN); they are ignored.
         """
         check_one_of("normalize", kind, SCALING_KINDS)
-        # Imported here: it takes a third of a second, and a stored scaling does not need it.
-        from sklearn.preprocessing import StandardScaler
-
         columns = values.shape[1]
         groups = columns if channels is None else channels
         low, high = np.full(groups, np.nan), np.full(groups, np.nan)
         shift, scale, fill = np.zeros(groups), np.ones(groups), np.zeros(groups)
-        scaler = StandardScaler()
+        scaler = None
+        if kind == "standard" or impute:
+            # Imported here: with pandas, it takes as long as a short training.
+            from sklearn.preprocessing import StandardScaler
+
+            scaler = StandardScaler()
         for chunk in _iterate_chunks(values, rows, groups):
             if kind == "minmax":
                 # Not MinMaxScaler, which keeps NaN once all numbers of a chunk are missing.
                 low = np.fmin(low, np.fmin.reduce(chunk))
                 high = np.fmax(high, np.fmax.reduce(chunk))
-            if kind == "standard" or impute:
+            if scaler is not None:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     scaler.partial_fit(chunk)
                 # The mean of a column without numbers so far is NaN, which later chunks would keep.
@@ -95,7 +97,7 @@ class Scaling:
                 fill = scaler.mean_
         if kind == "minmax":
             shift, scale = low, np.where(high > low, high - low, 1.0)
-        elif kind == "standard":
+        elif kind == "standard" and scaler is not None:
             shift, scale = fill, np.nan_to_num(scaler.scale_, nan=1.0)
         arrays = [np.nan_to_num(a).repeat(columns // groups) for a in (shift, scale, fill)]
         for array, unchanged in zip(arrays, (0.0, 1.0, 0.0), strict=True):
