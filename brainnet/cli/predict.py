@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from rich.console import Console
+from rich.progress import Progress as RichProgress
+from rich.progress import TextColumn, TimeElapsedColumn
 
 from brainnet.cli.exit_codes import TERMINATED, print_message
 from brainnet.cli.options import load_named_run
@@ -64,7 +67,7 @@ def run_predict(arguments: Namespace) -> int:
             trained, batches, unknown=arguments.unknown, unknown_counts=unknown_counts
         )
         writer = PredictionWriter(file, format)
-        rows = write_predictions(predictions, writer)
+        rows = write_predictions(_show_progress(predictions), writer)
     warn_unknown_categories(unknown_counts)
     if output is not None:
         print_message(f"predicted {format_count(rows, 'row')} in {output}")
@@ -176,3 +179,15 @@ def _exit_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _show_progress(predictions: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the predictions, and show their number on a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("predicted {task.completed:,.0f} rows"), TimeElapsedColumn())
+    is_hidden = not console.is_terminal
+    with RichProgress(*columns, console=console, transient=True, disable=is_hidden) as progress:
+        task = progress.add_task("", total=None)
+        for columns_by_name in predictions:
+            yield columns_by_name
+            progress.advance(task, len(next(iter(columns_by_name.values()))))

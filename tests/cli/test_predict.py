@@ -325,3 +325,12 @@ def test_table_without_rows_leaves_no_file(capsys, run, rows, ending):
     assert main(["predict", "latest", "--input", "none.parquet", "--output", f"a.{ending}"]) == 2
     assert "the input contains no rows" in capsys.readouterr().err
     assert not Path(f"a.{ending}").exists()
+
+
+def test_progress_is_shown_on_a_terminal(capsys, run, rows, monkeypatch):
+    expected = predicted(capsys, "--input", "rows.csv")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["predict", "latest", "--input", "rows.csv"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == expected
+    assert "predicted 150 rows" in printed.err
