@@ -412,8 +412,8 @@ def test_columns_of_a_table_are_listed_by_kind(capsys):
     assert main(["train", *words, *few]) == 0
     assert capsys.readouterr().out.splitlines()[:5] == [
         "predict price (regression), from 80 rows of rows",
-        "  numbers    age, start",
-        "  categories colour (2), town (40)",
+        "  numbers    age",
+        "  categories colour (2), town (40), start (24)",
         "  yes/no     paid (2)",
         "  dates      born",
     ]
