@@ -58,11 +58,6 @@ class CrossEntropy(nn.Module):
         return classes
 
     @staticmethod
-    def decode(outputs: Tensor) -> Tensor:
-        """The class with the largest output, (batch,) int64."""
-        return outputs.argmax(dim=-1)
-
-    @staticmethod
     def compute_probabilities(outputs: Tensor) -> Tensor:
         """Probability of each class, (batch, classes)."""
         return outputs.softmax(dim=-1)
@@ -108,11 +103,6 @@ class BinaryCrossEntropy(nn.Module):
                 "(loss=cross_entropy)."
             )
         return 1
-
-    @staticmethod
-    def decode(outputs: Tensor) -> Tensor:
-        """1 if the output is positive, else 0, (batch,) int64."""
-        return (outputs[:, 0] > 0).to(torch.int64)
 
     @staticmethod
     def compute_probabilities(outputs: Tensor) -> Tensor:

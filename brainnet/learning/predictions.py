@@ -23,8 +23,8 @@ PROBABILITY_PREFIX = "probability "
 def decode_predictions(outputs: Tensor, loss: nn.Module, task: Task) -> Tensor:
     """Decode outputs (batch, outputs) into classes (batch,) or numbers (batch, targets).
 
-    The `decode` of the loss is used if it has one; otherwise, the class is the sign of a single
-    output, or the largest of several.
+    The class is the sign of a single output, or the largest of several; a loss with other outputs
+    has a method `decode`.
     """
     decode: Callable[[Tensor], Tensor] | None = getattr(loss, "decode", None)
     if decode is not None:

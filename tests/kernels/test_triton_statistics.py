@@ -97,9 +97,11 @@ class TestKernels:
         table = create_table(len(tensors), device=DEVICE)
         triton_statistics.add_statistics(tensors, table)
         assert_equal(table, statistics_reference.compute_table(tensors, DEVICE))
-        again = create_table(len(tensors), device=DEVICE)
-        triton_statistics.add_statistics(tensors, again)
-        assert torch.equal(table, again)
+        # The interpreter runs one program after the other, in the same order each time.
+        if not INTERPRETED:
+            again = create_table(len(tensors), device=DEVICE)
+            triton_statistics.add_statistics(tensors, again)
+            assert torch.equal(table, again)
 
     def test_add_to_a_table_and_mix_dtypes(self):
         from brainnet.kernels import triton_statistics

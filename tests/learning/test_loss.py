@@ -50,10 +50,10 @@ def test_loss_grows_with_the_confidence_in_a_wrong_class() -> None:
 
 def test_decode_and_probabilities() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]])
-    assert CrossEntropy.decode(logits).tolist() == [1, 0]
+    assert decode_predictions(logits, CrossEntropy(), "multiclass").tolist() == [1, 0]
     torch.testing.assert_close(CrossEntropy.compute_probabilities(logits).sum(1), torch.ones(2))
     yes = torch.tensor([[0.0], [1.0], [-3.0]])
-    assert BinaryCrossEntropy.decode(yes).tolist() == [0, 1, 0]
+    assert decode_predictions(yes, BinaryCrossEntropy(), "binary").tolist() == [0, 1, 0]
     torch.testing.assert_close(
         BinaryCrossEntropy.compute_probabilities(yes)[:, 1], yes[:, 0].sigmoid()
     )
