@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from brainnet.cli.main import main
-from brainnet.training.run_directory import lock_run
+from brainnet.training.run_directory import find_run, lock_run
 
 NET = ("network.hidden=[3]", "trainer=cpu", "observe=off")
 TABLE = ("data=table", "data.path=rows.csv", "data.target=bought", "data.missing=impute")
@@ -34,6 +34,20 @@ def test_overrides_of_the_run_may_be_repeated(table_run, words, summary):
     assert main(["train", "resume=latest", "trainer.max_epochs=2", *words]) == 0
     run = Path("runs") / Path("runs/latest").read_text().strip()
     assert summary(run)["epochs"] == 2
+
+
+def test_latest_is_looked_up_once(table_run, monkeypatch):
+    """Another run that starts meanwhile does not change which one is resumed."""
+    names = []
+
+    def note(name, runs):
+        names.append(name)
+        return find_run(name, runs)
+
+    for module in ("brainnet.config.resume", "brainnet.training.fit"):
+        monkeypatch.setattr(f"{module}.find_run", note)
+    assert main(["train", "resume=latest", "trainer.max_epochs=2"]) == 0
+    assert names == ["latest"]
 
 
 @pytest.mark.parametrize("word", ["data.target=cook", "data.missing=drop", "data.path=cooks.csv"])
