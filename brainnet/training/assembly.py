@@ -79,6 +79,8 @@ def measure_outputs(network: nn.Module, data: DataModule) -> int:
             f"{type(network).__name__} has no weights, so there is nothing to train. "
             "Use a network with at least one layer that has weights."
         )
+    if weight.is_meta:
+        raise InputError("the network is on the meta device. Initialize its weights first.")
     # Two rows, so that a network that drops the batch dimension is detected.
     rows, _ = data.take("train", 2)
     try:
