@@ -64,7 +64,9 @@ class ThresholdRampFunction(torch.autograd.Function):
         """Return the gradients of input, threshold and width."""
         output, threshold, width = _restore(ctx)
         needed = ctx.needs_input_grad[1:3]
-        if ctx.triton is not None and _is_plain_backward(grad, output):
+        # Kernels cannot compute gradients that are differentiated again.
+        is_plain = not torch.is_grad_enabled() and type(grad) is Tensor and output.numel() > 0
+        if ctx.triton is not None and is_plain:
             from brainnet.kernels import triton_ramp
 
             gradients = triton_ramp.run_backward(
@@ -166,11 +168,6 @@ def _restore(ctx: Any) -> tuple[Tensor, RampParameter, RampParameter]:
         for number, tensor in zip(ctx.numbers, tensors, strict=True)
     )
     return output, threshold, width
-
-
-def _is_plain_backward(grad: Tensor, output: Tensor) -> bool:
-    """Whether a kernel may compute the gradients: no second derivative is recorded."""
-    return not torch.is_grad_enabled() and type(grad) is Tensor and output.numel() > 0
 
 
 def _multiply_by_slope(grad: Tensor, output: Tensor, width: RampParameter, leak: float) -> Tensor:

@@ -50,11 +50,4 @@ def build_activation(
     if isinstance(activation, ThresholdRamp):
         return activation.copy_for_layer(neurons, device=device, dtype=dtype)
     # Learnable activations, such as nn.PReLU, must not be trained by two layers.
-    copy = deepcopy(activation)
-    tensor = next((value for value in (*copy.parameters(), *copy.buffers())), None)
-    if tensor is None:
-        return copy
-    # Tensors on the meta device cannot be moved, only allocated.
-    if tensor.is_meta and device is not None:
-        copy.to_empty(device=device)
-    return copy.to(device=device or tensor.device, dtype=dtype or tensor.dtype)
+    return deepcopy(activation).to(device=device, dtype=dtype)
