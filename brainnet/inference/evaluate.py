@@ -35,10 +35,7 @@ class Evaluation:
         targets: true classes or numbers, like `predictions`.
         confusion: number of rows by true class (row) and predicted class (column); None for
             regression.
-        checkpoint: file of the evaluated weights.
-        errors: mean absolute error of each number to predict, by name, in its own unit; empty for
-            classes.
-        class_names: one name per class; empty for regression.
+        errors: mean absolute error of each number to predict, by name, in its own unit.
     """
 
     metrics: dict[str, float]
@@ -54,11 +51,8 @@ class Evaluation:
 def evaluate(trained: TrainedModel, data: DataModule, *, unchanged: bool = False) -> Evaluation:
     """Evaluate a trained model on the test rows of a data module, which is scaled as in the run.
 
-    Args:
-        trained: the result of `brainnet.load`.
-        data: data of the run, or other data with the same columns.
-        unchanged: whether the rows must be those of the run; if a file of the run changed, training
-            rows may be among the test rows.
+    With `unchanged`, the rows must be those of the run: if its file changed, training rows may be
+    among the test rows.
     """
     data.apply_scaling(trained.data_state)
     check_sizes(trained.network, data, trained.loss)

@@ -53,11 +53,6 @@ if TYPE_CHECKING:
 
     from brainnet.inference.explain_row import RowExplainer
 
-# Keys of `DataModule.state_dict` that predictions need.
-_STATE_KEYS = (
-    *("scaling", "target_scaling", "encoder"),
-    *("task", "class_names", "target_names", "image_shape"),
-)
 _PIXEL = re.compile(r"row (\d+) column (\d+)")
 
 
@@ -74,23 +69,14 @@ class TrainedModel:
         outputs:       (rows, outputs)
         probabilities: (rows, classes)
 
-    The same rows in the same order give the same predictions, bit for bit. Alone or among other
-    rows, the last bit may differ, because sums are computed in another order.
+    The same rows in the same order give the same predictions, bit for bit.
 
     Attributes:
-        run: the run it was loaded from.
-        checkpoint: file of the weights.
-        config: configuration of the run.
         network: the network, in evaluation mode.
         loss: the loss it was trained with, which defines the meaning of the outputs.
-        task: "multiclass", "binary" or "regression".
         class_names: one name per class; empty for regression.
         target_names: one name per number to predict; empty for classes.
-        encoder: converts raw rows to inputs before scaling.
-        scaling: scaling of the inputs.
-        target_scaling: scaling of the numbers to predict.
-        image_shape: (height, width) or (channels, height, width) if a row is an image.
-        data_state: the stored `DataModule.state_dict`, from which the previous six were restored.
+        data_state: the stored `DataModule.state_dict`, from which the data were restored.
     """
 
     run: Run
@@ -141,14 +127,6 @@ class TrainedModel:
         Raises:
             InputError: a column is missing, or a cell cannot be read.
 
-        Example:
-            >>> import tempfile
-            >>> from brainnet import Network, fit, load
-            >>> with tempfile.TemporaryDirectory() as runs:
-            ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
-            ...     trained = load(run.folder)
-            >>> trained.predict([[5.1, 3.5, 1.4, 0.2]]).shape
-            (1, 4)
         """
         import pandas as pd
 
@@ -188,7 +166,7 @@ class TrainedModel:
 
     def build_explainer(self, allow_list: TargetAllowList | None = None) -> "RowExplainer":
         """Return an object that explains the run and its rows; `allow_list` is as for `load`."""
-        # Imported here: Lightning takes two seconds, and `predict` does not need it.
+        # Imported here, because Lightning takes two seconds and `predict` does not need it.
         from brainnet.inference.explain_row import RowExplainer
 
         return RowExplainer(self, allow_list)
@@ -204,6 +182,10 @@ class TrainedModel:
             # "row 3 column 5" is too long to stand next to a number.
             pixels = (_PIXEL.sub(r"\1,\2", name) for name in names)
             names = tuple(name if name[0].isalpha() else f"pixel {name}" for name in pixels)
+        baselines = {"standard": "an average row", "minmax": "a row of the smallest values"}
+        baseline = baselines.get(self.scaling.kind, "a row of zeros")
+        if self.scaling.kind != "standard" and self.image_shape is not None:
+            baseline = "an empty image"
         is_regression = self.task == "regression"
         outputs = self.target_names if is_regression else self.class_names
         return PredictionTask(
@@ -212,15 +194,8 @@ class TrainedModel:
             names=SignalNames(names, outputs, categories),
             target_scaling=self.target_scaling if is_regression else None,
             image_shape=self.image_shape,
-            baseline=self._describe_baseline(),
+            baseline=baseline,
         )
-
-    def _describe_baseline(self) -> str:
-        """Return what a row of zeros after scaling stands for."""
-        if self.scaling.kind != "standard" and self.image_shape is not None:
-            return "an empty image"
-        names = {"standard": "an average row", "minmax": "a row of the smallest values"}
-        return names.get(self.scaling.kind, "a row of zeros")
 
 
 def count_missing_predictions(outputs: Tensor) -> int:
@@ -267,35 +242,59 @@ def load(
         >>> with tempfile.TemporaryDirectory() as runs:
         ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
         ...     trained = load(run.folder)
-        >>> trained.task
-        'multiclass'
+        >>> trained.predict([[5.1, 3.5, 1.4, 0.2]]).shape
+        (1, 4)
     """
     run = run if isinstance(run, Run) else find_run(run)
     if checkpoint not in ("best", "last"):
         raise InputError(f"checkpoint must be best or last; got {checkpoint!r}.")
     path = run.best if checkpoint == "best" else run.last
     stored = load_checkpoint(path)
-    config, state = stored[BRAINNET_KEY]["config"], _read_data_state(stored, path)
     # Checkpoints come from other users: they may name known classes only.
     allow_list = allow_list or TargetAllowList(roots=read_allowed_roots())
-    encoder = restore_encoder(state["encoder"])
+    try:
+        trained = _restore_model(run, path, stored, network, loss, allow_list)
+    except InputError:
+        raise
+    # Any value of a file that was edited, or written by another program, can be invalid.
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise InputError(
+            f"{path} contains an invalid configuration or description of its data "
+            f"({type(e).__name__}: {e}). Use another checkpoint, or train the run again."
+        ) from e
+    load_network(trained.network, stored)
+    trained.network.to(device).eval()
+    return trained
+
+
+def _restore_model(
+    run: Run,
+    path: Path,
+    stored: Mapping[str, Any],
+    network: nn.Module | None,
+    loss: nn.Module | None,
+    allow_list: TargetAllowList,
+) -> TrainedModel:
+    """Build everything that a checkpoint describes; the network does not have its weights yet."""
+    config, state = stored[BRAINNET_KEY]["config"], stored[BRAINNET_KEY][SCALING_KEY]
+    encoder, shape = restore_encoder(state["encoder"]), state["image_shape"]
     # Not `or`, which would call the `__len__` of a compiled network.
     if loss is None:
-        loss = _rebuild_loss(config, state["task"], allow_list)
+        options = config.get("loss") or {}
+        is_default = options.get("_target_") is None
+        default = LOSSES[DEFAULT_LOSS[state["task"]]]
+        loss = default() if is_default else instantiate(options, "loss", allow_list)
     if network is None:
         # Building a network draws initial weights; the caller's random numbers must not change.
         with torch.random.fork_rng(devices=[]):
             network = _rebuild_network(config, stored, state, encoder, allow_list)
     weights = (v for k, v in stored["state_dict"].items() if k.startswith(NETWORK_PREFIX))
-    # The dtype of training: converting float64 weights to float32 would lose digits.
-    network = network.to(next((w.dtype for w in weights if w.is_floating_point()), None))
-    load_network(network, stored)
-    shape = state["image_shape"]
     return TrainedModel(
         run=run,
         checkpoint=path,
         config=config,
-        network=network.to(device).eval(),
+        # The dtype of training: converting float64 weights to float32 would lose digits.
+        network=network.to(next((w.dtype for w in weights if w.is_floating_point()), None)),
         loss=loss.eval(),
         task=state["task"],
         class_names=tuple(state["class_names"]),
@@ -306,24 +305,6 @@ def load(
         image_shape=shape and cast(ImageShape, tuple(shape)),
         data_state=state,
     )
-
-
-def _read_data_state(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    state = stored[BRAINNET_KEY].get(SCALING_KEY)
-    if not isinstance(state, dict) or not state.keys() >= set(_STATE_KEYS):
-        raise InputError(
-            f"{path} does not contain the scaling and encoding of its data, without which no row "
-            "can be predicted. Train the run again with this version of brainnet."
-        )
-    return state
-
-
-def _rebuild_loss(config: Mapping[str, Any], task: Task, allow_list: TargetAllowList) -> nn.Module:
-    options = config.get("loss") or {}
-    if options.get("_target_") is None:
-        return LOSSES[DEFAULT_LOSS[task]]()
-    loss: nn.Module = instantiate(options, "loss", allow_list)
-    return loss
 
 
 def _rebuild_network(

@@ -244,6 +244,26 @@ def test_damaged_or_missing_run_is_rejected(tmp_path, iris):
         load(broken)
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("config", "network", ["Network"]),
+        ("config", "network", {"_target_": "brainnet.structure.network.Network", "outputs": "3"}),
+        ("config", "loss", "cross_entropy"),
+        ("config", "seed", None),
+        ("scaling", "encoder", {"kind": "numbers"}),
+        ("scaling", "task", "ranking"),
+        ("scaling", "image_shape", 7),
+    ],
+)
+def test_invalid_values_of_a_checkpoint_are_rejected(tmp_path, iris, part, key, value):
+    stored = torch.load(iris.folder / "checkpoints" / "best.ckpt", weights_only=True)
+    stored["brainnet"][part][key] = value
+    torch.save(stored, tmp_path / "edited.ckpt")
+    with pytest.raises(InputError, match=r"edited\.ckpt contains an invalid configuration"):
+        load(tmp_path / "edited.ckpt")
+
+
 def test_load_does_not_change_random_state(tmp_path):
     run = fit(Network([4, 3]), "iris", epochs=1, folder=tmp_path / "run", progress=False)
     torch.manual_seed(7)
