@@ -43,12 +43,10 @@ Rows = tuple[Tensor, Tensor]
 class DataModule(LightningDataModule):
     """A data set split by seed, scaled with statistics of the training rows, and kept in memory.
 
-    The module is complete after construction. There is one copy of the rows, and each part is a
-    list of row indices. `take`, `gather` and `iterate_batches` return scaled copies on the CPU.
-    Under a Trainer, the rows move to the training device once, and batches are gathered there. The
-    same seed gives the same rows, bit for bit.
-
-    The rows are stored unscaled, images as bytes, and are scaled when batches are gathered.
+    The rows are stored once, unscaled, images as bytes, and each part is a list of row indices.
+    `take`, `gather` and `iterate_batches` return scaled copies on the CPU. Under a Trainer, the
+    rows move to the training device once, and batches are gathered and scaled there. The same seed
+    gives the same rows, bit for bit.
 
     Args:
         source: built-in data set or its name, a Dataset, or a pair (inputs, targets) of arrays.
@@ -147,11 +145,9 @@ class DataModule(LightningDataModule):
         return inputs, self.target_scaling.apply(targets) if is_regression else targets
 
     def train_dataloader(self) -> InMemoryLoader:
-        """Return a loader of the training rows, in a new random order each epoch.
-
-        With `overfit_batches` the order is fixed, so that all epochs use the same rows.
-        """
-        # Lightning sets this attribute at run time, where type checkers do not see it.
+        """Return a loader of the training rows, in a new random order each epoch."""
+        # With `overfit_batches`, all epochs use the same rows. Lightning sets this attribute at run
+        # time, where type checkers do not see it.
         overfit = getattr(self.trainer, "overfit_batches", 0) > 0
         return self._build_loader("train", shuffle=not overfit)
 
@@ -178,20 +174,12 @@ class DataModule(LightningDataModule):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore the scaling of a run that is resumed on the same data.
-
-        Raises:
-            InputError: the data differ from those of the run.
-        """
+        """Restore the scaling of a run that is resumed; other data are an InputError."""
         self.apply_scaling(state_dict)
         self.check_unchanged(state_dict)
 
     def apply_scaling(self, state: Mapping[str, Any]) -> None:
-        """Scale all parts as the run with this `state_dict`; the rows may differ.
-
-        Raises:
-            InputError: inputs or targets differ in meaning from those of the run.
-        """
+        """Scale all parts as the run with this `state_dict`; only the rows may differ."""
         scaling = Scaling.from_dict(state["scaling"])
         target_scaling = Scaling.from_dict(state["target_scaling"])
         name, inputs = self.dataset.name, self.dataset.input_count
@@ -209,14 +197,13 @@ class DataModule(LightningDataModule):
     def check_unchanged(self, state: Mapping[str, Any]) -> None:
         """Raise an InputError if rows from files changed since the run with this `state_dict`."""
         current, rows = self.description, len(self.dataset)
+        checksums = {state.get("checksum"), current.get("checksum")}
         # Arrays and generated rows have no checksum.
-        if "checksum" not in state or "checksum" not in current:
+        if None in checksums or len(checksums) == 1:
             return
         change = "as many rows as in training, but their values or their order changed"
         if rows != state["rows"]:
             change = f"{rows:,} rows now, and {state['rows']:,} when the network was trained"
-        elif current["checksum"] == state["checksum"]:
-            return
         raise InputError(
             f"{self.dataset.name} has {change}: training rows could be used for the test. Restore "
             "the data, or evaluate on all rows of a file that the network was not trained on: "

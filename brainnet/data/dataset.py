@@ -16,7 +16,7 @@ from torch import Tensor
 
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import TableEncoder, sort_labels, warn_merged_numbers
-from brainnet.data.validation import join_names
+from brainnet.data.validation import check_one_of, join_names
 from brainnet.errors import InputError
 from brainnet.learning.loss import Task
 
@@ -53,10 +53,7 @@ class Dataset:
 
     Attributes:
         name: of the data; also the name of the directory of its runs.
-        task: "multiclass", "binary" or "regression".
-        input_names: one name per input.
         class_names: one name per class; empty for regression.
-        image_shape: (height, width) or (channels, height, width) if a row is an image.
         encoder: converts raw rows to inputs; None if the inputs were numbers already.
         target_names: one name per number to predict, by default `target_0`, `target_1`, ...; empty
             for classes.
@@ -83,36 +80,26 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check everything once, so that later code does not have to."""
-        _require(self.task in TASKS, f"task must be one of {', '.join(TASKS)}; got {self.task!r}.")
+        check_one_of("task", self.task, TASKS)
         is_regression = self.task == "regression"
         _check_tensor("inputs", self.inputs, (torch.float32, torch.uint8), 2)
-        if is_regression:
-            _check_tensor("targets", self.targets, (torch.float32,), 2)
-        else:
-            _check_tensor("targets", self.targets, (torch.int64,), 1)
+        dtype, dimensions = (torch.float32, 2) if is_regression else (torch.int64, 1)
+        _check_tensor("targets", self.targets, (dtype,), dimensions)
         self._check_counts()
         allow_nan = self.encoder is not None and self.encoder.imputes
         _check_finite("inputs", self.inputs, self.input_names, allow_nan=allow_nan)
-        if is_regression:
-            _check_finite("targets", self.targets, self.target_names)
+        _check_finite("targets", self.targets, self.target_names)
 
     @classmethod
     def from_arrays(
-        cls,
-        inputs: Any,
-        targets: Any,
-        *,
-        name: str = "arrays",
-        task: Task | None = None,
+        cls, inputs: Any, targets: Any, *, name: str = "arrays", task: Task | None = None
     ) -> Self:
         """Create a data set from anything NumPy reads as a table: arrays, tensors, nested lists.
 
         Whole-number targets are classes and must be 0, 1, 2, ... without a gap; text labels are
         classes in sorted order; targets with a decimal point are numbers to predict. `task`
-        overrides this. The columns of a DataFrame keep their names.
-
-        Raises:
-            InputError: the arrays are not numeric, do not fit together, or the classes have a gap.
+        overrides this. The columns of a DataFrame keep their names. Arrays that are not numeric, do
+        not fit together, or have classes with a gap, are an InputError.
 
         Example:
             >>> Dataset.from_arrays([[0.0, 1.0], [2.0, 3.0]], [0, 1]).task
@@ -140,7 +127,15 @@ class Dataset:
             warn_merged_numbers(values, target_names, "the target", "")
             numbers = _to_float32(values)
             return cls(name, "regression", rows, numbers, names, target_names=target_names)
-        class_names = class_names or tuple(map(str, range(_count_classes(values))))
+        if not class_names:
+            labels = np.unique(values)
+            class_names = tuple(str(label) for label in range(len(labels)))
+            _require(
+                np.array_equal(labels, np.arange(len(labels))),
+                "class labels must be 0, 1, 2, ... with no gap; got "
+                f"{join_names(list(map(str, labels)), _MAX_LISTED_NAMES)}. Renumber them, or "
+                "convert them to floats if they are amounts to predict.",
+            )
         task = task or classification_task(len(class_names))
         classes = torch.from_numpy(values.astype(np.int64))
         return cls(name, task, rows, classes, names, class_names)
@@ -237,9 +232,10 @@ def _read_array(name: str, values: Any) -> np.ndarray[Any, Any]:
 
 def _check_numbers(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biuf":
-        texts = [str(cell) for cell in array.ravel()[:_MAX_LISTED_CELLS] if isinstance(cell, str)]
-        received = f"text ({', '.join(map(repr, texts))} ...)" if texts else str(array.dtype)
-        raise InputError(f"{name} must be numbers; got {received}. {_CONVERSION_HINTS[name]}")
+        cells = ", ".join(map(repr, array.ravel()[:_MAX_LISTED_CELLS].tolist()))
+        raise InputError(
+            f"{name} must be numbers; got {cells} ... ({array.dtype}). {_CONVERSION_HINTS[name]}"
+        )
     return array
 
 
@@ -271,17 +267,6 @@ def _encode_labels(
     return np.array([codes[label] for label in labels]), tuple(names)
 
 
-def _count_classes(targets: np.ndarray[Any, Any]) -> int:
-    labels = np.unique(targets)
-    listed = join_names([str(label) for label in labels.tolist()], _MAX_LISTED_NAMES)
-    _require(
-        np.array_equal(labels, np.arange(len(labels))),
-        f"class labels must be 0, 1, 2, ... with no gap; got {listed}. Renumber them, or convert "
-        "them to floats if they are amounts to predict.",
-    )
-    return len(labels)
-
-
 def _check_finite(
     name: str, values: Tensor, columns: Sequence[str], *, allow_nan: bool = False
 ) -> None:
@@ -301,14 +286,7 @@ def _check_finite(
 
 
 def restore_encoder(stored: Mapping[str, Any]) -> InputEncoder:
-    """Return the encoder that was stored by `to_dict` or by `describe_dataset`.
-
-    Example:
-        >>> restore_encoder(ImageEncoder(8, 8).to_dict())
-        ImageEncoder(height=8, width=8, channels=1)
-        >>> restore_encoder({"kind": "numbers", "names": ["x", "y"]}).names
-        ('x', 'y')
-    """
+    """Return the encoder that was stored by `to_dict` or by `describe_dataset`."""
     if stored["kind"] == _NUMBERS:
         return TableEncoder.from_names(stored["names"])
     encoder = ImageEncoder if stored["kind"] == "pixels" else TableEncoder
@@ -343,8 +321,8 @@ def check_same_meaning(stored: Mapping[str, Any], current: Mapping[str, Any], na
     if ["numbers"] in (before["kind of data"], now["kind of data"]):
         # Arrays are used by position, as their columns have no reliable names; neither have classes
         # and targets that were only counted.
-        keys = ["classes", "targets"]
-        keys = [key for key in keys if not _are_counted(before[key]) and not _are_counted(now[key])]
+        both = {key: (before[key], now[key]) for key in ("classes", "targets")}
+        keys = [key for key, names in both.items() if not any(map(_are_counted, names))]
     else:
         keys = [key for key in before if key in now]
     for key in keys:

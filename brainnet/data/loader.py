@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 
 from brainnet.data.split import RandomStream, create_generator
-from brainnet.data.validation import check_seed, check_whole_number
 from brainnet.errors import InputError
 
 # Rows of this many batches are gathered at once: 2.6 us per batch of 32 x 64 on a CPU, against
@@ -19,10 +18,9 @@ _CELLS_PER_GATHER = 1 << 20
 class RowSampler(SequentialSampler):
     """Order of the rows of one rank in an epoch; all ranks get equally many rows.
 
-    A shuffled order is a pure function of seed and epoch, and the same for every device; the few
-    rows that remain after the division are not used in this epoch. In stored order no row is
-    missing: shares are filled up with rows from the start, as in
-    `torch.utils.data.DistributedSampler`.
+    A shuffled order is a pure function of seed and epoch; the few rows that remain after the
+    division are not used in this epoch. In stored order no row is missing: shares are filled up
+    with rows from the start, as in `torch.utils.data.DistributedSampler`.
     """
 
     def __init__(self, rows: int, *, shuffle: bool, seed: int, rank: int, world_size: int) -> None:
@@ -68,17 +66,8 @@ class InMemoryLoader:
     """Iterates over batches (inputs, targets), copies of the rows; the last may be smaller.
 
     With `shuffle`, call `loader.sampler.set_epoch(epoch)` before each epoch, as Lightning does.
-
-    Args:
-        inputs: inputs of all rows, on the training device.
-        targets: targets of all rows, on the same device.
-        rows: indices of the rows to load, on the same device; None for all rows.
-        transform: converts the gathered rows of many batches, possibly in place.
-        batch_size: rows per batch.
-        shuffle: whether to use a new random order in each epoch.
-        seed: of the random order.
-        rank: of this process, among `world_size` processes that share the rows.
-        world_size: number of processes.
+    `rows` are the indices of the rows to load, and `transform` converts the gathered rows of many
+    batches, possibly in place. The process `rank` loads its share of `world_size` equal ones.
 
     Shape:
         inputs: (rows, inputs)
@@ -104,11 +93,7 @@ class InMemoryLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if len(inputs) != len(targets):
-            raise InputError(
-                f"each row of inputs needs one target; got {len(inputs)} and {len(targets)}."
-            )
-        count, seed = len(inputs if rows is None else rows), check_seed(seed)
+        count = len(inputs if rows is None else rows)
         if count < world_size:
             raise InputError(
                 f"{count} rows cannot be divided among {world_size} processes. "
@@ -118,7 +103,7 @@ class InMemoryLoader:
         self.targets = targets
         self.rows = rows
         self.transform = transform
-        self.batch_size = check_whole_number("batch_size", batch_size, least=1)
+        self.batch_size = batch_size
         self.sampler = RowSampler(
             count, shuffle=shuffle, seed=seed, rank=rank, world_size=world_size
         )

@@ -28,9 +28,6 @@ class Scaling:
     (`MinMaxScaler`), "none" changes nothing. A constant column becomes 0.
 
     Attributes:
-        kind: "standard", "minmax" or "none".
-        shift: subtracted from each column.
-        scale: divisor of each column after the subtraction.
         fill: replaces missing numbers (NaN) of each column before scaling: the mean of the column;
             empty if no number may be missing.
 
@@ -62,16 +59,16 @@ class Scaling:
         codes: Collection[int] = (),
         impute: bool = False,
     ) -> Self:
-        """Fit the scaling to the columns of `values` (rows, columns).
+        """Fit the scaling to columns of any dtype, (rows, columns).
 
         Args:
-            values: numbers of any dtype.
+            values: the columns; with `impute`, missing numbers (NaN) are ignored.
             kind: "standard", "minmax" or "none".
             rows: indices of the rows to fit on, without duplicates; None for all rows.
             channels: number of groups of adjacent columns that are scaled as one, as for the
                 channels of an image; None for one group per column.
             codes: indices of columns to leave unchanged: codes of embedded categories.
-            impute: whether numbers may be missing (NaN); they are ignored.
+            impute: whether numbers may be missing.
         """
         check_one_of("normalize", kind, SCALING_KINDS)
         columns = values.shape[1]

@@ -26,26 +26,15 @@ class RandomStream(IntEnum):
 
 
 def create_generator(seed: int, stream: RandomStream, epoch: int = 0) -> torch.Generator:
-    """Return a CPU generator that depends only on these three values.
-
-    They are hashed: with `seed + epoch`, epoch 1 of seed 0 would equal epoch 0 of seed 1.
-
-    Example:
-        >>> first = torch.randperm(5, generator=create_generator(0, RandomStream.ORDER, epoch=3))
-        >>> again = torch.randperm(5, generator=create_generator(0, RandomStream.ORDER, epoch=3))
-        >>> torch.equal(first, again)
-        True
-    """
+    """Return a CPU generator that depends only on these three values."""
+    # Hashed: with `seed + epoch`, epoch 1 of seed 0 would equal epoch 0 of seed 1.
     sequence = np.random.SeedSequence(check_seed(seed), spawn_key=(int(stream), epoch))
     return torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Row indices of each part, in random order; each row is in exactly one part.
-
-    The rows of a part that was given separately keep their order.
-    """
+    """Row indices of each part, in random order; each row is in exactly one part."""
 
     train: Tensor
     validation: Tensor
@@ -56,9 +45,8 @@ def split_dataset(dataset: Dataset, *, validation: float, test: float, seed: int
     """Divide the rows at random; the same seed gives the same split.
 
     The split is stratified: each part contains the classes in the proportions of all rows, to the
-    nearest row, and at least one row of each class. Fractions refer to all rows. Parts that were
-    given separately (`Dataset.part_sizes`) are kept, and the others are drawn from the training
-    rows.
+    nearest row, and at least one row of each class. Parts that were given separately
+    (`Dataset.part_sizes`) keep their order, and the others are drawn from the training rows.
 
     Example:
         >>> rows = Dataset.from_arrays([[0.0]] * 20, [0, 1] * 10)
@@ -98,9 +86,8 @@ def check_fractions(validation: float, test: float) -> None:
         # Whole numbers, and `True`, are outside of this range.
         if not isinstance(fraction, int | float) or not 0 < fraction < 1:
             raise InputError(
-                f"{name} must be a fraction of the rows between 0 and 1, both excluded; "
-                f"got {fraction!r}. Without rows that are not trained on, nothing shows whether "
-                "the network generalizes."
+                f"{name} must be a fraction of the rows between 0 and 1, both excluded; got "
+                f"{fraction!r}."
             )
     if validation + test >= 1:
         raise InputError(
@@ -126,12 +113,11 @@ def _shuffle(rows: Tensor, generator: torch.Generator) -> Tensor:
     return rows[torch.randperm(len(rows), generator=generator)]
 
 
-def _compute_sizes(rows: int, validation: float, test: float) -> list[int]:
+def _compute_sizes(rows: int, *fractions: float) -> list[int]:
     """Return the numbers of training, validation and test rows; none for a fraction of 0."""
     # At least one row of each class, or its accuracy could not be measured.
-    validation_rows = max(1, round(rows * validation)) if validation else 0
-    test_rows = max(1, round(rows * test)) if test else 0
-    return [rows - validation_rows - test_rows, validation_rows, test_rows]
+    sizes = [max(1, round(rows * fraction)) if fraction else 0 for fraction in fractions]
+    return [rows - sum(sizes), *sizes]
 
 
 def _check_group_sizes(
@@ -143,12 +129,11 @@ def _check_group_sizes(
         for name, rows in groups
         if _compute_sizes(len(rows), validation, test)[0] < 1
     ]
-    parts = ["training", *["validation"] * bool(validation), *["test"] * bool(test)]
     if small:
         raise InputError(
-            f"too few rows for {', '.join(parts[:-1])} and {parts[-1]}: "
-            f"{join_names(small, _MAX_LISTED_GROUPS)}. At least {len(parts)} are needed, one per "
-            f"part, with the fractions {validation:g} for validation and {test:g} for test. Add "
-            "rows, leave the class out, use smaller fractions, or pass validation and test rows "
-            "separately (data.validation_path and data.test_path)."
+            "too few rows for one in each part (training, validation and test): "
+            f"{join_names(small, _MAX_LISTED_GROUPS)}, with the fractions {validation:g} for "
+            f"validation and {test:g} for test. Add rows, leave the class out, use smaller "
+            "fractions, or pass validation and test rows separately (data.validation_path and "
+            "data.test_path)."
         )

@@ -114,12 +114,7 @@ def test_batches_are_copies():
     assert load_targets(batches) == list(range(10))
 
 
-def test_invalid_options_are_rejected():
-    for batch_size in (0, -1, 2.0, True, None):
-        with pytest.raises(InputError, match="batch_size must be a whole number of 1 or more"):
-            loader(batch_size=batch_size)
-    with pytest.raises(InputError, match="one target; got 3 and 2"):
-        InMemoryLoader(torch.zeros(3, 1), torch.zeros(2), batch_size=1)
+def test_too_few_rows_are_rejected():
     with pytest.raises(InputError, match="2 rows cannot be divided among 4 processes"):
         loader(2, world_size=4)
 
