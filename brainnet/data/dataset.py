@@ -128,12 +128,12 @@ class Dataset:
             numbers = _to_float32(values)
             return cls(name, "regression", rows, numbers, names, target_names=target_names)
         if not class_names:
-            labels = np.unique(values)
-            class_names = tuple(str(label) for label in range(len(labels)))
+            codes = np.unique(values)
+            class_names = tuple(map(str, range(len(codes))))
             _require(
-                np.array_equal(labels, np.arange(len(labels))),
+                np.array_equal(codes, np.arange(len(codes))),
                 "class labels must be 0, 1, 2, ... with no gap; got "
-                f"{join_names(list(map(str, labels)), _MAX_LISTED_NAMES)}. Renumber them, or "
+                f"{join_names(list(map(str, codes)), _MAX_LISTED_NAMES)}. Renumber them, or "
                 "convert them to floats if they are amounts to predict.",
             )
         task = task or classification_task(len(class_names))
