@@ -126,8 +126,8 @@ class TestKernels:
             launch(*arguments, **keywords)
 
         monkeypatch.setattr(triton_statistics, "_launch", counted)
-        tensors = [torch.ones(size, device=DEVICE) for size in range(30)]
-        triton_statistics.add_statistics(tensors, create_table(30, device=DEVICE))
+        tensors = [torch.ones(size, device=DEVICE) for size in range(6)]
+        triton_statistics.add_statistics(tensors, create_table(6, device=DEVICE))
         assert len(launched) == 1
         triton_statistics.add_statistics([], create_table(0, device=DEVICE))
         assert len(launched) == 1
