@@ -29,8 +29,8 @@ class BackgroundWriter:
 
     The thread collects tasks for a while and processes them at once, or immediately if `wait` is
     called. If the queue is full, the training waits. `close` and the end of the program process
-    all remaining tasks; later tasks are dropped. So are those of forked processes, which report
-    this once. After an error, which is reported once, the readings are kept in memory only.
+    all remaining tasks; later tasks and those of forked processes are dropped. After an error,
+    which is reported once, the readings are kept in memory only.
 
     `seconds` gets the processor time of each reading. `with_loss` writes their losses to
     TensorBoard, if no other logger does.
@@ -41,15 +41,15 @@ class BackgroundWriter:
         readings: list[Reading],
         recording: Recording | None = None,
         writer: TensorBoardWriter | None = None,
+        report: Callable[[str], None] = _log.warning,
         *,
-        report: Callable[[str], None] | None = None,
         with_loss: bool = False,
         seconds: deque[float] | None = None,
     ) -> None:
         self._readings = readings
         self._recording = recording
         self._writer = writer
-        self._report = report or _log.warning
+        self._report = report
         self._with_loss = with_loss
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_SIZE)
         self._is_urgent = threading.Event()
@@ -79,7 +79,7 @@ class BackgroundWriter:
     def close(self) -> None:
         """Process the remaining tasks and close the files; can be called repeatedly."""
         atexit.unregister(self.close)
-        if not self._is_original:
+        if os.getpid() != self._process:
             return
         with self._lock:
             if not self._is_closed:
@@ -91,22 +91,11 @@ class BackgroundWriter:
     @property
     def is_open(self) -> bool:
         """Whether tasks are accepted."""
-        return self._is_original and not self._is_closed
-
-    @property
-    def _is_original(self) -> bool:
-        """Whether this is not a forked process."""
-        return os.getpid() == self._process
+        # A forked process has no copy of the thread, and may have inherited a lock that is held.
+        return os.getpid() == self._process and not self._is_closed
 
     def _submit(self, task: Callable[[], None]) -> None:
-        # A forked process has no copy of the thread, and may have inherited a lock that is held.
-        if not self._is_original:
-            if not self._is_closed:
-                self._is_closed = True
-                self._report(
-                    f"process {os.getpid()} is a fork of the one that observes, and its readings "
-                    "are dropped. Start the observation in the process that trains."
-                )
+        if not self.is_open:
             return
         with self._lock:
             if not self._is_closed:

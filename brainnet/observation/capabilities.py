@@ -33,10 +33,7 @@ MODE_INVARIANT_TYPES = {
 class ObservedModel:
     """What observing a step needs to know about a model, collected once.
 
-    Attributes:
-        model: the model as given.
-        inspection: its modules and layers.
-        containers: modules that contain a layer or are one, and that are called, outermost first.
+    `containers` are the modules that are called and contain a layer or are one, outermost first.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -140,13 +137,13 @@ def list_hidden_parts(observed_model: ObservedModel) -> list[str]:
     ]
     if unreadable:
         limitations.append(
-            f"not measured, because sharded or not floating point: {_join(unreadable)}."
+            f"not measured, because sharded or not floating point: {join_names(unreadable)}."
         )
     matrices = [info.name for info in observed_model.inspection.matrices]
     if matrices:
         limitations.append(
-            f"only weights and gradients are observed of {_join(matrices)}, which belong to no "
-            "linear layer or convolution."
+            f"only weights and gradients are observed of {join_names(matrices)}, which belong to "
+            "no linear layer or convolution."
         )
     return limitations
 
@@ -168,7 +165,7 @@ def list_missing_arguments(
         if parameter.requires_grad and parameter not in updated
     ]
     if missing:
-        limitations.append(f"none of the optimizers passed updates {_join(missing)}.")
+        limitations.append(f"none of the optimizers passed updates {join_names(missing)}.")
     if not has_probe:
         limitations.append(
             "no criterion or no sample was passed: the actual decrease of the loss is not observed."
@@ -176,14 +173,7 @@ def list_missing_arguments(
     return limitations
 
 
-def describe_missing_activations(layers: Sequence[str]) -> str:
-    """Return the sentence about layers whose activation is applied to something else."""
-    return (
-        f"the activation registered after {_join(layers)} is applied to something else, so "
-        "firing rates are not observed there."
-    )
-
-
-def _join(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
+    """Return the first three names as a text, and the number of the others."""
     rest = len(names) - 3
     return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")

@@ -46,14 +46,12 @@ def parse_stats(table: NDArray[Any]) -> list[TensorStats]:
 
 
 def build_histogram(stats: TensorStats) -> Histogram:
-    """Build a histogram, in which adjacent empty buckets are merged.
-
-    Zeros share a bucket with values too small for a bin of their own.
-    """
+    """Build a histogram, in which adjacent empty buckets are merged."""
     finite, middle = stats.count - stats.non_finite, LAYOUT.steps + 1
     if not finite:
         empty = np.zeros(1), np.zeros(1, dtype=np.int64)
         return Histogram(0, stats.non_finite, 0.0, 0.0, 0.0, 0.0, *empty)
+    # Zeros share a bucket with values too small for a bin of their own.
     bins, zeros = stats.bins, stats.bins[middle : middle + 3].sum(keepdims=True)
     counts = np.concatenate([bins[:middle], zeros, bins[middle + 3 :]])
     is_filled = counts > 0
@@ -80,11 +78,7 @@ TensorKey = tuple[Hashable, Hashable]
 
 
 class AsyncTransfer:
-    """Copies of tensors on the CPU, made in one asynchronous transfer.
-
-    From CUDA, all values are packed into one tensor of int64 and copied to pinned memory while
-    the program continues. Other devices are copied synchronously.
-    """
+    """Copies of tensors on the CPU; from CUDA in one transfer, while the program continues."""
 
     def __init__(self, tensors: Mapping[TensorKey, Tensor]) -> None:
         self._tensors: dict[TensorKey, Tensor] = {}
@@ -131,6 +125,7 @@ StatKey = tuple[str, Tensor | LayerStatistics | None]
 Stats = Mapping[StatKey, TensorStats]
 
 
+@dataclass(slots=True)
 class PendingReading:
     """Tensors of one observed step, and how to turn them into a `Reading`.
 
@@ -138,44 +133,37 @@ class PendingReading:
     of all statistics tables, and `changed` the parameters whose changes were measured.
     """
 
-    def __init__(
-        self,
-        reading: Reading,
-        tensors: Mapping[TensorKey, Tensor],
-        stat_keys: Sequence[StatKey],
-        changed: Sequence[Tensor],
-        layers: Sequence[LayerStatistics],
-    ) -> None:
-        self._reading = reading
-        self._transfer = AsyncTransfer(tensors)
-        self._stat_keys, self._changed = tuple(stat_keys), tuple(changed)
-        self._layers = tuple(layers)
+    reading: Reading
+    transfer: AsyncTransfer
+    stat_keys: Sequence[StatKey]
+    changed: Sequence[Tensor]
+    layers: Sequence[LayerStatistics]
 
     def resolve(self) -> ReadingWithHistograms:
         """Wait for the copy and compute the reading and its histograms."""
         scopes: defaultdict[Hashable, dict[Any, NDArray[Any]]] = defaultdict(dict)
-        for (scope, quantity), array in self._transfer.result().items():
+        for (scope, quantity), array in self.transfer.result().items():
             scopes[scope][quantity] = array
         rows = [row for table in scopes["table"].values() for row in parse_stats(table)]
-        stats = dict(zip(self._stat_keys, rows, strict=True))
+        stats = dict(zip(self.stat_keys, rows, strict=True))
         norms = [float(norm) for part in scopes["norms"].values() for norm in part]
-        step_norms = dict(zip(self._changed, norms, strict=True))
+        step_norms = dict(zip(self.changed, norms, strict=True))
         total_norm = _compute_norm(row for (kind, _), row in stats.items() if kind == "gradient")
         layers = []
-        for layer in self._layers:
+        for layer in self.layers:
             values = layer.compute_shares(scopes[layer])
             values |= {name: float(value) for name, value in scopes["cosine", layer].items()}
             layers.append(_read_layer(layer.info, stats, step_norms, total_norm, **values))
         fields: dict[str, Any] = {name: float(value) for name, value in scopes["scalar"].items()}
         fields |= {"gradient_norm": total_norm, "layers": tuple(layers)}
-        reading = replace(self._reading, **fields)
+        reading = replace(self.reading, **fields)
         return ReadingWithHistograms(reading, self._build_histograms(stats))
 
     def _build_histograms(self, stats: Stats) -> dict[str, Histogram]:
         """All histograms by tag."""
         rows: dict[str, TensorStats] = {}
         is_full = any(quantity == "step" for quantity, _ in stats)
-        for layer in self._layers:
+        for layer in self.layers:
             info = layer.info
             keys: dict[tags.Tag, StatKey] = {
                 tags.WEIGHTS_HISTOGRAM: ("value", info.weights),

@@ -1,8 +1,4 @@
-"""Plots for TensorBoard: first-layer weights, decision boundary, confusion matrix, loss slice.
-
-Matplotlib is imported when the first plot is drawn. Each function returns the content of a PNG
-file.
-"""
+"""Plots for TensorBoard as PNG files: weights, decision boundary, confusion matrix, loss slice."""
 
 import math
 import threading
@@ -34,23 +30,18 @@ _LARGE, _STRIDE = 2**20, 3  # with more parameters than this, only every third p
 
 _thread = threading.local()
 
-# Below this ratio of the step to the weights, a step does not change what the network computes.
-_NEGLIGIBLE_STEP = 1e-5
-
 
 @dataclass(frozen=True, slots=True)
 class LossSlice:
     """Loss along the line through the parameters before and after a step.
 
-    Positions are in lengths of the step: 0 is its start, 1 its end. `step_ratio` is its length
-    relative to the norm of the parameters before it.
+    Positions are in lengths of the step: 0 is its start, 1 its end.
     """
 
     positions: tuple[float, ...]
     losses: tuple[float, ...]
     start: float
     end: float
-    step_ratio: float = math.inf
 
     @property
     def slope(self) -> float:
@@ -83,21 +74,17 @@ class LossSlice:
         noise = float(np.median(np.abs(np.diff(self.losses, 3)))) / math.sqrt(20)
         return 4 * max(noise, float(np.finfo(np.float32).eps) * abs(self.start))
 
-    def describe(self, initial_loss: float | None = None) -> str:
-        """Return whether the step had the right length, given the loss before training."""
-        if not self.is_finite:
-            return "The loss is not finite on a part of this line."
-        if initial_loss is not None and 0 < 1.5 * initial_loss < self.start:
-            ratio = f"{self.start / initial_loss:.3g} times its initial value"
-            return f"Diverging: the loss is {ratio}. Reduce the learning rate."
-        if self.step_ratio < _NEGLIGIBLE_STEP:
-            change = f"{self.step_ratio:.1g} of their norm"
-            return f"Much too short: the step changes the weights by only {change}."
+    def describe(self) -> str:
+        """Return whether the step had the right length."""
         reach, lowest = self.positions[-1], self.lowest_position
         if max(self.losses) - min(self.losses) <= self.resolution:
             return f"Flat: even {reach:.0f} such steps change the loss by less than rounding error."
         if self.end > self.start + self.resolution:
-            return self._describe_rise((self.end - self.start) / max(abs(self.start), 1e-12))
+            rise = (self.end - self.start) / max(abs(self.start), 1e-12)
+            verdict = "Uphill" if self.slope >= 0 else "Overshot"
+            # Near a minimum, the gradients of batches point in different directions.
+            verdict = "Almost level" if rise <= 0.05 else verdict
+            return f"{verdict}: the step raises the loss of these rows by {100 * rise:.3g}%."
         if lowest < 0.75:
             return "A little too long: the lowest loss on this line lies before its end."
         if lowest <= 2:
@@ -105,18 +92,6 @@ class LossSlice:
         if lowest < reach:
             return f"Short: the lowest loss on this line is about {lowest:.0f} such steps away."
         return f"Short: the loss still falls after {reach:.0f} such steps."
-
-    def _describe_rise(self, rise: float) -> str:
-        """Describe a step that raises the loss by this share."""
-        text = "the step raises the loss of these rows by"
-        if rise <= 0.05:
-            return (
-                f"Almost level: {text} {100 * rise:.2g}%. Near a minimum, batches point in "
-                "different directions."
-            )
-        if self.slope >= 0:
-            return f"Uphill: {text} {rise:.0%}. The gradient of the batch points elsewhere."
-        return f"Overshot: the step passes the lowest loss and ends {rise:.0%} higher."
 
 
 @torch.no_grad()
@@ -130,13 +105,6 @@ def compute_loss_slice(
     """Measure the loss along a line through two states of a network, without changing it.
 
     The slice looks three lengths of the step ahead or, if the loss still falls there, up to 24.
-
-    Args:
-        network: the network; its mode is not changed.
-        criterion: computes the loss from the outputs.
-        inputs: rows to evaluate, (rows, inputs).
-        start: parameters by name before the step.
-        end: parameters by name after the step.
     """
     parameters = {name: torch.empty_like(value) for name, value in start.items()}
 
@@ -153,20 +121,12 @@ def compute_loss_slice(
     points = {-1, 1, *range(-_POINTS_BEHIND, _POINTS_AHEAD + 1, stride)}
     positions = tuple(reach * point / _POINTS_AHEAD for point in sorted(points))
     losses = tuple(compute_loss(position) for position in positions)
-    changes = torch.cat([(end[name] - start[name]).flatten().float() for name in start])
-    norm = torch.cat([value.flatten().float() for value in start.values()]).norm()
-    return LossSlice(
-        positions,
-        losses,
-        start=losses[positions.index(0.0)],
-        end=compute_loss(1.0),
-        step_ratio=float(changes.norm() / norm) if norm else math.inf,
-    )
+    return LossSlice(positions, losses, losses[positions.index(0.0)], compute_loss(1.0))
 
 
-def plot_loss_slice(loss_slice: LossSlice, step: int, caption: str) -> bytes:
+def plot_loss_slice(loss_slice: LossSlice, step: int) -> bytes:
     """Plot the loss along a step, which must be finite."""
-    figure, axes = _create_figure(f"Loss along step {step}", caption)
+    figure, axes = _create_figure(f"Loss along step {step}", loss_slice.describe())
     low, high = min(loss_slice.losses), max(loss_slice.losses)
     # The floor keeps rounding errors from looking like hills.
     margin = max(0.1 * (high - low), 5 * loss_slice.resolution, 1e-12)
@@ -191,10 +151,9 @@ def plot_boundary(
     class_names: Sequence[str],
     input_names: Sequence[str],
 ) -> bytes:
-    """Plot the predictions on a plane of two inputs, with the rows on top.
+    """Plot predictions, (height, width, classes) from the bottom row up, with the rows on top.
 
-    `probabilities` are (height, width, classes) from the bottom row up, and `extent` is left,
-    right, bottom and top in the units of the points, (rows, 2), of these classes, (rows,).
+    `extent` is left, right, bottom and top in the units of the points, (rows, 2).
     """
     figure, axes = _create_figure("Predicted class at every point", bottom=0.12)
     colors = [_CLASS_COLORS[index % len(_CLASS_COLORS)] for index in range(len(class_names))]
@@ -216,10 +175,7 @@ def plot_boundary(
 
 
 def plot_confusion(counts: _Integers, class_names: Sequence[str], data: str) -> bytes:
-    """Plot the confusion matrix of some data, such as "validation".
-
-    `counts` are the rows of each true class (down) with each predicted class (across).
-    """
+    """Plot the number of rows of each true class (down) with each predicted class (across)."""
     correct, total, classes = int(np.trace(counts)), int(counts.sum()), len(counts)
     caption = f"{correct} of {total} {data} rows correct ({correct / max(total, 1):.1%})."
     names = [_clean(name) for name in class_names]
@@ -250,12 +206,10 @@ def plot_confusion(counts: _Integers, class_names: Sequence[str], data: str) -> 
 def plot_weights(
     weights: _Floats, shape: tuple[int, int] | tuple[int, int, int], layer: str
 ) -> bytes:
-    """Plot the weights of each neuron, (neurons, inputs), in the shape of the input images.
-
-    Three channels are shown as colors, with gray as zero.
-    """
+    """Plot the weights of each neuron, (neurons, inputs), in the shape of the input images."""
     images = weights[:_MAX_NEURONS].reshape(-1, *shape)
     largest = max(float(np.abs(weights).max()), 1e-12)
+    # Three channels are colors, with gray as zero.
     if len(shape) == 3 and shape[0] == 3:
         channels = [_tile(images[:, channel]) for channel in range(3)]
         is_gap = np.isnan(channels[0])

@@ -11,17 +11,9 @@ from brainnet.observation.tags import Tag
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Histogram:
-    """Distribution of the values of one tensor over adjacent buckets.
+    """Distribution of the finite values of one tensor over adjacent buckets.
 
-    Attributes:
-        count: number of finite values; the sum of `buckets`.
-        non_finite: number of NaN and infinite values.
-        minimum: smallest finite value; 0 if there is none.
-        maximum: largest finite value; 0 if there is none.
-        total: sum of the finite values.
-        total_of_squares: sum of their squares.
-        edges: upper end of each bucket, ascending, (buckets,).
-        buckets: number of values in each bucket, (buckets,).
+    `edges` are the upper ends of the buckets, ascending, and `buckets` the numbers of values.
     """
 
     count: int

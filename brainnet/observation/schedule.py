@@ -30,12 +30,7 @@ def is_round_step(count: int) -> bool:
 
 
 def is_due(step: int, every: int) -> bool:
-    """Return whether a step is observed: round steps first, then each multiple of `every`.
-
-    Example:
-        >>> [step for step in range(151) if is_due(step, every=50)]
-        [0, 1, 2, 5, 10, 20, 50, 100, 150]
-    """
+    """Return whether a step is observed: round steps first, then each multiple of `every`."""
     return step % every == 0 or (step < every and is_round_step(step))
 
 
@@ -43,10 +38,6 @@ def choose_interval(observation: float, step: float, budget: float = _BUDGET) ->
     """Compute the smallest round interval at which observations stay within their budget.
 
     `observation` are the seconds that one adds to a step, and `step` those of other steps.
-
-    Example:
-        >>> choose_interval(observation=0.002, step=0.0002), choose_interval(0.04, 0.05)
-        (500, 50)
     """
     ratio = observation / (budget * step) if step > 0 else 1.0
     scale: int = 10 ** int(math.log10(max(ratio, 1.0)))

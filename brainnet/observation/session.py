@@ -7,7 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from torch import Tensor, nn
 
 from brainnet.observation.background_writer import BackgroundWriter
-from brainnet.observation.capabilities import ObservedModel, describe_missing_activations
+from brainnet.observation.capabilities import (
+    ObservedModel,
+    find_obstacle,
+    join_names,
+    list_hidden_parts,
+)
 from brainnet.observation.pending_reading import PendingReading
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import Recording
@@ -40,8 +45,8 @@ def stop_on_error(
 class ObservationSession:
     """What `watch` and `Observe` share: which steps are due, their observers and the readings.
 
-    `name` is the start of each message in the log. `directions` are gradients that the next
-    reading is compared with. Without a `writer`, readings are kept in memory only.
+    `directions` are the gradients that the next reading is compared with. Without a `writer`,
+    readings are kept in memory only.
     """
 
     def __init__(
@@ -58,21 +63,22 @@ class ObservationSession:
         self._observed_model: ObservedModel | None = None
 
     def open_writer(
-        self,
-        recording: Recording | None,
-        writer: TensorBoardWriter | None,
-        *,
-        with_loss: bool = False,
+        self, recording: Recording | None, writer: TensorBoardWriter | None, with_loss: bool
     ) -> None:
         """Write the readings in a background thread."""
+        seconds = self._interval.background_seconds
         self.writer = BackgroundWriter(
-            self.readings,
-            recording,
-            writer,
-            report=self.report,
-            with_loss=with_loss,
-            seconds=self._interval.background_seconds,
+            self.readings, recording, writer, self.report, with_loss=with_loss, seconds=seconds
         )
+
+    def check_model(self, model: nn.Module, outermost: nn.Module | None = None) -> bool:
+        """Report what cannot be observed, and return whether anything can."""
+        known = self.inspect(model)
+        obstacle = find_obstacle(outermost or model, known)
+        for message in [obstacle] if obstacle else list_hidden_parts(known):
+            self.report(message)
+        self.is_active = obstacle is None
+        return self.is_active
 
     def inspect(self, model: nn.Module) -> ObservedModel:
         """Inspect the model, only if it has changed since the last time."""
@@ -86,12 +92,8 @@ class ObservationSession:
 
     def start_step(self, model: nn.Module) -> StepObserver:
         """Register hooks on the model."""
-        self.observer = StepObserver(
-            model,
-            level=self._level,
-            previous=self.directions,
-            observed_model=self.inspect(model),
-        )
+        known = self.inspect(model)
+        self.observer = StepObserver(known, level=self._level, previous=self.directions)
         return self.observer
 
     def add_reading(self, pending: PendingReading) -> None:
@@ -99,8 +101,13 @@ class ObservationSession:
         observer, self.observer = self.observer, None
         assert observer is not None, "set when the step started"
         self.directions = observer.directions
-        if observer.layers_without_activation:
-            self.report(describe_missing_activations(observer.layers_without_activation))
+        # A model may apply the activation that it registers after a layer to something else.
+        names = [layer.info.name for layer in observer.layers if layer.is_activation_missing]
+        if names:
+            self.report(
+                f"the activation registered after {join_names(names)} is applied to something "
+                "else, so firing rates are not observed there."
+            )
         if self.writer is None:
             self.readings.append(pending.resolve().reading)
         else:
@@ -113,7 +120,7 @@ class ObservationSession:
             log_warning(f"{self._name}: {message}")
 
     def stop_on_error(self) -> AbstractContextManager[None]:
-        """Stop observing after an exception instead of ending the training."""
+        """Stop observing after an exception."""
         return stop_on_error("observation", self.cancel, self.report)
 
     def cancel(self) -> None:

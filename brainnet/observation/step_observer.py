@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from brainnet.kernels.statistics import compute_statistics
 from brainnet.observation.capabilities import ObservedModel, is_readable
 from brainnet.observation.hooks import Action, Hook, StepTimer
 from brainnet.observation.layer_statistics import CurrentLayer, LayerStatistics
-from brainnet.observation.pending_reading import PendingReading, StatKey, TensorKey
+from brainnet.observation.pending_reading import AsyncTransfer, PendingReading, StatKey, TensorKey
 from brainnet.observation.reading import Reading
 from brainnet.observation.tags import Level
 
@@ -22,41 +22,22 @@ _MAX_COORDINATES = 4096  # of a gradient, kept for the cosine with the next one
 class StepObserver:
     """Measures one optimizer step: forward and backward passes, gradients and update.
 
-    Create it before the forward pass, or before the first of several whose gradients accumulate.
-    Call `measure_gradients` right before and `measure_changes` right after the optimizer step, and
-    `finish` at the end. It keeps no activations, draws no random numbers and never waits for the
-    device: all statistics are copied in one transfer. An exception in a hook is raised in
-    `finish`, never inside the forward pass.
+    Create it before the first forward pass. Call `measure_gradients` right before and
+    `measure_changes` right after the optimizer step, and `finish` at the end. It keeps no
+    activations, draws no random numbers and never waits for the device. An exception in a hook is
+    raised in `finish`, never inside the forward pass.
 
-    Attributes:
-        loss: of the batch, to be set by the caller, as the next two.
-        loss_before: loss of some rows before the step, to compare with that after it.
-        learning_rate: of the step.
-        directions: sampled gradient of each layer's weights (level `full`).
-        layers: statistics of each layer.
-        is_paused: while set, forward and backward passes are ignored.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
-        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> observer = StepObserver(model)
-        >>> model(torch.ones(4, 2)).square().mean().backward()
-        >>> observer.measure_gradients(model.parameters())
-        >>> optimizer.step()
-        >>> reading = observer.finish(step=0).resolve().reading
-        >>> [layer.name for layer in reading.layers]
-        ['0', '2']
+    `loss`, `loss_before` (of some rows, to compare with that after the step) and `learning_rate`
+    are set by the caller. While `is_paused`, forward and backward passes are ignored.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        known: ObservedModel,
         *,
         level: Level = "light",
         previous: Mapping[str, Tensor] | None = None,
-        observed_model: ObservedModel | None = None,
     ) -> None:
-        known = observed_model or ObservedModel(model)
         self.loss: Tensor | None = None
         self.loss_before: Tensor | None = None
         self.learning_rate: float | None = None
@@ -73,6 +54,7 @@ class StepObserver:
         self.layers = self._all_layers[: len(layers)]
         self._failure: Exception | None = None
         self._handles: list[Any] = []
+        self.optimizer_handles: list[Any] = []  # of hooks that `close` removes
         self._timer = StepTimer()
         self._stat_keys: list[StatKey] = []
         self._tensors: dict[TensorKey, Tensor] = {}
@@ -84,14 +66,6 @@ class StepObserver:
         if not known.is_compiled():
             self._register_hooks(known.containers)
 
-    def __enter__(self) -> Self:
-        """Return the observer, whose hooks are active since construction."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove the hooks."""
-        self.close()
-
     def remove_hooks(self) -> None:
         """Remove the hooks on the model."""
         while self._handles:
@@ -102,6 +76,10 @@ class StepObserver:
         # Hooks on tensors stay until these are freed.
         self.is_paused = True
         self.remove_hooks()
+        while self.optimizer_handles:
+            self.optimizer_handles.pop().remove()
+        self._gradients.clear()
+        self._before.clear()
 
     def raise_failure(self) -> None:
         """Raise the first exception in a hook."""
@@ -117,11 +95,6 @@ class StepObserver:
     def has_update(self) -> bool:
         """Whether an optimizer step was observed."""
         return bool(self._changed)
-
-    @property
-    def layers_without_activation(self) -> list[str]:
-        """Names of layers whose registered activation was applied to something else."""
-        return [layer.info.name for layer in self.layers if layer.is_activation_missing]
 
     def _register_hooks(self, containers: Sequence[nn.Module]) -> None:
         # The timer is outermost: its pre-hooks come first and its hooks last.
@@ -168,12 +141,8 @@ class StepObserver:
     ) -> None:
         """Measure weights and gradients and copy the weights, right before the optimizer step.
 
-        Args:
-            parameters: those of the optimizer. Parameters that were passed before are skipped.
-            scale: factor on the loss in the backward pass (automatic mixed precision), (). The
-                gradients are already divided by it, the deltas are not.
-            keep_gradients: whether to copy the gradients, because they may be changed.
-            divisor: factor that is still on the gradients, if the optimizer removes it itself.
+        `scale` is a factor of mixed precision on the deltas only, and `divisor` one that is still
+        on the gradients. `keep_gradients` copies gradients that may be changed during the step.
         """
         self._timer.stop_backward()
         gradients: dict[Tensor, Tensor] = {
@@ -272,7 +241,7 @@ class StepObserver:
         self, step: int, epoch: int = 0, *, loss_after: Tensor | None = None
     ) -> PendingReading:
         """Remove the hooks and start the transfer; raises the first exception in a hook."""
-        self.close()
+        self.remove_hooks()
         self.raise_failure()
         if not self._has_measured_values:
             self._measure({})
@@ -289,13 +258,12 @@ class StepObserver:
                 self._add_table([(quantity, layer)], table)
             for quantity, total in totals.items():
                 self._tensors[layer, quantity] = total
-        self._gradients.clear()
-        self._before.clear()
+        self.close()
         timer = self._timer
         seconds = timer.forward_seconds, timer.backward_seconds, timer.update_seconds
         reading = Reading(step, epoch, None, self.learning_rate, *seconds)
-        changed = list(self._changed)
-        return PendingReading(reading, self._tensors, self._stat_keys, changed, self._all_layers)
+        transfer, changed = AsyncTransfer(self._tensors), list(self._changed)
+        return PendingReading(reading, transfer, self._stat_keys, changed, self._all_layers)
 
 
 def _to_dense(tensor: Tensor) -> Tensor:

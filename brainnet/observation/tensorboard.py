@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ from tensorboard.plugins.histogram import metadata as histogram_metadata
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import metadata as _HPARAMS
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
@@ -48,12 +49,18 @@ Layout = dict[str, dict[str, tuple[str, ...]]]
 Setting = bool | int | float | str | None
 """A hyperparameter as TensorBoard can store it."""
 
+_SETTING_TYPES = {
+    bool: api_pb2.DATA_TYPE_BOOL,
+    int: api_pb2.DATA_TYPE_FLOAT64,
+    float: api_pb2.DATA_TYPE_FLOAT64,
+    str: api_pb2.DATA_TYPE_STRING,
+}
+
 
 class EventFileWriter:
     """A TensorBoard event file without a thread or a queue, so that errors reach the caller.
 
-    Several threads may write. Each event is passed to the operating system at once, and `close`
-    writes all of them to disk. After an `OSError`, earlier events remain readable.
+    Several threads may write. After an `OSError`, earlier events remain readable.
     """
 
     _number = itertools.count()
@@ -96,6 +103,10 @@ class EventFileWriter:
     def flush(self) -> None:
         """Do nothing: events are not buffered."""
 
+    def get_logdir(self) -> str:
+        """Return the folder, for PyTorch's `SummaryWriter`."""
+        return str(self.folder)
+
     def close(self) -> None:
         """Write all events to disk and close the file."""
         with self._lock:
@@ -115,23 +126,15 @@ def create_summary_writer(file: EventFileWriter) -> Any:
     # Imported here because it takes long and is rarely needed.
     from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
-    class SharedFileWriter(FileWriter):
-        def __init__(self) -> None:
-            self.event_writer = file
-
-        def get_logdir(self) -> str:
-            return str(file.folder)
+    class SharedSummaryWriter(SummaryWriter):
+        def _get_file_writer(self) -> Any:
+            # Its constructor would open another file.
+            self.file_writer: Any = FileWriter.__new__(FileWriter)
+            self.file_writer.event_writer = file
+            return self.file_writer
 
         def close(self) -> None:
             """Leave the file open for its owner."""
-
-        reopen = close
-
-    class SharedSummaryWriter(SummaryWriter):
-        def _get_file_writer(self) -> Any:
-            self.file_writer: Any = self.file_writer or SharedFileWriter()
-            self.all_writers: Any = {self.file_writer.get_logdir(): self.file_writer}
-            return self.file_writer
 
     return SharedSummaryWriter(log_dir=str(file.folder))
 
@@ -139,8 +142,7 @@ def create_summary_writer(file: EventFileWriter) -> Any:
 class TensorBoardWriter:
     """Writer of one run's events, with the help text of each tag.
 
-    `close` and the end of a `with` block write everything to disk. `file` is the open file of
-    another writer of this run: TensorBoard follows only the newest growing file of a folder.
+    `file` is the open file of another writer: TensorBoard follows only the newest of a folder.
     """
 
     def __init__(self, folder: Path | str, *, file: Any = None) -> None:
@@ -206,35 +208,25 @@ class TensorBoardWriter:
         self._add([_build_bytes(tag, message.SerializeToString(), metadata)], 0)
 
     def add_hyperparameters(
-        self,
-        settings: Mapping[str, Setting],
-        metrics: Mapping[str, float],
-        step: int,
-        *,
-        first: Collection[str] = (),
+        self, settings: Mapping[str, Setting], metrics: Mapping[str, float], step: int
     ) -> None:
-        """Write the run as one row of the HParams page, with its final metrics at `step`.
-
-        The columns of `first` come first; TensorBoard hides all but the first five columns.
-        """
-        start, experiment, end = HParamsPluginData(), HParamsPluginData(), HParamsPluginData()
-        start.session_start_info.start_time_secs = time.time()
-        end.session_end_info.end_time_secs = time.time()
-        end.session_end_info.status = api_pb2.STATUS_SUCCESS
-        for name, value in settings.items():
-            if value is not None:
-                kind = _set_hyperparameter(start.session_start_info.hparams[name], value)
-                # TensorBoard sorts the columns by "differs".
-                experiment.experiment.hparam_infos.add(name=name, type=kind, differs=name in first)
+        """Write the run as one row of the HParams page, with its final metrics at `step`."""
+        values = {
+            # The page is JSON, which has no infinity.
+            name: value if not isinstance(value, float) or math.isfinite(value) else str(value)
+            for name, value in settings.items()
+            if value is not None
+        }
+        data = HParamsPluginData()
+        for name, value in values.items():
+            data.experiment.hparam_infos.add(name=name, type=_SETTING_TYPES[type(value)])
         for tag in metrics:
-            experiment.experiment.metric_infos.add(display_name=tag).name.tag = tag
-        for tag, data in (
-            (_HPARAMS.EXPERIMENT_TAG, experiment),
-            (_HPARAMS.SESSION_START_INFO_TAG, start),
-            (_HPARAMS.SESSION_END_INFO_TAG, end),
-        ):
-            metadata = _HPARAMS.create_summary_metadata(data)
-            self._add([Summary.Value(tag=tag, metadata=metadata, tensor=_HPARAMS.NULL_TENSOR)], 0)
+            data.experiment.metric_infos.add(display_name=tag).name.tag = tag
+        tag, metadata = _HPARAMS.EXPERIMENT_TAG, _HPARAMS.create_summary_metadata(data)
+        experiment = Summary.Value(tag=tag, metadata=metadata, tensor=_HPARAMS.NULL_TENSOR)
+        # Without an id, runs with equal settings would share a row.
+        session = hparams_pb(values, trial_id=str(self.folder))
+        self._add([experiment, *session.value], 0)
         self.add_scalars(metrics, step)
 
     def close(self) -> None:
@@ -286,22 +278,6 @@ def _build_histogram(histogram: Histogram) -> HistogramProto:
     return HistogramProto.FromString(message)
 
 
-def _set_hyperparameter(field: Any, value: Setting) -> Any:
-    """Store a setting and return its data type."""
-    if isinstance(value, bool):
-        field.bool_value = value
-        return api_pb2.DATA_TYPE_BOOL
-    if not isinstance(value, int | float):
-        field.string_value = str(value)
-        return api_pb2.DATA_TYPE_STRING
-    # The page is JSON, which has no infinity.
-    if math.isfinite(value):
-        field.number_value = value
-    else:
-        field.string_value = str(value)
-    return api_pb2.DATA_TYPE_FLOAT64
-
-
 def write_introduction(
     writer: TensorBoardWriter,
     model: nn.Module,
@@ -310,10 +286,7 @@ def write_introduction(
     optimizer: str,
     task: str | None = None,
 ) -> None:
-    """Write what does not change during a run: the graph, the layout and the explanations.
-
-    `loss` and `optimizer` are names. Without a `task`, there are no charts of the loss.
-    """
+    """Write the graph, the layout and the explanations; charts of the loss only with a `task`."""
     layers = find_layers(model)
     # Lazy parameters have no shape yet.
     if layers and not any(is_lazy(layer.weights) for layer in layers):
@@ -326,10 +299,7 @@ def write_introduction(
 def build_graph(
     layers: Sequence[LayerInfo], loss: str = "loss", optimizer: str = "optimizer"
 ) -> list[NodeDef]:
-    """Build the graph of the concepts: from the inputs to the loss, and back to the update.
-
-    Layers are connected in the order in which the model registers them. Embeddings are parallel.
-    """
+    """Build the graph of the concepts, with layers in the order in which they are registered."""
     nodes = [NodeDef(name="inputs", op="inputs")]
     previous = ["inputs"]
     for layer in layers:

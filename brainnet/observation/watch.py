@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from numbers import Real
 from pathlib import Path
 from threading import Thread
@@ -15,10 +15,8 @@ from torch.optim import Optimizer
 from brainnet.errors import InputError
 from brainnet.observation.capabilities import (
     ObservedModel,
-    find_obstacle,
     get_process_rank,
     is_readable,
-    list_hidden_parts,
     list_missing_arguments,
     list_parameters,
 )
@@ -32,7 +30,7 @@ from brainnet.observation.probe import (
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import open_recording
 from brainnet.observation.schedule import Every, check_interval
-from brainnet.observation.session import ObservationSession, log_warning, stop_on_error
+from brainnet.observation.session import ObservationSession, log_warning
 from brainnet.observation.step_observer import StepObserver
 from brainnet.observation.tags import Level
 from brainnet.observation.tensorboard import TensorBoardWriter, write_introduction
@@ -51,7 +49,7 @@ class LoopObservation:
         observed_model: ObservedModel,
         optimizers: Sequence[Optimizer],
         probe: ProbeBatch | None,
-        scaler: torch.amp.GradScaler | None = None,
+        scaler: torch.amp.GradScaler | None,
     ) -> None:
         self.observer = observer
         self._observed_model, self._optimizers = observed_model, optimizers
@@ -62,16 +60,10 @@ class LoopObservation:
         self._has_unreadable_update = False
         # An exception in a hook is raised in `is_complete`, not in the user's optimizer step.
         before, after = observer.wrap(self._before_step), observer.wrap(self._after_step)
-        self._handles = [each.register_step_pre_hook(before) for each in optimizers]
-        self._handles += [each.register_step_post_hook(after) for each in optimizers]
+        observer.optimizer_handles += [each.register_step_pre_hook(before) for each in optimizers]
+        observer.optimizer_handles += [each.register_step_post_hook(after) for each in optimizers]
         if not optimizers:
             observer.copy_parameters(observed_model.model.parameters())
-
-    def close(self) -> None:
-        """Remove all hooks."""
-        while self._handles:
-            self._handles.pop().remove()
-        self.observer.close()
 
     def is_complete(self, loss: Tensor | float | None, report: Callable[[str], None]) -> bool:
         """Record the loss and return whether an optimizer step was observed."""
@@ -95,8 +87,8 @@ class LoopObservation:
         if not self._optimizers:
             self.observer.measure_gradients(self._observed_model.model.parameters())
             self.observer.measure_changes()
-        self.close()
         observer, loss_after = self.observer, None
+        observer.close()  # the probe is faster without hooks
         if self._probe is not None and observer.loss_before is not None:
             loss_after = self._probe.compute_loss()
         if self._losses:
@@ -177,31 +169,36 @@ class Watcher:
         self,
         model: nn.Module,
         folder: Path,
-        every: Every,
+        session: ObservationSession,
         optimizers: Sequence[Optimizer],
-        criterion: Criterion | None,
-        sample: tuple[Tensor, Tensor] | None,
-        level: Level,
-        first_step: int,
         scaler: torch.amp.GradScaler | None,
+        first_step: int,
     ) -> None:
         self.folder = folder
-        self._session = ObservationSession("watch", every, level)
-        self.limitations = self._session.limitations
-        self._model, self._optimizers, self._scaler = model, tuple(optimizers), scaler
-        self._step = first_step
+        self.limitations = session.limitations
+        self._session, self._model, self._step = session, model, first_step
+        self._optimizers, self._scaler = optimizers, scaler
         self._observation: LoopObservation | None = None
         self._probe: ProbeBatch | None = None
-        with self._stop_on_error():
-            has_probe = criterion is not None and sample is not None
-            if not self._check_model(has_probe=has_probe):
-                self._session.cancel()
-                return
-            if criterion is not None and sample is not None and self._optimizers:
-                known = self._session.inspect(model)
-                self._probe = build_probe(known, criterion, sample, self._session.report)
-            self._open_writer(first_step, criterion)
-            self._start_observation()
+
+    def _start(self, criterion: Criterion | None, sample: tuple[Tensor, Tensor] | None) -> None:
+        """Open the files, and observe the first step."""
+        session, rank = self._session, get_process_rank()
+        if rank:
+            self.limitations.append(f"process {rank} observes nothing; process 0 does.")
+            session.is_active = False
+        if not session.is_active or not session.check_model(self._model):
+            return
+        has_probe = criterion is not None and sample is not None
+        # Omitted arguments are the user's choice, and need no warning in the log.
+        self.limitations += list_missing_arguments(
+            self._model, self._optimizers, has_probe=has_probe
+        )
+        if criterion is not None and sample is not None and self._optimizers:
+            known = session.inspect(self._model)
+            self._probe = build_probe(known, criterion, sample, session.report)
+        self._open_writer("loss" if criterion is None else type(criterion).__name__)
+        self._start_observation()
 
     def __enter__(self) -> Self:
         """Return the watcher, which is active since construction."""
@@ -238,19 +235,17 @@ class Watcher:
         """
         if not self._session.is_active:
             return
-        with self._stop_on_error():
-            observation = self._observation
-            if observation is not None:
+        with self._session.stop_on_error():
+            if self._observation is not None:
                 scalar = self._parse_scalar(loss, "step()")
-                if observation.is_complete(scalar, self._session.report):
-                    self._observation = None
-                    self._finish_observation(observation)
+                if self._observation.is_complete(scalar, self._session.report):
+                    self._finish_observation(self._observation)
             self._step += 1
             self._start_observation()
 
     def validation(self, **scalars: float | Tensor) -> None:
         """Record validation metrics: `loss=…` is written as `loss/validation`, and so on."""
-        with self._stop_on_error():
+        with self._session.stop_on_error():
             values = {
                 f"{name}/validation": self._parse_scalar(value, "validation()")
                 for name, value in scalars.items()
@@ -262,7 +257,7 @@ class Watcher:
 
     def close(self) -> None:
         """Remove the hooks and write everything to disk; can be called repeatedly."""
-        self._cancel_observation()
+        self._observation = None
         self._session.close()
 
     def __del__(self) -> None:
@@ -270,7 +265,7 @@ class Watcher:
         writer = self._session.writer
         if writer is None or not writer.is_open:
             return
-        self._cancel_observation()
+        self._session.cancel()
         # In a thread, because this may run at any point and hold a lock that closing needs.
         with suppress(RuntimeError):  # at exit no thread can start, and `atexit` closes the writer
             Thread(target=writer.close, daemon=True).start()
@@ -289,7 +284,8 @@ class Watcher:
         )
 
     def _finish_observation(self, observation: LoopObservation) -> None:
-        session, pending = self._session, observation.finish(self._step)
+        session, self._observation = self._session, None
+        pending = observation.finish(self._step)
         is_compiled = session.inspect(self._model).is_compiled()
         if not observation.observer.has_forward_pass and not is_compiled:
             session.report(
@@ -300,15 +296,6 @@ class Watcher:
             session.report(describe_probe_failure(self._probe.failure))
             self._probe = None
         session.add_reading(pending)
-
-    def _cancel_observation(self) -> None:
-        observation, self._observation = self._observation, None
-        if observation is not None:
-            observation.close()
-        self._session.cancel()
-
-    def _stop_on_error(self) -> AbstractContextManager[None]:
-        return stop_on_error("observation", self._cancel_observation, self._session.report)
 
     def _parse_scalar(self, value: object, method: str) -> Tensor | float | None:
         if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
@@ -323,40 +310,20 @@ class Watcher:
             )
         return None
 
-    def _check_model(self, *, has_probe: bool) -> bool:
-        """Report what cannot be observed, and return whether anything can."""
-        rank = get_process_rank()
-        if rank:
-            self.limitations.append(f"process {rank} observes nothing; process 0 does.")
-            return False
-        known = self._session.inspect(self._model)
-        obstacle = find_obstacle(self._model, known)
-        for message in [obstacle] if obstacle else list_hidden_parts(known):
-            self._session.report(message)
-        # Omitted arguments are the user's choice, and need no warning in the log.
-        if obstacle is None:
-            self.limitations += list_missing_arguments(
-                self._model, self._optimizers, has_probe=has_probe
-            )
-        return obstacle is None
-
-    def _open_writer(self, first_step: int, criterion: Criterion | None) -> None:
+    def _open_writer(self, loss: str) -> None:
         recording = writer = None
         try:
-            recording = open_recording(self.folder, first_step)
+            recording = open_recording(self.folder, self._step)
             requested, self.folder = self.folder, recording.path.parent
             if self.folder != requested:
                 log_warning(
                     f"watch: {requested} contains another training; writing to {self.folder}."
                 )
             writer = TensorBoardWriter(self.folder)
-            writer.drop_from(first_step)
-            write_introduction(
-                writer,
-                unwrap_compiled(self._model),
-                loss="loss" if criterion is None else type(criterion).__name__,
-                optimizer=type(self._optimizers[-1]).__name__ if self._optimizers else "optimizer",
-            )
+            writer.drop_from(self._step)
+            optimizer = type(self._optimizers[-1]).__name__ if self._optimizers else "optimizer"
+            model = unwrap_compiled(self._model)
+            write_introduction(writer, model, loss=loss, optimizer=optimizer)
         except (InputError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             self._session.report(f"nothing is written to {self.folder}: {reason}")
@@ -378,19 +345,14 @@ def watch(
     """Observe a model in any training loop and write readings to TensorBoard and to a file.
 
     Steps 0, 1, 2, 5, 10, 20 … are observed, then every `every`-th. On other steps there are no
-    hooks and no device synchronization. Gradients and changes of the weights are read right before
-    and after the optimizer step, so it does not matter when the loop clears the gradients. Results
-    of the training do not change, and no random numbers are drawn. What cannot be observed is
-    reported once in the log and in `limitations`; errors never end the training.
+    hooks and no device synchronization. Results of the training do not change, and no random
+    numbers are drawn. What cannot be observed is reported once in the log and in `limitations`;
+    errors never end the training.
 
-    Call `step` after each optimizer step. Gradients of several forward passes may be accumulated
-    before. If the loop clips gradients, the clipped ones are recorded.
-
-    In distributed training, process 0 observes its own rows and the reduced gradients. Of sharded
-    parameters (`fully_shard`) only activations are observed.
-
-    Use it in a `with` block, or call `close`: this writes all pending data, also after an exception
-    or Ctrl-C.
+    Call `step` after each optimizer step, and `close` at the end, or use a `with` block. Gradients
+    are read in the optimizer step, so they may be accumulated and cleared at any time; if the loop
+    clips them, the clipped ones are recorded. In distributed training, process 0 observes its own
+    rows and the reduced gradients; of sharded parameters only activations are observed.
 
     Args:
         model: any module; apply `torch.jit.script` after `close`.
@@ -402,14 +364,11 @@ def watch(
             gradients only if they still exist when `step` is called.
         criterion: computes the loss from outputs and targets. With `sample`, the actual decrease
             of the loss is recorded.
-        sample: inputs and targets of some fixed rows, for example one batch. They are evaluated
-            before and after each observed step; of models with a million weights or more, only
-            about 16 rows.
+        sample: inputs and targets of some fixed rows, for example one batch, of which models with
+            many weights evaluate only the first.
         level: how much to record, "light" or "full", as in `Observe`.
-        first_step: number of steps taken before, if a training continues. Readings of earlier
-            steps in `folder` are kept.
-        scaler: the `GradScaler` that scales the loss. Deltas (level `full`) are divided by its
-            scale; gradients are unscaled in any case.
+        first_step: number of steps taken before, if a training continues in `folder`.
+        scaler: the `GradScaler` that scales the loss, needed for deltas (level `full`).
 
     Raises:
         InputError: if an argument is invalid.
@@ -446,18 +405,10 @@ def watch(
             "not accept tensors, omit sample."
         )
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
-    for each in optimizers:
-        if not isinstance(each, Optimizer):
-            kind = type(each).__name__
-            raise InputError(f"optimizer must be a torch.optim.Optimizer; got {kind}.")
-    return Watcher(
-        model,
-        Path(folder),
-        check_interval(every, "every"),
-        optimizers,
-        criterion,
-        sample,
-        level,
-        first_step,
-        scaler,
-    )
+    if not all(isinstance(value, Optimizer) for value in optimizers):
+        raise InputError(f"optimizer must be a torch.optim.Optimizer; got {optimizer!r}.")
+    session = ObservationSession("watch", check_interval(every, "every"), level)
+    watcher = Watcher(model, Path(folder), session, optimizers, scaler, first_step)
+    with session.stop_on_error():
+        watcher._start(criterion, sample)
+    return watcher

@@ -15,9 +15,7 @@ from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.loss import LOSSES
 from brainnet.observation.capabilities import (
     MODE_INVARIANT_TYPES,
-    find_obstacle,
     is_sharded,
-    list_hidden_parts,
     list_parameters,
 )
 from brainnet.observation.probe import isolated_eval
@@ -39,18 +37,14 @@ class Observe(Callback):
     Steps 0, 1, 2, 5, 10, 20 … are observed, then every `every`-th. On other steps the model has
     no hooks, and nothing waits for the device. The results of the training do not change, and no
     random numbers are drawn. If observation fails, this is logged once, and training continues.
-    Gradient accumulation (one reading per optimizer step), clipping (gradients are read before
-    it), mixed precision, frozen and unused parameters and several optimizers are supported. In
-    distributed training, process 0 observes its share of the batch.
+    Gradients are read before clipping. In distributed training, process 0 observes its rows.
 
     `light` records for each layer the norms of weights, biases and gradients, the update ratio,
     firing rate, silent and saturated shares, the share of the blame, and histograms of weights,
     biases, gradients and outputs. `full` adds histograms of sums, deltas, bias gradients and
-    updates, and the cosine with the previous gradient.
-
-    A background thread writes the readings to TensorBoard and to `readings.bin`, which a resumed
-    training continues. Not observed are the activations of compiled parts, parameters sharded over
-    devices (FSDP), and the actual decrease of the loss of other modules than `LearningModule`.
+    updates, and the cosine with the previous gradient. Not observed are the activations of compiled
+    parts, parameters sharded over devices (FSDP), and the actual decrease of the loss of other
+    modules than `LearningModule`.
 
     Args:
         every: steps between two observations. "auto" keeps their cost within 3% of the training
@@ -112,9 +106,13 @@ class Observe(Callback):
         self._session, self._loaded_state = session, {}
         session.is_active = trainer.is_global_zero
         with session.stop_on_error():
+            if is_sharded(pl_module) and session.is_active:
+                session.is_active = False
+                session.report("the parameters are sharded over devices; nothing is observed.")
+            outermost = trainer.strategy.model
+            is_observed = session.is_active and session.check_model(pl_module, outermost)
             # `fast_dev_run` writes no files.
-            is_dry_run = bool(getattr(trainer, "fast_dev_run", False))
-            if session.is_active and self._check_model(trainer, pl_module) and not is_dry_run:
+            if is_observed and not getattr(trainer, "fast_dev_run", False):
                 self._open_writer(trainer, pl_module)
 
     def _open_writer(self, trainer: Trainer, module: LightningModule) -> None:
@@ -133,7 +131,7 @@ class Observe(Callback):
         # It may write a checkpoint long after its state was collected.
         if isinstance(checkpoint_io, AtomicCheckpointIO):
             checkpoint_io.before_write = self.settle
-        session.open_writer(recording, writer)
+        session.open_writer(recording, writer, with_loss=False)
 
     def needs_step(self, step: int) -> bool:
         """Return whether a step is due or being observed."""
@@ -241,18 +239,6 @@ class Observe(Callback):
     ) -> None:
         """Remove the hooks and write the remaining readings."""
         self._session.close()
-
-    def _check_model(self, trainer: Trainer, module: LightningModule) -> bool:
-        """Report what cannot be observed, and return whether anything can."""
-        session, known = self._session, self._session.inspect(module)
-        if is_sharded(module):
-            obstacle: str | None = "the parameters are sharded over devices; nothing is observed."
-        else:
-            obstacle = find_obstacle(trainer.strategy.model or module, known)
-        for message in [obstacle] if obstacle else list_hidden_parts(known):
-            session.report(message)
-        session.is_active = obstacle is None
-        return session.is_active
 
 
 def _introduce(writer: TensorBoardWriter, trainer: Trainer, module: LightningModule) -> None:

@@ -29,9 +29,6 @@ from brainnet.observation.tensorboard import (
 from brainnet.training.checkpoint import RunWriteError
 from brainnet.training.run_directory import RunDirectory, to_plain
 
-# Settings that the hyperparameter table of TensorBoard shows first.
-_FIRST_SETTINGS = ("data", "network.hidden", "activation", "optimizer", "optimizer.lr")
-
 # Keys that do not influence what is learned.
 _OMITTED_KEYS = ("name", "resume", "observe", "logger", "callbacks", "paths")
 
@@ -114,8 +111,7 @@ class RunLogger(TensorBoardLogger):
     ) -> None:
         """Add the run to the hyperparameter table, with its settings and test metrics."""
         results = {tag: value for tag, value in metrics.items() if _is_test_tag(tag)}
-        settings = dict(_flatten_config(config))
-        self.writer.add_hyperparameters(settings, results, step, first=_FIRST_SETTINGS)
+        self.writer.add_hyperparameters(dict(_flatten_config(config)), results, step)
 
     @rank_zero_only
     def save(self) -> None:

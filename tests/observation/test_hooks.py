@@ -2,11 +2,13 @@ import copy
 import io
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 import torch
 from torch import nn
 
+from brainnet.observation.capabilities import ObservedModel
 from brainnet.observation.hooks import StepTimer
 from brainnet.observation.step_observer import StepObserver
 from brainnet.structure.network import Network
@@ -37,8 +39,8 @@ def firing(observed, model):
 @pytest.mark.parametrize("make", [plain, ours])
 def test_copies_of_the_model_are_not_observed_and_lose_their_hooks(make):
     model, twin = make(), make()
-    expected = firing(StepObserver(twin), twin)
-    observed = StepObserver(model, level="full")
+    expected = firing(StepObserver(ObservedModel(twin)), twin)
+    observed = StepObserver(ObservedModel(model), level="full")
     target = copy.deepcopy(model)
     with torch.no_grad():
         next(target.parameters()).add_(100.0)
@@ -51,7 +53,7 @@ def test_copies_of_the_model_are_not_observed_and_lose_their_hooks(make):
 def test_an_observed_model_can_be_saved_and_loaded(make):
     model = make()
     stored = io.BytesIO()
-    with StepObserver(model):
+    with closing(StepObserver(ObservedModel(model))):
         torch.save(model, stored)
     stored.seek(0)
     again = torch.load(stored, weights_only=False)
@@ -60,7 +62,7 @@ def test_an_observed_model_can_be_saved_and_loaded(make):
 
 def test_loading_an_observed_model_needs_no_brainnet(tmp_path):
     model = plain()
-    with StepObserver(model):
+    with closing(StepObserver(ObservedModel(model))):
         torch.save(model, tmp_path / "model.pt")
     program = (
         "import sys, torch; sys.modules['brainnet'] = None\n"
@@ -82,7 +84,7 @@ def test_compiled_graphs_contain_no_hooks(make):
         operations.append([node.target for node in graph.graph.nodes])
         return graph.forward
 
-    with StepObserver(model):
+    with closing(StepObserver(ObservedModel(model))):
         answer = torch.compile(model, fullgraph=True, backend=backend)(INPUTS)
     expected = torch.compile(twin, fullgraph=True, backend=backend)(INPUTS)
     assert torch.equal(answer, expected)
@@ -92,7 +94,7 @@ def test_compiled_graphs_contain_no_hooks(make):
 @pytest.mark.parametrize("strict", [False, True])
 def test_exported_graphs_contain_no_hooks(strict):
     model, twin = plain().eval(), plain().eval()
-    with StepObserver(model):
+    with closing(StepObserver(ObservedModel(model))):
         found = torch.export.export(model, (INPUTS,), strict=strict)
     expected = torch.export.export(twin, (INPUTS,), strict=strict)
     assert [node.target for node in found.graph.nodes if node.op == "call_function"] == [
@@ -103,7 +105,7 @@ def test_exported_graphs_contain_no_hooks(strict):
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_traces_contain_no_hooks_and_scripting_is_rejected():
     model, twin = plain().eval(), plain().eval()
-    with StepObserver(model):
+    with closing(StepObserver(ObservedModel(model))):
         found = torch.jit.trace(model, INPUTS)
         with pytest.raises(AttributeError, match=r"before watch\(\) or after close"):
             torch.jit.script(model)
@@ -117,7 +119,7 @@ def test_traces_contain_no_hooks_and_scripting_is_rejected():
 
 def test_tensor_hooks_are_inert_after_close():
     model = plain()
-    observed = StepObserver(model, level="full")
+    observed = StepObserver(ObservedModel(model), level="full")
     answer = model(INPUTS).sum()
     observed.close()
     deltas = set(observed.layers[0].totals)

@@ -1,9 +1,12 @@
+from contextlib import closing
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT
+from brainnet.observation.capabilities import ObservedModel
 from brainnet.observation.layer_statistics import LayerStatistics, compute_slope, group_by_neuron
 from brainnet.observation.step_observer import StepObserver
 from brainnet.structure.activation import ThresholdRamp
@@ -106,14 +109,15 @@ def test_activations_are_assigned_to_the_layer_they_are_applied_to(wire, firing)
     messages = {}
     model.relu.register_forward_hook(lambda _m, _i, answer: messages.update(second=answer))
     model.tanh.register_forward_hook(lambda _m, _i, answer: messages.update(first=answer))
-    with StepObserver(model, level="full") as observed:
+    with closing(StepObserver(ObservedModel(model), level="full")) as observed:
         model(inputs).square().mean().backward()
         reading = observed.finish(step=0, epoch=0).resolve().reading
     shares = {layer.name: layer.firing_rate for layer in reading.layers}
     assert {place for place, share in shares.items() if share is not None} == firing
     for place in firing:
         assert shares[place] == pytest.approx((messages[place] > 0).double().mean().item())
-    assert observed.layers_without_activation == ([] if "first" in firing else ["first"])
+    missing = [layer.info.name for layer in observed.layers if layer.is_activation_missing]
+    assert missing == ([] if "first" in firing else ["first"])
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -121,7 +125,7 @@ def test_outputs_of_a_layer_without_activation_module_are_its_sums(inplace):
     model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
     model.forward = lambda inputs: model[1](model[2](F.relu(model[0](inputs), inplace=inplace)))
     inputs = torch.randn(5, 4)
-    with StepObserver(model) as observed:
+    with closing(StepObserver(ObservedModel(model))) as observed:
         for _ in range(2):
             model(inputs).sum().backward()
         histograms = observed.finish(step=0, epoch=0).resolve().histograms
@@ -136,7 +140,7 @@ def test_outputs_of_a_layer_without_activation_module_are_its_sums(inplace):
 def test_saturation_uses_the_ramp_of_the_observed_step(dtype):
     ramp = ThresholdRamp(neurons=3, width=torch.ones(3), leak=0.05, learn_width=True)
     layer = Layer(2, 3, activation=ramp).to(dtype)
-    observed = StepObserver(layer)
+    observed = StepObserver(ObservedModel(layer))
     layer(torch.full((4, 2), 100.0, dtype=dtype)).sum().backward()
     observed.measure_gradients(layer.parameters())
     pending = observed.finish(0, 0)

@@ -1,5 +1,6 @@
 import itertools
 import math
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT
 from brainnet.kernels.statistics import compute_statistics
+from brainnet.observation.capabilities import ObservedModel
 from brainnet.observation.pending_reading import AsyncTransfer, build_histogram, parse_stats
 from brainnet.observation.step_observer import (
     StepObserver,
@@ -108,7 +110,7 @@ def test_transfer_from_a_gpu_is_asynchronous():
 
 def observe(model, inputs, level="light"):
     optimizer = torch.optim.SGD([each for each in model.parameters() if each.requires_grad], lr=0.1)
-    with StepObserver(model, level=level) as observed:
+    with closing(StepObserver(ObservedModel(model), level=level)) as observed:
         model(inputs).square().mean().backward()
         observed.measure_gradients(model.parameters())
         optimizer.step()
@@ -145,7 +147,7 @@ def test_sparse_gradients_are_measured_by_their_stored_values():
         nn.init.constant_(weights, 0.5)  # a steep slope for every seed
     before = model(torch.tensor([1, 1, 4])).square().mean()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-    observed = StepObserver(model)
+    observed = StepObserver(ObservedModel(model))
     model(torch.tensor([1, 1, 4])).square().mean().backward()
     assert len(_to_dense(table.weight.grad)) == 2
     slope = sum(each.grad.to_dense().square().sum() for each in model.parameters())

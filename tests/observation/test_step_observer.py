@@ -1,5 +1,6 @@
 import math
 import time
+from contextlib import closing
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def loss_of(model, rows=slice(None)):
 
 def learn(model, *, lr=0.1, level="light", previous=None, optimizer=torch.optim.SGD):
     descent = optimizer(model.parameters(), lr=lr)
-    with StepObserver(model, level=level, previous=previous) as observed:
+    with closing(StepObserver(ObservedModel(model), level=level, previous=previous)) as observed:
         loss = loss_of(model)
         loss.backward()
         observed.measure_gradients(model.parameters())
@@ -142,7 +143,7 @@ def test_accumulated_passes_are_one_reading():
     whole, parts = make(), make()
     _, expected = learn(whole)
     descent = torch.optim.SGD(parts.parameters(), lr=0.1)
-    observed = StepObserver(parts)
+    observed = StepObserver(ObservedModel(parts))
     for rows in (slice(0, 8), slice(8, 16)):
         (loss_of(parts, rows) / 2).backward()
     observed.measure_gradients(parts.parameters())
@@ -172,7 +173,7 @@ def test_all_hooks_are_removed():
     model = make()
     learn(model)
     assert hooks_of(model) == []
-    observed = StepObserver(model)
+    observed = StepObserver(ObservedModel(model))
     assert hooks_of(model)
     observed.close()
     observed.close()
@@ -185,7 +186,7 @@ def test_exceptions_in_hooks_are_raised_by_finish(monkeypatch):
 
     monkeypatch.setattr("brainnet.observation.layer_statistics.compute_statistics", fail)
     model = make()
-    observed = StepObserver(model)
+    observed = StepObserver(ObservedModel(model))
     loss_of(model).backward()
     with pytest.raises(ArithmeticError, match="out of luck"):
         observed.finish(step=0, epoch=0)
@@ -195,7 +196,7 @@ def test_exceptions_in_hooks_are_raised_by_finish(monkeypatch):
 def test_passes_without_gradients_are_ignored():
     model = make()
     _, expected = learn(make())
-    observed = StepObserver(model)
+    observed = StepObserver(ObservedModel(model))
     loss_of(model).backward()
     with torch.no_grad():
         model(100 * INPUTS)
@@ -277,7 +278,7 @@ def test_compiled_models_have_weights_and_gradients_only():
 def test_several_optimizers_update_one_reading():
     model = make()
     first, rest = list(model.layers[0].parameters()), list(model.layers[1:].parameters())
-    observed = StepObserver(model)
+    observed = StepObserver(ObservedModel(model))
     loss_of(model).backward()
     for parameters in (first, rest):
         observed.measure_gradients(parameters)
@@ -291,7 +292,7 @@ def test_several_optimizers_update_one_reading():
 def test_deltas_are_divided_by_the_gradient_scale():
     plain, scaled = make(), make()
     expected = learn(plain, level="full")[1].histograms["backpropagation/hidden_1"]
-    observed = StepObserver(scaled, level="full")
+    observed = StepObserver(ObservedModel(scaled), level="full")
     (loss_of(scaled) * 1024).backward()
     for parameter in scaled.parameters():
         parameter.grad /= 1024
@@ -308,7 +309,7 @@ def test_the_forward_pass_is_timed():
 
 def test_losses_of_brainnet_can_be_observed():
     model = make()
-    with StepObserver(model) as observed:
+    with closing(StepObserver(ObservedModel(model))) as observed:
         MeanSquaredError()(model(INPUTS), TARGETS).backward()
         observed.measure_gradients(model.parameters())
         observed.loss_before = torch.tensor(3.0)
@@ -318,7 +319,7 @@ def test_losses_of_brainnet_can_be_observed():
 
 def test_the_loss_is_copied():
     model = make()
-    with StepObserver(model) as observed:
+    with closing(StepObserver(ObservedModel(model))) as observed:
         loss = loss_of(model)
         loss.backward()
         expected = loss.item()
@@ -332,7 +333,7 @@ def test_the_loss_is_copied():
 def test_embeddings_are_observed():
     network = Network([3, 4, 2], embeddings={1: 12})
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    observed = StepObserver(network, level="full")
+    observed = StepObserver(ObservedModel(network), level="full")
     network(torch.tensor([[0.5, 7.0, -1.0], [0.0, 3.0, 1.0]])).square().sum().backward()
     observed.measure_gradients(network.parameters())
     optimizer.step()

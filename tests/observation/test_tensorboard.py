@@ -177,14 +177,6 @@ def test_a_folder_that_cannot_be_created_raises(tmp_path):
         TensorBoardWriter(tmp_path / "file" / "run")
 
 
-def test_the_first_settings_are_marked(tmp_path):
-    with TensorBoardWriter(tmp_path) as writer:
-        writer.add_hyperparameters({"a": 1, "lr": 0.1}, {}, step=0, first=("lr",))
-    content = read(tmp_path).SummaryMetadata(hparams_metadata.EXPERIMENT_TAG).plugin_data.content
-    experiment = hparams_metadata.parse_experiment_plugin_data(content)
-    assert {info.name: info.differs for info in experiment.hparam_infos} == {"a": False, "lr": True}
-
-
 def test_several_threads_can_write(tmp_path):
     file = EventFileWriter(tmp_path)
 
