@@ -137,12 +137,12 @@ def list_hidden_parts(observed_model: ObservedModel) -> list[str]:
     ]
     if unreadable:
         limitations.append(
-            f"not measured, because sharded or not floating point: {join_names(unreadable)}."
+            f"not measured, because sharded or not floating point: {shorten_list(unreadable)}."
         )
     matrices = [info.name for info in observed_model.inspection.matrices]
     if matrices:
         limitations.append(
-            f"only weights and gradients are observed of {join_names(matrices)}, which belong to "
+            f"only weights and gradients are observed of {shorten_list(matrices)}, which belong to "
             "no linear layer or convolution."
         )
     return limitations
@@ -165,7 +165,7 @@ def list_missing_arguments(
         if parameter.requires_grad and parameter not in updated
     ]
     if missing:
-        limitations.append(f"none of the optimizers passed updates {join_names(missing)}.")
+        limitations.append(f"none of the optimizers passed updates {shorten_list(missing)}.")
     if not has_probe:
         limitations.append(
             "no criterion or no sample was passed: the actual decrease of the loss is not observed."
@@ -173,7 +173,7 @@ def list_missing_arguments(
     return limitations
 
 
-def join_names(names: Sequence[str]) -> str:
+def shorten_list(names: Sequence[str]) -> str:
     """Return the first three names as a text, and the number of the others."""
     rest = len(names) - 3
     return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")

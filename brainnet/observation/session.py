@@ -10,7 +10,7 @@ from brainnet.observation.background_writer import BackgroundWriter
 from brainnet.observation.capabilities import (
     ObservedModel,
     find_obstacle,
-    join_names,
+    shorten_list,
     list_hidden_parts,
 )
 from brainnet.observation.pending_reading import PendingReading
@@ -105,7 +105,7 @@ class ObservationSession:
         names = [layer.info.name for layer in observer.layers if layer.is_activation_missing]
         if names:
             self.report(
-                f"the activation registered after {join_names(names)} is applied to something "
+                f"the activation registered after {shorten_list(names)} is applied to something "
                 "else, so firing rates are not observed there."
             )
         if self.writer is None:
