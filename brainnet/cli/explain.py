@@ -145,7 +145,7 @@ def _explain_run(arguments: Namespace, concept: Concept | None, overrides: Seque
     trained, allow_list = load_named_run(arguments.run, overrides, "explain")
     explainer = trained.build_explainer(allow_list)
     row, data = _explain_row(explainer, arguments), explainer.run_data
-    run = data.facts.name
+    run = data.name
     if arguments.json:
         values: Any = {"run": run, "checkpoint": str(trained.checkpoint)}
         if row is not None:

@@ -20,20 +20,22 @@ from brainnet.explanation.formatting import (
     format_number,
     format_percent,
 )
-from brainnet.explanation.layer_steps import count_states, find_largest, get_activation
-from brainnet.explanation.row_explanation import build_prediction, find_most_blamed, sum_blame
-from brainnet.explanation.row_text import format_prediction
+from brainnet.explanation.layer_steps import count_states, get_activation
+from brainnet.explanation.row_explanation import (
+    build_prediction,
+    find_connections,
+    find_most_blamed,
+    sum_blame,
+)
+from brainnet.explanation.row_text import format_prediction, summarize_prediction
 from brainnet.explanation.run_data import RunData
-from brainnet.explanation.signal_names import name_layer_inputs, name_neurons
+from brainnet.learning.backpropagation import Backpropagation
 from brainnet.observation.layer_statistics import SATURATED_SLOPE, compute_slope, group_by_neuron
-from brainnet.observation.reading import LayerReading
 from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.forward_pass import LayerPass
-from brainnet.structure.inspection import LayerInfo, find_layers
+from brainnet.structure.inspection import find_layers
 
-_TOP, _MAX_WIDTH = 5, 57
-# A loss counts as lower than another one if it is lower by this share.
-_MARGIN = 0.01
+_MAX_WEIGHTS, _MAX_NEURONS, _MAX_WIDTH = 5, 3, 57
 # Columns shown in percent; those with a scale get a bar, which is full at that value.
 _SHARES = ("firing_rate", "silent", "ramp", "full", "flat", "blame", "update_ratio", "share")
 # Fixed scales: a bar relative to the largest value would be full for tiny values, too.
@@ -95,7 +97,7 @@ def build_report(run: RunData, concept: Concept) -> ConceptReport:
 
 def report_concept(run: RunData, concept: Concept) -> Explanation:
     """Explain a concept with the numbers of a run."""
-    title = f"{concept.name} of {run.facts.name}"
+    title = f"{concept.name} of {run.name}"
     return Explanation(title, concept, (concept.definition,), build_report(run, concept).lines)
 
 
@@ -103,25 +105,32 @@ def summarize_run(run: RunData) -> Explanation:
     """Summarize each concept of a run in one line."""
     sections = []
     for group in GROUPS:
-        members = [concept for concept in CONCEPTS if concept.group == group]
-        summaries = [clip_text(build_report(run, each).summary, _MAX_WIDTH) for each in members]
-        lines = (f"  {c.name:20} {text}" for c, text in zip(members, summaries, strict=True))
+        lines = [
+            f"  {concept.name:20} {clip_text(build_report(run, concept).summary, _MAX_WIDTH)}"
+            for concept in CONCEPTS
+            if concept.group == group
+        ]
         sections.append(Section(f"The {group}", tuple(lines)))
-    weights = f" with the weights of {run.facts.checkpoint}" if run.facts.checkpoint else ""
-    return Explanation(run.facts.name, None, (f"Report of the run{weights}.",), (), tuple(sections))
+    text = f"Report of the run with the weights of {run.checkpoint}."
+    return Explanation(run.name, None, (text,), (), tuple(sections))
 
 
 def _report_layers(run: RunData) -> ConceptReport:
-    layers: list[Row] = []
-    for layer in find_layers(run.network):
-        sizes = {"inputs": _count_inputs(layer), "neurons": len(layer.weights)}
-        layers.append({"name": layer.name, "kind": type(layer.module).__name__, **sizes})
-        layers[-1]["parameters"] = _count_parameters(layer.module)
-    widths = [len(run.task.names.inputs)]
+    layers: list[Row] = [
+        {
+            "name": layer.name,
+            "kind": type(layer.module).__name__,
+            "inputs": layer.weights[0].numel(),
+            "neurons": len(layer.weights),
+            "parameters": _count_parameters(layer.module),
+        }
+        for layer in find_layers(run.network)
+    ]
     # An embedding replaces inputs; it is no stage of its own.
-    widths += [layer["neurons"] for layer in layers if layer["kind"] != "Embedding"]
+    widths = [layer["neurons"] for layer in layers if layer["kind"] != "Embedding"]
     total = _count_parameters(run.network)
-    summary = f"{' → '.join(map(str, widths))}, {total:,} trainable parameters"
+    sizes = " → ".join(map(str, [len(run.task.names.inputs), *widths]))
+    summary = f"{sizes}, {total:,} trainable parameters"
     return ConceptReport(summary, {"trainable_parameters": total}, {"layers": layers})
 
 
@@ -147,80 +156,59 @@ def _report_neurons(run: RunData) -> ConceptReport:
     layers: list[Row] = []
     neurons: list[Row] = []
     for layer in passes:
-        members = _describe_neurons(layer, run)
-        rates = [neuron["firing_rate"] for neuron in members]
+        # A channel of a convolution is a neuron with one output per position.
+        outputs = group_by_neuron(layer.output, layer.info.module).double()
+        rates, means = (outputs > 0).double().mean(0).tolist(), outputs.mean(0).tolist()
         never, always = ([n for n, rate in enumerate(rates) if rate == end] for end in (0, 1))
-        layers.append({"name": layer.name, "neurons": len(rates), "firing_rate": mean(rates)})
-        layers[-1] |= {"never_fire": never, "always_fire": always}
-        neurons += members
+        row = {"name": layer.name, "neurons": len(rates), "firing_rate": mean(rates)}
+        layers.append({**row, "never_fire": never, "always_fire": always})
+        neurons += [
+            {"name": f"{layer.name} #{number}", "firing_rate": rate, "mean": value}
+            for number, (rate, value) in enumerate(zip(rates, means, strict=True))
+        ]
     firing = [neuron for neuron in neurons if neuron["firing_rate"] > 0]
     # Neurons that fire for the same share of the rows are ranked by how strongly they do.
     firing.sort(key=lambda neuron: (-neuron["firing_rate"], -neuron["mean"]))
-    silent, rate = len(neurons) - len(firing), mean(each["firing_rate"] for each in neurons)
-    tables = {"layers": layers, "most active": firing[:3], "least active": firing[:-4:-1]}
+    silent, rate = len(neurons) - len(firing), mean(neuron["firing_rate"] for neuron in neurons)
+    least = firing[: -_MAX_NEURONS - 1 : -1]
+    tables = {"layers": layers, "most active": firing[:_MAX_NEURONS], "least active": least}
     note = "The firing rate is the share of outputs above 0 on these training rows."
     summary = f"firing rate {rate:.0%}; {silent:,} of {len(neurons):,} never fire"
     return ConceptReport(summary, {"rows": len(run.parts["train"].inputs)}, tables, (note,))
 
 
-def _describe_neurons(layer: LayerPass, run: RunData) -> list[Row]:
-    """Firing rate, mean output, and the classes with the highest and lowest mean output."""
-    targets, names = run.parts["train"].targets, run.task.names
-    # A channel of a convolution is a neuron with one output per position.
-    flat = group_by_neuron(layer.output, layer.info.module)
-    outputs = flat.reshape(len(targets), -1, flat.shape[-1]).double()
-    numbers = ((outputs > 0).double().mean((0, 1)).tolist(), outputs.mean((0, 1)).tolist())
-    neurons: list[Row] = [
-        {"name": f"{layer.name} #{number}", "firing_rate": rate, "mean": value}
-        for number, (rate, value) in enumerate(zip(*numbers, strict=True))
-    ]
-    if run.task.task != "regression":
-        labels = targets.unique()
-        known = names.name_classes(max(len(names.outputs), int(labels.max()) + 1))
-        means = torch.stack([outputs[targets == label].mean((0, 1)) for label in labels])
-        for key, places in (("highest_for", means.argmax(0)), ("lowest_for", means.argmin(0))):
-            for neuron, label in zip(neurons, labels[places].tolist(), strict=True):
-                neuron[key] = known[label]
-    return neurons
-
-
 def _report_weights(run: RunData) -> ConceptReport:
-    names, known = run.task.names, {}
-    if run.sketch is not None:
-        inputs = name_layer_inputs(run.sketch, names)
-        known = {layer.name: each for layer, each in zip(run.sketch.layers, inputs, strict=True)}
     layers: list[Row] = []
+    for layer in find_layers(run.network):
+        size = float(layer.weights.detach().abs().mean())
+        layers.append({"name": layer.name, "weights": layer.weights.numel(), "mean_size": size})
     largest: list[Row] = []
-    infos = find_layers(run.network)
-    for layer in infos:
-        weights, count = layer.weights.detach(), _count_inputs(layer)
-        size = float(weights.abs().mean())
-        layers.append({"name": layer.name, "weights": weights.numel(), "mean_size": size})
-        # A weight of a convolution has no single source.
-        if weights.ndim != 2:
-            continue
-        sources = known.get(layer.name) or [f"signal {number}" for number in range(count)]
-        targets = name_neurons(run.network, layer, names, is_last=layer is infos[-1])
-        for position in find_largest(weights.flatten(), _TOP):
-            neuron, source = divmod(position, count)
-            connection = _connect(sources[source], targets[neuron])
-            largest.append({"name": connection, "weight": float(weights[neuron, source])})
-    top = max(largest, key=lambda each: abs(each["weight"]), default=None)
+    if run.sketch is not None:
+        weights = [layer.info.weights.detach() for layer in run.sketch.layers]
+        for connection in find_connections(run.sketch, run.task.names, weights, _MAX_WEIGHTS):
+            name = _connect(connection.source, connection.target)
+            largest.append({"name": name, "weight": connection.value})
+    top = max(largest, key=lambda row: abs(row["weight"]), default=None)
     summary = "not listed" if top is None else f"{top['name']} {format_number(top['weight'])}"
     return ConceptReport(f"largest: {summary}", {}, {"layers": layers, "largest": largest})
 
 
 def _report_biases(run: RunData) -> ConceptReport:
-    layers: list[Row] = []
-    for layer in find_layers(run.network):
-        if layer.bias is not None:
-            bias = layer.bias.detach()
-            layers.append({"name": layer.name, "positive": int((bias > 0).sum())})
-            layers[-1] |= {"negative": int((bias < 0).sum())}
-            layers[-1] |= {"lowest": float(bias.min()), "highest": float(bias.max())}
+    pairs = ((layer.name, layer.bias) for layer in find_layers(run.network))
+    biases = {name: bias.detach() for name, bias in pairs if bias is not None}
+    layers: list[Row] = [
+        {
+            "name": name,
+            "positive": int((bias > 0).sum()),
+            "negative": int((bias < 0).sum()),
+            "lowest": float(bias.min()),
+            "highest": float(bias.max()),
+        }
+        for name, bias in biases.items()
+    ]
     if not layers:
         return ConceptReport("none", notes=("No layer has a bias.",))
-    low, high = min(each["lowest"] for each in layers), max(each["highest"] for each in layers)
+    low, high = min(row["lowest"] for row in layers), max(row["highest"] for row in layers)
     return ConceptReport(f"{format_number(low)} to {format_number(high)}", {}, {"layers": layers})
 
 
@@ -262,93 +250,34 @@ def _report_forward_pass(run: RunData) -> ConceptReport:
     with torch.no_grad():
         loss = run.task.loss(passed.output, target)
     prediction = build_prediction(passed.output, run.task, target, loss)
-    layers: list[Row] = [
-        {"name": layer.name, "inputs": layer.inputs.numel(), "neurons": layer.output.numel()}
-        | dict(zip(("silent", "full"), count_states(layer), strict=True))
-        for layer in passed.layers
-    ]
-    if prediction.values:
-        value, true = prediction.values[0].value, prediction.values[0].true_value
-        summary = f"row {row}: {format_number(value)}, true value {format_number(true)}"
-    else:
-        verdict = "correct" if prediction.is_correct else "wrong"
-        summary = f"row {row}: {prediction.classes[0].name}, {verdict}"
-    seconds = run.get_curve(lambda reading: reading.forward_seconds).values()
-    numbers = {"row": row, "part": rows.part, "outputs": list(prediction.outputs)}
+    seconds = run.get_curve("forward_seconds").values()
+    numbers: Row = {"row": row, "part": rows.part, "outputs": list(prediction.outputs)}
     numbers |= {"loss": prediction.loss, "seconds_per_batch": median(seconds) if seconds else None}
-    more = f"All sums: brainnet explain --run {run.facts.name} --row {row}"
-    return ConceptReport(
-        summary, numbers, {"layers": layers}, (*format_prediction(prediction), more)
-    )
+    more = f"All sums: brainnet explain --run {run.name} --row {row}"
+    notes = (*format_prediction(prediction), more)
+    summary = f"row {row}: {summarize_prediction(prediction)}"
+    return ConceptReport(summary, numbers, notes=notes)
 
 
 def _report_loss(run: RunData) -> ConceptReport:
-    curve, worst, notes = run.get_curve(lambda reading: reading.loss), _find_worst_rows(run), []
-    part, loss = _find_final_loss(run)
-    constant = None if part is None else compute_constant_loss(run, part)
-    numbers: Row = {"loss": type(run.task.loss).__name__, "observed_batches": curve}
-    numbers |= sorted(run.facts.metrics.items())
-    numbers["constant_prediction"] = constant
+    # A number that was not finite is null in the summary.
+    metrics = {
+        tag: value
+        for tag, value in sorted((run.summary.get("metrics") or {}).items())
+        if isinstance(value, int | float)
+    }
+    curve = run.get_curve("loss")
+    # The final loss, if it was measured; that of new rows says more than that of trained ones.
+    final = metrics.get("loss/validation", metrics.get("loss/train"))
     observed = [*curve.values()]
-    ends = [*observed[:1], *(observed[-1:] if loss is None else [loss])]
+    ends = [*observed[:1], *(observed[-1:] if final is None else [final])]
     summary = " → ".join(map(format_number, ends)) or "unknown"
-    if loss is not None and constant is not None:
-        # The comparison is false if the loss is NaN.
-        is_lower = loss < constant - _MARGIN * abs(constant)
-        comparison = f"{'lower' if is_lower else 'not lower'} than a constant prediction's"
-        summary += f" ({part}), {comparison}"
-        notes.append(f"The final loss is {comparison}, which does not depend on the inputs.")
-    if worst:
-        command = f"brainnet explain --run {run.facts.name} --row {worst[0]['row']}"
-        notes.append(f"Of {len(worst):,} inspected rows not trained on. Why: {command}")
-    notes += [] if run.parts else [_NO_ROWS]
-    return ConceptReport(summary, numbers, {"highest losses": worst[:3]}, notes)
-
-
-def _find_worst_rows(run: RunData) -> list[Row]:
-    """The inspected validation and test rows, the highest loss first."""
-    rows: list[Row] = []
-    for part in (run.parts[name] for name in ("validation", "test") if name in run.parts):
-        pairs = zip(run.trace(part.inputs).output.split(1), part.targets.split(1), strict=True)
-        with torch.no_grad():
-            losses = [float(run.task.loss(*pair)) for pair in pairs]
-        for row, loss in zip(part.indices.tolist(), losses, strict=True):
-            rows.append({"name": f"row {row} ({part.part})", "row": row, "loss": loss})
-    return sorted(rows, key=lambda each: (not math.isnan(each["loss"]), -each["loss"]))
-
-
-def _find_final_loss(run: RunData) -> tuple[str | None, float | None]:
-    """The part whose final loss is known, validation before training rows, and that loss."""
-    losses = ((part, run.facts.metrics.get(f"loss/{part}")) for part in ("validation", "train"))
-    return next((pair for pair in losses if pair[1] is not None), (None, None))
-
-
-def compute_constant_loss(run: RunData, part: str) -> float | None:
-    """Return the loss of predicting the same for each row of a part; None without rows.
-
-    The constant is the class shares of the training rows, or the better one of mean and median.
-    These are the best ones for cross-entropies, squared and absolute errors.
-    """
-    if "train" not in run.parts or part not in run.parts:
-        return None
-    known, true = run.parts["train"].targets, run.parts[part].targets
-    if run.task.task == "regression":
-        constants = [known.mean(dim=0), known.median(dim=0).values]
-    else:
-        # A class that is missing in the training rows has a share of 0, and no logarithm.
-        counts = torch.bincount(known, minlength=max(2, len(run.task.names.outputs)))
-        logs = (counts.double() / counts.sum()).clamp(min=1e-12).float().log()
-        is_single = run.forward_pass is not None and run.forward_pass.output.shape[-1] == 1
-        constants = [(logs[1] - logs[0]).reshape(1) if is_single else logs]
-    # On the rows of the part, because a loss is comparable on the same rows only.
-    with torch.no_grad():
-        return min(float(run.task.loss(each.expand(len(true), -1), true)) for each in constants)
+    numbers = {"loss": type(run.task.loss).__name__, "observed_batches": curve}
+    return ConceptReport(summary, {**numbers, **metrics})
 
 
 def _report_backpropagation(run: RunData) -> ConceptReport:
-    shares, note = _get_last(run, lambda layer: layer.blame)
-    if run.gradients is not None:
-        shares, note = sum_blame(run.gradients[0]), _NOW
+    shares, note = _measure_layers(run, "blame", sum_blame)
     if not shares:
         summary = "unknown"
     elif not all(map(math.isfinite, shares.values())):
@@ -360,51 +289,57 @@ def _report_backpropagation(run: RunData) -> ConceptReport:
         name = max(shares, key=lambda name: shares[name])
         summary = f"{name} has {format_percent(shares[name])} of the blame"
     numbers = {"loss": None if run.gradients is None else run.gradients[0].loss}
-    layers: list[Row] = [{"name": name, "blame": share} for name, share in shares.items()]
     notes = ("Blame is the share in the squared gradient of the network.", note)
-    return ConceptReport(summary, numbers, {"layers": layers} | _list_gradients(run), notes)
+    return ConceptReport(summary, numbers, _list_gradients(run, "blame", shares), notes)
 
 
 def _report_gradient(run: RunData) -> ConceptReport:
-    norms, note = _get_last(run, lambda layer: layer.gradient_norm)
-    if run.gradients is not None:
-        norms, note = {}, _NOW
-        for layer in run.gradients[0].layers:
-            gradients = [layer.weights_gradient, layer.bias_gradient]
-            parts = [float(each.double().norm()) for each in gradients if each is not None]
-            norms[layer.name] = math.hypot(*parts)
-    curve = run.get_curve(lambda reading: reading.gradient_norm)
+    norms, note = _measure_layers(run, "gradient_norm", _compute_norms)
+    curve = run.get_curve("gradient_norm")
     norm = math.hypot(*norms.values()) if norms else None
-    ends = [format_number(each) for each in curve.values()] or [format_number(norm)]
+    ends = [format_number(value) for value in curve.values()] or [format_number(norm)]
     summary = f"norm {' → '.join(dict.fromkeys([ends[0], ends[-1]]))}"
-    layers: list[Row] = [{"name": name, "norm": each} for name, each in norms.items()]
     notes = ("The loss falls if a weight moves against the sign of its gradient.", note)
     numbers = {"observed_norms": curve, "norm": norm}
-    return ConceptReport(summary, numbers, {"layers": layers} | _list_gradients(run), notes)
+    return ConceptReport(summary, numbers, _list_gradients(run, "norm", norms), notes)
 
 
-def _get_last(
-    run: RunData, get: Callable[[LayerReading], float | None]
+def _measure_layers(
+    run: RunData, quantity: str, compute: Callable[[Backpropagation], dict[str, float]]
 ) -> tuple[dict[str, float], str]:
-    """A number of each layer at the last observed step, and a note for runs without rows."""
-    last = {name: curve[-1] for name, curve in run.get_layer_curves(get).items()}
+    """A quantity of each layer, with the stored weights or at the last observed step; a note."""
+    if run.gradients is not None:
+        return compute(run.gradients[0]), _NOW
+    last = {name: curve[-1] for name, curve in run.get_layer_curves(quantity).items()}
     return last, _LAST if last else _NO_ROWS
 
 
-def _list_gradients(run: RunData) -> dict[str, list[Row]]:
+def _compute_norms(result: Backpropagation) -> dict[str, float]:
+    norms = {}
+    for layer in result.layers:
+        gradients = [layer.weights_gradient, layer.bias_gradient]
+        parts = [float(part.double().norm()) for part in gradients if part is not None]
+        norms[layer.name] = math.hypot(*parts)
+    return norms
+
+
+def _list_gradients(run: RunData, quantity: str, values: dict[str, float]) -> dict[str, list[Row]]:
+    """A table of a quantity of each layer, and one of the weights with the largest gradients."""
+    layers: list[Row] = [{"name": name, quantity: value} for name, value in values.items()]
     weights = [] if run.gradients is None else find_most_blamed(*run.gradients, run.task.names)
-    rows: list[Row] = [
-        {"name": _connect(each.source, each.target), "gradient": each.gradient, "blame": each.blame}
-        for each in weights
+    largest: list[Row] = [
+        {"name": _connect(w.source, w.target), "gradient": w.gradient, "blame": w.blame}
+        for w in weights
     ]
-    return {"largest gradients": rows}
+    return {"layers": layers, "largest gradients": largest}
 
 
 def _report_descent(run: RunData) -> ConceptReport:
-    facts, decreases = run.facts, run.decreases
-    layers = [{"name": name, "update_ratio": each} for name, each in run.update_ratios.items()]
-    numbers: Row = {"optimizer": facts.optimizer, "steps": facts.steps, "epochs": facts.epochs}
-    numbers["observed_steps"] = len(decreases)
+    summary, decreases = run.summary, run.decreases
+    steps, optimizer = summary.get("steps"), _get_class_name(run, "optimizer")
+    layers = [{"name": name, "update_ratio": ratio} for name, ratio in run.update_ratios.items()]
+    numbers: Row = {"optimizer": optimizer, "steps": steps, "epochs": summary.get("epochs")}
+    numbers |= {"observed_steps": len(decreases)}
     notes = [] if decreases else [_NO_READINGS]
     if layers:
         notes.append(
@@ -412,29 +347,26 @@ def _report_descent(run: RunData) -> ConceptReport:
             "bar: 1%). A rule of thumb is 0.1%."
         )
     if decreases:
-        lower = sum(0 < fell < math.inf for _, fell in decreases) / len(decreases)
-        predicted, actual = (sum(each) for each in zip(*decreases, strict=True))
-        numbers |= {"share_of_steps_to_a_lower_loss": lower}
+        predicted, actual = map(sum, zip(*decreases, strict=True))
         numbers |= {"predicted_decrease": predicted, "actual_decrease": actual}
         notes.append("Decreases are sums over the observed steps, each on its own rows.")
-    steps = "unknown" if facts.steps is None else format_count(facts.steps, "step")
-    summary = f"{steps} by {facts.optimizer}" if facts.optimizer else steps
-    return ConceptReport(summary, numbers, {"layers": layers}, notes)
+    count = "unknown" if steps is None else format_count(steps, "step")
+    title = f"{count} by {optimizer}" if optimizer else count
+    return ConceptReport(title, numbers, {"layers": layers}, notes)
 
 
 def _report_learning_rate(run: RunData) -> ConceptReport:
-    facts, curve = run.facts, run.get_curve(lambda reading: reading.learning_rate)
-    rate = next(iter(curve.values()), None) if facts.learning_rate is None else facts.learning_rate
+    curve, options = run.get_curve("learning_rate"), run.config.get("optimizer") or {}
+    rate = options.get("lr", next(iter(curve.values()), None))
     # A comparison with NaN is false, so steps that ended there are counted apart.
-    finite = [(promised, fell) for promised, fell in run.decreases if math.isfinite(fell)]
-    kept = [fell / promised for promised, fell in finite if 0 < promised < math.inf]
-    higher = sum(fell < 0 for _, fell in finite) + len(run.decreases) - len(finite)
+    finite = [pair for pair in run.decreases if math.isfinite(pair[1])]
+    kept = [actual / predicted for predicted, actual in finite if 0 < predicted < math.inf]
+    higher = sum(actual < 0 for _, actual in finite) + len(run.decreases) - len(finite)
     share = higher / len(run.decreases) if run.decreases else None
     numbers: Row = {
         "learning_rate": rate,
-        "schedule": facts.schedule,
+        "schedule": _get_class_name(run, "schedule"),
         "observed_rates": curve if len(set(curve.values())) > 1 else {},
-        "update_ratio": median(run.update_ratios.values()) if run.update_ratios else None,
         "share_of_predicted_decrease": median(kept) if kept else None,
         "share_of_steps_to_a_higher_loss": share,
     }
@@ -442,8 +374,15 @@ def _report_learning_rate(run: RunData) -> ConceptReport:
     if share is not None:
         summary += f"; {format_percent(share)} of the steps raised the loss"
     notes = [_NO_READINGS if share is None else _STEP_LENGTHS]
-    notes += [] if facts.failure is None else [f"The training failed: {facts.failure}."]
+    if run.summary.get("state") == "failed":
+        notes.append(f"The training failed: {run.summary.get('reason')}.")
     return ConceptReport(summary, numbers, {}, notes)
+
+
+def _get_class_name(run: RunData, group: str) -> str | None:
+    options = run.config.get(group) or {}
+    path = options.get("_target_") or options.get("function")
+    return None if path is None else str(path).rpartition(".")[2]
 
 
 _BUILDERS: dict[Concept, Callable[[RunData], ConceptReport]] = {
@@ -496,10 +435,6 @@ def _format_cell(key: str, value: Any) -> str:
 
 def _connect(source: str, target: str) -> str:
     return f"{clip_text(source, 20)} → {clip_text(target, 16)}"
-
-
-def _count_inputs(layer: LayerInfo) -> int:
-    return layer.weights.shape[1] if layer.weights.ndim > 1 else 1
 
 
 def _count_parameters(module: nn.Module) -> int:

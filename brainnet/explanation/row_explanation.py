@@ -1,6 +1,6 @@
 """Why a network gave one row its prediction, as plain data."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -161,6 +161,35 @@ def decode_cell(column: ColumnEncoder, values: Sequence[Cell]) -> Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Connection:
+    """A value of the weight between a source (a signal) and a target (a neuron) of a layer."""
+
+    layer: str
+    source: str
+    target: str
+    value: float
+    depth: int
+    position: tuple[int, int]
+
+
+def find_connections(
+    forward_pass: ForwardPass, names: SignalNames, values: Sequence[Tensor], count: int
+) -> Iterator[Connection]:
+    """Find the weights with the largest values in each layer; `values` are shaped like them."""
+    sources = name_layer_inputs(forward_pass, names)
+    for depth, (layer, matrix) in enumerate(zip(forward_pass.layers, values, strict=True)):
+        # A weight of a convolution has no single source to name.
+        if matrix.ndim != 2 or layer.inputs.ndim > 2:
+            continue
+        is_last = depth == len(forward_pass.layers) - 1
+        targets = name_neurons(forward_pass.model, layer.info, names, is_last=is_last)
+        for index in find_largest(matrix.flatten(), count):
+            neuron, source = divmod(index, matrix.shape[1])
+            ends, value = (sources[depth][source], targets[neuron]), float(matrix[neuron, source])
+            yield Connection(layer.name, *ends, value, depth, (neuron, source))
+
+
+@dataclass(frozen=True, slots=True)
 class BlamedWeight:
     """One weight between a source (a signal) and a target (a neuron), with its gradient.
 
@@ -181,20 +210,12 @@ def find_most_blamed(
 ) -> tuple[BlamedWeight, ...]:
     """Find the weights with the largest gradients, the largest first; without convolutions."""
     weights: list[BlamedWeight] = []
-    sources = name_layer_inputs(forward_pass, names)
-    for depth, (blame, layer) in enumerate(zip(result.layers, forward_pass.layers, strict=True)):
-        info, gradient = layer.info, blame.weights_gradient
-        # A weight of a convolution has no single source to name.
-        if info.weights.ndim != 2 or layer.inputs.ndim > 2:
-            continue
-        is_last = depth == len(forward_pass.layers) - 1
-        targets = name_neurons(forward_pass.model, info, names, is_last=is_last)
-        for position in find_largest(gradient.flatten(), _MAX_WEIGHTS):
-            neuron, source = divmod(position, gradient.shape[1])
-            tensors = (info.weights.detach(), gradient, blame.weights_blame)
-            numbers = (float(tensor[neuron, source]) for tensor in tensors)
-            connection = (info.name, sources[depth][source], targets[neuron])
-            weights.append(BlamedWeight(*connection, *numbers))
+    gradients = [layer.weights_gradient for layer in result.layers]
+    for each in find_connections(forward_pass, names, gradients, _MAX_WEIGHTS):
+        weight = float(forward_pass.layers[each.depth].info.weights.detach()[each.position])
+        blame = float(result.layers[each.depth].weights_blame[each.position])
+        ends = (each.layer, each.source, each.target)
+        weights.append(BlamedWeight(*ends, weight, each.value, blame))
     return tuple(sorted(weights, key=lambda each: -abs(each.gradient))[:_MAX_WEIGHTS])
 
 

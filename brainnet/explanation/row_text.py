@@ -53,19 +53,21 @@ def format_row(row: ExplainedRow) -> Explanation:
     ]
     # A correct prediction has no blame, and most rows have no limitations.
     shown = tuple(section for section in sections if section.lines)
-    return Explanation(_format_title(row), None, (_format_source(row),), (), shown)
-
-
-def _format_title(row: ExplainedRow) -> str:
-    prediction, texts = row.explanation.prediction, []
     name = row.source if row.row is None else f"row {row.row} of {row.source}"
+    title = f"{name}: {summarize_prediction(explanation.prediction)}"
+    return Explanation(title, None, (_format_source(row),), (), shown)
+
+
+def summarize_prediction(prediction: RowPrediction) -> str:
+    """Say in a few words what was predicted, and whether that is correct."""
+    texts = []
     for each in prediction.values:
         true = "" if each.true_value is None else f" (true: {format_number(each.true_value)})"
         texts.append(f"{each.name} {format_number(each.value)}{true}")
     if prediction.classes:
         verdict = {None: "", True: ", correct", False: ", wrong"}[prediction.is_correct]
         texts.append(f"{prediction.classes[0].name}{verdict}")
-    return f"{name}: {', '.join(texts)}"
+    return ", ".join(texts)
 
 
 def _format_source(row: ExplainedRow) -> str:

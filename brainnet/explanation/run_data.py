@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,9 @@ from torch import Tensor, nn
 from brainnet.explanation.row_explanation import PredictionTask, copy_for_gradients
 from brainnet.learning.backpropagation import Backpropagation, backpropagate
 from brainnet.observation.probe import isolated_eval
-from brainnet.observation.reading import LayerReading, Reading
+from brainnet.observation.reading import Reading
 from brainnet.structure.forward_pass import ForwardPass, trace
 from brainnet.structure.network import Network
-
-# Rows of each part that are inspected, and values that these may have in all layers: 512 MB.
-_MAX_ROWS, _MAX_SIGNALS = 4096, 1 << 27
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,32 +32,21 @@ class InspectedRows:
     targets: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What the configuration and the summary of a run say; `metrics` are the final ones by tag."""
-
-    name: str = "this run"
-    checkpoint: str | None = None
-    optimizer: str | None = None
-    learning_rate: float | None = None
-    schedule: str | None = None
-    steps: int | None = None
-    epochs: int | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    failure: str | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class RunData:
     """A trained network, which is not changed, with rows of its data and observed steps.
 
-    `load_rows` returns some rows of each part, or none if they are not available. It is called if a
-    report needs them, because reading a large file takes long.
+    `config` and `summary` are those of the run. `load_rows` returns some rows of each part, or none
+    if they are not available. It is called if a report needs them, because reading a large file
+    takes long.
     """
 
     network: nn.Module
     task: PredictionTask
-    facts: RunFacts = field(default_factory=RunFacts)
+    name: str
+    checkpoint: str
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
     load_rows: Callable[[], tuple[InspectedRows, ...]] = tuple
     readings: tuple[Reading, ...] = ()
 
@@ -95,45 +82,32 @@ class RunData:
     @cached_property
     def update_ratios(self) -> dict[str, float]:
         """Median length of a step relative to that of the weights, by layer."""
-        ratios = self.get_layer_curves(lambda layer: layer.update_ratio)
         # A step that is not a number is longer than any other.
         return {
             name: median([math.inf if math.isnan(ratio) else ratio for ratio in curve])
-            for name, curve in ratios.items()
+            for name, curve in self.get_layer_curves("update_ratio").items()
         }
 
     @cached_property
     def decreases(self) -> list[tuple[float, float]]:
         """Predicted and actual decrease of the loss at the observed steps that measured both."""
-        pairs = ((each.predicted_decrease, each.actual_decrease) for each in self.readings)
-        return [(a, b) for a, b in pairs if a is not None and b is not None]
+        predicted, actual = map(self.get_curve, ("predicted_decrease", "actual_decrease"))
+        return [(predicted[step], actual[step]) for step in predicted if step in actual]
 
     def trace(self, inputs: Tensor) -> ForwardPass:
         """Trace a forward pass of scaled inputs."""
         with isolated_eval(self.network):
             return trace(self.network, inputs.to(next(self.network.parameters())))
 
-    def get_curve(self, get: Callable[[Reading], float | None]) -> dict[int, float]:
-        """Return a number of the readings by step."""
-        pairs = ((reading.step, get(reading)) for reading in self.readings)
+    def get_curve(self, quantity: str) -> dict[int, float]:
+        """Return a quantity of the readings by step, where it was measured."""
+        pairs = ((reading.step, getattr(reading, quantity)) for reading in self.readings)
         return {step: number for step, number in pairs if number is not None}
 
-    def get_layer_curves(
-        self, get: Callable[[LayerReading], float | None]
-    ) -> dict[str, list[float]]:
-        """Return a number of each layer at the observed steps that measured it."""
+    def get_layer_curves(self, quantity: str) -> dict[str, list[float]]:
+        """Return a quantity of each layer at the observed steps that measured it."""
         curves: dict[str, list[float]] = {}
         for layer in (layer for reading in self.readings for layer in reading.layers):
-            if (number := get(layer)) is not None:
+            if (number := getattr(layer, quantity)) is not None:
                 curves.setdefault(layer.name, []).append(number)
         return curves
-
-
-def count_inspected_rows(network: nn.Module, row: Tensor) -> int:
-    """Return how many rows of a part to inspect: 4096, or fewer if their signals need 512 MB."""
-    with isolated_eval(network):
-        layers = trace(network, row.to(next(network.parameters()))).layers
-    # A layer without activation has one tensor for its sums and its outputs.
-    tensors = (part for each in layers for part in (each.inputs, each.pre_activation, each.output))
-    signals = sum({id(tensor): tensor.numel() for tensor in tensors}.values())
-    return max(1, min(_MAX_ROWS, _MAX_SIGNALS // signals))

@@ -34,10 +34,12 @@ from brainnet.explanation.row_explanation import (
     group_by_column,
 )
 from brainnet.explanation.row_text import format_row
-from brainnet.explanation.run_data import InspectedRows, RunData, RunFacts, count_inspected_rows
+from brainnet.explanation.run_data import InspectedRows, RunData
 from brainnet.inference.inputs import as_single_row, build_frame, encode_rows, read_image, read_row
+from brainnet.observation.probe import isolated_eval
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import READINGS_FILE, read_recording
+from brainnet.structure.forward_pass import trace
 from brainnet.structure.inspection import find_layers
 from brainnet.training.checkpoint_files import NETWORK_PREFIX
 from brainnet.training.run_directory import RunDirectory
@@ -47,30 +49,9 @@ if TYPE_CHECKING:
 
 PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 _CHUNK_ROWS = 16_384
+# Rows of each part that a report inspects, and values that these may have in all layers: 512 MB.
+_MAX_ROWS, _MAX_SIGNALS = 4096, 1 << 27
 _NO_NEIGHBORS = "The nearest training rows: the rows of the run are not available."
-
-
-def read_facts(directory: RunDirectory, config: Mapping[str, Any], checkpoint: Path) -> RunFacts:
-    """Return what the configuration and the summary of a run say about its training."""
-    # A run that was killed has no summary.
-    summary = directory.read_summary() if directory.has_summary else {}
-    metrics, optimizer = summary.get("metrics") or {}, config.get("optimizer") or {}
-    return RunFacts(
-        name=str(directory.path),
-        checkpoint=checkpoint.name,
-        optimizer=_get_class_name(optimizer),
-        learning_rate=optimizer.get("lr"),
-        schedule=_get_class_name(config.get("schedule") or {}),
-        steps=summary.get("steps"),
-        epochs=summary.get("epochs"),
-        metrics={tag: value for tag, value in metrics.items() if isinstance(value, int | float)},
-        failure=summary.get("reason") if summary.get("state") == "failed" else None,
-    )
-
-
-def _get_class_name(options: Mapping[str, Any]) -> str | None:
-    path = options.get("_target_") or options.get("function")
-    return None if path is None else str(path).rpartition(".")[2]
 
 
 def read_readings(directory: RunDirectory, network: nn.Module) -> tuple[Reading, ...]:
@@ -150,11 +131,15 @@ class RowExplainer:
         trained, directory = self.trained, self.trained.run.folder
         return RunData(
             # A copy, because other threads may use the network.
-            deepcopy(trained.network),
-            self.task,
-            read_facts(directory, trained.config, trained.checkpoint),
-            self._inspect_rows,
-            read_readings(directory, trained.network),
+            network=deepcopy(trained.network),
+            task=self.task,
+            name=str(directory.path),
+            checkpoint=trained.checkpoint.name,
+            config=trained.config,
+            # A run that was killed has no summary.
+            summary=directory.read_summary() if directory.has_summary else {},
+            load_rows=self._inspect_rows,
+            readings=read_readings(directory, trained.network),
         )
 
     @cached_property
@@ -338,9 +323,14 @@ class RowExplainer:
         """Return rows of each part for the report, if the rows of the run are available."""
         if self.obstacle is not None:
             return ()
-        data = self.data
-        # As many rows as fit into memory with all their layers.
-        count = count_inspected_rows(self.trained.network, data.gather(torch.tensor([0]))[0])
+        data, network = self.data, self.trained.network
+        row = data.gather(torch.tensor([0]))[0].to(next(network.parameters()))
+        with isolated_eval(network):
+            layers = trace(network, row).layers
+        tensors = (part for x in layers for part in (x.inputs, x.pre_activation, x.output))
+        # A layer without activation has one tensor for its sums and its outputs.
+        signals = sum({id(tensor): tensor.numel() for tensor in tensors}.values())
+        count = max(1, min(_MAX_ROWS, _MAX_SIGNALS // signals))
         parts = [(part, data.row_indices(part)[:count]) for part in PARTS]
         return tuple(
             InspectedRows(part, indices, *data.gather(indices))

@@ -5,7 +5,7 @@ import torch
 
 from brainnet.data.scaling import Scaling
 from brainnet.explanation.row_explanation import PredictionTask
-from brainnet.explanation.run_data import InspectedRows, RunData, RunFacts
+from brainnet.explanation.run_data import InspectedRows, RunData
 from brainnet.explanation.signal_names import SignalNames
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from brainnet.observation.reading import LayerReading, Reading
@@ -91,16 +91,13 @@ def make_run(task, *, outputs, readings=READINGS, with_rows=True, activation="th
     return RunData(
         Network([3, 6, outputs], activation, generator=torch.Generator().manual_seed(0)).eval(),
         PredictionTask(task, loss, names),
-        RunFacts(
-            name="runs/it",
-            checkpoint="best.ckpt",
-            optimizer="Adam",
-            learning_rate=0.1,
-            schedule="WarmupCosine",
-            steps=11,
-            epochs=2,
-            metrics={"accuracy/test": 0.5},
-        ),
+        "runs/it",
+        "best.ckpt",
+        {
+            "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.1},
+            "schedule": {"function": "brainnet.learning.schedules.WarmupCosine"},
+        },
+        {"steps": 11, "epochs": 2, "metrics": {"accuracy/test": 0.5}},
         lambda: tuple(make_rows(*part, task) for part in parts),
         readings,
     )

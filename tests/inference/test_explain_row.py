@@ -1,9 +1,8 @@
 """Tests of explanations of runs and of single rows."""
 
-import json
 import re
+import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,6 @@ from brainnet.explanation.report import report_concept
 from brainnet.inference.explain_row import (
     PARTS,
     RowExplainer,
-    read_facts,
     read_readings,
     read_target,
 )
@@ -338,7 +336,7 @@ def test_text_and_numbers_in_one_list_are_a_row(table):
 
 def test_report_inspects_fewer_large_rows(iris, trained, monkeypatch):
     number = 4 + 8 + 8 + 3  # inputs, sums, answers and outputs of one row
-    monkeypatch.setattr("brainnet.explanation.run_data._MAX_SIGNALS", 20 * number + 1)
+    monkeypatch.setattr("brainnet.inference.explain_row._MAX_SIGNALS", 20 * number + 1)
     subject = trained.build_explainer().run_data
     parts = subject.parts.values()
     rows = [len(iris.data.row_indices(rows.part)) for rows in parts]
@@ -456,13 +454,13 @@ def sgd_run(tmp_path_factory):
     return load(fit(Network([4, 6, 3]), "iris", folder=folder, progress=False, **options).folder)
 
 
-def test_facts_are_read_from_configuration_and_summary(sgd_run):
-    facts = sgd_run.build_explainer().run_data.facts
-    assert (facts.name, facts.checkpoint) == (str(sgd_run.run.folder.path), "best.ckpt")
-    assert (facts.optimizer, facts.learning_rate, facts.schedule) == ("GradientDescent", 0.05, None)
-    summary = sgd_run.run.folder.read_summary()
-    assert (facts.steps, facts.epochs) == (summary["steps"], 2)
-    assert facts.metrics["accuracy/test"] == summary["metrics"]["accuracy/test"]
+def test_run_data_have_the_configuration_and_the_summary(sgd_run):
+    data = sgd_run.build_explainer().run_data
+    assert (data.name, data.checkpoint) == (str(sgd_run.run.folder.path), "best.ckpt")
+    assert data.summary == sgd_run.run.folder.read_summary()
+    descent = report_concept(data, find_concept("gradient-descent"))
+    assert "GradientDescent" in str(descent)
+    assert "0.05" in str(report_concept(data, find_concept("learning-rate")))
 
 
 def test_readings_use_the_layer_names_of_the_network(sgd_run):
@@ -473,16 +471,12 @@ def test_readings_use_the_layer_names_of_the_network(sgd_run):
     }
 
 
-def test_failure_is_read_from_the_summary(tmp_path):
-    said = {"state": "failed", "reason": "the loss became nan at step 1"}
-    for state, failure in (("failed", said["reason"]), ("finished", None)):
-        (tmp_path / "summary.json").write_text(json.dumps(said | {"state": state}))
-        facts = read_facts(RunDirectory(tmp_path), {}, Path("last.ckpt"))
-        assert facts.failure == failure
-
-
-def test_empty_folder_has_no_facts(tmp_path):
-    facts = read_facts(RunDirectory(tmp_path), {}, Path("last.ckpt"))
-    assert (facts.name, facts.checkpoint, facts.steps) == (str(tmp_path), "last.ckpt", None)
-    assert (facts.optimizer, dict(facts.metrics)) == (None, {})
-    assert read_readings(RunDirectory(tmp_path), Network([2, 1])) == ()
+def test_run_that_was_killed_is_still_reported(sgd_run, tmp_path):
+    shutil.copytree(sgd_run.run.folder.path, tmp_path / "copy")
+    for name in ("summary.json", "readings.bin"):
+        (tmp_path / "copy" / name).unlink()
+    explainer = load(tmp_path / "copy").build_explainer()
+    assert explainer.run_data.summary == {}
+    assert read_readings(RunDirectory(tmp_path / "copy"), Network([2, 1])) == ()
+    for concept in CONCEPTS:
+        assert explainer.explain(concept).lines
