@@ -475,7 +475,8 @@ def test_run_that_was_killed_is_still_reported(sgd_run, tmp_path):
     shutil.copytree(sgd_run.run.folder.path, tmp_path / "copy")
     for name in ("summary.json", "readings.bin"):
         (tmp_path / "copy" / name).unlink()
-    explainer = load(tmp_path / "copy").build_explainer()
+    checkpoint = sgd_run.checkpoint.relative_to(sgd_run.run.folder.path)
+    explainer = load(tmp_path / "copy" / checkpoint).build_explainer()
     assert explainer.run_data.summary == {}
     assert read_readings(RunDirectory(tmp_path / "copy"), Network([2, 1])) == ()
     for concept in CONCEPTS:
