@@ -18,11 +18,7 @@ from brainnet.data.validation import check_one_of
 from brainnet.errors import InputError
 from brainnet.files import write_atomic
 from brainnet.inference.export_onnx import to_onnx
-from brainnet.inference.exported_model import (
-    ExportedModel,
-    export_program,
-    silence_exporter,
-)
+from brainnet.inference.exported_model import ExportedModel, export_program, silence_exporter
 from brainnet.inference.trained_model import TrainedModel
 from brainnet.learning.loss import BinaryCrossEntropy, CrossEntropy
 from brainnet.structure.activation import ThresholdRamp
@@ -36,8 +32,6 @@ DESCRIPTION_FILE = "brainnet.json"
 """Name of the description inside a `.pt2` file."""
 
 _ENDINGS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2", "json": ".json"}
-
-
 # Of the JSON files.
 _VERSION = 1
 
@@ -73,11 +67,7 @@ def describe_export(model: ExportedModel) -> dict[str, Any]:
 
 
 def to_torch(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
-    """Return a run as a `.pt2` file with a description, read by `torch.export.load` alone.
-
-    Categories come in as codes: 1 + the position in `values`, 0 if unknown. Booleans come in as 0
-    for the first and 1 for the second of their words.
-    """
+    """Return a run as a `.pt2` file with a description, read by `torch.export.load` alone."""
     program = export_program(model)
     content = io.BytesIO()
     text = json.dumps(description, ensure_ascii=False, indent=2)
@@ -145,32 +135,34 @@ def to_json(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
                 f"activations; got {type(trained.network).__name__}. {_OTHER_FORMATS}"
             ) from error
     encoder, scaling = model.encoder, trained.scaling
-    content = {
+    content: dict[str, Any] = {
         "format": _VERSION,
         **description,
-        "inputs": [_describe_column(column) for column in encoder.columns]
-        if isinstance(encoder, TableEncoder)
-        else [raw.to_dict() for raw in model.inputs],
-        "scaling": _describe_scaling(scaling)
-        | ({"missing": _to_numbers(torch.tensor(scaling.fill))} if scaling.fill else {}),
-        "embeddings": {}
-        if network.embeddings is None
-        else {
-            str(column): _to_numbers(embedding.value.t())
-            for column, embedding in zip(network.embeddings.codes, network.embeddings, strict=True)
-        },
+        "scaling": _describe_scaling(scaling),
+        "embeddings": {},
         "layers": [_describe_layer(layer) for layer in cast("list[Layer]", list(network.layers))],
         "answer": _describe_outputs(trained),
     }
-    return (_format_json(content) + "\n").encode()
+    if isinstance(encoder, TableEncoder):
+        content["inputs"] = [_describe_column(column) for column in encoder.columns]
+    if scaling.fill:
+        content["scaling"]["missing"] = _to_numbers(torch.tensor(scaling.fill))
+    if network.embeddings is not None:
+        content["embeddings"] = {
+            str(column): _to_numbers(embedding.value.t())
+            for column, embedding in zip(network.embeddings.codes, network.embeddings, strict=True)
+        }
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2)
+    # A line for each neuron: innermost lists are not broken into lines.
+    text = re.sub(r"\[[^][{}]*\]", lambda match: re.sub(r"\n *", " ", match[0]), text)
+    return f"{text}\n".encode()
 
 
 def _describe_column(column: ColumnEncoder) -> dict[str, Any]:
     description: dict[str, Any] = {"name": column.name, "kind": column.kind}
     if column.values:
         # A category that no training row has keeps its place, but nothing matches null.
-        values = [None if value in column.unseen else value for value in column.values]
-        description["values"] = values
+        description["values"] = [v if v not in column.unseen else None for v in column.values]
     if column.kind == "category":
         description["as"] = "code" if column.is_embedded else "one input for each value"
     if column.format:
@@ -191,12 +183,9 @@ def _describe_scaling(scaling: Scaling) -> dict[str, Any]:
 def _describe_layer(layer: Layer) -> dict[str, Any]:
     weights = layer.weights.value
     bias = weights.new_zeros(layer.neurons) if layer.bias is None else layer.bias.value
-    return {
-        "name": layer.name,
-        "weights": _to_numbers(weights),
-        "bias": _to_numbers(bias),
-        "activation": _describe_activation(layer.activation, layer.name),
-    }
+    numbers = {"weights": _to_numbers(weights), "bias": _to_numbers(bias)}
+    activation = _describe_activation(layer.activation, layer.name)
+    return {"name": layer.name, **numbers, "activation": activation}
 
 
 def _describe_activation(activation: nn.Module, layer: str) -> dict[str, Any]:
@@ -235,9 +224,3 @@ def _to_numbers(values: float | Tensor) -> Any:
     short = array.astype(np.float32)
     texts = np.where(short == array, short.astype(str).astype(float), array)
     return texts.tolist()
-
-
-def _format_json(content: Mapping[str, Any]) -> str:
-    """Return JSON with a line for each neuron: innermost lists are not broken into lines."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2)
-    return re.sub(r"\[[^][{}]*\]", lambda match: re.sub(r"\n *", " ", match[0]), text)

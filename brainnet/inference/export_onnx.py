@@ -33,10 +33,6 @@ def to_onnx(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
 
     Categories and booleans come in as strings, through `LabelEncoder` of ONNX's `ai.onnx.ml`. The
     description is stored as metadata, in JSON.
-
-    Raises:
-        InputError: a package is missing, the network has operations that ONNX lacks, the table has
-            dates, or the file would be too large.
     """
     _check_possible(model)
     import onnx
@@ -64,8 +60,7 @@ def _check_possible(model: ExportedModel) -> None:
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"ONNX needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
-            'installed: pip install "brainnet[onnx]".'
+            f'ONNX export needs {" and ".join(missing)}: pip install "brainnet[onnx]".'
         )
     tensors = [*model.network.parameters(), *model.network.buffers()]
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -83,11 +78,7 @@ def _trace(model: ExportedModel) -> "ModelProto":
     try:
         with silence_exporter():
             exported = torch.onnx.export(
-                program,
-                dynamo=True,
-                verbose=False,
-                input_names=names,
-                output_names=model.outputs,
+                program, dynamo=True, verbose=False, input_names=names, output_names=model.outputs
             )
     except Exception as error:  # an operation without an ONNX equivalent raises one of many classes
         cause: BaseException = error

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -53,22 +52,14 @@ class RawInput:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the input as primitives and lists."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "type": str(self.dtype).removeprefix("torch."),
-            "shape": ["batch", *self.shape],
-            **({"values": list(self.values)} if self.values else {}),
-        }
+        type_name = str(self.dtype).removeprefix("torch.")
+        description = {"name": self.name, "kind": self.kind, "type": type_name}
+        values = {"values": list(self.values)} if self.values else {}
+        return description | {"shape": ["batch", *self.shape]} | values
 
 
 def list_raw_inputs(encoder: TableEncoder | ImageEncoder) -> list[RawInput]:
-    """Return the inputs of an exported network: one table of numbers, or one input per column.
-
-    Example:
-        >>> list_raw_inputs(TableEncoder.from_names(["age", "height"]))
-        [RawInput(name='rows', kind='rows', shape=(2,), values=())]
-    """
+    """Return the inputs of an exported network: one table of numbers, or one input per column."""
     if isinstance(encoder, ImageEncoder):
         channels = (encoder.channels,) if encoder.channels > 1 else ()
         return [RawInput("pixels", "pixels", (encoder.height, encoder.width, *channels))]
@@ -81,10 +72,6 @@ class ExportedModel(nn.Module):
     """`TrainedModel.predict` in tensor operations: encoding, scaling, network, decoding.
 
     Categories come in as their codes (0: unknown), booleans as 0, 1 or NaN.
-
-    Args:
-        trained: the run. Its network is used as it is; one of half precision, or on another
-            device, is copied to float32 on the CPU, because few runtimes compute otherwise.
     """
 
     def __init__(self, trained: TrainedModel) -> None:
@@ -95,6 +82,7 @@ class ExportedModel(nn.Module):
         dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
         self.dtype = torch.float64 if torch.float64 in dtypes else torch.float32
         self.network = trained.network
+        # Few runtimes compute in half precision.
         if dtypes - {self.dtype} or any(tensor.device.type != "cpu" for tensor in tensors):
             self.network = deepcopy(trained.network).to("cpu", self.dtype)
         self.trained = trained
@@ -162,7 +150,7 @@ def export_program(model: ExportedModel) -> ExportedProgram:
             )
     except Exception as error:  # a user's network can raise anything
         raise InputError(
-            f"{type(model.network).__name__} cannot be exported: {_explain_failure(error)} An "
+            f"{type(model.network).__name__} cannot be exported: {get_first_line(error)} An "
             "exported network is a fixed list of tensor operations: its forward must not branch on "
             "the values of tensors or leave PyTorch, and must accept batches of any size."
         ) from error
@@ -184,18 +172,6 @@ def silence_exporter() -> Iterator[None]:
             yield
     finally:
         logger.disabled = was_disabled
-
-
-def _explain_failure(error: Exception) -> str:
-    """Return why tracing failed, and the line of the user's file if it is known."""
-    text = str(error)
-    if "Constraints violated" in text:
-        return "it works for one batch size only."
-    if "data-dependent" in text:
-        place = re.search(r'raised this error:\s*File "(.*?)", line (\d+)', text)
-        where = f" ({place[1]}, line {place[2]})" if place else ""
-        return f"it branches on the values of its tensors{where}."
-    return get_first_line(error)
 
 
 def get_first_line(error: BaseException) -> str:

@@ -271,9 +271,9 @@ class Bessel(nn.Linear):
     [
         (
             Branching(),
-            r"Branching cannot be exported: it branches on the values.*test_export_onnx\.py",
+            r"Branching cannot be exported: .* must not branch on the values",
         ),
-        (Fixed(4, 3), "Fixed cannot be exported: it works for one batch size only"),
+        (Fixed(4, 3), r"Fixed cannot be exported: .* must accept batches of any size"),
         (Bessel(4, 3), r"Bessel cannot be expressed in ONNX: .*bessel_j0.*--to torch"),
     ],
     ids=["branches", "two rows", "operation"],
