@@ -29,7 +29,7 @@ _LEAST_COUNTS = {"rows": 1, "classes": 2, "inputs": 1}
 
 
 class Source(Protocol):
-    """A data source: frozen options, and a method that creates the rows."""
+    """A data source: options, and a method that creates the rows."""
 
     def load(self, seed: int) -> Dataset:
         """Return the data set; generated rows depend on the seed, measured rows do not."""
@@ -40,25 +40,18 @@ class _Measured:
     """Base of the classification data sets that scikit-learn ships; the seed has no effect."""
 
     name: ClassVar[str]
-    image_shape: ClassVar[tuple[int, int] | None] = None
 
     def load(self, seed: int) -> Dataset:
         """Return the rows."""
         import sklearn.datasets
 
         bunch = getattr(sklearn.datasets, f"load_{self.name}")()
-        return _build_dataset(
-            self.name,
-            bunch.data,
-            bunch.target,
-            tuple(map(str, bunch.feature_names)),
-            tuple(map(str, bunch.target_names)),
-            image_shape=self.image_shape,
-        )
+        inputs, classes = (tuple(map(str, bunch[key])) for key in ("feature_names", "target_names"))
+        return _build_dataset(self.name, bunch.data, bunch.target, inputs, classes)
 
 
 @dataclass(frozen=True)
-class Digits(_Measured):
+class Digits:
     """1,797 handwritten digits of 8 x 8 pixels, each 0 to 16 (UCI, Alpaydin and Kaynak 1998).
 
     Example:
@@ -67,11 +60,8 @@ class Digits(_Measured):
         (torch.Size([1797, 64]), (8, 8))
     """
 
-    name = "digits"
-    image_shape = (8, 8)
-
     def load(self, seed: int) -> Dataset:
-        """Return the rows."""
+        """Return the rows; the seed has no effect."""
         # The default data of a run are read without scikit-learn, whose import, with pandas, takes
         # as long as a third of the training.
         spec = importlib.util.find_spec("sklearn")
@@ -79,10 +69,9 @@ class Digits(_Measured):
         path = folder / "datasets" / "data" / "digits.csv.gz"
         table = np.loadtxt(path, delimiter=",")
         names = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
-        labels = tuple(str(digit) for digit in range(10))
-        targets = table[:, -1].astype(int)
+        inputs, targets = table[:, :-1], table[:, -1].astype(int)
         return _build_dataset(
-            self.name, table[:, :-1], targets, names, labels, image_shape=self.image_shape
+            "digits", inputs, targets, names, tuple("0123456789"), image_shape=(8, 8)
         )
 
 
@@ -315,12 +304,7 @@ DATA_SOURCES: dict[str, type[Source]] = {**BUILTIN_SOURCES, "images": Images, "t
 
 
 def find_source(name: str) -> type[Source]:
-    """Return the class of the built-in data set with this name.
-
-    Example:
-        >>> find_source("moons")(noise=0.2)
-        Moons(rows=1000, noise=0.2)
-    """
+    """Return the class of the built-in data set with this name."""
     if name in BUILTIN_SOURCES:
         return BUILTIN_SOURCES[name]
     raise InputError(
@@ -331,12 +315,7 @@ def find_source(name: str) -> type[Source]:
 
 
 def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) -> Dataset:
-    """Return the rows of a source; a Dataset is returned unchanged.
-
-    Example:
-        >>> len(load_dataset("iris", seed=0))
-        150
-    """
+    """Return the rows of a source; a Dataset is returned unchanged."""
     if isinstance(source, Dataset):
         return source
     if isinstance(source, str):
@@ -354,14 +333,7 @@ def load_dataset(source: Source | Dataset | str | tuple[Any, Any], seed: int) ->
 
 
 def resolve_paths(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `data` group of a configuration with absolute paths.
-
-    A run may be resumed, evaluated and explained from another directory.
-
-    Example:
-        >>> resolve_paths({"_target_": TABLE_TARGET, "path": "/data/../rows.csv"})["path"]
-        '/rows.csv'
-    """
+    """Return the `data` group of a configuration with absolute paths, for use in other folders."""
     # The keys of a user's class may have another meaning.
     if data.get("_target_") not in (TABLE_TARGET, IMAGES_TARGET):
         return dict(data)

@@ -1,6 +1,7 @@
 """Image files: read class folders and IDX files, and encode images as rows of bytes."""
 
 import gzip
+import itertools
 import math
 import warnings
 import zlib
@@ -58,27 +59,29 @@ def find_labeled_files(folder: Path) -> tuple[tuple[str, ...], list[LabeledFile]
         parts = {"train": folder}
     names = tuple(sort_labels(path.name for path in _list_folders(parts["train"])))
     if len(names) < 2:
-        count = len(_list_visible(parts["train"]))
-        content = f"only one class folder, {names[0]}" if names else f"{count} files and no folder"
         raise InputError(
             f"{parts['train']} must contain two or more class folders with images; it contains "
-            f"{content}. Move the images of each class into a folder with the name of the class."
+            f"{names[0] if names else 'no folder'}. Move the images of each class into a folder "
+            "with the name of the class."
         )
-    labels, files = {name: label for label, name in enumerate(names)}, []
-    for part in ("train", "validation", "test"):
-        folders = _list_folders(parts[part]) if part in parts else []
-        for class_folder in folders:
-            if class_folder.name not in labels:
-                raise InputError(
-                    f"{parts[part]} has a class {class_folder.name!r} without training images. The "
-                    f"classes are {join_names(names)}.{did_you_mean(class_folder.name, names)}"
-                )
-        for class_folder in sorted(folders, key=lambda folder: labels[folder.name]):
-            paths = list_image_files(class_folder)
-            if not paths:
-                raise InputError(f"the class folder {class_folder} is empty. Remove it.")
-            files += [LabeledFile(path, labels[class_folder.name], part) for path in paths]
+    files = []
+    for part in [name for name in ("train", "validation", "test") if name in parts]:
+        folders = {path.name: path for path in _list_folders(parts[part])}
+        for name in sorted(folders.keys() - set(names)):
+            raise InputError(
+                f"{parts[part]} has a class {name!r} without training images. The classes are "
+                f"{join_names(names)}.{did_you_mean(name, names)}"
+            )
+        for label, name in enumerate(names):
+            paths = list_image_files(folders[name]) if name in folders else []
+            if name in folders and not paths:
+                raise InputError(f"the class folder {folders[name]} is empty. Remove it.")
+            files += [LabeledFile(path, label, part) for path in paths]
     return names, files
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _SYSTEM_FILES
 
 
 def _list_visible(folder: Path) -> list[Path]:
@@ -87,10 +90,6 @@ def _list_visible(folder: Path) -> list[Path]:
         return [path for path in sorted(folder.iterdir()) if _is_visible(path.name)]
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror or error}.") from error
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".") and name.lower() not in _SYSTEM_FILES
 
 
 def _list_folders(folder: Path) -> list[Path]:
@@ -119,11 +118,7 @@ def read_header(path: Path) -> tuple[tuple[int, int], bool]:
 
 
 def decode_image(path: Path, height: int, width: int, channels: int) -> Bytes:
-    """Decode an image file and resize it, (channels, height, width).
-
-    The EXIF orientation of a photo is applied, and transparent pixels become white. Resizing may
-    change the aspect ratio.
-    """
+    """Decode, turn and resize an image file, (channels, height, width); transparency is white."""
     from PIL import Image, ImageOps
 
     with _open_image(path) as image:
@@ -133,10 +128,7 @@ def decode_image(path: Path, height: int, width: int, channels: int) -> Bytes:
         if image.format in _ORIENTED_FORMATS:
             ImageOps.exif_transpose(image, in_place=True)
         if image.mode[0] in "IF":
-            raise BrokenImageError(
-                f"its pixels have more than 8 bits per channel (Pillow's mode {image.mode}); save "
-                "it with 8"
-            )
+            raise BrokenImageError("its pixels have more than 8 bits per channel; save it with 8")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -162,8 +154,6 @@ def _open_image(path: Path) -> Iterator["Image.Image"]:
     try:
         with Image.open(path) as image:
             yield image
-    except BrokenImageError:
-        raise
     except UnidentifiedImageError as error:
         is_empty = path.stat().st_size == 0
         raise BrokenImageError("it is empty" if is_empty else "it is not an image") from error
@@ -178,10 +168,7 @@ def is_idx(path: Path) -> bool:
 
 
 def read_idx(path: Path) -> Bytes:
-    """Read an IDX file of bytes, compressed if its name ends in `.gz`.
-
-    Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
-    """
+    """Read an IDX file of bytes, MNIST's format, compressed if its name ends in `.gz`."""
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             # Not `bytes`, because PyTorch needs a writable array.
@@ -238,12 +225,7 @@ def _read_labeled_images(path: Path, labels_path: Path) -> LabeledArrays:
 
 
 def choose_image_array(names: Sequence[str]) -> str | None:
-    """Return which array of an `.npz` file contains the images to predict.
-
-    Example:
-        >>> choose_image_array(["y_test", "x_test", "x_train"])
-        'x_test'
-    """
+    """Return which array of an `.npz` file contains the images to predict."""
     return next((name for name in ("images", "x_test", "x_train") if name in names), None)
 
 
@@ -328,19 +310,14 @@ class ImageEncoder:
     def names(self) -> tuple[str, ...]:
         """Names of the inputs."""
         colors = ("red ", "green ", "blue ") if self.channels == 3 else ("",)
-        return tuple(
-            f"{color}row {row} column {column}"
-            for color in colors
-            for row in range(self.height)
-            for column in range(self.width)
-        )
+        pixels = itertools.product(colors, range(self.height), range(self.width))
+        return tuple(f"{color}row {row} column {column}" for color, row, column in pixels)
 
     def apply(self, rows: Any) -> Bytes:
         """Encode images as rows of bytes (rows, inputs).
 
-        The images are paths of files, or an array or a tensor: (images, height, width), (images,
-        height, width, 3), (images, 3, height, width), one image of the training size, or encoded
-        rows (images, inputs).
+        They are paths, or an array: (images, height, width), (images, height, width, 3), (images,
+        3, height, width), one image of the training size, or encoded rows (images, inputs).
         """
         if isinstance(rows, str | Path):
             rows = [rows]

@@ -42,8 +42,6 @@ _MAX_NAMED = 3
 class Images:
     """Images from class folders or IDX files.
 
-    They stay bytes in memory and are converted to float batch by batch.
-
     A folder contains a folder of images for each class; or the folders `train` and `test` (and
     `validation`), which contain these; or IDX files: `train-images-idx3-ubyte`, `train-labels-…`,
     `t10k-images-…`, compressed or not. Missing parts are split off the training part later.
@@ -55,9 +53,6 @@ class Images:
         colors: "gray", "rgb", or "auto": gray if all images are gray.
         broken: whether a file that is not a readable image is an error, or skipped with a warning.
         labels: file of labels for a file of images; by default, found by its name.
-
-    Raises:
-        InputError: an option is invalid; from `load`: the images are.
     """
 
     path: str | Path
@@ -123,27 +118,21 @@ class Images:
         self, path: Path, sizes: Mapping[Any, tuple[int, int]], has_colors: bool
     ) -> ImageEncoder:
         """Choose size and channels of all images; `sizes` are those of images by name."""
-        (usual, count), *others = Counter(sizes.values()).most_common()
+        names = {size: name for name, size in sizes.items()}
+        usual, *others = (size for size, _ in Counter(sizes.values()).most_common())
         size = _parse_size(self.size)
         if size is None and others:
-            names = {size: name for name, size in sizes.items()}
-            other = others[0][0]
-            # Without a common small size, suggest one that trains fast.
-            is_common = count > len(sizes) / 2 and max(usual) <= 128
-            side = usual[0] if is_common and usual[0] == usual[1] else 32
+            other = others[0]
             raise InputError(
                 f"the images in {path} must have the same size; {names[usual]} has {usual[0]} x "
                 f"{usual[1]} (height x width) and {names[other]} {other[0]} x {other[1]}. Set "
-                f"data.size={side}, or [height,width], to resize them."
+                "data.size=32, or [height,width], to resize them."
             )
         is_rgb = self.colors == "rgb" or (self.colors == "auto" and has_colors)
         return ImageEncoder(*(size or usual), 3 if is_rgb else 1)
 
     def _remove_broken(
-        self,
-        files: list[LabeledFile],
-        broken: Mapping[Path, str],
-        class_names: Sequence[str],
+        self, files: list[LabeledFile], broken: Mapping[Path, str], class_names: Sequence[str]
     ) -> list[LabeledFile]:
         """Remove broken files with a warning, or raise an error, as the option requires."""
         if not broken:
@@ -157,13 +146,12 @@ class Images:
         report_warning(f"skipped {format_count(len(broken), 'unreadable image')}: {names}")
         readable = [file for file in files if file.path not in broken]
         trained = {file.label for file in readable if file.part == "train"}
-        for file in files:
-            # A class without training images would never be predicted.
-            if file.part == "train" and file.label not in trained:
-                raise InputError(
-                    f"no training image of the class {class_names[file.label]!r} can be read: "
-                    f"{names}. Replace the files, or remove the class."
-                )
+        # A class without training images would never be predicted.
+        for label in set(range(len(class_names))) - trained:
+            raise InputError(
+                f"no training image of the class {class_names[label]!r} can be read: {names}. "
+                "Replace the files, or remove the class."
+            )
         return readable
 
     def _load_arrays(self, arrays: Mapping[str, LabeledArrays], path: Path) -> Dataset:
