@@ -2,30 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from brainnet.data.dataset import (
-    Dataset,
-    InputEncoder,
-    check_same_meaning,
-    describe_dataset,
-)
+from brainnet.data.dataset import Dataset, InputEncoder, check_same_meaning, describe_dataset
 from brainnet.data.datasets import Source, load_dataset
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.loader import InMemoryLoader
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
-from brainnet.data.scaling import (
-    SCALING_KINDS,
-    Scaling,
-    ScalingKind,
-    ScalingTensors,
-    scale_in_place,
-)
+from brainnet.data.scaling import SCALING_KINDS, Scaling, ScalingKind, scale_in_place
 from brainnet.data.split import check_fractions, split_dataset
 from brainnet.data.table import Table
 from brainnet.data.validation import check_one_of, check_seed, check_whole_number
@@ -249,13 +238,19 @@ class DataModule(LightningDataModule):
         scaling, target_scaling = self.scaling.to_tensors(inputs[:0].float()), None
         if self.dataset.task == "regression":
             target_scaling = self.target_scaling.to_tensors(targets[:0])
+
+        def transform(inputs: Tensor, targets: Tensor) -> Rows:
+            if target_scaling is not None:
+                targets = scale_in_place(targets, target_scaling)
+            return scale_in_place(inputs, scaling), targets
+
         return InMemoryLoader(
             inputs,
             targets,
             # Without gradients, several batches fit into the memory of a training step.
             batch_size=self.batch_size * (1 if part == "train" else _EVALUATION_BATCHES),
             rows=self.row_indices(part).to(device),
-            transform=partial(_scale_rows, scaling, target_scaling),
+            transform=transform,
             shuffle=shuffle,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
@@ -263,20 +258,8 @@ class DataModule(LightningDataModule):
         )
 
 
-def _scale_rows(
-    scaling: ScalingTensors, target_scaling: ScalingTensors | None, inputs: Tensor, targets: Tensor
-) -> Rows:
-    """Scale rows in place; classes are unchanged."""
-    if target_scaling is not None:
-        targets = scale_in_place(targets, target_scaling)
-    return scale_in_place(inputs, scaling), targets
-
-
 def _mark_untrained_categories(dataset: Dataset, train: Tensor, *, in_place: bool) -> Dataset:
-    """Treat categories without a training row as unknown, because their weights are never trained.
-
-    The inputs are changed in place, or in a copy.
-    """
+    """Treat categories without a training row as unknown, because their weights are not trained."""
     encoder, inputs = dataset.encoder, dataset.inputs
     if not isinstance(encoder, TableEncoder):
         return dataset

@@ -92,10 +92,9 @@ class Images:
             for file in files:
                 try:
                     sizes[file.path], is_colored = read_header(file.path)
+                    has_colors |= is_colored
                 except BrokenImageError as error:
                     broken[file.path] = str(error)
-                else:
-                    has_colors |= is_colored
         if not sizes:
             raise InputError(
                 f"none of the files in {folder} can be read as an image (PNG, JPEG, …)."
@@ -192,7 +191,7 @@ def _build_dataset(
     class_names: tuple[str, ...],
     counts: Mapping[str, int],
 ) -> Dataset:
-    train, validation, test = (counts.get(part, 0) for part in ("train", "validation", "test"))
+    sizes = (counts.get("train", 0), counts.get("validation", 0), counts.get("test", 0))
     return Dataset(
         path.resolve().name.partition(".")[0] or "images",
         classification_task(len(class_names)),
@@ -202,7 +201,7 @@ def _build_dataset(
         class_names,
         encoder.shape,
         encoder=encoder,
-        part_sizes=(train, validation, test) if validation or test else None,
+        part_sizes=sizes if any(sizes[1:]) else None,
     )
 
 

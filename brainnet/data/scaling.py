@@ -125,7 +125,7 @@ class Scaling:
         """Return the scaling stored by `to_dict`."""
         return cls(stored["kind"], *(tuple(stored[key]) for key in ("shift", "scale", "fill")))
 
-    def to_tensors(self, values: Tensor) -> "ScalingTensors":
+    def to_tensors(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return shift, scale and fill (columns,) with the dtype and device of `values`."""
         if values.shape[-1:] != (len(self.shift),):
             raise InputError(
@@ -136,11 +136,7 @@ class Scaling:
         return values.new_tensor(self.shift), values.new_tensor(self.scale), fill
 
 
-ScalingTensors = tuple[Tensor, Tensor, Tensor | None]
-"""Shift, scale and fill as `Scaling.to_tensors` returns them."""
-
-
-def scale_in_place(values: Tensor, tensors: ScalingTensors) -> Tensor:
+def scale_in_place(values: Tensor, tensors: tuple[Tensor, Tensor, Tensor | None]) -> Tensor:
     """Scale floats in place, with the bits of `Scaling.apply`; bytes become floats first."""
     values = values if values.is_floating_point() else values.float()
     shift, scale, fill = tensors

@@ -68,11 +68,7 @@ def evaluate_table_file(
     *,
     missing: MissingPolicy = "error",
 ) -> Evaluation:
-    """Evaluate a trained model on all rows of a file, encoded as the training rows were.
-
-    Columns and classes are matched by name. `targets` names the target columns, and `missing` says
-    what to do with rows with empty cells.
-    """
+    """Evaluate a trained model on all rows of a file; columns and classes are matched by name."""
     return _evaluate_batches(trained, _read_labeled_inputs(trained, file, targets, missing))
 
 

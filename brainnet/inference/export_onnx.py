@@ -29,11 +29,7 @@ _MAX_BYTES = 2**31 - 2**20
 
 
 def to_onnx(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
-    """Return a run as an ONNX file, with which any ONNX runtime predicts raw rows.
-
-    Categories and booleans come in as strings, through `LabelEncoder` of ONNX's `ai.onnx.ml`. The
-    description is stored as metadata, in JSON.
-    """
+    """Return a run as an ONNX file, with which any ONNX runtime predicts raw rows."""
     _check_possible(model)
     import onnx
 

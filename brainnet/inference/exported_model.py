@@ -30,10 +30,7 @@ _EXAMPLE_ROWS = 2  # more than one, because a tracer takes 1 for a constant
 
 @dataclass(frozen=True, slots=True)
 class RawInput:
-    """One input of an exported network: a column, or all "rows" or "pixels".
-
-    `shape` is that of one row. `values` are the categories, or the words for 0 and 1 of a boolean.
-    """
+    """One input of an exported network: a column, or all "rows" or "pixels"; `shape` of one row."""
 
     name: str
     kind: Literal["rows", "pixels", "number", "boolean", "category", "date"]
@@ -95,11 +92,7 @@ class ExportedModel(nn.Module):
         return [PREDICTION_COLUMN, _PROBABILITIES][:count]
 
     def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
-        """Predict raw inputs.
-
-        Returns numbers in their own units, (batch, targets) float32; or the index of the class,
-        (batch,) int64, and, if the loss defines them, the probabilities, (batch, classes) float32.
-        """
+        """Return numbers in their own units; or the index of the class and the probabilities."""
         trained = self.trained
         outputs = self.network(trained.scaling.apply(self._encode(raw)).to(self.dtype))
         predictions = decode_predictions(outputs, trained.loss, trained.task)
@@ -164,7 +157,7 @@ def export_program(model: ExportedModel) -> ExportedProgram:
 
 @contextmanager
 def silence_exporter() -> Iterator[None]:
-    """Silence what PyTorch's exporters report: warnings, missing packages, and traced graphs."""
+    """Silence warnings, missing packages, and traced graphs of PyTorch's exporters."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     was_disabled, logger.disabled = logger.disabled, True
     try:
