@@ -36,8 +36,9 @@ _DELAYED = "further_paths"
 # Share of the run time that delayed writing may take.
 _MAX_WRITE_SHARE = 0.02
 
-# Larger checkpoints are written at once: a copy in memory would cost more than the time saved.
-_MAX_DELAYED_BYTES = 2**26
+# Checkpoints with more bytes of weights are written at once: a copy of them and of the optimizer in
+# memory would cost more than the time saved.
+_MAX_DELAYED_BYTES = 2**24
 
 
 class RunWriteError(TrainingFailure):
@@ -47,15 +48,12 @@ class RunWriteError(TrainingFailure):
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints atomically, and those of `RunCheckpoint` with a delay.
 
-    For a small network, an epoch takes less time than writing a file. A checkpoint of
-    `RunCheckpoint` is therefore copied to memory, and written as soon as the time spent on writing
-    is below 2% of the run, or by `flush`. Checkpoints of other callbacks are written at once.
-
-    Attributes:
-        before_write: called before a file is written, to complete the files that belong to it.
+    For a small network, an epoch takes less time than writing a file. They are therefore copied to
+    memory, and written once writing takes less than 2% of the run, or by `flush`.
     """
 
     def __init__(self) -> None:
+        # Called before a file is written, to complete the files that belong to it.
         self.before_write: Callable[[], object] = lambda: None
         self._pending: dict[Path, dict[str, Any]] = {}
         self._next_write = 0.0
@@ -69,16 +67,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         options = storage_options or {}
-        is_delayed = _DELAYED in options and time.monotonic() < self._next_write
-        tensors = [checkpoint.get(key) for key in ("state_dict", "optimizer_states")]
-        if is_delayed and _count_bytes(tensors) <= _MAX_DELAYED_BYTES:
+        weights = checkpoint.get("state_dict", {}).values()
+        is_delayed = (
+            _DELAYED in options
+            and time.monotonic() < self._next_write
+            and sum(weight.nbytes for weight in weights) <= _MAX_DELAYED_BYTES
+        )
+        if is_delayed:
             # What `RunCheckpoint` adds never changes, and needs no copy.
             checkpoint = {
                 key: value if key == BRAINNET_KEY else _copy_state(value)
                 for key, value in checkpoint.items()
             }
-        else:
-            is_delayed = False
         self._pending |= dict.fromkeys([*options.get(_DELAYED, ()), Path(path)], checkpoint)
         if not is_delayed:
             self.flush()
@@ -133,21 +133,11 @@ def _copy_state(value: Any) -> Any:
     return value
 
 
-def _count_bytes(value: Any) -> int:
-    """Count the bytes of all tensors in nested dicts and lists."""
-    if isinstance(value, Tensor):
-        return value.nbytes
-    parts = value.values() if isinstance(value, dict) else value
-    return sum(map(_count_bytes, parts)) if isinstance(value, dict | list | tuple) else 0
-
-
 class RunCheckpoint(Checkpoint):
     """Saves `last.ckpt` before the first step and after each epoch, and `best.ckpt`.
 
-    The best checkpoint has the lowest validation loss, or training loss if there is no validation.
-    Besides what Lightning stores, a checkpoint holds under "brainnet" the resolved configuration,
-    the fitted scaling of the data and the state of the random generators, so that a resumed run is
-    bit-identical to an uninterrupted one. Weights that are not finite are never saved.
+    With the state of the random generators, a resumed run is bit-identical to an uninterrupted one.
+    Weights that are not finite are never saved.
     """
 
     def __init__(self, config: Mapping[str, Any], checkpoint_io: AtomicCheckpointIO) -> None:
@@ -254,10 +244,8 @@ class RunCheckpoint(Checkpoint):
 
 @contextmanager
 def fork_random_state(seed: int) -> Iterator[None]:
-    """Seed the global random generators of Python, NumPy and PyTorch, and restore them afterwards.
-
-    brainnet itself uses local generators; dropout and modules of the user use the global ones.
-    """
+    """Seed the global random generators of Python, NumPy and PyTorch; restore them afterwards."""
+    # brainnet itself uses local generators; dropout and modules of the user use the global ones.
     state = get_random_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -324,15 +312,8 @@ def load_resume_point(run: Run, module: LearningModule, data: DataModule, traine
 
 def _check_limit(unit: str, done: int, limit: int | None, *, is_finished: bool) -> None:
     """Reject a limit that leaves nothing to do; an interrupted test is only repeated."""
-    if limit is None or limit < 0:
-        return
-    longer = f"set trainer.max_{unit}={2 * done}"
-    if is_finished and limit <= done:
+    if limit is not None and 0 <= limit < done + is_finished:
         raise InputError(
-            f"the run has already finished all {done} {unit}. To train longer, {longer}."
-        )
-    if limit < done:
-        raise InputError(
-            f"the run has already completed {done} {unit}, more than "
-            f"trainer.max_{unit}={limit}. Leave that out, or {longer} to train longer."
+            f"the run has already completed {done} {unit}, and trainer.max_{unit} is {limit}. "
+            f"To train longer, set trainer.max_{unit}={2 * done}."
         )

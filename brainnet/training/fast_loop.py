@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.precision import Precision
@@ -27,26 +27,11 @@ _PER_STEP_HOOKS = (
 _COUNTER = "_batches_that_stepped"
 
 
-@runtime_checkable
-class SelectiveCallback(Protocol):
-    """A callback that says which steps it needs.
-
-    A class that sets `works_in_fast_loop = True` receives `on_train_batch_start`,
-    `on_before_optimizer_step` and `on_train_batch_end` from the fast loop. For the steps that other
-    callbacks need, Lightning's own loop is used.
-    """
-
-    def needs_step(self, step: int) -> bool:
-        """Whether the callback must see the step after `step` optimizer steps."""
-        ...
-
-
 class FastLoop:
     """Takes several training steps within one iteration of Lightning's loop, bit-identically.
 
-    An iteration of Lightning (fetching a batch, a dozen hooks, progress counters) takes longer than
-    the step of a small network. The fast loop updates the counters of Lightning, so that
-    checkpoints are the same. It may only be created if `is_possible(trainer)`.
+    A callback says with `needs_step(step)` which steps it needs; if its class sets
+    `works_in_fast_loop = True`, it gets them from this loop, else from Lightning's.
     """
 
     def __init__(self, trainer: Trainer, training_step: Callable[[Any, int], Tensor]) -> None:
@@ -56,7 +41,8 @@ class FastLoop:
         self._schedules = [
             config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"
         ]
-        self._callbacks = [c for c in _get_callbacks(trainer) if isinstance(c, SelectiveCallback)]
+        callbacks: list[Any] = list(_get_callbacks(trainer))
+        self._callbacks = [c for c in callbacks if hasattr(c, "needs_step")]
         self._loop = trainer.fit_loop.epoch_loop
         self._batches = trainer.fit_loop._data_fetcher
         # PyTorch's own implementation takes as long as the forward pass of a layer.
@@ -66,11 +52,7 @@ class FastLoop:
 
     @staticmethod
     def is_possible(trainer: Trainer) -> bool:
-        """Whether nothing in this training needs Lightning's loop at each step.
-
-        Clipped, accumulated, scaled or distributed gradients, validation within an epoch, a limit
-        on steps, a profiler, other data modules and callbacks with hooks for each step do.
-        """
+        """Whether nothing in this training needs Lightning's loop at each step."""
         return (
             all(is_selective(callback) for callback in _get_callbacks(trainer))
             and hasattr(trainer.fit_loop.epoch_loop, _COUNTER)
@@ -89,10 +71,7 @@ class FastLoop:
         )
 
     def run(self, max_steps: int) -> None:
-        """Take up to `max_steps` steps, until a callback needs one that only Lightning can take.
-
-        The last batch of an epoch is always Lightning's.
-        """
+        """Take up to `max_steps` steps, until a callback needs one that only Lightning can take."""
         step = self._trainer.global_step
         for _ in range(max_steps):
             callbacks = [callback for callback in self._callbacks if callback.needs_step(step)]
@@ -159,10 +138,8 @@ def _get_callbacks(trainer: Trainer) -> list[Callback]:
 
 
 def is_selective(callback: Callback) -> bool:
-    """Whether a callback says which steps it needs, or has no hooks for steps.
-
-    `needs_step` must be defined by the class itself, as a derived class may need more steps.
-    """
+    """Whether a callback says which steps it needs, or has no hooks for steps."""
+    # Defined by the class itself, as a derived class may need more steps.
     if "needs_step" in vars(type(callback)):
         return True
     return all(

@@ -338,7 +338,9 @@ def train(
                 stack.enter_context(lock_run(claimed.path))
             checkpoints.folder = claimed
             start_loggers(loggers, config or {}, first_step)
-            lightning.loggers = [stack.enter_context(RunLogger(claimed, first_step)), *loggers]
+            logger = RunLogger(claimed, first_step)
+            stack.push(logger.close)
+            lightning.loggers = [logger, *loggers]
         session = FitSession(
             lightning, module, data, signals, claimed, config or {}, provenance, run
         )

@@ -6,9 +6,10 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -48,10 +49,7 @@ _CURVES = {
 class RunLogger(TensorBoardLogger):
     """TensorBoard logger with a single event file per run, in the run directory.
 
-    Args:
-        folder: the run directory.
-        first_step: first step of a resumed run. TensorBoard discards earlier points from this step
-            on, which the run logged after its checkpoint.
+    TensorBoard discards the points that a run logged after its checkpoint, from `first_step` on.
     """
 
     def __init__(self, folder: RunDirectory, first_step: int | None = None) -> None:
@@ -61,12 +59,8 @@ class RunLogger(TensorBoardLogger):
         self._path = path
         self._first_step = first_step
 
-    def __enter__(self) -> Self:
-        """Return the logger; the file is opened at the first point."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write everything to disk and close the file."""
+    def close(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        """Write everything to disk and close the file, at the end of an `ExitStack`."""
         # Only if the cached property was used.
         if "file" not in vars(self):
             return
@@ -102,7 +96,7 @@ class RunLogger(TensorBoardLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a point to each curve; test metrics are logged with the hyperparameters."""
         # The test has one value, at the last step, which is not a curve.
-        points = {tag: float(value) for tag, value in metrics.items() if not _is_test_tag(tag)}
+        points = {tag: float(metrics[tag]) for tag in metrics if not tag.endswith("/test")}
         self.writer.add_scalars(points, step or 0)
 
     @rank_zero_only
@@ -110,7 +104,7 @@ class RunLogger(TensorBoardLogger):
         self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int
     ) -> None:
         """Add the run to the hyperparameter table, with its settings and test metrics."""
-        results = {tag: value for tag, value in metrics.items() if _is_test_tag(tag)}
+        results = {tag: value for tag, value in metrics.items() if tag.endswith("/test")}
         self.writer.add_hyperparameters(dict(_flatten_config(config)), results, step)
 
     @rank_zero_only
@@ -120,10 +114,6 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Do nothing: training and test write to the same file."""
-
-
-def _is_test_tag(tag: str) -> bool:
-    return tag.endswith("/test")
 
 
 def _flatten_config(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Setting]]:
@@ -137,10 +127,9 @@ def _flatten_config(config: Mapping[str, Any], prefix: str = "") -> Iterable[tup
             yield prefix.removesuffix("."), value.rpartition(".")[2]
         elif isinstance(value, Mapping):
             yield from _flatten_config(value, f"{name}.")
-        elif value is None or isinstance(value, bool | int | float | str):
-            yield name, value
         else:
-            yield name, str(value)
+            is_setting = value is None or isinstance(value, bool | int | float | str)
+            yield name, value if is_setting else str(value)
 
 
 def start_loggers(
@@ -174,12 +163,8 @@ def _open_csv(logger: CSVLogger, first_step: int | None) -> None:
 class Progress(Callback):
     """Shows epoch, steps, losses, validation score, speed and remaining time.
 
-    On a terminal (standard error), one line is updated four times per second. Elsewhere, lines are
-    printed to standard output: after epochs 1, 2, 5, 10, 20, 50, … and the last one, and at the end
-    of an epoch if the previous line is ten seconds old.
-
-    Args:
-        console: the terminal; standard error by default.
+    A terminal (standard error) shows one line, updated four times per second. Elsewhere, lines are
+    printed after epochs 1, 2, 5, 10, 20, 50, … and the last one, and every ten seconds.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -232,15 +217,13 @@ class Progress(Callback):
             sys.stdout.write(f"{self._format_line(trainer, pl_module)}\n")
             sys.stdout.flush()
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove the bar."""
-        self._stop()
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Remove the bar, which also restores the cursor of the terminal."""
-        self._stop()
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    on_exception = on_train_end  # type: ignore[assignment]
 
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
         assert self._bar is not None, "only called if there is a bar"
@@ -248,11 +231,6 @@ class Progress(Callback):
         self._bar.update(self._task, completed=trainer.global_step, description=line)
         self._bar.refresh()
         self._last = time.monotonic()
-
-    def _stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
     def _format_line(self, trainer: Trainer, module: LightningModule) -> str:
         """Format the progress; a terminal that is too narrow shows the beginning."""
@@ -269,18 +247,10 @@ class Progress(Callback):
         if speed > 0:
             parts.append(f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2g} steps/s")
             if self._total_steps is not None:
-                remaining = max(0, self._total_steps - step) / speed
-                parts.append(f"{_format_duration(remaining)} left")
+                remaining = round(max(0, self._total_steps - step) / speed)
+                parts.append(f"{timedelta(seconds=remaining)} left")
         return "  ".join(parts)
 
 
 def _format_total(total: int | None) -> str:
     return f"/{total:,}" if total is not None and total > 0 else ""
-
-
-def _format_duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minutes:02d}:{rest:02d}"
-    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"

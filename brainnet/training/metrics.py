@@ -18,15 +18,8 @@ _MAX_VALUES = 2**18  # R² copies them to float64
 class StageMetrics(Metric):
     """Mean loss, and accuracy or R², over all rows of all processes since the last reset.
 
-    Only `read` and `compute_confusion` wait for the device. `decode` converts the outputs of many
-    batches to predictions; without it, predictions are added.
-
-    Example:
-        >>> metrics = StageMetrics("multiclass", targets=3)
-        >>> predictions, targets = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 2, 0])
-        >>> metrics.add(torch.tensor(0.5), predictions, targets)
-        >>> metrics.read()
-        {'loss': 0.5, 'accuracy': 0.75}
+    Only `read` and `compute_confusion` wait for the device. `decode` converts outputs to
+    predictions.
     """
 
     full_state_update = False
@@ -128,11 +121,8 @@ class StageMetrics(Metric):
         return values
 
     def _compute_r2(self) -> Tensor:
-        """Mean R² over the targets; for constant targets, 1 if predictions are exact, else 0.
-
-        torchmetrics treats a variance below 1e-4 as constant in any unit of the targets;
-        here the limit is the rounding error.
-        """
+        """Mean R² over the targets; for constant targets, 1 if predictions are exact, else 0."""
+        # torchmetrics treats a variance below 1e-4 as constant in any unit of the targets.
         squares = self.target_square_sum
         variance = squares - self.target_sum.square() / self.rows
         is_constant = variance <= 256 * torch.finfo(variance.dtype).eps * squares

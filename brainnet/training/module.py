@@ -258,23 +258,9 @@ def compile_in_place(network: nn.Module) -> nn.Module:
 
 
 def use_foreach(optimizer: Optimizer) -> Optimizer:
-    """Use the `foreach` implementation of an optimizer if it is faster and nothing was chosen.
-
-    PyTorch does so on GPUs only. On the CPU, its loop over the tensors takes as long as the forward
-    pass of a small network; the results are bit-identical.
-
-    Example:
-        >>> optimizer = use_foreach(torch.optim.Adam(torch.nn.Linear(2, 1).parameters()))
-        >>> optimizer.param_groups[0]["foreach"]
-        True
-    """
-    _enable_foreach(optimizer)
-    # A loaded state replaces the settings of the parameter groups.
-    optimizer.register_load_state_dict_post_hook(_enable_foreach)
-    return optimizer
-
-
-def _enable_foreach(optimizer: Optimizer) -> None:
+    """Use the `foreach` implementation of an optimizer if it is faster and nothing was chosen."""
+    # PyTorch does so on GPUs only. On the CPU, its loop over the tensors takes as long as the
+    # forward pass of a small network; the results are bit-identical.
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     is_faster = (
         type(optimizer) in FOREACH_OPTIMIZERS
@@ -291,3 +277,4 @@ def _enable_foreach(optimizer: Optimizer) -> None:
         # `foreach` does not support learning rates and betas that are tensors.
         if not is_chosen and not any(isinstance(number, Tensor) for number in numbers):
             group["foreach"] = True if group["foreach"] is None else group["foreach"]
+    return optimizer

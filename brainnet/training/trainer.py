@@ -69,10 +69,7 @@ def choose_threads(network: nn.Module, batch_size: int, device: torch.device) ->
 def compile_network(
     module: LearningModule, data: DataModule, trainer: Trainer, mode: Compile
 ) -> None:
-    """Compile the network of a module in place, and run it once on the trainer's device.
-
-    Results agree with those of the uncompiled network up to rounding.
-    """
+    """Compile the network of a module in place, and run it once on the trainer's device."""
     network, device = module.network, trainer.strategy.root_device
     batches = trainer.accumulate_grad_batches
     # A captured graph overwrites the gradients of the previous batch.
@@ -100,7 +97,7 @@ def compile_network(
 
 
 def build_profiler(kind: str, folder: Path) -> Profiler:
-    """Create Lightning's profiler ("simple" or "advanced") that writes to a file of the folder."""
+    """Create Lightning's "simple" or "advanced" profiler that writes to a file of the folder."""
     profiler = SimpleProfiler if kind == "simple" else AdvancedProfiler
     return profiler(dirpath=folder, filename="profile")
 
@@ -129,11 +126,10 @@ def make_trainer(
             "accelerator='auto') to use the devices of this machine."
         ) from error
     # Lightning accepts 0 and returns without training.
-    for limit in ("max_epochs", "max_steps"):
-        if getattr(trainer, limit) == 0:
-            raise InputError(
-                f"trainer.{limit} must be 1 or more; got 0. Set trainer.{limit}=-1 for no limit."
-            )
+    if 0 in (trainer.max_epochs, trainer.max_steps):
+        raise InputError(
+            "trainer.max_epochs and trainer.max_steps must be 1 or more, or -1 for no limit; got 0."
+        )
     return trainer
 
 
@@ -161,23 +157,20 @@ class Interrupted(Exception):
 class SignalHandler(Callback):
     """Stops training after the current batch at the first signal, and exits at the second one.
 
-    Lightning's own handling of Ctrl-C ignores further signals and exits with 1. Used as a context
-    manager, which restores the previous handlers. Outside the main thread, where Python allows no
-    handlers, it does nothing.
-
-    Attributes:
-        signal: number of the received signal, or None.
-        on_exit: called just before the second signal ends the process.
+    As a context manager, it restores the previous handlers.
     """
+
+    # Lightning's own handling of Ctrl-C ignores further signals and exits with 1.
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        # Called just before the second signal ends the process.
         self.on_exit: Callable[[int], object] | None = None
         self._checks = 0
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        """Install the handlers."""
+        """Install the handlers, except outside the main thread, where Python allows none."""
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
             self._install()

@@ -2,6 +2,7 @@ import csv
 import io
 import math
 import re
+from contextlib import closing
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, Logger
@@ -10,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from brainnet.training import loggers
 from brainnet.training.checkpoint import RunWriteError
-from brainnet.training.loggers import Progress, RunLogger, _format_duration, start_loggers
+from brainnet.training.loggers import Progress, RunLogger, start_loggers
 from brainnet.training.run_directory import RunDirectory
 from brainnet.training.trainer import quiet
 
@@ -21,7 +22,7 @@ def read(folder):
 
 def test_a_resumed_run_discards_points_after_its_checkpoint(tmp_path):
     for first_step, value in ((None, 1.0), (20, 2.0)):
-        with RunLogger(RunDirectory(tmp_path), first_step) as curves:
+        with closing(RunLogger(RunDirectory(tmp_path), first_step)) as curves:
             for step in range(10 if first_step is None else first_step, 50, 10):
                 curves.log_metrics({"loss/train": value}, step)
     points = read(tmp_path).Scalars("loss/train")
@@ -34,7 +35,7 @@ def test_a_resumed_run_discards_points_after_its_checkpoint(tmp_path):
 
 
 def test_other_callbacks_write_to_the_same_file(tmp_path):
-    with RunLogger(RunDirectory(tmp_path)) as curves:
+    with closing(RunLogger(RunDirectory(tmp_path))) as curves:
         curves.log_metrics({"loss/train": 1.0}, 0)
         curves.experiment.add_scalar("theirs", 0.5, 1)
         curves.log_metrics({"loss/train": 0.5}, 2)
@@ -49,12 +50,12 @@ def test_an_error_at_the_end_does_not_hide_an_earlier_one(tmp_path, monkeypatch)
     monkeypatch.setattr("os.fsync", refuse)
     with (
         pytest.raises(RunWriteError, match="Input/output error"),
-        RunLogger(RunDirectory(tmp_path)) as curves,
+        closing(RunLogger(RunDirectory(tmp_path))) as curves,
     ):
         curves.log_metrics({"loss/train": 1.0}, 0)
     curves = RunLogger(RunDirectory(tmp_path))
     curves.log_metrics({"loss/train": 1.0}, 1)
-    curves.__exit__(ZeroDivisionError)
+    curves.close(ZeroDivisionError)
 
 
 def read_csv(folder):
@@ -187,17 +188,6 @@ def test_the_cursor_is_restored_after_a_failure(start):
         start(callbacks=[Bug(console)])
     drawn = screen.getvalue()
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
-
-
-def test_durations_are_formatted():
-    assert [_format_duration(s) for s in (0.4, 59.4, 60, 3599, 3600, 36061)] == [
-        "0 s",
-        "59 s",
-        "1:00",
-        "59:59",
-        "1:00:00",
-        "10:01:01",
-    ]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

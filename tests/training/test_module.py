@@ -348,18 +348,3 @@ def test_tensor_settings_work_as_without_foreach(name, tensors):
         found.append(weight)
     assert torch.equal(*found)
     assert not torch.equal(found[0], torch.tensor([1.0, 2.0]))
-
-
-def test_foreach_is_enabled_after_loading_a_state():
-    single, together = (torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))]) for _ in range(2))
-    use_foreach(together).load_state_dict(single.state_dict())
-    assert together.param_groups[0]["foreach"] is True
-
-
-def test_a_loaded_choice_against_foreach_is_kept():
-    single, together = (
-        torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))], foreach=choice)
-        for choice in (False, None)
-    )
-    use_foreach(together).load_state_dict(single.state_dict())
-    assert together.param_groups[0]["foreach"] is False
