@@ -93,12 +93,18 @@ def _launch(
     with torch.cuda.device_of(table):
         _chunk_kernel[(len(chunks),)](
             numbers, partials, table, scratch, len(chunks), KIND=getattr(tl, str(dtype)[6:]),
-            ALIGNED=is_aligned, SHARED=not _INTERPRETED, BLOCK=_BLOCK, num_warps=8,
+            ALIGNED=is_aligned, DOUBLE=_has_fast_double(table.device), SHARED=not _INTERPRETED,
+            BLOCK=_BLOCK, num_warps=8,
         )  # fmt: skip
         floats = table.view(torch.float64)
         _row_kernel[(len(spans),)](
             numbers[3 * len(chunks) :], partials, table, floats, len(chunks), BLOCK=_PARTIALS
         )
+
+
+def _has_fast_double(device: torch.device) -> bool:
+    """Whether float64 is fast: on GPUs of data centers (8.0, 9.0, 10.0); others have 1/64."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[1] == 0
 
 
 @_jit
@@ -162,20 +168,43 @@ def _find_columns(key):
 
 
 @_jit
-def _add_moments(value, low_value, high_value, total, squares, low, high):
+def _add_exactly(total, error, value):
+    """The rounded sum, and the error so far plus the rounding error of this sum (Knuth 1969)."""
+    rounded = total + value
+    added = rounded - total
+    return rounded, error + ((total - (rounded - added)) + (value - added))
+
+
+@_jit
+def _add_moments(
+    value, low_value, high_value, total, squares, total_error, squares_error, low, high,
+    DOUBLE: tl.constexpr,
+):  # fmt: skip
     # The values that a thread loads at once share one accumulator, which saves registers.
     lanes: tl.constexpr = low.shape[0]
     width: tl.constexpr = value.shape[0] // lanes
     low = tl.minimum(low, tl.min(tl.reshape(low_value, [lanes, width]), 1))
     high = tl.maximum(high, tl.max(tl.reshape(high_value, [lanes, width]), 1))
-    exact = tl.reshape(value, [lanes, width]).to(tl.float64)
-    return total + tl.sum(exact, 1), squares + tl.sum(exact * exact, 1), low, high
+    if DOUBLE:
+        exact = tl.reshape(value, [lanes, width]).to(tl.float64)
+        total += tl.sum(exact, 1)
+        squares += tl.sum(exact * exact, 1)
+    else:
+        total, total_error = _add_exactly(total, total_error, value)
+        square = value * value
+        # The rounding error of the square (Dekker 1971): `head` has half of the mantissa.
+        head = (value.to(tl.int32, bitcast=True) & -4096).to(tl.float32, bitcast=True)
+        rest = value - head
+        squares_error += ((head * head - square) + 2.0 * head * rest) + rest * rest
+        squares, squares_error = _add_exactly(squares, squares_error, square)
+    return total, squares, total_error, squares_error, low, high
 
 
 @_jit
 def _chunk_kernel(
     chunks, partials, table, scratch, number,
-    KIND: tl.constexpr, ALIGNED: tl.constexpr, SHARED: tl.constexpr, BLOCK: tl.constexpr,
+    KIND: tl.constexpr, ALIGNED: tl.constexpr, DOUBLE: tl.constexpr, SHARED: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Store the moments of one chunk and add its histogram to the table."""
     chunk = tl.program_id(0)
@@ -192,16 +221,22 @@ def _chunk_kernel(
     tl.debug_barrier()
     # As many accumulators as 128-bit loads.
     lanes: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
+    added: tl.constexpr = lanes if DOUBLE else BLOCK
+    wide: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     infinity = float("inf")
-    total = tl.zeros([lanes], tl.float64)
-    squares = tl.zeros([lanes], tl.float64)
+    total = tl.zeros([added], wide)
+    squares = tl.zeros([added], wide)
+    total_error = tl.zeros([added], wide)
+    squares_error = tl.zeros([added], wide)
     low = tl.full([lanes], infinity, tl.float32)
     high = tl.full([lanes], -infinity, tl.float32)
     begin = length * 0
     while begin + BLOCK <= length:
         value = tl.load(values + begin + tl.arange(0, BLOCK)).to(tl.float32)
         _increment_counter(counters, _find_keys(value), SHARED)
-        total, squares, low, high = _add_moments(value, value, value, total, squares, low, high)
+        total, squares, total_error, squares_error, low, high = _add_moments(
+            value, value, value, total, squares, total_error, squares_error, low, high, DOUBLE
+        )
         begin += BLOCK
     while begin < length:
         at = begin + tl.arange(0, BLOCK)
@@ -209,9 +244,9 @@ def _chunk_kernel(
         value = tl.load(values + at, mask=known, other=0.0).to(tl.float32)
         key_or_none = tl.where(known, _find_keys(value), _KEYS + 1)
         _increment_counter(counters, key_or_none, SHARED)
-        total, squares, low, high = _add_moments(
+        total, squares, total_error, squares_error, low, high = _add_moments(
             value, tl.where(known, value, infinity), tl.where(known, value, -infinity),
-            total, squares, low, high,
+            total, squares, total_error, squares_error, low, high, DOUBLE,
         )  # fmt: skip
         begin += BLOCK
     tl.debug_barrier()
@@ -222,9 +257,15 @@ def _chunk_kernel(
     zeros = _read_counter(counters, _KEYS + chunk * 0, SHARED)
     tl.atomic_add(table + _ZEROS, zeros.to(tl.int64), mask=zeros != 0, sem="relaxed")
     smallest, largest = tl.min(low), tl.max(high)
-    sums, sums_of_squares = tl.sum(total), tl.sum(squares)
-    if tl.sum(tl.where(column == _NON_FINITE, count, 0)) > 0:
-        sums, sums_of_squares, smallest, largest = _measure_finite(values, length, KIND, BLOCK)
+    sums = tl.sum(total.to(tl.float64) + total_error.to(tl.float64))
+    sums_of_squares = tl.sum(squares.to(tl.float64) + squares_error.to(tl.float64))
+    careful = tl.sum(tl.where(column == _NON_FINITE, count, 0)) > 0
+    if not DOUBLE:
+        # Where float32 overflows, or the errors of the squares underflow.
+        magnitude = tl.maximum(-smallest, largest)
+        careful = careful | (magnitude > 1e18) | ((magnitude < 1e-12) & (magnitude > 0.0))
+    if careful:
+        sums, sums_of_squares, smallest, largest = _measure_carefully(values, length, KIND, BLOCK)
     tl.store(partials + chunk, sums)
     tl.store(partials + number + chunk, sums_of_squares)
     tl.store(partials + 2 * number + chunk, smallest.to(tl.float64))
@@ -232,8 +273,8 @@ def _chunk_kernel(
 
 
 @_jit
-def _measure_finite(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
-    """Moments of the finite values alone: a second pass that few chunks need."""
+def _measure_carefully(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
+    """Moments of the finite values alone, in float64: a second pass that few chunks need."""
     lanes: tl.constexpr = BLOCK * (KIND.primitive_bitwidth // 8) // 16
     infinity = float("inf")
     total = tl.zeros([lanes], tl.float64)
@@ -245,9 +286,9 @@ def _measure_finite(values, length, KIND: tl.constexpr, BLOCK: tl.constexpr):
         at = begin + tl.arange(0, BLOCK)
         value = tl.load(values + at, mask=at < length, other=0.0).to(tl.float32)
         counted = (at < length) & (tl.abs(value) < infinity)
-        total, squares, low, high = _add_moments(
+        total, squares, _, _, low, high = _add_moments(
             tl.where(counted, value, 0.0), tl.where(counted, value, infinity),
-            tl.where(counted, value, -infinity), total, squares, low, high,
+            tl.where(counted, value, -infinity), total, squares, total, squares, low, high, True,
         )  # fmt: skip
         begin += BLOCK
     return tl.sum(total), tl.sum(squares), tl.min(low), tl.max(high)

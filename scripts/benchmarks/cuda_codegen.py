@@ -10,8 +10,9 @@ by Triton and disassembled by the `cuobjdump` of the Triton package. An H200 iss
 the time to issue the instructions of an element divided by the time to move its bytes: above 1,
 issue slots limit the kernel, otherwise bandwidth. Instructions outside of loops count as executed
 once per program; the other loops handle the last elements or rare values. Not modeled: the lower
-rate of conversions, float64 and shared atomics. What is printed is added to
-scripts/benchmarks/results/cuda_codegen.csv with date, machine and commit.
+rate of conversions, float64 and shared atomics. The variant "float32 pairs" of the statistics runs
+only on GPUs with slow float64: it is compiled for sm_89 and judged by an RTX 4090. What is printed
+is added to scripts/benchmarks/results/cuda_codegen.csv with date, machine and commit.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ from brainnet.kernels.histogram_layout import STATISTICS_LAYOUT
 
 _ELEMENTS = 1 << 26
 # Instructions (of one element) and bytes per second.
-_GPU, _INSTRUCTION_RATE, _BYTE_RATE = "H200", 132 * 4 * 32 * 1.75e9, 4.3e12
+_GPUS = {
+    "H200": (132 * 4 * 32 * 1.75e9, 4.3e12),
+    "RTX 4090": (128 * 4 * 32 * 2.52e9, 1.008e12),
+}
 # Rows of a matrix, rows whose length is not a multiple of 16, and images with two sizes of maps.
 _SHAPES = {
     "rows": (_ELEMENTS >> 12, 4096),
@@ -136,12 +140,14 @@ def iterate_calls(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object
         "rows, per neuron, learning, leak, one gradient",
         lambda: backward("rows", "per neuron", leak=0.1, learn=True, one=True),
     )
+    for is_fast in (True, False):
 
-    def measure() -> None:
-        table = torch.zeros(1, STATISTICS_LAYOUT.width, dtype=torch.int64)
-        triton_statistics.add_statistics([torch.empty(_ELEMENTS, dtype=dtype)], table)
+        def measure(is_fast: bool = is_fast) -> None:
+            with mock.patch.object(triton_statistics, "_has_fast_double", return_value=is_fast):
+                table = torch.zeros(1, STATISTICS_LAYOUT.width, dtype=torch.int64)
+                triton_statistics.add_statistics([torch.empty(_ELEMENTS, dtype=dtype)], table)
 
-    yield "statistics", measure
+        yield "statistics" + ("" if is_fast else ", float32 pairs"), measure
 
 
 def create_parameters(x: Tensor, mode: str) -> tuple[float | Tensor, float | Tensor]:
@@ -236,7 +242,9 @@ def measure_code(
     per_element = len(main) / elements
     total = per_element + once / (elements * launch.steps)
     size = (loaded + stored) / elements
-    issue = total / _INSTRUCTION_RATE / (size / _BYTE_RATE)
+    gpu = "RTX 4090" if "pairs" in launch.name else "H200"
+    instruction_rate, byte_rate = _GPUS[gpu]
+    issue = total / instruction_rate / (size / byte_rate)
     # On sm_80, a loop may be left by a "call" of the instruction after it.
     end = f"0x{main[-1][0] + 16:x}" if main else ""
     accesses = [entry for entry in main if entry[1].startswith(("LDG", "STG"))]
@@ -253,7 +261,7 @@ def measure_code(
         bytes_per_element=size,
         narrow_accesses=sum(".128" not in name for _, name, _ in accesses),
         loop_calls=sum(name.startswith("CALL") and end not in rest for _, name, rest in main),
-        gpu=_GPU,
+        gpu=gpu,
         issue=round(issue, 2),
         limit="issue slots" if issue > 1 else "bandwidth",
     )
@@ -271,7 +279,12 @@ def _count_bytes(code: list[tuple[int, str, str]], opcode: str) -> int:
 
 def compile_all(launches: list[Launch], targets: list[int]) -> list[KernelCode]:
     """Compile in as many processes as there are processors."""
-    jobs = [(index, target) for target in targets for index in range(len(launches))]
+    # Float32 pairs are for GPUs such as sm_89.
+    jobs = [
+        (index, 89 if "pairs" in launch.name else target)
+        for target in targets
+        for index, launch in enumerate(launches)
+    ]
     # Forked, because tensors and kernels cannot be sent to another process.
     context = multiprocessing.get_context("fork")
     global _launches

@@ -11,11 +11,11 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts/benchmarks/cuda_codegen.py"
 ROWS = ["rows", "statistics"]
 RUNS = [
-    ("90", "float32", ROWS, 15),
+    ("90", "float32", ROWS, 16),
     pytest.param("90", "float32", ["odd", "channels"], 12, marks=pytest.mark.slow),
-    pytest.param("90", "bfloat16,float16", [""], 27, marks=pytest.mark.slow),
-    pytest.param("80", "float32,bfloat16", [""], 27, marks=pytest.mark.slow),
-    pytest.param("100", "float32,bfloat16", [""], 27, marks=pytest.mark.slow),
+    pytest.param("90", "bfloat16,float16", [""], 28, marks=pytest.mark.slow),
+    pytest.param("80", "float32,bfloat16", [""], 28, marks=pytest.mark.slow),
+    pytest.param("100", "float32,bfloat16", [""], 28, marks=pytest.mark.slow),
 ]
 
 
@@ -44,7 +44,11 @@ def test_code_of_every_variant(target: str, dtypes: str, names: list[str], count
     assert result.returncode == 0, result.stderr[-2000:]
     variants = json.loads(result.stdout)
     assert len(variants) == count * len(dtypes.split(","))
-    assert {variant["target"] for variant in variants} == {f"sm_{target}"}
+    # The statistics in float32 pairs run on GPUs such as sm_89.
+    pairs = {variant["target"] for variant in variants if "pairs" in variant["variant"]}
+    others = {variant["target"] for variant in variants if "pairs" not in variant["variant"]}
+    assert others == {f"sm_{target}"}
+    assert pairs <= {"sm_89"}
     for variant in variants:
         assert variant["narrow_accesses"] == 0, variant  # loads and stores have 128 bits
         assert variant["spills"] == 0, variant

@@ -87,10 +87,12 @@ class TestKernels:
         yield
         torch.use_deterministic_algorithms(False)
 
+    @pytest.mark.parametrize("is_double_fast", [True, False])
     @pytest.mark.parametrize("dtype", DTYPES)
-    def test_equal_the_reference(self, dtype, monkeypatch):
+    def test_equal_the_reference(self, dtype, is_double_fast, monkeypatch):
         from brainnet.kernels import triton_statistics
 
+        monkeypatch.setattr(triton_statistics, "_has_fast_double", lambda device: is_double_fast)
         # Three chunks in the largest tensor, which the interpreter computes in seconds.
         monkeypatch.setattr(triton_statistics, "_CHUNK", 4096)
         tensors = awkward(dtype)
