@@ -178,10 +178,10 @@ class Dataset:
             f"part_sizes must be numbers of rows, with a training row; got {sizes}.",
         )
         least, most = {"regression": (0, 0), "binary": (2, 2)}.get(self.task, (2, classes))
+        more = "" if most == least else " or more"
         _require(
             least <= classes <= most,
-            f"a {self.task} task needs {least}{'' if most == least else ' or more'} class_names; "
-            f"got {classes}.",
+            f"a {self.task} task needs {least}{more} class_names; got {classes}.",
         )
         low, high = (int(self.targets.min()), int(self.targets.max())) if classes else (0, -1)
         _require(

@@ -192,12 +192,12 @@ def read_idx(path: Path) -> Bytes:
 
 def read_labeled_arrays(path: Path, labels: Path | None) -> dict[str, LabeledArrays] | None:
     """Read images and labels of each part from IDX files; None for a folder without any."""
+    if not path.is_dir() and not is_idx(path):
+        raise InputError(
+            f"data.path={path} must be a folder of class folders, or an IDX file (…-ubyte or "
+            "…-ubyte.gz). For the rows of a table choose data=table."
+        )
     if not path.is_dir():
-        if not is_idx(path):
-            raise InputError(
-                f"data.path={path} must be a folder of class folders, or an IDX file (…-ubyte or "
-                "…-ubyte.gz). For the rows of a table choose data=table."
-            )
         return {"train": _read_labeled_images(path, labels or _find_labels(path))}
     files = [file for file in _list_visible(path) if file.is_file() and is_idx(file)]
     parts: dict[str, LabeledArrays] = {}

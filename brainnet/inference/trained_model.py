@@ -11,11 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from brainnet.concepts import Concept
-from brainnet.config.instantiate import (
-    TargetAllowList,
-    instantiate,
-    read_allowed_roots,
-)
+from brainnet.config.instantiate import TargetAllowList, instantiate, read_allowed_roots
 from brainnet.config.network import build_network
 from brainnet.data.dataset import ImageShape, InputEncoder, restore_encoder
 from brainnet.data.preprocessing import TableEncoder, UnknownCategories
@@ -280,10 +276,9 @@ def _restore_model(
     encoder, shape = restore_encoder(state["encoder"]), state["image_shape"]
     # Not `or`, which would call the `__len__` of a compiled network.
     if loss is None:
-        options = config.get("loss") or {}
-        is_default = options.get("_target_") is None
-        default = LOSSES[DEFAULT_LOSS[state["task"]]]
-        loss = default() if is_default else instantiate(options, "loss", allow_list)
+        options, default = config.get("loss") or {}, LOSSES[DEFAULT_LOSS[state["task"]]]
+        has_target = options.get("_target_") is not None
+        loss = instantiate(options, "loss", allow_list) if has_target else default()
     if network is None:
         # Building a network draws initial weights; the caller's random numbers must not change.
         with torch.random.fork_rng(devices=[]):
