@@ -24,7 +24,7 @@ from brainnet.observation import tags
 from brainnet.observation.tags import Tag
 
 if TYPE_CHECKING:
-    from brainnet.explanation.row_explanation import ExplainedRow
+    from brainnet.explanation.row_explanation import RowExplanation
     from brainnet.inference.explain_row import RowExplainer
 
 _LAYER = "hidden_1"
@@ -169,7 +169,7 @@ def _explain_run(arguments: Namespace, concept: Concept | None, overrides: Seque
     return 0
 
 
-def _explain_row(explainer: "RowExplainer", arguments: Namespace) -> "ExplainedRow | None":
+def _explain_row(explainer: "RowExplainer", arguments: Namespace) -> "RowExplanation | None":
     from brainnet.cli.predict import STANDARD_INPUT, open_source
 
     if arguments.input is None:

@@ -176,21 +176,21 @@ def _scale_embeddings(model: nn.Module, shares: Tensor) -> Iterator[list[Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class InputContribution:
-    """How one input influenced the score.
+class Contribution:
+    """How one input, or a column that several inputs were made from, influenced the score.
 
-    `value` is in units of the data (None: missing), and `scaled` what the network received.
-    `gradient` is the derivative of the score with respect to `scaled`, and `gradient_times_input`
-    (Shrikumar et al., 2016) is 0 if the neurons that read the input are saturated. The
-    `contribution` is its integrated gradient.
+    `value` is in units of the data (None: missing). `gradient_times_input` (Shrikumar et al., 2016)
+    is 0 if the neurons that read the input are saturated. The `contribution` is the integrated
+    gradient. Of inputs: `scaled` is what the network received, and `gradient` the derivative of the
+    score with respect to it.
     """
 
     name: str
     value: float | str | None
-    scaled: float
-    gradient: float
     gradient_times_input: float
     contribution: float
+    scaled: float | None = None
+    gradient: float | None = None
 
 
 def compute_contributions(
@@ -199,7 +199,7 @@ def compute_contributions(
     path: PathAttribution,
     names: SignalNames,
     values: Sequence[float | str | None] = (),
-) -> tuple[InputContribution, ...]:
+) -> tuple[Contribution, ...]:
     """Collect the contribution of each input of a row, whose `values` are in units of the data.
 
     The inputs of the forward pass require gradients. A category code has gradient 0; its other
@@ -219,8 +219,8 @@ def compute_contributions(
     embeddings = find_embeddings(forward_pass.model)
     for column, product in zip(embeddings.codes if embeddings else (), products[1:], strict=False):
         local[column] = product.sum()
-    numbers = (forward_pass.inputs.detach().flatten(), gradients[0].flatten(), local, path.inputs)
+    scaled, gradient = forward_pass.inputs.detach().flatten(), gradients[0].flatten()
     known = values if len(values) == len(local) else (None,) * len(local)
-    columns = (each.double().tolist() for each in numbers)
+    columns = (each.double().tolist() for each in (local, path.inputs, scaled, gradient))
     rows = zip(names.name_inputs(len(local)), known, *columns, strict=True)
-    return tuple(InputContribution(*row) for row in rows)
+    return tuple(Contribution(*row) for row in rows)

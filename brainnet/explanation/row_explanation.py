@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import islice
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from brainnet.data.preprocessing import ColumnEncoder
 from brainnet.data.scaling import Scaling
 from brainnet.explanation.attribution import (
-    InputContribution,
+    Contribution,
     PathAttribution,
     attribute_path,
     compute_contributions,
@@ -110,28 +110,17 @@ def build_prediction(
     return RowPrediction(plain, tuple(classes), (), name, is_correct, cost)
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnContribution:
-    """How one raw column influenced the score: the sums over the inputs made from it."""
-
-    name: str
-    value: Cell
-    gradient_times_input: float
-    contribution: float
-    inputs: int
-
-
 def group_by_column(
-    inputs: Sequence[InputContribution], columns: Sequence[ColumnEncoder]
-) -> tuple[ColumnContribution, ...]:
-    """Add up the contributions of the inputs of each column."""
+    inputs: Sequence[Contribution], columns: Sequence[ColumnEncoder]
+) -> tuple[Contribution, ...]:
+    """Add up the contributions of the inputs that were made from each column."""
     grouped, remaining = [], iter(inputs)
     for column in columns:
         part = list(islice(remaining, len(column.inputs)))
         value = decode_cell(column, [each.value for each in part])
         local = sum(each.gradient_times_input for each in part)
         contribution = sum(each.contribution for each in part)
-        grouped.append(ColumnContribution(column.name, value, local, contribution, len(part)))
+        grouped.append(Contribution(column.name, value, local, contribution))
     return tuple(grouped)
 
 
@@ -267,21 +256,28 @@ def find_nearest_rows(
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The number that the contributions add up to, from that of a row of scaled zeros, `baseline`.
+    """The number that is explained: some outputs, each times its factor, + shift.
 
     Of classes: the output of the prediction minus that of the `alternative`, which is the true
     class if the prediction is wrong, else the second most probable one. Of numbers: the predicted
-    number, `output · scale + shift`.
+    number, `output · scale + shift`. Contributions add up to it from `baseline`, the score of a row
+    of scaled zeros.
     """
 
     prediction: str
     alternative: str | None
-    value: float
-    baseline: float
-    baseline_name: str
-    contribution: float
-    scale: float | None
-    shift: float | None
+    factors: dict[int, float]
+    scale: float | None = None
+    shift: float | None = None
+    value: float = 0.0
+    baseline: float = 0.0
+    baseline_name: str = ""
+    contribution: float = 0.0
+
+    def compute(self, outputs: Tensor) -> Tensor:
+        """The score of each row, (rows,), without the shift."""
+        outputs = outputs.flatten(1)
+        return torch.stack([outputs[:, i] * factor for i, factor in self.factors.items()]).sum(0)
 
     @property
     def unexplained(self) -> float:
@@ -295,39 +291,32 @@ class Score:
 class RowExplanation:
     """Why a network gave one row its prediction.
 
-    `inputs` are in the order of the inputs and `layers` in that of the forward pass. If the
-    prediction is wrong, `blamed_weights` have the largest gradients, and `layer_blame` is the share
-    of each layer. `limitations` are sentences about what is missing.
+    `inputs` are in the order of the inputs, `columns` in that of the table (empty for images), and
+    `layers` in that of the forward pass. If the prediction is wrong, `blamed_weights` have the
+    largest gradients, and `layer_blame` is the share of each layer. `limitations` are sentences
+    about what is missing.
+
+    The row is from `source`, a file or the data of the run. `row` is its number among the `rows`
+    there, counted from 0 as `note` says; `part` is "train", "validation" or "test", or None for
+    rows that are not from the run.
     """
 
     prediction: RowPrediction
     score: Score
-    inputs: tuple[InputContribution, ...]
+    inputs: tuple[Contribution, ...]
     layers: tuple[LayerSteps, ...]
     blamed_weights: tuple[BlamedWeight, ...]
     layer_blame: Mapping[str, float]
     neighbors: tuple[Neighbor, ...]
     image_shape: tuple[int, ...] | None
     limitations: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainedRow:
-    """A row, its source (the data of the run, or a file), and the explanation of its prediction.
-
-    `row` is counted from 0 among the `rows` of the source, if these were counted; `note` says how,
-    if that is not obvious. `part` is "train", "validation" or "test", or None for rows that are not
-    from the run. `columns` are in the order of the table; empty for images.
-    """
-
-    run: str
-    source: str
-    explanation: RowExplanation
+    columns: tuple[Contribution, ...] = ()
+    run: str = ""
+    source: str = "a given row"
     row: int | None = None
     rows: int | None = None
     part: str | None = None
     note: str | None = None
-    columns: tuple[ColumnContribution, ...] = ()
 
 
 def explain_row(
@@ -348,9 +337,9 @@ def explain_row(
     model = copy_for_gradients(network)
     with torch.enable_grad():
         forward_pass = trace(model, row.detach().clone().requires_grad_(True))
-        goal = _choose_goal(forward_pass.output.detach(), task, target)
-        path = attribute_path(model, forward_pass.inputs.detach(), goal.compute_score)
-        inputs = compute_contributions(forward_pass, goal.compute_score, path, task.names, values)
+        score = _choose_score(forward_pass.output.detach(), task, target)
+        path = attribute_path(model, forward_pass.inputs.detach(), score.compute)
+        inputs = compute_contributions(forward_pass, score.compute, path, task.names, values)
         loss = None if target is None else task.loss(forward_pass.output, target)
         prediction = build_prediction(forward_pass.output, task, target, loss)
         result = None
@@ -361,22 +350,16 @@ def explain_row(
         # Code 0 is embedded as zeros.
         baseline = trace(model, torch.zeros_like(row))
     outputs = (forward_pass.output.detach(), baseline.output)
-    value, start = (float(goal.compute_score(each)) + (goal.shift or 0.0) for each in outputs)
-    score = Score(
-        prediction=goal.prediction,
-        alternative=goal.alternative,
-        value=value,
-        baseline=start,
-        baseline_name=task.baseline,
-        contribution=sum(each.contribution for each in inputs),
-        scale=goal.scale,
-        shift=goal.shift,
+    value, start = (float(score.compute(each)) + (score.shift or 0.0) for each in outputs)
+    total = sum(each.contribution for each in inputs)
+    score = replace(
+        score, value=value, baseline=start, baseline_name=task.baseline, contribution=total
     )
     return RowExplanation(
         prediction=prediction,
         score=score,
         inputs=inputs,
-        layers=_describe_layers(forward_pass, baseline, task.names, goal, path),
+        layers=_describe_layers(forward_pass, baseline, task.names, score, path),
         blamed_weights=find_most_blamed(result, forward_pass, task.names) if result else (),
         layer_blame=sum_blame(result) if result else {},
         neighbors=tuple(neighbors),
@@ -393,23 +376,7 @@ def copy_for_gradients(network: nn.Module) -> nn.Module:
     return model
 
 
-@dataclass(frozen=True, slots=True)
-class _Goal:
-    """Which score is explained: some outputs, each times its factor, + shift."""
-
-    prediction: str
-    alternative: str | None
-    factors: dict[int, float]
-    scale: float | None = None
-    shift: float | None = None
-
-    def compute_score(self, outputs: Tensor) -> Tensor:
-        """The score of each row, (rows,), without the shift."""
-        outputs = outputs.flatten(1)
-        return torch.stack([outputs[:, i] * factor for i, factor in self.factors.items()]).sum(0)
-
-
-def _choose_goal(outputs: Tensor, task: PredictionTask, target: Tensor | None) -> _Goal:
+def _choose_score(outputs: Tensor, task: PredictionTask, target: Tensor | None) -> Score:
     """Compare the predicted class with another one, or choose one predicted number."""
     outputs, names = outputs.flatten(), task.names.name_outputs(outputs.numel())
     if task.task == "regression":
@@ -419,25 +386,25 @@ def _choose_goal(outputs: Tensor, task: PredictionTask, target: Tensor | None) -
         scale = 1.0 if scaling is None else scaling.scale[chosen]
         shift = 0.0 if scaling is None else scaling.shift[chosen]
         # In units of the data, so that the contributions are, too.
-        return _Goal(names[chosen], None, {chosen: scale}, scale, shift)
+        return Score(names[chosen], None, {chosen: scale}, scale, shift)
     predicted = int(decode_predictions(outputs.unsqueeze(0), task.loss, task.task))
     if len(outputs) == 1:
         # A positive output stands for the second of two classes.
         pair = task.names.name_classes(2)
-        return _Goal(pair[predicted], pair[1 - predicted], {0: 1.0 if predicted else -1.0})
+        return Score(pair[predicted], pair[1 - predicted], {0: 1.0 if predicted else -1.0})
     order = outputs.argsort(descending=True, stable=True).tolist()
     # A wrong prediction is compared with the true class: that is the question to answer.
     other = predicted if target is None else int(target)
     if other == predicted:
         other = next(place for place in order if place != predicted)
-    return _Goal(names[predicted], names[other], {predicted: 1.0, other: -1.0})
+    return Score(names[predicted], names[other], {predicted: 1.0, other: -1.0})
 
 
 def _describe_layers(
     forward_pass: ForwardPass,
     baseline: ForwardPass,
     names: SignalNames,
-    goal: _Goal,
+    score: Score,
     path: PathAttribution,
 ) -> tuple[LayerSteps, ...]:
     sources = name_layer_inputs(forward_pass, names)
@@ -450,6 +417,6 @@ def _describe_layers(
         )
         targets = name_neurons(forward_pass.model, layer.info, names, is_last=is_last)
         conductance = path.layers.get(layer.name, torch.zeros(layer.output.shape[1:]))
-        compared = list(goal.factors) if is_last else None
+        compared = list(score.factors) if is_last else None
         steps.append(describe_layer(layer, zero, sources[depth], targets, conductance, compared))
     return tuple(steps)

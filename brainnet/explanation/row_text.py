@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from brainnet.explanation.attribution import InputContribution
 from brainnet.explanation.explanation import Explanation, Section
 from brainnet.explanation.formatting import (
     clip_text,
@@ -18,8 +17,6 @@ from brainnet.explanation.formatting import (
 )
 from brainnet.explanation.layer_steps import LayerSteps, NeuronSum
 from brainnet.explanation.row_explanation import (
-    ColumnContribution,
-    ExplainedRow,
     RowExplanation,
     RowPrediction,
     Score,
@@ -36,25 +33,25 @@ _PARTS = {
 }
 
 
-def format_row(row: ExplainedRow) -> Explanation:
+def format_row(row: RowExplanation) -> Explanation:
     """Format the explanation of a row; tables and drawings are at most 60 characters wide."""
-    explanation, score = row.explanation, row.explanation.score
+    score = row.score
     versus = "" if score.alternative is None else f" rather than {score.alternative}"
     sections = [
-        Section("Prediction", tuple(format_prediction(explanation.prediction))),
+        Section("Prediction", tuple(format_prediction(row.prediction))),
         Section(f"Contributions to {score.prediction}{versus}", tuple(_format_inputs(row))),
         *(
-            Section(_format_heading(layer), tuple(_format_layer(layer, explanation)))
-            for layer in explanation.layers
+            Section(_format_heading(layer), tuple(_format_layer(layer, row)))
+            for layer in row.layers
         ),
-        Section("Blame", tuple(_format_blame(explanation))),
-        Section("Nearest training rows", tuple(_format_neighbors(explanation))),
-        Section("Limitations", explanation.limitations),
+        Section("Blame", tuple(_format_blame(row))),
+        Section("Nearest training rows", tuple(_format_neighbors(row))),
+        Section("Limitations", row.limitations),
     ]
     # A correct prediction has no blame, and most rows have no limitations.
     shown = tuple(section for section in sections if section.lines)
     name = row.source if row.row is None else f"row {row.row} of {row.source}"
-    title = f"{name}: {summarize_prediction(explanation.prediction)}"
+    title = f"{name}: {summarize_prediction(row.prediction)}"
     return Explanation(title, None, (_format_source(row),), (), shown)
 
 
@@ -70,7 +67,7 @@ def summarize_prediction(prediction: RowPrediction) -> str:
     return ", ".join(texts)
 
 
-def _format_source(row: ExplainedRow) -> str:
+def _format_source(row: RowExplanation) -> str:
     sentences = [f"Predicted by the network of {row.run}."]
     if row.part is not None:
         sentences.append(_PARTS[row.part])
@@ -118,15 +115,13 @@ def _format_values(prediction: RowPrediction) -> Iterator[str]:
             yield f"  {'true':<{width}}  {format_number(each.true_value):>12}{note}"
 
 
-def _format_inputs(row: ExplainedRow) -> Iterator[str]:
+def _format_inputs(row: RowExplanation) -> Iterator[str]:
     """The inputs with the largest contributions, from the score of a row of zeros to this one."""
-    explanation = row.explanation
-    score = explanation.score
-    if explanation.image_shape is not None:
-        yield from (f"  {line}" for line in _draw_images(explanation, explanation.image_shape))
+    score = row.score
+    if row.image_shape is not None:
+        yield from (f"  {line}" for line in _draw_images(row, row.image_shape))
         yield " "
-    parts: list[ColumnContribution | InputContribution] = [*(row.columns or explanation.inputs)]
-    parts.sort(key=lambda part: -abs(part.contribution))
+    parts = sorted(row.columns or row.inputs, key=lambda part: -abs(part.contribution))
     count = sum(part.contribution != 0 for part in parts[:_MAX_COLUMNS])
     # One input beyond the limit is shown as well, because "and 1 more" takes the same space.
     count = len(parts) if len(parts) == count + 1 else count
@@ -172,9 +167,9 @@ def _describe_score(score: Score) -> str:
     )
 
 
-def _draw_images(explanation: RowExplanation, shape: Sequence[int]) -> list[str]:
+def _draw_images(row: RowExplanation, shape: Sequence[int]) -> list[str]:
     """Draw the image, and its pixels with positive and with negative contributions."""
-    score, inputs = explanation.score, explanation.inputs
+    score, inputs = row.score, row.inputs
     # Raw pixels are easier to recognize than scaled ones, but may be missing.
     known = [each.value for each in inputs if isinstance(each.value, int | float)]
     pixels = torch.tensor(known if len(known) == len(inputs) else [each.scaled for each in inputs])
@@ -234,16 +229,16 @@ def _format_heading(layer: LayerSteps) -> str:
     return f"{layer.name}: {layer.neurons:,} neurons, {states}"
 
 
-def _format_layer(layer: LayerSteps, explanation: RowExplanation) -> Iterator[str]:
+def _format_layer(layer: LayerSteps, row: RowExplanation) -> Iterator[str]:
     """The sums of the neurons that contributed most, or of the compared outputs."""
     if layer.limitation is not None:
         yield layer.limitation
-    score = explanation.score
+    score = row.score
     digits = count_decimals([score.value, score.baseline])
-    is_last = layer is explanation.layers[-1]
+    is_last = layer is row.layers[-1]
     for neuron in layer.sums:
         if is_last:
-            role = _describe_role(neuron.name, explanation)
+            role = _describe_role(neuron.name, row)
             yield f"  {clip_text(neuron.name, 22)}{role and f' ({role})'}"
         else:
             ends = (format_number(each, 2) for each in (neuron.baseline_output, neuron.output))
@@ -258,12 +253,12 @@ def _format_layer(layer: LayerSteps, explanation: RowExplanation) -> Iterator[st
             yield f"    {f'in units of {clip_text(neuron.name, 15)}':<29}{equation:>21}"
 
 
-def _describe_role(name: str, explanation: RowExplanation) -> str:
-    score, true_class = explanation.score, explanation.prediction.true_class
+def _describe_role(name: str, row: RowExplanation) -> str:
+    score, true_class = row.score, row.prediction.true_class
     if score.alternative is None:
         return ""
     # A single output stands for both classes.
-    if len(explanation.prediction.outputs) == 1:
+    if len(row.prediction.outputs) == 1:
         other = score.alternative if name == score.prediction else score.prediction
         return f"if positive; if negative, {clip_text(other, 16)}"
     if name == score.prediction:
@@ -287,22 +282,22 @@ def _format_neuron(neuron: NeuronSum) -> Iterator[str]:
         yield f"    {name:<41}{format_number(value, digits, sign=True):>9}"
 
 
-def _format_blame(explanation: RowExplanation) -> Iterator[str]:
+def _format_blame(row: RowExplanation) -> Iterator[str]:
     """The weights with the largest gradients, for a wrong prediction."""
-    if not explanation.blamed_weights:
+    if not row.blamed_weights:
         return
-    shares = ", ".join(f"{name} {blame:.0%}" for name, blame in explanation.layer_blame.items())
+    shares = ", ".join(f"{name} {blame:.0%}" for name, blame in row.layer_blame.items())
     yield f"Share of each layer in the squared gradient of this loss: {shares}. Largest gradients:"
     yield f"  {'':32}{'weight':>7}{'gradient':>9}"
-    for each in explanation.blamed_weights:
+    for each in row.blamed_weights:
         name = f"{clip_text(each.source, 15)} → {clip_text(each.target, 13)}"
         gradient = format_number(each.gradient, count_decimals([each.gradient]), sign=True)
         yield f"  {name:<32}{format_number(each.weight, 2):>7}{gradient:>9}"
     yield "A lower weight reduces the loss if its gradient is positive, a higher one if negative."
 
 
-def _format_neighbors(explanation: RowExplanation) -> Iterator[str]:
-    neighbors, prediction = explanation.neighbors, explanation.prediction
+def _format_neighbors(row: RowExplanation) -> Iterator[str]:
+    neighbors, prediction = row.neighbors, row.prediction
     if not neighbors:
         return
     farthest = max(each.distance for each in neighbors) or 1.0

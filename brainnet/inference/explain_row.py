@@ -26,9 +26,9 @@ from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.formatting import format_number
 from brainnet.explanation.report import report_concept, summarize_run
 from brainnet.explanation.row_explanation import (
-    ExplainedRow,
     Neighbor,
     PredictionTask,
+    RowExplanation,
     explain_row,
     find_nearest_rows,
     group_by_column,
@@ -113,7 +113,7 @@ class RowExplainer:
         >>> with tempfile.TemporaryDirectory() as runs:
         ...     run = fit(Network([4, 8, 3]), "iris", folder=f"{runs}/iris", progress=False)
         ...     row = load(run.folder).build_explainer().explain_row(0)
-        >>> row.part, row.explanation.prediction.true_class, len(row.columns)
+        >>> row.part, row.prediction.true_class, len(row.columns)
         ('train', 'setosa', 4)
     """
 
@@ -211,7 +211,7 @@ class RowExplainer:
             self.explain_raw_row(row if is_image and is_files else as_single_row(row))
         )
 
-    def explain_row(self, number: int) -> ExplainedRow:
+    def explain_row(self, number: int) -> RowExplanation:
         """Explain the prediction of the row of the run's data with this index, from 0.
 
         Raises:
@@ -230,7 +230,7 @@ class RowExplainer:
         note = self._describe_counting()
         return replace(explained, source=source, row=number, rows=rows, part=part, note=note)
 
-    def explain_file_row(self, path: Path, number: int | None = None) -> ExplainedRow:
+    def explain_file_row(self, path: Path, number: int | None = None) -> RowExplanation:
         """Explain the prediction of a row of a file.
 
         Args:
@@ -257,7 +257,7 @@ class RowExplainer:
             raise InputError(f"{error} (This is --row {number}, counted from 0.)") from error
         return replace(explained, source=str(path), row=number)
 
-    def explain_raw_row(self, rows: Any) -> ExplainedRow:
+    def explain_raw_row(self, rows: Any) -> RowExplanation:
         """Explain the prediction of one row in any form that `TrainedModel.predict` takes.
 
         Raises:
@@ -272,7 +272,7 @@ class RowExplainer:
 
     def _explain(
         self, inputs: Tensor, values: Tensor, target: Tensor | None, *, exclude: int | None = None
-    ) -> ExplainedRow:
+    ) -> RowExplanation:
         """Explain scaled inputs (1, inputs) with unscaled values (inputs,) and their target."""
         network, encoder = self.trained.network, self.trained.encoder
         like = next(network.parameters())
@@ -289,12 +289,8 @@ class RowExplainer:
             limitations=() if self.obstacle is None else (_NO_NEIGHBORS,),
         )
         columns = encoder.columns if isinstance(encoder, TableEncoder) else ()
-        return ExplainedRow(
-            run=str(self.trained.run.folder.path),
-            source="a given row",
-            explanation=explanation,
-            columns=group_by_column(explanation.inputs, columns),
-        )
+        grouped = group_by_column(explanation.inputs, columns)
+        return replace(explanation, run=str(self.trained.run.folder.path), columns=grouped)
 
     def _find_neighbors(self, row: Tensor, exclude: int | None) -> list[Neighbor]:
         """Return the nearest training rows, if the rows of the run are available."""

@@ -10,8 +10,8 @@ from brainnet.observation.background_writer import BackgroundWriter
 from brainnet.observation.capabilities import (
     ObservedModel,
     find_obstacle,
-    shorten_list,
     list_hidden_parts,
+    shorten_list,
 )
 from brainnet.observation.pending_reading import PendingReading
 from brainnet.observation.reading import Reading

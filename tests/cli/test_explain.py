@@ -209,8 +209,8 @@ def test_a_row_is_explained(capsys, run):
     data = json.loads(show(capsys, "--run", "latest", "--row", "3", "--json"))
     assert (data["row"], data["rows"]) == (3, 150)
     assert data["part"] in ("train", "validation", "test")
-    assert data["explanation"]["prediction"]["true_class"] == "setosa"
-    score = data["explanation"]["score"]
+    assert data["prediction"]["true_class"] == "setosa"
+    score = data["score"]
     assert f"to {score['prediction']} rather than {score['alternative']}" in text
 
 
@@ -222,7 +222,7 @@ def test_columns_of_a_file_may_have_any_order(capsys, run, rows):
     values = {each["name"]: round(each["value"], 2) for each in data["columns"]}
     assert values["sepal length (cm)"] == 5.9
     assert values["petal width (cm)"] == 1.8
-    assert data["explanation"]["prediction"]["true_class"] is None
+    assert data["prediction"]["true_class"] is None
 
 
 def test_a_row_may_come_through_a_pipe(capsys, run, rows, monkeypatch):

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from brainnet.explanation.attribution import Contribution
 from brainnet.explanation.explanation import Explanation
 from brainnet.explanation.row_explanation import (
-    ColumnContribution,
-    ExplainedRow,
     Neighbor,
     explain_row,
 )
@@ -19,8 +18,9 @@ from brainnet.explanation.row_text import draw_image, format_row, join_side_by_s
 @pytest.fixture
 def explained(row):
     def explain(task, model, *, target=None, part="train", **more):
-        explanation = replace(explain_row(model, row(), task, target=target), **more)
-        return format_row(ExplainedRow("runs/it", "drinks", explanation, 3, 10, part))
+        explanation = explain_row(model, row(), task, target=target)
+        place = {"run": "runs/it", "source": "drinks", "row": 3, "rows": 10, "part": part}
+        return format_row(replace(explanation, **place, **more))
 
     return explain
 
@@ -130,10 +130,10 @@ def test_numbers_show_their_error_and_the_scaling_of_the_sum(numbers, explained,
 def test_columns_are_shown_instead_of_their_inputs(classes, explained, seeded, row):
     explanation = explain_row(seeded([4, 8, 3]), row(), classes)
     columns = (
-        ColumnContribution("colour", "red", 1.0, 2.0, 3),
-        ColumnContribution("born", None, 0.5, -0.25, 1),
+        Contribution("colour", "red", 1.0, 2.0),
+        Contribution("born", None, 0.5, -0.25),
     )
-    explanation = format_row(ExplainedRow("r", "s", explanation, columns=columns))
+    explanation = format_row(replace(explanation, source="s", columns=columns))
     lines = get_section(explanation, "Contributions")
     shown = [line.split()[:3] for line in lines[2:4]]
     assert [cells[:2] for cells in shown] == [["colour", "red"], ["born", "missing"]]

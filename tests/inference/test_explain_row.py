@@ -79,14 +79,14 @@ def test_row_has_its_part_and_its_class(iris, trained):
         assert (told.part, told.row, told.rows, told.source) == (part, number, 150, "iris")
         names = trained.class_names
         target = int(iris.data.dataset.targets[number])
-        assert told.explanation.prediction.true_class == names[target]
+        assert told.prediction.true_class == names[target]
 
 
 def test_row_has_the_prediction_of_predict(iris, trained):
     raw = iris.data.dataset.inputs[:150:29]
     said = trained.predict(raw.double().numpy())
     for place, number in enumerate(range(0, 150, 29)):
-        answer = iris.explain_row(number).explanation.prediction
+        answer = iris.explain_row(number).prediction
         assert answer.classes[0].name == said["prediction"][place]
         shares = {each.name: each.probability for each in answer.classes}
         for name in trained.class_names:
@@ -98,14 +98,14 @@ def test_columns_contain_unscaled_values(iris, trained):
     assert [each.name for each in told.columns] == list(iris.data.dataset.input_names)
     raw = iris.data.dataset.inputs[50].tolist()
     assert [each.value for each in told.columns] == raw
-    assert [each.scaled for each in told.explanation.inputs] == pytest.approx(
+    assert [each.scaled for each in told.inputs] == pytest.approx(
         trained.scaling.apply(torch.tensor([raw]))[0].tolist()
     )
 
 
 def test_neighbors_are_other_training_rows(iris, trained):
     number = int(iris.data.row_indices("train")[3])
-    found = iris.explain_row(number).explanation.neighbors
+    found = iris.explain_row(number).neighbors
     training = set(iris.data.row_indices("train").tolist())
     assert len(found) == 5
     assert {each.row for each in found} <= training - {number}
@@ -127,8 +127,8 @@ def test_row_of_a_file_equals_the_row_of_the_data(table):
     for number in (0, 7, 119):
         rows, told = explainer.explain_row(number), explainer.explain_file_row(path, number)
         assert told.part is None
-        assert told.explanation.prediction == rows.explanation.prediction
-        assert told.explanation.prediction.true_class == frame["verdict"][number]
+        assert told.prediction == rows.prediction
+        assert told.prediction.true_class == frame["verdict"][number]
         assert told.columns == rows.columns
     assert explainer.explain_file_row(path, 0).columns[1].value == frame["colour"][0]
     assert explainer.explain_file_row(path, 0).columns[2].value == frame["town"][0]
@@ -141,7 +141,7 @@ def test_missing_number_has_no_contribution(table):
 
 def test_contributions_of_a_category_are_summed(table):
     told = table[0].explain_row(3)
-    colours = [each for each in told.explanation.inputs if each.name.startswith("colour=")]
+    colours = [each for each in told.inputs if each.name.startswith("colour=")]
     assert len(colours) == 3
     assert told.columns[1].contribution == pytest.approx(sum(each.contribution for each in colours))
     assert told.columns[1].inputs == 3
@@ -158,7 +158,7 @@ def test_embedding_weights_are_named_by_category(table):
 def test_file_without_targets(table, tmp_path):
     explainer, _, frame = table
     frame.drop(columns="verdict").to_csv(tmp_path / "new.csv", index=False)
-    answer = explainer.explain_file_row(tmp_path / "new.csv", 2).explanation.prediction
+    answer = explainer.explain_file_row(tmp_path / "new.csv", 2).prediction
     assert (answer.true_class, answer.is_correct, answer.loss) == (None, None, None)
 
 
@@ -176,14 +176,11 @@ def test_image_is_explained_from_any_file(tmp_path):
     for name in ("images-ubyte", "other.npz"):
         told = explainer.explain_file_row(tmp_path / name, 7)
         assert (told.source, told.row) == (str(tmp_path / name), 7)
-        assert [each.value for each in told.explanation.inputs] == pictures[7].ravel().tolist()
+        assert [each.value for each in told.inputs] == pictures[7].ravel().tolist()
     Image.fromarray(pictures[5]).save(tmp_path / "five.png")
     told = explainer.explain_file_row(tmp_path / "five.png")
     assert (told.source, told.row) == (str(tmp_path / "five.png"), None)
-    assert (
-        told.explanation.prediction.classes
-        == explainer.explain_row(5).explanation.prediction.classes
-    )
+    assert told.prediction.classes == explainer.explain_row(5).prediction.classes
     with pytest.raises(InputError, match=r"images-ubyte contains several images"):
         explainer.explain_file_row(tmp_path / "images-ubyte")
 
@@ -194,7 +191,7 @@ def test_table_without_header_is_read_as_in_the_run(tmp_path):
     run = fit_run(tmp_path, Network([2, 1]), Table(path, 2, header=False), epochs=1)
     told = load(run.folder).build_explainer().explain_file_row(path, 9)
     assert {each.name: each.value for each in told.columns} == {"0": 9, "1": 2}
-    assert told.explanation.prediction.values[0].true_value == pytest.approx(3)
+    assert told.prediction.values[0].true_value == pytest.approx(3)
 
 
 def test_invalid_files_are_rejected(table, tmp_path, iris):
@@ -264,8 +261,8 @@ def test_run_on_arrays_has_no_rows(tmp_path):
     with pytest.raises(InputError, match=r"passed in\s+Python and are not stored"):
         explainer.explain_row(0)
     told = explainer.explain_raw_row(inputs[:1])
-    assert told.explanation.neighbors == ()
-    assert "rows of the run are not available" in told.explanation.limitations[0]
+    assert told.neighbors == ()
+    assert "rows of the run are not available" in told.limitations[0]
     for concept in CONCEPTS:
         assert explainer.explain(concept).lines
     assert "unknown without the rows of the run" in str(explainer.explain())
@@ -277,8 +274,8 @@ def test_missing_data_are_reported(table, tmp_path):
     with pytest.raises(InputError, match=r"gone\.csv"):
         moved.explain_row(0)
     told = moved.explain_file_row(path, 0)
-    assert told.explanation.neighbors == ()
-    assert told.explanation.prediction == explainer.explain_file_row(path, 0).explanation.prediction
+    assert told.neighbors == ()
+    assert told.prediction == explainer.explain_file_row(path, 0).prediction
 
 
 def test_layers_of_a_custom_network_keep_their_names(tmp_path):
@@ -287,7 +284,7 @@ def test_layers_of_a_custom_network_keep_their_names(tmp_path):
     explainer = load(run.folder, network=nn.Sequential(*model)).build_explainer()
     assert [layer.name for layer in explainer.run_data.readings[0].layers] == ["0", "2"]
     assert "0" in str(explainer.explain("backpropagation"))
-    assert explainer.explain_row(0).explanation.layers[0].sums[0].name.startswith("0 #")
+    assert explainer.explain_row(0).layers[0].sums[0].name.startswith("0 #")
 
 
 def test_changed_data_are_reported(table, tmp_path):
