@@ -76,11 +76,7 @@ OVERRIDES: dict[Concept, dict[str, str]] = {
 
 
 def run_explain(arguments: Namespace) -> int:
-    """Explain a concept, a run or a row; returns the exit code.
-
-    Raises:
-        InputError: there is no such concept, run, row or file.
-    """
+    """Explain a concept, a run or a row; returns the exit code."""
     overrides = [word for word in arguments.words if "=" in word]
     name = " ".join(word for word in arguments.words if "=" not in word)
     if arguments.run is not None:

@@ -34,11 +34,7 @@ ScoreFunction = Callable[[Tensor], Tensor]
 
 @dataclass(slots=True, eq=False)
 class PathAttribution:
-    """Contributions along the path from a row of zeros to a row, float64.
-
-    `inputs` are integrated gradients (inputs,), and `layers` the conductances of neurons by layer
-    name, each in the shape of the layer's output for one row.
-    """
+    """Integrated gradients (inputs,) and conductances of neurons by layer, of one row; float64."""
 
     inputs: Tensor
     layers: dict[str, Tensor] = field(default_factory=dict)
@@ -99,11 +95,10 @@ class _Path:
         self.result = PathAttribution(torch.zeros(row[0].numel(), dtype=torch.float64))
 
     def integrate(self, steps: Tensor, sign: float = 1.0) -> tuple[Tensor, float]:
-        """Add (or with `sign=-1` subtract) the contributions of steps, (steps, 2): start and end.
+        """Add (sign 1) or subtract the contributions of steps; return their errors, and the change.
 
-        Returns:
-            The error of each step, (steps,): the change of the score over it minus its
-            contributions; and the change of the score over all steps.
+        Steps are (steps, 2), start and end. An error is the change of the score over a step minus
+        the contributions.
         """
         # All layers of these rows are in memory at once.
         rows = min(_MAX_BATCH_ROWS, _MAX_BATCH_VALUES // max(1, self._row.numel()))
@@ -200,11 +195,8 @@ def compute_contributions(
     names: SignalNames,
     values: Sequence[float | str | None] = (),
 ) -> tuple[Contribution, ...]:
-    """Collect the contribution of each input of a row, whose `values` are in units of the data.
-
-    The inputs of the forward pass require gradients. A category code has gradient 0; its other
-    numbers are those of its embedded values.
-    """
+    """Collect the contribution of each input of a row, whose `values` are in units of the data."""
+    # A category code has gradient 0; its other numbers are those of its embedded values.
     layers = forward_pass.layers
     embedded = [each.output for each in layers if isinstance(each.info.module, Embedding)]
     tensors = [forward_pass.inputs, *embedded]

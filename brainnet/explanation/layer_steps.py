@@ -58,7 +58,6 @@ class LayerSteps:
     name: str
     inputs: int
     neurons: int
-    activation: str | None
     silent: int | None
     full: int | None
     contribution: float
@@ -74,10 +73,9 @@ def describe_layer(
     conductance: Tensor,
     neurons: Sequence[int] | None = None,
 ) -> LayerSteps:
-    """Describe what a layer computed for one row, beside its pass of a row of zeros.
+    """Describe what a layer computed for one row, and the sums of some of its neurons.
 
-    `sources` and `targets` are the names of signals and neurons. The sums are those of `neurons`,
-    or of the neurons with the largest conductance.
+    Without `neurons`, these are the neurons with the largest conductance.
     """
     limitation, chosen = _find_limitation(layer), neurons
     if limitation is not None:
@@ -88,13 +86,11 @@ def describe_layer(
         describe_sum(layer, baseline, neuron, sources, targets[neuron], float(conductance[neuron]))
         for neuron in chosen
     ]
-    activation = get_activation(layer.info.activation)
     silent, full = count_states(layer)
     return LayerSteps(
         name=layer.name,
         inputs=layer.inputs[0].numel(),
         neurons=layer.output[0].numel(),
-        activation=None if activation is None else type(activation).__name__,
         silent=silent,
         full=full,
         contribution=float(conductance.sum()),

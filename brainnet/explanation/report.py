@@ -58,10 +58,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ConceptReport:
-    """One concept with the numbers of a run: a summary, and numbers, tables and notes.
-
-    A curve is a mapping from steps to numbers; tables and their rows are by title.
-    """
+    """One concept with the numbers of a run; a curve is a mapping from steps to numbers."""
 
     summary: str
     numbers: Row = field(default_factory=dict)
@@ -290,7 +287,14 @@ def _report_backpropagation(run: RunData) -> ConceptReport:
         summary = f"{name} has {format_percent(shares[name])} of the blame"
     numbers = {"loss": None if run.gradients is None else run.gradients[0].loss}
     notes = ("Blame is the share in the squared gradient of the network.", note)
-    return ConceptReport(summary, numbers, _list_gradients(run, "blame", shares), notes)
+    layers: list[Row] = [{"name": name, "blame": share} for name, share in shares.items()]
+    weights = [] if run.gradients is None else find_most_blamed(*run.gradients, run.task.names)
+    largest: list[Row] = [
+        {"name": _connect(w.source, w.target), "gradient": w.gradient, "blame": w.blame}
+        for w in weights
+    ]
+    tables = {"layers": layers, "largest gradients": largest}
+    return ConceptReport(summary, numbers, tables, notes)
 
 
 def _report_gradient(run: RunData) -> ConceptReport:
@@ -301,7 +305,8 @@ def _report_gradient(run: RunData) -> ConceptReport:
     summary = f"norm {' → '.join(dict.fromkeys([ends[0], ends[-1]]))}"
     notes = ("The loss falls if a weight moves against the sign of its gradient.", note)
     numbers = {"observed_norms": curve, "norm": norm}
-    return ConceptReport(summary, numbers, _list_gradients(run, "norm", norms), notes)
+    layers = [{"name": name, "norm": value} for name, value in norms.items()]
+    return ConceptReport(summary, numbers, {"layers": layers}, notes)
 
 
 def _measure_layers(
@@ -323,23 +328,12 @@ def _compute_norms(result: Backpropagation) -> dict[str, float]:
     return norms
 
 
-def _list_gradients(run: RunData, quantity: str, values: dict[str, float]) -> dict[str, list[Row]]:
-    """A table of a quantity of each layer, and one of the weights with the largest gradients."""
-    layers: list[Row] = [{"name": name, quantity: value} for name, value in values.items()]
-    weights = [] if run.gradients is None else find_most_blamed(*run.gradients, run.task.names)
-    largest: list[Row] = [
-        {"name": _connect(w.source, w.target), "gradient": w.gradient, "blame": w.blame}
-        for w in weights
-    ]
-    return {"layers": layers, "largest gradients": largest}
-
-
 def _report_descent(run: RunData) -> ConceptReport:
     summary, decreases = run.summary, run.decreases
     steps, optimizer = summary.get("steps"), _get_class_name(run, "optimizer")
     layers = [{"name": name, "update_ratio": ratio} for name, ratio in run.update_ratios.items()]
     numbers: Row = {"optimizer": optimizer, "steps": steps, "epochs": summary.get("epochs")}
-    numbers |= {"observed_steps": len(decreases)}
+    numbers["observed_steps"] = len(decreases)
     notes = [] if decreases else [_NO_READINGS]
     if layers:
         notes.append(

@@ -20,11 +20,7 @@ from brainnet.structure.network import Network
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InspectedRows:
-    """Some rows of one part ("train", "validation" or "test") of a run's data.
-
-    `indices` are their numbers in the data (rows,), `inputs` are scaled (rows, inputs), and
-    `targets` are as the loss takes them.
-    """
+    """Some rows of one part: numbers in the data, scaled inputs, and targets as for the loss."""
 
     part: str
     indices: Tensor
@@ -36,9 +32,7 @@ class InspectedRows:
 class RunData:
     """A trained network, which is not changed, with rows of its data and observed steps.
 
-    `config` and `summary` are those of the run. `load_rows` returns some rows of each part, or none
-    if they are not available. It is called if a report needs them, because reading a large file
-    takes long.
+    `load_rows` returns some rows of each part, or none if they are not available.
     """
 
     network: nn.Module
@@ -47,6 +41,7 @@ class RunData:
     checkpoint: str
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
+    # Called if a report needs rows, because reading a large file takes long.
     load_rows: Callable[[], tuple[InspectedRows, ...]] = tuple
     readings: tuple[Reading, ...] = ()
 

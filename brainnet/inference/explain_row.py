@@ -72,14 +72,7 @@ def read_readings(directory: RunDirectory, network: nn.Module) -> tuple[Reading,
 def read_target(
     task: PredictionTask, rows: Any, columns: Sequence[str], *, decimal: str = "."
 ) -> Tensor | None:
-    """Read the target of a raw row, as the loss takes it; of several rows, the first.
-
-    Returns:
-        The target, (1,) or (1, targets), or None if there is none.
-
-    Raises:
-        InputError: the cells are not a valid target.
-    """
+    """Read the target of a raw row, as the loss takes it, or of the first of several rows."""
     row = rows[0] if isinstance(rows, list | tuple) and rows else rows
     names = {
         str(name) for name in (row if isinstance(row, Mapping) else getattr(row, "columns", ()))
@@ -144,11 +137,7 @@ class RowExplainer:
 
     @cached_property
     def data(self) -> DataModule:
-        """The rows of the run, split and scaled as there.
-
-        Raises:
-            InputError: they were passed in Python and are not stored, or cannot be read.
-        """
+        """The rows of the run, split and scaled as there; an InputError if they are not stored."""
         trained, options = self.trained, self._data_options
         if options.get("_target_") is None:
             raise InputError(
@@ -189,11 +178,7 @@ class RowExplainer:
         return self.trained.config.get("data") or {}
 
     def explain(self, concept: Concept | str | None = None, *, row: Any = None) -> Explanation:
-        """Explain the run, a concept or a row as text; see `brainnet.explain`.
-
-        Raises:
-            InputError: there is no such concept or row.
-        """
+        """Explain the run, a concept or a row as text; see `brainnet.explain`."""
         if row is None:
             if concept is None:
                 return summarize_run(self.run_data)
@@ -212,11 +197,7 @@ class RowExplainer:
         )
 
     def explain_row(self, number: int) -> RowExplanation:
-        """Explain the prediction of the row of the run's data with this index, from 0.
-
-        Raises:
-            InputError: there is no such row, or the rows are not available.
-        """
+        """Explain the prediction of the row of the run's data with this index, from 0."""
         data = self.data
         rows, source = len(data.dataset), data.dataset.name
         if not 0 <= number < rows:
@@ -231,16 +212,9 @@ class RowExplainer:
         return replace(explained, source=source, row=number, rows=rows, part=part, note=note)
 
     def explain_file_row(self, path: Path, number: int | None = None) -> RowExplanation:
-        """Explain the prediction of a row of a file.
+        """Explain the prediction of a row of a table with the columns of the run, or of an image.
 
-        Args:
-            path: a table with the columns of the training data; its target columns are read if
-                they exist. For images: an image, or a folder, IDX file or array of images.
-            number: index of the row, from 0; None if the file is one image.
-
-        Raises:
-            InputError: there is no such row, a column or value is missing, or the file is of
-                another kind.
+        `number` counts from 0; it is None if the file is one image. Target columns may be missing.
         """
         encoder, options = self.trained.encoder, self._data_options
         if isinstance(encoder, ImageEncoder):
@@ -258,11 +232,7 @@ class RowExplainer:
         return replace(explained, source=str(path), row=number)
 
     def explain_raw_row(self, rows: Any) -> RowExplanation:
-        """Explain the prediction of one row in any form that `TrainedModel.predict` takes.
-
-        Raises:
-            InputError: a column or a value is missing.
-        """
+        """Explain the prediction of one row in any form that `TrainedModel.predict` takes."""
         encoder = self.trained.encoder
         values, target = encode_rows(rows, encoder), None
         if isinstance(encoder, TableEncoder):
