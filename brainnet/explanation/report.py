@@ -264,11 +264,12 @@ def _report_loss(run: RunData) -> ConceptReport:
         if isinstance(value, int | float)
     }
     curve = run.get_curve("loss")
-    # The final loss, if it was measured; that of new rows says more than that of trained ones.
-    final = metrics.get("loss/validation", metrics.get("loss/train"))
-    observed = [*curve.values()]
-    ends = [*observed[:1], *(observed[-1:] if final is None else [final])]
-    summary = " → ".join(map(format_number, ends)) or "unknown"
+    ends = [format_number(loss) for loss in curve.values()]
+    # The loss of new rows says more than that of trained ones.
+    part = next((name for name in ("validation", "train") if f"loss/{name}" in metrics), None)
+    if part is not None:
+        ends.append(f"{format_number(metrics[f'loss/{part}'])} ({part})")
+    summary = " → ".join(dict.fromkeys([ends[0], ends[-1]])) if ends else "unknown"
     numbers = {"loss": type(run.task.loss).__name__, "observed_batches": curve}
     return ConceptReport(summary, {**numbers, **metrics})
 

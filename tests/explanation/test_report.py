@@ -196,9 +196,9 @@ def test_the_loss_has_its_curve_and_the_final_metrics(class_run):
 
 def test_the_final_loss_is_that_of_new_rows_if_it_is_known(class_run):
     run = change_summary(class_run, metrics={"loss/train": 0.4, "loss/validation": None})
-    assert report(run, "loss").summary == "1.2 → 0.4"
+    assert report(run, "loss").summary == "1.2 → 0.4 (train)"
     run = change_summary(class_run, metrics={"loss/train": 0.4, "loss/validation": 0.6})
-    assert report(run, "loss").summary == "1.2 → 0.6"
+    assert report(run, "loss").summary == "1.2 → 0.6 (validation)"
 
 
 def test_blame_and_gradients_are_those_of_autograd(class_run):
