@@ -8,7 +8,7 @@ import numpy as np
 from brainnet.data.preprocessing import (
     ColumnEncoder,
     TableEncoder,
-    factorize_texts,
+    add_labels,
     is_typed,
     parse_dates,
     parse_numbers,
@@ -23,6 +23,7 @@ from brainnet.errors import InputError, format_override
 # A column with fewer strays than one in five is a column of numbers with mistakes in it.
 _MIN_SHARE = 0.8
 _MAX_CATEGORIES = 100_000
+_CONSTANT_HEAD = 1000
 _BOOLEAN_WORDS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"))
 _ROW_NUMBER_NAMES = frozenset({"id", "index", "row", "unnamed: 0"})
 
@@ -114,137 +115,90 @@ def _are_row_numbers(name: str, cells: Cells) -> bool:
     return bool((np.diff(parse_numbers(cells)[0]) == 1).all())
 
 
-class CategoryIndex:
-    """Codes of texts, from 1: those of the first rows in order, then others as they appear.
+def infer_columns(
+    head: Frame,
+    names: Sequence[str],
+    *,
+    categories: Collection[str] = (),
+    kept: Collection[str] = (),
+    decimal: str = ".",
+    ignored: Collection[str] = (),
+) -> tuple[ColumnEncoder, ...]:
+    """Return encoders of the columns that the first rows have; categories have their values.
 
-    Example:
-        >>> import pandas
-        >>> index = CategoryIndex(pandas.Series(["b", "a"]))
-        >>> index.encode(pandas.Series(["b", "a", "c"])).tolist(), list(index.codes)
-        ([2.0, 1.0, 3.0], ['a', 'b', 'c'])
+    Columns in `kept` are never dropped. Texts in `ignored` are no categories.
     """
+    optional = [name for name in names if name not in kept]
+    empty = [name for name in optional if is_empty(head[name])]
+    row_numbers = [name for name in optional if _are_row_numbers(name, head[name])]
+    _warn_dropped(empty, f"without a value in the first {len(head):,} rows")
+    _warn_dropped(row_numbers, "that count the rows")
+    columns = []
+    for name in names:
+        if name in empty or name in row_numbers:
+            continue
+        cells = head[name]
+        column = ColumnEncoder(name, "category")
+        if name not in categories:
+            column = infer_column(name, cells, decimal)
+        if column.kind == "category":
+            column = replace(column, values=tuple(sort_labels(add_labels((), cells, ignored))))
+        elif column.kind == "number":
+            warn_merged_numbers(parse_numbers(cells, decimal)[0][:, None], [name])
+        columns.append(column)
+    return tuple(columns)
 
-    def __init__(self, cells: Cells, missing: Collection[str] = ()) -> None:
-        self._missing = frozenset(missing)
-        texts = set(factorize_texts(cells)[1]) - self._missing
-        self.codes = {text: code for code, text in enumerate(sort_labels(texts), 1)}
 
-    def encode(self, cells: Cells) -> Numbers:
-        """Return the codes (rows,), with new ones for new texts; NaN for missing values."""
-        positions, texts = factorize_texts(cells)
-        for text in texts:
-            if text not in self._missing:
-                self.codes.setdefault(text, len(self.codes) + 1)
-        codes = np.array([self.codes.get(text, np.nan) for text in texts], np.float64)
-        return np.asarray(codes[positions])
+def select_columns(
+    draft: TableEncoder, rows: Numbers, kept: Collection[str]
+) -> tuple[TableEncoder, list[int]]:
+    """Return the encoder without uninformative columns, and the positions of its numbers in rows.
 
-
-class ColumnInference:
-    """Encodes the rows of the training file while it learns what their columns contain.
-
-    The kinds of columns follow from the first rows; a later cell that contradicts them is an
-    error. The values of categories, and which columns are constant, are known after all rows.
-    Columns are never dropped if they are in `categories`, or if `keeps_all` is True because the
-    user chose them.
+    `rows` are all rows of the training file as `draft` encodes them. Columns in `kept` stay.
     """
-
-    def __init__(
-        self,
-        head: Frame,
-        names: Sequence[str],
-        *,
-        categories: Collection[str] = (),
-        keeps_all: bool = False,
-        imputes: bool = False,
-        missing_as_nan: bool = False,
-        decimal: str = ".",
-        thousands: str | None = None,
-    ) -> None:
-        self._kept = {*categories, *(names if keeps_all else ())}
-        optional = [name for name in names if name not in self._kept]
-        empty = [name for name in optional if is_empty(head[name])]
-        row_numbers = [name for name in optional if _are_row_numbers(name, head[name])]
-        _warn_dropped(empty, f"without a value in the first {len(head):,} rows")
-        _warn_dropped(row_numbers, "that count the rows")
-        columns = tuple(
-            ColumnEncoder(name, "category")
-            if name in categories
-            else infer_column(name, head[name], decimal)
-            for name in names
-            if name not in {*empty, *row_numbers}
+    constant = _find_constant_numbers(rows)
+    columns: list[ColumnEncoder] = []
+    positions: list[int] = []
+    dropped: list[str] = []
+    start = 0
+    for column in draft.columns:
+        span = range(start, start + column.width)
+        start += column.width
+        if column.name not in kept:
+            if constant.issuperset(span):
+                dropped.append(column.name)
+                continue
+            if _has_too_many_values(column, len(rows)):
+                continue
+        columns.append(column)
+        positions += span
+    _warn_dropped(dropped, "with the same value in every row")
+    if not columns:
+        raise InputError(
+            "no column is left to learn from: each has the same value in every row, or a "
+            "different text in each. data.columns=[NAME, ...] keeps the columns it names."
         )
-        self.draft = TableEncoder(columns, imputes, decimal, thousands)
-        self._indexes = {
-            column.name: CategoryIndex(head[column.name], [""] if missing_as_nan else ())
-            for column in columns
-            if column.kind == "category"
-        }
-        self._rows = 0
-        self._first = np.full(len(self.draft.encoded_names), np.nan, np.float32)
-        self._varies = np.zeros(len(self._first), dtype=bool)
-        self._merged: list[str] = []
-        for column in columns:
-            if column.kind == "number":
-                values = parse_numbers(head[column.name], decimal)[0]
-                self._merged += warn_merged_numbers(values[:, None], [column.name])
+    return replace(draft, columns=tuple(columns)), positions
 
-    def encode(self, frame: Frame) -> Numbers:
-        """Return the numbers of raw rows, float32 (rows, `draft.encoded_names`)."""
-        return self.draft.encode(
-            frame,
-            unknown=None,
-            encode_category=lambda name, cells: self._indexes[name].encode(cells),
-        )
 
-    def update(self, encoded: Numbers) -> None:
-        """Count encoded rows that are used."""
-        self._rows += len(encoded)
-        for position in np.flatnonzero(~self._varies):
-            values = encoded[:, position]
-            values = values[~np.isnan(values)]
-            if len(values) and np.isnan(self._first[position]):
-                self._first[position] = values[0]
-            self._varies[position] = bool((values != self._first[position]).any())
+def _find_constant_numbers(rows: Numbers) -> set[int]:
+    """Return the positions of numbers that are the same in all rows; NaN is not compared."""
+    head = rows[:_CONSTANT_HEAD]
+    # Most columns vary in the first rows; only the others are compared in all rows.
+    positions = np.flatnonzero(~(np.fmin.reduce(head) < np.fmax.reduce(head))).tolist()
+    return {p for p in positions if not np.fmin.reduce(rows[:, p]) < np.fmax.reduce(rows[:, p])}
 
-    def finish(self) -> tuple[TableEncoder, list[int]]:
-        """Return the encoder, and the positions of its numbers among the encoded ones."""
-        columns: list[ColumnEncoder] = []
-        positions: list[int] = []
-        constant: list[str] = []
-        start = 0
-        for column in self.draft.columns:
-            span = range(start, start + column.width)
-            start += column.width
-            if column.kind == "category":
-                column = replace(column, values=tuple(self._indexes[column.name].codes))
-            if column.name not in self._kept:
-                if not self._varies[span].any():
-                    constant.append(column.name)
-                    continue
-                if self._has_too_many_values(column):
-                    continue
-            columns.append(column)
-            positions += span
-        # A column that is constant as float32 only is reported already.
-        constant = [name for name in constant if name not in self._merged]
-        _warn_dropped(constant, "with the same value in every row")
-        if not columns:
-            raise InputError(
-                "no column is left to learn from: each has the same value in every row, or a "
-                "different text in each. data.columns=[NAME, ...] keeps the columns it names."
-            )
-        return replace(self.draft, columns=tuple(columns)), positions
 
-    def _has_too_many_values(self, column: ColumnEncoder) -> bool:
-        """Return whether a column has a different text in most rows; report it if so."""
-        if len(column.values) <= min(_MAX_CATEGORIES, max(32, self._rows / 2)):
-            return False
-        report_warning(
-            f"column {column.name!r} has {len(column.values):,} different texts in "
-            f"{self._rows:,} rows, too many to learn from. It is dropped. "
-            f"({format_override('data.categories', [column.name])} keeps it.)"
-        )
-        return True
+def _has_too_many_values(column: ColumnEncoder, rows: int) -> bool:
+    """Return whether a column has a different text in most rows; report it if so."""
+    if len(column.values) <= min(_MAX_CATEGORIES, max(32, rows / 2)):
+        return False
+    report_warning(
+        f"column {column.name!r} has {len(column.values):,} different texts in {rows:,} rows, too "
+        f"many to learn from. It is dropped. ({format_override('data.categories', [column.name])} "
+        "keeps it.)"
+    )
+    return True
 
 
 def _warn_dropped(names: Sequence[str], reason: str) -> None:

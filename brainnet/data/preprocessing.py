@@ -1,8 +1,8 @@
 """Preprocessing: how the columns of a table become the inputs of a network."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal, Self, get_args
 
@@ -69,12 +69,16 @@ def factorize_texts(cells: Cells) -> tuple[Numbers, list[str]]:
     """
     import pandas
 
-    codes, found = pandas.factorize(parse_texts(cells).fillna(""))
-    texts = [_WHOLE.sub(r"\1", str(text)) for text in found]
-    positions = {text: position for position, text in enumerate(dict.fromkeys(texts))}
-    if len(positions) == len(texts):
-        return codes, texts
-    return np.array([positions[text] for text in texts])[codes], list(positions)
+    codes, texts = pandas.factorize(parse_texts(cells).fillna(""))
+    whole = np.array([_WHOLE.sub(r"\1", str(text)) for text in texts], dtype=object)
+    merged, labels = pandas.factorize(whole)
+    return merged[codes], labels.tolist()
+
+
+def add_labels(labels: Sequence[str], cells: Cells, ignored: Collection[str]) -> tuple[str, ...]:
+    """Return the labels, and then the other texts of the cells in the order of their appearance."""
+    known = {*labels, *ignored}
+    return (*labels, *(text for text in factorize_texts(cells)[1] if text not in known))
 
 
 def _mask_missing(cells: Cells) -> Cells:
@@ -302,12 +306,10 @@ class TableEncoder:
         *,
         unknown: UnknownCategories | None = "ignore",
         missing_as_nan: bool = False,
-        encode_category: Callable[[str, Cells], Numbers] | None = None,
     ) -> Numbers:
         """Return the numbers of raw rows before categories are one-hot encoded, float32.
 
-        With `missing_as_nan`, an empty cell of a category is NaN rather than a category. For the
-        training file, whose categories are not known yet, `encode_category` returns the codes.
+        With `missing_as_nan`, an empty cell of a category is NaN rather than a category.
         """
         if not all(isinstance(name, str) for name in frame.columns):
             frame = frame.rename(columns=str)
@@ -325,10 +327,7 @@ class TableEncoder:
                     encoded[:, [starts[position] for position in plain]] = numbers
             for position in sorted(set(range(len(self.columns))) - set(plain)):
                 column, cells = self.columns[position], frame[self.columns[position].name]
-                if column.kind == "category" and encode_category is not None:
-                    parts = [encode_category(column.name, cells)]
-                else:
-                    parts = column.encode(cells, unknown, self.decimal)
+                parts = column.encode(cells, unknown, self.decimal)
                 if missing_as_nan and column.kind == "category":
                     parts[0][(parse_texts(cells).fillna("") == "").to_numpy(bool)] = np.nan
                 for offset, part in enumerate(parts):
@@ -339,6 +338,16 @@ class TableEncoder:
                 hint = "Correct them, or empty the cells."
                 reject_cells(column.name, frame[column.name], infinite, "finite numbers", hint)
         return encoded
+
+    def learn_categories(self, frame: Frame, ignored: Collection[str] = ()) -> Self:
+        """Return an encoder that knows the categories in these raw rows, too."""
+        columns = [
+            replace(column, values=add_labels(column.values, frame[column.name], ignored))
+            if column.kind == "category"
+            else column
+            for column in self.columns
+        ]
+        return replace(self, columns=tuple(columns))
 
     def _find_plain_columns(self, frame: Frame) -> list[int]:
         """Return the positions of the columns that are stored as NumPy numbers."""
@@ -405,23 +414,17 @@ def is_all_finite(values: Numbers) -> bool:
 
 def warn_merged_numbers(
     values: Numbers, names: Sequence[str], what: str = "column", where: str = " in the file"
-) -> list[str]:
-    """Report columns whose different numbers are equal as float32, such as timestamps in seconds.
-
-    `values` are the first rows, (rows, columns). Returns the names of these columns.
-    """
+) -> None:
+    """Report columns of `values` that float32 rounds to few numbers, such as times in seconds."""
     if values.dtype.itemsize < 8:
-        return []
-    merged = []
+        return
     for name, numbers in zip(names, values[:MAX_HEAD_ROWS].T, strict=True):
         distinct = np.unique(numbers[np.isfinite(numbers)])
         # Some of many random numbers are always equal as float32; a tenth of them is not chance.
         with np.errstate(over="ignore"):
             if len(np.unique(distinct.astype(np.float32))) < 0.9 * len(distinct):
-                merged.append(name)
                 report_warning(
                     f"{what} {name!r} ranges from {distinct[0]:.15g} to {distinct[-1]:.15g}, too "
                     "narrow for 32-bit numbers to tell all of them apart. Subtract "
                     f"{distinct[0]:.15g} from it{where} to learn from the differences."
                 )
-    return merged

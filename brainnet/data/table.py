@@ -1,25 +1,26 @@
 """Table: a data set from the rows of a file."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from brainnet.data.column_types import ColumnInference
+from brainnet.data.column_types import infer_columns, select_columns
 from brainnet.data.dataset import TASKS, Dataset
 from brainnet.data.preprocessing import (
     MAX_HEAD_ROWS,
     MISSING_POLICIES,
     MissingPolicy,
     TableEncoder,
+    UnknownCategories,
     is_all_finite,
 )
 from brainnet.data.table_files import CsvFormat, Frame, TableFile, open_table, read_ahead
-from brainnet.data.targets import TargetEncoder, TargetInference
+from brainnet.data.targets import TargetEncoder, finish_targets, infer_target
 from brainnet.data.validation import (
     Numbers,
     check_columns_exist,
@@ -31,6 +32,7 @@ from brainnet.data.validation import (
     report_warning,
 )
 from brainnet.errors import InputError, format_override
+from brainnet.learning.loss import Task
 
 TABLE_TASKS = ("classification", *TASKS)
 Names = str | int | Sequence[str | int]
@@ -42,35 +44,37 @@ class _RowBuffer:
     """A growing float32 table (rows, columns) that is never in memory twice."""
 
     def __init__(self, columns: int) -> None:
-        self._columns = columns
-        self._numbers = np.empty(0, np.float32)
-        self.rows = 0
+        self._numbers = np.empty((0, columns), np.float32)
+        self.count = 0
 
     def append(self, rows: Numbers) -> None:
-        stop = (self.rows + len(rows)) * self._columns
-        if stop > len(self._numbers):
+        start, self.count = self.count, self.count + len(rows)
+        if self.count > len(self._numbers):
             # Large blocks are moved by the operating system without a copy.
-            self._numbers.resize(max(stop, len(self._numbers) * 9 // 8), refcheck=False)
-        self._numbers[self.rows * self._columns : stop] = rows.ravel()
-        self.rows += len(rows)
+            self._resize(max(self.count, len(self._numbers) * 9 // 8), rows.shape[1])
+        self._numbers[start : self.count] = rows
 
     def convert(self, function: Callable[[Numbers], Numbers], columns: int) -> None:
         """Replace all rows, in place, with what a function returns: rows of this many columns."""
-        before, self._columns = self._columns, columns
-        starts = range(0, self.rows, _COPY_ROWS)
-        if columns > before:
-            # From the back, so that no row is overwritten before it is converted.
-            self._numbers.resize(self.rows * columns, refcheck=False)
-            starts = starts[::-1]
-        for start in starts:
-            stop = min(start + _COPY_ROWS, self.rows)
-            part = self._numbers[start * before : stop * before].reshape(-1, before).copy()
-            self._numbers[start * columns : stop * columns] = function(part).ravel()
+        before = self._numbers.shape[1]
+        self._resize(self.count, max(before, columns))
+        numbers = self._numbers.reshape(-1)
+        starts = range(0, self.count, _COPY_ROWS)
+        # From the back if rows grow, so that no row is overwritten before it is converted.
+        for start in starts[::-1] if columns > before else starts:
+            stop = min(start + _COPY_ROWS, self.count)
+            part = numbers[start * before : stop * before].reshape(-1, before).copy()
+            numbers[start * columns : stop * columns] = function(part).ravel()
+        del numbers
+        self._resize(self.count, columns)
 
     def finish(self) -> Numbers:
-        """Return all rows, (rows, columns)."""
-        self._numbers.resize(self.rows * self._columns, refcheck=False)
-        return self._numbers.reshape(self.rows, self._columns)
+        """Return all rows."""
+        self._resize(self.count, self._numbers.shape[1])
+        return self._numbers
+
+    def _resize(self, rows: int, columns: int) -> None:
+        self._numbers.resize((rows, columns), refcheck=False)
 
 
 def read_labeled_rows(
@@ -91,45 +95,40 @@ def read_labeled_rows(
     if file.csv is not None:
         encoder = replace(encoder, decimal=file.csv.decimal)
         target_encoder = replace(target_encoder, decimal=file.csv.decimal)
-    text = {*encoder.text_names, *(target_encoder.names if target_encoder.class_names else ())}
-    chunks = _encode_complete_rows(
-        file.chunks(rows, text=text, only=names),
-        partial(encoder.encode, missing_as_nan=missing == "drop"),
-        target_encoder.encode,
-        (target_encoder.names, encoder.encoded_names),
-        missing,
-        file.path,
-    )
-    for encoded, targets, dropped in chunks:
+    text = {*encoder.text_names, *target_encoder.text_names}
+    for frame in read_ahead(file.chunks(rows, text=text, only=names)):
+        encoded, targets, dropped = _encode_complete_rows(
+            frame, encoder, target_encoder, missing, file.path
+        )
         yield encoder.expand(encoded), targets, dropped
 
 
 def _encode_complete_rows(
-    frames: Iterator[Frame],
-    encode: Callable[[Frame], Numbers],
-    encode_targets: Callable[[Frame], Numbers],
-    names: tuple[Sequence[str], Sequence[str]],
+    frame: Frame,
+    encoder: TableEncoder,
+    target_encoder: TargetEncoder,
     missing: MissingPolicy,
     path: Path,
-) -> Iterator[tuple[Numbers, Numbers, int]]:
-    """Yield inputs and targets of the rows to use, and the number of dropped rows.
+    unknown: UnknownCategories | None = "ignore",
+) -> tuple[Numbers, Numbers, int]:
+    """Return encoded inputs and targets of the rows to use, and the number of dropped rows.
 
-    Rows without a target are never used. `names` are the columns of the targets and of the inputs.
+    Rows without a target are never used.
     """
-    for frame in read_ahead(frames):
-        try:
-            encoded, targets = encode(frame), encode_targets(frame)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        if is_all_finite(encoded) and is_all_finite(targets):
-            yield encoded, targets, 0
-            continue
-        gaps = np.isnan(np.hstack([targets, encoded]))
-        if missing == "error" and gaps.any():
-            _reject_gaps(np.array([*names[0], *names[1]]), gaps, frame.index, path)
-        required = gaps if missing == "drop" else gaps[:, : len(names[0])]
-        kept = ~required.any(axis=1)
-        yield encoded[kept], targets[kept], int((~kept).sum())
+    try:
+        encoded = encoder.encode(frame, unknown=unknown, missing_as_nan=missing == "drop")
+        targets = target_encoder.encode(frame)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if is_all_finite(encoded) and is_all_finite(targets):
+        return encoded, targets, 0
+    gaps = np.isnan(np.hstack([targets, encoded]))
+    if missing == "error" and gaps.any():
+        names = np.array([*target_encoder.names, *encoder.encoded_names])
+        _reject_gaps(names, gaps, frame.index, path)
+    required = gaps if missing == "drop" else gaps[:, : len(target_encoder.names)]
+    kept = ~required.any(axis=1)
+    return encoded[kept], targets[kept], int((~kept).sum())
 
 
 def _reject_gaps(names: Numbers, gaps: Numbers, index: Any, path: Path) -> NoReturn:
@@ -205,33 +204,27 @@ class Table:
         file = open_table(self.path, header=self.header, csv=self.csv)
         if file.csv is not None and str(file.csv) != str(CsvFormat()):
             report_warning(f"{file.path} is read with {file.csv} (data.csv.* sets other values).")
-        columns, answers = self._infer(file)
-        buffer = _RowBuffer(len(columns.draft.encoded_names))
-        dropped = self._read(file, columns, answers, buffer)
-        encoder, positions = columns.finish()
-        task, labels, target_encoder = answers.finish()
-        if encoder.names != columns.draft.names:
-            buffer.convert(lambda rows: encoder.expand(rows[:, positions]), len(encoder.names))
-        sizes, targets = [buffer.rows], [labels]
+        rows, (task, labels, target_encoder), encoder, dropped = self._read_training_file(file)
+        sizes, targets = [rows.count], [labels]
         for key, path in (("validation", self.validation_path), ("test", self.test_path)):
-            before, lost = buffer.rows, 0
+            before, lost = rows.count, 0
             if path is not None:
                 if Path(path).expanduser().resolve() == file.path.resolve():
                     report_warning(f"data.{key}_path is the training file: its rows are known.")
                 other = open_table(path, header=self.header, csv=self.csv)
-                for rows in read_labeled_rows(other, encoder, target_encoder, self.missing):
-                    inputs, numbers, count = rows
-                    buffer.append(inputs)
+                for part in read_labeled_rows(other, encoder, target_encoder, self.missing):
+                    inputs, numbers, count = part
+                    rows.append(inputs)
                     numbers = numbers if labels.ndim == 2 else numbers[:, 0]
                     targets.append(torch.from_numpy(numbers).to(labels.dtype))
                     lost += count
-                _report_dropped(other.path, lost, buffer.rows - before)
+                _report_dropped(other.path, lost, rows.count - before)
             dropped += lost
-            sizes.append(buffer.rows - before)
+            sizes.append(rows.count - before)
         return Dataset(
             file.path.name.partition(".")[0] or "table",
             task,
-            torch.from_numpy(buffer.finish()),
+            torch.from_numpy(rows.finish()),
             torch.cat(targets),
             encoder.names,
             target_encoder.class_names,
@@ -241,52 +234,58 @@ class Table:
             dropped_rows=dropped,
         )
 
-    def _infer(self, file: TableFile) -> tuple[ColumnInference, TargetInference]:
-        """Infer the types of the columns from the first rows."""
+    def _read_training_file(
+        self, file: TableFile
+    ) -> tuple[_RowBuffer, tuple[Task, Tensor, TargetEncoder], TableEncoder, int]:
+        """Return inputs, targets with their task and encoder, the encoder, and dropped rows."""
         targets, names = self._find_columns(file)
-        rows = min(MAX_HEAD_ROWS, max(200, _MAX_HEAD_CELLS // len(file.columns)))
-        head = next(iter(file.chunks(rows, text=file.columns, only=[*names, *targets])), None)
+        kept = {*parse_names(self.categories), *(names if self.columns is not None else ())}
+        ignored = [""] if self.missing == "drop" else []
+        draft, target_draft = self._infer_types(file, targets, names, kept, ignored)
+        rows, parts, dropped = _RowBuffer(len(draft.encoded_names)), [], 0
+        text = {*draft.text_names, *target_draft.text_names}
+        for frame in read_ahead(file.chunks(text=text, only=[*draft.raw_names, *targets])):
+            draft = draft.learn_categories(frame, ignored)
+            target_draft = target_draft.learn_classes(frame)
+            encoded, numbers, count = _encode_complete_rows(
+                frame, draft, target_draft, self.missing, file.path, unknown=None
+            )
+            rows.append(encoded)
+            parts.append(numbers.astype(np.float32))
+            dropped += count
+        _report_dropped(file.path, dropped, rows.count)
+        encoder, positions = select_columns(draft, rows.finish(), kept)
+        answers = finish_targets(target_draft, np.concatenate(parts), self.task, file.path)
+        if encoder != draft or len(encoder.names) != len(draft.encoded_names):
+            rows.convert(lambda part: encoder.expand(part[:, positions]), len(encoder.names))
+        return rows, answers, encoder, dropped
+
+    def _infer_types(
+        self,
+        file: TableFile,
+        targets: Sequence[str],
+        names: Sequence[str],
+        kept: Collection[str],
+        ignored: Collection[str],
+    ) -> tuple[TableEncoder, TargetEncoder]:
+        """Infer the types of the columns from the first rows."""
+        count = min(MAX_HEAD_ROWS, max(200, _MAX_HEAD_CELLS // len(file.columns)))
+        head = next(iter(file.chunks(count, text=file.columns, only=[*names, *targets])), None)
         if head is None:
             raise InputError(f"{file.path} has no rows below the names of its columns.")
-        decimal = "." if file.csv is None else file.csv.decimal
-        columns = ColumnInference(
+        decimal, thousands = ".", None
+        if file.csv is not None:
+            decimal, thousands = file.csv.decimal, file.csv.thousands
+        columns = infer_columns(
             head,
             names,
             categories=parse_names(self.categories),
-            keeps_all=self.columns is not None,
-            imputes=self.missing == "impute",
-            missing_as_nan=self.missing == "drop",
+            kept=kept,
             decimal=decimal,
-            thousands=None if file.csv is None else file.csv.thousands,
+            ignored=ignored,
         )
-        return columns, TargetInference(head, targets, self.task, file.path, decimal)
-
-    def _read(
-        self,
-        file: TableFile,
-        columns: ColumnInference,
-        answers: TargetInference,
-        buffer: _RowBuffer,
-    ) -> int:
-        """Append the encoded rows of the training file; return how many were dropped."""
-        encoder, names = columns.draft, answers.names
-        text = {*encoder.text_names, *answers.text_names}
-        chunks = _encode_complete_rows(
-            file.chunks(text=text, only=[*encoder.raw_names, *names]),
-            columns.encode,
-            answers.encode,
-            (names, encoder.encoded_names),
-            self.missing,
-            file.path,
-        )
-        dropped = 0
-        for encoded, targets, count in chunks:
-            buffer.append(encoded)
-            columns.update(encoded)
-            answers.update(targets)
-            dropped += count
-        _report_dropped(file.path, dropped, buffer.rows)
-        return dropped
+        encoder = TableEncoder(columns, self.missing == "impute", decimal, thousands)
+        return encoder, infer_target(head, targets, self.task, decimal)
 
     def _find_columns(self, file: TableFile) -> tuple[list[str], list[str]]:
         """Return the names of the target columns and of the input columns."""

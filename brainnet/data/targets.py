@@ -1,17 +1,18 @@
 """Targets: how the target column of a table becomes classes or numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from brainnet.data.column_types import CategoryIndex, infer_column
+from brainnet.data.column_types import infer_column
 from brainnet.data.dataset import classification_task
 from brainnet.data.preprocessing import (
+    add_labels,
     factorize_texts,
     is_typed,
     parse_numbers,
@@ -35,6 +36,19 @@ class TargetEncoder:
     class_names: tuple[str, ...] = ()
     decimal: str = "."
 
+    @property
+    def text_names(self) -> tuple[str, ...]:
+        """Columns whose cells must be read as written: classes keep their names."""
+        return self.names if self.class_names else ()
+
+    def learn_classes(self, frame: Frame) -> Self:
+        """Return an encoder that knows the classes in these raw rows, too."""
+        if not self.class_names:
+            return self
+        missing = _find_missing_labels(self.class_names, self.decimal)
+        names = add_labels(self.class_names, frame[self.names[0]], missing)
+        return replace(self, class_names=names)
+
     def encode(self, frame: Frame) -> Numbers:
         """Return the targets of raw rows, float64 (rows, targets); NaN where one is missing."""
         if not self.class_names:
@@ -51,108 +65,97 @@ class TargetEncoder:
         return encoded[positions].reshape(-1, 1)
 
 
-class TargetInference:
-    """Encodes the target columns of the training file while it learns their classes.
-
-    `head` are the first rows, with the targets as written. A `task` of None is inferred.
-    """
-
-    def __init__(
-        self, head: Frame, names: Sequence[str], task: str | None, path: Path, decimal: str = "."
-    ) -> None:
-        if len(names) > 1 and task not in (None, "regression"):
-            raise InputError(
-                f"data.task={task} needs one target; got {len(names)} ({join_names(names)}). Name "
-                "one, or set data.task=regression to predict numbers."
-            )
-        self.names, self._task, self._path, self._decimal = tuple(names), task, path, decimal
-        self._index: CategoryIndex | None = None
-        self._parts: list[Numbers] = []
-        cells = head[names[0]]
-        has_classes = task not in (None, "regression")
-        if len(names) == 1 and task is None:
-            has_classes = _look_like_classes(names[0], cells, decimal)
-        if has_classes:
-            missing = _find_missing_labels(factorize_texts(cells)[1], decimal)
-            self._index = CategoryIndex(cells, missing)
-        else:
-            warn_merged_numbers(_encode_numbers(head, names, decimal), names, "the target")
-
-    @property
-    def text_names(self) -> tuple[str, ...]:
-        """Targets to read as text: classes keep their names."""
-        return self.names if self._index is not None else ()
-
-    def encode(self, frame: Frame) -> Numbers:
-        """Return the targets of raw rows, float32 (rows, targets); NaN where one is missing."""
-        if self._index is not None:
-            return self._index.encode(frame[self.names[0]]).astype(np.float32).reshape(-1, 1)
-        return _encode_numbers(frame, self.names, self._decimal).astype(np.float32)
-
-    def update(self, encoded: Numbers) -> None:
-        """Keep the targets of rows that are used, as `encode` returned them."""
-        self._parts.append(encoded)
-
-    def finish(self) -> tuple[Task, Tensor, TargetEncoder]:
-        """Return the task, all targets and the encoder."""
-        encoded = np.concatenate(self._parts)
-        self._parts.clear()
-        if self._index is not None:
-            codes = encoded[:, 0].astype(np.int64)
-            texts = ["", *self._index.codes]
-            # Dropped rows may have had labels that no other row has.
-            labels = [texts[code] for code in np.unique(codes)]
-            # A file in the order of its target has few different numbers at first.
-            if self._task is not None or _are_classes(_parse_labels(labels, self._decimal)):
-                return self._finish_classes(labels, codes)
-            table = _parse_labels(texts, self._decimal)
-            encoded = table[codes].astype(np.float32).reshape(-1, 1)
-        for name, values in zip(self.names, encoded.T, strict=True):
-            if (values == values[0]).all():
-                self._reject_constant(name, f"{values[0]:g}", len(values))
-        return "regression", torch.from_numpy(encoded), TargetEncoder(self.names, (), self._decimal)
-
-    def _finish_classes(
-        self, labels: Sequence[str], codes: Numbers
-    ) -> tuple[Task, Tensor, TargetEncoder]:
-        names, name, rows = sort_labels(labels), self.names[0], len(codes)
-        if len(names) == 1:
-            self._reject_constant(name, names[0], rows)
-        if len(names) > max(rows / 2, min(20, rows - 1)):
-            raise InputError(
-                f"the target {name!r} has {len(names):,} different values in {rows:,} rows "
-                f"({join_names(labels[:3])}, ...), but each class needs several rows. Choose "
-                "another target, or add rows; data.task=regression predicts numbers."
-            )
-        if self._task == "binary" and len(names) != 2:
-            raise InputError(
-                f"data.task=binary needs two classes; the target {name!r} has {len(names)}: "
-                f"{join_names(names, 6)}. Leave data.task out."
-            )
-        if self._task is None and len(names) > 2 and _parse_labels(names, self._decimal).max() >= 0:
-            report_warning(
-                f"the target {name!r} has {len(names)} whole numbers, read as classes; "
-                "data.task=regression predicts the number."
-            )
-        for label in MISSING_MARKERS & {*names}:
-            report_warning(
-                f"{label!r} is a class of the target {name!r}. If it marks missing targets, empty "
-                "these cells and set data.missing=drop."
-            )
-        is_inferred = self._task in (None, "classification")
-        task = classification_task(len(names)) if is_inferred else cast(Task, self._task)
-        positions = {label: position for position, label in enumerate(names)}
-        order = np.zeros(codes.max() + 1, np.int64)
-        order[np.unique(codes)] = [positions[label] for label in labels]
-        encoder = TargetEncoder(self.names, tuple(names), self._decimal)
-        return task, torch.from_numpy(order[codes]), encoder
-
-    def _reject_constant(self, name: str, value: str, rows: int) -> NoReturn:
+def infer_target(
+    head: Frame, names: Sequence[str], task: str | None, decimal: str = "."
+) -> TargetEncoder:
+    """Return the encoder of target columns, by the first rows as written; None infers the task."""
+    if len(names) > 1 and task not in (None, "regression"):
         raise InputError(
-            f"the target {name!r} of {self._path} is {value} in all {rows:,} rows, so there is "
-            "nothing to learn. Add rows with another value, or choose another target "
-            "(data.target=...)."
+            f"data.task={task} needs one target; got {len(names)} ({join_names(names)}). Name "
+            "one, or set data.task=regression to predict numbers."
         )
+    cells = head[names[0]]
+    has_classes = task not in (None, "regression")
+    if len(names) == 1 and task is None:
+        has_classes = _look_like_classes(names[0], cells, decimal)
+    if not has_classes:
+        warn_merged_numbers(_encode_numbers(head, names, decimal), names, "the target")
+        return TargetEncoder(tuple(names), (), decimal)
+    missing = _find_missing_labels(factorize_texts(cells)[1], decimal)
+    labels = sort_labels(add_labels((), cells, missing))
+    if not labels:
+        raise InputError(
+            f"the target {names[0]!r} is empty in the first {len(head):,} rows. Choose another "
+            "target, or remove these rows."
+        )
+    return TargetEncoder(tuple(names), tuple(labels), decimal)
+
+
+def finish_targets(
+    draft: TargetEncoder, encoded: Numbers, task: str | None, path: Path
+) -> tuple[Task, Tensor, TargetEncoder]:
+    """Return the task, the targets and the encoder of all rows of a file.
+
+    `encoded` are the targets of these rows as `draft` encodes them, float32 (rows, targets).
+    """
+    if draft.class_names:
+        codes = encoded[:, 0].astype(np.int64)
+        # Dropped rows may have had labels that no other row has.
+        labels = [draft.class_names[code] for code in np.unique(codes)]
+        # A file in the order of its target has few different numbers at first.
+        if task is not None or _are_classes(_parse_labels(labels, draft.decimal)):
+            return _finish_classes(draft, labels, codes, task, path)
+        numbers = _parse_labels(draft.class_names, draft.decimal)
+        encoded = numbers[codes].astype(np.float32).reshape(-1, 1)
+    for name, values in zip(draft.names, encoded.T, strict=True):
+        if (values == values[0]).all():
+            _reject_constant(name, f"{values[0]:g}", len(values), path)
+    return "regression", torch.from_numpy(encoded), replace(draft, class_names=())
+
+
+def _finish_classes(
+    draft: TargetEncoder, labels: Sequence[str], codes: Numbers, task: str | None, path: Path
+) -> tuple[Task, Tensor, TargetEncoder]:
+    names, name, rows = sort_labels(labels), draft.names[0], len(codes)
+    if len(names) == 1:
+        _reject_constant(name, names[0], rows, path)
+    if len(names) > max(rows / 2, min(20, rows - 1)):
+        raise InputError(
+            f"the target {name!r} has {len(names):,} different values in {rows:,} rows "
+            f"({join_names(labels[:3])}, ...), but each class needs several rows. Choose "
+            "another target, or add rows; data.task=regression predicts numbers."
+        )
+    if task == "binary" and len(names) != 2:
+        raise InputError(
+            f"data.task=binary needs two classes; the target {name!r} has {len(names)}: "
+            f"{join_names(names, 6)}. Leave data.task out."
+        )
+    if task is None and len(names) > 2 and _parse_labels(names, draft.decimal).max() >= 0:
+        report_warning(
+            f"the target {name!r} has {len(names)} whole numbers, read as classes; "
+            "data.task=regression predicts the number."
+        )
+    for label in MISSING_MARKERS & {*names}:
+        report_warning(
+            f"{label!r} is a class of the target {name!r}. If it marks missing targets, empty "
+            "these cells and set data.missing=drop."
+        )
+    if task in (None, "classification"):
+        task = classification_task(len(names))
+    positions = {label: position for position, label in enumerate(names)}
+    order = np.array([positions.get(label, -1) for label in draft.class_names])
+    return (
+        cast(Task, task),
+        torch.from_numpy(order[codes]),
+        replace(draft, class_names=tuple(names)),
+    )
+
+
+def _reject_constant(name: str, value: str, rows: int, path: Path) -> NoReturn:
+    raise InputError(
+        f"the target {name!r} of {path} is {value} in all {rows:,} rows, so there is nothing to "
+        "learn. Add rows with another value, or choose another target (data.target=...)."
+    )
 
 
 def _parse_labels(labels: Sequence[str], decimal: str) -> Numbers:

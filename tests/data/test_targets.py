@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainnet.data.targets import TargetInference
+from brainnet.data.targets import finish_targets, infer_target
 from brainnet.errors import InputError
 
 
@@ -14,10 +14,11 @@ def infer(*columns, task=None, parts=1, decimal="."):
     """The task, targets and encoder of target columns that are read in several parts."""
     frame = pd.DataFrame({f"y{place}": cells for place, cells in enumerate(columns)})
     names = list(frame.columns)
-    inference = TargetInference(frame.head(40), names, task, Path("rows.csv"), decimal)
+    draft, encoded = infer_target(frame.head(40), names, task, decimal), []
     for part in np.array_split(np.arange(len(frame)), parts):
-        inference.update(inference.encode(frame.iloc[part]))
-    return inference.finish()
+        draft = draft.learn_classes(frame.iloc[part])
+        encoded.append(draft.encode(frame.iloc[part]).astype(np.float32))
+    return finish_targets(draft, np.concatenate(encoded), task, Path("rows.csv"))
 
 
 @pytest.mark.parametrize(
@@ -130,9 +131,9 @@ def test_texts_are_matched_exactly():
 
 def test_labels_of_dropped_rows_are_no_classes():
     frame = pd.DataFrame({"y": ["ghost", *["b", "a"] * 6]})
-    inference = TargetInference(frame, ["y"], None, Path("rows.csv"))
-    inference.update(inference.encode(frame)[1:])
-    task, targets, encoder = inference.finish()
+    draft = infer_target(frame, ["y"], None)
+    encoded = draft.encode(frame).astype(np.float32)[1:]
+    task, targets, encoder = finish_targets(draft, encoded, None, Path("rows.csv"))
     assert (task, encoder.class_names) == ("binary", ("a", "b"))
     assert targets[:3].tolist() == [1, 0, 1]
 
@@ -150,11 +151,11 @@ def test_numbers_that_float32_merges_are_reported(kind, caplog):
 @pytest.mark.parametrize("missing", ["NA", "NaN", "null", ""])
 def test_missing_markers_among_numbers_are_no_classes(missing):
     frame = pd.DataFrame({"y": ["0", "1", missing, "1"] * 5})
-    inference = TargetInference(frame, ["y"], None, Path("rows.csv"))
-    encoded = inference.encode(frame)
+    draft = infer_target(frame, ["y"], None)
+    encoded = draft.encode(frame).astype(np.float32)
     assert np.isnan(encoded[2::4]).all()
-    inference.update(encoded[~np.isnan(encoded[:, 0])])
-    _, _, encoder = inference.finish()
+    used = encoded[~np.isnan(encoded[:, 0])]
+    _, _, encoder = finish_targets(draft, used, None, Path("rows.csv"))
     assert encoder.class_names == ("0", "1")
     assert np.isnan(encoder.encode(frame)[2::4]).all()
 
