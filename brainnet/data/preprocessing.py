@@ -57,20 +57,12 @@ def _format_cell(cell: Any) -> str:
 
 
 def factorize_texts(cells: Cells) -> tuple[Numbers, list[str]]:
-    """Return the code of each cell (rows,) and the texts the codes stand for; "" is missing.
-
-    A whole number is the same text with and without ".0".
-
-    Example:
-        >>> import pandas
-        >>> codes, texts = factorize_texts(pandas.Series(["b", None, "1.0", "b", "1"]))
-        >>> codes.tolist(), texts
-        ([0, 1, 2, 0, 2], ['b', '', '1'])
-    """
+    """Return the code of each cell (rows,) and the texts the codes stand for; "" is missing."""
     import pandas
 
     codes, texts = pandas.factorize(parse_texts(cells).fillna(""))
     whole = np.array([_WHOLE.sub(r"\1", str(text)) for text in texts], dtype=object)
+    # A column with gaps may be written as floats: 1.0 and 1 are one category.
     merged, labels = pandas.factorize(whole)
     return merged[codes], labels.tolist()
 
@@ -87,10 +79,7 @@ def _mask_missing(cells: Cells) -> Cells:
 
 
 def parse_numbers(cells: Cells, decimal: str = ".") -> tuple[Numbers, Numbers]:
-    """Return the cells as numbers (rows,), NaN where missing, and which are no numbers (rows,).
-
-    Currency and percent signs are dropped, and groups of three digits are joined.
-    """
+    """Return the cells as numbers (rows,), NaN where missing, and which are no numbers (rows,)."""
     import pandas
 
     if is_typed(cells):
@@ -155,23 +144,16 @@ def compute_date_parts(moments: Cells, *, has_time: bool) -> list[Numbers]:
 
 @dataclass(frozen=True, slots=True)
 class ColumnEncoder:
-    """One column of raw rows, and how its cells become numbers.
-
-    Attributes:
-        name: name of the column.
-        kind: "number", "boolean", "category" or "date".
-        values: the categories in order ("" stands for missing cells), or the words for 0 and 1 of
-            a boolean.
-        format: of dates, as in `strptime` or ISO8601.
-        has_time: whether dates have a time of day.
-        unseen: categories of the file that no training row has. They are encoded as unknown.
-    """
+    """One column of raw rows, and how its cells become numbers."""
 
     name: str
     kind: ColumnKind = "number"
+    # The categories in order ("" is a missing cell), or the words for 0 and 1 of a boolean.
     values: tuple[str, ...] = ()
+    # Of dates, as in `strptime`, or ISO8601.
     format: str = ""
     has_time: bool = False
+    # Categories of the file that no training row has: they are encoded as unknown.
     unseen: tuple[str, ...] = ()
 
     @property
@@ -199,8 +181,8 @@ class ColumnEncoder:
     ) -> list[Numbers]:
         """Return the `width` arrays of numbers (rows,) of the cells, NaN where one is missing.
 
-        A category becomes its code: its position in `values`, from 1; 0 if it is unknown. An
-        `unknown` of None marks rows of the training file, for which messages give other advice.
+        A category becomes its position in `values`, from 1; 0 if it is unknown. `unknown` is None
+        for the rows of the training file, for which messages give other advice.
         """
         hint = None if unknown is None else "Correct them, or leave these rows out."
         if self.kind == "category":
@@ -236,12 +218,6 @@ class TableEncoder:
     A number stays a number, a boolean becomes 0 or 1, a date three or four numbers, a category
     one-hot inputs or, with more than `MAX_ONE_HOT_VALUES` values, one code for an embedding.
 
-    Attributes:
-        columns: encoders of the columns, in the order of the inputs.
-        imputes: whether missing numbers are accepted. The scaling replaces them with the mean.
-        decimal: decimal separator of the training file.
-        thousands: separator of groups of three digits in the training file, or None.
-
     Example:
         >>> import pandas
         >>> color = ColumnEncoder("color", "category", ("blue", "red"))
@@ -253,7 +229,9 @@ class TableEncoder:
     """
 
     columns: tuple[ColumnEncoder, ...]
+    # Whether missing numbers are accepted: the scaling replaces them with the mean.
     imputes: bool = False
+    # The separators of numbers in the training file.
     decimal: str = "."
     thousands: str | None = None
 
@@ -383,27 +361,25 @@ class TableEncoder:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Return the encoder that `to_dict` stored."""
-        columns = tuple(
+        columns = []
+        for entry in stored["columns"]:
             # JSON has lists instead of tuples.
-            ColumnEncoder(
-                **{**entry, "values": tuple(entry["values"]), "unseen": tuple(entry["unseen"])}
-            )
-            for entry in stored["columns"]
-        )
-        return cls(columns, stored["imputes"], stored["decimal"], stored["thousands"])
+            tuples = {key: tuple(entry[key]) for key in ("values", "unseen")}
+            columns.append(ColumnEncoder(**entry | tuples))
+        return cls(tuple(columns), stored["imputes"], stored["decimal"], stored["thousands"])
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
     """Return labels in order: the empty one, numbers by size, then texts."""
-    return sorted(labels, key=lambda label: (label != "", _to_size(label), label))
 
+    def to_size(label: str) -> float:
+        try:
+            size = float(label)
+        except ValueError:
+            return np.inf
+        return np.inf if np.isnan(size) else size
 
-def _to_size(label: str) -> float:
-    try:
-        size = float(label)
-    except ValueError:
-        return np.inf
-    return np.inf if np.isnan(size) else size
+    return sorted(labels, key=lambda label: (label != "", to_size(label), label))
 
 
 def is_all_finite(values: Numbers) -> bool:

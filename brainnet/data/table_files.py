@@ -365,24 +365,31 @@ def load_arrays(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
 def _open_arrays(path: Path) -> TableFile:
     loaded = load_arrays(path)
     arrays = {"": loaded} if isinstance(loaded, np.ndarray) else loaded
-    arrays = {name: _to_table(path, name, array) for name, array in arrays.items()}
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) != 1:
-        shown = join_names([f"{name} {rows}" for name, rows in lengths.items()]) or "none"
+    columns: list[str] = []
+    for name, array in arrays.items():
+        if array.ndim not in (1, 2) or 0 in array.shape or array.dtype.kind in "cSV":
+            raise InputError(
+                f"{path}: {name or 'the array'} must be real numbers or texts of shape (rows,) or "
+                f"(rows, columns); got {array.dtype} of shape {array.shape}. Images are read with "
+                "data=images."
+            )
+        # In the byte order of this machine.
+        array = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(len(array), -1)
+        arrays[name] = array
+        numbers = [f"{name} {number}".strip() for number in range(array.shape[1])]
+        columns += [name] if name and len(numbers) == 1 else numbers
+    if len({len(array) for array in arrays.values()}) != 1:
+        shown = join_names([f"{name} {len(array)}" for name, array in arrays.items()]) or "none"
         raise InputError(
             f"the arrays of {path} must have the same number of rows; their numbers are: {shown}."
         )
-    columns: list[str] = []
-    for name, array in arrays.items():
-        numbers = [f"{name} {number}".strip() for number in range(array.shape[1])]
-        columns += [name] if name and len(numbers) == 1 else numbers
 
     def read_arrays(
         file: TableFile, rows: int, text: Collection[str], chosen: list[str]
     ) -> Iterator[Frame]:
         import pandas
 
-        for start in range(0, max(lengths.values()), rows):
+        for start in range(0, len(next(iter(arrays.values()))), rows):
             parts = [pandas.DataFrame(array[start : start + rows]) for array in arrays.values()]
             part = pandas.concat(parts, axis=1).set_axis(columns, axis=1)
             part.index += start
@@ -394,17 +401,6 @@ def _open_arrays(path: Path) -> TableFile:
                     mapped.madvise(mmap.MADV_DONTNEED)
 
     return TableFile(path, tuple(columns), read_arrays)
-
-
-def _to_table(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array as (rows, columns) in the byte order of this machine."""
-    if array.ndim not in (1, 2) or 0 in array.shape or array.dtype.kind in "cSV":
-        raise InputError(
-            f"{path}: {name or 'the array'} must be real numbers or texts of shape (rows,) or "
-            f"(rows, columns); got {array.dtype} of shape {array.shape}. Images are read with "
-            "data=images."
-        )
-    return array.astype(array.dtype.newbyteorder("="), copy=False).reshape(len(array), -1)
 
 
 _OPENERS: dict[str, Callable[[Path], TableFile]] = {
@@ -425,13 +421,7 @@ _OTHER_FORMATS = {
 def open_table(
     path: Path | str, *, header: bool | None = None, csv: Mapping[str, Any] | None = None
 ) -> TableFile:
-    """Open a table: CSV, TSV and similar (also .csv.gz), Parquet, .npy or .npz.
-
-    `header` and `csv` are as for `Table`.
-
-    Raises:
-        InputError: the file does not exist, or is not a table that can be read.
-    """
+    """Open a table: CSV, TSV and similar (also .csv.gz), Parquet, .npy or .npz; see `Table`."""
     path = Path(path).expanduser()
     sample = _read_first_bytes(path)
     opener = _OPENERS.get(path.suffix.lower())

@@ -40,20 +40,8 @@ PredictionBatch = tuple[dict[str, Any], Any]
 def build_frame(rows: Any, names: Sequence[str]) -> "pd.DataFrame":
     """Return rows as a DataFrame with the columns of these names, in this order.
 
-    Args:
-        rows: a DataFrame, a mapping of columns or a list of mappings (one per row), whose columns
-            are matched by name and may be more; or an array, a tensor or nested lists
-            (rows, columns), whose columns are matched by position.
-        names: of the columns that are needed.
-
-    Raises:
-        InputError: a column is missing, or the rows are no table.
-
-    Example:
-        >>> build_frame({"b": [3, 4], "a": [1, 2]}, ["a", "b"]).to_numpy().tolist()
-        [[1, 3], [2, 4]]
-        >>> build_frame([[1, 3], [2, 4]], ["a", "b"]).columns.tolist()
-        ['a', 'b']
+    Columns of a DataFrame, a mapping of columns or a list of mappings (one per row) are matched by
+    name and may be more; those of an array, a tensor or nested lists are matched by position.
     """
     import pandas as pd
 
@@ -99,9 +87,6 @@ def match_columns(
 
     Columns are matched by name; by position if the rows or the training data have no names.
     Columns in `keep` that the training data lack are ignored.
-
-    Raises:
-        InputError: a column is missing, or its name is not unique.
     """
     known = [name for name in columns if name not in set(keep) - set(names)]
     counts = Counter(known)
@@ -129,11 +114,7 @@ def match_columns(
 def encode_rows(
     rows: Any, encoder: InputEncoder, *, unknown: UnknownCategories = "ignore"
 ) -> Tensor:
-    """Return raw rows, as for `build_frame` or `ImageEncoder.apply`, as inputs before scaling.
-
-    Raises:
-        InputError: a column or a number is missing, or a cell cannot be read.
-    """
+    """Return raw rows, as for `build_frame` or `ImageEncoder.apply`, as inputs before scaling."""
     if isinstance(encoder, TableEncoder):
         frame = build_frame(rows, encoder.raw_names)
         inputs = encoder.transform(frame, unknown=unknown)
@@ -218,11 +199,7 @@ def read_row(
     header: bool | None = None,
     csv: Mapping[str, Any] | None = None,
 ) -> Frame:
-    """Read one row of a file, counted from 0, as a DataFrame; with `targets` if it has them.
-
-    Raises:
-        InputError: there is no such row, a column is missing, or the file is no table.
-    """
+    """Read one row of a file, counted from 0, as a DataFrame; with `targets` if it has them."""
     file = open_table(path, header=header, csv=csv)
     keep = [name for name in targets if name in file.columns]
     batches = read_table_batches(encoder, file, keep=keep)
@@ -243,12 +220,7 @@ def _find_row(
 
 
 def as_single_row(row: Any) -> Any:
-    """Return a row given as plain values as a table of one row; tables are returned as they are.
-
-    Example:
-        >>> as_single_row([5.1, 3.5])
-        [[5.1, 3.5]]
-    """
+    """Return a row given as plain values as a table of one row; tables are returned as they are."""
     if getattr(row, "ndim", None) == 1:  # a row of a DataFrame, an array or a tensor
         return row.to_frame().T if hasattr(row, "to_frame") else [row]
     is_flat = isinstance(row, list | tuple) and row and np.ndim(row[0]) == 0
@@ -265,9 +237,6 @@ def read_image_batches(
 
     `source` is a folder with images, also in subfolders; one image; an IDX file; or an array in an
     .npy or .npz file. With `skip`, broken files are left out with a warning.
-
-    Raises:
-        InputError: there are no images, or one cannot be read.
     """
     if source.is_dir():
         return _read_image_files(encoder, _list_files(source), source, skip=skip)
@@ -285,8 +254,7 @@ def read_image(
 ) -> tuple[Bytes, Path, int | None]:
     """Read one of the images of `read_image_batches`, as a row of inputs (1, inputs).
 
-    Returns:
-        The row; the file that contains it, and its number there if that contains several.
+    Returns it with the file that contains it, and its number there if that contains several.
     """
     if number is None and _contains_several(source):
         raise InputError(f"{source} contains several images. Choose one with --row N, from 0.")

@@ -173,11 +173,7 @@ def predict_batches(
 
 
 def write_predictions(batches: Iterator[dict[str, Any]], writer: PredictionWriter) -> int:
-    """Write predictions while the next batch is computed; return the number of rows.
-
-    Raises:
-        InputError: there are no rows.
-    """
+    """Write predictions while the next batch is computed; return the number of rows."""
     rows = 0
     try:
         with ThreadPoolExecutor(1, "prediction-writer") as executor:
