@@ -81,6 +81,7 @@ def run_explain(arguments: Namespace) -> int:
     name = " ".join(word for word in arguments.words if "=" not in word)
     if arguments.run is not None:
         return _explain_run(arguments, find_concept(name) if name else None, overrides)
+    # Overrides change where the data of a run lie, so a concept alone has no use for them.
     if overrides:
         raise InputError(f"explain needs a run for {overrides[0]}: add --run RUN, or leave it out.")
     for option in ("row", "input"):

@@ -73,6 +73,7 @@ class ConceptReport:
     @property
     def lines(self) -> tuple[str, ...]:
         """The report as text, with lines as in `Explanation`."""
+        # JSON keeps what is unknown as null; the text leaves it out.
         shown = {name: value for name, value in self.numbers.items() if value not in (None, {})}
         width = max(map(len, shown), default=0)
         lines = [
@@ -240,6 +241,7 @@ def _report_activations(run: RunData) -> ConceptReport:
 
 
 def _report_forward_pass(run: RunData) -> ConceptReport:
+    # A row that was not trained on: training rows look better than new ones.
     rows = run.parts.get("test", run.parts.get("validation"))
     if rows is None:
         return _MISSING_ROWS
@@ -342,6 +344,7 @@ def _report_descent(run: RunData) -> ConceptReport:
             "bar: 1%). A rule of thumb is 0.1%."
         )
     if decreases:
+        # Single steps vary with their rows; their sums are comparable.
         predicted, actual = map(sum, zip(*decreases, strict=True))
         numbers |= {"predicted_decrease": predicted, "actual_decrease": actual}
         notes.append("Decreases are sums over the observed steps, each on its own rows.")
@@ -400,6 +403,7 @@ def _format_table(title: str, rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     names = dict.fromkeys(name for row in rows for name in row)
+    # Rows may have different columns: ReLU has no upper limit.
     keys = [key for key in names if any(row.get(key) not in (None, []) for row in rows)]
     cells = [["" if key == "name" else key.replace("_", " ") for key in keys]]
     cells += [[_format_cell(key, row.get(key)) for key in keys] for row in rows]
@@ -414,6 +418,7 @@ def _format_table(title: str, rows: Sequence[Row]) -> list[str]:
 
 def _format_cell(key: str, value: Any) -> str:
     if isinstance(value, dict):
+        # Twice, because a curve may have a single point.
         first, *_, last = [*value.values()] * 2
         steps = f"steps {min(value):,} to {max(value):,}"
         curve = draw_sparkline([*value.values()], 20)

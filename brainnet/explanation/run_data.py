@@ -69,6 +69,7 @@ class RunData:
         """Gradients of the loss of the training rows, with the stored weights."""
         if "train" not in self.parts:
             return None
+        # On a copy, because `backpropagate` adds to `.grad` of the parameters.
         model, rows = copy_for_gradients(self.network), self.parts["train"]
         with torch.enable_grad():
             traced = trace(model, rows.inputs.to(next(model.parameters())))

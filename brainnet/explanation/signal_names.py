@@ -52,6 +52,7 @@ class SignalNames:
             ('age', 'town #0', 'town #1', 'town #2')
         """
         embeddings = find_embeddings(model)
+        # The first layer of a model may read something other than all embedded inputs.
         if embeddings is None or embeddings.width != count:
             return self.name_inputs(count)
         signals: list[str] = []
