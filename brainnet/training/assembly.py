@@ -1,14 +1,14 @@
 """Assembly: choose the parts of a run by name, check that they fit, and describe them.
 
-The rule *data -> loss -> network* is implemented here, for `fit` and for runs from a
-configuration: the task of the data chooses the loss (`choose_loss`), loss and data determine the
-sizes of the network (`compute_network_sizes`), and `check_sizes` verifies all three together.
+The rule *data -> loss -> network*: the task of the data chooses the loss (`choose_loss`), and both
+determine the sizes of the network (`compute_network_sizes`).
 """
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,8 +17,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from brainnet.data.datamodule import DataModule
 from brainnet.data.datasets import DATA_SOURCES, find_source, resolve_paths
-from brainnet.data.validation import join_names, report_warning
-from brainnet.errors import InputError, did_you_mean
+from brainnet.data.validation import check_one_of, join_names, report_warning
+from brainnet.errors import InputError
 from brainnet.learning.gradient_descent import OPTIMIZERS
 from brainnet.learning.learning_rate import SCHEDULES, fill_run_settings, find_run_settings
 from brainnet.learning.loss import DEFAULT_LOSS, LOSSES, Task
@@ -28,26 +28,18 @@ from brainnet.structure.network import Network
 from brainnet.training.module import OptimizerFactory, ScheduleFactory
 from brainnet.training.run_directory import to_plain
 
-_Choice = TypeVar("_Choice")
-
 
 def choose_loss(
     task: Task, name: str | nn.Module = "auto", outputs: int | None = None
 ) -> nn.Module:
-    """Return the loss with a name, or the default loss of a task; a module is returned unchanged.
-
-    Example:
-        >>> type(choose_loss("regression")).__name__
-        'MeanSquaredError'
-        >>> type(choose_loss("binary", outputs=2)).__name__
-        'CrossEntropy'
-    """
+    """Return the loss with a name, or the default of a task; a module is returned unchanged."""
     if isinstance(name, nn.Module):
         return name
     # Two classes have one logit each if the network has two outputs, else a single one.
     if name == "auto":
         name = "cross_entropy" if task == "binary" and outputs == 2 else DEFAULT_LOSS[task]
-    return _select("loss", name, LOSSES, "auto")()
+    check_one_of("loss", name, ["auto", *LOSSES])
+    return LOSSES[name]()
 
 
 def count_outputs(loss: nn.Module, data: DataModule) -> int | None:
@@ -158,12 +150,9 @@ def choose_optimizer(name: str | OptimizerFactory, learning_rate: float) -> Opti
     """Return a function that creates the optimizer with a name from parameters."""
     if not isinstance(name, str):
         return name
-    kind: Callable[..., Optimizer] = _select("optimizer", name, OPTIMIZERS)
-
-    def create_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return kind(parameters, lr=learning_rate)
-
-    return create_optimizer
+    check_one_of("optimizer", name, list(OPTIMIZERS))
+    kind: Callable[..., Optimizer] = OPTIMIZERS[name]
+    return partial(kind, lr=learning_rate)
 
 
 def choose_schedule(name: str | ScheduleFactory) -> ScheduleFactory | None:
@@ -172,24 +161,15 @@ def choose_schedule(name: str | ScheduleFactory) -> ScheduleFactory | None:
         return name
     if name == "constant":
         return None
-    kind = _select("schedule", name, SCHEDULES, "constant")
-    create: Callable[..., LRScheduler] = kind
+    check_one_of("schedule", name, ["constant", *SCHEDULES])
+    kind: Callable[..., LRScheduler] = SCHEDULES[name]
 
     def create_schedule(optimizer: Optimizer, total_steps: int) -> LRScheduler:
         settings = fill_run_settings(optimizer, total_steps)
-        return create(optimizer, **{key: settings[key] for key in find_run_settings(kind)})
+        needed = find_run_settings(SCHEDULES[name])
+        return kind(optimizer, **{key: settings[key] for key in needed})
 
     return create_schedule
-
-
-def _select(what: str, name: str, choices: Mapping[str, _Choice], *more: str) -> _Choice:
-    if name not in choices:
-        known = [*more, *choices]
-        raise InputError(
-            f"there is no {what} {name!r}.{did_you_mean(str(name), known)} "
-            f"Choose one of {', '.join(known)}."
-        )
-    return choices[name]
 
 
 # Arguments that do not change what a module computes.
@@ -207,10 +187,7 @@ def describe_run(
     trainer: Mapping[str, Any],
     observe: object,
 ) -> dict[str, Any]:
-    """Return the configuration of a run that was started from Python.
-
-    Arrays and functions of the user are named, but cannot be rebuilt from it.
-    """
+    """Return the configuration of a run from Python; arrays and functions are only named."""
     observation: dict[str, Any] = {"_target_": None}
     if observe is not None:
         settings = {name: getattr(observe, name, None) for name in ("level", "every")}
@@ -270,12 +247,7 @@ def describe_network(network: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def describe_module(module: nn.Module) -> dict[str, Any]:
-    """Return the class of a module and the constructor arguments that it stores.
-
-    Example:
-        >>> describe_module(nn.LeakyReLU(0.2))
-        {'_target_': 'torch.nn.modules.activation.LeakyReLU', 'negative_slope': 0.2}
-    """
+    """Return the class of a module and the constructor arguments that it stores."""
     config = {"_target_": describe_class(module)}
     for name in inspect.signature(type(module).__init__).parameters:
         # A parameter that is learned differs from its initial value.

@@ -65,17 +65,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     # Checked first: a newer format may have other parts.
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise InputError(f"{path} was written by a newer version of brainnet. Upgrade brainnet.")
-    if version is None or not _is_complete(checkpoint):
+    types = {"state_dict": dict, "loops": dict, "global_step": int}
+    is_complete = (
+        isinstance(added, dict)
+        and version is not None
+        and all(isinstance(checkpoint.get(key), kind) for key, kind in types.items())
+        and all(isinstance(added.get(key), dict) for key in ("config", "random"))
+    )
+    if not is_complete:
         raise InputError(f"{path} is not a checkpoint of brainnet. Use a checkpoint of a run.")
     complete: dict[str, Any] = checkpoint
     return complete
-
-
-def _is_complete(checkpoint: Mapping[str, Any]) -> bool:
-    types = {"state_dict": dict, "loops": dict, "global_step": int}
-    return all(isinstance(checkpoint.get(key), kind) for key, kind in types.items()) and all(
-        isinstance(checkpoint[BRAINNET_KEY].get(key), dict) for key in ("config", "random")
-    )
 
 
 def load_network(network: nn.Module, checkpoint: Mapping[str, Any]) -> None:

@@ -50,6 +50,7 @@ from brainnet.training.module import (
 )
 from brainnet.training.plot_callback import PlotCallback
 from brainnet.training.run_directory import (
+    SUMMARY_FILE,
     Run,
     RunDirectory,
     claim_run,
@@ -147,10 +148,7 @@ def _find_tensorboard() -> str:
 
 @dataclass
 class FitSession:
-    """Trains and tests a module, and writes `config.yaml` and `summary.json`.
-
-    `folder` is the claimed run directory, or None in a process that writes nothing.
-    """
+    """Trains and tests a module, and writes its files if this process has a run directory."""
 
     trainer: Trainer
     module: LearningModule
@@ -247,7 +245,8 @@ class FitSession:
             return
         is_new = self.resume is None and self.trainer.global_step == 0
         if isinstance(error, InputError) and is_new and self.folder is not None:
-            self.folder.abandon()
+            # A directory without a summary is removed by `claim_run`.
+            (self.folder.path / SUMMARY_FILE).unlink(missing_ok=True)
         else:
             # If the disk is full, the first error still says more.
             with contextlib.suppress(RunWriteError):
@@ -287,11 +286,7 @@ def train(
     resume: Run | Path | str | None = None,
     progress: bool = True,
 ) -> RunResult:
-    """Train a network, and test its best weights; everything is checked before anything is written.
-
-    The arguments are those of `fit`, already built: `observe` is the callback or None, `trainer`
-    may contain `compile`, and `config` is the configuration to store.
-    """
+    """Train as `fit` does, with parts that are already built and the configuration to store."""
     network = compile_in_place(network)
     check_sizes(network, data, loss)
     check_trainable(network, data)
@@ -330,11 +325,11 @@ def train(
         provenance = {"seed": seed, **collect_provenance()}
         claimed = None
         if lightning.is_global_zero:
-            if run is not None:
-                claimed = run.folder
-            else:
-                # If the set-up fails, nothing is left behind.
-                claimed = stack.enter_context(claim_run(_plan_folder(folder, data)))
+            claimed = run.folder if run is not None else _plan_folder(folder, data)
+            if run is None:
+                # If the set-up fails, nothing is left behind. The command line has claimed it.
+                if not claimed.is_claimed:
+                    claimed = stack.enter_context(claim_run(claimed))
                 stack.enter_context(lock_run(claimed.path))
             checkpoints.folder = claimed
             start_loggers(loggers, config or {}, first_step)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -48,8 +48,7 @@ class RunDirectory:
 
     path: Path
     runs: Path | None = None
-    # What `claim` created, deepest first, for `abandon`.
-    _created: tuple[Path, ...] | None = field(default=None, compare=False, repr=False)
+    is_claimed: bool = field(default=False, compare=False, repr=False)
 
     @classmethod
     def plan(cls, runs: Path, name: str, now: datetime | None = None) -> "RunDirectory":
@@ -75,29 +74,6 @@ class RunDirectory:
     def has_summary(self) -> bool:
         """Whether a run was started in it."""
         return (self.path / SUMMARY_FILE).is_file()
-
-    def claim(self) -> "RunDirectory":
-        """Create the directory, as `..._2`, `..._3`, … if it exists; a claimed one stays."""
-        if self._created is not None:
-            return self
-        missing = list_missing_parents(self.path)
-        try:
-            # Creating the inner folder claims the directory among several processes.
-            path, created = create_unique_folder(self.path, _CHECKPOINTS)
-        except OSError as error:
-            remove_empty_folders(missing)
-            path = error.filename2 or error.filename or self.path
-            raise InputError(
-                f"the run directory must be writable; got {error.strerror} for {path}. "
-                "Choose another folder with paths.runs=FOLDER (in Python: folder=...)."
-            ) from error
-        return RunDirectory(path, self.runs, tuple(created))
-
-    def abandon(self) -> None:
-        """Undo `claim`: remove the directory."""
-        if self._created is not None:
-            clear_folder(self.path)
-            remove_empty_folders(self._created)
 
     def set_latest(self) -> None:
         """Name this run in the file `latest`, once its training begins."""
@@ -129,13 +105,28 @@ class RunDirectory:
 
 @contextmanager
 def claim_run(folder: RunDirectory) -> Iterator[RunDirectory]:
-    """Claim a directory; if no run starts in it, an error leaves nothing behind."""
-    claimed = folder.claim()
+    """Create a run directory, as `..._2`, `..._3`, … if it exists.
+
+    If an error leaves it without a summary, it is removed.
+    """
+    missing = list_missing_parents(folder.path)
+    try:
+        # Creating the inner folder claims the directory among several processes.
+        path, created = create_unique_folder(folder.path, _CHECKPOINTS)
+    except OSError as error:
+        remove_empty_folders(missing)
+        culprit = error.filename2 or error.filename or folder.path
+        raise InputError(
+            f"the run directory must be writable; got {error.strerror} for {culprit}. "
+            "Choose another folder with paths.runs=FOLDER (in Python: folder=...)."
+        ) from error
+    claimed = replace(folder, path=path, is_claimed=True)
     try:
         yield claimed
     except BaseException:
         if not claimed.has_summary:
-            claimed.abandon()
+            clear_folder(path)
+            remove_empty_folders(created)
         raise
 
 
@@ -167,16 +158,17 @@ class Run:
 
 
 def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
-    """Find a run by its directory, by `latest`, or by one of its checkpoint files.
-
-    Args:
-        run: the directory, `latest`, or a `.ckpt` file.
-        runs: the directory of all runs, in which `latest` is looked up.
-    """
-    # A directory named "latest" is a run like any other.
-    if str(run) == _LATEST and not Path(run).is_dir():
-        return Run(_find_latest(runs))
+    """Find a run by its directory, by `latest` in `runs`, or by one of its checkpoint files."""
     path = Path(run).expanduser()
+    # A directory named "latest" is a run like any other.
+    if str(run) == _LATEST and not path.is_dir():
+        try:
+            path = runs / (runs / _LATEST).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"there is no latest run in {runs.resolve()}. Train one first, or give the "
+                "directory of a run."
+            ) from error
     if path.is_file() and path.suffix == ".ckpt":
         # A copied checkpoint can lie directly in a directory with a configuration.
         is_inside = path.parent.name == _CHECKPOINTS
@@ -190,32 +182,8 @@ def find_run(run: str | Path, runs: Path = Path("runs")) -> Run:
     return Run(folder)
 
 
-def _find_latest(runs: Path) -> RunDirectory:
-    try:
-        name = (runs / _LATEST).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"there is no latest run in {runs.resolve()}. Train one first, or give the directory "
-            "of a run."
-        ) from error
-    folder = RunDirectory(runs / name, runs)
-    if not name or not folder.has_summary:
-        raise InputError(
-            f"the latest run, {folder.path}, was removed or is not a run. Give the directory of "
-            "another one."
-        )
-    return folder
-
-
 def to_plain(value: Any, *, finite: bool = False) -> Any:
-    """Convert a value to dicts, lists, strings, numbers, booleans and None.
-
-    With `finite`, numbers that are not finite become None as well.
-
-    Example:
-        >>> to_plain({"hidden": (64, 32), "runs": Path("runs")})
-        {'hidden': [64, 32], 'runs': 'runs'}
-    """
+    """Convert a value to what YAML and JSON can store; `finite` replaces NaN and inf by None."""
     if isinstance(value, Mapping):
         return {str(key): to_plain(part, finite=finite) for key, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -243,11 +211,8 @@ def _read_mapping(path: Path, parse: Any) -> dict[str, Any]:
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Prevent other processes from training in a run directory.
-
-    The operating system releases the lock when the process ends, even after a crash. In a
-    directory that cannot be written, there is no lock.
-    """
+    """Prevent other processes from training in a run directory."""
+    # The operating system releases the lock when the process ends, even after a crash.
     path = folder / LOCK_FILE
     # Not 0: a lock file that its previous owner has just removed is opened again.
     lock = FileLock(path, timeout=0.2)

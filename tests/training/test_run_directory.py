@@ -18,6 +18,7 @@ from brainnet.training.run_directory import (
     LOCK_FILE,
     Run,
     RunDirectory,
+    claim_run,
     collect_provenance,
     find_run,
     lock_run,
@@ -28,9 +29,9 @@ NOON = datetime(2026, 1, 31, 12, 0, 0)
 
 
 def create_run(folder: RunDirectory) -> RunDirectory:
-    claimed = folder.claim()
-    claimed.write_summary({"state": "finished"})
-    claimed.set_latest()
+    with claim_run(folder) as claimed:
+        claimed.write_summary({"state": "finished"})
+        claimed.set_latest()
     return claimed
 
 
@@ -47,7 +48,7 @@ def test_existing_directories_get_a_number(tmp_path):
 
 def test_an_empty_directory_is_used(tmp_path):
     (tmp_path / "mine").mkdir()
-    assert RunDirectory(tmp_path / "mine").claim().path == tmp_path / "mine"
+    assert create_run(RunDirectory(tmp_path / "mine")).path == tmp_path / "mine"
 
 
 def test_latest_names_the_newest(tmp_path):
@@ -71,7 +72,7 @@ def test_latest_is_relative_to_the_runs_directory(tmp_path, monkeypatch):
 def test_an_unwritable_directory_is_rejected(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"must be writable.*paths\.runs=FOLDER"):
-        RunDirectory.plan(tmp_path / "file", "digits").claim()
+        create_run(RunDirectory.plan(tmp_path / "file", "digits"))
 
 
 def test_the_config_is_read_as_written(tmp_path):
@@ -141,7 +142,7 @@ def test_a_misspelled_latest_is_suggested(tmp_path):
 
 def test_a_removed_latest_run_is_rejected(tmp_path):
     (tmp_path / "latest").write_text("digits/gone\n")
-    with pytest.raises(InputError, match="was removed"):
+    with pytest.raises(InputError, match="there is no run"):
         find_run("latest", tmp_path)
 
 
@@ -162,29 +163,26 @@ def test_a_failed_claim_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr("brainnet.training.run_directory.create_unique_folder", refuse)
     with pytest.raises(InputError, match="No space left"):
-        RunDirectory.plan(tmp_path / "runs", "digits").claim()
+        create_run(RunDirectory.plan(tmp_path / "runs", "digits"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_abandon_undoes_claim(tmp_path):
+def fail_in(folder):
+    with pytest.raises(FileNotFoundError), claim_run(folder) as claimed:
+        (claimed.path / "nowhere" / "metrics.csv").write_text("")
+
+
+def test_an_error_before_the_run_starts_removes_its_directory(tmp_path):
     create_run(RunDirectory.plan(tmp_path / "runs", "digits", NOON))
     before = sorted(tmp_path.rglob("*")), (tmp_path / "runs" / "latest").read_text()
-    claimed = RunDirectory.plan(tmp_path / "runs", "iris", NOON).claim()
-    (claimed.path / "metrics.csv").write_text("")
-    claimed.abandon()
-    claimed.abandon()  # a second time
+    fail_in(RunDirectory.plan(tmp_path / "runs", "iris", NOON))
     assert (sorted(tmp_path.rglob("*")), (tmp_path / "runs" / "latest").read_text()) == before
 
 
-def test_abandon_keeps_a_directory_of_the_user(tmp_path):
+def test_an_error_keeps_a_directory_of_the_user(tmp_path):
     (tmp_path / "mine").mkdir()
-    RunDirectory(tmp_path / "mine").claim().abandon()
+    fail_in(RunDirectory(tmp_path / "mine"))
     assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
-
-
-def test_claiming_twice_changes_nothing(tmp_path):
-    claimed = RunDirectory.plan(tmp_path, "digits", NOON).claim()
-    assert claimed.claim() is claimed
 
 
 HOLD_LOCK = """
