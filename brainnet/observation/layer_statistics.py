@@ -40,10 +40,6 @@ def compute_slope(activation: nn.Module | None, sums: Tensor) -> Tensor | None:
     """Compute the slope of an activation at each sum, relative to its largest possible slope.
 
     It is None if the activation has no slope per neuron.
-
-    Example:
-        >>> compute_slope(ThresholdRamp(width=2.0), torch.tensor([-1.0, 1.0, 3.0]))
-        tensor([0., 1., 0.])
     """
     if not isinstance(activation, _MEASURED_TYPES):
         return None
@@ -79,14 +75,10 @@ class CurrentLayer:
 class LayerStatistics:
     """Statistics of one layer over all forward and backward passes of one step.
 
-    `tables` are statistics of outputs and sums over all passes, and `totals` are sums over the
-    rows, (neurons,). If no activation module follows the layer, its outputs are its sums, and
-    firing rates are not measured.
-
-    The activation that a model registers after a PyTorch layer may be applied to something else.
-    It belongs to this layer if its input is the output of the layer, possibly rescaled, or was
-    computed before another layer was called. `wrap` is applied to each hook, and `current` is
-    shared by all layers of the model.
+    `tables` are statistics of outputs and sums, and `totals` are sums over the rows, (neurons,).
+    Without an activation module, outputs are sums, and firing rates are not measured. An activation
+    belongs to this layer if its input is the output of the layer, possibly rescaled, or was
+    computed before another layer was called. `current` is shared by all layers of the model.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class ProbeBatch:
     def __init__(
         self, model: nn.Module, criterion: Criterion, inputs: Tensor, targets: Tensor
     ) -> None:
-        self.failure: Exception | None = None
+        self.failure: str | None = None
         self._model, self._criterion = model, criterion
         device = next((parameter.device for parameter in model.parameters()), inputs.device)
         self._inputs, self._targets = _move(inputs, device), _move(targets, device)
@@ -65,7 +65,7 @@ class ProbeBatch:
             with isolated_eval(self._model):
                 return self._criterion(self._model(self._inputs), self._targets)
         except Exception as error:
-            self.failure = error
+            self.failure = _describe_failure(error)
             return None
 
     def compute_gradients(
@@ -81,7 +81,7 @@ class ProbeBatch:
                 loss = self._criterion(self._model(self._inputs), self._targets)
                 gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         except Exception as error:
-            self.failure = error
+            self.failure = _describe_failure(error)
             return None, None
         pairs = zip(trained, gradients, strict=True)
         return loss.detach(), {each: gradient for each, gradient in pairs if gradient is not None}
@@ -121,13 +121,13 @@ def build_probe(
         probe.compute_loss()
         if probe.failure is None:
             return probe
-    report(describe_probe_failure(probe.failure))
+    assert probe.failure is not None, "the loop ends only after failures"
+    report(probe.failure)
     return None
 
 
-def describe_probe_failure(failure: Exception | None) -> str:
-    """Return the sentence about a sample that cannot be evaluated."""
-    return f"the sample cannot be evaluated: {type(failure).__name__}: {failure}"
+def _describe_failure(error: Exception) -> str:
+    return f"the sample cannot be evaluated: {type(error).__name__}: {error}"
 
 
 def limit_rows(rows: int, model: nn.Module) -> int:

@@ -18,12 +18,7 @@ _UNKNOWN = 10**9  # interval until the cost is known; the first round steps are 
 
 
 def is_round_step(count: int) -> bool:
-    """Return whether a count is 0, 1, 2, 5, 10, 20, 50, 100 …: evenly spaced on a log scale.
-
-    Example:
-        >>> [count for count in range(60) if is_round_step(count)]
-        [0, 1, 2, 5, 10, 20, 50]
-    """
+    """Return whether a count is 0, 1, 2, 5, 10, 20, 50, 100 …: evenly spaced on a log scale."""
     if count < 10:
         return count in (0, 1, 2, 5)
     return count % 10 == 0 and is_round_step(count // 10)

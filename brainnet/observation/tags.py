@@ -4,6 +4,7 @@ A tag is `concept/name/statistic`, so that TensorBoard groups the charts by conc
 of a layer, or of the data for the confusion matrix.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,12 +14,9 @@ Level = Literal["light", "full"]
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One kind of curve, histogram or plot.
+    """One kind of curve, histogram or plot, with its help text.
 
-    Attributes:
-        pattern: the tag, with `{name}` in place of the layer's name.
-        meaning: help text: what the chart shows and how to read it.
-        level: lowest level at which it is recorded.
+    `pattern` is the tag, with `{name}` in place of the layer's name.
 
     Example:
         >>> GRADIENT_NORM.at("hidden_1")
@@ -35,10 +33,7 @@ class Tag:
 
     def matches(self, tag: str) -> bool:
         """Return whether a complete tag is of this kind."""
-        expected, received = self.pattern.split("/"), tag.split("/")
-        return len(expected) == len(received) and all(
-            part in ("{name}", word) for part, word in zip(expected, received, strict=True)
-        )
+        return re.fullmatch(self.pattern.replace("{name}", "[^/]+"), tag) is not None
 
 
 # Loss function

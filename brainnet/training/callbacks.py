@@ -22,10 +22,13 @@ from brainnet.observation.probe import isolated_eval
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import Recording, measure_length_before, read_recording
 from brainnet.observation.schedule import Every, check_interval
-from brainnet.observation.session import ObservationSession
 from brainnet.observation.tags import Level
 from brainnet.observation.tensorboard import TensorBoardWriter, write_introduction
-from brainnet.observation.watch import get_gradient_scale, modifies_gradients
+from brainnet.observation.watch import (
+    ObservationSession,
+    get_gradient_scale,
+    modifies_gradients,
+)
 from brainnet.training.checkpoint import AtomicCheckpointIO
 from brainnet.training.loggers import RunLogger
 from brainnet.training.module import LearningModule
@@ -118,7 +121,11 @@ class Observe(Callback):
     def _open_writer(self, trainer: Trainer, module: LightningModule) -> None:
         session, writer = self._session, find_writer(trainer, self.folder)
         if trainer.global_step == 0:
-            _introduce(writer, trainer, module)
+            loss, task = "loss", None
+            if isinstance(module, LearningModule):
+                loss, task = type(module.loss).__name__, module.task
+            optimizer = type(trainer.optimizers[0]).__name__ if trainer.optimizers else "optimizer"
+            write_introduction(writer, module, loss=loss, optimizer=optimizer, task=task)
         recording = None
         try:
             length = measure_length_before(writer.folder, trainer.global_step)
@@ -239,14 +246,6 @@ class Observe(Callback):
     ) -> None:
         """Remove the hooks and write the remaining readings."""
         self._session.close()
-
-
-def _introduce(writer: TensorBoardWriter, trainer: Trainer, module: LightningModule) -> None:
-    loss, task = "loss", None
-    if isinstance(module, LearningModule):
-        loss, task = type(module.loss).__name__, module.task
-    optimizer = type(trainer.optimizers[0]).__name__ if trainer.optimizers else "optimizer"
-    write_introduction(writer, module, loss=loss, optimizer=optimizer, task=task)
 
 
 def find_writer(trainer: Trainer, folder: Path | None) -> TensorBoardWriter:

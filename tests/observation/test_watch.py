@@ -515,7 +515,7 @@ def test_changed_layers_are_observed(tmp_path):
         "brainnet.observation.step_observer.compute_statistics",
         "brainnet.observation.step_observer._compute_norm",
         "brainnet.observation.watch.list_parameters",
-        "brainnet.observation.session.AdaptiveInterval.is_due",
+        "brainnet.observation.watch.AdaptiveInterval.is_due",
     ],
 )
 def test_errors_are_reported_once_and_training_continues(tmp_path, monkeypatch, caplog, where):
