@@ -27,13 +27,10 @@ _DELAY_SECONDS = 0.5
 class BackgroundWriter:
     """Resolves readings, records them and writes them to TensorBoard, in a background thread.
 
-    The thread collects tasks for a while and processes them at once, or immediately if `wait` is
-    called. If the queue is full, the training waits. `close` and the end of the program process
-    all remaining tasks; later tasks and those of forked processes are dropped. After an error,
-    which is reported once, the readings are kept in memory only.
-
-    `seconds` gets the processor time of each reading. `with_loss` writes their losses to
-    TensorBoard, if no other logger does.
+    If the queue is full, the training waits. `close` and the end of the program process all
+    remaining tasks; later tasks and those of forked processes are dropped. After an error, which is
+    reported once, the readings are kept in memory only. `seconds` gets the processor time of each
+    reading. `with_loss` writes their losses to TensorBoard, if no other logger does.
     """
 
     def __init__(

@@ -17,10 +17,8 @@ Action = Callable[..., None]
 class Hook:
     """A module hook that is inert outside of the observed training step.
 
-    The hook stays on the user's model between two of their steps, so it must not leak into what
-    they do with the model there. Compiling, exporting and tracing ignore it. A deep copy of the
-    model gets an inert hook that removes itself when it is called. A pickle contains a built-in
-    function that does nothing, so that loading it does not require brainnet.
+    Users may compile, export or copy a model between two steps. A deep copy gets an inert hook that
+    removes itself when it is called.
     """
 
     def __init__(
@@ -51,6 +49,7 @@ class Hook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a built-in method that accepts any arguments and returns None."""
+        # Loading the model must not require brainnet.
         return getattr, (nullcontext(), "__exit__")
 
     @property
@@ -63,11 +62,7 @@ class Hook:
 
 
 class StepTimer:
-    """Durations of the phases of a training step, without `excluded_seconds` of observing it.
-
-    The backward pass lasts from the end of the forward call, if there was exactly one, to the
-    optimizer step.
-    """
+    """Durations of the phases of a training step, without `excluded_seconds` of observing it."""
 
     def __init__(self) -> None:
         self.forward_seconds: float | None = None
@@ -102,6 +97,7 @@ class StepTimer:
 
     def stop_backward(self) -> None:
         """The gradients are complete."""
+        # With several forward passes, their time would count as that of the backward pass.
         if self._calls == 1 and self.backward_seconds is None:
             self.backward_seconds = perf_counter() - self.excluded_seconds - self._forward_end
 

@@ -99,10 +99,7 @@ def build_probe(
     sample: tuple[Tensor, Tensor],
     report: Callable[[str], None],
 ) -> ProbeBatch | None:
-    """Build a probe of the first rows of a sample, or of all rows if the model requires that.
-
-    `report` is called with the reason if the model cannot be evaluated.
-    """
+    """Build a probe of the first rows of a sample, or report why the model cannot be evaluated."""
     model = observed_model.model
     if observed_model.is_compiled():
         return None
@@ -116,6 +113,7 @@ def build_probe(
     if isinstance(model, nn.parallel.DistributedDataParallel):
         model = model.module
     inputs, targets = sample
+    # All rows if the model requires a fixed batch size.
     for rows in (limit_rows(len(inputs), model), len(inputs)):
         probe = ProbeBatch(model, criterion, inputs[:rows], targets[:rows])
         probe.compute_loss()

@@ -93,12 +93,8 @@ class Reading:
     layers: tuple[LayerReading, ...] = ()
 
     def to_scalars(self) -> dict[str, float]:
-        """Return the measured values by TensorBoard tag, without the loss, which is logged apart.
-
-        Example:
-            >>> Reading(step=0, epoch=0, loss=2.3, learning_rate=0.01).to_scalars()
-            {'learning_rate': 0.01}
-        """
+        """Return the measured values by TensorBoard tag, without the loss."""
+        # The training itself logs the loss, also at steps that are not observed.
         scalars = _to_scalars(self, _NETWORK_TAGS, "")
         for layer in self.layers:
             scalars |= layer.to_scalars()

@@ -170,6 +170,7 @@ class StepObserver:
             for layer in self._all_layers:
                 parts = (layer.info.weights, layer.info.bias)
                 tensors |= {("value", part): part for part in parts if part is not None}
+            # With several optimizers, once per step.
             self._has_measured_values = True
         tensors |= {("gradient", parameter): grad for parameter, grad in gradients.items()}
         self._add_statistics(tensors)
