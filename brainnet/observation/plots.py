@@ -30,18 +30,23 @@ _LARGE, _STRIDE = 2**20, 3  # with more parameters than this, only every third p
 
 _thread = threading.local()
 
+# Below this ratio of the step to the weights, a step does not change what the network computes.
+_NEGLIGIBLE_STEP = 1e-5
+
 
 @dataclass(frozen=True, slots=True)
 class LossSlice:
     """Loss along the line through the parameters before and after a step.
 
-    Positions are in lengths of the step: 0 is its start, 1 its end.
+    Positions are in lengths of the step: 0 is its start, 1 its end. `step_ratio` is its length
+    relative to the norm of the parameters before it.
     """
 
     positions: tuple[float, ...]
     losses: tuple[float, ...]
     start: float
     end: float
+    step_ratio: float = math.inf
 
     @property
     def slope(self) -> float:
@@ -74,8 +79,14 @@ class LossSlice:
         noise = float(np.median(np.abs(np.diff(self.losses, 3)))) / math.sqrt(20)
         return 4 * max(noise, float(np.finfo(np.float32).eps) * abs(self.start))
 
-    def describe(self) -> str:
-        """Return whether the step had the right length."""
+    def describe(self, initial_loss: float | None = None) -> str:
+        """Return whether the step had the right length, given the loss before training."""
+        if initial_loss is not None and 0 < 1.5 * initial_loss < self.start:
+            ratio = f"{self.start / initial_loss:.3g} times its initial value"
+            return f"Diverging: the loss is {ratio}. Reduce the learning rate."
+        if self.step_ratio < _NEGLIGIBLE_STEP:
+            change = f"{self.step_ratio:.1g} of their norm"
+            return f"Much too short: the step changes the weights by only {change}."
         reach, lowest = self.positions[-1], self.lowest_position
         if max(self.losses) - min(self.losses) <= self.resolution:
             return f"Flat: even {reach:.0f} such steps change the loss by less than rounding error."
@@ -121,12 +132,15 @@ def compute_loss_slice(
     points = {-1, 1, *range(-_POINTS_BEHIND, _POINTS_AHEAD + 1, stride)}
     positions = tuple(reach * point / _POINTS_AHEAD for point in sorted(points))
     losses = tuple(compute_loss(position) for position in positions)
-    return LossSlice(positions, losses, losses[positions.index(0.0)], compute_loss(1.0))
+    changes = torch.cat([(end[name] - start[name]).flatten().float() for name in start])
+    norm = torch.cat([value.flatten().float() for value in start.values()]).norm()
+    step_ratio = float(changes.norm() / norm) if norm else math.inf
+    return LossSlice(positions, losses, losses[positions.index(0.0)], compute_loss(1.0), step_ratio)
 
 
-def plot_loss_slice(loss_slice: LossSlice, step: int) -> bytes:
+def plot_loss_slice(loss_slice: LossSlice, step: int, caption: str) -> bytes:
     """Plot the loss along a step, which must be finite."""
-    figure, axes = _create_figure(f"Loss along step {step}", loss_slice.describe())
+    figure, axes = _create_figure(f"Loss along step {step}", caption)
     low, high = min(loss_slice.losses), max(loss_slice.losses)
     # The floor keeps rounding errors from looking like hills.
     margin = max(0.1 * (high - low), 5 * loss_slice.resolution, 1e-12)

@@ -57,11 +57,22 @@ class PlotCallback(Callback):
         self._writer: TensorBoardWriter | None = None
         self._task: _Task | None = None  # None while nothing is plotted
         self._before: dict[str, Tensor] | None = None
+        self._initial_loss: float | None = None
         self._step = 0
         self._plots: list[tuple[str, int, Callable[[], bytes]]] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the loss of the untrained network, which captions compare with."""
+        return {} if self._initial_loss is None else {"initial_loss": self._initial_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the plots of a checkpoint."""
+        self._initial_loss = state_dict.get("initial_loss")
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file if there is anything to plot."""
+        if trainer.global_step == 0:
+            self._initial_loss = None
         # `fast_dev_run` writes no files.
         is_dry_run = bool(getattr(trainer, "fast_dev_run", False))
         self._task = None if is_dry_run else _find_task(trainer)
@@ -101,9 +112,12 @@ class PlotCallback(Callback):
         with self._stop_on_error():
             with _isolate(trainer, self._task[0]):
                 loss_slice = _compute_loss_slice(*self._task, before)
+            if self._step == 0:
+                self._initial_loss = loss_slice.start
             # A loss that is not finite cannot be plotted, and ends the run with a message.
             if loss_slice.is_finite:
-                plot = partial(plot_loss_slice, loss_slice, self._step)
+                caption = loss_slice.describe(self._initial_loss)
+                plot = partial(plot_loss_slice, loss_slice, self._step, caption)
                 self._plots.append((tags.LOSS_SLICE_PLOT.at(), self._step, plot))
             self._draw()
 

@@ -53,6 +53,7 @@ def test_loss_slice_follows_the_parabola():
     assert (loss_slice.start, loss_slice.end) == (1.0, 0.25)
     assert loss_slice.slope == pytest.approx(-1.0, rel=1e-4)
     assert loss_slice.lowest_position == 2.0
+    assert loss_slice.step_ratio == 0.5
     assert loss_slice.losses == pytest.approx(
         [(1 - 0.5 * position) ** 2 for position in loss_slice.positions], abs=1e-6
     )
@@ -68,6 +69,7 @@ def test_loss_slice_follows_the_parabola():
         (-1.5, "Overshot: the step raises the loss of these rows by 125%."),
         (1.1, "Uphill: the step raises the loss of these rows by 21%."),
         (1.001, "Almost level: the step raises the loss of these rows by 0.2%."),
+        (1 - 1e-7, "Much too short: the step changes the weights by only 1e-07 of their norm."),
     ],
 )
 def test_caption_states_whether_the_step_was_right(end, caption):
@@ -79,14 +81,20 @@ def test_caption_of_changes_below_float_precision_claims_nothing():
     assert flat.describe().startswith("Flat: even 3 such steps change the loss by less than")
 
 
-def train(learning_rate, steps):
+def test_caption_of_a_loss_far_above_its_initial_value_says_diverging():
+    loss_slice = square_slice(0.2)
+    assert loss_slice.describe(initial_loss=0.9).startswith("About right")
+    assert loss_slice.describe(initial_loss=0.1).startswith("Diverging: the loss is 10 times")
+
+
+def train(learning_rate, steps, optimizer=torch.optim.SGD):
     """Train a classifier on two noisy clusters and return the slice of its last step."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(256) % 2
     inputs = torch.randn(256, 2, generator=generator) + 2.0 * targets[:, None]
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 2))
-    descent = torch.optim.SGD(network.parameters(), lr=learning_rate)
+    descent = optimizer(network.parameters(), lr=learning_rate)
     initial_loss = nn.functional.cross_entropy(network(inputs), targets).item()
     for _ in range(steps):
         rows = torch.randint(256, (32,), generator=generator)
@@ -109,7 +117,21 @@ def train(learning_rate, steps):
 def test_caption_of_a_healthy_converged_run_reports_no_problem(steps):
     loss_slice, initial_loss = train(0.05, steps)
     assert loss_slice.start < 0.5 * initial_loss
-    assert not loss_slice.describe().startswith(("Uphill", "Overshot"))
+    caption = loss_slice.describe(initial_loss)
+    assert not caption.startswith(("Uphill", "Overshot", "Diverging"))
+
+
+@pytest.mark.parametrize("steps", range(5, 15))
+def test_caption_of_a_diverged_run_says_so(steps):
+    loss_slice, initial_loss = train(30.0, steps)
+    assert loss_slice.start > 10 * initial_loss
+    assert loss_slice.describe(initial_loss).startswith("Diverging")
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_caption_of_a_tiny_learning_rate_says_much_too_short(optimizer):
+    loss_slice, initial_loss = train(1e-7, 5, optimizer)
+    assert loss_slice.describe(initial_loss).startswith("Much too short")
 
 
 def test_slice_reaches_only_as_far_as_the_loss_falls():
@@ -144,7 +166,7 @@ def test_slice_of_a_large_network_has_fewer_points_and_the_same_slope(monkeypatc
 )
 def test_tick_labels_of_the_loss_are_unique(figures, scale, offset):
     loss_slice = square_slice(0.9, scale=scale, offset=offset)
-    plot_loss_slice(loss_slice, 7)
+    plot_loss_slice(loss_slice, 7, loss_slice.describe())
     for axis in (figures[0].axes[0].xaxis, figures[0].axes[0].yaxis):
         labels = [label.get_text() for label in axis.get_ticklabels()]
         assert len(labels) >= 3
@@ -152,7 +174,7 @@ def test_tick_labels_of_the_loss_are_unique(figures, scale, offset):
 
 
 def test_points_and_captions_are_where_the_values_say(figures):
-    plot_loss_slice(square_slice(0.5), 7)
+    plot_loss_slice(square_slice(0.5), 7, "A caption.")
     (axes,) = figures[0].axes
     points = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert points["start of the step"] == [[0.0, 1.0]]
@@ -160,7 +182,7 @@ def test_points_and_captions_are_where_the_values_say(figures):
     (x0, y0), (x1, y1) = points["slope at the start"]
     assert (y1 - y0) / (x1 - x0) == pytest.approx(-1.0, rel=1e-4)
     assert axes.get_title(loc="left") == "Loss along step 7"
-    assert figures[0].texts[0].get_text().startswith("About right")
+    assert figures[0].texts[0].get_text() == "A caption."
 
 
 def test_correct_predictions_are_blue_and_errors_orange():
@@ -227,7 +249,7 @@ PLANE = np.stack([np.tile(np.linspace(0, 1, 8), (8, 1))] * 2, axis=-1)
 POSITIONS = tuple(position / 2 for position in range(-2, 7))
 PLOTS = {
     "flat slice": lambda: plot_loss_slice(
-        LossSlice(POSITIONS, (1.0,) * len(POSITIONS), 1.0, 1.0), 7
+        LossSlice(POSITIONS, (1.0,) * len(POSITIONS), 1.0, 1.0), 7, "Flat."
     ),
     "empty class": lambda: plot_confusion(np.array([[0, 0], [1, 4]]), ["no", "yes"], "test"),
     "weights": lambda: plot_weights(np.linspace(-1, 1, 7 * 6).reshape(7, 6), (2, 3), "hidden_1"),
