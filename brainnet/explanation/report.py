@@ -38,6 +38,8 @@ from brainnet.structure.inspection import find_layers
 _MAX_WEIGHTS, _MAX_NEURONS, _MAX_WIDTH = 5, 3, 57
 # Columns shown in percent; those with a scale get a bar, which is full at that value.
 _SHARES = ("firing_rate", "silent", "ramp", "full", "flat", "blame", "update_ratio", "share")
+# A step usually moves the weights by about 1e-3 of their length.
+_TINY_RATIO = 1e-4
 # Fixed scales: a bar relative to the largest value would be full for tiny values, too.
 _BAR_SCALES = {"firing_rate": 1.0, "blame": 1.0, "update_ratio": 0.01}
 _NO_ROWS = "The rows of the run are not available: passed in Python, or their file is gone."
@@ -372,6 +374,13 @@ def _report_learning_rate(run: RunData) -> ConceptReport:
     if share is not None:
         summary += f"; {format_percent(share)} of the steps raised the loss"
     notes = [_NO_READINGS if share is None else _STEP_LENGTHS]
+    longest = max(run.update_ratios.values(), default=math.inf)
+    if longest < _TINY_RATIO:
+        notes.append(
+            "In every layer, a median step moves the weights by less than "
+            f"{format_percent(_TINY_RATIO)} of their length: unless the gradient is zero, the "
+            "learning rate is far too small."
+        )
     if run.summary.get("state") == "failed":
         notes.append(f"The training failed: {run.summary.get('reason')}.")
     return ConceptReport(summary, numbers, {}, notes)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from brainnet import concepts
+from brainnet import concepts, explain, fit, load
 from brainnet.concepts import CONCEPTS, find_concept
 from brainnet.explanation.report import build_report, report_concept, summarize_run
 from brainnet.structure.activation import ThresholdRamp
@@ -394,3 +394,18 @@ def test_the_weights_of_a_model_of_the_user_are_named_with_its_own_rows(class_ru
 
     run = replace(class_run, network=Picky(nn.Linear(3, 2)).eval())
     assert report(run, "weights").values["largest"][0]["name"].split()[0] in "xyz"
+
+
+@pytest.mark.parametrize(("learning_rate", "is_small"), [(1e-7, True), (0.003, False)])
+def test_only_a_tiny_learning_rate_is_called_far_too_small(tmp_path, learning_rate, is_small):
+    run = fit(
+        Network([4, 8, 3]),
+        "iris",
+        learning_rate=learning_rate,
+        epochs=3,
+        folder=tmp_path / "run",
+        progress=False,
+    )
+    text = " ".join(str(explain(load(run.folder), "learning rate")).split())
+    assert ("the learning rate is far too small" in text) == is_small
+    assert "suit" not in text
