@@ -4,7 +4,6 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -12,16 +11,16 @@ from torch import Tensor
 
 from brainnet.config.components import build_datamodule
 from brainnet.config.compose import ConfigFiles, build_allow_list, parse_overrides
-from brainnet.config.instantiate import DATAMODULE_KEYS, check_targets
+from brainnet.config.instantiate import check_targets
 from brainnet.config.resume import (
     changes_nothing,
     check_rebuildable,
     get_value,
+    has_same_data_class,
     open_run,
-    set_value,
 )
 from brainnet.config.schema import Config, check_config
-from brainnet.data.datasets import IMAGES_TARGET, PATH_KEYS, TABLE_TARGET, is_same_path
+from brainnet.data.datasets import IMAGES_TARGET, TABLE_TARGET
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.images import Images
 from brainnet.data.preprocessing import MissingPolicy
@@ -35,9 +34,6 @@ from brainnet.inference.trained_model import TrainedModel, load
 _MAX_TABLE_CLASSES = 12
 _MAX_ERRORS = 10
 _MAX_NAME_LETTERS = 16
-
-# Groups of the configuration that an evaluation needs.
-_GROUPS = ("data", "network", "activation", "loss")
 
 # With another value of these keys, training rows may be in the test part.
 _SPLIT_KEYS = ("seed", "data.validation", "data.test", "data.rows")
@@ -94,30 +90,31 @@ def format_confusion(confusion: Tensor, names: Sequence[str]) -> list[str]:
         text = table.map(lambda count: f"{count:,}" if count else "·").to_string()
         return ["true class by row, predicted class by column", *text.splitlines()]
     # A table of more classes does not fit on a screen.
-    counts, positions = (
-        confusion.clone().fill_diagonal_(0).flatten().sort(descending=True, stable=True)
-    )
-    wrong = int((counts > 0).sum())
-    if not wrong:
+    errors = [
+        (count, true, predicted)
+        for true, row in enumerate(confusion.tolist())
+        for predicted, count in enumerate(row)
+        if count and predicted != true
+    ]
+    if not errors:
         return ["all predictions are correct"]
+    errors.sort(key=lambda error: error[0], reverse=True)
     lines = ["the most frequent errors"]
-    for count, position in zip(counts[:wrong].tolist(), positions.tolist(), strict=False):
-        true, predicted = divmod(position, len(names))
+    for count, true, predicted in errors[:_MAX_ERRORS]:
         lines.append(f"{count:>7,}  {names[true]} predicted as {names[predicted]}")
-    more = [f"{'':>7}  and {wrong - _MAX_ERRORS} more"] if wrong > _MAX_ERRORS else []
-    return [*lines[: _MAX_ERRORS + 1], *more]
+    if len(errors) > _MAX_ERRORS:
+        lines.append(f"{'':>7}  and {len(errors) - _MAX_ERRORS} more")
+    return lines
 
 
 def run_evaluate(arguments: Namespace) -> int:
-    """Evaluate a run and print the results; return the exit code.
-
-    Raises:
-        InputError: there is no such run, or the overrides do not fit it.
-    """
+    """Evaluate a run and print the results; return the exit code."""
     overrides = parse_overrides(arguments.overrides)
     run, stored, composed = open_run(arguments.run, overrides, "evaluate", ConfigFiles())
-    config = _choose_data(stored, composed, overrides)
-    allow_list, is_other_file = build_allow_list(overrides), _is_other_file(config, stored)
+    is_other_file = _check_overrides(overrides, composed, stored)
+    config: Config = {key: stored.get(key) for key in ("network", "activation", "loss")}
+    config |= {key: composed[key] for key in ("data", "seed")}
+    allow_list = build_allow_list(overrides)
     if not is_other_file:
         check_rebuildable(config)
     # Network and loss are built from the checkpoint, so that their keys need no check here.
@@ -131,7 +128,7 @@ def run_evaluate(arguments: Namespace) -> int:
         # The warnings about the data were printed by the training.
         with suppress_warnings():
             data = build_datamodule(config, allow_list)
-        evaluation = evaluate(trained, data, unchanged=_has_same_class(config, stored))
+        evaluation = evaluate(trained, data, unchanged=has_same_data_class(config, stored))
         rows = f"test rows of {data.dataset.name}"
     text = (format_json if arguments.json else format_evaluation)(evaluation, rows)
     sys.stdout.write(text)
@@ -180,36 +177,36 @@ def _order_targets(names: Sequence[str], trained: TrainedModel, path: object) ->
     )
 
 
-def _choose_data(stored: Config, composed: Config, overrides: Sequence[Override]) -> Config:
-    """Return the stored configuration with the data that the user typed."""
-    config = {key: deepcopy(stored.get(key)) for key in ("seed", *_GROUPS)}
-    typed = [override.key_or_group for override in overrides]
-    # `data=table` for a run on a table means the options of the run, not the defaults.
-    if "data" in typed and not _has_same_class(composed, stored):
-        config["data"] = deepcopy(composed["data"])
-    for key, override in zip(typed, overrides, strict=True):
-        group = key.partition(".")[0]
-        if group in ("data", "seed") and key not in _TRAINING_KEYS:
-            if key != "data":
-                set_value(config, key, get_value(composed, key))
-        elif group != "paths" and not changes_nothing(override, composed, config):
+def _check_overrides(overrides: Sequence[Override], composed: Config, stored: Config) -> bool:
+    """Check that only the rows change; returns whether they are another file or folder."""
+    is_same_class = has_same_data_class(composed, stored)
+    file_keys = _FILE_KEYS.get(get_value(composed, "data._target_"))
+    path = get_value(composed, "data.path")
+    is_same_file = is_same_class and path == get_value(stored, "data.path")
+    is_other_file = file_keys is not None and path is not None and not is_same_file
+    for override in overrides:
+        key = override.key_or_group
+        group, _, name = key.partition(".")
+        if file_keys is None:
+            can_change = group == "data" and key not in _TRAINING_KEYS
+        else:
+            can_change = is_other_file and group == "data" and name.partition(".")[0] in file_keys
+        if key in ("data", "seed", "paths.runs") or can_change:
+            continue
+        if not changes_nothing(override, composed, stored):
+            rows = ", ".join(f"data.{name}" for name in file_keys or ("*",))
             raise InputError(
                 f"evaluate uses the network as it was trained: {override.input_line} cannot be set "
-                "here. Only the rows may change: data and seed."
+                f"here. Only the rows may change: data, {rows}, and the seed of generated rows."
             )
-    if _has_same_class(config, stored):
-        _check_same_split(config, stored)
-    _check_file_keys(config, stored, overrides)
-    return config
+    if is_same_class:
+        _check_same_split(composed, stored)
+    return is_other_file
 
 
-def _has_same_class(config: Config, stored: Config) -> bool:
-    return bool(get_value(config, "data._target_") == get_value(stored, "data._target_"))
-
-
-def _check_same_split(config: Config, stored: Config) -> None:
-    changed = [key for key in _SPLIT_KEYS if get_value(config, key) != get_value(stored, key)]
-    is_generated = get_value(config, "data.rows") is not None
+def _check_same_split(composed: Config, stored: Config) -> None:
+    changed = [key for key in _SPLIT_KEYS if get_value(composed, key) != get_value(stored, key)]
+    is_generated = get_value(composed, "data.rows") is not None
     # Another seed generates other rows, none of which the network was trained on.
     if not changed or (is_generated and "seed" in changed):
         return
@@ -218,31 +215,3 @@ def _check_same_split(config: Config, stored: Config) -> None:
         f"another {changed[0]} would split these rows differently, and training rows would be in "
         f"the test. Leave it as in the run{advice}."
     )
-
-
-def _is_other_file(config: Config, stored: Config) -> bool:
-    """Whether the data are a file or folder other than that of the run."""
-    path = get_value(config, "data.path")
-    is_same = _has_same_class(config, stored) and is_same_path(path, get_value(stored, "data.path"))
-    is_file = get_value(config, "data._target_") in _FILE_KEYS
-    return is_file and path is not None and not is_same
-
-
-def _check_file_keys(config: Config, stored: Config, overrides: Sequence[Override]) -> None:
-    """Reject keys that change the meaning of inputs and targets, or the parts of the rows."""
-    file_keys = _FILE_KEYS.get(get_value(config, "data._target_"))
-    if file_keys is None:
-        return
-    is_other = _is_other_file(config, stored)
-    allowed = ("", "_target_", *DATAMODULE_KEYS, *(file_keys if is_other else ()))
-    for override in overrides:
-        group, _, key = override.key_or_group.partition(".")
-        if group != "data" or key.partition(".")[0] in allowed:
-            continue
-        typed, own = get_value(config, f"data.{key}"), get_value(stored, f"data.{key}")
-        if not (is_same_path(typed, own) if key in PATH_KEYS else typed == own):
-            raise InputError(
-                f"{'another file is' if is_other else 'the data of the run are'} read as in "
-                f"training: {override.input_line} cannot be set here. For another file, of which "
-                f"all rows are evaluated, set {', '.join(f'data.{name}' for name in file_keys)}."
-            )

@@ -35,7 +35,10 @@ def report_errors(action: Callable[[], int], *, debug: bool) -> int:
         _discard_output()
         return DONE
     except SystemExit as exit_request:  # raised by argparse after --help, or by other libraries
-        return _convert_exit(exit_request.code)
+        if (exit_request.code or DONE) in _CODES:
+            return int(exit_request.code or DONE)
+        print_message(f"a library that brainnet uses exited with {exit_request.code}.")
+        return BUG
     except Exception as error:  # a traceback is shown only with --debug
         if debug:
             traceback.print_exc()
@@ -55,7 +58,9 @@ def _report_error(error: Exception) -> int:
         path = f" {error.filename}" if error.filename else ""
         print_message(f"error: cannot write{path}: {str(error.strerror).lower()}.")
         return WRONG_INPUT
-    if _is_out_of_memory(error):
+    # PyTorch's errors are recognized by their text: importing torch here would slow down --help.
+    texts = ("DefaultCPUAllocator", "out of memory") if isinstance(error, RuntimeError) else ()
+    if isinstance(error, MemoryError) or any(text in str(error) for text in texts):
         print_message(
             "error: not enough memory. Set fewer neurons (network.hidden), fewer rows per step "
             "(data.batch_size) or fewer rows (data.rows)."
@@ -70,29 +75,12 @@ def _report_error(error: Exception) -> int:
     return BUG
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    # PyTorch's errors are recognized by their text: importing torch here would slow down --help.
-    message = str(error)
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("DefaultCPUAllocator" in message or "out of memory" in message)
-    )
-
-
 def _discard_output() -> None:
     """Redirect stdout to nothing; otherwise Python tries to write the buffer again at exit."""
     with suppress(OSError, ValueError, AttributeError):  # stdout may not be a file
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-
-
-def _convert_exit(code: object) -> int:
-    """Return the exit code for a `sys.exit(code)`, whose code can be any object."""
-    if code is None or (isinstance(code, int) and code in _CODES):
-        return int(code or DONE)
-    print_message(f"a library that brainnet uses exited with {code}.")
-    return BUG
 
 
 def print_message(message: str) -> None:

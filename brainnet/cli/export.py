@@ -9,11 +9,7 @@ from brainnet.inference.export import export
 
 
 def run_export(arguments: Namespace) -> int:
-    """Export a run; return the exit code.
-
-    Raises:
-        InputError: there is no such run, or it cannot be exported; nothing is written.
-    """
+    """Export a run; return the exit code."""
     trained, _ = load_named_run(arguments.run, arguments.overrides, "export")
     output = None if arguments.output is None else Path(arguments.output)
     file = export(trained, arguments.to, output, overwrite=arguments.overwrite)

@@ -12,14 +12,19 @@ def run_kernels(arguments: Namespace) -> int:
     """Run one action; returns the exit code."""
     if arguments.force and arguments.action != "build":
         raise InputError(f"brainnet kernels {arguments.action} takes no --force. Leave it out.")
+    cache = kernel_build.find_cache_folder()
     if arguments.action == "build":
         text = _build_kernels(force=arguments.force)
     elif arguments.action == "status":
-        text = _describe_status()
+        # Which path computes on each device, why, and where the built kernels are.
+        lines = [
+            f"{device:<8}{status['path']:<12}{status['reason']}\n"
+            for device, status in dispatch.read_status().items()
+        ]
+        text = "".join([*lines, f"{'cache':<8}{cache}\n"])
     else:
-        removed = kernel_build.clean_cache()
-        text = "".join(f"removed {folder}\n" for folder in removed)
-        text = text or f"nothing was built in {kernel_build.find_cache_folder()}\n"
+        removed = [f"removed {folder}\n" for folder in kernel_build.clean_cache()]
+        text = "".join(removed) or f"nothing was built in {cache}\n"
     sys.stdout.write(text)
     return 0
 
@@ -39,12 +44,3 @@ def _build_kernels(*, force: bool) -> str:
 def _report_start() -> None:
     # Half a minute without output would look like a hang.
     sys.stderr.write("brainnet: compiling the kernels; this takes about half a minute ...\n")
-
-
-def _describe_status() -> str:
-    """Return which path computes on each device, why, and where the built kernels are."""
-    lines = [
-        f"{device:<8}{status['path']:<12}{status['reason']}"
-        for device, status in dispatch.read_status().items()
-    ]
-    return "\n".join([*lines, f"{'cache':<8}{kernel_build.find_cache_folder()}"]) + "\n"

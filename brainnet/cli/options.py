@@ -131,7 +131,7 @@ def _add_predict(commands: Any) -> None:
     add("--output", metavar="FILE", help=".csv, .jsonl or .parquet; CSV to standard output if none")
     add("--to", choices=("csv", "jsonl", "parquet"), help="format, if not that of the suffix")
     keep = "input columns to write before each prediction"
-    add("--keep", metavar="COLUMN,...", default=[], type=_split_names, help=keep)
+    add("--keep", metavar="COLUMN,...", default=[], type=lambda text: text.split(","), help=keep)
     unknown = "category not seen in training: encode it as none of the known ones, or stop"
     add("--unknown", choices=("ignore", "error"), default="ignore", help=unknown)
     add("--broken", choices=("error", "skip"), help="unreadable image file: stop, or leave it out")
@@ -179,10 +179,6 @@ def _add_run(parser: CommandParser) -> None:
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="see below")
 
 
-def _split_names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
 def _describe_groups() -> Iterator[str]:
     yield "Groups (group=choice)\n"
     for group in list_groups():
@@ -209,14 +205,24 @@ def load_named_run(
 
     Overrides may only be `paths.runs` and the classes of the run, which must be typed again.
     """
-    # These import torch, which `brainnet --help` does not need.
-    from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
+    # These import torch, or Hydra, which not every command needs.
+    from brainnet.config.instantiate import TargetAllowList
     from brainnet.inference.trained_model import load
     from brainnet.training.run_directory import find_run
 
-    values = _read_run_keys(words, command) if words else {}
+    values: dict[str, str] = {}
+    if words:
+        from brainnet.config.compose import parse_overrides
+
+        values = {item.key_or_group: str(item.value()) for item in parse_overrides(words)}
+    for key in values:
+        if key not in _RUN_KEYS:
+            raise InputError(
+                f"{command} uses the network as it was trained: {key} cannot be set here."
+                f"{did_you_mean(key, _RUN_KEYS)}"
+            )
     runs = Path(values.pop("paths.runs", "runs"))
-    allow_list = TargetAllowList(typed=frozenset(values.values()), roots=read_allowed_roots())
+    allow_list = TargetAllowList(typed=frozenset(values.values()))
     trained = load(find_run(run, runs), allow_list=allow_list)
     # Allowing a class that the run does not use is a mistake of the user.
     for key, value in values.items():
@@ -224,20 +230,6 @@ def load_named_run(
         if value != stored:
             raise InputError(f"{key}={value}: the run was trained with {stored}. Leave it out.")
     return trained, allow_list
-
-
-def _read_run_keys(words: Sequence[str], command: str) -> dict[str, str]:
-    # Imported here: a prediction without overrides needs no Hydra.
-    from brainnet.config.compose import parse_overrides
-
-    values = {item.key_or_group: str(item.value()) for item in parse_overrides(words)}
-    for key in values:
-        if key not in _RUN_KEYS:
-            raise InputError(
-                f"{command} uses the network as it was trained: {key} cannot be set here."
-                f"{did_you_mean(key, _RUN_KEYS)}"
-            )
-    return values
 
 
 # Texts of the help, at the end of the file to keep the declarations together.

@@ -15,9 +15,6 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 from torch import distributed
 
 from brainnet.cli.exit_codes import (
@@ -261,30 +258,27 @@ def print_sweep_table(jobs: Sequence[Job]) -> None:
     summaries = [job.read_summary() for job in jobs]
     scores = [summary.get("metrics") or {} for summary in summaries]
     tags = [tag for tag in _SCORES if any(tag in values for values in scores)]
-    folded = [Column(name, overflow="fold") for name in ("overrides", "state", *tags, "folder")]
-    table = Table(Column("job", no_wrap=True), *folded, box=None, pad_edge=False)
+    table = [["job", "overrides", "state", *tags, "folder"]]
     for number, (job, values) in enumerate(zip(jobs, scores, strict=True)):
         cells = [
-            f"{number} *" if number == best else number,
+            f"{number} *" if number == best else str(number),
             " ".join(word for word in job.words if word not in common),
             summaries[number]["state"],
             *(f"{values[tag]:.4g}" if values.get(tag) is not None else "" for tag in tags),
-            job.folder.path.relative_to(parent),
+            str(job.folder.path.relative_to(parent)),
         ]
-        # As `Text`, brackets in overrides are not read as markup.
-        table.add_row(*(Text(str(cell)) for cell in cells))
-    console = Console(highlight=False)
-    console.print()
+        table.append(cells)
+    print()
     for name, text in (("all jobs", " ".join(common)), ("folder", str(parent))):
         if text:
-            console.print(Text(f"{name}: {text}"), soft_wrap=True)
-    # rich pads the last column with blanks, which are removed.
-    with console.capture() as capture:
-        console.print(table)
-    console.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+            print(f"{name}: {text}")
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        print(line.rstrip())
     if best is not None:
         loss = format_number(jobs[best].metric)
-        console.print(Text(f"* best: job {best}, with the lowest validation loss, {loss}"))
+        print(f"* best: job {best}, with the lowest validation loss, {loss}", flush=True)
 
 
 def describe_training_data(data: Dataset) -> Iterator[str]:

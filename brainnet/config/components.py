@@ -12,9 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from brainnet.config.instantiate import (
     DATAMODULE_KEYS,
     TargetAllowList,
-    check_parameters,
     instantiate,
-    resolve_target,
 )
 from brainnet.config.network import build_network
 from brainnet.config.schema import Config
@@ -71,9 +69,6 @@ def build_datamodule(config: Mapping[str, Any], allow_list: TargetAllowList) -> 
     """Build the data module from the `data` group and the seed."""
     options = dict(config["data"])
     module_options = {key: options.pop(key) for key in DATAMODULE_KEYS if key in options}
-    keys = [key for key in options if key != "_target_"]
-    target = resolve_target(options.get("_target_"), "data", allow_list)
-    check_parameters(keys, target, "data", more=DATAMODULE_KEYS)
     source = instantiate(options, "data", allow_list)
     return DataModule(source, seed=config["seed"], **module_options)
 

@@ -18,13 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from brainnet.config.instantiate import (
-    DATAMODULE_KEYS,
     GROUP_BASE_CLASSES,
     TargetAllowList,
     find_targets,
     join_key,
     list_arguments,
-    read_allowed_roots,
     resolve_target,
 )
 from brainnet.config.schema import (
@@ -59,22 +57,12 @@ class ConfigFiles:
             )
         return cls((name or "train").removesuffix(".yaml"), extra)
 
-    @property
-    def primary_directory(self) -> Path:
-        """The directory of the file to start from."""
-        conf, extra, file = find_conf_directory(), self.extra_directory, f"{self.name}.yaml"
-        # Hydra looks for the file to start from before it reads the search path.
-        if extra is None or (conf / file).is_file() or not (extra / file).is_file():
-            return conf
-        return extra
-
-    def build_search_path(self) -> list[str]:
-        """Return the override with the other directory, if there is one."""
-        if self.extra_directory is None:
-            return []
-        is_swapped = self.primary_directory == self.extra_directory
-        other = find_conf_directory() if is_swapped else self.extra_directory
-        return [f"hydra.searchpath=[{quote_value(f'file://{other}')}]"]
+    def list_directories(self) -> list[Path]:
+        """Return the directories to search, first the one with the file to start from."""
+        extra = [] if self.extra_directory is None else [self.extra_directory]
+        directories = [find_conf_directory(), *extra]
+        # Hydra looks for the file to start from in the first directory only.
+        return sorted(directories, key=lambda path: not (path / f"{self.name}.yaml").is_file())
 
     def to_flags(self) -> list[str]:
         """Return the command line options that select these files."""
@@ -105,7 +93,7 @@ def parse_overrides(words: Sequence[str], files: ConfigFiles = ConfigFiles()) ->
 
 
 def _initialize_hydra(files: ConfigFiles) -> AbstractContextManager[None]:
-    directory = str(files.primary_directory)
+    directory = str(files.list_directories()[0])
     return hydra.initialize_config_dir(directory, job_name="train", version_base="1.3")
 
 
@@ -154,31 +142,29 @@ def _check_override(override: Override) -> None:
 
 def expand_sweep(overrides: Sequence[Override]) -> list[list[str]]:
     """Return the overrides of every combination of values; a single one without a sweep."""
-    values = []
+    choices = []
     for override in overrides:
-        word = str(override.input_line)
-        if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise InputError(f"{word} is no list of values: type them, as in seed=0,1,2.")
-        key = override.get_key_element()
-        values.append(
-            [f"{key}={value}" for value in override.sweep_string_iterator()]
-            if override.is_sweep_override()
-            else [word]
-        )
-    return [list(job) for job in itertools.product(*values)]
+        words = [str(override.input_line)]
+        if override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                raise InputError(f"{words[0]} is no list of values: type them, as in seed=0,1,2.")
+            key = override.get_key_element()
+            words = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        choices.append(words)
+    return [list(job) for job in itertools.product(*choices)]
 
 
 def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFiles()) -> DictConfig:
     """Compose one configuration, including Hydra's own node."""
     words = [str(override.input_line) for override in overrides]
-    words += files.build_search_path()
+    others = [quote_value(f"file://{path}") for path in files.list_directories()[1:]]
+    words += [f"hydra.searchpath=[{','.join(others)}]"] if others else []
     with _initialize_hydra(files):
         try:
             return hydra.compose(files.name, overrides=words, return_hydra_config=True)
-        except yaml.YAMLError as error:
-            raise InputError(f"cannot read a YAML file: {' '.join(str(error).split())}") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"a YAML file is not UTF-8 text: {error}. Save it as such.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"a YAML file is not YAML in UTF-8 text: {reason}") from error
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(_explain_error(error)) from error
         except ValueError as error:  # a list of defaults that Hydra cannot read
@@ -239,10 +225,9 @@ def select_groups(config: DictConfig) -> DictConfig:
 def resolve_config(config: DictConfig) -> Config:
     """Return the configuration as dicts, lists and primitives, without Hydra's own node."""
     try:
-        plain = OmegaConf.to_container(select_groups(config), resolve=True)
+        return cast(Config, OmegaConf.to_container(select_groups(config), resolve=True))
     except OmegaConfBaseException as error:
         raise InputError(f"the configuration cannot be resolved: {error}") from error
-    return {str(key): value for key, value in cast(dict[str, object], plain).items()}
 
 
 def build_allow_list(overrides: Iterable[Override]) -> TargetAllowList:
@@ -257,10 +242,7 @@ def build_allow_list(overrides: Iterable[Override]) -> TargetAllowList:
             if override.key_or_group.rpartition(".")[2] == "_target_":
                 typed.add(value)
             typed.update(target for _, target in find_targets(value))
-    return TargetAllowList(
-        typed=frozenset(name for name in typed if isinstance(name, str)),
-        roots=read_allowed_roots(),
-    )
+    return TargetAllowList(typed=frozenset(name for name in typed if isinstance(name, str)))
 
 
 def drop_unused_keys(
@@ -277,13 +259,12 @@ def drop_unused_keys(
         target = config.get(group, {}).get("_target_")
         if target is None or join_key(group, "_target_") not in typed:
             continue
-        names = list_arguments(resolve_target(target, group, allow_list))
-        if names is None:
-            continue
-        known = {"_target_", *names, *(DATAMODULE_KEYS if group == "data" else ())}
+        names = list_arguments(resolve_target(target, group, allow_list), group)
         result[group] = {
             key: value
             for key, value in config[group].items()
-            if key in known or any(f"{word}.".startswith(f"{group}.{key}.") for word in typed)
+            if names is None
+            or key in ("_target_", *names)
+            or any(f"{word}.".startswith(f"{group}.{key}.") for word in typed)
         }
     return result

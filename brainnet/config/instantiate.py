@@ -11,8 +11,8 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,13 @@ GROUP_BASE_CLASSES = {
 _NULLABLE_GROUPS = ("loss", "schedule", "observe")
 # Keys with which `hydra.utils.instantiate` changes how a target is called.
 _HYDRA_KEYS = ("_args_", "_partial_", "_convert_", "_recursive_")
-# `nn.Module.__init__` accepts any arguments, and then rejects them.
-_MODULE_INIT = "torch.nn.modules.module.Module.__init__"
+_MODULE_INIT = ("torch.nn.modules.module", "Module.__init__")
+
+
+def read_allowed_roots() -> tuple[str, ...]:
+    """Return the modules in the environment variable BRAINNET_ALLOW."""
+    names = os.environ.get(ALLOW_VARIABLE, "").split(",")
+    return tuple(name.strip() for name in names if name.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +61,11 @@ class TargetAllowList:
     """What the user allows besides `ALLOWED_ROOTS`: typed names, and modules of BRAINNET_ALLOW."""
 
     typed: frozenset[str] = frozenset()
-    roots: tuple[str, ...] = ()
+    roots: tuple[str, ...] = field(default_factory=read_allowed_roots)
 
     def is_user_target(self, target: str) -> bool:
         """Whether the user allowed this name explicitly."""
         return target in self.typed or is_under(target, self.roots)
-
-    def allows(self, target: str) -> bool:
-        """Whether the user or brainnet allows this name."""
-        return self.is_user_target(target) or is_under(target, ALLOWED_ROOTS)
-
-
-def read_allowed_roots() -> tuple[str, ...]:
-    """Return the modules in the environment variable BRAINNET_ALLOW."""
-    names = os.environ.get(ALLOW_VARIABLE, "").split(",")
-    return tuple(name.strip() for name in names if name.strip())
 
 
 def is_under(name: str, roots: tuple[str, ...]) -> bool:
@@ -110,18 +105,14 @@ def check_targets(config: Mapping[str, Any], allow_list: TargetAllowList) -> Non
 
 def resolve_target(target: object, path: str, allow_list: TargetAllowList) -> type:
     """Return the class that a `_target_` names, if it is allowed in the node at this path."""
-    if target == "???":
-        raise InputError(
-            f"{path} needs a class: add {path}._target_=their.module.Name, a name that Python can "
-            "import from here."
-        )
     if not isinstance(target, str) or not _DOTTED_NAME.fullmatch(target):
         raise InputError(
-            f"{path}._target_ must be the dotted name of a class (torch.nn.ReLU); got {target!r}."
+            f"{path}._target_ must be the dotted name of a class that Python can import from here "
+            f"({path}._target_=their.module.Name); got {target!r}."
         )
     by_user = allow_list.is_user_target(target)
-    if not allow_list.allows(target):
-        raise InputError(explain_refusal(target, path))
+    if not by_user and not is_under(target, ALLOWED_ROOTS):
+        raise InputError(_explain_refusal(target, path))
     found = _import_target(target, path, by_user=by_user)
     if not isinstance(found, type):
         raise InputError(
@@ -132,7 +123,7 @@ def resolve_target(target: object, path: str, allow_list: TargetAllowList) -> ty
     if target not in allow_list.typed and not is_under(
         found.__module__, ALLOWED_ROOTS + allow_list.roots
     ):
-        raise InputError(explain_refusal(f"{found.__module__}.{found.__qualname__}", path))
+        raise InputError(_explain_refusal(f"{found.__module__}.{found.__qualname__}", path))
     _check_base_class(found, target, path, by_user=by_user)
     return found
 
@@ -146,15 +137,13 @@ def _import_target(target: str, path: str, *, by_user: bool) -> object:
         sys.path.append(directory)
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{path}._target_={target}: there is no module {error.name}. A _target_ is a module "
-            "and the name of a class in it; the module must be importable from this folder."
-        ) from error
     except Exception as error:  # the user's module can raise anything
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            reason = f"there is no module {error.name}"
         raise InputError(
-            f"{path}._target_={target}: importing {module_name} failed with "
-            f"{type(error).__name__}: {error}"
+            f"{path}._target_={target} cannot be imported: {reason}. A _target_ is a module and "
+            "the name of a class in it; the module must be importable from this folder."
         ) from error
     try:
         return getattr(module, name)
@@ -174,9 +163,8 @@ def _check_base_class(found: type, target: str, path: str, *, by_user: bool) -> 
         # Imports NumPy and torch, so only when there is data to check.
         from brainnet.data.datasets import DATA_SOURCES
 
-        if found not in DATA_SOURCES.values() and not (
-            by_user and callable(getattr(found, "load", None))
-        ):
+        is_user_source = by_user and callable(getattr(found, "load", None))
+        if not is_user_source and found not in DATA_SOURCES.values():
             raise InputError(
                 f"{path}._target_={target} is not allowed: {found.__name__} is not a data class "
                 "(brainnet.data.datasets lists the built-in ones)."
@@ -191,7 +179,7 @@ def _check_base_class(found: type, target: str, path: str, *, by_user: bool) -> 
         )
 
 
-def explain_refusal(target: str, path: str) -> str:
+def _explain_refusal(target: str, path: str) -> str:
     """Return the message for a name outside the roots, with the ways to allow it."""
     return (
         f"{path}._target_={target} is not allowed: a configuration may only name classes of "
@@ -217,46 +205,37 @@ def instantiate(options: Mapping[str, Any], path: str, allow_list: TargetAllowLi
 
 
 def _instantiate_nested(node: object, path: str, allow_list: TargetAllowList) -> object:
+    if isinstance(node, Mapping) and "_target_" in node:
+        return instantiate(node, path, allow_list)
     if isinstance(node, Mapping):
-        if "_target_" in node:
-            return instantiate(node, path, allow_list)
         return {k: _instantiate_nested(v, join_key(path, k), allow_list) for k, v in node.items()}
     if isinstance(node, list):
-        return [
-            _instantiate_nested(value, join_key(path, str(index)), allow_list)
-            for index, value in enumerate(node)
-        ]
+        return [_instantiate_nested(v, f"{path}.{i}", allow_list) for i, v in enumerate(node)]
     return node
 
 
-def list_arguments(target: type) -> list[str] | None:
-    """Return the names of the constructor arguments of a class; None if it accepts any."""
+def list_arguments(target: type, path: str) -> list[str] | None:
+    """Return the keys of a class in the node at this path; None if it accepts any."""
     init = inspect.getattr_static(target, "__init__")
-    if inspect.isfunction(init) and f"{init.__module__}.{init.__qualname__}" == _MODULE_INIT:
+    # `nn.Module.__init__` accepts any arguments, and then rejects them.
+    if (getattr(init, "__module__", None), init.__qualname__) == _MODULE_INIT:
         return []
     parameters = inspect.signature(target).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return [parameter.name for parameter in parameters if parameter.kind in named]
+    names = [parameter.name for parameter in parameters if parameter.kind in named]
+    return [*names, *DATAMODULE_KEYS] if path == "data" else names
 
 
-def has_parameter(target: type, name: str) -> bool:
-    """Whether the constructor of a class has an argument with this name."""
-    return name in (list_arguments(target) or inspect.signature(target).parameters)
-
-
-def check_parameters(
-    keys: Iterable[str], target: type, path: str, *, more: Sequence[str] = ()
-) -> None:
-    """Check that a class accepts keys; the keys `more` are accepted too."""
-    names = list_arguments(target)
+def check_parameters(keys: Iterable[str], target: type, path: str) -> None:
+    """Check that a class accepts keys."""
+    names = list_arguments(target, path)
     if names is None:
         return
-    known = [*names, *more]
     for key in keys:
-        if key not in known:
+        if key not in names:
             raise InputError(
                 f"{join_key(path, key)}: {target.__name__} has no such key."
-                f"{did_you_mean(key, known)} It takes {', '.join(known) or 'none'}."
+                f"{did_you_mean(key, names)} It takes {', '.join(names) or 'none'}."
             )

@@ -1,5 +1,6 @@
 """Network of a run, built from its configuration without the slow import of Lightning."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,6 @@ from torch import nn
 
 from brainnet.config.instantiate import (
     TargetAllowList,
-    has_parameter,
     instantiate,
     resolve_target,
 )
@@ -51,7 +51,8 @@ def build_network(
     if embeddings:
         offered["embeddings"] = dict(embeddings)
     # A class receives only what its constructor has an argument for.
-    accepted = {key: value for key, value in offered.items() if has_parameter(target, key)}
+    names = inspect.signature(target).parameters
+    accepted = {key: value for key, value in offered.items() if key in names}
     network: nn.Module = instantiate(accepted | options, "network", allow_list)
     return network
 

@@ -1,6 +1,7 @@
 """Configuration of an existing run: the stored one, with what the user typed."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +15,26 @@ from brainnet.config.schema import (
     list_choices,
     read_choice_keys,
 )
-from brainnet.data.datasets import IMAGES_TARGET, PATH_KEYS, TABLE_TARGET, is_same_path
+from brainnet.data.datasets import is_same_path
 from brainnet.errors import InputError
 from brainnet.training.run_directory import Run, find_run
 
 _DEVICE_KEYS = ("accelerator", "devices", "strategy")
 _FREE_GROUPS = ("observe", "logger", "callbacks", "trainer")
 _IGNORED_GROUPS = ("resume", "paths", "hydra")
-_GLOBAL_GROUPS = ("debug", "experiment")
-_DATA_PATHS = [f"data.{key}" for key in PATH_KEYS]
 # Keys of a schedule that are computed from the number of steps when they are null.
 _LENGTH_KEYS = ("T_max", "total_steps", "step_size", "gamma")
-# Keys of Lightning's callbacks, loggers and Trainer that name a directory.
-_DIRECTORY_KEYS = (
-    "dirpath",
-    "save_dir",
-    "folder",
-    "root_dir",
-    "default_root_dir",
-    "log_dir",
-    "directory",
-)
 
 
 def open_run(
     name: str, overrides: Sequence[Override], command: str, files: ConfigFiles
 ) -> tuple[Run, Config, Config]:
-    """Find a run; return it, its stored configuration, and the one composed from what was typed.
+    """Find a run; return it, its stored configuration, and what was typed for it, composed.
 
-    Keys of the data can be typed without `data=CHOICE`, which is that of the run.
+    The composed configuration has the seed and the data of the run, except for what was typed:
+    keys of its data can be typed without `data=CHOICE`. `command` is named in messages.
     """
+    typed = [override.key_or_group for override in overrides]
     runs = Path("runs")
     for override in overrides:
         if override.is_delete():
@@ -53,35 +44,45 @@ def open_run(
         if override.key_or_group == "paths.runs":
             runs = Path(str(override.value()))
     run = find_run(name, runs)
-    stored = _read_stored_config(run)
-    stored.setdefault("paths", {"runs": str(runs)})  # not stored by a run started from Python
-    choice = parse_overrides(_select_data_choice(overrides, stored), files)
-    return run, stored, resolve_config(compose_config([*choice, *overrides], files))
-
-
-def _read_stored_config(run: Run) -> Config:
-    """Read the configuration of a run; one with a `${...}` was not written by brainnet."""
-    config = run.folder.read_config()
-    for path, value in iterate_leaves(config):
-        if isinstance(value, str) and "${" in value:
-            raise InputError(
-                f"{run.folder.path}: {path}={value} in its config.yaml is an interpolation; "
-                "brainnet stores plain values only. Was the file edited by hand?"
-            )
-    if "seed" not in config:
+    stored = run.folder.read_config()
+    if "seed" not in stored:
         raise InputError(f"{run.folder.path}: seed is missing in its config.yaml.")
-    return config
+    stored.setdefault("paths", {"runs": str(runs)})  # not stored by a run started from Python
+    choice = parse_overrides(_select_data_choice(typed, stored), files)
+    composed = resolve_config(compose_config([*choice, *overrides], files))
+    composed["data"] = _merge_data(typed, composed, stored)
+    if "seed" not in typed:
+        composed["seed"] = stored["seed"]
+    return run, stored, composed
 
 
-def _select_data_choice(overrides: Sequence[Override], stored: Config) -> list[str]:
+def _select_data_choice(typed: Sequence[str], stored: Config) -> list[str]:
     """Return `data=CHOICE` of a run if keys of its data were typed without it."""
-    keys = [override.key_or_group for override in overrides]
     target = get_value(stored, "data._target_")
-    if "data" in keys or target is None or not any(key.startswith("data.") for key in keys):
+    if "data" in typed or target is None or not any(key.startswith("data.") for key in typed):
         return []
     choices = list_choices("data")
     matches = [name for name in choices if read_choice_keys("data", name).get("_target_") == target]
     return [f"data={name}" for name in matches[:1]]
+
+
+def _merge_data(typed: Sequence[str], composed: Config, stored: Config) -> Any:
+    """Return other data if their class was typed, or else those of the run with typed keys."""
+    keys = [key for key in typed if key.partition(".")[0] == "data"]
+    if keys and not has_same_data_class(composed, stored):
+        return composed["data"]
+    merged = {"data": deepcopy(stored.get("data"))}
+    for key in keys:
+        value, previous = get_value(composed, key), get_value(stored, key)
+        # The same file can be typed in several ways.
+        if key != "data" and not is_same_path(value, previous):
+            set_value(merged, key, value)
+    return merged["data"]
+
+
+def has_same_data_class(config: Config, stored: Config) -> bool:
+    """Whether two configurations have the same class of data."""
+    return bool(get_value(config, "data._target_") == get_value(stored, "data._target_"))
 
 
 def check_rebuildable(stored: Config) -> None:
@@ -114,45 +115,34 @@ def compose_resumed(
     check_config(stored)
     planned = dict(stored["trainer"])
     for override in overrides:
-        _apply_override(override, composed, stored)
+        key = override.key_or_group
+        group = key.partition(".")[0]
+        if key == "trainer":
+            # Another trainer means another device; the length of the run stays.
+            chosen = composed["trainer"]
+            stored["trainer"] |= {name: chosen[name] for name in _DEVICE_KEYS if name in chosen}
+        elif group in _FREE_GROUPS:
+            set_value(stored, key, get_value(composed, key))
+        elif group not in _IGNORED_GROUPS and not changes_nothing(override, composed, stored):
+            raise InputError(
+                "resume continues with the same network on the same data: "
+                f"{override.input_line} would change that. trainer.*, observe, logger and "
+                "callbacks may change; for anything else, train a new run without resume."
+            )
     _check_schedule_length(stored, planned)
     _check_paths_inside_run(stored, run, [override.key_or_group for override in overrides])
     return stored, run
 
 
-def _apply_override(override: Override, composed: Config, stored: Config) -> None:
-    """Copy the value of one override into the stored configuration, if it may change."""
-    key = override.key_or_group
-    group = key.partition(".")[0]
-    if key == "trainer":
-        # Another trainer means another device; the length of the run stays.
-        chosen = composed["trainer"]
-        stored["trainer"] |= {name: chosen[name] for name in _DEVICE_KEYS if name in chosen}
-    elif group in _FREE_GROUPS:
-        set_value(stored, key, get_value(composed, key))
-    elif group not in _IGNORED_GROUPS and not changes_nothing(override, composed, stored):
-        raise InputError(
-            "resume continues with the same network on the same data: "
-            f"{override.input_line} would change that. trainer.*, observe, logger and callbacks "
-            "may change; for anything else, train a new run without resume."
-        )
-
-
 def changes_nothing(override: Override, composed: Config, stored: Config) -> bool:
     """Whether the value of an override equals the stored one."""
     key = override.key_or_group
-    typed, previous = get_value(composed, key), get_value(stored, key)
     # Global groups change several keys at once.
-    if key in _GLOBAL_GROUPS:
+    if key in ("debug", "experiment"):
         return False
-    if key in _DATA_PATHS:
-        # The same file can be typed in several ways.
-        return is_same_path(typed, previous)
-    target = get_value(composed, "data._target_")
-    if key == "data" and target in (TABLE_TARGET, IMAGES_TARGET):
-        # Which file it is, is compared with `data.path`.
-        return bool(target == get_value(stored, "data._target_"))
-    return _agrees(typed, previous)
+    # The other keys of `data=CHOICE` are those of the run.
+    path = "data._target_" if key == "data" else key
+    return _agrees(get_value(composed, path), get_value(stored, path))
 
 
 def _agrees(typed: object, stored: object) -> bool:
@@ -180,23 +170,22 @@ def _check_schedule_length(stored: Config, planned: Mapping[str, Any]) -> None:
 def _check_paths_inside_run(stored: Config, run: Run, typed: Sequence[str]) -> None:
     """Check that a run, which another person may have made, only writes to its own directory."""
     directory = run.folder.path.resolve()
-    for group in _FREE_GROUPS:
-        for path, value in iterate_leaves({group: stored.get(group) or {}}):
-            if path in typed or group in typed:
-                continue
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, str) and _is_outside(path, item, directory):
-                    raise InputError(
-                        f"{run.folder.path}: its configuration writes outside of the run, {path}="
-                        f"{item}. If you want that, type it again: +{path}={item}"
-                    )
+    for path, value in iterate_leaves({group: stored.get(group) for group in _FREE_GROUPS}):
+        if path in typed or path.partition(".")[0] in typed:
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and _is_outside(item, directory):
+                raise InputError(
+                    f"{run.folder.path}: its configuration writes outside of the run, {path}="
+                    f"{item}. If you want that, type it again: +{path}={item}"
+                )
 
 
-def _is_outside(key: str, value: str, directory: Path) -> bool:
-    """Whether the value of a key is a path, and outside of a directory."""
-    path = Path(value.removeprefix("file://")).expanduser()
-    is_path = key.rpartition(".")[2] in _DIRECTORY_KEYS or path.is_absolute() or ".." in path.parts
-    return (is_path or "://" in value) and not path.resolve().is_relative_to(directory)
+def _is_outside(value: str, directory: Path) -> bool:
+    """Whether a value is an address, or a path outside of a directory."""
+    path = Path(value).expanduser()
+    is_path = path.is_absolute() or ".." in path.parts
+    return "://" in value or (is_path and not path.resolve().is_relative_to(directory))
 
 
 def get_value(tree: Mapping[str, Any], path: str) -> Any:

@@ -37,39 +37,35 @@ class _Key:
         return f"{self.type.description}: {self.meaning}"
 
 
-def _integer(minimum: int, maximum: float = math.inf, *, special: int | None = None) -> ValueType:
-    def accepts(value: object) -> bool:
-        # A bool is an int in Python, but not in a configuration.
-        if not isinstance(value, int) or isinstance(value, bool):
-            return False
-        return minimum <= value <= maximum or value == special
-
-    upper = "" if maximum == math.inf else f" and <= {maximum}"
-    other = "" if special is None else f" (or {special})"
-    return ValueType(f"an integer >= {minimum}{upper}{other}", accepts)
-
-
 def _number(
     *,
     above: float = -math.inf,
     minimum: float = -math.inf,
     below: float = math.inf,
     maximum: float = math.inf,
+    name: str = "a number",
+    types: tuple[type, ...] = (int, float),
 ) -> ValueType:
     def accepts(value: object) -> bool:
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        # A bool is an int in Python, but not in a configuration.
+        if not isinstance(value, types) or isinstance(value, bool):
             return False
+        assert isinstance(value, int | float)
         # NaN and infinity would pass where a bound is infinite.
         return math.isfinite(value) and above < value < below and minimum <= value <= maximum
 
     bounds = ((">", above), (">=", minimum), ("<", below), ("<=", maximum))
-    limits = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if math.isfinite(bound))
-    return ValueType(f"a number {limits}".rstrip(), accepts)
+    limits = " and ".join(f"{sign} {bound}" for sign, bound in bounds if math.isfinite(bound))
+    return ValueType(f"{name} {limits}".rstrip(), accepts)
+
+
+def _integer(minimum: int, maximum: float = math.inf) -> ValueType:
+    return _number(minimum=minimum, maximum=maximum, name="an integer", types=(int,))
 
 
 def _option(*options: str | int) -> ValueType:
     words = "|".join(str(option) or "''" for option in options)
-    return ValueType(words, lambda value: not isinstance(value, bool) and value in options)
+    return ValueType(words, lambda value: value in options)
 
 
 def _either(*types: ValueType) -> ValueType:
@@ -122,6 +118,7 @@ _SIZE = _either(_COUNT, _list(_COUNT, length=2))
 _GAMMA = _number(above=0, maximum=1)
 _DEVICES = _either(_integer(1, 256), _option("auto"), _list(_integer(0)))
 _COMPILE = _either(_FLAG, _option("graph"))
+_MAX_STEPS = _either(_COUNT, _option(-1))
 _EVERY = _either(_COUNT, _option("auto"))
 _FROM_DATA = "from the data"
 _DETECTED = "detected"
@@ -206,7 +203,11 @@ KEYS: tuple[_Key, ...] = (
     _Key("schedule.gamma", _nullable(_GAMMA, "from the length"), "factor on the learning rate"),
     _Key("schedule.step_size", _STEPS, "steps between two factors"),
     _Key("trainer.max_epochs", _COUNT, "passes over the training rows"),
-    _Key("trainer.max_steps", _integer(1, special=-1), "steps after which to stop (-1: no limit)"),
+    _Key(
+        "trainer.max_steps",
+        _either(_COUNT, _option(-1)),
+        "steps after which to stop (-1: no limit)",
+    ),
     _Key("trainer.accelerator", _option("auto", "cpu", "gpu", "cuda", "mps"), "device type"),
     _Key("trainer.devices", _DEVICES, "number of devices, or their indices"),
     _Key("trainer.strategy", _option("auto", "ddp"), "how several devices share the work"),

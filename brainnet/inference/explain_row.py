@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from brainnet.concepts import Concept, find_concept
 from brainnet.config.components import build_datamodule
-from brainnet.config.instantiate import TargetAllowList, read_allowed_roots
+from brainnet.config.instantiate import TargetAllowList
 from brainnet.data.datamodule import DataModule, PartName
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import TableEncoder
@@ -145,7 +145,7 @@ class RowExplainer:
                 "are not stored. Explain a row of a file with the same columns: --input FILE, or "
                 "in Python explain(trained, row=ROW)."
             )
-        allow_list = self.allow_list or TargetAllowList(roots=read_allowed_roots())
+        allow_list = self.allow_list or TargetAllowList()
         # The warnings about the data were printed by the training.
         with suppress_warnings():
             data = build_datamodule(trained.config, allow_list)

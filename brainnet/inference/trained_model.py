@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from brainnet.concepts import Concept
-from brainnet.config.instantiate import TargetAllowList, instantiate, read_allowed_roots
+from brainnet.config.instantiate import TargetAllowList, instantiate
 from brainnet.config.network import build_network
 from brainnet.data.dataset import ImageShape, InputEncoder, restore_encoder
 from brainnet.data.preprocessing import TableEncoder, UnknownCategories
@@ -247,7 +247,7 @@ def load(
     path = run.best if checkpoint == "best" else run.last
     stored = load_checkpoint(path)
     # Checkpoints come from other users: they may name known classes only.
-    allow_list = allow_list or TargetAllowList(roots=read_allowed_roots())
+    allow_list = allow_list or TargetAllowList()
     try:
         trained = _restore_model(run, path, stored, network, loss, allow_list)
     except InputError:

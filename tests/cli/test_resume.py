@@ -96,7 +96,6 @@ def test_run_writes_outside_only_if_the_path_is_typed(capsys, tmp_path):
     ("key", "value"),
     [
         ("observe.folder", "/tmp/elsewhere"),
-        ("observe.folder", "elsewhere"),
         ("trainer.default_root_dir", "~/elsewhere"),
         ("callbacks.mine.dirpath", "file:///tmp/elsewhere"),
         ("callbacks.mine.places", ["../elsewhere"]),

@@ -75,12 +75,3 @@ def test_lines_have_no_trailing_blanks(capsys):
     print_sweep_table([build_result(0, 0.5), build_result(1, 0.25)])
     lines = capsys.readouterr().out.splitlines()
     assert lines == [line.rstrip() for line in lines]
-
-
-def test_table_folds_on_a_narrow_terminal(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
-    words = [f"optimizer.lr=0.{number}0000000000000000000000000000001" for number in (1, 2)]
-    print_sweep_table([Job(RunDirectory(Path(f"runs/x/{word[-3:]}")), (word,)) for word in words])
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 60
-    assert "…" not in "".join(lines)
