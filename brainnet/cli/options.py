@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -82,28 +82,33 @@ def _build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
     return parser, dict(commands.choices)
 
 
-def _add_command(commands: Any, usage: str, short: str, *texts: str) -> CommandParser:
-    """Add the parser of a command; its description is `short` and `texts[0]`."""
-    description, epilog = (*texts, "", "")[:2]
-    command: CommandParser = commands.add_parser(
-        usage.split()[0],
+def _add_command(
+    commands: Any, usage: str, short: str, text: str, epilog: str = ""
+) -> Callable[..., argparse.Action]:
+    """Add the parser of a command; return its `add_argument`."""
+    name, argument, *_ = usage.split()
+    command = commands.add_parser(
+        name,
         usage=f"brainnet {usage}",
         help=short,
-        description=f"{short[0].upper()}{short[1:]}.{description}",
+        description=f"{short[0].upper()}{short[1:]}.{text}",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         # An abbreviation could change its meaning when an option is added.
         allow_abbrev=False,
     )
-    return command
+    add: Callable[..., argparse.Action] = command.add_argument
+    if argument == "RUN":
+        add("run", metavar="RUN", help=_RUN_HELP)
+        # Without a default, parse_intermixed_args reports the overrides as missing.
+        add("overrides", nargs="*", default=[], metavar="key=value", help="see below")
+    return add
 
 
 def _add_train(commands: Any) -> None:
-    usage, short = (
-        "train [key=value ...] [options]",
-        "train a network, and write it to runs/NAME/TIME",
-    )
-    add = _add_command(commands, usage, short, _TRAIN_TEXT).add_argument
+    usage = "train [key=value ...] [options]"
+    short = "train a network, and write it to runs/NAME/TIME"
+    add = _add_command(commands, usage, short, _TRAIN_TEXT)
     add("overrides", nargs="*", default=[], metavar="key=value", help="see Groups and Keys below")
     add("-m", "--multirun", action="store_true", help="run every combination of values a,b,c")
     add("-c", "--cfg", choices=("job",), help="show the configuration, do not run")
@@ -115,17 +120,14 @@ def _add_train(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     usage = "evaluate RUN [key=value ...] [--json]"
     short = "evaluate the best checkpoint of a run on its test rows, or on other data"
-    parser = _add_command(commands, usage, short, _EVALUATE_TEXT)
-    _add_run(parser)
-    parser.add_argument("--json", action="store_true", help="write one JSON object")
+    add = _add_command(commands, usage, short, _EVALUATE_TEXT)
+    add("--json", action="store_true", help="write one JSON object")
 
 
 def _add_predict(commands: Any) -> None:
     usage = "predict RUN --input FILE [options]"
     short = "predict the rows of a file with the best checkpoint of a run, with probabilities"
-    parser = _add_command(commands, usage, short, _PREDICT_TEXT, _ALLOW_TEXT)
-    _add_run(parser)
-    add = parser.add_argument
+    add = _add_command(commands, usage, short, _PREDICT_TEXT, _ALLOW_TEXT)
     source = "CSV, TSV, Parquet, .npy, .npz, a folder or an image; - is standard input"
     add("--input", metavar="FILE", required=True, help=source)
     add("--output", metavar="FILE", help=".csv, .jsonl or .parquet; CSV to standard output if none")
@@ -142,9 +144,7 @@ def _add_predict(commands: Any) -> None:
 def _add_export(commands: Any) -> None:
     usage = "export RUN --to onnx|torch|json [options]"
     short = "write the best checkpoint of a run as one file that needs no brainnet"
-    parser = _add_command(commands, usage, short, _EXPORT_TEXT, _ALLOW_TEXT)
-    _add_run(parser)
-    add = parser.add_argument
+    add = _add_command(commands, usage, short, _EXPORT_TEXT, _ALLOW_TEXT)
     formats = (
         'onnx: for any ONNX runtime, needs pip install "brainnet[onnx]"; torch: a torch.export '
         "program; json: readable text that 30 lines of NumPy run, dense layers only"
@@ -157,7 +157,7 @@ def _add_export(commands: Any) -> None:
 def _add_explain(commands: Any) -> None:
     usage = "explain [CONCEPT] [--run RUN [--row N] [--input FILE]] [--json]"
     short = "explain a concept, the numbers of a run, or the prediction of a row"
-    add = _add_command(commands, usage, short, _EXPLAIN_TEXT, _ALLOW_TEXT).add_argument
+    add = _add_command(commands, usage, short, _EXPLAIN_TEXT, _ALLOW_TEXT)
     add("words", nargs="*", default=[], metavar="CONCEPT", help="name of a concept")
     add("--run", metavar="RUN", help=f"{_RUN_HELP}; uses its best weights")
     add("--row", metavar="N", type=int, help="row of the run's data, counted from 0")
@@ -168,15 +168,9 @@ def _add_explain(commands: Any) -> None:
 def _add_kernels(commands: Any) -> None:
     usage = "kernels build|status|clean"
     short = "compile the C++ kernels, show which path is used, or remove them"
-    add = _add_command(commands, usage, short, _KERNELS_TEXT).add_argument
+    add = _add_command(commands, usage, short, _KERNELS_TEXT)
     add("action", choices=("build", "status", "clean"))
     add("--force", action="store_true", help="build: compile again")
-
-
-def _add_run(parser: CommandParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=_RUN_HELP)
-    # Without a default, parse_known_intermixed_args reports the overrides as missing.
-    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="see below")
 
 
 def _describe_groups() -> Iterator[str]:
@@ -232,7 +226,6 @@ def load_named_run(
     return trained, allow_list
 
 
-# Texts of the help, at the end of the file to keep the declarations together.
 _MAIN_EPILOG = """\
 examples:
   brainnet train

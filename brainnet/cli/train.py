@@ -77,18 +77,11 @@ class Job:
     code: int = DONE
     metric: float | None = None
 
-    def read_summary(self) -> dict[str, Any]:
-        """Return what the job wrote; its state is "not started" if it wrote nothing."""
-        try:
-            return self.folder.read_summary()
-        except InputError:
-            return {"state": "not started"}
-
 
 def run_train(arguments: Namespace) -> int:
     """Train as typed; returns the exit code."""
     files = ConfigFiles.select(arguments.config_name, arguments.config_dir)
-    overrides = parse_overrides(arguments.overrides, files)
+    overrides = parse_overrides(arguments.overrides)
     if arguments.cfg:
         sys.stdout.write(format_config(compose_config(overrides, files), arguments.package))
         return DONE
@@ -139,7 +132,7 @@ def _check_sweep(overrides: Sequence[Override], *, is_sweep: bool) -> None:
 
 def plan_job(words: Sequence[str], files: ConfigFiles, allow_list: TargetAllowList) -> Job:
     """Compose and check the configuration of one job; its folder is chosen later."""
-    overrides = parse_overrides(words, files)
+    overrides = parse_overrides(words)
     resumed = [item.value() for item in overrides if item.key_or_group == "resume"][-1:]
     run, choice = None, ""
     if resumed and resumed[0] is not None:
@@ -242,9 +235,8 @@ def _isolate_process(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def find_worst_code(jobs: Sequence[Job]) -> int:
-    """Return the most severe exit code; an unknown code counts as a bug."""
-    codes = (job.code if job.code in _SEVERITY else BUG for job in jobs)
-    return max(codes, key=_SEVERITY.index, default=DONE)
+    """Return the most severe exit code."""
+    return max((job.code for job in jobs), key=_SEVERITY.index)
 
 
 def print_sweep_table(jobs: Sequence[Job]) -> None:
@@ -255,7 +247,10 @@ def print_sweep_table(jobs: Sequence[Job]) -> None:
     # A diverged job cannot be the best.
     finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
     best = min(finite, key=losses.__getitem__) if finite and len(jobs) > 1 else None
-    summaries = [job.read_summary() for job in jobs]
+    summaries: list[dict[str, Any]] = [
+        job.folder.read_summary() if job.folder.has_summary else {"state": "not started"}
+        for job in jobs
+    ]
     scores = [summary.get("metrics") or {} for summary in summaries]
     tags = [tag for tag in _SCORES if any(tag in values for values in scores)]
     table = [["job", "overrides", "state", *tags, "folder"]]
@@ -282,10 +277,7 @@ def print_sweep_table(jobs: Sequence[Job]) -> None:
 
 
 def describe_training_data(data: Dataset) -> Iterator[str]:
-    """Yield lines with the target and the columns of a table, or with the size of images.
-
-    Nothing for built-in data and arrays.
-    """
+    """Yield lines with the columns of a table, or the size of images; none for other data."""
     encoder, classes = data.encoder, data.class_names
     if classes:
         target = " or ".join(classes) if len(classes) <= 3 else f"{len(classes):,} classes"

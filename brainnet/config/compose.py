@@ -3,16 +3,14 @@
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import hydra
 import yaml
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -71,30 +69,22 @@ class ConfigFiles:
         return [*flags, *(["--config-dir", str(extra)] if extra else [])]
 
 
-def parse_overrides(words: Sequence[str], files: ConfigFiles = ConfigFiles()) -> list[Override]:
+def parse_overrides(words: Sequence[str]) -> list[Override]:
     """Parse overrides in Hydra's grammar; an error says how to write them."""
     overrides = []
-    with _initialize_hydra(files):
-        parser = OverridesParser.create()
-        for word in words:
-            try:
-                override = parser.parse_override(word)
-            except HydraException as error:
-                # Without the list of all tokens that the grammar accepts.
-                reason = str(error).partition(" expecting {")[0].rstrip(".")
-                raise InputError(
-                    f"cannot read {word!r}: {reason}.\n{_suggest_override(word, parser)}"
-                ) from error
-            # `glob(*)` lists the choices of a group through the loader.
-            override.config_loader = GlobalHydra.instance().config_loader()
-            _check_override(override)
-            overrides.append(override)
+    parser = OverridesParser.create()
+    for word in words:
+        try:
+            override = parser.parse_override(word)
+        except HydraException as error:
+            # Without the list of all tokens that the grammar accepts.
+            reason = str(error).partition(" expecting {")[0].rstrip(".")
+            raise InputError(
+                f"cannot read {word!r}: {reason}.\n{_suggest_override(word, parser)}"
+            ) from error
+        _check_override(override)
+        overrides.append(override)
     return overrides
-
-
-def _initialize_hydra(files: ConfigFiles) -> AbstractContextManager[None]:
-    directory = str(files.list_directories()[0])
-    return hydra.initialize_config_dir(directory, job_name="train", version_base="1.3")
 
 
 def _suggest_override(word: str, parser: OverridesParser) -> str:
@@ -130,7 +120,13 @@ def _check_override(override: Override) -> None:
             f"{override.input_line} is not allowed: of Hydra's settings, only {RUN_DIR} can be "
             "set. Use --config-dir for a folder of YAML files."
         )
-    is_list = not override.is_delete() and isinstance(override.value(), list)
+    is_glob = override.value_type is ValueType.GLOB_CHOICE_SWEEP
+    if is_glob or (override.is_sweep_override() and not override.is_discrete_sweep()):
+        raise InputError(
+            f"{override.input_line} is no list of values: type them, as in seed=0,1,2."
+        )
+    has_value = not override.is_delete() and not override.is_sweep_override()
+    is_list = has_value and isinstance(override.value(), list)
     if is_list and group in list_groups() and group not in _MULTIPLE_CHOICE:
         # Hydra would merge the files into a mixture of both.
         values = override.get_value_string()
@@ -144,22 +140,21 @@ def expand_sweep(overrides: Sequence[Override]) -> list[list[str]]:
     """Return the overrides of every combination of values; a single one without a sweep."""
     choices = []
     for override in overrides:
-        words = [str(override.input_line)]
         if override.is_sweep_override():
-            if not override.is_discrete_sweep():
-                raise InputError(f"{words[0]} is no list of values: type them, as in seed=0,1,2.")
             key = override.get_key_element()
-            words = [f"{key}={value}" for value in override.sweep_string_iterator()]
-        choices.append(words)
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([str(override.input_line)])
     return [list(job) for job in itertools.product(*choices)]
 
 
 def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFiles()) -> DictConfig:
     """Compose one configuration, including Hydra's own node."""
     words = [str(override.input_line) for override in overrides]
-    others = [quote_value(f"file://{path}") for path in files.list_directories()[1:]]
-    words += [f"hydra.searchpath=[{','.join(others)}]"] if others else []
-    with _initialize_hydra(files):
+    first, *others = files.list_directories()
+    paths = ",".join(quote_value(f"file://{path}") for path in others)
+    words += [f"hydra.searchpath=[{paths}]"] if paths else []
+    with hydra.initialize_config_dir(str(first), job_name="train", version_base="1.3"):
         try:
             return hydra.compose(files.name, overrides=words, return_hydra_config=True)
         except (yaml.YAMLError, UnicodeDecodeError) as error:

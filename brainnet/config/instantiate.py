@@ -25,25 +25,16 @@ ALLOW_VARIABLE = "BRAINNET_ALLOW"
 DATAMODULE_KEYS = ("batch_size", "normalize", "normalize_targets", "validation", "test")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 # Base classes are named, not imported: checking an activation must not import torchmetrics.
-_MODULE = "torch.nn.modules.module.Module"
-_OPTIMIZER = "torch.optim.optimizer.Optimizer"
-_SCHEDULE = "torch.optim.lr_scheduler.LRScheduler"
-_METRIC = "torchmetrics.metric.Metric"
-_CALLBACK = "lightning.pytorch.callbacks.callback.Callback"
-_LOGGER = "lightning.pytorch.loggers.logger.Logger"
-_BASE_CLASSES = (_MODULE, _OPTIMIZER, _SCHEDULE, _METRIC, _CALLBACK, _LOGGER)
 _DATA = "data"
 GROUP_BASE_CLASSES = {
     "data": _DATA,
-    "network": _MODULE,
-    "activation": _MODULE,
-    "loss": _MODULE,
-    "optimizer": _OPTIMIZER,
-    "schedule": _SCHEDULE,
-    "observe": _CALLBACK,
-    "callbacks": _CALLBACK,
-    "logger": _LOGGER,
+    **dict.fromkeys(("network", "activation", "loss"), "torch.nn.modules.module.Module"),
+    "optimizer": "torch.optim.optimizer.Optimizer",
+    "schedule": "torch.optim.lr_scheduler.LRScheduler",
+    **dict.fromkeys(("observe", "callbacks"), "lightning.pytorch.callbacks.callback.Callback"),
+    "logger": "lightning.pytorch.loggers.logger.Logger",
 }
+_BASE_CLASSES = {*GROUP_BASE_CLASSES.values(), "torchmetrics.metric.Metric"} - {_DATA}
 _NULLABLE_GROUPS = ("loss", "schedule", "observe")
 # Keys with which `hydra.utils.instantiate` changes how a target is called.
 _HYDRA_KEYS = ("_args_", "_partial_", "_convert_", "_recursive_")
@@ -170,7 +161,7 @@ def _check_base_class(found: type, target: str, path: str, *, by_user: bool) -> 
                 "(brainnet.data.datasets lists the built-in ones)."
             )
         return
-    accepted = _BASE_CLASSES if base is None else (base,)
+    accepted = sorted(_BASE_CLASSES) if base is None else [base]
     ancestors = {f"{parent.__module__}.{parent.__qualname__}" for parent in found.__mro__}
     if ancestors.isdisjoint(accepted):
         names = ", ".join(name.rpartition(".")[2] for name in accepted)

@@ -48,7 +48,7 @@ def open_run(
     if "seed" not in stored:
         raise InputError(f"{run.folder.path}: seed is missing in its config.yaml.")
     stored.setdefault("paths", {"runs": str(runs)})  # not stored by a run started from Python
-    choice = parse_overrides(_select_data_choice(typed, stored), files)
+    choice = parse_overrides(_select_data_choice(typed, stored))
     composed = resolve_config(compose_config([*choice, *overrides], files))
     composed["data"] = _merge_data(typed, composed, stored)
     if "seed" not in typed:
@@ -95,11 +95,8 @@ def check_rebuildable(stored: Config) -> None:
         # The command line stores the sizes of every network.
         if is_data or (group == "network" and "inputs" not in part) or "function" in part:
             name = part.get("name" if is_data else "function", part.get("_target_"))
-            reason = (
-                "rows are not stored" if is_data else "configuration does not say how to build it"
-            )
             raise InputError(
-                f"the {group} of this run ({name}) was created in Python, and its {reason}. "
+                f"the {group} of this run ({name}) was created in Python and is not stored. "
                 "Continue in Python: brainnet.fit(..., resume=RUN) trains on, "
                 "brainnet.inference.evaluate.evaluate(brainnet.load(RUN, network=...), DATA) "
                 "evaluates."
