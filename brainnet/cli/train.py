@@ -75,7 +75,7 @@ class Job:
     config: Config = field(default_factory=dict)
     resume: Run | None = None
     code: int = DONE
-    metric: float | None = None
+    metric: float = math.nan
 
 
 def run_train(arguments: Namespace) -> int:
@@ -187,7 +187,7 @@ def run_job(job: Job, allow_list: TargetAllowList, *, is_first: bool) -> int:
             print(*describe_training_data(parts["data"].dataset), sep="", end="", flush=True)
         seed = job.config["seed"]
         result = train(**parts, folder=job.folder, seed=seed, resume=job.resume)
-    job.metric = result.best
+    job.metric = math.nan if result.best is None else result.best
     if is_main:
         # Written by Lightning's profiler, if one was chosen.
         profiles = sorted(job.folder.path.glob("*profile*"))
@@ -243,10 +243,9 @@ def print_sweep_table(jobs: Sequence[Job]) -> None:
     """Print what all jobs have in common, one line per job with what differs, and the best job."""
     common = [word for word in jobs[0].words if all(word in job.words for job in jobs)]
     parent = Path(os.path.commonpath([job.folder.path.parent for job in jobs]))
-    losses = [math.nan if job.metric is None else job.metric for job in jobs]
     # A diverged job cannot be the best.
-    finite = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
-    best = min(finite, key=losses.__getitem__) if finite and len(jobs) > 1 else None
+    losses = {n: job.metric for n, job in enumerate(jobs) if math.isfinite(job.metric)}
+    best = min(losses, key=losses.__getitem__) if losses and len(jobs) > 1 else None
     summaries: list[dict[str, Any]] = [
         job.folder.read_summary() if job.folder.has_summary else {"state": "not started"}
         for job in jobs
@@ -272,7 +271,7 @@ def print_sweep_table(jobs: Sequence[Job]) -> None:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         print(line.rstrip())
     if best is not None:
-        loss = format_number(jobs[best].metric)
+        loss = format_number(losses[best])
         print(f"* best: job {best}, with the lowest validation loss, {loss}", flush=True)
 
 

@@ -1,6 +1,6 @@
 """Components of a run, built from its checked configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from brainnet.training.assembly import (
     describe_class,
     measure_outputs,
 )
-from brainnet.training.module import OptimizerFactory, ScheduleFactory
+from brainnet.training.module import ScheduleFactory
 from brainnet.training.trainer import build_profiler
 
 
@@ -41,7 +41,16 @@ def build_components(
     config = deepcopy(config)
     data = build_datamodule(config, allow_list)
     network, loss = build_network_and_loss(config, data, allow_list)
-    optimizer = _build_optimizer_factory(config, allow_list)
+    options = {
+        # PyTorch expects `betas` as a tuple, which YAML does not have.
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in config["optimizer"].items()
+    }
+
+    def optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        built: Optimizer = instantiate(options | {"params": parameters}, "optimizer", allow_list)
+        return built
+
     schedule = _build_schedule_factory(config, allow_list)
     # Wrong optimizer or schedule settings are reported now, not when the training begins.
     trial = optimizer(network.parameters())
@@ -108,15 +117,6 @@ def build_network_and_loss(
         config["loss"] = {"_target_": describe_class(loss)}
         config["network"] = config["network"] | {"outputs": outputs}
     return network, loss
-
-
-def _build_optimizer_factory(config: Config, allow_list: TargetAllowList) -> OptimizerFactory:
-    options = {
-        # PyTorch expects `betas` as a tuple, which YAML does not have.
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in config["optimizer"].items()
-    }
-    return lambda parameters: instantiate(options | {"params": parameters}, "optimizer", allow_list)
 
 
 def _build_schedule_factory(config: Config, allow_list: TargetAllowList) -> ScheduleFactory | None:

@@ -19,7 +19,6 @@ from brainnet.config.instantiate import (
     GROUP_BASE_CLASSES,
     TargetAllowList,
     find_targets,
-    join_key,
     list_arguments,
     resolve_target,
 )
@@ -64,9 +63,8 @@ class ConfigFiles:
 
     def to_flags(self) -> list[str]:
         """Return the command line options that select these files."""
-        flags = [] if self.name == "train" else ["--config-name", self.name]
         extra = self.extra_directory
-        return [*flags, *(["--config-dir", str(extra)] if extra else [])]
+        return ["--config-name", self.name, *(["--config-dir", str(extra)] if extra else [])]
 
 
 def parse_overrides(words: Sequence[str]) -> list[Override]:
@@ -252,7 +250,7 @@ def drop_unused_keys(
     result = dict(config)
     for group in GROUP_BASE_CLASSES:
         target = config.get(group, {}).get("_target_")
-        if target is None or join_key(group, "_target_") not in typed:
+        if target is None or f"{group}._target_" not in typed:
             continue
         names = list_arguments(resolve_target(target, group, allow_list), group)
         result[group] = {

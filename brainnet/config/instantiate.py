@@ -64,27 +64,23 @@ def is_under(name: str, roots: tuple[str, ...]) -> bool:
     return any(name == root or name.startswith(f"{root}.") for root in roots)
 
 
-def join_key(path: str, key: str) -> str:
-    """Return the dotted path of a key."""
-    return f"{path}.{key}" if path else key
-
-
 def find_targets(node: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield the dotted path of every node with a `_target_`, and the target."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key in _HYDRA_KEYS:
-                raise InputError(
-                    f"{join_key(path, key)} is not allowed: brainnet instantiates a class from "
-                    "its _target_ and named keys only. Remove it."
-                )
-            if key == "_target_":
-                yield path, value
-            else:
-                yield from find_targets(value, join_key(path, str(key)))
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            yield from find_targets(value, join_key(path, str(index)))
+    if isinstance(node, list | tuple):
+        node = dict(enumerate(node))
+    if not isinstance(node, Mapping):
+        return
+    for key, value in node.items():
+        child = f"{path}.{key}" if path else str(key)
+        if key in _HYDRA_KEYS:
+            raise InputError(
+                f"{child} is not allowed: brainnet instantiates a class from its _target_ and "
+                "named keys only. Remove it."
+            )
+        if key == "_target_":
+            yield path, value
+        else:
+            yield from find_targets(value, child)
 
 
 def check_targets(config: Mapping[str, Any], allow_list: TargetAllowList) -> None:
@@ -186,7 +182,7 @@ def instantiate(options: Mapping[str, Any], path: str, allow_list: TargetAllowLi
     arguments = {key: value for key, value in options.items() if key != "_target_"}
     check_parameters(arguments, target, path)
     for key, value in arguments.items():
-        arguments[key] = _instantiate_nested(value, join_key(path, key), allow_list)
+        arguments[key] = _instantiate_nested(value, f"{path}.{key}", allow_list)
     try:
         return target(**arguments)
     except InputError:
@@ -199,7 +195,7 @@ def _instantiate_nested(node: object, path: str, allow_list: TargetAllowList) ->
     if isinstance(node, Mapping) and "_target_" in node:
         return instantiate(node, path, allow_list)
     if isinstance(node, Mapping):
-        return {k: _instantiate_nested(v, join_key(path, k), allow_list) for k, v in node.items()}
+        return {k: _instantiate_nested(v, f"{path}.{k}", allow_list) for k, v in node.items()}
     if isinstance(node, list):
         return [_instantiate_nested(v, f"{path}.{i}", allow_list) for i, v in enumerate(node)]
     return node
@@ -227,6 +223,6 @@ def check_parameters(keys: Iterable[str], target: type, path: str) -> None:
     for key in keys:
         if key not in names:
             raise InputError(
-                f"{join_key(path, key)}: {target.__name__} has no such key."
+                f"{path}.{key}: {target.__name__} has no such key."
                 f"{did_you_mean(key, names)} It takes {', '.join(names) or 'none'}."
             )

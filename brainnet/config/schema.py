@@ -43,24 +43,23 @@ def _number(
     minimum: float = -math.inf,
     below: float = math.inf,
     maximum: float = math.inf,
-    name: str = "a number",
-    types: tuple[type, ...] = (int, float),
+    is_integer: bool = False,
 ) -> ValueType:
     def accepts(value: object) -> bool:
         # A bool is an int in Python, but not in a configuration.
-        if not isinstance(value, types) or isinstance(value, bool):
+        if not isinstance(value, int if is_integer else int | float) or isinstance(value, bool):
             return False
-        assert isinstance(value, int | float)
         # NaN and infinity would pass where a bound is infinite.
         return math.isfinite(value) and above < value < below and minimum <= value <= maximum
 
     bounds = ((">", above), (">=", minimum), ("<", below), ("<=", maximum))
     limits = " and ".join(f"{sign} {bound}" for sign, bound in bounds if math.isfinite(bound))
+    name = "an integer" if is_integer else "a number"
     return ValueType(f"{name} {limits}".rstrip(), accepts)
 
 
 def _integer(minimum: int, maximum: float = math.inf) -> ValueType:
-    return _number(minimum=minimum, maximum=maximum, name="an integer", types=(int,))
+    return _number(minimum=minimum, maximum=maximum, is_integer=True)
 
 
 def _option(*options: str | int) -> ValueType:
@@ -327,18 +326,15 @@ def _check_key(path: str, value: object, config: Mapping[str, Any]) -> None:
     if value == "???":
         raise InputError(f"{path} must be given: {path}=... ({key.describe()}).")
     # The schema knows the types of built-in classes only.
-    if _has_user_class(config.get(group)) and not path.endswith("._target_"):
+    node = config.get(group)
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    is_user_class = isinstance(target, str) and not is_under(target, ALLOWED_ROOTS)
+    if is_user_class and name != "_target_":
         return
     if not key.type.accepts(value):
         raise InputError(
             f"{path} must be {key.type.description} ({key.meaning}); got {_format_value(value)}."
         )
-
-
-def _has_user_class(group: object) -> bool:
-    """Whether a group is built from a class outside the allowed roots, with keys of its own."""
-    target = group.get("_target_") if isinstance(group, Mapping) else None
-    return isinstance(target, str) and not is_under(target, ALLOWED_ROOTS)
 
 
 def _format_value(value: object) -> str:

@@ -48,10 +48,10 @@ def build_result(number, metric):
     ("metrics", "winner"),
     [
         ([0.3, 0.1, 0.2], 1),
-        ([None, math.nan, 0.2], 2),
+        ([math.nan, math.nan, 0.2], 2),
         ([math.nan, 0.5, math.inf], 1),
         ([0.1, 0.1], 0),
-        ([None, None], None),
+        ([math.nan, math.nan], None),
     ],
 )
 def test_best_job_has_the_lowest_validation_loss(metrics, winner, capsys):
