@@ -34,7 +34,7 @@ from brainnet.errors import InputError, did_you_mean, format_override, quote_val
 
 # Groups of which several choices can be combined.
 _MULTIPLE_CHOICE = ("callbacks", "logger", "experiment", "debug")
-RUN_DIR = "hydra.run.dir"
+RUN_DIR, _SEARCH_PATH = "hydra.run.dir", "hydra.searchpath"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,10 @@ def _check_override(override: Override) -> None:
     if not group:
         raise InputError(f"cannot read {override.input_line!r}: there is no key.")
     # Hydra does not run, so its other settings would have no effect.
-    if re.match(r"hydra\b", group) and group != RUN_DIR:
+    if re.match(r"hydra\b", group) and group not in (RUN_DIR, _SEARCH_PATH):
         raise InputError(
-            f"{override.input_line} is not allowed: of Hydra's settings, only {RUN_DIR} can be "
-            "set. Use --config-dir for a folder of YAML files."
+            f"{override.input_line} is not allowed: of Hydra's settings, only {RUN_DIR} and "
+            f"{_SEARCH_PATH} can be set."
         )
     is_glob = override.value_type is ValueType.GLOB_CHOICE_SWEEP
     if is_glob or (override.is_sweep_override() and not override.is_discrete_sweep()):
@@ -148,10 +148,15 @@ def expand_sweep(overrides: Sequence[Override]) -> list[list[str]]:
 
 def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFiles()) -> DictConfig:
     """Compose one configuration, including Hydra's own node."""
-    words = [str(override.input_line) for override in overrides]
+    words = [
+        str(override.input_line) for override in overrides if override.key_or_group != _SEARCH_PATH
+    ]
     first, *others = files.list_directories()
-    paths = ",".join(quote_value(f"file://{path}") for path in others)
-    words += [f"hydra.searchpath=[{paths}]"] if paths else []
+    paths = [f"file://{path}" for path in others]
+    for override in overrides:
+        typed = override.value() if override.key_or_group == _SEARCH_PATH else None
+        paths += [str(path) for path in typed] if isinstance(typed, list) else []
+    words += [f"{_SEARCH_PATH}=[{','.join(map(quote_value, paths))}]"] if paths else []
     with hydra.initialize_config_dir(str(first), job_name="train", version_base="1.3"):
         try:
             return hydra.compose(files.name, overrides=words, return_hydra_config=True)

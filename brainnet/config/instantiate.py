@@ -38,7 +38,7 @@ _BASE_CLASSES = {*GROUP_BASE_CLASSES.values(), "torchmetrics.metric.Metric"} - {
 _NULLABLE_GROUPS = ("loss", "schedule", "observe")
 # Keys with which `hydra.utils.instantiate` changes how a target is called.
 _HYDRA_KEYS = ("_args_", "_partial_", "_convert_", "_recursive_")
-_MODULE_INIT = ("torch.nn.modules.module", "Module.__init__")
+_MODULE_CLASS = ("torch.nn.modules.module", "Module")
 
 
 def read_allowed_roots() -> tuple[str, ...]:
@@ -203,9 +203,9 @@ def _instantiate_nested(node: object, path: str, allow_list: TargetAllowList) ->
 
 def list_arguments(target: type, path: str) -> list[str] | None:
     """Return the keys of a class in the node at this path; None if it accepts any."""
-    init = inspect.getattr_static(target, "__init__")
+    owner = next(base for base in inspect.getmro(target) if "__init__" in vars(base))
     # `nn.Module.__init__` accepts any arguments, and then rejects them.
-    if (getattr(init, "__module__", None), init.__qualname__) == _MODULE_INIT:
+    if (owner.__module__, owner.__qualname__) == _MODULE_CLASS:
         return []
     parameters = inspect.signature(target).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):

@@ -113,7 +113,8 @@ def test_distributed_processes_of_a_job_repeat_that_job_only(calls):
     for call, seed in zip(calls, (3, 4), strict=True):
         run_dir = f'hydra.run.dir="{call["folder"].path}"'
         assert call["argv"] == [
-            *("train", "--config-dir", mine, "data=iris", f"seed={seed}", run_dir)
+            *("train", "--config-name", "train", "--config-dir", mine),
+            *("data=iris", f"seed={seed}", run_dir),
         ]
     assert "seed" not in " ".join(sys.argv)
 

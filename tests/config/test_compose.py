@@ -75,9 +75,9 @@ def test_unreadable_override_is_reported(word, message):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("~hydra", "only hydra.run.dir can be set"),
-        ("hydra=null", "only hydra.run.dir can be set"),
-        ("hydra/launcher=null", "only hydra.run.dir can be set"),
+        ("~hydra", "only hydra.run.dir and hydra.searchpath can be set"),
+        ("hydra=null", "only hydra.run.dir and hydra.searchpath can be set"),
+        ("hydra/launcher=null", "only hydra.run.dir and hydra.searchpath can be set"),
         ("+hydra.callbacks.x._target_=torch.nn.ReLU", "of Hydra's settings, only"),
         ("~nothing", "'nothing' does not exist"),
         ("data=[moons,xor]", "To run each of them: -m data=moons,xor"),
@@ -130,10 +130,21 @@ def test_primary_file_may_be_in_the_extra_directory(tmp_path):
     (tmp_path / "mine.yaml").write_text(OWN.replace('"', ""))
     with pytest.raises(InputError, match="quote words such as off and no"):
         compose(files=files)
-    with pytest.raises(InputError, match="Use --config-dir"):
-        compose("hydra.searchpath=[file:///tmp]", files=files)
+    with pytest.raises(InputError, match=r"only hydra.run.dir and hydra.searchpath can be set"):
+        compose("hydra.sweep.dir=elsewhere", files=files)
     with pytest.raises(InputError, match="--config-dir needs a folder of YAML files"):
         ConfigFiles.select(None, str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("is_other_file", [False, True])
+def test_typed_search_path_adds_choices(tmp_path, is_other_file):
+    (tmp_path / "more" / "network").mkdir(parents=True)
+    (tmp_path / "more" / "network" / "tiny.yaml").write_text("# Tiny.\nhidden: [2]\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.yaml").write_text(OWN)
+    files = ConfigFiles.select("mine", str(tmp_path / "mine")) if is_other_file else ConfigFiles()
+    words = ["network=tiny", f"hydra.searchpath=['file://{tmp_path}/more']"]
+    assert compose(*words, files=files)["network"]["hidden"] == [2]
 
 
 def test_sweep_is_expanded_to_its_jobs():
