@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
 from brainnet.data.datamodule import DataModule
@@ -239,7 +240,12 @@ class RunCheckpoint(Checkpoint):
                 f"a weight became infinite or NaN before step {trainer.global_step}"
             )
         paths = [self.folder.checkpoints / f"{name}.ckpt" for name in names]
-        trainer.save_checkpoint(paths[-1], storage_options={_DELAYED: paths[:-1]})
+        if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            trainer.save_checkpoint(paths[-1], storage_options={_DELAYED: paths[:-1]})
+            return
+        # Other strategies do not accept storage options.
+        for path in paths:
+            trainer.save_checkpoint(path)
 
 
 @contextmanager
@@ -287,8 +293,10 @@ def set_random_state(state: dict[str, Any]) -> None:
 def load_resume_point(run: Run, module: LearningModule, data: DataModule, trainer: Trainer) -> int:
     """Check that a run can be resumed, restore its curves, and return the first step to log."""
     checkpoint = load_checkpoint(run.last)
-    # A copy, because the network stays as it is if only some of the weights fit.
-    load_weights(copy.deepcopy(module), checkpoint["state_dict"])
+    weights, expected = checkpoint["state_dict"], module.state_dict()
+    if any(_get_shape(weights, key) != _get_shape(expected, key) for key in {*weights, *expected}):
+        # A copy, because the network stays as it is if only some of the weights fit.
+        load_weights(copy.deepcopy(module), weights)
     load_scaling(data, checkpoint, unchanged=True)
     try:
         epochs = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
@@ -308,6 +316,11 @@ def load_resume_point(run: Run, module: LearningModule, data: DataModule, traine
             module.curves[tag] = float(value)
     # Step 0 is logged again if no step followed it.
     return steps + 1 if steps > 0 else 0
+
+
+def _get_shape(weights: Mapping[str, Any], key: str) -> object:
+    # Extra state of a module is no tensor.
+    return getattr(weights[key], "shape", ()) if key in weights else None
 
 
 def _check_limit(unit: str, done: int, limit: int | None, *, is_finished: bool) -> None:

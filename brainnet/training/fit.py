@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,7 +170,8 @@ class FitSession:
         """Train, test the best weights, and write the summary in every case."""
         path = str(self.resume.last) if self.resume else None
         if self.folder is not None:
-            self.folder.write_config(self.config)
+            with _convert_write_errors("configuration"):
+                self.folder.write_config(self.config)
             self._write_summary("running")
         try:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=path, weights_only=True)
@@ -217,10 +218,8 @@ class FitSession:
             "seconds": round(time.monotonic() - self._start, 3),
             **self.provenance,
         }
-        try:
+        with _convert_write_errors("summary"):
             self.folder.write_summary(summary)
-        except OSError as error:
-            raise RunWriteError(f"the summary cannot be written: {error.strerror}") from error
 
     def _test(self) -> None:
         # Only the first process reads the file; other processes may be on other machines.
@@ -258,6 +257,15 @@ class FitSession:
                 checkpoint = f" The last good checkpoint is {self.folder.last}."
             raise TrainingFailure(f"{error}.{checkpoint} {advice}") from original
         raise error from (None if error is original else original)
+
+
+@contextlib.contextmanager
+def _convert_write_errors(file: str) -> Iterator[None]:
+    """Raise a RunWriteError if this file of the run cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RunWriteError(f"the {file} cannot be written: {error.strerror}") from error
 
 
 def _convert_error(error: BaseException) -> BaseException:

@@ -77,11 +77,18 @@ class RunDirectory:
 
     def set_latest(self) -> None:
         """Name this run in the file `latest`, once its training begins."""
-        if self.runs is not None:
+        if self.runs is None:
+            return
+        # Relative, so that the directory of all runs can be moved.
+        name = os.path.relpath(self.path, self.runs).replace(os.sep, "/")
+        try:
             self.runs.mkdir(parents=True, exist_ok=True)
-            # Relative, so that the directory of all runs can be moved.
-            name = os.path.relpath(self.path, self.runs).replace(os.sep, "/")
             write_atomic(self.runs / _LATEST, f"{name}\n")
+        except OSError as error:
+            raise InputError(
+                f"the directory of runs must be writable; got {error.strerror} for {self.runs}. "
+                "Choose another one with paths.runs=FOLDER."
+            ) from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration of the run."""

@@ -13,6 +13,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from brainnet.cli.main import main
 from brainnet.errors import InputError
 from brainnet.training.run_directory import (
     LOCK_FILE,
@@ -308,3 +309,11 @@ def test_provenance_has_versions_and_kernels():
     kernel = provenance["kernels"]["threshold_ramp"]["cpu"]
     assert kernel["path"] in ("native", "reference")
     assert kernel["reason"]
+
+
+def test_a_file_in_place_of_the_runs_is_rejected_and_nothing_is_left(tmp_path, capsys):
+    (tmp_path / "runs").write_text("a file")
+    words = [f"paths.runs={tmp_path / 'runs'}", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert main(["train", "data=iris", "trainer.max_epochs=1", *words]) == 2
+    assert "the directory of runs must be writable; got File exists" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
