@@ -206,7 +206,10 @@ class ColumnEncoder:
         codes |= dict.fromkeys(self.unseen, 0)
         encoded = np.array([codes.get(text, 0) for text in texts], np.float64)[positions]
         if unknown == "error":
-            hint = "Leave these rows out, or encode them as unknown: unknown=ignore."
+            hint = (
+                "Leave these rows out, or encode them as unknown: --unknown ignore (in Python: "
+                'unknown="ignore").'
+            )
             reject_cells(self.name, cells, encoded == 0, "categories seen in training", hint)
         return encoded
 

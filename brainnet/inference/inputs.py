@@ -158,7 +158,8 @@ def warn_unknown_categories(counts: Counter[str]) -> None:
         if rows:
             report_warning(
                 f"column {name!r}: {format_count(rows, 'row')} with categories not seen in "
-                'training, encoded as "unknown" (unknown=error rejects them).'
+                'training, encoded as "unknown" (--unknown error, in Python unknown="error", '
+                "rejects them)."
             )
 
 
