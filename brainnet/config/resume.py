@@ -22,6 +22,16 @@ from brainnet.training.run_directory import Run, find_run
 _DEVICE_KEYS = ("accelerator", "devices", "strategy")
 _FREE_GROUPS = ("observe", "logger", "callbacks", "trainer")
 _IGNORED_GROUPS = ("resume", "paths", "hydra")
+# Keys of Lightning's callbacks, loggers and Trainer that name a directory.
+_PATH_KEYS = (
+    "dirpath",
+    "save_dir",
+    "folder",
+    "root_dir",
+    "default_root_dir",
+    "log_dir",
+    "directory",
+)
 # Keys of a schedule that are computed from the number of steps when they are null.
 _LENGTH_KEYS = ("T_max", "total_steps", "step_size", "gamma")
 
@@ -171,17 +181,17 @@ def _check_paths_inside_run(stored: Config, run: Run, typed: Sequence[str]) -> N
         if path in typed or path.partition(".")[0] in typed:
             continue
         for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and _is_outside(item, directory):
+            if isinstance(item, str) and _is_outside(path, item, directory):
                 raise InputError(
                     f"{run.folder.path}: its configuration writes outside of the run, {path}="
                     f"{item}. If you want that, type it again: +{path}={item}"
                 )
 
 
-def _is_outside(value: str, directory: Path) -> bool:
-    """Whether a value is an address, or a path outside of a directory."""
+def _is_outside(key: str, value: str, directory: Path) -> bool:
+    """Whether the value of a key is an address, or a path outside of a directory."""
     path = Path(value).expanduser()
-    is_path = path.is_absolute() or ".." in path.parts
+    is_path = key.rpartition(".")[2] in _PATH_KEYS or path.is_absolute() or ".." in path.parts
     return "://" in value or (is_path and not path.resolve().is_relative_to(directory))
 
 

@@ -98,6 +98,7 @@ def test_run_writes_outside_only_if_the_path_is_typed(capsys, tmp_path):
         ("observe.folder", "/tmp/elsewhere"),
         ("trainer.default_root_dir", "~/elsewhere"),
         ("callbacks.mine.dirpath", "file:///tmp/elsewhere"),
+        ("logger.csv.save_dir", "elsewhere"),
         ("callbacks.mine.places", ["../elsewhere"]),
     ],
 )
@@ -110,6 +111,8 @@ def test_run_with_a_path_outside_is_rejected(capsys, run, key, value):
     node[last] = value
     if "mine" in key:
         node["_target_"] = "lightning.pytorch.callbacks.ModelCheckpoint"
+    if "csv" in key:
+        node["_target_"] = "lightning.pytorch.loggers.CSVLogger"
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["train", f"resume={run}", "trainer.max_epochs=9"]) == 2
     assert f"writes outside of the run, {key}=" in capsys.readouterr().err
