@@ -69,8 +69,8 @@ def remove_if_unused(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot write to {folder}: {error.strerror}. Set paths.runs=FOLDER to a writable "
-            "folder."
+            f"cannot write to {folder}: {error.strerror}. Choose a writable folder with "
+            "paths.runs=FOLDER or hydra.run.dir=FOLDER."
         ) from error
     try:
         yield

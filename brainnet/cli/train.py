@@ -89,6 +89,8 @@ def run_train(arguments: Namespace) -> int:
     allow_list = build_allow_list(overrides)
     # All jobs are checked before the first one begins.
     jobs = [plan_job(words, files, allow_list) for words in expand_sweep(overrides)]
+    if not jobs:
+        raise InputError("the sweep is empty: one of its keys has no values.")
     directory = choose_directory(overrides, jobs)
     for number, job in enumerate(jobs):
         path = directory / str(number) if arguments.multirun else directory
@@ -131,15 +133,16 @@ def _check_sweep(overrides: Sequence[Override], *, is_sweep: bool) -> None:
 
 
 def plan_job(words: Sequence[str], files: ConfigFiles, allow_list: TargetAllowList) -> Job:
-    """Compose and check the configuration of one job; its folder is chosen later."""
+    """Compose and check the configuration of one job; `choose_directory` chooses its folder."""
     overrides = parse_overrides(words)
     resumed = [item.value() for item in overrides if item.key_or_group == "resume"][-1:]
-    run, choice = None, ""
+    run, choice, directory = None, "", Path()
     if resumed and resumed[0] is not None:
         config, run = compose_resumed(str(resumed[0]), overrides, files)
     else:
         composed = compose_config(overrides, files)
         config, choice = resolve_config(composed), str(composed.hydra.runtime.choices["data"])
+        directory = Path(str(composed.hydra.run.dir))
         if config.get("resume") is not None:
             raise InputError(f"resume={config['resume']} must be typed, not set in a YAML file.")
     check_config(config)
@@ -153,17 +156,16 @@ def plan_job(words: Sequence[str], files: ConfigFiles, allow_list: TargetAllowLi
         config["name"] = name_run(config["data"], choice)
     # The directory is added where a process of a distributed run needs it.
     words = [word for word in words if not word.startswith(f"{RUN_DIR}=")]
-    return Job(RunDirectory(Path()), words, config, run)
+    return Job(RunDirectory(directory), words, config, run)
 
 
 def choose_directory(overrides: Sequence[Override], jobs: Sequence[Job]) -> Path:
     """Return the directory of the run or, in a sweep, of its jobs."""
-    typed = [str(item.value()) for item in overrides if item.key_or_group == RUN_DIR]
-    if typed:
-        return Path(typed[-1])
     first = jobs[0]
     if first.resume is not None:
         return first.resume.folder.path
+    if any(override.key_or_group == RUN_DIR for override in overrides):
+        return first.folder.path
     names = {job.config["name"] for job in jobs}
     name = names.pop() if len(names) == 1 else "sweep"
     path = RunDirectory.plan(Path(first.config["paths"]["runs"]), name).path

@@ -118,6 +118,8 @@ def _check_override(override: Override) -> None:
             f"{override.input_line} is not allowed: of Hydra's settings, only {RUN_DIR} and "
             f"{_SEARCH_PATH} can be set."
         )
+    if group == _SEARCH_PATH and not isinstance(override.value(), list):
+        raise InputError(f"{_SEARCH_PATH} is a list of folders, as in [file:///home/me/conf].")
     is_glob = override.value_type is ValueType.GLOB_CHOICE_SWEEP
     if is_glob or (override.is_sweep_override() and not override.is_discrete_sweep()):
         raise InputError(

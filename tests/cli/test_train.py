@@ -119,6 +119,17 @@ def test_distributed_processes_of_a_job_repeat_that_job_only(calls):
     assert "seed" not in " ".join(sys.argv)
 
 
+def test_directory_of_a_run_may_contain_values_of_its_configuration(calls):
+    assert main(["train", "data=iris", "name=mine", "hydra.run.dir=out/${name}_${seed}"]) == 0
+    assert calls[0]["folder"].path == Path("out/mine_0")
+
+
+def test_empty_sweep_is_rejected(capsys, calls):
+    assert main(["train", "-m", "seed=range(0,0)"]) == 2
+    assert "the sweep is empty" in capsys.readouterr().err
+    assert not calls
+
+
 def test_distributed_process_uses_the_given_folder(calls):
     folder = Path("runs/iris/there")
     assert main(["train", "data=iris", "seed=3", f'hydra.run.dir="{folder}"']) == 0

@@ -132,6 +132,8 @@ def test_primary_file_may_be_in_the_extra_directory(tmp_path):
         compose(files=files)
     with pytest.raises(InputError, match=r"only hydra.run.dir and hydra.searchpath can be set"):
         compose("hydra.sweep.dir=elsewhere", files=files)
+    with pytest.raises(InputError, match=r"hydra.searchpath is a list of folders"):
+        compose("hydra.searchpath=elsewhere", files=files)
     with pytest.raises(InputError, match="--config-dir needs a folder of YAML files"):
         ConfigFiles.select(None, str(tmp_path / "missing"))
 
