@@ -36,6 +36,7 @@ from brainnet.config.compose import (
     expand_sweep,
     parse_overrides,
     resolve_config,
+    resolve_run_dir,
     select_groups,
 )
 from brainnet.config.instantiate import TargetAllowList, check_targets
@@ -136,13 +137,12 @@ def plan_job(words: Sequence[str], files: ConfigFiles, allow_list: TargetAllowLi
     """Compose and check the configuration of one job; `choose_directory` chooses its folder."""
     overrides = parse_overrides(words)
     resumed = [item.value() for item in overrides if item.key_or_group == "resume"][-1:]
-    run, choice, directory = None, "", Path()
+    run, choice, composed = None, "", None
     if resumed and resumed[0] is not None:
         config, run = compose_resumed(str(resumed[0]), overrides, files)
     else:
         composed = compose_config(overrides, files)
         config, choice = resolve_config(composed), str(composed.hydra.runtime.choices["data"])
-        directory = Path(str(composed.hydra.run.dir))
         if config.get("resume") is not None:
             raise InputError(f"resume={config['resume']} must be typed, not set in a YAML file.")
     check_config(config)
@@ -154,6 +154,7 @@ def plan_job(words: Sequence[str], files: ConfigFiles, allow_list: TargetAllowLi
     config["data"] = resolve_paths(config["data"])
     if config.get("name") is None:
         config["name"] = name_run(config["data"], choice)
+    directory = Path() if composed is None else resolve_run_dir(composed, config["name"])
     # The directory is added where a process of a distributed run needs it.
     words = [word for word in words if not word.startswith(f"{RUN_DIR}=")]
     return Job(RunDirectory(directory), words, config, run)

@@ -155,12 +155,15 @@ def compose_config(overrides: Sequence[Override], files: ConfigFiles = ConfigFil
     ]
     first, *others = files.list_directories()
     paths = [f"file://{path}" for path in others]
-    for override in overrides:
-        typed = override.value() if override.key_or_group == _SEARCH_PATH else None
-        paths += [str(path) for path in typed] if isinstance(typed, list) else []
-    words += [f"{_SEARCH_PATH}=[{','.join(map(quote_value, paths))}]"] if paths else []
+    typed = [item.value() for item in overrides if item.key_or_group == _SEARCH_PATH]
+    primary = first / f"{files.name}.yaml"
     with hydra.initialize_config_dir(str(first), job_name="train", version_base="1.3"):
         try:
+            if paths and not typed and primary.is_file():
+                # The override below replaces the list in the file.
+                typed = [OmegaConf.select(OmegaConf.load(primary), _SEARCH_PATH) or []]
+            paths += [str(path) for folders in typed for path in cast(list[object], folders)]
+            words += [f"{_SEARCH_PATH}=[{','.join(map(quote_value, paths))}]"] if paths else []
             return hydra.compose(files.name, overrides=words, return_hydra_config=True)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
@@ -228,6 +231,15 @@ def resolve_config(config: DictConfig) -> Config:
         return cast(Config, OmegaConf.to_container(select_groups(config), resolve=True))
     except OmegaConfBaseException as error:
         raise InputError(f"the configuration cannot be resolved: {error}") from error
+
+
+def resolve_run_dir(config: DictConfig, name: str) -> Path:
+    """Return the folder in `hydra.run.dir`, which may contain the name of the run: out/${name}."""
+    config.name = name
+    try:
+        return Path(str(config.hydra.run.dir))
+    except OmegaConfBaseException as error:
+        raise InputError(f"{RUN_DIR} cannot be resolved: {error}") from error
 
 
 def build_allow_list(overrides: Iterable[Override]) -> TargetAllowList:

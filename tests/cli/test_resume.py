@@ -36,6 +36,14 @@ def test_overrides_of_the_run_may_be_repeated(table_run, words, summary):
     assert summary(run)["epochs"] == 2
 
 
+def test_resumed_run_stays_in_its_folder(run, summary):
+    words = [f"resume={run}", "trainer.max_epochs=3", "logger=csv", "hydra.run.dir=elsewhere"]
+    assert main(["train", *words]) == 0
+    assert summary(run)["epochs"] == 3
+    assert (run / "metrics.csv").is_file()
+    assert not Path("elsewhere").exists()
+
+
 def test_latest_is_looked_up_once(table_run, monkeypatch):
     """Another run that starts meanwhile does not change which one is resumed."""
     names = []

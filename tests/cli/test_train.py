@@ -124,6 +124,16 @@ def test_directory_of_a_run_may_contain_values_of_its_configuration(calls):
     assert calls[0]["folder"].path == Path("out/mine_0")
 
 
+def test_directory_of_a_run_may_contain_its_automatic_name(calls):
+    assert main(["train", "data=iris", "hydra.run.dir=out/${name}"]) == 0
+    assert calls[0]["folder"].path == Path("out/iris")
+
+
+def test_directory_that_cannot_be_resolved_is_rejected(capsys):
+    assert main(["train", "data=iris", "hydra.run.dir=out/${nothing}"]) == 2
+    assert "hydra.run.dir cannot be resolved" in capsys.readouterr().err
+
+
 def test_empty_sweep_is_rejected(capsys, calls):
     assert main(["train", "-m", "seed=range(0,0)"]) == 2
     assert "the sweep is empty" in capsys.readouterr().err

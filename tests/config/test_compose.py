@@ -149,6 +149,15 @@ def test_typed_search_path_adds_choices(tmp_path, is_other_file):
     assert compose(*words, files=files)["network"]["hidden"] == [2]
 
 
+def test_search_path_of_the_own_file_is_kept(tmp_path):
+    (tmp_path / "more" / "network").mkdir(parents=True)
+    (tmp_path / "more" / "network" / "tiny.yaml").write_text("# Tiny.\nhidden: [2]\n")
+    own = f"{OWN}hydra:\n  searchpath: ['file://{tmp_path}/more']\n"
+    (tmp_path / "mine.yaml").write_text(own)
+    files = ConfigFiles.select("mine", str(tmp_path))
+    assert compose("network=tiny", files=files)["network"]["hidden"] == [2]
+
+
 def test_sweep_is_expanded_to_its_jobs():
     def expand(*words):
         return expand_sweep(parse_overrides(words))
