@@ -167,13 +167,13 @@ class PendingReading:
             info = layer.info
             keys: dict[tags.Tag, StatKey] = {
                 tags.WEIGHTS_HISTOGRAM: ("value", info.weights),
-                tags.BIAS: ("value", info.bias),
+                tags.BIAS_HISTOGRAM: ("value", info.bias),
                 tags.GRADIENT_HISTOGRAM: ("gradient", info.weights),
-                tags.BIAS_GRADIENT: ("gradient", info.bias if is_full else None),
-                tags.UPDATE: ("step", info.weights),
-                tags.ACTIVATION: ("outputs", layer),
-                tags.PRE_ACTIVATION: ("sums", layer),
-                tags.DELTA: ("delta", layer),
+                tags.BIAS_GRADIENT_HISTOGRAM: ("gradient", info.bias if is_full else None),
+                tags.UPDATE_HISTOGRAM: ("step", info.weights),
+                tags.ACTIVATION_HISTOGRAM: ("outputs", layer),
+                tags.PRE_ACTIVATION_HISTOGRAM: ("sums", layer),
+                tags.DELTA_HISTOGRAM: ("delta", layer),
             }
             rows |= {tag.at(info.name): stats[key] for tag, key in keys.items() if key in stats}
         return {tag: build_histogram(row) for tag, row in rows.items()}

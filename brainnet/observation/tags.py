@@ -38,22 +38,24 @@ class Tag:
 
 # Loss function
 LOSS_TRAIN = Tag("loss/train", "How wrong the answers on the training rows are. Step 0 guesses.")
-LOSS_VALIDATION = Tag("loss/validation", "How wrong the answers on rows kept aside are.")
-LOSS_TEST = Tag("loss/test", "How wrong the answers on rows never seen before are.")
+LOSS_VALIDATION = Tag("loss/validation", "How wrong the answers on the validation rows are.")
+LOSS_TEST = Tag("loss/test", "How wrong the answers on the test rows are.")
 ACCURACY_TRAIN = Tag("accuracy/train", "Share of right answers on the training rows.")
-ACCURACY_VALIDATION = Tag("accuracy/validation", "Share of right answers on rows kept aside.")
-ACCURACY_TEST = Tag("accuracy/test", "Share of right answers on rows never seen before.")
+ACCURACY_VALIDATION = Tag("accuracy/validation", "Share of right answers on the validation rows.")
+ACCURACY_TEST = Tag("accuracy/test", "Share of right answers on the test rows.")
 R2_TRAIN = Tag("r2/train", "Share of the targets' variance explained on the training rows.")
-R2_VALIDATION = Tag("r2/validation", "Share of the targets' variance explained, rows kept aside.")
-R2_TEST = Tag("r2/test", "Share of the targets' variance explained on rows never seen before.")
+R2_VALIDATION = Tag("r2/validation", "Share of the targets' variance explained, validation rows.")
+R2_TEST = Tag("r2/test", "Share of the targets' variance explained on the test rows.")
 
 # Structural primitives
-WEIGHTS_NORM = Tag("weights/{name}/norm", "Length of all the layer's weights taken together.")
+WEIGHTS_NORM = Tag("weights/{name}/norm", "Length (L2 norm) of all weights of the layer.")
 WEIGHTS_HISTOGRAM = Tag(
     "weights/{name}", "How strong the connections are; it widens as the layer learns."
 )
-BIAS_NORM = Tag("bias/{name}/norm", "Length of all the layer's biases taken together.")
-BIAS = Tag("bias/{name}", "The tendencies: right of zero jumpy neurons, left of it calm ones.")
+BIAS_NORM = Tag("bias/{name}/norm", "Length (L2 norm) of all biases of the layer.")
+BIAS_HISTOGRAM = Tag(
+    "bias/{name}", "The tendencies: right of zero jumpy neurons, left of it calm ones."
+)
 FIRING_RATE = Tag(
     "activation/{name}/firing_rate", "Share of answers above zero. 0: asleep; 1: always firing."
 )
@@ -64,15 +66,18 @@ SILENT = Tag(
 )
 SATURATED = Tag(
     "activation/{name}/saturated",
-    "Share of neurons on the flat of their activation: on average less than a tenth of its "
-    "steepest slope is left to learn through.",
+    "Share of neurons where their activation is nearly flat: on average, its slope is less than a "
+    "tenth of its steepest slope, so they hardly learn.",
 )
-ACTIVATION = Tag("activation/{name}", "What the neurons answer: a column at zero is silence.")
-PRE_ACTIVATION = Tag(
+ACTIVATION_HISTOGRAM = Tag(
+    "activation/{name}", "What the neurons answer: a column at zero is silence."
+)
+PRE_ACTIVATION_HISTOGRAM = Tag(
     "forward_pass/{name}/sum", "Weighted sums plus biases, before the activation.", "full"
 )
 FORWARD_SECONDS = Tag(
-    "forward_pass/seconds", "Time of thinking, without that of observing; on a GPU of asking it to."
+    "forward_pass/seconds",
+    "Time to compute the answers, without observing them; on a GPU, only to launch the work.",
 )
 
 # Learning mechanics
@@ -81,54 +86,62 @@ BLAME = Tag(
     "The layer's share of the blame: its squared gradient over that of the whole network, which is "
     "its share in what a small step would gain.",
 )
-DELTA = Tag(
+DELTA_HISTOGRAM = Tag(
     "backpropagation/{name}",
     "What reaches each neuron: |dL/dz|, before the activation, summed over the rows.",
     "full",
 )
 BACKWARD_SECONDS = Tag(
     "backpropagation/seconds",
-    "Time from the answer to the gradients, without that of observing; on a GPU of asking.",
+    "Time to compute the gradients, without observing them; on a GPU, only to launch the work.",
 )
 GRADIENT_TOTAL_NORM = Tag(
-    "gradient/total_norm", "Steepness of the hill underfoot, over every parameter; unclipped."
+    "gradient/total_norm",
+    "How steep the loss is here: length of the gradient of all parameters, before clipping.",
 )
 GRADIENT_NORM = Tag(
-    "gradient/{name}/norm", "Steepness along the layer's weights and biases, before clipping."
+    "gradient/{name}/norm",
+    "Length of the gradient of the layer's weights and biases, before clipping.",
 )
 GRADIENT_HISTOGRAM = Tag(
     "gradient/{name}/weights", "Slope for each weight: which way, and how steeply."
 )
-BIAS_GRADIENT = Tag("gradient/{name}/bias", "Slope for each bias.", "full")
+BIAS_GRADIENT_HISTOGRAM = Tag("gradient/{name}/bias", "Slope for each bias.", "full")
 GRADIENT_COSINE = Tag(
     "gradient/{name}/cosine",
-    "Direction against that of the last look. 1: the same way still; 0: nothing in common; "
-    "-1: straight back.",
+    "Direction of the gradient compared with that of the previous observed step. 1: the same; 0: "
+    "nothing in common; -1: opposite.",
     "full",
 )
 UPDATE_RATIO = Tag(
     "gradient_descent/{name}/update_ratio",
     "Length of the step over length of the weights. About 0.001 is common; 0.1 is a leap.",
 )
-UPDATE = Tag("gradient_descent/{name}/step", "How far each weight moved in this step.", "full")
+UPDATE_HISTOGRAM = Tag(
+    "gradient_descent/{name}/step", "How far the step moved each weight.", "full"
+)
 PREDICTED_DECREASE = Tag(
     "gradient_descent/predicted_decrease",
     "How far the loss of this batch would fall if the slope stayed the same along the step.",
 )
 ACTUAL_DECREASE = Tag(
     "gradient_descent/actual_decrease",
-    "How far it did fall. Close to the prediction: a longer step would do; below zero: overshot.",
+    "How far the loss of this batch fell. Close to the prediction: a longer step would do. Below "
+    "zero: the step was too long.",
 )
 UPDATE_SECONDS = Tag(
-    "gradient_descent/seconds", "Time of the optimizer's turn; on a GPU of asking it to step."
+    "gradient_descent/seconds", "Time of the optimizer's step; on a GPU, only to launch it."
 )
 LEARNING_RATE_VALUE = Tag("learning_rate", "The size of the step: the factor on the gradient.")
 
 # Plots
 WEIGHTS_PLOT = Tag(
-    "weights/{name}/picture", "What each neuron looks for: blue drawn to, orange put off by."
+    "weights/{name}/picture",
+    "What each neuron looks for. Blue: raises its answer; orange: lowers it.",
 )
-BOUNDARY_PLOT = Tag("forward_pass/decision_boundary", "What it would answer at every point.")
+BOUNDARY_PLOT = Tag(
+    "forward_pass/decision_boundary", "What the network answers at each input point."
+)
 CONFUSION_PLOT = Tag("accuracy/{name}/confusion", "Which class is taken for which.")
 LOSS_SLICE_PLOT = Tag(
     "gradient_descent/loss_slice", "The hill: the loss along the step just taken, and beyond it."
