@@ -47,15 +47,15 @@ def build_components(
         for key, value in config["optimizer"].items()
     }
 
-    def optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    def create_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
         built: Optimizer = instantiate(options | {"params": parameters}, "optimizer", allow_list)
         return built
 
-    schedule = _build_schedule_factory(config, allow_list)
+    create_schedule = _build_schedule_factory(config, allow_list)
     # Wrong optimizer or schedule settings are reported now, not when the training begins.
-    trial = optimizer(network.parameters())
-    if schedule is not None:
-        schedule(trial, 100)
+    trial = create_optimizer(network.parameters())
+    if create_schedule is not None:
+        create_schedule(trial, 100)
     trainer = dict(config["trainer"])
     if trainer.get("profiler") is not None:
         trainer["profiler"] = build_profiler(trainer["profiler"], directory)
@@ -64,8 +64,8 @@ def build_components(
         "data": data,
         "network": network,
         "loss": loss,
-        "optimizer": optimizer,
-        "schedule": schedule,
+        "optimizer": create_optimizer,
+        "schedule": create_schedule,
         "trainer": trainer,
         "observe": instantiate(config["observe"], "observe", allow_list) if is_observed else None,
         "callbacks": _build_callbacks(config, data, allow_list),
@@ -101,7 +101,8 @@ def build_network_and_loss(
             raise InputError(
                 f"the network has {given} {key} (network.{key}={given}); the data "
                 f"({data.dataset.name}) need {required}. In a new run, leave network.{key} out: "
-                "it follows from the data. A trained network needs data like its training data."
+                "it follows from the data. A trained network needs data with as many inputs and "
+                "outputs as its training data."
             )
     config["network"] = config["network"] | sizes
     embeddings = data.encoder.embeddings
@@ -111,7 +112,7 @@ def build_network_and_loss(
     if isinstance(network, Network) and network.embeddings is not None:
         config["network"]["embeddings"] = network.embeddings.codes
     if is_automatic:
-        # A user's network determines its outputs itself, for example two for a binary task.
+        # A user's network may have another number of outputs, for example two for a binary task.
         outputs = measure_outputs(network, data)
         loss = choose_loss(data.dataset.task, outputs=outputs)
         config["loss"] = {"_target_": describe_class(loss)}

@@ -127,7 +127,9 @@ def _import_target(target: str, path: str, *, by_user: bool) -> object:
     except Exception as error:  # the user's module can raise anything
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError):
-            reason = f"there is no module {error.name}"
+            reason = f"importing {module_name} failed: no module named {error.name}"
+            if is_under(module_name, (str(error.name),)):
+                reason = f"there is no module {error.name}"
         raise InputError(
             f"{path}._target_={target} cannot be imported: {reason}. A _target_ is a module and "
             "the name of a class in it; the module must be importable from this folder."
@@ -171,8 +173,8 @@ def _explain_refusal(target: str, path: str) -> str:
     return (
         f"{path}._target_={target} is not allowed: a configuration may only name classes of "
         f"{', '.join(ALLOWED_ROOTS)}.\n"
-        f"If you trust it, type it: {path}._target_={target}\n"
-        f"or allow its module:      {ALLOW_VARIABLE}={target.rpartition('.')[0]}"
+        f"If you trust it, pass it on the command line: {path}._target_={target}\n"
+        f"or allow its module: {ALLOW_VARIABLE}={target.rpartition('.')[0]}"
     )
 
 

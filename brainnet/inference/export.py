@@ -32,7 +32,7 @@ DESCRIPTION_FILE = "brainnet.json"
 """Name of the description inside a `.pt2` file."""
 
 _ENDINGS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2", "json": ".json"}
-# Of the JSON files.
+# Version of the JSON format.
 _VERSION = 1
 
 _ACTIVATION_SETTINGS = {
@@ -47,7 +47,7 @@ _OUTPUT_FUNCTIONS = {
     "sigmoid": (BinaryCrossEntropy, nn.BCEWithLogitsLoss),
 }
 
-_OTHER_FORMATS = "Export it with --to onnx or --to torch."
+_OTHER_FORMATS = 'Export it with --to onnx or --to torch (in Python: "onnx" or "torch").'
 
 
 def describe_export(model: ExportedModel) -> dict[str, Any]:
@@ -109,7 +109,10 @@ def export(
     if file.is_dir() or not file.parent.is_dir():
         raise InputError(f"the output must be a file in an existing folder; got {file}.")
     if file.is_file() and not overwrite:
-        raise InputError(f"{file} exists. Choose another with --output FILE, or add --overwrite.")
+        raise InputError(
+            f"{file} exists. Choose another with --output FILE, or add --overwrite (in Python: "
+            "path=FILE or overwrite=True)."
+        )
     model = ExportedModel(trained)
     write = {"onnx": to_onnx, "torch": to_torch, "json": to_json}[format]
     content = write(model, describe_export(model))
@@ -117,7 +120,8 @@ def export(
         write_atomic(file, content)
     except OSError as error:
         raise InputError(
-            f"{file} cannot be written: {error.strerror}. Choose another with --output FILE."
+            f"{file} cannot be written: {error.strerror}. Choose another with --output FILE (in "
+            "Python: path=FILE)."
         ) from error
     return file
 
@@ -161,7 +165,7 @@ def to_json(model: ExportedModel, description: Mapping[str, Any]) -> bytes:
 def _describe_column(column: ColumnEncoder) -> dict[str, Any]:
     description: dict[str, Any] = {"name": column.name, "kind": column.kind}
     if column.values:
-        # A category that no training row has keeps its place, but nothing matches null.
+        # A category without a training row becomes null, so that later ones keep their codes.
         description["values"] = [v if v not in column.unseen else None for v in column.values]
     if column.kind == "category":
         description["as"] = "code" if column.is_embedded else "one input for each value"
@@ -189,7 +193,7 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
 
 
 def _describe_activation(activation: nn.Module, layer: str) -> dict[str, Any]:
-    """Return its name and its parameters, in the order in which its formula takes them."""
+    """Return the name of an activation and its parameters, in the order of its formula."""
     if isinstance(activation, ThresholdRamp):
         threshold, width = _to_numbers(activation.threshold), _to_numbers(activation.width)
         return {"name": "threshold_ramp", "threshold": threshold, "width": width}

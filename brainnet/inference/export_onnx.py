@@ -63,7 +63,7 @@ def _check_possible(model: ExportedModel) -> None:
     if size > _MAX_BYTES:
         raise InputError(
             f"an ONNX file holds at most 2 GB; the weights take {size / 1e9:.1f} GB. "
-            "Export it with --to torch."
+            'Export it with --to torch (in Python: "torch").'
         )
 
 
@@ -82,7 +82,7 @@ def _trace(model: ExportedModel) -> "ModelProto":
             cause = cause.__cause__
         raise InputError(
             f"{type(model.network).__name__} cannot be expressed in ONNX: {get_first_line(cause)} "
-            "Export it with --to torch."
+            'Export it with --to torch (in Python: "torch").'
         ) from error
     assert exported is not None, "dynamo was requested"
     proto: ModelProto = exported.model_proto

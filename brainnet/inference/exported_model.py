@@ -132,7 +132,8 @@ def export_program(model: ExportedModel) -> ExportedProgram:
     if dates:
         raise InputError(
             f"the column {dates[0]!r} contains dates, which an exported graph cannot encode. Train "
-            f"without it (data.drop=[{','.join(dates)}]), or export with --to json."
+            f"without it (data.drop=[{','.join(dates)}]), or export with --to json (in "
+            'Python: "json").'
         )
     batch = Dim("batch")
     examples = tuple(raw.example for raw in model.inputs)

@@ -201,6 +201,7 @@ def user_module(tmp_path, monkeypatch):
         "    return Net(1, 1)\n"
     )
     (package / "broken.py").write_text("1 / 0\n")
+    (package / "needy.py").write_text("import no_such_dependency\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield "their.net"
@@ -237,9 +238,16 @@ def test_typed_functions_and_processes_are_rejected(target):
         resolve(target, allow_list=TargetAllowList(typed=frozenset({target})))
 
 
-def test_failed_import_is_reported(user_module):
-    target = "their.broken.Net"
-    with pytest.raises(InputError, match="ZeroDivisionError"):
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("their.broken.Net", "ZeroDivisionError"),
+        ("their.needy.Net", r"importing their\.needy failed: no module named no_such_dependency"),
+        ("their.missing.Net", r"there is no module their\.missing"),
+    ],
+)
+def test_failed_import_is_reported(user_module, target, reason):
+    with pytest.raises(InputError, match=reason):
         resolve(target, allow_list=TargetAllowList(typed=frozenset({target})))
 
 
