@@ -35,7 +35,9 @@ from brainnet.structure.activation import ThresholdRamp
 from brainnet.structure.forward_pass import LayerPass
 from brainnet.structure.inspection import find_layers
 
-_MAX_WEIGHTS, _MAX_NEURONS, _MAX_WIDTH = 5, 3, 57
+_MAX_WEIGHTS, _MAX_NEURONS = 5, 3
+# A line of 80 columns, less indent (2), name of the concept (20) and space (1).
+_MAX_SUMMARY = 80 - 23
 # Columns shown in percent; those with a scale get a bar, which is full at that value.
 _SHARES = ("firing_rate", "silent", "ramp", "full", "flat", "blame", "update_ratio", "share")
 # A step usually moves the weights by about 1e-3 of their length.
@@ -47,8 +49,8 @@ _NOW = "The gradients are those of the stored weights on the training rows."
 _LAST = f"The gradients of layers are those of the last observed step. {_NO_ROWS}"
 _NO_READINGS = "No observed steps are stored: observe=off, or the run ended before its first step."
 _STEP_LENGTHS = (
-    "On a straight slope a step keeps all of the predicted decrease. If it keeps half, it ends at "
-    "the bottom of a parabola; if less, it has crossed it, and a smaller learning rate goes deeper."
+    "Share of predicted decrease. 1: the loss is linear along the step. 0.5: the step ends at the "
+    "minimum of a parabola. Below 0.5: it overshoots; a smaller learning rate lowers the loss more."
 )
 _NO_ACTIVATION = (
     "No layer is followed by an activation module. A function such as torch.relu that is called "
@@ -106,7 +108,7 @@ def summarize_run(run: RunData) -> Explanation:
     sections = []
     for group in GROUPS:
         lines = [
-            f"  {concept.name:20} {clip_text(build_report(run, concept).summary, _MAX_WIDTH)}"
+            f"  {concept.name:20} {clip_text(build_report(run, concept).summary, _MAX_SUMMARY)}"
             for concept in CONCEPTS
             if concept.group == group
         ]
@@ -150,9 +152,9 @@ def _find_activated(run: RunData) -> tuple[list[LayerPass], ConceptReport | None
 
 
 def _report_neurons(run: RunData) -> ConceptReport:
-    passes, obstacle = _find_activated(run)
-    if obstacle is not None:
-        return obstacle
+    passes, unavailable = _find_activated(run)
+    if unavailable is not None:
+        return unavailable
     layers: list[Row] = []
     neurons: list[Row] = []
     for layer in passes:
@@ -213,9 +215,9 @@ def _report_biases(run: RunData) -> ConceptReport:
 
 
 def _report_activations(run: RunData) -> ConceptReport:
-    passes, obstacle = _find_activated(run)
-    if obstacle is not None:
-        return obstacle
+    passes, unavailable = _find_activated(run)
+    if unavailable is not None:
+        return unavailable
     layers: list[Row] = []
     for layer in passes:
         activation, (silent, full) = layer.info.activation, count_states(layer)
@@ -361,8 +363,8 @@ def _report_learning_rate(run: RunData) -> ConceptReport:
     # A comparison with NaN is false, so steps that ended there are counted apart.
     finite = [pair for pair in run.decreases if math.isfinite(pair[1])]
     kept = [actual / predicted for predicted, actual in finite if 0 < predicted < math.inf]
-    higher = sum(actual < 0 for _, actual in finite) + len(run.decreases) - len(finite)
-    share = higher / len(run.decreases) if run.decreases else None
+    raised_loss = sum(actual < 0 for _, actual in finite) + len(run.decreases) - len(finite)
+    share = raised_loss / len(run.decreases) if run.decreases else None
     numbers: Row = {
         "learning_rate": rate,
         "schedule": _get_class_name(run, "schedule"),

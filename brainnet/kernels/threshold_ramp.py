@@ -56,8 +56,9 @@ def threshold_ramp(
     s = 1 / width where 0 < y < 1 and `leak` elsewhere: d_input = s g, d_threshold = -sum(s g),
     d_width = -sum(s y g). An output of exactly 0 or 1 counts as outside the ramp, as in
     :func:`torch.nn.functional.hardtanh`, which this function equals for threshold 0 and width 1. A
-    NaN input gives a NaN output. Its slope is `leak`, so that only the width can get a gradient of
-    NaN (through y), as with `((x - t) / w).clamp(0, 1)`. The output has the dtype of the input;
+    NaN input gives a NaN output, which also counts as outside the ramp: its slope is `leak`. Of the
+    gradients, only that of the width then becomes NaN, because y is a factor in it, as with
+    `((x - t) / w).clamp(0, 1)`. The output has the dtype of the input;
     float16 and bfloat16 are computed in float32 and rounded once.
 
     In compiled regions, Inductor does not round within fused operations: gradients and counters of
@@ -72,11 +73,11 @@ def threshold_ramp(
         width: length of the ramp, in units of the input, above 0: a number, or one per neuron.
         leak: slope of the gradient outside the ramp, at least 0; the output does not change.
         dim: dimension of the neurons; 1 for the channels of an image.
-        reuse_input: allow the C++ kernel to overwrite the memory of the input, for a pre-activation
-            that is not used again. Memory that PyTorch knows to be in use is never overwritten: of
-            views, of tensors saved for backward, of leaves that require a gradient, of inputs with
-            hooks. If another operation saved the input, its backward raises an error, as after
-            PyTorch's in-place operations.
+        reuse_input: allow the C++ kernel to overwrite the input, whose values are then lost. Pass
+            True only for a pre-activation that is not used again: if another operation saved it
+            for backward, that backward raises an error, as after PyTorch's in-place operations.
+            Memory that PyTorch knows to be in use is never overwritten: that of views, tensors
+            saved for backward, leaves that require a gradient, and inputs with hooks.
         counters: result of :func:`brainnet.kernels.counters.create_counters`, to which the
             activity of each neuron in this call is added.
 

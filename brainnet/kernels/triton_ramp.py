@@ -31,11 +31,12 @@ _COLUMNS = 1024
 # Lines that are added in float32 before a sum is widened to float64. Their rounding errors stay
 # below the 5e-7 that `create_counters` documents.
 _LINES = 4
-# Elements of a line, at least, unless the tensor is smaller.
+# Target for the elements of a line, rounded down to whole groups of all neurons (at least one).
 _PERIOD = 8192
 # Lines that a program counts, at most, because its counts have 10 bits.
 _MAX_SHARE = 1000
-# Programs of a kernel with sums, on every device, so that every device adds in the same order.
+# Target for the programs of a kernel with sums. The same on every device, so that every device adds
+# in the same order.
 _PROGRAMS = 1024
 
 # How a kernel gets a threshold or width: not at all (0 or 1), as one value, or one per neuron.
@@ -51,7 +52,7 @@ def _clamp(x, low: tl.constexpr, high: tl.constexpr):
 
 @_jit
 def _find_columns(period, COLUMNS: tl.constexpr):
-    """The columns and the part of this program, and the number of parts."""
+    """The first column, the columns and the part of this program, and the number of parts."""
     blocks = (period - 1) // COLUMNS + 1
     program = tl.program_id(0)
     start = (program % blocks).to(period.dtype) * COLUMNS
@@ -83,10 +84,10 @@ def _invert(w):
 
 
 @_jit
-def _ramp(x, t, minus_w, inverse, LOW: tl.constexpr, WIDE: tl.constexpr):
+def _ramp(x, t, minus_w, inverse, LOW_MODE: tl.constexpr, WIDE_MODE: tl.constexpr):
     """The clamped quotient, rounded like a division but in a third of its instructions."""
-    z = x if LOW == 0 else x - t
-    if WIDE > 0:
+    z = x if LOW_MODE == 0 else x - t
+    if WIDE_MODE > 0:
         # One step of Newton's method after a multiplication by the inverse gives the correctly
         # rounded quotient (Markstein 1990). Clamped first, because the step needs a finite one.
         quotient = _clamp(z * inverse, -1.0, 2.0)
@@ -118,10 +119,10 @@ def _store_sums(
 @_jit
 def _forward_line(
     x, y, column, mask, t, minus_w, inverse, packed, total, squares,
-    LOW: tl.constexpr, WIDE: tl.constexpr, COUNT: tl.constexpr, TAIL: tl.constexpr,
+    LOW_MODE: tl.constexpr, WIDE_MODE: tl.constexpr, COUNT: tl.constexpr, TAIL: tl.constexpr,
 ):  # fmt: skip
     value = tl.load(x + column, mask=mask).to(tl.float32)
-    rounded = _ramp(value, t, minus_w, inverse, LOW, WIDE).to(y.dtype.element_ty)
+    rounded = _ramp(value, t, minus_w, inverse, LOW_MODE, WIDE_MODE).to(y.dtype.element_ty)
     tl.store(y + column, rounded, mask=mask)
     if COUNT:
         out = rounded.to(tl.float32)
@@ -142,7 +143,7 @@ def _forward_line(
 @_jit
 def _forward_kernel(
     x, y, low, wide, counts, sums, period, lines, rest, share, neurons, inner,
-    LOW: tl.constexpr, WIDE: tl.constexpr, COUNT: tl.constexpr, FOLDED: tl.constexpr,
+    LOW_MODE: tl.constexpr, WIDE_MODE: tl.constexpr, COUNT: tl.constexpr, FOLDED: tl.constexpr,
     GROUP: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Compute the output and, with COUNT, the activity of each group of columns in `share` lines.
@@ -152,8 +153,8 @@ def _forward_kernel(
     start, column, part, parts = _find_columns(period, COLUMNS)
     known = column < period
     neuron = _find_neurons(column, neurons, inner, FOLDED)
-    t = _load_parameter(low, neuron, known, LOW)
-    w = _load_parameter(wide, neuron, known, WIDE)
+    t = _load_parameter(low, neuron, known, LOW_MODE)
+    w = _load_parameter(wide, neuron, known, WIDE_MODE)
     inverse = _invert(w)
     minus_w = -w
     packed = tl.zeros([COLUMNS], tl.int32)
@@ -161,7 +162,8 @@ def _forward_kernel(
     squares = tl.zeros([COLUMNS], tl.float64)
     line = part.to(tl.int64) * share
     stop = tl.minimum(line + share, lines)
-    # Not a range, because Triton's interpreter makes none from tensors (NumPy 2.4).
+    # Not a for loop, because Triton's interpreter cannot create a range with bounds that are
+    # tensors (NumPy 2.4).
     while line + LINES <= stop:
         part_total = tl.zeros([COLUMNS], tl.float32)
         part_squares = tl.zeros([COLUMNS], tl.float32)
@@ -169,7 +171,7 @@ def _forward_kernel(
             offset = (line + k) * period
             packed, part_total, part_squares = _forward_line(
                 x + offset, y + offset, column, known, t, minus_w, inverse,
-                packed, part_total, part_squares, LOW, WIDE, COUNT, False,
+                packed, part_total, part_squares, LOW_MODE, WIDE_MODE, COUNT, False,
             )  # fmt: skip
         total += part_total
         squares += part_squares
@@ -178,11 +180,11 @@ def _forward_kernel(
     stop += ((part == parts - 1) & (rest > 0)).to(tl.int64)
     while line < stop:
         offset = line * period
-        inside = column < tl.where(line < lines, period, rest)
+        valid = column < tl.where(line < lines, period, rest)
         zeros = tl.zeros([COLUMNS], tl.float32)
         packed, part_total, part_squares = _forward_line(
-            x + offset, y + offset, column, inside, t, minus_w, inverse,
-            packed, zeros, zeros, LOW, WIDE, COUNT, True,
+            x + offset, y + offset, column, valid, t, minus_w, inverse,
+            packed, zeros, zeros, LOW_MODE, WIDE_MODE, COUNT, True,
         )  # fmt: skip
         total += part_total
         squares += part_squares
@@ -201,34 +203,34 @@ def _forward_kernel(
 @_jit
 def _backward_line(
     g, y, d, column, mask, minus_w, inverse, grad, leak, d_low, d_wide,
-    WIDE: tl.constexpr, LEAK: tl.constexpr, ONE_GRAD: tl.constexpr,
+    WIDE_MODE: tl.constexpr, LEAK: tl.constexpr, ONE_GRAD: tl.constexpr,
     SUM_LOW: tl.constexpr, SUM_WIDE: tl.constexpr, TAIL: tl.constexpr,
 ):  # fmt: skip
     out = tl.load(y + column, mask=mask).to(tl.float32)
     if not ONE_GRAD:
         grad = tl.load(g + column, mask=mask).to(tl.float32)
-    inside = grad
-    if WIDE > 0:
+    ramp_grad = grad
+    if WIDE_MODE > 0:
         quotient = grad * inverse
-        inside = tl.fma(tl.fma(quotient, minus_w, grad), inverse, quotient)
-        inside = tl.where(tl.abs(quotient) < float("inf"), inside, quotient)
-    outside = grad * leak if LEAK else tl.zeros_like(out)
-    moved = tl.where((out > 0.0) & (out < 1.0), inside, outside)
-    tl.store(d + column, moved.to(d.dtype.element_ty), mask=mask)
+        ramp_grad = tl.fma(tl.fma(quotient, minus_w, grad), inverse, quotient)
+        ramp_grad = tl.where(tl.abs(quotient) < float("inf"), ramp_grad, quotient)
+    leak_grad = grad * leak if LEAK else tl.zeros_like(out)
+    d_input = tl.where((out > 0.0) & (out < 1.0), ramp_grad, leak_grad)
+    tl.store(d + column, d_input.to(d.dtype.element_ty), mask=mask)
     if TAIL:
-        moved = tl.where(mask, moved, 0.0)
+        d_input = tl.where(mask, d_input, 0.0)
         out = tl.where(mask, out, 0.0)
     if SUM_LOW:
-        d_low -= moved
+        d_low -= d_input
     if SUM_WIDE:
-        d_wide -= out * moved
+        d_wide -= out * d_input
     return d_low, d_wide
 
 
 @_jit
 def _backward_kernel(
     g, y, d, wide, sums, period, lines, rest, share, neurons, inner,
-    WIDE: tl.constexpr, LEAK: tl.constexpr, ONE_GRAD: tl.constexpr,
+    WIDE_MODE: tl.constexpr, LEAK: tl.constexpr, ONE_GRAD: tl.constexpr,
     SUM_LOW: tl.constexpr, SUM_WIDE: tl.constexpr, FOLDED: tl.constexpr,
     GROUP: tl.constexpr, LINES: tl.constexpr, COLUMNS: tl.constexpr, leak,
 ):  # fmt: skip
@@ -236,7 +238,7 @@ def _backward_kernel(
     start, column, part, parts = _find_columns(period, COLUMNS)
     known = column < period
     neuron = _find_neurons(column, neurons, inner, FOLDED)
-    w = _load_parameter(wide, neuron, known, WIDE)
+    w = _load_parameter(wide, neuron, known, WIDE_MODE)
     inverse = _invert(w)
     minus_w = -w
     grad = tl.load(g).to(tl.float32) if ONE_GRAD else 0.0
@@ -251,7 +253,7 @@ def _backward_kernel(
             offset = (line + k) * period
             part_low, part_wide = _backward_line(
                 g + offset, y + offset, d + offset, column, known, minus_w, inverse, grad, leak,
-                part_low, part_wide, WIDE, LEAK, ONE_GRAD, SUM_LOW, SUM_WIDE, False,
+                part_low, part_wide, WIDE_MODE, LEAK, ONE_GRAD, SUM_LOW, SUM_WIDE, False,
             )  # fmt: skip
         d_low += part_low
         d_wide += part_wide
@@ -259,11 +261,11 @@ def _backward_kernel(
     stop += ((part == parts - 1) & (rest > 0)).to(tl.int64)
     while line < stop:
         offset = line * period
-        inside = column < tl.where(line < lines, period, rest)
+        valid = column < tl.where(line < lines, period, rest)
         zeros = tl.zeros([COLUMNS], tl.float32)
         part_low, part_wide = _backward_line(
-            g + offset, y + offset, d + offset, column, inside, minus_w, inverse, grad, leak,
-            zeros, zeros, WIDE, LEAK, ONE_GRAD, SUM_LOW, SUM_WIDE, True,
+            g + offset, y + offset, d + offset, column, valid, minus_w, inverse, grad, leak,
+            zeros, zeros, WIDE_MODE, LEAK, ONE_GRAD, SUM_LOW, SUM_WIDE, True,
         )  # fmt: skip
         d_low += part_low
         d_wide += part_wide
@@ -376,9 +378,9 @@ def run_forward(
     tensors = input, output, low, wide, counts, sums
     _launch(_forward_kernel, plan, tensors, (low_mode, wide_mode, counters is not None))
     if counters is not None:
-        silent, firing, odd = plan.sum_parts(counts, torch.int64)
-        rising = total // neurons - silent - firing - odd
-        counters[0].add_(torch.stack([silent, rising, firing, odd]))
+        silent, firing, not_finite = plan.sum_parts(counts, torch.int64)
+        on_ramp = total // neurons - silent - firing - not_finite
+        counters[0].add_(torch.stack([silent, on_ramp, firing, not_finite]))
         counters[1].add_(plan.sum_parts(sums, torch.float64))
     return output
 

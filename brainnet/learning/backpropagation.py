@@ -24,8 +24,8 @@ class LayerBlame:
     Attributes:
         name: name of the layer.
         delta: dL/dz, the derivative of the loss with respect to the pre-activations,
-            (batch, neurons).
-        weights_gradient: dL/dw, (neurons, inputs); zeros if the weights are frozen.
+            (batch, neurons); zeros before the first trainable layer.
+        weights_gradient: dL/dw, (neurons, inputs); zeros if the weights are frozen or unused.
         bias_gradient: dL/db, (neurons,), or None without bias.
         weights_blame: blame of each weight, (neurons, inputs).
         neuron_blame: blame of each neuron, (neurons,).
@@ -108,9 +108,9 @@ def backpropagate(
             "or its sum."
         )
     parameters = [value for value in forward_pass.model.parameters() if value.requires_grad]
-    # Layers before the first trainable one have no deltas.
-    sums = [layer.pre_activation for layer in forward_pass.layers]
-    sources = [*parameters, *(value for value in sums if value.requires_grad)]
+    # Pre-activations before the first trainable layer require no gradient.
+    pre_activations = [layer.pre_activation for layer in forward_pass.layers]
+    sources = [*parameters, *(value for value in pre_activations if value.requires_grad)]
     gradients: tuple[Tensor | None, ...] = (None,) * len(sources)
     if loss.requires_grad and parameters:
         gradients = torch.autograd.grad(loss, sources, allow_unused=True, retain_graph=retain_graph)
@@ -134,25 +134,25 @@ def _assign_blame(
 ) -> tuple[LayerBlame, ...]:
     """Compute the blame of each layer from gradients by tensor id."""
 
-    def get_gradient(part: Tensor) -> Tensor:
-        # Frozen or unused parts have no gradient.
-        gradient = gradients.get(id(part))
-        return torch.zeros_like(part) if gradient is None else gradient
+    def get_gradient(tensor: Tensor) -> Tensor:
+        # Frozen or unused parameters have no gradient.
+        gradient = gradients.get(id(tensor))
+        return torch.zeros_like(tensor) if gradient is None else gradient
 
     squares = _compute_squares(forward_pass.model.parameters(), gradients)
     total = sum(float(square.sum()) for square in squares.values()) or 1
     # Tied weights and repeated layers share one gradient, which must not be counted twice.
-    parts = [layer.info.find_parameters() for layer in forward_pass.layers]
-    calls = Counter(id(part) for pair in parts for part in pair)
+    parameters = [layer.info.find_parameters() for layer in forward_pass.layers]
+    calls = Counter(id(parameter) for pair in parameters for parameter in pair)
 
-    def compute_share(part: Tensor) -> Tensor:
-        square = squares.get(id(part))
+    def compute_share(parameter: Tensor) -> Tensor:
+        square = squares.get(id(parameter))
         if square is None:
-            return _to_dense(torch.zeros_like(part))
-        return square / (total * calls[id(part)])
+            return _to_dense(torch.zeros_like(parameter))
+        return square / (total * calls[id(parameter)])
 
     layers = []
-    for layer, (weights, bias) in zip(forward_pass.layers, parts, strict=True):
+    for layer, (weights, bias) in zip(forward_pass.layers, parameters, strict=True):
         weights_blame = compute_share(weights)
         # The dimensions of a convolution's kernel belong to its output channel.
         neuron_blame = weights_blame.flatten(1).sum(dim=1)
@@ -175,13 +175,13 @@ def _assign_blame(
 def _compute_squares(
     parameters: Iterable[Tensor], gradients: Mapping[int, Tensor | None]
 ) -> dict[int, Tensor]:
-    """Square the gradients of parameters, by id, in units of the largest gradient."""
+    """Divide gradients by their largest absolute value and square them; by parameter id."""
     dense = {
         id(parameter): _to_dense(gradient)
         for parameter in parameters
         if (gradient := gradients.get(id(parameter))) is not None
     }
-    # Without the unit, the squares of tiny or huge gradients would be 0 or infinite.
+    # Without the division, the squares of tiny or huge gradients would be 0 or infinite.
     largest = max(
         (float(value.abs().max()) for value in dense.values() if value.numel()), default=0
     )

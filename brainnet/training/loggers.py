@@ -47,13 +47,13 @@ _CURVES = {
 
 
 class RunLogger(TensorBoardLogger):
-    """TensorBoard logger with a single event file per run, in the run directory.
+    """TensorBoard logger with one event file per process, in the run directory.
 
-    TensorBoard discards the points that a run logged after its checkpoint, from `first_step` on.
+    A resumed run adds a file, which tells TensorBoard to discard older points from `first_step` on.
     """
 
     def __init__(self, folder: RunDirectory, first_step: int | None = None) -> None:
-        # Lightning writes to save_dir/name/version; here this is the run directory itself.
+        # Lightning writes to save_dir/name/version, which must be the run directory.
         path = folder.path
         super().__init__(path.parent, name="", version=path.name, default_hp_metric=False)
         self._path = path
@@ -73,7 +73,7 @@ class RunLogger(TensorBoardLogger):
 
     @cached_property
     def file(self) -> EventFileWriter:
-        """The only event file of the run; TensorBoard reads just the newest one of a folder."""
+        """The only event file of this process; TensorBoard follows just the newest in a folder."""
         file = EventFileWriter(self._path)
         if self._first_step is not None:
             TensorBoardWriter(self._path, file=file).drop_from(self._first_step)
@@ -117,7 +117,7 @@ class RunLogger(TensorBoardLogger):
 
 
 def _flatten_config(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Setting]]:
-    """Yield dotted keys and values; a class is the value of its group, by its name."""
+    """Yield dotted keys and values, with the name of a class as the value of its group."""
     for key, value in config.items():
         name = f"{prefix}{key}"
         if name in _OMITTED_KEYS:
@@ -151,11 +151,11 @@ def _open_csv(logger: CSVLogger, first_step: int | None) -> None:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"] or 0) < first_step]
     with warnings.catch_warnings():
-        # Not if a new run overwrites the file of another one.
+        # The warning is kept for a new run that overwrites the file of another one.
         if first_step is not None or not path.is_file():
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         experiment = logger.experiment
-    # Lightning writes the rows again, with the columns of both parts of the run.
+    # Lightning rewrites the whole file: the columns before and after the resume may differ.
     experiment.metrics += rows
     logger.save()
 
@@ -164,7 +164,8 @@ class Progress(Callback):
     """Shows epoch, steps, losses, validation score, speed and remaining time.
 
     A terminal (standard error) shows one line, updated four times per second. Elsewhere, lines are
-    printed after epochs 1, 2, 5, 10, 20, 50, … and the last one, and every ten seconds.
+    printed after epochs 1, 2, 5, 10, 20, 50, … and the last one, and after each epoch that ends at
+    least ten seconds after the previous line.
     """
 
     def __init__(self, console: Console | None = None) -> None:

@@ -260,7 +260,7 @@ def test_the_learning_rate_is_compared_with_its_decreases(class_run):
     assert values["share_of_predicted_decrease"] == pytest.approx(0.5)  # of 1/2, -1/2 and 1
     assert values["share_of_steps_to_a_higher_loss"] == pytest.approx(1 / 3)
     assert report(class_run, "learning rate").summary == "0.1; 33.3% of the steps raised the loss"
-    assert "On a straight slope" in join_text(class_run, "learning rate")
+    assert "the loss is linear along the step" in join_text(class_run, "learning rate")
 
 
 @pytest.mark.parametrize("steps", [0, None])
