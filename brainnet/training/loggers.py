@@ -49,7 +49,7 @@ _CURVES = {
 class RunLogger(TensorBoardLogger):
     """TensorBoard logger with one event file per process, in the run directory.
 
-    A resumed run adds a file, which tells TensorBoard to discard older points from `first_step` on.
+    A resumed run adds a file that makes TensorBoard discard older points from `first_step` on.
     """
 
     def __init__(self, folder: RunDirectory, first_step: int | None = None) -> None:
