@@ -68,8 +68,8 @@ def _option(*options: str | int) -> ValueType:
 
 
 def _either(*types: ValueType) -> ValueType:
-    words = " or ".join(each.description for each in types)
-    return ValueType(words, lambda value: any(each.accepts(value) for each in types))
+    words = " or ".join(kind.description for kind in types)
+    return ValueType(words, lambda value: any(kind.accepts(value) for kind in types))
 
 
 def _nullable(kind: ValueType, meaning: str = "") -> ValueType:

@@ -121,8 +121,7 @@ class _RegressionLoss(nn.Module):
     concept = concepts.LOSS_FUNCTION
     tasks: tuple[Task, ...] = ("regression",)
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over all values."""
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
         # PyTorch would broadcast (batch,) against (batch, 1) with only a warning.
         if outputs.shape != targets.shape or not targets.is_floating_point():
             raise ValueError(
@@ -130,10 +129,6 @@ class _RegressionLoss(nn.Module):
                 f"(batch, targets), and floating-point targets; got {tuple(outputs.shape)} and "
                 f"{tuple(targets.shape)} {targets.dtype}. Use CrossEntropy for classes."
             )
-        return self._compute(outputs, targets)
-
-    def _compute(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        raise NotImplementedError
 
     @staticmethod
     def count_outputs(targets: int) -> int:
@@ -157,7 +152,9 @@ class MeanSquaredError(_RegressionLoss):
         return:  ()
     """
 
-    def _compute(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean over all values."""
+        self._check(outputs, targets)
         return F.mse_loss(outputs, targets)
 
 
@@ -173,7 +170,9 @@ class MeanAbsoluteError(_RegressionLoss):
         return:  ()
     """
 
-    def _compute(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean over all values."""
+        self._check(outputs, targets)
         return F.l1_loss(outputs, targets)
 
 
@@ -199,7 +198,9 @@ class Huber(_RegressionLoss):
             raise ValueError(f"delta must be positive; got {delta}.")
         self.delta = delta
 
-    def _compute(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean over all values."""
+        self._check(outputs, targets)
         return F.huber_loss(outputs, targets, delta=self.delta)
 
     def extra_repr(self) -> str:

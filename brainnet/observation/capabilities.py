@@ -158,7 +158,7 @@ def list_missing_arguments(
             "observed, and gradients only if they still exist when step() is called."
         ]
     limitations = []
-    updated = {parameter for each in optimizers for parameter in list_parameters(each)}
+    updated = {parameter for optimizer in optimizers for parameter in list_parameters(optimizer)}
     missing = [
         name
         for name, parameter in model.named_parameters()

@@ -126,7 +126,7 @@ class StepObserver:
     def copy_parameters(self, parameters: Iterable[nn.Parameter]) -> None:
         """Copy the parameters now, for steps whose gradients are computed later."""
         self._measure({})
-        trained = [each for each in parameters if each.requires_grad and is_readable(each)]
+        trained = [part for part in parameters if part.requires_grad and is_readable(part)]
         self._before |= {parameter: parameter.clone() for parameter in trained}
         self._has_copies = True
 

@@ -22,13 +22,10 @@ from brainnet.observation.probe import isolated_eval
 from brainnet.observation.reading import Reading
 from brainnet.observation.recording import Recording, measure_length_before, read_recording
 from brainnet.observation.schedule import Every, check_interval
+from brainnet.observation.session import ObservationSession
 from brainnet.observation.tags import Level
 from brainnet.observation.tensorboard import TensorBoardWriter, write_introduction
-from brainnet.observation.watch import (
-    ObservationSession,
-    get_gradient_scale,
-    modifies_gradients,
-)
+from brainnet.observation.watch import get_gradient_scale, modifies_gradients
 from brainnet.training.checkpoint import AtomicCheckpointIO
 from brainnet.training.loggers import RunLogger
 from brainnet.training.module import LearningModule

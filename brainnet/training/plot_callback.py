@@ -24,8 +24,8 @@ from brainnet.observation.plots import (
     plot_weights,
 )
 from brainnet.observation.probe import isolated_eval, limit_rows
+from brainnet.observation.session import stop_on_error
 from brainnet.observation.tensorboard import TensorBoardWriter
-from brainnet.observation.watch import stop_on_error
 from brainnet.structure.inspection import find_layers
 from brainnet.training.callbacks import find_writer
 from brainnet.training.module import LearningModule

@@ -245,12 +245,12 @@ def numeric_table(empty_folder):
 
 def test_targets_are_matched_by_name(capsys, numeric_table):
     capsys.readouterr()
-    told = []
+    outputs = []
     for targets in ("[p,q]", "[q,p]"):
         assert main(["evaluate", "latest", "data.path=other.csv", f"data.target={targets}"]) == 0
-        told.append(capsys.readouterr().out)
-    assert told[0] == told[1]
-    assert float(told[0].split("r2/test")[1].split()[0]) > 0.5
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert float(outputs[0].split("r2/test")[1].split()[0]) > 0.5
     for targets in ("[p,p]", "p", "[p,q,a]", "[p,b]"):
         assert main(["evaluate", "latest", "data.path=other.csv", f"data.target={targets}"]) == 2
         assert "this network has 2 targets: p, q" in capsys.readouterr().err
@@ -362,8 +362,8 @@ def test_long_class_name_is_shortened():
 
 
 def test_json_is_one_object():
-    told = json.loads(format_json(build_evaluation([[1, 2], [3, 4]]), "rows of x"))
-    assert told == {
+    report = json.loads(format_json(build_evaluation([[1, 2], [3, 4]]), "rows of x"))
+    assert report == {
         "metrics": {"loss/test": 0.25, "accuracy/test": 0.5},
         "mean_absolute_errors": {},
         "rows": 1500,

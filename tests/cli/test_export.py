@@ -15,7 +15,7 @@ import torch
 from brainnet import load
 from brainnet.cli.main import main
 from brainnet.data.datasets import Iris
-from brainnet.inference import export_onnx as to_onnx
+from brainnet.inference import export as module
 
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
 ROWS = Iris().load(0).inputs.numpy()
@@ -23,18 +23,18 @@ ROWS = Iris().load(0).inputs.numpy()
 
 def refused(capsys, *words):
     assert main(["export", *words]) == 2
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    return told
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return message
 
 
 def test_json_is_written_to_the_run(capsys, run):
     assert main(["export", "latest", "--to", "json"]) == 0
     assert "exported to" in capsys.readouterr().err
-    told = json.loads((run / "network.json").read_text(encoding="utf-8"))
-    assert told["class_names"] == ["setosa", "versicolor", "virginica"]
-    assert [each["name"] for each in told["inputs"]] == list(load(run).encoder.names)
-    assert told["run"] == run.name
+    network = json.loads((run / "network.json").read_text(encoding="utf-8"))
+    assert network["class_names"] == ["setosa", "versicolor", "virginica"]
+    assert [each["name"] for each in network["inputs"]] == list(load(run).encoder.names)
+    assert network["run"] == run.name
     assert "exists. Choose another" in refused(capsys, "latest", "--to", "json")
     assert main(["export", "latest", "--to", "json", "--overwrite"]) == 0
 
@@ -119,9 +119,9 @@ def test_invalid_arguments_are_rejected(capsys, run, monkeypatch):
     assert "existing folder" in refused(
         capsys, "latest", "--to", "json", "--output", "no/where.json"
     )
-    told = refused(capsys, "latest", "--to", "json", "optimizer.lr=3")
-    assert "export uses the network as it was trained: optimizer.lr cannot be set" in told
-    monkeypatch.setattr(to_onnx, "find_spec", lambda name: None)
+    message = refused(capsys, "latest", "--to", "json", "optimizer.lr=3")
+    assert "export uses the network as it was trained: optimizer.lr cannot be set" in message
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert 'pip install "brainnet[onnx]"' in refused(capsys, "latest", "--to", "onnx")
     assert sorted(Path().rglob("*")) == before
 

@@ -304,10 +304,10 @@ def test_evaluate_reproduces_the_test_result(run, summary, capsys):
     out = capsys.readouterr().out
     wanted = summary(run)["metrics"]
     figures, _, confusion = out.partition("\n\n")
-    told = dict(line.split(maxsplit=1) for line in figures.splitlines())
+    printed = dict(line.split(maxsplit=1) for line in figures.splitlines())
     assert "setosa" in confusion
-    assert float(told["accuracy/test"]) == pytest.approx(wanted["accuracy/test"], rel=1e-3)
-    assert float(told["loss/test"]) == pytest.approx(wanted["loss/test"], rel=1e-3)
+    assert float(printed["accuracy/test"]) == pytest.approx(wanted["accuracy/test"], rel=1e-3)
+    assert float(printed["loss/test"]) == pytest.approx(wanted["loss/test"], rel=1e-3)
 
 
 def test_evaluate_on_other_rows(capsys):

@@ -35,7 +35,7 @@ ALLOWED_PACKAGES = {
     "omegaconf": {"cli", "config"},
     "tensorboard": {"observation/tensorboard.py"},
     "matplotlib": {"observation/plots.py"},
-    "onnx": {"inference/export_onnx.py"},
+    "onnx": {"inference/export.py"},
     "sklearn": {"data"},
 }
 """Where each framework may be imported."""

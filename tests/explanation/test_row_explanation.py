@@ -129,9 +129,9 @@ def test_the_network_is_not_changed(classes, row):
 
 def test_explanations_are_plain_data(classes, seeded, row):
     found = explain_row(seeded([4, 8, 3]), row(), classes, target=torch.tensor([0]))
-    told = json.loads(json.dumps(asdict(found), allow_nan=False))
-    assert told["score"]["baseline_name"] == "nothing"
-    assert told["layers"][0]["name"] == "hidden_1"
+    data = json.loads(json.dumps(asdict(found), allow_nan=False))
+    assert data["score"]["baseline_name"] == "nothing"
+    assert data["layers"][0]["name"] == "hidden_1"
 
 
 class WithoutGradients(nn.Module):

@@ -75,11 +75,16 @@ def replace_file(explainer, path):
 def test_row_has_its_part_and_its_class(iris, trained):
     for part in ("train", "validation", "test"):
         number = int(iris.data.row_indices(part)[0])
-        told = iris.explain_row(number)
-        assert (told.part, told.row, told.rows, told.source) == (part, number, 150, "iris")
+        explained = iris.explain_row(number)
+        assert (explained.part, explained.row, explained.rows, explained.source) == (
+            part,
+            number,
+            150,
+            "iris",
+        )
         names = trained.class_names
         target = int(iris.data.dataset.targets[number])
-        assert told.prediction.true_class == names[target]
+        assert explained.prediction.true_class == names[target]
 
 
 def test_row_has_the_prediction_of_predict(iris, trained):
@@ -94,11 +99,11 @@ def test_row_has_the_prediction_of_predict(iris, trained):
 
 
 def test_columns_contain_unscaled_values(iris, trained):
-    told = iris.explain_row(50)
-    assert [each.name for each in told.columns] == list(iris.data.dataset.input_names)
+    explained = iris.explain_row(50)
+    assert [each.name for each in explained.columns] == list(iris.data.dataset.input_names)
     raw = iris.data.dataset.inputs[50].tolist()
-    assert [each.value for each in told.columns] == raw
-    assert [each.scaled for each in told.inputs] == pytest.approx(
+    assert [each.value for each in explained.columns] == raw
+    assert [each.scaled for each in explained.inputs] == pytest.approx(
         trained.scaling.apply(torch.tensor([raw]))[0].tolist()
     )
 
@@ -125,11 +130,11 @@ def test_row_out_of_range_is_rejected(iris, number):
 def test_row_of_a_file_equals_the_row_of_the_data(table):
     explainer, path, frame = table
     for number in (0, 7, 119):
-        rows, told = explainer.explain_row(number), explainer.explain_file_row(path, number)
-        assert told.part is None
-        assert told.prediction == rows.prediction
-        assert told.prediction.true_class == frame["verdict"][number]
-        assert told.columns == rows.columns
+        rows, explained = explainer.explain_row(number), explainer.explain_file_row(path, number)
+        assert explained.part is None
+        assert explained.prediction == rows.prediction
+        assert explained.prediction.true_class == frame["verdict"][number]
+        assert explained.columns == rows.columns
     assert explainer.explain_file_row(path, 0).columns[1].value == frame["colour"][0]
     assert explainer.explain_file_row(path, 0).columns[2].value == frame["town"][0]
 
@@ -140,16 +145,18 @@ def test_missing_number_has_no_contribution(table):
 
 
 def test_contributions_of_a_category_are_summed(table):
-    told = table[0].explain_row(3)
-    colours = [each for each in told.inputs if each.name.startswith("colour=")]
-    assert len(colours) == 3
-    assert told.columns[1].contribution == pytest.approx(sum(each.contribution for each in colours))
+    explained = table[0].explain_row(3)
+    colors = [each for each in explained.inputs if each.name.startswith("colour=")]
+    assert len(colors) == 3
+    assert explained.columns[1].contribution == pytest.approx(
+        sum(each.contribution for each in colors)
+    )
 
 
 def test_embedding_weights_are_named_by_category(table):
     explainer, _, frame = table
-    told = str(explainer.explain("weights"))
-    named = re.findall(r"^  (town \d+) +→ town #\d", told, re.MULTILINE)
+    text = str(explainer.explain("weights"))
+    named = re.findall(r"^  (town \d+) +→ town #\d", text, re.MULTILINE)
     assert len(named) == 5
     assert set(named) <= set(frame["town"])
 
@@ -173,13 +180,13 @@ def test_image_is_explained_from_any_file(tmp_path):
     run = fit_run(tmp_path, Network([9, 1]), Images(tmp_path / "images-ubyte"), epochs=1)
     explainer = load(run.folder).build_explainer()
     for name in ("images-ubyte", "other.npz"):
-        told = explainer.explain_file_row(tmp_path / name, 7)
-        assert (told.source, told.row) == (str(tmp_path / name), 7)
-        assert [each.value for each in told.inputs] == pictures[7].ravel().tolist()
+        explained = explainer.explain_file_row(tmp_path / name, 7)
+        assert (explained.source, explained.row) == (str(tmp_path / name), 7)
+        assert [each.value for each in explained.inputs] == pictures[7].ravel().tolist()
     Image.fromarray(pictures[5]).save(tmp_path / "five.png")
-    told = explainer.explain_file_row(tmp_path / "five.png")
-    assert (told.source, told.row) == (str(tmp_path / "five.png"), None)
-    assert told.prediction.classes == explainer.explain_row(5).prediction.classes
+    explained = explainer.explain_file_row(tmp_path / "five.png")
+    assert (explained.source, explained.row) == (str(tmp_path / "five.png"), None)
+    assert explained.prediction.classes == explainer.explain_row(5).prediction.classes
     with pytest.raises(InputError, match=r"images-ubyte contains several images"):
         explainer.explain_file_row(tmp_path / "images-ubyte")
 
@@ -188,9 +195,9 @@ def test_table_without_header_is_read_as_in_the_run(tmp_path):
     path = tmp_path / "bare.csv"
     path.write_text("".join(f"{row},{row % 7},{row / 3}\n" for row in range(40)))
     run = fit_run(tmp_path, Network([2, 1]), Table(path, 2, header=False), epochs=1)
-    told = load(run.folder).build_explainer().explain_file_row(path, 9)
-    assert {each.name: each.value for each in told.columns} == {"0": 9, "1": 2}
-    assert told.prediction.values[0].true_value == pytest.approx(3)
+    explained = load(run.folder).build_explainer().explain_file_row(path, 9)
+    assert {each.name: each.value for each in explained.columns} == {"0": 9, "1": 2}
+    assert explained.prediction.values[0].true_value == pytest.approx(3)
 
 
 def test_invalid_files_are_rejected(table, tmp_path, iris):
@@ -221,8 +228,8 @@ def test_explain_accepts_rows_of_any_form(iris, trained):
         pd.Series(raw, index=list(iris.data.dataset.input_names)),
         pd.DataFrame([raw], columns=list(iris.data.dataset.input_names)),
     ]
-    told = {str(explain(trained, row=form)).split("What mattered")[0] for form in forms}
-    assert len(told) == 1
+    texts = {str(explain(trained, row=form)).split("What mattered")[0] for form in forms}
+    assert len(texts) == 1
     assert explain(trained, row=3).title.startswith("row 3 of iris")
     assert explain(trained, "weights").concept is not None
     assert "learning rate" in str(explain(trained))
@@ -259,9 +266,9 @@ def test_run_on_arrays_has_no_rows(tmp_path):
     explainer = load(run.folder).build_explainer()
     with pytest.raises(InputError, match=r"passed in\s+Python and are not stored"):
         explainer.explain_row(0)
-    told = explainer.explain_raw_row(inputs[:1])
-    assert told.neighbors == ()
-    assert "rows of the run are not available" in told.limitations[0]
+    explained = explainer.explain_raw_row(inputs[:1])
+    assert explained.neighbors == ()
+    assert "rows of the run are not available" in explained.limitations[0]
     for concept in CONCEPTS:
         assert explainer.explain(concept).lines
     assert "unknown without the rows of the run" in str(explainer.explain())
@@ -272,9 +279,9 @@ def test_missing_data_are_reported(table, tmp_path):
     moved = replace_file(explainer, tmp_path / "gone.csv")
     with pytest.raises(InputError, match=r"gone\.csv"):
         moved.explain_row(0)
-    told = moved.explain_file_row(path, 0)
-    assert told.neighbors == ()
-    assert told.prediction == explainer.explain_file_row(path, 0).prediction
+    explained = moved.explain_file_row(path, 0)
+    assert explained.neighbors == ()
+    assert explained.prediction == explainer.explain_file_row(path, 0).prediction
 
 
 def test_layers_of_a_custom_network_keep_their_names(tmp_path):
@@ -295,8 +302,8 @@ def test_changed_data_are_reported(table, tmp_path):
         return replace_file(explainer, path)
 
     older = frame.assign(age=frame["age"] + 20)
-    told = moved(older).explain_row(0)
-    assert "The data have changed since the run" in str(told.note)
+    explained = moved(older).explain_row(0)
+    assert "The data have changed since the run" in str(explained.note)
     assert explainer.explain_row(0).note is None
     others = frame.assign(verdict=frame["verdict"].str.upper())
     with pytest.raises(InputError, match="classes changed from old, young to OLD, YOUNG"):
@@ -317,17 +324,17 @@ def test_dropped_rows_are_noted_and_warnings_not_repeated(tmp_path, missing, cap
     assert "2 rows of" in caplog.text
     assert "same" in caplog.text
     caplog.clear()
-    told = load(run.folder).build_explainer().explain_row(0)
-    assert "Not counted: 2 rows" in str(told.note)
+    explained = load(run.folder).build_explainer().explain_row(0)
+    assert "Not counted: 2 rows" in str(explained.note)
     assert "warning" not in caplog.text
 
 
 def test_text_and_numbers_in_one_list_are_a_row(table):
     explainer, _, frame = table
     cells = [52.5, "red", "town 3"]
-    told = explainer.explain(row=dict(zip(frame.columns, cells, strict=False)))
+    explained = explainer.explain(row=dict(zip(frame.columns, cells, strict=False)))
     for row in (cells, tuple(cells), [cells], np.array(cells, dtype=object)):
-        assert str(explainer.explain(row=row)) == str(told)
+        assert str(explainer.explain(row=row)) == str(explained)
 
 
 def test_report_inspects_fewer_large_rows(iris, trained, monkeypatch):

@@ -16,9 +16,8 @@ import brainnet
 from brainnet.data.image_files import ImageEncoder
 from brainnet.data.preprocessing import ColumnEncoder, TableEncoder
 from brainnet.errors import InputError
-from brainnet.inference import export_onnx as module
-from brainnet.inference.export import describe_export
-from brainnet.inference.export_onnx import to_onnx
+from brainnet.inference import export as module
+from brainnet.inference.export import describe_export, to_onnx
 from brainnet.inference.exported_model import ExportedModel, silence_exporter
 from brainnet.inference.trained_model import TrainedModel
 from brainnet.structure.activation import ThresholdRamp
@@ -54,10 +53,10 @@ def test_rows_of_numbers_are_predicted_in_batches_of_any_size(
         np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-5)
     assert [len(part) for part in session.run(None, {"rows": numbers(0)})] == [0, 0, 0]
     assert {node.domain for node in model.graph.node} == {""}
-    told = session.get_modelmeta().custom_metadata_map
-    assert json.loads(told["class_names"]) == list(run.class_names)
-    assert json.loads(told["columns"]) == ["a", "b", "c", "d"]
-    assert (told["brainnet"], told["run"], told["task"]) == (
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == list(run.class_names)
+    assert json.loads(metadata["columns"]) == ["a", "b", "c", "d"]
+    assert (metadata["brainnet"], metadata["run"], metadata["task"]) == (
         brainnet.__version__,
         "a run",
         "multiclass",
@@ -105,7 +104,7 @@ def test_categories_and_missing_cells_are_predicted_column_by_column(
     _, name, shares = page["predict_onnx"](session, rows)
     assert list(name) == list(run.predict(rows)["prediction"])
     np.testing.assert_allclose(shares, shares_of(run, rows), rtol=0, atol=1e-5)
-    assert shares.std(axis=0).min() > 1e-3  # rows are told apart
+    assert shares.std(axis=0).min() > 1e-3  # rows are metadata apart
     domains = {node.op_type for node in model.graph.node if node.domain}
     assert domains == {"LabelEncoder"}
 
@@ -202,7 +201,7 @@ def test_missing_packages_are_reported_with_a_command(
 
 
 def test_too_large_networks_are_rejected(trained: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_BYTES", 100)
+    monkeypatch.setattr(module, "_MAX_ONNX_BYTES", 100)
     with pytest.raises(InputError, match=r"at most 2 GB.*--to torch"):
         to_onnx(ExportedModel(trained()), {})
 

@@ -515,7 +515,7 @@ def test_changed_layers_are_observed(tmp_path):
         "brainnet.observation.step_observer.compute_statistics",
         "brainnet.observation.step_observer._compute_norm",
         "brainnet.observation.watch.list_parameters",
-        "brainnet.observation.watch.AdaptiveInterval.is_due",
+        "brainnet.observation.session.AdaptiveInterval.is_due",
     ],
 )
 def test_errors_are_reported_once_and_training_continues(tmp_path, monkeypatch, caplog, where):
@@ -935,8 +935,8 @@ def test_a_failing_sample_is_reported_and_observation_continues(tmp_path, caplog
 
     with watch(model, tmp_path, 1, optimizer, criterion, (INPUTS, TARGETS)) as watching:
         train(model, optimizer, 4, watching)
-    told = [reading.actual_decrease is not None for reading in watching.readings]
-    assert told == [True, False, False, False]
+    has_decrease = [reading.actual_decrease is not None for reading in watching.readings]
+    assert has_decrease == [True, False, False, False]
     assert len(asked) == 4
     assert list_messages(caplog) == [
         "watch: the sample cannot be evaluated: ArithmeticError: out of luck"

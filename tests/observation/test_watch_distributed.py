@@ -153,7 +153,7 @@ found["messages"] = messages
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def results(tmp_path_factory):
     """What each of the two processes found, and the folder they wrote to."""
     folder = tmp_path_factory.mktemp("distributed")
     script = folder / "script.py"
@@ -179,13 +179,13 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.parametrize("how", ["ddp", "adding up", "sharded", "flattened"])
-def test_watching_changes_no_weights_in_any_process(told, how):
-    assert [each[how]["same"] for each in told[0]] == [True, True]
+def test_watching_changes_no_weights_in_any_process(results, how):
+    assert [each[how]["same"] for each in results[0]] == [True, True]
 
 
 @pytest.mark.parametrize("how", ["ddp", "adding up"])
-def test_gradients_are_read_after_the_reduction(told, how):
-    found, folder = told
+def test_gradients_are_read_after_the_reduction(results, how):
+    found, folder = results
     assert found[0][how]["limitations"] == []
     assert found[0][how]["lengths"] == found[1][how]["lengths"]
     readings = read_recording(folder / how)
@@ -200,15 +200,15 @@ def test_gradients_are_read_after_the_reduction(told, how):
 
 
 @pytest.mark.parametrize("how", ["ddp", "adding up", "sharded"])
-def test_only_process_zero_observes(told, how):
-    first, second = told[0]
+def test_only_process_zero_observes(results, how):
+    first, second = results[0]
     assert first[how]["readings"] == 3
     assert second[how]["readings"] == 0
     assert second[how]["limitations"] == ["process 1 observes nothing; process 0 does."]
 
 
-def test_only_activations_of_sharded_models_are_observed(told):
-    found, folder = told
+def test_only_activations_of_sharded_models_are_observed(results):
+    found, folder = results
     weights, sample = found[0]["sharded"]["limitations"]
     assert weights == (
         "not measured, because sharded or not floating point: 0.weight, 0.bias, 1.weight and 3 "
@@ -224,24 +224,24 @@ def test_only_activations_of_sharded_models_are_observed(told):
         assert [first.weights_norm, first.gradient_norm, first.update_ratio] == [None] * 3
 
 
-def test_flattened_parameters_are_not_observed(told):
-    found, folder = told
+def test_flattened_parameters_are_not_observed(results):
+    found, folder = results
     [message] = found[0]["flattened"]["limitations"]
     assert "FullyShardedDataParallel concatenates parameters" in message
     assert found[0]["flattened"]["readings"] == 0
     assert not (folder / "flattened").exists()
 
 
-def test_statistics_of_two_processes_merge_into_those_of_all_rows(told):
-    for each in told[0]:
+def test_statistics_of_two_processes_merge_into_those_of_all_rows(results):
+    for each in results[0]:
         same_bins, finite, difference = each["merged"]
         assert same_bins
         assert finite == 32 * 4
         assert difference == pytest.approx(0, abs=1e-12)
 
 
-def test_observe_skips_sharded_parameters(told):
-    first, second = told[0]
+def test_observe_skips_sharded_parameters(results):
+    first, second = results[0]
     assert (first["observed"], second["observed"]) == ([0, 1], [])
     assert (first["observed, sharded"], second["observed, sharded"]) == ([], [])
     assert first["messages"] == [
